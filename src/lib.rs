@@ -1,0 +1,12 @@
+//! einhyrningsins: a supervisor that shares listening sockets among copies of a program and replaces them gracefully.
+//!
+//! Rooms, from the ground up (`tests/tidy.rs` holds who may import whom; `doc/ARCHITECTURE.md` says why):
+//! `pool` decides, `supervisor` does, `threads` watch, `sys` calls the system.
+
+pub mod config;
+pub mod pool;
+pub mod protocol;
+pub mod supervisor;
+pub mod sys;
+pub mod threads;
+pub mod yaml;
