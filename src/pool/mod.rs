@@ -1,10 +1,211 @@
 //! Decides what to do about the workers. No I/O, no clock, no threads, no failure: what happens outside arrives as an
 //! [`Event`], what shall be done leaves as an [`Action`].
+//!
+//! Nothing is planned ahead: after every event [`Pool::handle`] looks at what there is and what there should be, and
+//! asks for the difference. So a command in the middle of an upgrade, or a death in the middle of that, needs no case of
+//! its own.
+//!
+//! **The serving floor.** Unless somebody told the master to stop, no action lowers the number of workers that serve
+//! ([`Worker::serves`]) below the smaller of the target and what it was.
 
+mod ack;
+mod action;
+mod backoff;
+mod command;
+mod cull;
+mod event;
+mod exit;
 mod ids;
+mod notice;
+mod replenish;
+mod settings;
+mod shutdown;
 mod signal;
+mod tell;
 mod time;
+mod upgrade;
+mod worker;
 
+#[cfg(test)]
+mod tests;
+
+pub use action::{Action, ExitReason};
+pub use command::{Command, UpgradeStyle};
+pub use event::{Ending, Event, Group};
 pub use ids::{ClientId, Pid, Version, WorkerIndex};
+pub use notice::{AckIgnored, Acked, Asked, Blocked, Notice, UpgradeFailure};
+pub use settings::{AckMode, EXEC_LIMIT, QUIT_GRACE, REQUEST_ID_MAX, Settings, TERM_GRACE};
 pub use signal::Signal;
 pub use time::Mono;
+pub use worker::{Ping, Remnant, Told, Worker};
+
+use crate::pool::backoff::Backoff;
+use crate::pool::replenish::Launch;
+use crate::pool::shutdown::Stopping;
+use crate::pool::upgrade::{Preparing, Upgrade};
+
+/// The workers, and everything that decisions about them rest on.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Pool {
+    settings: Settings,
+    /// In the order of their launch.
+    workers: Vec<Worker>,
+    remnants: Vec<Remnant>,
+    /// Asked for, and not answered yet.
+    launches: Vec<Launch>,
+    /// What new workers are, and all shall be.
+    modern: Version,
+    /// What a failed upgrade goes back to.
+    good: Version,
+    /// The highest ever given; no version is given twice.
+    newest: Version,
+    preparing: Option<Preparing>,
+    upgrade: Option<Upgrade>,
+    stopping: Option<Stopping>,
+    backoff: Backoff,
+    last_spinup: Option<Mono>,
+    last_upgraded: Option<Mono>,
+    last_linger_note: Option<Mono>,
+    blocked: Option<Blocked>,
+    ever_acked: bool,
+}
+
+impl Pool {
+    pub fn new(settings: Settings) -> Self {
+        Self {
+            settings,
+            workers: Vec::new(),
+            remnants: Vec::new(),
+            launches: Vec::new(),
+            modern: Version(0),
+            good: Version(0),
+            newest: Version(0),
+            preparing: None,
+            upgrade: None,
+            stopping: None,
+            backoff: Backoff::default(),
+            last_spinup: None,
+            last_upgraded: None,
+            last_linger_note: None,
+            blocked: None,
+            ever_acked: false,
+        }
+    }
+
+    /// Takes in what happened at `now`, and adds what shall be done to `actions`.
+    pub fn handle(&mut self, now: Mono, event: Event, actions: &mut Vec<Action>) {
+        match event {
+            Event::Started => self.on_started(now, actions),
+            Event::CommandGiven(command) => self.on_command(now, command, actions),
+            Event::ReleaseReady { version } => self.on_release_ready(now, version, actions),
+            Event::ReleaseRefused { version, reason } => self.on_release_refused(version, reason, actions),
+            Event::WorkerSpawned { pid, index } => self.on_spawned(now, pid, index, actions),
+            Event::SpawnFailed { index } => self.on_spawn_failed(index),
+            Event::WorkerExeced { pid } => self.on_execed(pid),
+            Event::WorkerAcked { pid } => self.on_ack(now, pid, actions),
+            Event::WorkerPinged { pid, request_id } => self.on_ping(now, pid, request_id, actions),
+            Event::WorkerStopped { pid } => self.on_job_control(pid, |worker| worker.stopped = true),
+            Event::WorkerContinued { pid } => self.on_job_control(pid, |worker| worker.stopped = false),
+            Event::WorkerExited { pid, ending } => self.on_exit(now, pid, ending, actions),
+            Event::WorkerReaped { pid, group } => self.on_reaped(now, pid, group, actions),
+            Event::GroupEmptied { pid } => self.remnants.retain(|remnant| remnant.pid != pid),
+            Event::DeadlinePassed => {}
+        }
+        self.settle(now, actions);
+    }
+
+    /// When the pool wants to be called again at the latest, with `DeadlinePassed`; never, if nothing is due.
+    pub fn deadline(&self) -> Option<Mono> {
+        let due = [self.ack_deadline(), self.patience_deadline(), self.linger_deadline(), self.launch_deadline()];
+        due.into_iter().fold(None, worker::earlier)
+    }
+
+    /// Asks for the difference between what is and what should be. Twice in a row, the second time asks for nothing.
+    fn settle(&mut self, now: Mono, actions: &mut Vec<Action>) {
+        self.run_ack_timers(now, actions);
+        self.end_patience(now, actions);
+        self.conclude_upgrade(actions);
+        self.cull(now, actions);
+        self.replenish(now, actions);
+        self.note_lingering(now, actions);
+        self.conclude_stop(actions);
+    }
+
+    fn on_command(&mut self, now: Mono, command: Command, actions: &mut Vec<Action>) {
+        match command {
+            Command::Upgrade(style) => self.request_upgrade(style, actions),
+            Command::Stop(signal) => self.stop(now, signal, actions),
+            Command::Forward(signal) => self.forward(signal, actions),
+            Command::SetTarget(target) => {
+                assert!(target >= 1, "a pool has at least one worker");
+                self.settings.target = target;
+            }
+        }
+    }
+
+    fn on_job_control(&mut self, pid: Pid, change: impl FnOnce(&mut Worker)) {
+        if let Some(worker) = self.workers.iter_mut().find(|worker| worker.pid == pid) {
+            change(worker);
+        }
+    }
+}
+
+/// What the outside may see.
+impl Pool {
+    pub fn settings(&self) -> &Settings {
+        &self.settings
+    }
+
+    pub fn workers(&self) -> &[Worker] {
+        &self.workers
+    }
+
+    pub fn remnants(&self) -> &[Remnant] {
+        &self.remnants
+    }
+
+    /// The version that new workers are launched as.
+    pub fn modern(&self) -> Version {
+        self.modern
+    }
+
+    /// The version that a failed upgrade goes back to.
+    pub fn good(&self) -> Version {
+        self.good
+    }
+
+    /// The style of the upgrade under way.
+    pub fn upgrading(&self) -> Option<UpgradeStyle> {
+        self.upgrade.as_ref().map(|upgrade| upgrade.style)
+    }
+
+    pub fn is_stopping(&self) -> bool {
+        self.stopping.is_some()
+    }
+
+    pub fn unacked_deaths(&self) -> u32 {
+        self.backoff.unacked_deaths
+    }
+
+    pub fn last_spinup(&self) -> Option<Mono> {
+        self.last_spinup
+    }
+
+    pub fn last_upgraded(&self) -> Option<Mono> {
+        self.last_upgraded
+    }
+
+    /// How many workers of any version serve.
+    pub fn serving_count(&self) -> u32 {
+        count(&self.workers, Worker::serves)
+    }
+
+    /// Modern workers that acked and were not told to go (einhorn's `ack_count`).
+    pub fn acked_count(&self) -> u32 {
+        count(&self.workers, |worker| worker.version == self.modern && worker.is_acked() && !worker.is_told())
+    }
+}
+
+fn count(workers: &[Worker], wanted: impl Fn(&Worker) -> bool) -> u32 {
+    u32::try_from(workers.iter().filter(|worker| wanted(worker)).count()).unwrap_or(u32::MAX)
+}

@@ -1,0 +1,129 @@
+//! When a worker counts as serving, and what happens to one that never does.
+
+use crate::pool::settings::{EXEC_LIMIT, REQUEST_ID_MAX, UNACKED_GRACE};
+use crate::pool::worker::earlier;
+use crate::pool::{AckIgnored, AckMode, Action, Mono, Notice, Pid, Ping, Pool, Signal, Worker};
+
+impl Pool {
+    pub(in crate::pool) fn on_execed(&mut self, pid: Pid) {
+        self.on_job_control(pid, |worker| worker.execed = true);
+    }
+
+    /// A manual ack. Late, repeated and foreign ones change nothing.
+    pub(in crate::pool) fn on_ack(&mut self, now: Mono, pid: Pid, actions: &mut Vec<Action>) {
+        if self.settings.ack != AckMode::Manual {
+            return ignore(pid, AckIgnored::NotManual, actions);
+        }
+        actions.push(Action::Tell(Notice::AckReceived { pid }));
+        match self.workers.iter().position(|worker| worker.pid == pid) {
+            None => ignore(pid, AckIgnored::Unknown, actions),
+            Some(at) if self.workers[at].is_acked() => ignore(pid, AckIgnored::Repeated, actions),
+            Some(at) => self.acknowledge(now, at, actions),
+        }
+    }
+
+    pub(in crate::pool) fn on_ping(&mut self, now: Mono, pid: Pid, request_id: String, actions: &mut Vec<Action>) {
+        let Some(worker) = self.workers.iter_mut().find(|worker| worker.pid == pid) else {
+            return ignore(pid, AckIgnored::Unknown, actions);
+        };
+        worker.ping = Some(Ping { at: now, request_id: cut(request_id) });
+    }
+
+    /// Acks whose timer has run out, and the end of waiting for those that will not come.
+    pub(in crate::pool) fn run_ack_timers(&mut self, now: Mono, actions: &mut Vec<Action>) {
+        for at in 0..self.workers.len() {
+            if due(self.ack_timer(&self.workers[at]), now) {
+                let worker = &self.workers[at];
+                let notice = Notice::TimerPassed { pid: worker.pid, after: self.timer_length() };
+                actions.push(Action::Tell(notice));
+                self.acknowledge(now, at, actions);
+            }
+            if due(exec_limit(&self.workers[at]), now) {
+                self.kill_stuck(now, at, actions);
+            }
+            if due(self.ack_limit(&self.workers[at]), now) {
+                self.miss_ack(now, at, actions);
+            }
+        }
+    }
+
+    pub(in crate::pool) fn ack_deadline(&self) -> Option<Mono> {
+        let of = |worker| earlier(earlier(self.ack_timer(worker), exec_limit(worker)), self.ack_limit(worker));
+        self.workers.iter().map(of).fold(None, earlier)
+    }
+
+    /// When the timer acks it. A child that hangs before its program is no worker yet, and is not acked.
+    fn ack_timer(&self, worker: &Worker) -> Option<Mono> {
+        let AckMode::Timer(timeout) = self.settings.ack else { return None };
+        (worker.execed && !worker.is_acked() && !worker.is_told()).then(|| worker.spawned_at.after(timeout))
+    }
+
+    /// When its manual ack is overdue.
+    fn ack_limit(&self, worker: &Worker) -> Option<Mono> {
+        let timeout = self.settings.ack_timeout?;
+        let waiting = self.settings.ack == AckMode::Manual && !worker.is_acked() && !worker.is_told();
+        waiting.then(|| worker.spawned_at.after(timeout))
+    }
+
+    fn timer_length(&self) -> std::time::Duration {
+        match self.settings.ack {
+            AckMode::Timer(timeout) => timeout,
+            AckMode::Manual => std::time::Duration::ZERO,
+        }
+    }
+
+    fn acknowledge(&mut self, now: Mono, at: usize, actions: &mut Vec<Action>) {
+        let worker = &mut self.workers[at];
+        worker.acked_at = Some(now);
+        worker.execed = true;
+        let mut broken_streak = 0;
+        if worker.version == self.modern {
+            broken_streak = self.backoff.on_ack();
+            if let Some(upgrade) = &mut self.upgrade {
+                upgrade.failures = 0;
+            }
+        }
+        self.ever_acked = true;
+        let notice = Notice::UpTo { acked: self.acked_count(), target: self.settings.target, broken_streak };
+        actions.push(Action::Tell(notice));
+    }
+
+    /// The worker is told to go, and it counts as a failure now: when it ends, it will have been asked to.
+    fn miss_ack(&mut self, now: Mono, at: usize, actions: &mut Vec<Action>) {
+        let Worker { pid, version, spawned_at, .. } = self.workers[at];
+        actions.push(Action::Tell(Notice::AckMissed { pid, after: now.since(spawned_at) }));
+        let grace = self.settings.signal_timeout.map_or(UNACKED_GRACE, |timeout| timeout.min(UNACKED_GRACE));
+        self.tell_to_go(now, &[pid], Signal::USR2, Some(grace), actions);
+        self.on_failure(now, version, actions);
+    }
+
+    fn kill_stuck(&mut self, now: Mono, at: usize, actions: &mut Vec<Action>) {
+        let worker = &mut self.workers[at];
+        worker.killed = true;
+        let pid = worker.pid;
+        actions.push(Action::Tell(Notice::ExecStuck { pid, limit: now.since(worker.spawned_at) }));
+        actions.push(Action::SignalGroup { pid, signal: Signal::KILL });
+    }
+}
+
+fn exec_limit(worker: &Worker) -> Option<Mono> {
+    (!worker.execed && !worker.killed).then(|| worker.spawned_at.after(EXEC_LIMIT))
+}
+
+fn ignore(pid: Pid, reason: AckIgnored, actions: &mut Vec<Action>) {
+    actions.push(Action::Tell(Notice::AckIgnored { pid, reason }));
+}
+
+pub(in crate::pool) fn due(moment: Option<Mono>, now: Mono) -> bool {
+    moment.is_some_and(|moment| moment <= now)
+}
+
+/// The id at its longest allowed length, cut between characters.
+fn cut(mut request_id: String) -> String {
+    let mut length = request_id.len().min(REQUEST_ID_MAX);
+    while !request_id.is_char_boundary(length) {
+        length -= 1;
+    }
+    request_id.truncate(length);
+    request_id
+}

@@ -1,0 +1,35 @@
+//! What shall be done. The imperative, always; the supervisor does it, in order, and reports what has a result.
+
+use crate::pool::{Notice, Pid, Signal, Version, WorkerIndex};
+
+/// Everything that the pool can ask for.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Action {
+    /// Find the program of a version to come; answered by `ReleaseReady` or `ReleaseRefused`.
+    PrepareRelease { version: Version },
+    /// These are still needed, every other may be forgotten.
+    KeepReleases { modern: Version, good: Version },
+    /// Launch a worker; answered by `WorkerSpawned` or `SpawnFailed` before any other event.
+    SpawnWorker { index: WorkerIndex, version: Version },
+    /// Send a signal to the worker itself.
+    SignalWorker { pid: Pid, signal: Signal },
+    /// Send a signal to everything in the worker's process group.
+    SignalGroup { pid: Pid, signal: Signal },
+    /// Wait for a worker that has ended; answered by `WorkerReaped`.
+    ReapWorker { pid: Pid },
+    /// Say so in the log, and to whom it concerns.
+    Tell(Notice),
+    /// Clean up and end; nothing follows.
+    Exit(ExitReason),
+}
+
+/// Why the master ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ExitReason {
+    /// It was told to, and every worker is gone.
+    Stopped,
+    /// It was told to by QUIT.
+    Quit,
+    /// No worker ever served, and the retries are used up.
+    GaveUp,
+}

@@ -1,0 +1,25 @@
+//! The commands that change what the pool aims at. What a request looks like on the wire is not known here.
+
+use crate::pool::Signal;
+
+/// What somebody wants done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Command {
+    /// Replace every worker.
+    Upgrade(UpgradeStyle),
+    /// Launch no more, send this to every worker, and end when all are gone.
+    Stop(Signal),
+    /// Pass a signal on to every worker; it is not held against them.
+    Forward(Signal),
+    /// Run so many workers; at least 1.
+    SetTarget(u32),
+}
+
+/// How old workers make room for new ones.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum UpgradeStyle {
+    /// A few at a time.
+    Smooth,
+    /// All new ones first.
+    Fleet,
+}

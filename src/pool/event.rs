@@ -1,0 +1,80 @@
+//! What happened. The past tense, always; nobody is asked for anything here.
+
+use crate::pool::{Command, Pid, Signal, Version, WorkerIndex};
+
+/// Everything that can reach the pool.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Event {
+    /// The sockets are open, and the first workers may be launched.
+    Started,
+    /// Somebody who may do so gave a command.
+    CommandGiven(Command),
+    /// The program of this version was found, with its environment: the upgrade may start.
+    ReleaseReady {
+        version: Version,
+    },
+    /// It was not; the upgrade is refused, for this reason.
+    ReleaseRefused {
+        version: Version,
+        reason: String,
+    },
+    /// The answer to a `SpawnWorker`: the child exists, and will soon be the program.
+    WorkerSpawned {
+        pid: Pid,
+        index: WorkerIndex,
+    },
+    /// The other answer: there is no child.
+    SpawnFailed {
+        index: WorkerIndex,
+    },
+    /// The child has become its program.
+    WorkerExeced {
+        pid: Pid,
+    },
+    /// A worker said on the control socket that it serves.
+    WorkerAcked {
+        pid: Pid,
+    },
+    /// A worker said that it is well.
+    WorkerPinged {
+        pid: Pid,
+        request_id: String,
+    },
+    /// A worker was stopped by a signal, and does nothing until it is continued.
+    WorkerStopped {
+        pid: Pid,
+    },
+    WorkerContinued {
+        pid: Pid,
+    },
+    /// A worker ended and waits to be reaped.
+    WorkerExited {
+        pid: Pid,
+        ending: Ending,
+    },
+    /// The answer to a `ReapWorker`.
+    WorkerReaped {
+        pid: Pid,
+        group: Group,
+    },
+    /// The last process that a reaped worker had left behind is gone.
+    GroupEmptied {
+        pid: Pid,
+    },
+    /// The moment that `Pool::deadline` named has come.
+    DeadlinePassed,
+}
+
+/// How a process ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ending {
+    Code(i32),
+    Signal(Signal),
+}
+
+/// What a reaped worker left behind in its process group.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Group {
+    Empty,
+    Outlived,
+}

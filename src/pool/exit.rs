@@ -1,0 +1,42 @@
+//! Deaths: a worker that ended, its reaping, and what it left behind in its process group.
+
+use crate::pool::{Acked, Action, Asked, Ending, Group, Mono, Notice, Pid, Pool, Signal};
+
+impl Pool {
+    /// Lets the worker go, and has it reaped: until then its pid is listed here and can belong to nobody else.
+    pub(in crate::pool) fn on_exit(&mut self, now: Mono, pid: Pid, ending: Ending, actions: &mut Vec<Action>) {
+        let Some(at) = self.workers.iter().position(|worker| worker.pid == pid) else { return };
+        let worker = self.workers.remove(at);
+        let acked = if worker.is_acked() { Acked::Yes } else { Acked::Never };
+        let asked = if worker.is_told() { Asked::Yes } else { Asked::No };
+        let version = worker.version;
+        actions.push(Action::Tell(Notice::Exited { pid, ending, acked, asked }));
+        actions.push(Action::ReapWorker { pid });
+        if (acked, asked) == (Acked::Yes, Asked::No) {
+            self.backoff.on_acked_death(now, &worker, &self.workers);
+        }
+        let patience = self.settings.signal_timeout.map(|timeout| now.after(timeout));
+        self.remnants.push(worker.into_remnant(now, patience));
+        if (acked, asked) == (Acked::Never, Asked::No) {
+            self.on_failure(now, version, actions);
+        }
+    }
+
+    /// What is left in its group hears what the worker heard; its program is not to outlive it on our sockets.
+    pub(in crate::pool) fn on_reaped(&mut self, now: Mono, pid: Pid, group: Group, actions: &mut Vec<Action>) {
+        let Some(at) = self.remnants.iter().position(|remnant| remnant.pid == pid && !remnant.reaped) else { return };
+        match group {
+            Group::Empty => {
+                self.remnants.swap_remove(at);
+            }
+            Group::Outlived => {
+                let remnant = &mut self.remnants[at];
+                remnant.reaped = true;
+                remnant.since = now;
+                actions.push(Action::Tell(Notice::GroupOutlived { pid }));
+                actions.push(Action::SignalGroup { pid, signal: remnant.signal });
+                remnant.killed = remnant.signal == Signal::KILL;
+            }
+        }
+    }
+}

@@ -1,0 +1,76 @@
+//! What the pool has to say: facts, not sentences. `supervisor::report` words them for the log and for subscribers.
+
+use std::time::Duration;
+
+use crate::pool::{Ending, Pid, Signal, UpgradeStyle, Version, WorkerIndex};
+
+/// One thing worth telling.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Notice {
+    LaunchingMany { count: u32 },
+    Launched { pid: Pid, index: WorkerIndex },
+    Relaunching { since: Duration, interval_s: f64, deaths: u32 },
+    LaunchBlocked(Blocked),
+    ExecStuck { pid: Pid, limit: Duration },
+    AckReceived { pid: Pid },
+    AckIgnored { pid: Pid, reason: AckIgnored },
+    TimerPassed { pid: Pid, after: Duration },
+    UpTo { acked: u32, target: u32, broken_streak: u32 },
+    AckMissed { pid: Pid, after: Duration },
+    Exited { pid: Pid, ending: Ending, acked: Acked, asked: Asked },
+    GroupOutlived { pid: Pid },
+    Sending { signal: Signal, pids: Vec<Pid> },
+    Resending { signal: Signal, pid: Pid },
+    SentAll { signal: Signal, pids: Vec<Pid> },
+    KillingLate { pid: Pid, after: Duration },
+    Lingering { pids: Vec<Pid>, longest: Duration },
+    CullingOld { count: u32 },
+    CullingGradually { count: u32 },
+    CullingStale { count: u32 },
+    CullingSurplus { count: u32 },
+    UpgradeStarted { style: UpgradeStyle, from: Version },
+    UpgradeStartedOver { acked: u32, target: u32 },
+    Upgraded { version: Version },
+    UpgradeFailed { version: Version, back_to: Version, reason: UpgradeFailure },
+    UpgradeRefused { reason: String },
+    NotUpgradingWhileStopping,
+    GaveUp { deaths: u32 },
+}
+
+/// What keeps a missing worker from being launched now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Blocked {
+    Unacked { unacked: u32, max: u32 },
+    Capacity { over: u32, modern: u32, total: u32 },
+}
+
+/// Why an ack or a ping meant nothing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AckIgnored {
+    NotManual,
+    Unknown,
+    Repeated,
+}
+
+/// Whether a worker had said that it serves.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Acked {
+    Yes,
+    Never,
+}
+
+/// Whether a worker had been told to go.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Asked {
+    Yes,
+    No,
+}
+
+/// Why an upgrade was given up.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum UpgradeFailure {
+    /// So many new workers in a row died or missed their ack.
+    Failures(u32),
+    /// The master was told to stop.
+    Stopping,
+}

@@ -1,0 +1,130 @@
+//! Launching what is missing: all at once in the beginning and in a fleet upgrade, one by one otherwise.
+
+use crate::pool::ack::due;
+use crate::pool::{Action, Blocked, Mono, Notice, Pid, Pool, Version, Worker, WorkerIndex, count};
+
+/// A launch that was asked for and is not answered yet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::pool) struct Launch {
+    pub(in crate::pool) index: WorkerIndex,
+    pub(in crate::pool) version: Version,
+}
+
+impl Pool {
+    pub(in crate::pool) fn on_started(&mut self, now: Mono, actions: &mut Vec<Action>) {
+        self.launch_all_missing(now, actions);
+    }
+
+    /// Launches as many as are missing, without a pause between them, as far as there is room.
+    pub(in crate::pool) fn launch_all_missing(&mut self, now: Mono, actions: &mut Vec<Action>) {
+        let count = self.missing().min(self.room());
+        if count == 0 {
+            return;
+        }
+        actions.push(Action::Tell(Notice::LaunchingMany { count }));
+        for _ in 0..count {
+            self.launch(now, actions);
+        }
+    }
+
+    /// Launches one worker, if one is missing, the last launch is long enough ago, and nothing blocks it.
+    pub(in crate::pool) fn replenish(&mut self, now: Mono, actions: &mut Vec<Action>) {
+        let wanted = !self.is_stopping() && self.missing() > 0;
+        let blocked = if wanted { self.block() } else { None };
+        if blocked != self.blocked {
+            self.blocked = blocked;
+            actions.extend(blocked.map(|blocked| Action::Tell(Notice::LaunchBlocked(blocked))));
+        }
+        if !due(self.launch_deadline(), now) {
+            return;
+        }
+        let since = self.last_spinup.map_or_else(Default::default, |last| now.since(last));
+        let interval_s = self.backoff.interval_s(self.settings.spacing_s);
+        actions.push(Action::Tell(Notice::Relaunching { since, interval_s, deaths: self.backoff.unacked_deaths }));
+        self.launch(now, actions);
+    }
+
+    /// When the next worker may be launched; never, while none is missing or something blocks it.
+    pub(in crate::pool) fn launch_deadline(&self) -> Option<Mono> {
+        if self.is_stopping() || self.missing() == 0 || self.block().is_some() {
+            return None;
+        }
+        self.last_spinup.map(|last| last.after(self.backoff.interval(self.settings.spacing_s)))
+    }
+
+    pub(in crate::pool) fn on_spawned(&mut self, now: Mono, pid: Pid, index: WorkerIndex, actions: &mut Vec<Action>) {
+        let Some(launch) = self.take_launch(index) else { return };
+        self.backoff.on_launch();
+        self.workers.push(Worker::new(pid, index, launch.version, now));
+        actions.push(Action::Tell(Notice::Launched { pid, index }));
+        if let Some(stopping) = &self.stopping {
+            let (signal, grace) = (stopping.signal, stopping.grace);
+            self.tell_to_go(now, &[pid], signal, grace, actions);
+        }
+    }
+
+    pub(in crate::pool) fn on_spawn_failed(&mut self, index: WorkerIndex) {
+        if self.take_launch(index).is_some() {
+            self.backoff.on_failed_launch();
+        }
+    }
+
+    fn take_launch(&mut self, index: WorkerIndex) -> Option<Launch> {
+        let at = self.launches.iter().position(|launch| launch.index == index)?;
+        Some(self.launches.swap_remove(at))
+    }
+
+    fn launch(&mut self, now: Mono, actions: &mut Vec<Action>) {
+        let launch = Launch { index: self.free_index(), version: self.modern };
+        self.launches.push(launch);
+        self.last_spinup = Some(now);
+        actions.push(Action::SpawnWorker { index: launch.index, version: launch.version });
+    }
+
+    /// How many modern workers there should be and are not. Those that were told to go and linger still count: if they
+    /// do not end, more processes would only make it worse (as einhorn has it).
+    fn missing(&self) -> u32 {
+        let modern = count(&self.workers, |worker| worker.version == self.modern);
+        self.settings.target.saturating_sub(modern + self.launching())
+    }
+
+    /// How many workers may be added beside those that live.
+    fn room(&self) -> u32 {
+        let Some(additional) = self.settings.max_upgrade_additional else { return u32::MAX };
+        let living = count(&self.workers, |_| true).saturating_add(self.launching());
+        self.settings.target.saturating_add(additional).saturating_sub(living)
+    }
+
+    fn block(&self) -> Option<Blocked> {
+        let modern = |worker: &Worker| worker.version == self.modern;
+        let waiting = count(&self.workers, |worker| modern(worker) && !worker.is_acked() && !worker.is_told());
+        let unacked = waiting + self.launching();
+        if unacked >= self.settings.max_unacked {
+            return Some(Blocked::Unacked { unacked, max: self.settings.max_unacked });
+        }
+        if self.room() > 0 {
+            return None;
+        }
+        let total = count(&self.workers, |_| true) + self.launching();
+        let over = total.saturating_sub(self.settings.target);
+        Some(Blocked::Capacity { over, modern: count(&self.workers, modern), total })
+    }
+
+    fn launching(&self) -> u32 {
+        u32::try_from(self.launches.len()).unwrap_or(u32::MAX)
+    }
+
+    /// The lowest index that no living worker holds.
+    fn free_index(&self) -> WorkerIndex {
+        let held = self.workers.iter().map(|worker| worker.index);
+        let mut held: Vec<WorkerIndex> = held.chain(self.launches.iter().map(|launch| launch.index)).collect();
+        held.sort_unstable();
+        let mut free = 0;
+        for index in held {
+            if index.0 == free {
+                free += 1;
+            }
+        }
+        WorkerIndex(free)
+    }
+}

@@ -1,0 +1,72 @@
+//! What the pool is told to aim at, and the limits that nobody sets. It holds values; it checks none (`config` does).
+
+use std::time::Duration;
+
+/// A worker that dies this soon after its ack, unasked, counts as a sign of a crash loop.
+pub const EARLY_LIFE: Duration = Duration::from_secs(10);
+
+/// A child that has not become its program after this time is killed.
+pub const EXEC_LIMIT: Duration = Duration::from_secs(10);
+
+/// The longest wait between two launches, however many workers died before their ack (einhorn's).
+pub const SPINUP_INTERVAL_MAX_S: f64 = 30.0;
+
+/// The shortest, so that a deadline always lies ahead.
+pub const SPINUP_INTERVAL_MIN_S: f64 = 1e-6;
+
+/// By how much each such death stretches the wait (einhorn's).
+pub const BACKOFF_FACTOR: f64 = 1.5;
+
+/// How long workers may take to end after TERM when no signal timeout is set.
+pub const TERM_GRACE: Duration = Duration::from_secs(90);
+
+/// How long they may take after QUIT, whatever the signal timeout.
+pub const QUIT_GRACE: Duration = Duration::from_secs(10);
+
+/// How long a worker that missed its ack timeout may take to end.
+pub const UNACKED_GRACE: Duration = Duration::from_secs(10);
+
+/// How often the log names the workers that were told to go and stay.
+pub const LINGER_NOTE: Duration = Duration::from_secs(60);
+
+/// How many failures in a row end an upgrade when an ack timeout is set and `--retries` is not.
+pub const RETRIES_WITH_ACK_TIMEOUT: u32 = 3;
+
+/// What a ping's request id may take, in bytes; more is cut.
+pub const REQUEST_ID_MAX: usize = 256;
+
+/// How a worker is known to serve.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AckMode {
+    /// It has lived for so long.
+    Timer(Duration),
+    /// It says so on the control socket.
+    Manual,
+}
+
+/// The settings that the pool decides by; each may change between two events.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Settings {
+    /// How many workers shall serve; at least 1.
+    pub target: u32,
+    pub ack: AckMode,
+    /// Within it a manual ack must come; without it, for ever is allowed.
+    pub ack_timeout: Option<Duration>,
+    /// Seconds between two launches, before any backoff; above 0.
+    pub spacing_s: f64,
+    /// How many modern workers may be without their ack while workers are launched one by one; at least 1.
+    pub max_unacked: u32,
+    /// How many workers above the target may live while others are told to go; at least 1.
+    pub max_upgrade_additional: Option<u32>,
+    /// After it, a worker that was told to go is killed.
+    pub signal_timeout: Option<Duration>,
+    /// After so many failures in a row an upgrade (or a first start that never served) is given up.
+    pub retries: Option<u32>,
+}
+
+impl Settings {
+    /// How many failures in a row end an upgrade; none means never.
+    pub(in crate::pool) fn failure_limit(&self) -> Option<u32> {
+        self.retries.or(self.ack_timeout.map(|_| RETRIES_WITH_ACK_TIMEOUT))
+    }
+}

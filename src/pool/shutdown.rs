@@ -1,0 +1,72 @@
+//! The end: every worker is told, patience is limited, and the last one to go lets the master go.
+
+use std::time::Duration;
+
+use crate::pool::settings::{QUIT_GRACE, TERM_GRACE};
+use crate::pool::worker::earlier;
+use crate::pool::{Action, ExitReason, Mono, Pid, Pool, Signal};
+
+/// That the master is to end, and how.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::pool) struct Stopping {
+    /// What a worker that is launched too late is told.
+    pub(in crate::pool) signal: Signal,
+    pub(in crate::pool) grace: Option<Duration>,
+    reason: ExitReason,
+    /// Whether `Exit` was asked for.
+    concluded: bool,
+}
+
+impl Pool {
+    /// Stops for good. A second stop sends its signal too; patience may only get shorter.
+    pub(in crate::pool) fn stop(&mut self, now: Mono, signal: Signal, actions: &mut Vec<Action>) {
+        let reason = match self.stopping {
+            Some(stopping) if stopping.reason != ExitReason::Stopped => stopping.reason,
+            Some(_) | None if signal == Signal::QUIT => ExitReason::Quit,
+            Some(_) | None => ExitReason::Stopped,
+        };
+        self.stop_for(now, signal, reason, actions);
+    }
+
+    pub(in crate::pool) fn stop_after_giving_up(&mut self, now: Mono, actions: &mut Vec<Action>) {
+        self.stop_for(now, Signal::USR2, ExitReason::GaveUp, actions);
+    }
+
+    /// Asks to end once nothing is left that could need the master.
+    pub(in crate::pool) fn conclude_stop(&mut self, actions: &mut Vec<Action>) {
+        let empty = self.workers.is_empty() && self.remnants.is_empty() && self.launches.is_empty();
+        if let Some(stopping) = &mut self.stopping {
+            if empty && !stopping.concluded {
+                stopping.concluded = true;
+                actions.push(Action::Exit(stopping.reason));
+            }
+        }
+    }
+
+    fn stop_for(&mut self, now: Mono, signal: Signal, reason: ExitReason, actions: &mut Vec<Action>) {
+        let grace = self.grace(signal);
+        let concluded = self.stopping.is_some_and(|stopping| stopping.concluded);
+        self.abandon_upgrade(actions);
+        self.stopping = Some(Stopping { signal, grace, reason, concluded });
+        let pids: Vec<Pid> = self.workers.iter().map(|worker| worker.pid).collect();
+        self.tell_to_go(now, &pids, signal, grace, actions);
+        for remnant in &mut self.remnants {
+            remnant.signal = signal;
+            remnant.kill_at = earlier(remnant.kill_at, grace.map(|grace| now.after(grace)));
+            if remnant.reaped {
+                actions.push(Action::SignalGroup { pid: remnant.pid, signal });
+            }
+        }
+    }
+
+    /// How long workers may take to end. A graceful end may take for ever unless a signal timeout is set, as with einhorn:
+    /// some drain for hours. After TERM and QUIT somebody is waiting.
+    fn grace(&self, signal: Signal) -> Option<Duration> {
+        let timeout = self.settings.signal_timeout;
+        match signal {
+            Signal::TERM => Some(timeout.unwrap_or(TERM_GRACE)),
+            Signal::QUIT => Some(timeout.map_or(QUIT_GRACE, |timeout| timeout.min(QUIT_GRACE))),
+            _ => timeout,
+        }
+    }
+}

@@ -1,0 +1,109 @@
+//! Telling workers to go, and losing patience with those that do not. Who is told is decided elsewhere.
+
+use std::time::Duration;
+
+use crate::pool::ack::due;
+use crate::pool::settings::LINGER_NOTE;
+use crate::pool::worker::earlier;
+use crate::pool::{Action, Mono, Notice, Pid, Pool, Signal, Worker};
+
+impl Pool {
+    /// Sends `signal` to these workers. `grace` is how long they may take before they are killed; none means for ever.
+    pub(in crate::pool) fn tell_to_go(
+        &mut self,
+        now: Mono,
+        pids: &[Pid],
+        signal: Signal,
+        grace: Option<Duration>,
+        actions: &mut Vec<Action>,
+    ) {
+        if pids.is_empty() {
+            return;
+        }
+        actions.push(Action::Tell(Notice::Sending { signal, pids: pids.to_vec() }));
+        let kill_at = grace.map(|grace| now.after(grace));
+        for worker in self.workers.iter_mut().filter(|worker| pids.contains(&worker.pid)) {
+            let pid = worker.pid;
+            if worker.told.as_ref().is_some_and(|told| told.signals.contains(&signal)) {
+                actions.push(Action::Tell(Notice::Resending { signal, pid }));
+            }
+            worker.tell(now, signal, kill_at);
+            actions.push(Action::SignalWorker { pid, signal });
+        }
+        if self.settings.signal_timeout.is_some() {
+            actions.push(Action::Tell(Notice::SentAll { signal, pids: pids.to_vec() }));
+        }
+    }
+
+    /// Passes a signal on; nobody is held to have been told to go by it.
+    pub(in crate::pool) fn forward(&mut self, signal: Signal, actions: &mut Vec<Action>) {
+        let pids: Vec<Pid> = self.workers.iter().map(|worker| worker.pid).collect();
+        if pids.is_empty() {
+            return;
+        }
+        actions.push(Action::Tell(Notice::Sending { signal, pids: pids.clone() }));
+        actions.extend(pids.into_iter().map(|pid| Action::SignalWorker { pid, signal }));
+    }
+
+    /// Kills, once, whoever was told to go and is still there when its time is up: the worker with its whole group.
+    pub(in crate::pool) fn end_patience(&mut self, now: Mono, actions: &mut Vec<Action>) {
+        for worker in &mut self.workers {
+            if due(kill_time(worker), now) {
+                let after = worker.told.as_ref().map_or(Duration::ZERO, |told| now.since(told.first_at));
+                worker.killed = true;
+                kill_late(worker.pid, after, actions);
+            }
+        }
+        for remnant in &mut self.remnants {
+            if remnant.reaped && !remnant.killed && due(remnant.kill_at, now) {
+                remnant.killed = true;
+                kill_late(remnant.pid, now.since(remnant.since), actions);
+            }
+        }
+    }
+
+    pub(in crate::pool) fn patience_deadline(&self) -> Option<Mono> {
+        let of_workers = self.workers.iter().map(kill_time).fold(None, earlier);
+        let patient = self.remnants.iter().filter(|remnant| remnant.reaped && !remnant.killed);
+        patient.map(|remnant| remnant.kill_at).fold(of_workers, earlier)
+    }
+
+    /// Once a minute, names those who stay although told to go, and whom nothing will kill.
+    pub(in crate::pool) fn note_lingering(&mut self, now: Mono, actions: &mut Vec<Action>) {
+        let Some(note_at) = self.linger_deadline() else {
+            self.last_linger_note = None;
+            return;
+        };
+        if note_at > now {
+            return;
+        }
+        let lingering = self.lingering();
+        let longest = lingering.iter().map(|&(_, since)| now.since(since)).max().unwrap_or_default();
+        let pids = lingering.into_iter().map(|(pid, _)| pid).collect();
+        self.last_linger_note = Some(now);
+        actions.push(Action::Tell(Notice::Lingering { pids, longest }));
+    }
+
+    pub(in crate::pool) fn linger_deadline(&self) -> Option<Mono> {
+        let oldest = self.lingering().into_iter().map(|(_, since)| since).min()?;
+        Some(self.last_linger_note.map_or(oldest, |last| last.max(oldest)).after(LINGER_NOTE))
+    }
+
+    fn lingering(&self) -> Vec<(Pid, Mono)> {
+        let told = |worker: &Worker| match &worker.told {
+            Some(told) if told.kill_at.is_none() || worker.killed => Some((worker.pid, told.first_at)),
+            _ => None,
+        };
+        let left = self.remnants.iter().filter(|left| left.reaped && (left.kill_at.is_none() || left.killed));
+        self.workers.iter().filter_map(told).chain(left.map(|left| (left.pid, left.since))).collect()
+    }
+}
+
+fn kill_time(worker: &Worker) -> Option<Mono> {
+    if worker.killed { None } else { worker.told.as_ref().and_then(|told| told.kill_at) }
+}
+
+fn kill_late(pid: Pid, after: Duration, actions: &mut Vec<Action>) {
+    actions.push(Action::Tell(Notice::KillingLate { pid, after }));
+    actions.push(Action::SignalGroup { pid, signal: Signal::KILL });
+}

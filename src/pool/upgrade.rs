@@ -1,0 +1,118 @@
+//! From one version to the next, and back when the next one does not work. Launching and culling follow by themselves
+//! from what is modern.
+
+use crate::pool::{Action, Mono, Notice, Pool, UpgradeFailure, UpgradeStyle, Version, Worker, count};
+
+/// An upgrade that has not begun: its program is being looked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::pool) struct Preparing {
+    version: Version,
+    style: UpgradeStyle,
+}
+
+/// An upgrade under way.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::pool) struct Upgrade {
+    pub(in crate::pool) style: UpgradeStyle,
+    /// New workers that died or missed their ack since the last that acked.
+    pub(in crate::pool) failures: u32,
+}
+
+impl Pool {
+    /// One that is asked for while another is being prepared joins it: both asked before it starts.
+    pub(in crate::pool) fn request_upgrade(&mut self, style: UpgradeStyle, actions: &mut Vec<Action>) {
+        if self.is_stopping() {
+            actions.push(Action::Tell(Notice::NotUpgradingWhileStopping));
+            return;
+        }
+        if let Some(preparing) = &mut self.preparing {
+            preparing.style = style;
+            return;
+        }
+        let version = Version(self.newest.0 + 1);
+        self.preparing = Some(Preparing { version, style });
+        actions.push(Action::PrepareRelease { version });
+    }
+
+    pub(in crate::pool) fn on_release_ready(&mut self, now: Mono, version: Version, actions: &mut Vec<Action>) {
+        let Some(preparing) = self.preparing.take_if(|preparing| preparing.version == version) else { return };
+        let notice = match self.upgrade {
+            Some(_) => Notice::UpgradeStartedOver { acked: self.acked_count(), target: self.settings.target },
+            None => Notice::UpgradeStarted { style: preparing.style, from: self.modern },
+        };
+        actions.push(Action::Tell(notice));
+        self.newest = version;
+        self.modern = version;
+        self.last_upgraded = Some(now);
+        self.backoff = Default::default();
+        self.upgrade = Some(Upgrade { style: preparing.style, failures: 0 });
+        if preparing.style == UpgradeStyle::Fleet {
+            self.launch_all_missing(now, actions);
+        }
+    }
+
+    pub(in crate::pool) fn on_release_refused(&mut self, version: Version, reason: String, actions: &mut Vec<Action>) {
+        if self.preparing.take_if(|preparing| preparing.version == version).is_some() {
+            actions.push(Action::Tell(Notice::UpgradeRefused { reason }));
+        }
+    }
+
+    /// An upgrade is done when enough new workers serve; the old ones are then culled.
+    pub(in crate::pool) fn conclude_upgrade(&mut self, actions: &mut Vec<Action>) {
+        let modern = |worker: &Worker| worker.version == self.modern && worker.serves();
+        if self.upgrade.is_none() || count(&self.workers, modern) < self.settings.target {
+            return;
+        }
+        self.upgrade = None;
+        self.good = self.modern;
+        actions.push(Action::Tell(Notice::Upgraded { version: self.modern }));
+        actions.push(Action::KeepReleases { modern: self.modern, good: self.good });
+    }
+
+    /// A worker died before its ack, or missed it. Only those of the wanted version say something about it.
+    pub(in crate::pool) fn on_failure(&mut self, now: Mono, version: Version, actions: &mut Vec<Action>) {
+        if version != self.modern {
+            return;
+        }
+        self.backoff.on_unacked_death();
+        match &mut self.upgrade {
+            Some(upgrade) => {
+                upgrade.failures = upgrade.failures.saturating_add(1);
+                let failures = upgrade.failures;
+                if self.settings.failure_limit().is_some_and(|limit| failures >= limit) {
+                    self.give_up_upgrade(UpgradeFailure::Failures(failures), actions);
+                }
+            }
+            None => self.give_up_start(now, actions),
+        }
+    }
+
+    /// Goes back to what worked. The new workers are now the old ones: they go as theirs did, when others serve.
+    pub(in crate::pool) fn give_up_upgrade(&mut self, reason: UpgradeFailure, actions: &mut Vec<Action>) {
+        if self.upgrade.take().is_none() {
+            return;
+        }
+        let version = std::mem::replace(&mut self.modern, self.good);
+        self.backoff = Default::default();
+        actions.push(Action::Tell(Notice::UpgradeFailed { version, back_to: self.good, reason }));
+        actions.push(Action::KeepReleases { modern: self.modern, good: self.good });
+    }
+
+    /// A first start that never served is given up only if somebody set the retries; a service that served once never is.
+    fn give_up_start(&mut self, now: Mono, actions: &mut Vec<Action>) {
+        let deaths = self.backoff.unacked_deaths;
+        let used_up = self.settings.retries.is_some_and(|retries| deaths >= retries);
+        if used_up && !self.ever_acked && !self.is_stopping() {
+            actions.push(Action::Tell(Notice::GaveUp { deaths }));
+            self.stop_after_giving_up(now, actions);
+        }
+    }
+
+    /// What a stop means for an upgrade: none is left, whether it had started or not.
+    pub(in crate::pool) fn abandon_upgrade(&mut self, actions: &mut Vec<Action>) {
+        if self.preparing.take().is_some() {
+            actions.push(Action::Tell(Notice::NotUpgradingWhileStopping));
+        }
+        self.give_up_upgrade(UpgradeFailure::Stopping, actions);
+    }
+}

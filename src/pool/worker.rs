@@ -1,0 +1,108 @@
+//! One worker, and what is left of one. They know what they are, and decide nothing.
+
+use crate::pool::{Mono, Pid, Signal, Version, WorkerIndex};
+
+/// A worker that was launched and has not ended.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Worker {
+    pub pid: Pid,
+    pub index: WorkerIndex,
+    pub version: Version,
+    pub spawned_at: Mono,
+    /// Whether the child has become its program.
+    pub execed: bool,
+    pub acked_at: Option<Mono>,
+    /// Stopped by a signal (job control), and thus not serving.
+    pub stopped: bool,
+    pub ping: Option<Ping>,
+    pub told: Option<Told>,
+    pub killed: bool,
+}
+
+/// The last sign of life that a worker gave.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Ping {
+    pub at: Mono,
+    pub request_id: String,
+}
+
+/// That and how a worker was told to go.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Told {
+    /// In the order of their first sending, each once.
+    pub signals: Vec<Signal>,
+    pub first_at: Mono,
+    pub last_at: Mono,
+    /// When patience ends; never without a signal timeout.
+    pub kill_at: Option<Mono>,
+}
+
+/// What remains of a worker that has ended: a zombie until it is reaped, then what it left in its process group.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Remnant {
+    pub pid: Pid,
+    /// What the group is told once it is known to live on.
+    pub signal: Signal,
+    pub since: Mono,
+    pub reaped: bool,
+    pub kill_at: Option<Mono>,
+    pub killed: bool,
+}
+
+impl Worker {
+    pub(in crate::pool) fn new(pid: Pid, index: WorkerIndex, version: Version, now: Mono) -> Self {
+        Self {
+            pid,
+            index,
+            version,
+            spawned_at: now,
+            execed: false,
+            acked_at: None,
+            stopped: false,
+            ping: None,
+            told: None,
+            killed: false,
+        }
+    }
+
+    pub fn is_acked(&self) -> bool {
+        self.acked_at.is_some()
+    }
+
+    pub fn is_told(&self) -> bool {
+        self.told.is_some()
+    }
+
+    /// Whether requests can be counted on to be answered: acked, not told to go, not stopped.
+    pub fn serves(&self) -> bool {
+        self.is_acked() && !self.is_told() && !self.stopped
+    }
+
+    /// Notes that it is told to go; patience may only get shorter.
+    pub(in crate::pool) fn tell(&mut self, now: Mono, signal: Signal, kill_at: Option<Mono>) {
+        let told = self.told.get_or_insert(Told { signals: Vec::new(), first_at: now, last_at: now, kill_at });
+        if !told.signals.contains(&signal) {
+            told.signals.push(signal);
+        }
+        told.last_at = now;
+        told.kill_at = earlier(told.kill_at, kill_at);
+    }
+
+    /// What remains when it ends. `kill_at` is for one that nobody had told to go.
+    pub(in crate::pool) fn into_remnant(self, now: Mono, kill_at: Option<Mono>) -> Remnant {
+        let signal = self.told.as_ref().and_then(|told| told.signals.last().copied()).unwrap_or(Signal::USR2);
+        let kill_at = match self.told {
+            Some(told) => told.kill_at,
+            None => kill_at,
+        };
+        Remnant { pid: self.pid, signal, since: now, reaped: false, kill_at, killed: false }
+    }
+}
+
+/// The earlier of two moments, where none means never.
+pub(in crate::pool) fn earlier(one: Option<Mono>, other: Option<Mono>) -> Option<Mono> {
+    match (one, other) {
+        (Some(one), Some(other)) => Some(one.min(other)),
+        (moment, None) | (None, moment) => moment,
+    }
+}
