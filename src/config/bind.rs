@@ -1,0 +1,315 @@
+//! Reads `-b`: `ADDR:PORT[,OPT...]` as einhorn does, IPv6 addresses in brackets, and `unix:/path[,mode=0660]`. Resolves no
+//! host name and opens nothing.
+
+use std::ffi::OsStr;
+use std::fmt;
+use std::net::{Ipv4Addr, Ipv6Addr};
+use std::os::unix::ffi::OsStrExt;
+use std::path::PathBuf;
+
+use crate::config::values;
+use crate::config::values::Need;
+
+/// Longest path of a unix socket on Linux: `sun_path` without its closing zero.
+pub const SOCKET_PATH_MAX: usize = 107;
+/// Longest host name in the DNS.
+const HOST_BYTES_MAX: usize = 253;
+const MODE_MAX: u32 = 0o777;
+
+const NEED_BIND: &str = "need ADDR:PORT[,OPT...] or unix:/path[,mode=0660]";
+const NEED_TCP_FLAG: &str = "need r (so_reuseaddr) or n (o_nonblock)";
+const NEED_UNIX_FLAG: &str = "need mode=OCTAL or n (o_nonblock)";
+
+/// An address to listen on, as written.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Bind {
+    /// `host` is an address or a name; an IPv6 address stands here without its brackets.
+    Tcp { host: String, port: u16, flags: BindFlags },
+    /// `mode` is the file's permissions; `None` leaves them to the umask.
+    Unix { path: PathBuf, mode: Option<u32>, flags: BindFlags },
+}
+
+/// The options of a bind as written, in lower case: einhorn's state document shows them so.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct BindFlags(Vec<String>);
+
+impl BindFlags {
+    /// Flags out of a state document. einhorn let any word pass, so none is refused here; unknown ones mean nothing.
+    pub fn from_words(words: Vec<String>) -> Self {
+        Self(words)
+    }
+
+    pub fn words(&self) -> &[String] {
+        &self.0
+    }
+
+    /// Whether to set SO_REUSEADDR.
+    pub fn reuse_addr(&self) -> bool {
+        self.has(["r", "so_reuseaddr"])
+    }
+
+    /// Whether to set O_NONBLOCK.
+    pub fn nonblock(&self) -> bool {
+        self.has(["n", "o_nonblock"])
+    }
+
+    fn has(&self, names: [&str; 2]) -> bool {
+        self.0.iter().any(|word| names.contains(&word.as_str()))
+    }
+}
+
+impl Bind {
+    /// Reads one value of `-b`.
+    pub fn read(value: &OsStr) -> Result<Self, Need> {
+        match value.as_bytes().strip_prefix(b"unix:") {
+            Some(rest) => read_unix(rest),
+            None => read_tcp(values::text(value)?),
+        }
+    }
+
+    pub fn flags(&self) -> &BindFlags {
+        match self {
+            Self::Tcp { flags, .. } | Self::Unix { flags, .. } => flags,
+        }
+    }
+
+    pub fn is_ipv4_address(&self) -> bool {
+        match self {
+            Self::Tcp { host, .. } => host.parse::<Ipv4Addr>().is_ok(),
+            Self::Unix { .. } => false,
+        }
+    }
+
+    pub fn is_ipv6_address(&self) -> bool {
+        match self {
+            Self::Tcp { host, .. } => is_ipv6(host),
+            Self::Unix { .. } => false,
+        }
+    }
+}
+
+impl fmt::Display for Bind {
+    /// The address without its options: `127.0.0.1:80`, `[::1]:80`, `unix:/path`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Tcp { host, port, .. } if host.contains(':') => write!(f, "[{host}]:{port}"),
+            Self::Tcp { host, port, .. } => write!(f, "{host}:{port}"),
+            Self::Unix { path, .. } => write!(f, "unix:{}", path.display()),
+        }
+    }
+}
+
+fn read_tcp(text: &str) -> Result<Bind, Need> {
+    let mut parts = text.split(',');
+    let address = parts.next().unwrap_or_default();
+    let (host, port) = read_address(address)?;
+    let flags = parts.map(read_tcp_flag).collect::<Result<_, _>>().map(BindFlags)?;
+    Ok(Bind::Tcp { host, port, flags })
+}
+
+fn read_address(address: &str) -> Result<(String, u16), Need> {
+    if address.starts_with(['/', '.']) {
+        return Err(format!("a unix socket is written unix:{address}"));
+    }
+    let (host, port) = split_address(address)?;
+    let is_number = !port.is_empty() && port.bytes().all(|byte| byte.is_ascii_digit());
+    if !is_number {
+        return Err(NEED_BIND.to_owned());
+    }
+    let port = port.parse().map_err(|_| "need a port from 0 to 65535".to_owned())?;
+    Ok((host.to_owned(), port))
+}
+
+/// Host (its brackets gone) and port, the host checked.
+fn split_address(address: &str) -> Result<(&str, &str), Need> {
+    if let Some(rest) = address.strip_prefix('[') {
+        let (host, port) = rest.split_once("]:").ok_or_else(|| NEED_BIND.to_owned())?;
+        let need = || "need an ipv6 address in the brackets, as in [::1]:80".to_owned();
+        return is_ipv6(host).then_some((host, port)).ok_or_else(need);
+    }
+    let (host, port) = address.rsplit_once(':').ok_or_else(|| NEED_BIND.to_owned())?;
+    if host.contains(':') {
+        return Err(need_brackets(address, host, port));
+    }
+    match host {
+        "*" | "" => Err(format!("for every address write 0.0.0.0:{port} or [::]:{port}")),
+        _ if is_host(host) => Ok((host, port)),
+        _ => Err(NEED_BIND.to_owned()),
+    }
+}
+
+/// More than one colon and no brackets: shows where they belong, if an address can be made out.
+fn need_brackets(address: &str, host: &str, port: &str) -> Need {
+    if is_ipv6(host) {
+        format!("an ipv6 address needs brackets, as in [{host}]:{port}")
+    } else if is_ipv6(address) {
+        format!("an ipv6 address needs brackets and a port, as in [{address}]:80")
+    } else {
+        NEED_BIND.to_owned()
+    }
+}
+
+/// An IPv6 address, with or without a zone (`fe80::1%eth0`).
+fn is_ipv6(host: &str) -> bool {
+    let (address, zone) = host.split_once('%').unwrap_or((host, "-"));
+    let zone_fits = !zone.is_empty() && zone.bytes().all(|byte| byte.is_ascii_graphic());
+    zone_fits && address.parse::<Ipv6Addr>().is_ok()
+}
+
+/// Whether this could be an IPv4 address or a name; the resolver has the last word.
+fn is_host(host: &str) -> bool {
+    let is_part = |byte: u8| byte.is_ascii_alphanumeric() || b".-_".contains(&byte);
+    host.len() <= HOST_BYTES_MAX && host.bytes().all(is_part)
+}
+
+fn read_tcp_flag(text: &str) -> Result<String, Need> {
+    let flag = text.to_ascii_lowercase();
+    match flag.as_str() {
+        "r" | "so_reuseaddr" | "n" | "o_nonblock" => Ok(flag),
+        _ => Err(unknown_flag(text, NEED_TCP_FLAG)),
+    }
+}
+
+fn unknown_flag(text: &str, need: &str) -> Need {
+    let escaped: String = text.chars().flat_map(char::escape_debug).collect();
+    format!("unknown option ,{escaped}: {need}")
+}
+
+fn read_unix(rest: &[u8]) -> Result<Bind, Need> {
+    let mut parts = rest.split(|&byte| byte == b',');
+    let path = OsStr::from_bytes(parts.next().unwrap_or_default());
+    let path = values::limited_path(path, SOCKET_PATH_MAX)?;
+    let (mut mode, mut flags) = (None, Vec::new());
+    for part in parts {
+        let text = String::from_utf8_lossy(part);
+        let flag = text.to_ascii_lowercase();
+        match (flag.strip_prefix("mode="), flag.as_str()) {
+            (Some(octal), _) => mode = Some(read_mode(octal)?),
+            (None, "n" | "o_nonblock") => {}
+            (None, _) => return Err(unknown_flag(&text, NEED_UNIX_FLAG)),
+        }
+        flags.push(flag);
+    }
+    Ok(Bind::Unix { path, mode, flags: BindFlags(flags) })
+}
+
+fn read_mode(octal: &str) -> Result<u32, Need> {
+    let is_octal = octal.bytes().all(|byte| (b'0'..=b'7').contains(&byte));
+    let mode = u32::from_str_radix(octal, 8).ok().filter(|&mode| is_octal && mode <= MODE_MAX);
+    mode.ok_or_else(|| "need an octal mode from 0 to 0777, as in mode=0660".to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::path::Path;
+
+    fn tcp(text: &str) -> (String, u16, Vec<String>) {
+        match Bind::read(OsStr::new(text)) {
+            Ok(Bind::Tcp { host, port, flags }) => (host, port, flags.0),
+            other => panic!("{text}: {other:?}"),
+        }
+    }
+
+    #[track_caller]
+    fn refused(text: &str, need: &str) {
+        assert_eq!(Bind::read(OsStr::new(text)), Err(need.to_owned()), "{text}");
+    }
+
+    #[test]
+    fn addresses_are_taken_apart() {
+        for (text, host, port, flags) in [
+            ("127.0.0.1:1234", "127.0.0.1", 1234, &[][..]),
+            ("0.0.0.0:80", "0.0.0.0", 80, &[]),
+            ("127.0.0.1:0,r", "127.0.0.1", 0, &["r"]),
+            ("127.0.0.1:65535,R,N", "127.0.0.1", 65535, &["r", "n"]),
+            ("localhost:80,SO_REUSEADDR,O_NonBlock", "localhost", 80, &["so_reuseaddr", "o_nonblock"]),
+            ("my-host.example:80,n,n", "my-host.example", 80, &["n", "n"]),
+            ("[::]:80", "::", 80, &[]),
+            ("[::1]:80,r", "::1", 80, &["r"]),
+            ("[fe80::1%eth0]:80", "fe80::1%eth0", 80, &[]),
+            ("[::ffff:10.0.0.1]:80", "::ffff:10.0.0.1", 80, &[]),
+        ] {
+            let flags: Vec<String> = flags.iter().map(ToString::to_string).collect();
+            assert_eq!(tcp(text), (host.to_owned(), port, flags), "{text}");
+        }
+    }
+
+    #[test]
+    fn flags_mean_what_they_say_in_either_spelling() {
+        for (text, reuse_addr, nonblock) in
+            [("a:1", false, false), ("a:1,r", true, false), ("a:1,o_nonblock", false, true)]
+        {
+            let bind = Bind::read(OsStr::new(text)).unwrap();
+            assert_eq!((bind.flags().reuse_addr(), bind.flags().nonblock()), (reuse_addr, nonblock), "{text}");
+        }
+    }
+
+    #[test]
+    fn unix_sockets_have_a_path_a_mode_and_nonblock() {
+        let read = |text: &str| match Bind::read(OsStr::new(text)) {
+            Ok(Bind::Unix { path, mode, flags }) => (path, mode, flags.0),
+            other => panic!("{text}: {other:?}"),
+        };
+        assert_eq!(read("unix:/x.sock"), (PathBuf::from("/x.sock"), None, vec![]));
+        assert_eq!(read("unix:run/x,mode=0660"), (PathBuf::from("run/x"), Some(0o660), vec!["mode=0660".into()]));
+        assert_eq!(read("unix:/x,MODE=7,N").1, Some(7));
+        assert_eq!(read("unix:/x,mode=0,O_NONBLOCK").2, ["mode=0", "o_nonblock"]);
+        let bytes = Bind::read(OsStr::from_bytes(b"unix:/\xff,n")).unwrap();
+        assert!(matches!(&bytes, Bind::Unix { path, .. } if path == Path::new(OsStr::from_bytes(b"/\xff"))));
+        assert!(bytes.flags().nonblock());
+    }
+
+    #[test]
+    fn a_unix_path_must_fit_into_its_address() {
+        let longest = format!("unix:/{}", "p".repeat(SOCKET_PATH_MAX - 1));
+        assert!(Bind::read(OsStr::new(&longest)).is_ok());
+        refused(&format!("{longest}p"), "need a path of 1 to 107 bytes");
+        refused("unix:", "need a path of 1 to 107 bytes");
+        refused("unix:,mode=0660", "need a path of 1 to 107 bytes");
+    }
+
+    #[test]
+    fn what_is_no_address_is_refused_with_the_form() {
+        for text in [
+            "", "foo", "80", ",r", "foo:", "foo:x", "foo:-1", "a b:80", "foo:+8", "[::1]", "[::1]80", "[::1:80",
+            "a:1:2",
+        ] {
+            refused(text, NEED_BIND);
+        }
+        assert_eq!(Bind::read(OsStr::from_bytes(b"\xff:80")), Err("need text in UTF-8".into()));
+    }
+
+    #[test]
+    fn near_misses_are_told_what_to_write() {
+        refused("::1:80", "an ipv6 address needs brackets, as in [::1]:80");
+        refused(":::80", "an ipv6 address needs brackets, as in [::]:80");
+        refused("fe80::a:b:c:d:e:f", "an ipv6 address needs brackets, as in [fe80::a:b:c:d:e]:f");
+        refused("::1", "an ipv6 address needs brackets and a port, as in [::1]:80");
+        refused("*:80", "for every address write 0.0.0.0:80 or [::]:80");
+        refused(":80", "for every address write 0.0.0.0:80 or [::]:80");
+        refused("/x.sock", "a unix socket is written unix:/x.sock");
+        refused("[127.0.0.1]:80", "need an ipv6 address in the brackets, as in [::1]:80");
+        refused("[::1%]:80", "need an ipv6 address in the brackets, as in [::1]:80");
+        refused("a:65536", "need a port from 0 to 65535");
+        refused("a:99999999999999999999", "need a port from 0 to 65535");
+    }
+
+    #[test]
+    fn unknown_options_list_the_known_ones() {
+        refused("a:80,rn", "unknown option ,rn: need r (so_reuseaddr) or n (o_nonblock)");
+        refused("a:80,", "unknown option ,: need r (so_reuseaddr) or n (o_nonblock)");
+        refused("a:80,mode=0660", "unknown option ,mode=0660: need r (so_reuseaddr) or n (o_nonblock)");
+        refused("unix:/x,r", "unknown option ,r: need mode=OCTAL or n (o_nonblock)");
+        for mode in ["", "8", "1000", "+7", "-1", "0o7", "77777777777777"] {
+            refused(&format!("unix:/x,mode={mode}"), "need an octal mode from 0 to 0777, as in mode=0660");
+        }
+    }
+
+    #[test]
+    fn binds_display_without_their_options() {
+        for (text, shown) in [("a:1,r", "a:1"), ("[::1]:80,n", "[::1]:80"), ("unix:/x,mode=7", "unix:/x")] {
+            assert_eq!(Bind::read(OsStr::new(text)).unwrap().to_string(), shown);
+        }
+    }
+}

@@ -1,0 +1,101 @@
+//! What can be wrong with a command line, each said in one line that names the option as the user spelled it. Decides no
+//! exit code and prints nothing.
+
+use std::ffi::{OsStr, OsString};
+use std::fmt;
+
+/// Shown characters of a value; a longer one is cut, so that an error stays one line on a screen.
+const SHOWN_MAX: usize = 300;
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ConfigError {
+    Unknown {
+        spelled: String,
+        /// The nearest known option, if one is near.
+        nearest: Option<String>,
+    },
+    Ambiguous {
+        spelled: String,
+        candidates: Vec<String>,
+    },
+    MissingValue {
+        spelled: String,
+        /// What the help calls the value, such as `COUNT`.
+        value_name: String,
+    },
+    NeedlessValue {
+        spelled: String,
+    },
+    BadValue {
+        spelled: String,
+        value: OsString,
+        /// What is allowed, such as `need a whole number from 1 to 1000`.
+        need: String,
+    },
+    /// Two options that cannot stand together.
+    Conflict {
+        spelled: String,
+        other: String,
+    },
+    /// The program's name is an empty word.
+    EmptyProgram,
+    /// The words and the definition disagree: our own mistake, told rather than hidden.
+    Unread(String),
+}
+
+impl std::error::Error for ConfigError {}
+
+impl fmt::Display for ConfigError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Unknown { spelled, nearest: None } => write!(f, "unknown option {}", shown(spelled)),
+            Self::Unknown { spelled, nearest: Some(near) } => {
+                write!(f, "unknown option {}, did you mean {near}?", shown(spelled))
+            }
+            Self::Ambiguous { spelled, candidates } => {
+                write!(f, "ambiguous option {}: could be {}", shown(spelled), candidates.join(" or "))
+            }
+            Self::MissingValue { spelled, value_name } => {
+                write!(f, "{spelled}: value missing, need {spelled} {value_name}")
+            }
+            Self::NeedlessValue { spelled } => write!(f, "{}: takes no value", shown(spelled)),
+            Self::BadValue { spelled, value, need } => write!(f, "{spelled} {}: {need}", shown(value)),
+            Self::Conflict { spelled, other } => write!(f, "{spelled}: cannot stand together with {other}"),
+            Self::EmptyProgram => f.write_str("cannot run the program: its name is empty"),
+            Self::Unread(cause) => write!(f, "cannot read the options: {}", shown(cause)),
+        }
+    }
+}
+
+/// The value on one line: as written if that is plain, else quoted and escaped.
+fn shown(value: impl AsRef<OsStr>) -> String {
+    let text = value.as_ref().to_string_lossy();
+    let cut: String = text.chars().take(SHOWN_MAX).collect();
+    let plain = !cut.is_empty() && !cut.chars().any(|c| c.is_whitespace() || c.is_control());
+    let marker = if cut.len() < text.len() { "..." } else { "" };
+    if plain { format!("{cut}{marker}") } else { format!("{cut:?}{marker}") }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn bad(value: &str) -> String {
+        ConfigError::BadValue { spelled: "-x".into(), value: value.into(), need: "need y".into() }.to_string()
+    }
+
+    #[test]
+    fn values_are_shown_on_one_line() {
+        assert_eq!(bad("abc"), "-x abc: need y");
+        assert_eq!(bad(""), "-x \"\": need y");
+        assert_eq!(bad("a b"), "-x \"a b\": need y");
+        assert_eq!(bad("a\nb\u{1b}"), "-x \"a\\nb\\u{1b}\": need y");
+    }
+
+    #[test]
+    fn a_long_value_is_cut() {
+        let line = bad(&"z".repeat(5000));
+        assert!(line.ends_with("zzz...: need y"), "{line}");
+        assert!(line.len() < SHOWN_MAX + 20);
+    }
+}

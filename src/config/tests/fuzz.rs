@@ -1,0 +1,99 @@
+//! Random command lines: the reader never panics, an error is one line, and the program is always the untouched end of the
+//! input.
+
+use std::ffi::{OsStr, OsString};
+use std::os::unix::ffi::OsStringExt;
+
+use crate::config::{Invocation, options, parse};
+
+const ROUNDS: u64 = 20_000;
+const WORDS_MAX: u64 = 8;
+const PIECES: &[&str] = &[
+    "3",
+    "manual",
+    "0.5",
+    "1e3",
+    "-",
+    "--",
+    "=",
+    "",
+    "cmd",
+    "a:1",
+    "[::1]:80,r",
+    "unix:/x,mode=07",
+    ",",
+    ":",
+    "1:2:x",
+    "-5",
+    "\n",
+    "\u{e9}",
+    "'",
+    "0x10",
+    "1_0",
+    "e",
+    "inf",
+    "m",
+    "gk",
+    "h",
+    "\0",
+    "9999999999999999999999",
+    "1m 30s",
+    "010",
+];
+
+/// xorshift64*: the same seed gives the same command lines everywhere.
+struct Random(u64);
+
+impl Random {
+    fn below(&mut self, bound: u64) -> u64 {
+        self.0 ^= self.0 >> 12;
+        self.0 ^= self.0 << 25;
+        self.0 ^= self.0 >> 27;
+        (self.0.wrapping_mul(0x2545_f491_4f6c_dd1d) >> 33) % bound
+    }
+
+    fn pick<'a, T>(&mut self, from: &'a [T]) -> &'a T {
+        &from[self.below(from.len() as u64) as usize]
+    }
+
+    fn word(&mut self, flags: &[options::Flag]) -> OsString {
+        let flag = self.pick(flags).clone();
+        let piece = *self.pick(PIECES);
+        let letter = flag.short.unwrap_or('m');
+        let cut = self.below(flag.long.len() as u64 + 1) as usize;
+        match self.below(8) {
+            0 => format!("--{}", flag.long).into(),
+            1 => format!("--{}={piece}", flag.long).into(),
+            2 => format!("--{}", &flag.long[..cut]).into(),
+            3 => format!("-{letter}").into(),
+            4 => format!("-{letter}{piece}").into(),
+            5 => format!("-g{letter}{}{piece}", self.pick(PIECES)).into(),
+            6 => OsString::from_vec((0..self.below(5)).map(|_| self.below(256) as u8).collect()),
+            _ => piece.into(),
+        }
+    }
+}
+
+#[test]
+fn random_command_lines_never_panic_and_leave_the_program_alone() {
+    let flags = options::flags();
+    let mut reached = [0_u32; 2];
+    for seed in 1..=ROUNDS {
+        let mut random = Random(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15));
+        let args: Vec<OsString> = (0..random.below(WORDS_MAX)).map(|_| random.word(&flags)).collect();
+        match parse(OsStr::new("einhorn"), args.clone()) {
+            Ok(Invocation::Run(config)) => {
+                assert!(args.ends_with(&config.program), "seed {seed}: {args:?}");
+                assert!((1..=1000).contains(&config.number) && config.verbosity <= 2, "seed {seed}: {args:?}");
+                reached[0] += 1;
+            }
+            Ok(Invocation::Help | Invocation::Usage | Invocation::Version | Invocation::UpgradeCheck) => {}
+            Err(error) => {
+                let line = error.to_string();
+                assert!(!line.contains('\n') && !line.contains("cannot read"), "seed {seed}: {args:?}: {line}");
+                reached[1] += 1;
+            }
+        }
+    }
+    assert!(reached.iter().all(|&count| u64::from(count) > ROUNDS / 20), "too tame: {reached:?}");
+}

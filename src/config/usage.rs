@@ -1,0 +1,169 @@
+//! Writes the help: what the program is, how it is called, and every option from the one definition. Returns text; who
+//! asked for it prints it. No line is longer than a screen of 80 columns.
+
+use clap::Arg;
+
+use crate::config::options;
+use crate::config::options::Flag;
+
+const WIDTH: usize = 80;
+/// Where the help of an option begins.
+const HELP_COLUMN: usize = 30;
+
+/// How much to tell.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Detail {
+    /// The first screen, for who gave no program.
+    Short,
+    /// All of it, for `--help`.
+    Long,
+}
+
+const FIRST_SCREEN: &str = "\
+einhyrningsins opens listening sockets, runs copies of a program on them, keeps
+them alive, and replaces them by newer ones without losing a connection.
+
+Usage: einhyrningsins [OPTIONS] [--] PROGRAM [ARGS...]
+
+Example: run four copies of a server on port 8080; each says when it is ready.
+
+    einhyrningsins -n 4 -b 0.0.0.0:8080,r -m manual -- ./server --my-option
+
+Each copy finds its sockets as open file descriptors, whose numbers are in
+EINHORN_FD_0, EINHORN_FD_1 and so on (EINHORN_FD_COUNT says how many). When it
+serves, it writes {\"command\":\"worker:ack\",\"pid\":PID} and a newline to the unix
+socket at EINHORN_SOCK_PATH. On SIGUSR2 it finishes its work and exits.
+
+To put a new version of ./server in place, copy it there and run
+
+    einhyrningsinsctl upgrade
+";
+
+const HINT: &str = "
+See einhyrningsins --help for all options.
+";
+
+const OPTION_RULES: &str = "
+Options end at the first word that is none, or at --. What follows is the
+program and its arguments. A value may follow its option joined or apart (-n3,
+-n 3, --number=3, --number 3), short options can share a dash (-gkn3), and long
+ones can be cut short while they stay unambiguous (--num 3). If an option is
+given twice, the last one counts.
+";
+
+const EXIT_CODES: &str = "
+Exit codes:
+  0         ended cleanly
+  1         no program was given, or stopped by SIGQUIT
+  100       an option or its value is wrong
+  111       something that the start needs is not to be had: an address is in
+            use, the lock is held, a file cannot be written
+  112       gave up: with --retries, no worker ever came up
+  126, 127  the program cannot be run, or is not found
+";
+
+/// The help text, with a newline at its end.
+pub fn usage(long: Detail) -> String {
+    match long {
+        Detail::Short => format!("{FIRST_SCREEN}{HINT}"),
+        Detail::Long => format!("{FIRST_SCREEN}{OPTION_RULES}{}{EXIT_CODES}", option_table()),
+    }
+}
+
+/// All options under their headings, in the order of the definition.
+fn option_table() -> String {
+    let (mut table, mut last_heading) = (String::new(), String::new());
+    for arg in options::definition().get_arguments() {
+        let heading = arg.get_help_heading().unwrap_or("Options");
+        if heading != last_heading {
+            table.push_str(&format!("\n{heading}:\n"));
+            heading.clone_into(&mut last_heading);
+        }
+        table.push_str(&option_lines(arg));
+    }
+    table
+}
+
+fn option_lines(arg: &Arg) -> String {
+    let head = option_head(&options::flag(arg));
+    let help = arg.get_help().map(ToString::to_string).unwrap_or_default();
+    let mut lines = wrap(&help, WIDTH - HELP_COLUMN).into_iter();
+    let mut text = if head.len() + 2 <= HELP_COLUMN {
+        let first = lines.next().unwrap_or_default();
+        format!("{head:HELP_COLUMN$}{first}\n")
+    } else {
+        format!("{head}\n")
+    };
+    for line in lines {
+        text.push_str(&format!("{:HELP_COLUMN$}{line}\n", ""));
+    }
+    text
+}
+
+/// `  -n, --number N`
+fn option_head(flag: &Flag) -> String {
+    let short = flag.short.map_or("    ".to_owned(), |letter| format!("-{letter}, "));
+    let value = flag.value_name.as_ref().map_or(String::new(), |name| format!(" {name}"));
+    format!("  {short}--{}{value}", flag.long)
+}
+
+/// Breaks a text at its blanks. A single word may be longer than `width`.
+fn wrap(text: &str, width: usize) -> Vec<String> {
+    let mut lines: Vec<String> = Vec::new();
+    for word in text.split_whitespace() {
+        match lines.last_mut() {
+            Some(line) if line.len() + 1 + word.len() <= width => {
+                line.push(' ');
+                line.push_str(word);
+            }
+            Some(_) | None => lines.push(word.to_owned()),
+        }
+    }
+    lines
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_line_is_wider_than_a_screen() {
+        for line in usage(Detail::Long).lines().chain(usage(Detail::Short).lines()) {
+            assert!(line.chars().count() <= WIDTH, "{line}");
+            assert_eq!(line, line.trim_end());
+        }
+    }
+
+    #[test]
+    fn the_short_text_fits_on_one_screen() {
+        assert!(usage(Detail::Short).lines().count() <= 24);
+    }
+
+    #[test]
+    fn every_option_is_in_the_long_text_with_its_help() {
+        let text = usage(Detail::Long);
+        for arg in options::definition().get_arguments() {
+            assert!(text.contains(&option_head(&options::flag(arg))), "{arg:?}");
+            let help = arg.get_help().map(ToString::to_string).unwrap();
+            let first_words = wrap(&help, WIDTH - HELP_COLUMN).remove(0);
+            assert!(text.contains(&first_words), "{first_words}");
+        }
+        assert!(text.contains("\n  -n, --number N              How many workers to run (default 1)\n"), "{text}");
+    }
+
+    #[test]
+    fn the_example_in_the_help_is_a_valid_command_line() {
+        let text = usage(Detail::Short);
+        let example = text.lines().find_map(|line| line.strip_prefix("    einhyrningsins ")).unwrap();
+        let args: Vec<&str> = example.split(' ').collect();
+        let config = crate::config::tests::config(&args);
+        assert_eq!((config.number, config.binds.len()), (4, 1));
+    }
+
+    #[test]
+    fn the_exit_codes_are_told() {
+        for code in ["  0 ", "  1 ", "  100 ", "  111 ", "  112 ", "  126, 127 "] {
+            assert!(usage(Detail::Long).contains(code), "{code}");
+        }
+    }
+}

@@ -1,0 +1,295 @@
+//! Reads single values as einhorn reads them: Ruby's `Integer()` and `Float()`, durations, shell words, paths, nice
+//! levels. Each reader answers with the value or with what is needed instead (`need a whole number from 1 to 1000`); it
+//! does not know which option asks.
+
+use std::ffi::{OsStr, OsString};
+use std::fmt::Display;
+use std::ops::RangeInclusive;
+use std::os::unix::ffi::OsStrExt;
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// What a value must be, to be shown after the option and the refused value.
+pub type Need = String;
+
+/// Longest ack timer and longest ack timeout, in seconds: a day.
+const ACK_SECONDS_MAX: f64 = 86_400.0;
+/// Longest time between two starts, in seconds: a day.
+const RESPAWN_SECONDS_MAX: f64 = 86_400.0;
+/// It becomes part of file names, which end at 255 bytes, and of socket paths, which end at 107.
+const COMMAND_NAME_BYTES_MAX: usize = 64;
+/// The kernel's range of nice levels.
+const NICE_LEVELS: RangeInclusive<i64> = -20..=19;
+
+/// What `--ack-mode` may say.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum AckMode {
+    Manual,
+    Seconds(f64),
+}
+
+/// The parts of `--nice MASTER[:WORKER[:RENICE_CMD]]`.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Nice {
+    pub master: Option<i32>,
+    pub worker: Option<i32>,
+    /// The program that sets the levels; einhorn's default is `/usr/bin/renice`.
+    pub renice_cmd: Option<String>,
+}
+
+pub fn text(value: &OsStr) -> Result<&str, Need> {
+    value.to_str().ok_or_else(|| "need text in UTF-8".to_owned())
+}
+
+/// A whole number in `range`.
+pub fn whole<T>(value: &OsStr, range: RangeInclusive<T>) -> Result<T, Need>
+where
+    T: TryFrom<i64> + PartialOrd + Display,
+{
+    let number = ruby_integer(text(value)?).and_then(|number| T::try_from(number).ok());
+    number.filter(|number| range.contains(number)).ok_or_else(|| need_whole(value, &range))
+}
+
+fn need_whole<T: Display>(value: &OsStr, range: &RangeInclusive<T>) -> Need {
+    let need = format!("need a whole number from {} to {}", range.start(), range.end());
+    let digits = value.to_str().map(|text| text.trim().trim_start_matches(['+', '-'])).unwrap_or_default();
+    let is_octal = digits.len() > 1 && digits.starts_with('0') && digits.bytes().all(|byte| byte.is_ascii_digit());
+    if is_octal { format!("{need}, without a leading zero") } else { need }
+}
+
+/// The most workers that an upgrade may add. Zero has a reason of its own to be refused.
+pub fn upgrade_additional(value: &OsStr, range: RangeInclusive<u32>) -> Result<u32, Need> {
+    whole(value, range).map_err(|need| format!("{need} (0 would never let an upgrade start)"))
+}
+
+/// An open descriptor other than 0, 1 and 2.
+pub fn state_fd(value: &OsStr) -> Result<i32, Need> {
+    whole(value, 3..=i32::MAX)
+}
+
+pub fn respawn_seconds(value: &OsStr) -> Result<f64, Need> {
+    let seconds = ruby_float(text(value)?).filter(|&seconds| seconds > 0.0 && seconds <= RESPAWN_SECONDS_MAX);
+    seconds.ok_or_else(|| format!("need a number of seconds above 0, up to {RESPAWN_SECONDS_MAX}"))
+}
+
+pub fn ack_mode(value: &OsStr) -> Result<AckMode, Need> {
+    let text = text(value)?;
+    if text == "manual" {
+        return Ok(AckMode::Manual);
+    }
+    let seconds = ruby_float(text).filter(|seconds| (0.0..=ACK_SECONDS_MAX).contains(seconds));
+    let need = || format!("need manual or a number of seconds from 0 to {ACK_SECONDS_MAX}");
+    seconds.map(AckMode::Seconds).ok_or_else(need)
+}
+
+/// Whether a word after `-m` is its value: a mode's name or any number, in range or not.
+pub fn is_ack_mode(text: &str) -> bool {
+    text == "manual" || ruby_float(text).is_some()
+}
+
+/// A time such as `1m 30s`, or a bare number of seconds.
+pub fn ack_timeout(value: &OsStr) -> Result<Duration, Need> {
+    let text = text(value)?;
+    let need = || format!("need a time above 0, up to {ACK_SECONDS_MAX} seconds, such as 90 or 1m 30s");
+    let longest = Duration::from_secs_f64(ACK_SECONDS_MAX);
+    let span = match ruby_float(text) {
+        Some(seconds) => Duration::try_from_secs_f64(seconds).ok(),
+        None => humantime::parse_duration(text.trim()).ok(),
+    };
+    span.filter(|&span| !span.is_zero() && span <= longest).ok_or_else(need)
+}
+
+/// A file's name, in whatever bytes. Not looked at on disk.
+pub fn path(value: &OsStr) -> Result<PathBuf, Need> {
+    if value.is_empty() || value.as_bytes().contains(&0) {
+        return Err("need a path".to_owned());
+    }
+    Ok(PathBuf::from(value))
+}
+
+/// A path that fits into a socket address.
+pub fn limited_path(value: &OsStr, bytes_max: usize) -> Result<PathBuf, Need> {
+    let need = || format!("need a path of 1 to {bytes_max} bytes");
+    path(value).ok().filter(|_| value.len() <= bytes_max).ok_or_else(need)
+}
+
+/// A name that can stand inside a file name.
+pub fn command_name(value: &OsStr) -> Result<String, Need> {
+    let name = text(value)?;
+    let fits = !name.is_empty() && name.len() <= COMMAND_NAME_BYTES_MAX;
+    if !fits || name.chars().any(|c| c == '/' || c.is_control()) {
+        return Err(format!("need a name of 1 to {COMMAND_NAME_BYTES_MAX} bytes without / and control characters"));
+    }
+    Ok(name.to_owned())
+}
+
+/// The name of an environment variable, in whatever bytes.
+pub fn variable(value: &OsStr) -> Result<OsString, Need> {
+    if value.is_empty() || value.as_bytes().iter().any(|&byte| byte == b'=' || byte == 0) {
+        return Err("need the name of a variable, without =".to_owned());
+    }
+    Ok(value.to_owned())
+}
+
+/// A command line, split as a shell would, without its expansions.
+pub fn command_line(value: &OsStr) -> Result<Vec<String>, Need> {
+    let words =
+        shell_words::split(text(value)?).map_err(|_| "need a command line with its quotes closed".to_owned())?;
+    match words.first() {
+        Some(program) if !program.is_empty() => Ok(words),
+        Some(_) | None => Err("need a command line that begins with a program".to_owned()),
+    }
+}
+
+pub fn nice(value: &OsStr) -> Result<Nice, Need> {
+    let need = || {
+        let (lowest, highest) = (NICE_LEVELS.start(), NICE_LEVELS.end());
+        format!("need MASTER[:WORKER[:RENICE_CMD]] with levels from {lowest} to {highest}")
+    };
+    let mut parts = text(value)?.splitn(3, ':');
+    let mut level = || parts.next().map(|part| nice_level(part).ok_or_else(need)).transpose();
+    let (master, worker) = (level()?, level()?);
+    let renice_cmd = parts.next().map(ToOwned::to_owned);
+    if renice_cmd.as_deref() == Some("") {
+        return Err(need());
+    }
+    Ok(Nice { master, worker, renice_cmd })
+}
+
+fn nice_level(text: &str) -> Option<i32> {
+    ruby_integer(text).filter(|level| NICE_LEVELS.contains(level)).and_then(|level| i32::try_from(level).ok())
+}
+
+/// A whole number as `Integer()` takes it: blanks around, a sign, `1_000`, `0x10`. But `010` is refused, since Ruby reads
+/// an 8 and its writer probably meant a 10.
+fn ruby_integer(text: &str) -> Option<i64> {
+    let text = text.trim();
+    let (negative, digits) = match text.strip_prefix('-') {
+        Some(digits) => (true, digits),
+        None => (false, text.strip_prefix('+').unwrap_or(text)),
+    };
+    let hexadecimal = digits.strip_prefix("0x").or_else(|| digits.strip_prefix("0X"));
+    let (radix, digits) = hexadecimal.map_or((10, digits), |digits| (16, digits));
+    if radix == 10 && digits.len() > 1 && digits.starts_with('0') {
+        return None;
+    }
+    let magnitude = i64::from_str_radix(&digit_group(digits, radix)?, radix).ok()?;
+    Some(if negative { -magnitude } else { magnitude })
+}
+
+/// A number as `Float()` takes it, in decimal: blanks around, `1`, `.5`, `1e3`, `1_000.5`. Neither `nan` nor `inf`.
+fn ruby_float(text: &str) -> Option<f64> {
+    let text = text.trim();
+    let (sign, rest) = match text.strip_prefix('-') {
+        Some(rest) => ("-", rest),
+        None => ("", text.strip_prefix('+').unwrap_or(text)),
+    };
+    let (mantissa, exponent) = match rest.split_once(['e', 'E']) {
+        Some((mantissa, exponent)) => (mantissa, Some(exponent)),
+        None => (rest, None),
+    };
+    let mut plain = format!("{sign}{}", decimal(mantissa)?);
+    if let Some(exponent) = exponent {
+        let unsigned = exponent.strip_prefix(['+', '-']).unwrap_or(exponent);
+        let sign = if exponent.starts_with('-') { "-" } else { "" };
+        plain.push_str(&format!("e{sign}{}", digit_group(unsigned, 10)?));
+    }
+    plain.parse().ok()
+}
+
+/// `12`, `12.5` or `.5`, its underscores gone.
+fn decimal(text: &str) -> Option<String> {
+    match text.split_once('.') {
+        Some(("", fraction)) => Some(format!("0.{}", digit_group(fraction, 10)?)),
+        Some((whole, fraction)) => Some(format!("{}.{}", digit_group(whole, 10)?, digit_group(fraction, 10)?)),
+        None => digit_group(text, 10),
+    }
+}
+
+/// At least one digit, and single underscores between digits, which are taken out.
+fn digit_group(text: &str, radix: u32) -> Option<String> {
+    let groups = || text.split('_');
+    let is_whole = groups().all(|group| !group.is_empty() && group.chars().all(|c| c.is_digit(radix)));
+    is_whole.then(|| groups().collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn integers_are_read_as_ruby_reads_them() {
+        let read =
+            [("0", 0), ("7", 7), (" 5\n", 5), ("+5", 5), ("-5", -5), ("1_000", 1000), ("0x10", 16), ("-0Xf_f", -255)];
+        for (text, number) in read {
+            assert_eq!(ruby_integer(text), Some(number), "{text}");
+        }
+        for text in [
+            "",
+            " ",
+            "-",
+            "abc",
+            "3x",
+            "1.5",
+            "1__0",
+            "_1",
+            "1_",
+            "- 5",
+            "+-5",
+            "0x",
+            "0x_1",
+            "010",
+            "9".repeat(30).as_str(),
+        ] {
+            assert_eq!(ruby_integer(text), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn floats_are_read_as_ruby_reads_them() {
+        let read = [
+            ("1", 1.0),
+            ("0.5", 0.5),
+            (".5", 0.5),
+            ("1e3", 1000.0),
+            ("1E+3", 1000.0),
+            ("5e-1", 0.5),
+            ("1_000.5", 1000.5),
+            (" 2 ", 2.0),
+            ("-1", -1.0),
+            ("007", 7.0),
+            ("1_0e1_0", 1e11),
+        ];
+        for (text, number) in read {
+            assert_eq!(ruby_float(text), Some(number), "{text}");
+        }
+        for text in [
+            "", " ", ".", "5.", "abc", "nan", "NaN", "inf", "infinity", "1e", "e5", "1__0", "1._5", "1_.5", "1 2",
+            "--1",
+        ] {
+            assert_eq!(ruby_float(text), None, "{text}");
+        }
+        assert_eq!(ruby_float("1e400"), Some(f64::INFINITY));
+    }
+
+    #[test]
+    fn a_leading_zero_is_pointed_out() {
+        let need = |text: &str| whole::<u32>(OsStr::new(text), 1..=9).unwrap_err();
+        assert_eq!(need("010"), "need a whole number from 1 to 9, without a leading zero");
+        assert_eq!(need("10"), "need a whole number from 1 to 9");
+        assert_eq!(need("0"), "need a whole number from 1 to 9");
+    }
+
+    #[test]
+    fn ack_timeouts_are_human_or_seconds() {
+        let read = |text: &str| ack_timeout(OsStr::new(text)).ok();
+        assert_eq!(read("1m 30s"), Some(Duration::from_secs(90)));
+        assert_eq!(read("90"), Some(Duration::from_secs(90)));
+        assert_eq!(read("0.25"), Some(Duration::from_millis(250)));
+        assert_eq!(read("250ms"), Some(Duration::from_millis(250)));
+        assert_eq!(read("24h"), Some(Duration::from_secs(86_400)));
+        for text in ["0", "0s", "-1", "25h", "86401", "abc", "", "1e400", "1e-12", "5 apples"] {
+            assert_eq!(read(text), None, "{text}");
+        }
+    }
+}

@@ -1,0 +1,230 @@
+//! Finds the options on a command line and where the program begins, as Ruby's OptionParser does for einhorn: clusters,
+//! joined values, shortened long names, and a stop at the first word that is no option. Knows the flags from the
+//! definition, never the meaning of a value, with one exception: whether the word after `-m` is an ack mode.
+
+use std::ffi::{OsStr, OsString};
+use std::iter::Peekable;
+use std::os::unix::ffi::OsStrExt;
+use std::vec::IntoIter;
+
+use crate::config::ConfigError;
+use crate::config::nearest::nearest;
+use crate::config::options::Flag;
+use crate::config::values;
+
+/// einhorn's default is 1, between verbose (0) and quiet (2).
+const VERBOSITY_DEFAULT: u8 = 1;
+const VERBOSITY_MAX: u8 = 2;
+
+/// One option in its normal form.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Word {
+    /// The flag's long name, without dashes.
+    pub flag: String,
+    /// As the user wrote it, without the value: `-n`, `--num`.
+    pub spelled: String,
+    pub value: Option<OsString>,
+}
+
+/// What stands after the options that count.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum End {
+    /// The program and its arguments, untouched; empty if there is none.
+    Program(Vec<OsString>),
+    Help,
+    Version,
+    UpgradeCheck,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Split {
+    pub words: Vec<Word>,
+    pub end: End,
+}
+
+impl Word {
+    /// `--flag=value`, which no parser can take for anything else.
+    pub fn to_normal_form(&self) -> OsString {
+        let mut text = OsString::from(format!("--{}", self.flag));
+        if let Some(value) = &self.value {
+            text.push("=");
+            text.push(value);
+        }
+        text
+    }
+}
+
+/// Splits a command line without its `argv[0]`.
+pub fn split(args: Vec<OsString>, flags: &[Flag]) -> Result<Split, ConfigError> {
+    let mut splitter = Splitter { flags, rest: args.into_iter().peekable(), words: Vec::new() };
+    let end = splitter.run()?;
+    Ok(Split { words: splitter.words, end })
+}
+
+/// Settles what depends on the order of different flags, so that after it order matters only within one: `-v` and `-q`
+/// cancel each other, and of `--ack-mode` and `--manual` the last one counts.
+pub fn settle(words: Vec<Word>) -> Vec<Word> {
+    let is_mode = |word: &Word| word.flag == "ack-mode" || word.flag == "manual";
+    let is_level = |word: &Word| word.flag == "verbose" || word.flag == "quiet";
+    let level = verbosity(&words);
+    let mode = words.iter().rev().find(|word| is_mode(word)).cloned();
+    let level_flag = if level < VERBOSITY_DEFAULT { "verbose" } else { "quiet" };
+    let level_word = words.iter().rev().find(|word| word.flag == level_flag && level != VERBOSITY_DEFAULT).cloned();
+    let others = words.into_iter().filter(|word| !is_mode(word) && !is_level(word));
+    others.chain(mode).chain(level_word).collect()
+}
+
+/// The level that a row of `-v` and `-q` ends at; each step stays in range, as einhorn's does.
+fn verbosity(words: &[Word]) -> u8 {
+    words.iter().fold(VERBOSITY_DEFAULT, |level, word| match word.flag.as_str() {
+        "verbose" => level.saturating_sub(1),
+        "quiet" => (level + 1).min(VERBOSITY_MAX),
+        _ => level,
+    })
+}
+
+struct Splitter<'a> {
+    flags: &'a [Flag],
+    rest: Peekable<IntoIter<OsString>>,
+    words: Vec<Word>,
+}
+
+impl Splitter<'_> {
+    fn run(&mut self) -> Result<End, ConfigError> {
+        while let Some(arg) = self.rest.next_if(|arg| is_option(arg)) {
+            if arg == "--" {
+                break;
+            }
+            let end = match arg.as_bytes().strip_prefix(b"--") {
+                Some(long) => self.long(long)?,
+                None => self.cluster(&arg.as_bytes()[1..])?,
+            };
+            if let Some(end) = end {
+                return Ok(end);
+            }
+        }
+        Ok(End::Program(self.rest.by_ref().collect()))
+    }
+
+    /// `name` or `name=value`, the dashes gone.
+    fn long(&mut self, text: &[u8]) -> Result<Option<End>, ConfigError> {
+        let (name, joined) = split_at_equals(text);
+        let name = OsStr::from_bytes(name).to_string_lossy();
+        let spelled = format!("--{name}");
+        let flag = self.by_long(&name)?.clone();
+        let value = match (&flag.value_name, joined) {
+            (Some(_), Some(joined)) => Some(joined.to_owned()),
+            (Some(value_name), None) => Some(self.value_apart(&spelled, value_name)?),
+            (None, None) => None,
+            (None, Some(_)) => {
+                let spelled = format!("--{}", OsStr::from_bytes(text).to_string_lossy());
+                return Err(ConfigError::NeedlessValue { spelled });
+            }
+        };
+        Ok(self.take(&flag.long, spelled, value))
+    }
+
+    /// One or more short options, the dash gone; the first that takes a value takes what is left, or the next word.
+    fn cluster(&mut self, text: &[u8]) -> Result<Option<End>, ConfigError> {
+        let mut letters = text;
+        while let Some((letter, rest)) = split_letter(letters) {
+            let spelled = format!("-{letter}");
+            let flag = self.by_short(letter)?.clone();
+            letters = rest;
+            let end = match &flag.value_name {
+                Some(_) if flag.long == "ack-mode" => self.ack_mode(spelled, &mut letters),
+                Some(value_name) => {
+                    let joined = OsStr::from_bytes(std::mem::take(&mut letters)).to_owned();
+                    let apart = joined.is_empty();
+                    let value = if apart { self.value_apart(&spelled, value_name)? } else { joined };
+                    self.take(&flag.long, spelled, Some(value))
+                }
+                None => self.take(&flag.long, spelled, None),
+            };
+            if end.is_some() {
+                return Ok(end);
+            }
+        }
+        Ok(None)
+    }
+
+    /// `-m`: einhorn's takes a value, the seed's none. A mode after it, joined or apart, is its value; else it stands alone.
+    fn ack_mode(&mut self, spelled: String, letters: &mut &[u8]) -> Option<End> {
+        let is_mode = |text: &OsStr| !is_option(text) && text.to_str().is_some_and(values::is_ack_mode);
+        let joined = OsStr::from_bytes(letters);
+        let value = if joined.is_empty() {
+            self.rest.next_if(|next| is_mode(next))
+        } else {
+            is_mode(joined).then(|| OsStr::from_bytes(std::mem::take(letters)).to_owned())
+        };
+        let flag = if value.is_some() { "ack-mode" } else { "manual" };
+        self.take(flag, spelled, value)
+    }
+
+    /// The next word, whatever it looks like: as in einhorn, `--nice -5` is a value.
+    fn value_apart(&mut self, spelled: &str, value_name: &str) -> Result<OsString, ConfigError> {
+        self.rest
+            .next()
+            .ok_or_else(|| ConfigError::MissingValue { spelled: spelled.to_owned(), value_name: value_name.to_owned() })
+    }
+
+    /// Notes the option, or says that it ends the reading here.
+    fn take(&mut self, flag: &str, spelled: String, value: Option<OsString>) -> Option<End> {
+        match flag {
+            "help" => Some(End::Help),
+            "version" => Some(End::Version),
+            "upgrade-check" => Some(End::UpgradeCheck),
+            _ => {
+                self.words.push(Word { flag: flag.to_owned(), spelled, value });
+                None
+            }
+        }
+    }
+
+    fn by_short(&self, letter: char) -> Result<&Flag, ConfigError> {
+        let found = self.flags.iter().find(|flag| flag.short == Some(letter));
+        found.ok_or_else(|| ConfigError::Unknown { spelled: format!("-{letter}"), nearest: None })
+    }
+
+    /// The flag of this name, or the only one whose name begins so.
+    fn by_long(&self, name: &str) -> Result<&Flag, ConfigError> {
+        if let Some(exact) = self.flags.iter().find(|flag| flag.long == name) {
+            return Ok(exact);
+        }
+        let begun: Vec<&Flag> =
+            self.flags.iter().filter(|flag| !name.is_empty() && flag.long.starts_with(name)).collect();
+        let spelled = format!("--{name}");
+        match begun.as_slice() {
+            [only] => Ok(only),
+            [] => {
+                let nearest = nearest(name, self.flags.iter().map(|flag| flag.long.as_str()));
+                Err(ConfigError::Unknown { spelled, nearest: nearest.map(|near| format!("--{near}")) })
+            }
+            several => {
+                let candidates = several.iter().map(|flag| format!("--{}", flag.long)).collect();
+                Err(ConfigError::Ambiguous { spelled, candidates })
+            }
+        }
+    }
+}
+
+/// A lone dash is a word like any other, so it begins the program.
+fn is_option(arg: &OsStr) -> bool {
+    arg.len() > 1 && arg.as_bytes()[0] == b'-'
+}
+
+fn split_at_equals(text: &[u8]) -> (&[u8], Option<&OsStr>) {
+    match text.iter().position(|&byte| byte == b'=') {
+        Some(at) => (&text[..at], Some(OsStr::from_bytes(&text[at + 1..]))),
+        None => (text, None),
+    }
+}
+
+/// The first letter of a cluster and the rest. A byte that is no text becomes the replacement character, which no flag is.
+fn split_letter(text: &[u8]) -> Option<(char, &[u8])> {
+    let chunk = text.utf8_chunks().next()?;
+    match chunk.valid().chars().next() {
+        Some(letter) => Some((letter, &text[letter.len_utf8()..])),
+        None => Some((char::REPLACEMENT_CHARACTER, &text[chunk.invalid().len()..])),
+    }
+}
