@@ -1,1 +1,28 @@
-//! (room of its own, see lib.rs)
+//! YAML as Ruby's Psych reads and writes it: einhorn's state document, its control messages, and the JSON that clients send.
+//!
+//! [`write()`] is byte for byte what Psych 4.0.4 over libyaml 0.2.5 writes; [`read()`] takes what Psych would take of the
+//! types in [`Value`] and refuses every other tag. This room imports no other, does no I/O, and never panics on what it
+//! reads. The rules were found by asking Ruby; `tests/golden/psych_quoting.json` is its answer.
+
+mod anchors;
+mod base64;
+mod breaks;
+mod compose;
+mod inspect;
+mod layout;
+mod number;
+mod pen;
+mod read;
+mod resolve;
+mod style;
+mod time;
+mod timestamp;
+mod value;
+mod word;
+mod write;
+
+pub use inspect::inspect;
+pub use read::{Aliases, Limits, ReadError, read, read_bytes};
+pub use time::{Offset, Time};
+pub use value::Value;
+pub use write::write;

@@ -1,0 +1,79 @@
+//! Finds the objects that stand in a document more than once, and numbers them as Psych does: from 1, in the order in
+//! which they are met for the second time. Writes nothing.
+
+use crate::yaml::Value;
+use std::collections::HashMap;
+use std::collections::HashSet;
+use std::sync::Arc;
+
+/// What stands in an object's place.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reference {
+    /// The object itself, which nothing else refers to.
+    None,
+    /// `&1` and the object.
+    Anchor(usize),
+    /// `*1` alone.
+    Alias(usize),
+}
+
+#[derive(Default)]
+pub struct Anchors {
+    ids: HashMap<*const Value, usize>,
+    met: HashSet<*const Value>,
+}
+
+impl Anchors {
+    pub fn of(document: &Value) -> Self {
+        let mut anchors = Self::default();
+        anchors.scan(document);
+        anchors.met.clear();
+        anchors
+    }
+
+    fn scan(&mut self, value: &Value) {
+        if let Some(identity) = identity(value) {
+            if !self.met.insert(identity) {
+                let next = self.ids.len() + 1;
+                self.ids.entry(identity).or_insert(next);
+                return;
+            }
+        }
+        match value.plain() {
+            Value::Seq(items) | Value::Set(items) => items.iter().for_each(|item| self.scan(item)),
+            Value::Map(pairs) => pairs.iter().for_each(|(key, value)| {
+                self.scan(key);
+                self.scan(value);
+            }),
+            Value::Nil | Value::Bool(_) | Value::Int(_) | Value::BigInt(_) | Value::Float(_) => {}
+            Value::Str(_) | Value::Bytes(_) | Value::Symbol(_) | Value::Time(_) | Value::Shared(_) => {}
+        }
+    }
+
+    /// What to write where this value stands, if it were written next.
+    pub fn peek(&self, value: &Value) -> Reference {
+        let Some((identity, id)) = identity(value).and_then(|identity| Some((identity, *self.ids.get(&identity)?)))
+        else {
+            return Reference::None;
+        };
+        if self.met.contains(&identity) { Reference::Alias(id) } else { Reference::Anchor(id) }
+    }
+
+    /// The same, and remembers that the value has been written.
+    pub fn take(&mut self, value: &Value) -> Reference {
+        let reference = self.peek(value);
+        self.met.extend(identity(value));
+        reference
+    }
+}
+
+/// Where a shared object lives, if it is of a type that Psych writes by reference: strings, symbols and numbers it repeats.
+fn identity(value: &Value) -> Option<*const Value> {
+    let mut found = None;
+    let mut inner = value;
+    while let Value::Shared(shared) = inner {
+        found = Some(Arc::as_ptr(shared));
+        inner = shared;
+    }
+    found.filter(|_| matches!(inner, Value::Time(_) | Value::Seq(_) | Value::Map(_) | Value::Set(_)))
+}
