@@ -1,1 +1,21 @@
-//! (room of its own, see lib.rs)
+//! Calls the system: all `unsafe`, all system calls and the clock, in the words of the man pages. Every call is retried on
+//! EINTR, keeps its errno, and makes descriptors that close on exec unless its name says otherwise. Decides nothing about
+//! workers, and imports nothing but `pool`.
+#![allow(unsafe_code, reason = "this is the room for it; each block says why it is sound")]
+
+pub mod birth;
+mod blueprint;
+mod child;
+pub mod clock;
+pub mod errno;
+pub mod exec_failure;
+pub mod exec_pipe;
+pub mod fd;
+pub mod limits;
+pub mod place;
+pub mod process;
+pub mod program;
+pub mod signal;
+#[cfg(test)]
+mod testing;
+pub mod wait;

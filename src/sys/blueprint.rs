@@ -1,0 +1,106 @@
+//! Everything that the child of a fork will need, laid out before the fork: after it, nothing may be allocated. Refuses
+//! what execve(2) could not take.
+
+use std::ffi::{CString, OsStr, OsString};
+use std::os::fd::{AsRawFd, RawFd};
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+use std::ptr;
+
+use libc::{c_char, c_int, pid_t};
+use nix::errno::Errno;
+
+use crate::sys::birth::Birth;
+use crate::sys::process::SpawnRequest;
+
+/// Room for the largest pid, 4194304 on Linux and ten digits in principle, and its final NUL.
+pub(super) const PID_ROOM: usize = 11;
+
+/// What the child works from. The pointers lead into the buffers beside them, which are never touched again.
+pub(super) struct Blueprint {
+    pub path: CString,
+    pub directory: Option<CString>,
+    pub argv: StringArray,
+    pub envp: StringArray,
+    /// Where in `envp` the child writes its own pid.
+    pub pid_slot: Option<*mut u8>,
+    /// From which descriptor to which; no source is at or below the highest target.
+    pub descriptors: Vec<(RawFd, RawFd)>,
+    pub birth: Birth,
+    pub nice: Option<i32>,
+    pub parent_death: Option<c_int>,
+    pub master_pid: pid_t,
+}
+
+impl Blueprint {
+    /// EINVAL for a NUL byte anywhere, and for a variable whose name is empty or has a `=`.
+    pub fn lay_out(request: &SpawnRequest<'_>) -> Result<Self, Errno> {
+        let (envp, pid_slot) = lay_out_env(request.env, request.own_pid_variable)?;
+        Ok(Self {
+            path: c_string(request.path.as_os_str())?,
+            directory: request.directory.map(Path::as_os_str).map(c_string).transpose()?,
+            argv: StringArray::new(request.argv.iter().map(|word| terminated(word)).collect::<Result<_, _>>()?),
+            envp,
+            pid_slot,
+            descriptors: request.descriptors.iter().map(|(source, target)| (source.as_raw_fd(), *target)).collect(),
+            birth: *request.birth,
+            nice: request.nice,
+            parent_death: request.parent_death.map(|signal| signal.number()),
+            master_pid: nix::unistd::getpid().as_raw(),
+        })
+    }
+}
+
+/// Strings, and the null-terminated array of pointers to them that execve(2) takes.
+pub(super) struct StringArray {
+    pointers: Vec<*const c_char>,
+    /// Owns what the pointers lead to.
+    _strings: Vec<Vec<u8>>,
+}
+
+impl StringArray {
+    /// Each string must have its final NUL.
+    fn new(strings: Vec<Vec<u8>>) -> Self {
+        let pointers = strings.iter().map(|string| string.as_ptr().cast()).chain([ptr::null()]).collect();
+        Self { pointers, _strings: strings }
+    }
+
+    pub fn as_ptr(&self) -> *const *const c_char {
+        self.pointers.as_ptr()
+    }
+}
+
+fn lay_out_env(
+    env: &[(OsString, OsString)],
+    own_pid_variable: Option<&OsStr>,
+) -> Result<(StringArray, Option<*mut u8>), Errno> {
+    let mut strings = env.iter().map(|(name, value)| assignment(name, value)).collect::<Result<Vec<_>, _>>()?;
+    let Some(name) = own_pid_variable else {
+        return Ok((StringArray::new(strings), None));
+    };
+    let mut slot = assignment(name, OsStr::new(""))?;
+    let digits_at = slot.len() - 1;
+    slot.resize(digits_at + PID_ROOM, 0);
+    strings.push(slot);
+    // The buffer of a Vec stays where it is when the Vec itself moves.
+    let pid_slot = strings.last_mut().and_then(|slot| slot.get_mut(digits_at..)).map(<[u8]>::as_mut_ptr);
+    Ok((StringArray::new(strings), pid_slot))
+}
+
+fn assignment(name: &OsStr, value: &OsStr) -> Result<Vec<u8>, Errno> {
+    if name.is_empty() || name.as_bytes().contains(&b'=') {
+        return Err(Errno::EINVAL);
+    }
+    let mut joined = name.to_owned();
+    joined.push("=");
+    joined.push(value);
+    terminated(&joined)
+}
+
+fn terminated(word: &OsStr) -> Result<Vec<u8>, Errno> {
+    Ok(c_string(word)?.into_bytes_with_nul())
+}
+
+fn c_string(word: &OsStr) -> Result<CString, Errno> {
+    CString::new(word.as_bytes()).map_err(|_| Errno::EINVAL)
+}

@@ -1,0 +1,55 @@
+//! What every system call here has in common: the retry on EINTR, and the words for an error. Never hides an error.
+
+use std::io;
+
+use nix::errno::Errno;
+
+/// Makes the call again for as long as a signal interrupts it.
+pub(super) fn retry<T>(mut call: impl FnMut() -> Result<T, Errno>) -> Result<T, Errno> {
+    loop {
+        match call() {
+            Err(Errno::EINTR) => {}
+            result => return result,
+        }
+    }
+}
+
+/// The errno inside a standard library error; EIO for the few that have none.
+pub fn errno_of(error: &io::Error) -> Errno {
+    error.raw_os_error().map_or(Errno::EIO, Errno::from_raw)
+}
+
+/// The error as the end of a message: `permission denied`.
+pub fn words(errno: Errno) -> String {
+    let text = errno.desc();
+    let mut chars = text.chars();
+    match (chars.next(), chars.next()) {
+        (Some(first), Some(second)) if second.is_lowercase() => {
+            format!("{}{}", first.to_lowercase(), text.get(first.len_utf8()..).unwrap_or_default())
+        }
+        // `I/O error` begins with an abbreviation.
+        _ => text.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn words_are_lower_case_but_for_abbreviations() {
+        assert_eq!(words(Errno::EACCES), "permission denied");
+        assert_eq!(words(Errno::EIO), "I/O error");
+    }
+
+    #[test]
+    fn an_interrupted_call_is_made_again() {
+        let mut calls = 0;
+        let result = retry(|| {
+            calls += 1;
+            if calls < 3 { Err(Errno::EINTR) } else { Ok(calls) }
+        });
+        assert_eq!(result, Ok(3));
+        assert_eq!(retry(|| Err::<(), _>(Errno::EAGAIN)), Err(Errno::EAGAIN));
+    }
+}

@@ -1,0 +1,144 @@
+//! How a child that could not become its program says so: one record over a pipe that closes on exec. Never waits for it.
+
+use std::fmt;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+use nix::errno::Errno;
+
+use crate::sys::errno::retry;
+
+/// What the child was doing between fork and exec when it failed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stage {
+    ProcessGroup,
+    Descriptors,
+    Nice,
+    Directory,
+    ParentDeath,
+    Exec,
+}
+
+impl Stage {
+    const ALL: [Self; 6] =
+        [Self::ProcessGroup, Self::Descriptors, Self::Nice, Self::Directory, Self::ParentDeath, Self::Exec];
+
+    const fn to_byte(self) -> u8 {
+        self as u8
+    }
+
+    fn from_byte(byte: u8) -> Option<Self> {
+        Self::ALL.into_iter().find(|stage| stage.to_byte() == byte)
+    }
+}
+
+impl fmt::Display for Stage {
+    /// The beginning of a message: `cannot enter the directory`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::ProcessGroup => "cannot make a process group",
+            Self::Descriptors => "cannot pass the descriptors",
+            Self::Nice => "cannot set the nice level",
+            Self::Directory => "cannot enter the directory",
+            Self::ParentDeath => "cannot set the parent-death signal",
+            Self::Exec => "cannot run the program",
+        })
+    }
+}
+
+/// How far a child has come. `Execed` also stands for one that was killed before: its ending will tell.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ExecState {
+    Pending,
+    Execed,
+    Failed { stage: Stage, errno: Errno },
+}
+
+/// Stage and errno. Below PIPE_BUF, so that the write is never split.
+pub(super) type Record = [u8; 5];
+
+/// Allocates nothing: the child of a fork calls it.
+pub(super) fn encode(stage: Stage, errno: i32) -> Record {
+    let [a, b, c, d] = errno.to_ne_bytes();
+    [stage.to_byte(), a, b, c, d]
+}
+
+/// The reading end of a child's pipe; non-blocking.
+#[derive(Debug)]
+pub struct ExecPipe {
+    reader: OwnedFd,
+    outcome: Option<ExecState>,
+}
+
+impl ExecPipe {
+    pub(super) fn new(reader: OwnedFd) -> Self {
+        Self { reader, outcome: None }
+    }
+
+    /// Looks without waiting. An outcome stays, however often one looks.
+    pub fn poll(&mut self) -> ExecState {
+        if let Some(outcome) = self.outcome {
+            return outcome;
+        }
+        let mut record: Record = [0; 5];
+        let state = match retry(|| nix::unistd::read(&self.reader, &mut record)) {
+            Ok(0) => ExecState::Execed,
+            Ok(length) => decode(record, length),
+            Err(Errno::EAGAIN) => return ExecState::Pending,
+            Err(errno) => ExecState::Failed { stage: Stage::Exec, errno },
+        };
+        self.outcome = Some(state);
+        state
+    }
+}
+
+impl AsFd for ExecPipe {
+    /// Readable once there is an outcome.
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.reader.as_fd()
+    }
+}
+
+/// The writer may have become anything: what is no record of ours is a failure without a reason.
+fn decode([stage, a, b, c, d]: Record, length: usize) -> ExecState {
+    match Stage::from_byte(stage) {
+        Some(stage) if length == size_of::<Record>() => {
+            ExecState::Failed { stage, errno: Errno::from_raw(i32::from_ne_bytes([a, b, c, d])) }
+        }
+        Some(_) | None => ExecState::Failed { stage: Stage::Exec, errno: Errno::EPROTO },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use nix::fcntl::OFlag;
+    use nix::unistd::pipe2;
+
+    use super::*;
+
+    fn pipe() -> (ExecPipe, OwnedFd) {
+        let (reader, writer) = pipe2(OFlag::O_CLOEXEC | OFlag::O_NONBLOCK).unwrap();
+        (ExecPipe::new(reader), writer)
+    }
+
+    #[test]
+    fn every_stage_comes_through_the_pipe() {
+        for stage in Stage::ALL {
+            let (mut pipe, writer) = pipe();
+            assert_eq!(pipe.poll(), ExecState::Pending);
+            nix::unistd::write(&writer, &encode(stage, libc::ENOENT)).unwrap();
+            drop(writer);
+            for _ in 0..2 {
+                assert_eq!(pipe.poll(), ExecState::Failed { stage, errno: Errno::ENOENT });
+            }
+        }
+    }
+
+    #[test]
+    fn rubbish_is_a_failure_and_no_panic() {
+        for rubbish in [&[200, 1, 0, 0, 0][..], &[0, 1]] {
+            let (mut pipe, writer) = pipe();
+            nix::unistd::write(&writer, rubbish).unwrap();
+            assert_eq!(pipe.poll(), ExecState::Failed { stage: Stage::Exec, errno: Errno::EPROTO });
+        }
+    }
+}

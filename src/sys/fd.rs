@@ -1,0 +1,192 @@
+//! Descriptors: which are open at the start, which survive an exec, and where they stand. Never closes one that it does
+//! not own.
+
+use std::fs::{self, OpenOptions};
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, IntoRawFd, OwnedFd, RawFd};
+
+use nix::errno::Errno;
+use nix::fcntl::{FcntlArg, FdFlag, OFlag, fcntl};
+
+use crate::sys::errno::retry;
+
+/// Whether a call on a descriptor may wait. The flag belongs to the open file description, so that all who share a
+/// socket share it too.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Blocking {
+    Blocking,
+    NonBlocking,
+}
+
+/// Opens /dev/null on each of the descriptors 0, 1 and 2 that the starter left closed, so that no socket can take its
+/// number and have log lines written into it. To be called first in main.
+pub fn fill_stdio_holes() -> io::Result<()> {
+    for standard in 0..=2 {
+        if is_open(standard) {
+            continue;
+        }
+        // The lowest free number is given out, and every lower one is open by now.
+        let opened = OpenOptions::new().read(true).write(true).open("/dev/null")?;
+        keep_over_exec(opened.as_fd())?;
+        assert_eq!(opened.into_raw_fd(), standard, "a descriptor appeared before the first thing in main");
+    }
+    Ok(())
+}
+
+/// Marks every descriptor from 3 up close-on-exec but for `keep`, so that what the starter left open never reaches a
+/// worker. Fails only if neither close_range(2) nor fcntl(2) can do it.
+pub fn set_cloexec_on_inherited(keep: &[RawFd]) -> Result<(), Errno> {
+    match cloexec_between(keep) {
+        Err(Errno::ENOSYS | Errno::EINVAL | Errno::EPERM) => cloexec_each(keep),
+        result => result,
+    }
+}
+
+/// The same descriptor at number `min` or above, close-on-exec; the one it was is closed.
+pub fn lift(fd: OwnedFd, min: RawFd) -> io::Result<OwnedFd> {
+    if fd.as_raw_fd() >= min {
+        return Ok(fd);
+    }
+    let lifted = retry(|| fcntl(&fd, FcntlArg::F_DUPFD_CLOEXEC(min)))?;
+    // SAFETY: fcntl has just made this descriptor, and nobody else knows its number.
+    Ok(unsafe { OwnedFd::from_raw_fd(lifted) })
+}
+
+/// Lets the descriptor through the next exec: the exception, for what is handed on.
+pub fn keep_over_exec(fd: BorrowedFd<'_>) -> Result<(), Errno> {
+    retry(|| fcntl(fd, FcntlArg::F_SETFD(FdFlag::empty()))).map(drop)
+}
+
+/// Takes [`keep_over_exec`] back.
+pub fn close_on_exec(fd: BorrowedFd<'_>) -> Result<(), Errno> {
+    retry(|| fcntl(fd, FcntlArg::F_SETFD(FdFlag::FD_CLOEXEC))).map(drop)
+}
+
+/// Sets or clears O_NONBLOCK, and leaves the other flags alone.
+pub fn set_blocking(fd: BorrowedFd<'_>, blocking: Blocking) -> Result<(), Errno> {
+    let mut flags = OFlag::from_bits_retain(retry(|| fcntl(fd, FcntlArg::F_GETFL))?);
+    match blocking {
+        Blocking::Blocking => flags.remove(OFlag::O_NONBLOCK),
+        Blocking::NonBlocking => flags.insert(OFlag::O_NONBLOCK),
+    }
+    retry(|| fcntl(fd, FcntlArg::F_SETFL(flags))).map(drop)
+}
+
+/// Marks `first..=last` close-on-exec with one call; async-signal-safe. ENOSYS before Linux 5.9, EINVAL before 5.11.
+pub(super) fn cloexec_range(first: u32, last: u32) -> Result<(), Errno> {
+    // SAFETY: only flags are changed, no descriptor is closed, and no memory is passed.
+    let result = unsafe { libc::syscall(libc::SYS_close_range, first, last, libc::CLOSE_RANGE_CLOEXEC) };
+    Errno::result(result).map(drop)
+}
+
+/// The ranges between the kept descriptors.
+fn cloexec_between(keep: &[RawFd]) -> Result<(), Errno> {
+    let mut kept: Vec<u32> = keep.iter().filter_map(|&fd| u32::try_from(fd).ok()).filter(|&fd| fd >= 3).collect();
+    kept.sort_unstable();
+    let mut first = 3;
+    for fd in kept {
+        if fd > first {
+            cloexec_range(first, fd - 1)?;
+        }
+        first = fd.saturating_add(1);
+    }
+    cloexec_range(first, u32::MAX)
+}
+
+/// One by one, for kernels and sandboxes without close_range: what /proc lists, else every number that may be open.
+fn cloexec_each(keep: &[RawFd]) -> Result<(), Errno> {
+    let candidates: Vec<RawFd> = match fs::read_dir("/proc/self/fd") {
+        Ok(entries) => entries.flatten().filter_map(|entry| entry.file_name().to_str()?.parse().ok()).collect(),
+        Err(_) => (3..number_limit()).collect(),
+    };
+    for fd in candidates.into_iter().filter(|fd| *fd >= 3 && !keep.contains(fd)) {
+        cloexec_number(fd)?;
+    }
+    Ok(())
+}
+
+/// A number that is not open is passed over.
+fn cloexec_number(fd: RawFd) -> Result<(), Errno> {
+    // SAFETY: only a flag is changed, and no memory is passed.
+    match Errno::result(unsafe { libc::fcntl(fd, libc::F_SETFD, libc::FD_CLOEXEC) }) {
+        Ok(_) | Err(Errno::EBADF) => Ok(()),
+        Err(errno) => Err(errno),
+    }
+}
+
+/// One above the highest number that open(2) gives out now. Higher ones, opened under a higher limit, are not looked for.
+fn number_limit() -> RawFd {
+    let soft =
+        nix::sys::resource::getrlimit(nix::sys::resource::Resource::RLIMIT_NOFILE).map_or(1024, |(soft, _)| soft);
+    RawFd::try_from(soft).unwrap_or(RawFd::MAX)
+}
+
+fn is_open(fd: RawFd) -> bool {
+    // SAFETY: F_GETFD only asks, and takes no pointer.
+    unsafe { libc::fcntl(fd, libc::F_GETFD) >= 0 }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs::File;
+
+    use super::*;
+    use crate::sys::testing::in_own_process;
+
+    fn closes_on_exec(fd: BorrowedFd<'_>) -> bool {
+        FdFlag::from_bits_retain(fcntl(fd, FcntlArg::F_GETFD).unwrap()).contains(FdFlag::FD_CLOEXEC)
+    }
+
+    fn inherited() -> OwnedFd {
+        let file = OwnedFd::from(File::open("/dev/null").unwrap());
+        keep_over_exec(file.as_fd()).unwrap();
+        file
+    }
+
+    #[test]
+    fn lifted_descriptors_stand_above_the_minimum_and_close_on_exec() {
+        let lifted = lift(File::open("/dev/null").unwrap().into(), 200).unwrap();
+        assert!(lifted.as_raw_fd() >= 200);
+        assert!(closes_on_exec(lifted.as_fd()));
+        let number = lifted.as_raw_fd();
+        assert_eq!(lift(lifted, 100).unwrap().as_raw_fd(), number);
+    }
+
+    #[test]
+    fn the_blocking_flag_goes_both_ways() {
+        let (reader, _writer) = nix::unistd::pipe().unwrap();
+        let flags = || OFlag::from_bits_retain(fcntl(&reader, FcntlArg::F_GETFL).unwrap());
+        set_blocking(reader.as_fd(), Blocking::NonBlocking).unwrap();
+        assert!(flags().contains(OFlag::O_NONBLOCK));
+        set_blocking(reader.as_fd(), Blocking::Blocking).unwrap();
+        assert!(!flags().contains(OFlag::O_NONBLOCK));
+    }
+
+    #[test]
+    fn inherited_descriptors_close_on_exec_but_for_the_kept_ones() {
+        in_own_process(module_path!(), "inherited_descriptors_close_on_exec_but_for_the_kept_ones", || {
+            for mark in [set_cloexec_on_inherited, cloexec_each, cloexec_between] {
+                let (stray, kept, other) = (inherited(), inherited(), inherited());
+                mark(&[1, kept.as_raw_fd(), 5000]).unwrap();
+                assert!(closes_on_exec(stray.as_fd()));
+                assert!(!closes_on_exec(kept.as_fd()));
+                assert!(closes_on_exec(other.as_fd()));
+                assert!(!closes_on_exec(io::stdout().as_fd()));
+            }
+        });
+    }
+
+    #[test]
+    fn holes_among_the_standard_descriptors_are_filled() {
+        in_own_process(module_path!(), "holes_among_the_standard_descriptors_are_filled", || {
+            for hole in [0, 2] {
+                nix::unistd::close(hole).unwrap();
+            }
+            fill_stdio_holes().unwrap();
+            for hole in [0, 2] {
+                assert_eq!(fs::read_link(format!("/proc/self/fd/{hole}")).unwrap().to_str(), Some("/dev/null"));
+            }
+            assert!(!closes_on_exec(io::stdin().as_fd()));
+        });
+    }
+}

@@ -1,0 +1,178 @@
+//! What stands at a path in a directory that others may write too, and whether it can be trusted. Looks only, and follows
+//! no symbolic link at the path itself.
+
+use std::fmt;
+use std::fs::{self, FileType, Metadata};
+use std::os::unix::fs::{FileTypeExt, MetadataExt};
+use std::path::{Path, PathBuf};
+
+use nix::errno::Errno;
+use nix::unistd::geteuid;
+
+use crate::sys::errno::{errno_of, words};
+
+/// A file apart from its name. Plain numbers, so that a handoff can carry them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FileId {
+    pub device: u64,
+    pub inode: u64,
+}
+
+impl FileId {
+    pub fn of(meta: &Metadata) -> Self {
+        Self { device: meta.dev(), inode: meta.ino() }
+    }
+
+    /// Whether this file stands at the path now.
+    pub fn stands_at(self, path: &Path) -> bool {
+        fs::symlink_metadata(path).is_ok_and(|meta| Self::of(&meta) == self)
+    }
+}
+
+/// Who else may make and replace files in a directory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Shared {
+    /// Not everybody.
+    Private,
+    /// Everybody may make files, but not replace another's: /tmp.
+    Sticky,
+    /// Everybody may replace any file.
+    Unprotected,
+}
+
+pub fn sharing(directory: &Metadata) -> Shared {
+    match (directory.mode() & libc::S_IWOTH != 0, directory.mode() & libc::S_ISVTX != 0) {
+        (false, _) => Shared::Private,
+        (true, true) => Shared::Sticky,
+        (true, false) => Shared::Unprotected,
+    }
+}
+
+/// Why no file of ours may be made in a directory.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum DirectoryError {
+    Unprotected { directory: PathBuf },
+    NotADirectory { directory: PathBuf },
+    System { directory: PathBuf, errno: Errno },
+}
+
+impl fmt::Display for DirectoryError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Unprotected { directory } => {
+                write!(f, "directory {} is writable by everybody and not sticky", directory.display())
+            }
+            Self::NotADirectory { directory } => write!(f, "{} is not a directory", directory.display()),
+            Self::System { directory, errno } => write!(f, "directory {}: {}", directory.display(), words(*errno)),
+        }
+    }
+}
+
+impl std::error::Error for DirectoryError {}
+
+/// Refuses a path in whose directory anybody could replace our file by his own.
+pub fn check_directory(path: &Path) -> Result<(), DirectoryError> {
+    let directory = parent_of(path).to_owned();
+    match fs::metadata(&directory) {
+        Err(error) => Err(DirectoryError::System { directory, errno: errno_of(&error) }),
+        Ok(meta) if !meta.is_dir() => Err(DirectoryError::NotADirectory { directory }),
+        Ok(meta) => match sharing(&meta) {
+            Shared::Unprotected => Err(DirectoryError::Unprotected { directory }),
+            Shared::Private | Shared::Sticky => Ok(()),
+        },
+    }
+}
+
+/// The directory of a path, `.` for a bare name.
+pub(super) fn parent_of(path: &Path) -> &Path {
+    match path.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent,
+        Some(_) => Path::new("."),
+        None => Path::new("/"),
+    }
+}
+
+/// Why a file that is there is not used.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mistrust {
+    NotRegular { kind: &'static str },
+    Foreign { uid: u32 },
+    HardLinked,
+}
+
+impl fmt::Display for Mistrust {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NotRegular { kind } => write!(f, "it is {kind}"),
+            Self::Foreign { uid } => write!(f, "it belongs to uid {uid}"),
+            Self::HardLinked => f.write_str("it has more than one name"),
+        }
+    }
+}
+
+/// Accepts a regular file of our own or of root's. `meta` must not come through a symbolic link.
+pub(super) fn trust(meta: &Metadata) -> Result<(), Mistrust> {
+    if !meta.is_file() {
+        return Err(Mistrust::NotRegular { kind: kind(meta.file_type()) });
+    }
+    trust_owner(meta)
+}
+
+/// Accepts a file of any kind of our own or of root's.
+pub(super) fn trust_owner(meta: &Metadata) -> Result<(), Mistrust> {
+    if meta.uid() == geteuid().as_raw() || meta.uid() == 0 {
+        return Ok(());
+    }
+    Err(Mistrust::Foreign { uid: meta.uid() })
+}
+
+/// The kind of a file with its article.
+pub(super) fn kind(file_type: FileType) -> &'static str {
+    if file_type.is_file() {
+        "a regular file"
+    } else if file_type.is_dir() {
+        "a directory"
+    } else if file_type.is_symlink() {
+        "a symbolic link"
+    } else if file_type.is_fifo() {
+        "a FIFO"
+    } else if file_type.is_socket() {
+        "a socket"
+    } else {
+        "a device"
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
+    use super::*;
+
+    #[test]
+    fn a_directory_where_anybody_may_replace_files_is_refused_by_name() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("einhorn.lock");
+        assert_eq!(check_directory(&path), Ok(()));
+        fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o777)).unwrap();
+        let refusal = check_directory(&path).unwrap_err().to_string();
+        assert!(refusal.contains(dir.path().to_str().unwrap()) && refusal.contains("not sticky"), "{refusal}");
+        fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o1777)).unwrap();
+        assert_eq!(check_directory(&path), Ok(()));
+    }
+
+    #[test]
+    fn a_directory_that_is_none_is_refused() {
+        let errno = Errno::ENOENT;
+        let directory = PathBuf::from("/no/such");
+        assert_eq!(check_directory(Path::new("/no/such/file")), Err(DirectoryError::System { directory, errno }));
+        let directory = PathBuf::from("/etc/passwd");
+        assert_eq!(check_directory(Path::new("/etc/passwd/x")), Err(DirectoryError::NotADirectory { directory }));
+    }
+
+    #[test]
+    fn a_bare_name_lies_in_the_current_directory() {
+        assert_eq!(parent_of(Path::new("x.lock")), Path::new("."));
+        assert_eq!(parent_of(Path::new("/x.lock")), Path::new("/"));
+    }
+}

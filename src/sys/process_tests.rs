@@ -1,0 +1,306 @@
+//! Spawns real processes and looks at them from outside, through /proc.
+
+use std::collections::BTreeSet;
+use std::fs::{self, File, OpenOptions, Permissions};
+use std::os::fd::AsFd;
+use std::os::unix::fs::PermissionsExt;
+use std::path::PathBuf;
+
+use nix::sys::resource::{Resource, getrlimit};
+use nix::sys::stat::{Mode, umask};
+use tempfile::TempDir;
+
+use super::*;
+use crate::sys::exec_pipe::{ExecState, Stage};
+use crate::sys::signal::{block_all, prepare_dispositions, send};
+use crate::sys::testing::{BIRTH, LIMIT, in_own_process, reap, shell, wait_until};
+use crate::sys::wait::{Ending, process_group};
+
+fn words(list: &[&str]) -> Vec<OsString> {
+    list.iter().map(OsString::from).collect()
+}
+
+fn request<'a>(path: &'a Path, argv: &'a [OsString]) -> SpawnRequest<'a> {
+    SpawnRequest {
+        path,
+        argv,
+        env: &[],
+        own_pid_variable: None,
+        directory: None,
+        descriptors: &[],
+        birth: &BIRTH,
+        nice: None,
+        parent_death: None,
+    }
+}
+
+/// What has become of the exec, once it is decided.
+fn outcome(spawned: &mut Spawned) -> ExecState {
+    assert!(wait_until(LIMIT, || spawned.exec.poll() != ExecState::Pending));
+    spawned.exec.poll()
+}
+
+/// A sleeper that has come to its program; `change` may alter the request.
+fn sleeper(change: impl FnOnce(&mut SpawnRequest<'_>)) -> Pid {
+    let argv = words(&["sleep", "600"]);
+    let mut request = request(Path::new("/bin/sleep"), &argv);
+    // A failing test leaves none behind.
+    request.parent_death = Some(Signal::KILL);
+    change(&mut request);
+    let mut spawned = spawn(&request).unwrap();
+    assert_eq!(outcome(&mut spawned), ExecState::Execed);
+    spawned.pid
+}
+
+fn end(pid: Pid) {
+    send(pid, Signal::KILL).unwrap();
+    assert_eq!(reap(pid), Ending::Signal(libc::SIGKILL));
+}
+
+fn status(pid: Pid, field: &str) -> String {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+    let line = status.lines().find(|line| line.starts_with(field)).unwrap();
+    line.split_whitespace().nth(1).unwrap().to_owned()
+}
+
+fn descriptors_of(process: &str) -> BTreeSet<(i32, PathBuf)> {
+    let directory = format!("/proc/{process}/fd");
+    let entries = fs::read_dir(directory).unwrap().map(|entry| entry.unwrap().path());
+    // The directory's own descriptor is gone by now.
+    let open = entries.collect::<Vec<_>>().into_iter().filter_map(|path| Some((fs::read_link(&path).ok()?, path)));
+    open.map(|(link, path)| (path.file_name().unwrap().to_str().unwrap().parse().unwrap(), link)).collect()
+}
+
+/// Runs a shell script as the child and returns what it printed.
+fn output(script: &str, change: impl FnOnce(&mut SpawnRequest<'_>)) -> String {
+    let dir = TempDir::new().unwrap();
+    let path = dir.path().join("output");
+    let argv = words(&["sh", "-c", &format!("exec >{}; {script}", path.display())]);
+    let mut request = request(Path::new("/bin/sh"), &argv);
+    change(&mut request);
+    let mut spawned = spawn(&request).unwrap();
+    assert_eq!(outcome(&mut spawned), ExecState::Execed);
+    assert_eq!(reap(spawned.pid), Ending::Code(0));
+    fs::read_to_string(path).unwrap()
+}
+
+fn failure(path: &Path, argv: &[&str]) -> ExecState {
+    let mut spawned = spawn(&request(path, &words(argv))).unwrap();
+    let state = outcome(&mut spawned);
+    assert_eq!(reap(spawned.pid), Ending::Code(127));
+    state
+}
+
+fn program(dir: &TempDir, content: &[u8], mode: u32) -> PathBuf {
+    let path = dir.path().join("program");
+    let _ = fs::remove_file(&path);
+    fs::write(&path, content).unwrap();
+    fs::set_permissions(&path, Permissions::from_mode(mode)).unwrap();
+    path
+}
+
+const fn failed(errno: Errno) -> ExecState {
+    ExecState::Failed { stage: Stage::Exec, errno }
+}
+
+#[test]
+fn only_named_descriptors_reach_the_child_and_stand_where_they_shall() {
+    let source = lift(File::open("/etc/passwd").unwrap().into(), 100).unwrap();
+    let other = lift(File::open("/dev/zero").unwrap().into(), 100).unwrap();
+    let stray = File::open("/etc/passwd").unwrap();
+    crate::sys::fd::keep_over_exec(stray.as_fd()).unwrap();
+    let pid = sleeper(|request| request.descriptors = Vec::leak(vec![(borrow(&source), 5), (borrow(&other), 3)]));
+    let open: Vec<_> = descriptors_of(&pid.to_string()).into_iter().filter(|(fd, _)| *fd > 2).collect();
+    assert_eq!(open, [(3, "/dev/zero".into()), (5, "/etc/passwd".into())]);
+    end(pid);
+}
+
+/// For the tests' request, which lives no longer than the descriptor.
+fn borrow<'a>(fd: &OwnedFd) -> BorrowedFd<'a> {
+    // SAFETY: the callers keep the descriptor open until the spawn has returned.
+    unsafe { BorrowedFd::borrow_raw(fd.as_raw_fd()) }
+}
+
+#[test]
+#[should_panic(expected = "may be overwritten")]
+fn a_source_among_the_targets_is_our_mistake() {
+    let source = OwnedFd::from(File::open("/dev/null").unwrap());
+    let argv = words(&["true"]);
+    let descriptors = [(source.as_fd(), source.as_raw_fd() + 1)];
+    let _ = spawn(&SpawnRequest { descriptors: &descriptors, ..request(Path::new("/bin/true"), &argv) });
+}
+
+#[test]
+fn the_child_has_no_signal_blocked_or_ignored() {
+    in_own_process(module_path!(), "the_child_has_no_signal_blocked_or_ignored", || {
+        prepare_dispositions();
+        block_all();
+        let pid = sleeper(|_| ());
+        for field in ["SigBlk", "SigIgn", "SigCgt"] {
+            assert_eq!(status(pid, field), "0000000000000000", "{field}");
+        }
+        send(pid, Signal::TERM).unwrap();
+        assert_eq!(reap(pid), Ending::Signal(libc::SIGTERM));
+    });
+}
+
+#[test]
+fn the_environment_is_exactly_the_one_given() {
+    let env = [("A".into(), "1".into()), ("B".into(), "two words".into())];
+    let pid = sleeper(|request| {
+        request.env = Vec::leak(env.to_vec());
+        request.own_pid_variable = Some(OsStr::new("LISTEN_PID"));
+    });
+    let environ = fs::read_to_string(format!("/proc/{pid}/environ")).unwrap();
+    assert_eq!(
+        environ.trim_end_matches('\0').split('\0').collect::<Vec<_>>(),
+        ["A=1", "B=two words", &format!("LISTEN_PID={pid}"),]
+    );
+    end(pid);
+}
+
+#[test]
+fn the_child_leads_a_group_at_once() {
+    let argv = words(&["sleep", "600"]);
+    let spawned = spawn(&request(Path::new("/bin/sleep"), &argv)).unwrap();
+    assert_eq!(process_group(spawned.pid), Some(spawned.pid));
+    end(spawned.pid);
+}
+
+#[test]
+fn limits_and_umask_are_those_of_the_birth() {
+    in_own_process(module_path!(), "limits_and_umask_are_those_of_the_birth", || {
+        let hard = getrlimit(Resource::RLIMIT_NOFILE).unwrap().1;
+        let birth: &Birth = Box::leak(Box::new(Birth { umask: 0o027, nofile_soft: 77, nofile_hard: hard, nice: 0 }));
+        umask(Mode::from_bits_truncate(0o002));
+        birth.raise_nofile().unwrap();
+        let said = output("umask; ulimit -Sn; ulimit -Hn", |request| request.birth = birth);
+        assert_eq!(said, format!("0027\n77\n{hard}\n"));
+        assert_eq!(getrlimit(Resource::RLIMIT_NOFILE).unwrap(), (hard, hard));
+    });
+}
+
+#[test]
+fn the_nice_level_is_the_one_asked_for_or_that_of_the_birth() {
+    let level = |pid: Pid| {
+        let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
+        // Field 19, counted from the end of the name in field 2.
+        stat.rsplit_once(')').unwrap().1.split_whitespace().nth(16).unwrap().to_owned()
+    };
+    let asked = sleeper(|request| request.nice = Some(7));
+    let born = sleeper(|request| request.birth = &const { Birth { nice: 3, ..BIRTH } });
+    assert_eq!((level(asked).as_str(), level(born).as_str()), ("7", "3"));
+    end(asked);
+    end(born);
+}
+
+#[test]
+fn the_child_starts_in_its_directory() {
+    let dir = TempDir::new().unwrap();
+    let here: &Path = Box::leak(dir.path().canonicalize().unwrap().into_boxed_path());
+    assert_eq!(output("pwd", |request| request.directory = Some(here)), format!("{}\n", here.display()));
+    let argv = words(&["true"]);
+    let missing = Some(Path::new("/no/such"));
+    let mut spawned = spawn(&SpawnRequest { directory: missing, ..request(Path::new("/bin/true"), &argv) }).unwrap();
+    assert_eq!(outcome(&mut spawned), ExecState::Failed { stage: Stage::Directory, errno: Errno::ENOENT });
+    reap(spawned.pid);
+}
+
+#[test]
+#[allow(clippy::disallowed_methods, reason = "the end of the forking thread is what is tested")]
+fn the_parent_death_signal_comes_when_the_forking_thread_ends() {
+    let thread = std::thread::spawn(|| sleeper(|request| request.parent_death = Some(Signal::USR2)));
+    assert_eq!(reap(thread.join().unwrap()), Ending::Signal(libc::SIGUSR2));
+    let without = std::thread::spawn(|| sleeper(|request| request.parent_death = None)).join().unwrap();
+    end(without);
+}
+
+#[test]
+fn a_child_whose_master_is_gone_never_runs_its_program() {
+    let dir = TempDir::new().unwrap();
+    let made = dir.path().join("made");
+    let argv = words(&["touch", made.to_str().unwrap()]);
+    let parent_death = Some(Signal::KILL);
+    let request = SpawnRequest { parent_death, ..request(Path::new("/bin/touch"), &argv) };
+    let mut plan = Blueprint::lay_out(&request).unwrap();
+    plan.master_pid = i32::MAX;
+    let (reader, writer) = error_pipe(2).unwrap();
+    // SAFETY: as in `spawn`.
+    let pid = match unsafe { libc::fork() } {
+        0 => become_program(&plan, writer.as_raw_fd()),
+        pid => Pid(pid),
+    };
+    drop(writer);
+    assert_eq!(reap(pid), Ending::Code(127));
+    assert!(wait_until(LIMIT, || ExecPipe::new(reader.try_clone().unwrap()).poll() == ExecState::Execed));
+    assert!(!made.exists());
+}
+
+#[test]
+fn each_failing_exec_tells_its_errno() {
+    let dir = TempDir::new().unwrap();
+    assert_eq!(failure(Path::new("/no/such"), &["x"]), failed(Errno::ENOENT));
+    assert_eq!(failure(&program(&dir, b"#!/no/such\n", 0o755), &["x"]), failed(Errno::ENOENT));
+    assert_eq!(failure(&program(&dir, b"#!/bin/sh\n", 0o644), &["x"]), failed(Errno::EACCES));
+    assert_eq!(failure(dir.path(), &["x"]), failed(Errno::EACCES));
+    assert_eq!(failure(&program(&dir, b"", 0o755), &["x"]), failed(Errno::ENOEXEC));
+    let mut foreign = fs::read("/bin/true").unwrap();
+    foreign[18..20].copy_from_slice(&[0xfe, 0xfe]); // e_machine, elf(5)
+    assert_eq!(failure(&program(&dir, &foreign, 0o755), &["x"]), failed(Errno::ENOEXEC));
+    assert_eq!(failure(Path::new("/bin/true"), &["x", &"y".repeat(200_000)]), failed(Errno::E2BIG));
+}
+
+/// In a process of its own, since a child of another test could inherit the writer.
+#[test]
+fn a_program_that_is_being_written_is_tried_again() {
+    in_own_process(module_path!(), "a_program_that_is_being_written_is_tried_again", || {
+        let dir = TempDir::new().unwrap();
+        let path = program(&dir, &fs::read("/bin/true").unwrap(), 0o755);
+        let writer = shell(&format!("exec 3>>{}; exec sleep 600", path.display()));
+        assert!(wait_until(LIMIT, || descriptors_of(&writer.to_string()).iter().any(|(_, open)| *open == path)));
+        let argv = words(&["true"]);
+        let mut spawned = spawn(&request(&path, &argv)).unwrap();
+        // Asleep between two attempts.
+        assert!(wait_until(LIMIT, || status(spawned.pid, "State") == "S"));
+        assert_eq!(spawned.exec.poll(), ExecState::Pending);
+        end(writer);
+        assert_eq!(outcome(&mut spawned), ExecState::Execed);
+        assert_eq!(reap(spawned.pid), Ending::Code(0));
+    });
+}
+
+#[test]
+fn a_program_that_stays_open_for_writing_is_given_up() {
+    in_own_process(module_path!(), "a_program_that_stays_open_for_writing_is_given_up", || {
+        let dir = TempDir::new().unwrap();
+        let path = program(&dir, &fs::read("/bin/true").unwrap(), 0o755);
+        let _writer = OpenOptions::new().append(true).open(&path).unwrap();
+        assert_eq!(failure(&path, &["true"]), failed(Errno::ETXTBSY));
+    });
+}
+
+#[test]
+fn what_exec_could_not_take_is_refused_before_the_fork() {
+    let argv = words(&["a\0b"]);
+    assert_eq!(spawn(&request(Path::new("/bin/true"), &argv)).err(), Some(Errno::EINVAL));
+    let argv = words(&["true"]);
+    for name in ["", "A=B", "A\0"] {
+        let env = [(name.into(), "1".into())];
+        let refused = spawn(&SpawnRequest { env: &env, ..request(Path::new("/bin/true"), &argv) });
+        assert_eq!(refused.err(), Some(Errno::EINVAL));
+    }
+}
+
+#[test]
+fn a_hundred_spawns_leave_the_same_descriptors() {
+    in_own_process(module_path!(), "a_hundred_spawns_leave_the_same_descriptors", || {
+        let before = descriptors_of("self");
+        for round in 0..100 {
+            let path = if round % 2 == 0 { "/bin/true" } else { "/no/such" };
+            let mut spawned = spawn(&request(Path::new(path), &words(&["x"]))).unwrap();
+            outcome(&mut spawned);
+            reap(spawned.pid);
+        }
+        assert_eq!(descriptors_of("self"), before);
+    });
+}

@@ -1,0 +1,178 @@
+//! Signals: who receives them and sending them. Installs no handler; never signals a pid of 1 or below.
+
+use std::mem::MaybeUninit;
+use std::ptr;
+
+use libc::{c_int, sigset_t};
+use nix::errno::Errno;
+
+use crate::pool::{Pid, Signal};
+
+/// The highest signal number; the kernel's set of them has as many bits.
+const SIGNAL_MAX: c_int = 64;
+
+/// Left alone by [`block_all`]: faults of our own code, which the kernel delivers whatever the mask says, and ^Z.
+const NEVER_BLOCKED: [c_int; 8] = [
+    libc::SIGSEGV,
+    libc::SIGBUS,
+    libc::SIGFPE,
+    libc::SIGILL,
+    libc::SIGTRAP,
+    libc::SIGABRT,
+    libc::SIGSYS,
+    libc::SIGTSTP,
+];
+
+/// Blocks every signal that can be caught, in the calling thread and the threads that it will start. The mask outlives an
+/// exec, so that a signal in that moment waits for the new image instead of killing it.
+pub fn block_all() {
+    let mut set = full_set();
+    for number in NEVER_BLOCKED {
+        // SAFETY: the set is initialised, and the number is a valid signal.
+        unsafe { libc::sigdelset(&mut set, number) };
+    }
+    change_mask(libc::SIG_BLOCK, &set);
+}
+
+/// Lets these signals through to the calling thread, which shall be the only one.
+pub fn unblock_in_this_thread(signals: &[Signal]) {
+    let mut set = empty_set();
+    for signal in signals {
+        // SAFETY: the set is initialised, and the pool's signals are all valid.
+        unsafe { libc::sigaddset(&mut set, signal.number()) };
+    }
+    change_mask(libc::SIG_UNBLOCK, &set);
+}
+
+/// Empties the calling thread's mask. Async-signal-safe: the child of a fork calls it before its exec.
+pub(super) fn unblock_all() {
+    change_mask(libc::SIG_SETMASK, &empty_set());
+}
+
+/// Undoes what a starter may have done: with SIGCHLD ignored, children vanish unseen; and SIGPIPE must not kill a master
+/// whose log reader is gone.
+pub fn prepare_dispositions() {
+    set_disposition(libc::SIGCHLD, libc::SIG_DFL);
+    set_disposition(libc::SIGPIPE, libc::SIG_IGN);
+}
+
+/// Sets all dispositions to the default. Async-signal-safe: the child of a fork calls it before its exec. Past the C
+/// library, which keeps 32 and 33 to itself: a starter may have left even those ignored.
+pub(super) fn reset_dispositions() {
+    for number in 1..=libc::c_long::from(SIGNAL_MAX) {
+        // SAFETY: the kernel reads one of its sigactions, which all zeroes make valid (SIG_DFL, no flags, an empty mask) and
+        // which is shorter than this on every architecture. It refuses KILL and STOP.
+        unsafe {
+            libc::syscall(libc::SYS_rt_sigaction, number, [0_u64; 8].as_ptr(), ptr::null::<u64>(), size_of::<u64>())
+        };
+    }
+}
+
+/// kill(2) to one process. ESRCH is normal for one that has just ended.
+pub fn send(pid: Pid, signal: Signal) -> Result<(), Errno> {
+    assert!(pid.0 > 1, "a signal to pid {pid} would reach strangers");
+    kill(pid.0, signal)
+}
+
+/// kill(2) to every process of a group.
+pub fn send_group(pgid: Pid, signal: Signal) -> Result<(), Errno> {
+    assert!(pgid.0 > 1, "a signal to group {pgid} would reach strangers");
+    kill(-pgid.0, signal)
+}
+
+fn kill(target: c_int, signal: Signal) -> Result<(), Errno> {
+    // SAFETY: no memory is passed; the callers keep the target from meaning everybody.
+    Errno::result(unsafe { libc::kill(target, signal.number()) }).map(drop)
+}
+
+fn set_disposition(number: c_int, disposition: libc::sighandler_t) {
+    // SAFETY: all-zero is a valid sigaction: no flags, an empty mask, SIG_DFL.
+    let mut action: libc::sigaction = unsafe { MaybeUninit::zeroed().assume_init() };
+    action.sa_sigaction = disposition;
+    // SAFETY: the action is initialised and holds no handler of ours; the old one is not asked for.
+    unsafe { libc::sigaction(number, &action, ptr::null_mut()) };
+}
+
+fn change_mask(how: c_int, set: &sigset_t) {
+    // SAFETY: the set is initialised, and the old mask is not asked for.
+    let result = unsafe { libc::pthread_sigmask(how, set, ptr::null_mut()) };
+    // EINVAL for an unknown `how` is its only error.
+    debug_assert_eq!(result, 0);
+}
+
+fn empty_set() -> sigset_t {
+    let mut set = MaybeUninit::uninit();
+    // SAFETY: sigemptyset writes the whole set.
+    unsafe { libc::sigemptyset(set.as_mut_ptr()) };
+    // SAFETY: written just above.
+    unsafe { set.assume_init() }
+}
+
+fn full_set() -> sigset_t {
+    let mut set = MaybeUninit::uninit();
+    // SAFETY: sigfillset writes the whole set.
+    unsafe { libc::sigfillset(set.as_mut_ptr()) };
+    // SAFETY: written just above.
+    unsafe { set.assume_init() }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+    use crate::sys::testing::in_own_process;
+
+    /// A mask of this thread as the kernel shows it; signal n is bit n-1.
+    fn mask(field: &str) -> u64 {
+        let status = fs::read_to_string("/proc/thread-self/status").unwrap();
+        let line = status.lines().find(|line| line.starts_with(field)).unwrap();
+        u64::from_str_radix(line.split_whitespace().nth(1).unwrap(), 16).unwrap()
+    }
+
+    fn bit(number: c_int) -> u64 {
+        1 << (number - 1)
+    }
+
+    #[test]
+    fn all_but_faults_and_stops_are_blocked_and_can_be_let_through() {
+        in_own_process(module_path!(), "all_but_faults_and_stops_are_blocked_and_can_be_let_through", || {
+            block_all();
+            let blocked = mask("SigBlk");
+            for number in [libc::SIGHUP, libc::SIGTERM, libc::SIGCHLD, libc::SIGTTOU, libc::SIGPIPE, 34, 64] {
+                assert_ne!(blocked & bit(number), 0, "{number} is not blocked");
+            }
+            for number in NEVER_BLOCKED {
+                assert_eq!(blocked & bit(number), 0, "{number} is blocked");
+            }
+            unblock_in_this_thread(&[Signal::HUP, Signal::from_number(40).unwrap()]);
+            assert_eq!(mask("SigBlk"), blocked & !bit(libc::SIGHUP) & !bit(40));
+            unblock_all();
+            assert_eq!(mask("SigBlk"), 0);
+        });
+    }
+
+    #[test]
+    fn dispositions_of_the_starter_are_undone() {
+        in_own_process(module_path!(), "dispositions_of_the_starter_are_undone", || {
+            set_disposition(libc::SIGCHLD, libc::SIG_IGN);
+            set_disposition(libc::SIGPIPE, libc::SIG_DFL);
+            prepare_dispositions();
+            let ignored = mask("SigIgn");
+            assert_eq!(ignored & bit(libc::SIGCHLD), 0);
+            assert_ne!(ignored & bit(libc::SIGPIPE), 0);
+        });
+    }
+
+    #[test]
+    #[should_panic(expected = "would reach strangers")]
+    fn pid_1_is_never_signalled() {
+        let _ = send(Pid(1), Signal::CONT);
+    }
+
+    #[test]
+    #[should_panic(expected = "would reach strangers")]
+    fn the_own_group_is_never_signalled() {
+        let _ = send_group(Pid(0), Signal::CONT);
+    }
+}
