@@ -1,0 +1,334 @@
+//! The file that tells others the master's pid. It is locked for as long as its master lives: that is how another one,
+//! with another lock but the same pid file, knows. Never written in place, and only removed while it still is ours.
+
+use std::ffi::OsString;
+use std::fmt;
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Write};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+
+use nix::errno::Errno;
+use nix::fcntl::{AT_FDCWD, RenameFlags, renameat2};
+
+use crate::pool::Pid;
+use crate::sys::errno::{errno_of, words};
+use crate::sys::lockfile::{read_pid, try_flock};
+use crate::sys::place::{DirectoryError, FileId, Mistrust, check_directory, parent_of, trust};
+
+/// How many names of temporary files may be taken by leftovers of dead masters.
+const LEFTOVERS_MAX: u32 = 100;
+
+/// How often another process may remove or replace the file while we do.
+const RACES_MAX: u32 = 10;
+
+/// A pid file of ours.
+#[derive(Debug)]
+pub struct PidFile {
+    path: PathBuf,
+    file: File,
+}
+
+/// Why there is no pid file. The path, and the cause.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PidFileError {
+    pub path: PathBuf,
+    pub cause: PidFileCause,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum PidFileCause {
+    /// By whom, if the file tells.
+    InUse {
+        pid: Option<i32>,
+    },
+    Mistrusted(Mistrust),
+    Directory(DirectoryError),
+    /// Others keep replacing the file.
+    Unstable,
+    System(Errno),
+}
+
+impl fmt::Display for PidFileError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "cannot write pid file {}: {}", self.path.display(), self.cause)
+    }
+}
+
+impl std::error::Error for PidFileError {}
+
+impl fmt::Display for PidFileCause {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::InUse { pid: Some(pid) } => write!(f, "in use by another master (pid {pid})"),
+            Self::InUse { pid: None } => f.write_str("in use by another master"),
+            Self::Mistrusted(mistrust) => mistrust.fmt(f),
+            Self::Directory(error) => error.fmt(f),
+            Self::Unstable => f.write_str("others keep replacing the file"),
+            Self::System(errno) => f.write_str(&words(*errno)),
+        }
+    }
+}
+
+impl PidFile {
+    /// Puts a file with the bare pid, as einhorn writes it, at the path. One that is there is replaced, unless a living
+    /// master holds it or it is nothing that a master would have left.
+    pub fn write(path: &Path, pid: Pid) -> Result<Self, PidFileError> {
+        let file = write(path, pid).map_err(|cause| PidFileError { path: path.to_owned(), cause })?;
+        Ok(Self { path: path.to_owned(), file })
+    }
+
+    /// Goes on holding a pid file that came with a re-exec.
+    pub fn adopt(path: PathBuf, fd: OwnedFd) -> Self {
+        Self { path, file: fd.into() }
+    }
+
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Removes the file, but not one that somebody else has put in its place.
+    pub fn remove(self) -> io::Result<()> {
+        if FileId::of(&self.file.metadata()?).stands_at(&self.path) {
+            fs::remove_file(&self.path)?;
+        }
+        Ok(())
+    }
+}
+
+impl AsFd for PidFile {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.file.as_fd()
+    }
+}
+
+fn write(path: &Path, pid: Pid) -> Result<File, PidFileCause> {
+    check_directory(path).map_err(PidFileCause::Directory)?;
+    // Refused before anything is made.
+    let mut predecessor = claim(path)?;
+    let temporary = Temporary::make(path, pid).map_err(|error| PidFileCause::System(errno_of(&error)))?;
+    for _ in 0..RACES_MAX {
+        let put = match &predecessor {
+            Some(_) => temporary.replace(path),
+            None => temporary.place(path),
+        };
+        match put {
+            Ok(()) => return Ok(temporary.file),
+            Err(Errno::EEXIST) => predecessor = claim(path)?,
+            Err(errno) => return Err(PidFileCause::System(errno)),
+        }
+    }
+    Err(PidFileCause::Unstable)
+}
+
+/// The file at the path, locked by us so that nobody else replaces it meanwhile; None if there is none.
+fn claim(path: &Path) -> Result<Option<File>, PidFileCause> {
+    for _ in 0..RACES_MAX {
+        let Some(mut file) = open(path)? else { return Ok(None) };
+        match try_flock(&file) {
+            Ok(()) => {}
+            Err(Errno::EWOULDBLOCK) => return Err(PidFileCause::InUse { pid: read_pid(&mut file) }),
+            Err(errno) => return Err(PidFileCause::System(errno)),
+        }
+        if file.metadata().is_ok_and(|meta| FileId::of(&meta).stands_at(path)) {
+            return Ok(Some(file));
+        }
+    }
+    Err(PidFileCause::Unstable)
+}
+
+/// Judged by name first, for the better message, and again once it is open, when nobody can exchange it any more.
+fn open(path: &Path) -> Result<Option<File>, PidFileCause> {
+    let system = |error: io::Error| PidFileCause::System(errno_of(&error));
+    match fs::symlink_metadata(path) {
+        Ok(meta) => trust(&meta).map_err(PidFileCause::Mistrusted)?,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(system(error)),
+    }
+    let flags = libc::O_NOFOLLOW | libc::O_NONBLOCK | libc::O_CLOEXEC;
+    let file = match OpenOptions::new().read(true).custom_flags(flags).open(path) {
+        Ok(file) => file,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(system(error)),
+    };
+    trust(&file.metadata().map_err(system)?).map_err(PidFileCause::Mistrusted)?;
+    Ok(Some(file))
+}
+
+/// A file under a name of its own beside the path, locked and written; it goes away unless it is renamed.
+struct Temporary {
+    file: File,
+    name: Name,
+}
+
+struct Name(PathBuf);
+
+impl Drop for Name {
+    fn drop(&mut self) {
+        // After the rename there is nothing of this name.
+        let _ = fs::remove_file(&self.0);
+    }
+}
+
+impl Temporary {
+    fn make(path: &Path, pid: Pid) -> io::Result<Self> {
+        let (mut file, name) = create(path, pid)?;
+        try_flock(&file)?;
+        write!(file, "{pid}")?;
+        Ok(Self { file, name })
+    }
+
+    /// Over the file at the path, which we have locked.
+    fn replace(&self, path: &Path) -> Result<(), Errno> {
+        fs::rename(&self.name.0, path).map_err(|error| errno_of(&error))
+    }
+
+    /// Where there was no file; EEXIST if there is one now. Some file systems cannot promise that.
+    fn place(&self, path: &Path) -> Result<(), Errno> {
+        match renameat2(AT_FDCWD, &self.name.0, AT_FDCWD, path, RenameFlags::RENAME_NOREPLACE) {
+            Err(Errno::EINVAL | Errno::ENOSYS) => self.replace(path),
+            result => result,
+        }
+    }
+}
+
+/// Masters in containers share their pids, so that a dead one's temporary file may have the first name.
+fn create(path: &Path, pid: Pid) -> io::Result<(File, Name)> {
+    let mut attempt = 0;
+    loop {
+        let mut name = OsString::from(".");
+        name.push(path.file_name().ok_or(Errno::EISDIR)?);
+        name.push(format!(".{pid}.{attempt}"));
+        let name = parent_of(path).join(name);
+        // create_new is O_EXCL, which follows no symbolic link either.
+        match OpenOptions::new().write(true).create_new(true).mode(0o644).open(&name) {
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists && attempt < LEFTOVERS_MAX => attempt += 1,
+            Err(error) => return Err(error),
+            Ok(file) => return Ok((file, Name(name))),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::{PermissionsExt, symlink};
+
+    use nix::sys::stat::Mode;
+    use nix::unistd::{Uid, chown, geteuid, mkfifo};
+    use tempfile::TempDir;
+
+    use super::*;
+    use crate::sys::testing::{LIMIT, wait_until};
+
+    fn place() -> (TempDir, PathBuf) {
+        let dir = TempDir::new().unwrap();
+        let path = dir.path().join("einhorn.pid");
+        (dir, path)
+    }
+
+    fn refusal(path: &Path) -> PidFileCause {
+        PidFile::write(path, Pid(42)).unwrap_err().cause
+    }
+
+    fn names(dir: &TempDir) -> Vec<OsString> {
+        let mut names: Vec<_> = fs::read_dir(dir.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+        names.sort();
+        names
+    }
+
+    #[test]
+    fn the_file_holds_the_bare_pid_and_nothing_else_is_left() {
+        let (dir, path) = place();
+        let file = PidFile::write(&path, Pid(42)).unwrap();
+        assert_eq!(fs::read_to_string(&path).unwrap(), "42");
+        assert_eq!(names(&dir), ["einhorn.pid"]);
+        file.remove().unwrap();
+        assert!(names(&dir).is_empty());
+    }
+
+    #[test]
+    fn a_dead_masters_file_is_replaced_and_a_living_ones_is_not() {
+        let (dir, path) = place();
+        fs::write(&path, "17").unwrap();
+        fs::write(dir.path().join(".einhorn.pid.42.0"), "").unwrap();
+        let living = PidFile::write(&path, Pid(42)).unwrap();
+        assert_eq!(fs::read_to_string(&path).unwrap(), "42");
+        assert_eq!(refusal(&path), PidFileCause::InUse { pid: Some(42) });
+        assert_eq!(fs::read_to_string(&path).unwrap(), "42");
+        assert_eq!(names(&dir), [".einhorn.pid.42.0", "einhorn.pid"]);
+        let passed_on = PidFile::adopt(path.clone(), living.as_fd().try_clone_to_owned().unwrap());
+        drop(living);
+        assert_eq!(refusal(&path), PidFileCause::InUse { pid: Some(42) });
+        drop(passed_on);
+        // A child that another test has just forked may hold the descriptor until its exec.
+        assert!(wait_until(LIMIT, || PidFile::write(&path, Pid(43)).is_ok()));
+    }
+
+    #[test]
+    fn anothers_file_is_not_removed() {
+        let (_dir, path) = place();
+        let file = PidFile::write(&path, Pid(42)).unwrap();
+        fs::remove_file(&path).unwrap();
+        fs::write(&path, "17").unwrap();
+        file.remove().unwrap();
+        assert_eq!(fs::read_to_string(&path).unwrap(), "17");
+    }
+
+    #[test]
+    fn links_and_what_is_no_file_are_refused_and_stay() {
+        let (dir, path) = place();
+        let victim = dir.path().join("victim");
+        fs::write(&victim, "precious").unwrap();
+        symlink(&victim, &path).unwrap();
+        assert_eq!(refusal(&path), PidFileCause::Mistrusted(Mistrust::NotRegular { kind: "a symbolic link" }));
+        assert_eq!(fs::read_to_string(&victim).unwrap(), "precious");
+        fs::remove_file(&path).unwrap();
+        mkfifo(&path, Mode::S_IRWXU).unwrap();
+        assert_eq!(refusal(&path), PidFileCause::Mistrusted(Mistrust::NotRegular { kind: "a FIFO" }));
+        assert_eq!(names(&dir), ["einhorn.pid", "victim"]);
+    }
+
+    #[test]
+    fn a_hard_link_is_replaced_without_touching_its_victim() {
+        let (dir, path) = place();
+        let victim = dir.path().join("victim");
+        fs::write(&victim, "precious").unwrap();
+        fs::hard_link(&victim, &path).unwrap();
+        PidFile::write(&path, Pid(42)).unwrap();
+        assert_eq!(fs::read_to_string(&victim).unwrap(), "precious");
+    }
+
+    #[test]
+    fn another_users_file_is_refused() {
+        if !geteuid().is_root() {
+            return;
+        }
+        let (dir, path) = place();
+        fs::write(&path, "17").unwrap();
+        chown(&path, Some(Uid::from_raw(12345)), None).unwrap();
+        let refused = PidFile::write(&path, Pid(42)).unwrap_err();
+        assert_eq!(refused.to_string(), format!("cannot write pid file {}: it belongs to uid 12345", path.display()));
+        assert_eq!(names(&dir), ["einhorn.pid"]);
+    }
+
+    #[test]
+    fn an_unprotected_directory_is_refused() {
+        let (dir, path) = place();
+        fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o777)).unwrap();
+        assert!(matches!(refusal(&path), PidFileCause::Directory(DirectoryError::Unprotected { .. })));
+        assert!(names(&dir).is_empty());
+    }
+
+    #[test]
+    fn of_many_at_once_one_wins() {
+        let (dir, path) = place();
+        let written: Vec<_> = std::thread::scope(|scope| {
+            let path = &path;
+            let threads: Vec<_> = (100..108).map(|n| scope.spawn(move || PidFile::write(path, Pid(n)).ok())).collect();
+            threads.into_iter().filter_map(|thread| thread.join().unwrap()).collect()
+        });
+        assert_eq!(written.len(), 1);
+        assert_eq!(names(&dir), ["einhorn.pid"]);
+    }
+}

@@ -1,0 +1,246 @@
+//! TCP listeners, and what all sockets have in common. Every socket closes on exec; no name is looked up but on demand.
+
+use std::fmt;
+use std::io;
+use std::net::{SocketAddr, SocketAddrV4, SocketAddrV6, ToSocketAddrs};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::path::PathBuf;
+
+use nix::errno::Errno;
+use nix::sys::socket::{
+    AddressFamily, SockFlag, SockProtocol, SockType, SockaddrIn, SockaddrIn6, SockaddrLike, SockaddrStorage, bind,
+    getsockname, getsockopt, setsockopt, socket, socketpair, sockopt,
+};
+
+use crate::sys::errno::{retry, words};
+use crate::sys::fd::{Blocking, set_blocking};
+
+/// SO_REUSEADDR: binds although connections of a former listener linger.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ReuseAddr {
+    Yes,
+    No,
+}
+
+/// IPV6_V6ONLY: whether `[::]` leaves IPv4 to a socket on `0.0.0.0`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum V6Only {
+    Yes,
+    SystemDefault,
+}
+
+/// Which addresses of a host name are wanted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Family {
+    Any,
+    V4,
+    V6,
+}
+
+/// Where a socket is bound.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum LocalAddress {
+    Inet(SocketAddr),
+    Unix(PathBuf),
+    /// An abstract or unnamed unix socket, or another family.
+    Other,
+}
+
+/// Why there is no TCP listener.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ListenError {
+    pub address: SocketAddr,
+    pub step: ListenStep,
+    pub errno: Errno,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ListenStep {
+    Open,
+    Bind,
+    Listen,
+}
+
+impl fmt::Display for ListenError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let verb = match self.step {
+            ListenStep::Open => "open a socket for",
+            ListenStep::Bind => "bind",
+            ListenStep::Listen => "listen on",
+        };
+        write!(f, "cannot {verb} {}: {}", self.address, words(self.errno))
+    }
+}
+
+impl std::error::Error for ListenError {}
+
+/// Opens, binds and listens. The kernel caps the backlog at net.core.somaxconn.
+pub fn listen_tcp(
+    address: SocketAddr,
+    reuse: ReuseAddr,
+    blocking: Blocking,
+    backlog: i32,
+    v6_only: V6Only,
+) -> Result<OwnedFd, ListenError> {
+    let failed = |step| move |errno| ListenError { address, step, errno };
+    let fd = open_tcp(address, reuse, v6_only).map_err(failed(ListenStep::Open))?;
+    bind_inet(&fd, address).map_err(failed(ListenStep::Bind))?;
+    relisten(fd.as_fd(), backlog).map_err(failed(ListenStep::Listen))?;
+    set_blocking(fd.as_fd(), blocking).map_err(failed(ListenStep::Open))?;
+    Ok(fd)
+}
+
+/// The addresses of a host name of one family, in the resolver's order. It may ask the network, and take its time.
+pub fn resolve(host: &str, port: u16, family: Family) -> io::Result<Vec<SocketAddr>> {
+    let found = (host, port).to_socket_addrs()?;
+    Ok(found
+        .filter(|address| match family {
+            Family::Any => true,
+            Family::V4 => address.is_ipv4(),
+            Family::V6 => address.is_ipv6(),
+        })
+        .collect())
+}
+
+/// getsockname(2).
+pub fn local_address(fd: BorrowedFd<'_>) -> Result<LocalAddress, Errno> {
+    let found = retry(|| getsockname::<SockaddrStorage>(fd.as_raw_fd()))?;
+    if let Some(v4) = found.as_sockaddr_in() {
+        return Ok(LocalAddress::Inet(SocketAddrV4::from(*v4).into()));
+    }
+    if let Some(v6) = found.as_sockaddr_in6() {
+        return Ok(LocalAddress::Inet(SocketAddrV6::from(*v6).into()));
+    }
+    match found.as_unix_addr().and_then(|unix| unix.path()) {
+        Some(path) => Ok(LocalAddress::Unix(path.to_owned())),
+        None => Ok(LocalAddress::Other),
+    }
+}
+
+/// Whether the socket listens: a worker that calls shutdown(2) on it ends that for all who share it.
+pub fn is_accepting(fd: BorrowedFd<'_>) -> Result<bool, Errno> {
+    retry(|| getsockopt(&fd, sockopt::AcceptConn))
+}
+
+/// listen(2), as often as one likes: mends what [`is_accepting`] finds, and changes the backlog of a bound socket. After
+/// a shutdown(2), a TCP socket that was bound to port 0 has lost its port, and gets another; compare [`local_address`].
+pub fn relisten(fd: BorrowedFd<'_>, backlog: i32) -> Result<(), Errno> {
+    // SAFETY: a descriptor that the caller lends, and no memory.
+    retry(|| Errno::result(unsafe { libc::listen(fd.as_raw_fd(), backlog) })).map(drop)
+}
+
+/// Two connected stream sockets; blocking.
+pub fn socket_pair() -> Result<(OwnedFd, OwnedFd), Errno> {
+    retry(|| socketpair(AddressFamily::Unix, SockType::Stream, None, SockFlag::SOCK_CLOEXEC))
+}
+
+fn open_tcp(address: SocketAddr, reuse: ReuseAddr, v6_only: V6Only) -> Result<OwnedFd, Errno> {
+    let family = match address {
+        SocketAddr::V4(_) => AddressFamily::Inet,
+        SocketAddr::V6(_) => AddressFamily::Inet6,
+    };
+    let fd = retry(|| socket(family, SockType::Stream, SockFlag::SOCK_CLOEXEC, SockProtocol::Tcp))?;
+    match reuse {
+        ReuseAddr::Yes => setsockopt(&fd, sockopt::ReuseAddr, &true)?,
+        ReuseAddr::No => {}
+    }
+    match v6_only {
+        V6Only::Yes if address.is_ipv6() => setsockopt(&fd, sockopt::Ipv6V6Only, &true)?,
+        V6Only::Yes | V6Only::SystemDefault => {}
+    }
+    Ok(fd)
+}
+
+fn bind_inet(fd: &OwnedFd, address: SocketAddr) -> Result<(), Errno> {
+    match address {
+        SocketAddr::V4(v4) => bind_to(fd, &SockaddrIn::from(v4)),
+        SocketAddr::V6(v6) => bind_to(fd, &SockaddrIn6::from(v6)),
+    }
+}
+
+pub(super) fn bind_to(fd: &OwnedFd, address: &impl SockaddrLike) -> Result<(), Errno> {
+    retry(|| bind(fd.as_raw_fd(), address))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::{Ipv4Addr, Ipv6Addr, TcpListener, TcpStream};
+
+    use super::*;
+
+    fn listen(address: SocketAddr, v6_only: V6Only) -> Result<OwnedFd, ListenError> {
+        listen_tcp(address, ReuseAddr::No, Blocking::Blocking, 10, v6_only)
+    }
+
+    fn any_port() -> SocketAddr {
+        (Ipv4Addr::LOCALHOST, 0).into()
+    }
+
+    fn inet(fd: &OwnedFd) -> SocketAddr {
+        match local_address(fd.as_fd()).unwrap() {
+            LocalAddress::Inet(address) => address,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn a_listener_accepts_and_tells_its_address() {
+        let fd = listen(any_port(), V6Only::Yes).unwrap();
+        let address = inet(&fd);
+        assert!(address.ip().is_loopback() && address.port() != 0);
+        assert!(is_accepting(fd.as_fd()).unwrap());
+        let client = TcpStream::connect(address).unwrap();
+        let (_, peer) = TcpListener::from(fd).accept().unwrap();
+        assert_eq!(peer, client.local_addr().unwrap());
+    }
+
+    #[test]
+    fn a_taken_address_is_named() {
+        let first = listen(any_port(), V6Only::Yes).unwrap();
+        let refusal = listen(inet(&first), V6Only::Yes).unwrap_err();
+        assert_eq!(refusal.to_string(), format!("cannot bind {}: address already in use", inet(&first)));
+    }
+
+    #[test]
+    fn both_wildcards_share_a_port() {
+        let Ok(v6) = listen((Ipv6Addr::UNSPECIFIED, 0).into(), V6Only::Yes) else {
+            return; // A machine without IPv6.
+        };
+        listen((Ipv4Addr::UNSPECIFIED, inet(&v6).port()).into(), V6Only::Yes).unwrap();
+    }
+
+    #[test]
+    fn a_socket_that_was_shut_down_can_be_mended() {
+        // With port 0 it would lose its port. No other test takes this one: they bind 127.0.0.1 only.
+        let free = inet(&listen(any_port(), V6Only::Yes).unwrap()).port();
+        let fd = listen((Ipv4Addr::new(127, 0, 0, 77), free).into(), V6Only::Yes).unwrap();
+        let address = inet(&fd);
+        nix::sys::socket::shutdown(fd.as_raw_fd(), nix::sys::socket::Shutdown::Both).unwrap();
+        assert!(!is_accepting(fd.as_fd()).unwrap());
+        relisten(fd.as_fd(), 5).unwrap();
+        assert!(is_accepting(fd.as_fd()).unwrap());
+        assert_eq!(inet(&fd), address);
+        TcpStream::connect(address).unwrap();
+    }
+
+    #[test]
+    fn a_listener_waits_only_if_it_shall() {
+        let fd = listen_tcp(any_port(), ReuseAddr::Yes, Blocking::NonBlocking, 10, V6Only::Yes).unwrap();
+        assert_eq!(TcpListener::from(fd).accept().unwrap_err().kind(), io::ErrorKind::WouldBlock);
+    }
+
+    #[test]
+    fn names_are_filtered_by_family() {
+        let found = resolve("127.0.0.1", 80, Family::V4).unwrap();
+        assert_eq!(found, [SocketAddr::from((Ipv4Addr::LOCALHOST, 80))]);
+        assert!(resolve("127.0.0.1", 80, Family::V6).unwrap().is_empty());
+        assert_eq!(resolve("::1", 80, Family::Any).unwrap(), [SocketAddr::from((Ipv6Addr::LOCALHOST, 80))]);
+    }
+
+    #[test]
+    fn a_pair_has_no_address() {
+        let (one, _other) = socket_pair().unwrap();
+        assert_eq!(local_address(one.as_fd()), Ok(LocalAddress::Other));
+        assert_eq!(is_accepting(one.as_fd()), Ok(false));
+    }
+}
