@@ -1,0 +1,8 @@
+//! Tests with real processes: what the simulator cannot show. One file for each word, the same word as in the code.
+//!
+//! They talk to the master as a user does, by its command line, signals, files and socket, and must never look inside.
+
+#![allow(clippy::disallowed_methods, reason = "tests read the clock and start threads of their own")]
+
+mod http_worker;
+mod support;

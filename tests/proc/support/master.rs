@@ -1,0 +1,332 @@
+//! A master under test, in a directory of its own that holds its socket, pid and lock file, its release and its scripts.
+//! Dropping it must leave no process behind, and tells the master's log when the test has failed.
+
+use std::ffi::OsString;
+use std::fs;
+use std::net::{Ipv4Addr, SocketAddr, TcpStream};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicU16, Ordering};
+use std::time::Duration;
+
+use nix::sys::signal::Signal;
+use tempfile::TempDir;
+
+use crate::support::control::ControlClient;
+use crate::support::log::Log;
+use crate::support::procfs::Process;
+use crate::support::wait::{LIMIT, holds_within};
+use crate::support::{EINHYRNINGSINS, example};
+
+/// A master to be started: the command line in the order of the calls, and what it finds around it.
+///
+/// It is born with the variables PATH and TMPDIR only, in its own directory, with standard input from /dev/null.
+pub struct Setup {
+    directory: TempDir,
+    prefix: Vec<OsString>,
+    options: Vec<OsString>,
+    program: Vec<OsString>,
+    environment: Vec<(OsString, OsString)>,
+    address: Option<SocketAddr>,
+    socket: PathBuf,
+    stderr: Option<Stdio>,
+}
+
+impl Setup {
+    /// `options` are words parted by blanks, for instance `-n 2 -m manual`.
+    pub fn new(options: &str) -> Self {
+        let directory = tempfile::Builder::new().prefix("einhyrningsins-").tempdir().unwrap();
+        let socket = directory.path().join("einhorn.sock");
+        let setup = Self {
+            directory,
+            prefix: Vec::new(),
+            options: Vec::new(),
+            program: Vec::new(),
+            environment: Vec::new(),
+            address: None,
+            socket,
+            stderr: None,
+        };
+        setup.options(options)
+    }
+
+    pub fn options(mut self, options: &str) -> Self {
+        self.options.extend(options.split_whitespace().map(OsString::from));
+        self
+    }
+
+    /// One word, whatever is in it.
+    pub fn word(mut self, word: impl Into<OsString>) -> Self {
+        self.options.push(word.into());
+        self
+    }
+
+    /// Binds to a free address, with flags such as `,r,n`; [`Master::addr`] tells which.
+    pub fn bind(mut self, flags: &str) -> Self {
+        let address = free_address();
+        self.address = Some(address);
+        self.options(&format!("-b {address}{flags}"))
+    }
+
+    /// Puts the control socket there instead of `einhorn.sock` in the master's directory.
+    pub fn socket(mut self, path: impl Into<PathBuf>) -> Self {
+        self.socket = path.into();
+        let socket = self.socket.clone();
+        self.word("-d").word(socket)
+    }
+
+    pub fn program<W: Into<OsString>>(mut self, words: impl IntoIterator<Item = W>) -> Self {
+        self.program = words.into_iter().map(Into::into).collect();
+        self
+    }
+
+    /// Runs `examples/http_worker` with these options.
+    pub fn http_worker(self, options: &str) -> Self {
+        let words = options.split_whitespace().map(OsString::from);
+        self.program([example("http_worker").into_os_string()].into_iter().chain(words))
+    }
+
+    /// Runs a shell script with this text. The shell opens it: a file just written cannot always be executed, while a
+    /// child of another test holds a copy of its descriptor.
+    pub fn script(self, text: &str) -> Self {
+        let path = self.write("worker.sh", text);
+        self.program([OsString::from("/bin/sh"), path.into_os_string()])
+    }
+
+    /// The release that `http_worker` names in its answers.
+    pub fn release(self, release: &str) -> Self {
+        self.write("WORKER_VERSION", release);
+        self
+    }
+
+    pub fn env(mut self, name: &str, value: &str) -> Self {
+        self.environment.push((name.into(), value.into()));
+        self
+    }
+
+    /// Starts the master through another program that execs the rest of its arguments, for instance
+    /// `["/bin/sh", "-c", "ulimit -n 64; exec \"$@\"", "sh"]`.
+    pub fn through(mut self, words: &[&str]) -> Self {
+        self.prefix = words.iter().map(OsString::from).collect();
+        self
+    }
+
+    /// Gives the master this as stderr; its log is then not caught.
+    pub fn stderr(mut self, stderr: impl Into<Stdio>) -> Self {
+        self.stderr = Some(stderr.into());
+        self
+    }
+
+    pub fn directory(&self) -> &Path {
+        self.directory.path()
+    }
+
+    /// Writes a file into the master's directory.
+    pub fn write(&self, name: &str, content: &str) -> PathBuf {
+        let path = self.directory().join(name);
+        fs::write(&path, content).unwrap();
+        path
+    }
+
+    #[track_caller]
+    pub fn start(mut self) -> Master {
+        let (log, stderr) = match self.stderr.take() {
+            Some(stderr) => (Log::default(), stderr),
+            None => {
+                let (log, writer) = Log::catch();
+                (log, Stdio::from(writer))
+            }
+        };
+        let child = self.command().stderr(stderr).spawn().expect("cannot start the master");
+        Master {
+            process: Process(i32::try_from(child.id()).unwrap()),
+            child: Mutex::new(child),
+            log,
+            address: self.address,
+            socket: self.socket,
+            directory: self.directory,
+        }
+    }
+
+    fn command(&self) -> Command {
+        let words: Vec<_> = self.prefix.iter().cloned().chain([OsString::from(EINHYRNINGSINS)]).collect();
+        let mut command = Command::new(&words[0]);
+        command.args(&words[1..]).args(&self.options);
+        if !self.program.is_empty() {
+            command.arg("--").args(&self.program);
+        }
+        let stdout = fs::File::create(self.directory().join("stdout")).unwrap();
+        command.env_clear().env("PATH", "/usr/local/bin:/usr/bin:/bin").env("TMPDIR", self.directory());
+        command.envs(self.environment.iter().cloned()).current_dir(self.directory());
+        command.stdin(Stdio::null()).stdout(stdout);
+        command
+    }
+}
+
+/// A master that was started, and may have ended.
+pub struct Master {
+    process: Process,
+    child: Mutex<Child>,
+    log: Log,
+    address: Option<SocketAddr>,
+    socket: PathBuf,
+    directory: TempDir,
+}
+
+impl Master {
+    pub fn process(&self) -> Process {
+        self.process
+    }
+
+    pub fn pid(&self) -> i32 {
+        self.process.0
+    }
+
+    /// Where the last [`Setup::bind`] bound to.
+    #[track_caller]
+    pub fn addr(&self) -> SocketAddr {
+        self.address.expect("this master was set up without bind()")
+    }
+
+    pub fn directory(&self) -> &Path {
+        self.directory.path()
+    }
+
+    /// A file in the master's directory, whether it is there or not.
+    pub fn file(&self, name: &str) -> PathBuf {
+        self.directory().join(name)
+    }
+
+    pub fn socket(&self) -> &Path {
+        &self.socket
+    }
+
+    pub fn log(&self) -> &Log {
+        &self.log
+    }
+
+    /// What the master and its workers wrote to stdout so far.
+    pub fn stdout(&self) -> String {
+        fs::read_to_string(self.file("stdout")).unwrap()
+    }
+
+    /// From now on, a worker that is born says this release.
+    pub fn release(&self, release: &str) {
+        // Renamed into place, so that no worker reads half of it.
+        let new = self.file("WORKER_VERSION.new");
+        fs::write(&new, release).unwrap();
+        fs::rename(new, self.file("WORKER_VERSION")).unwrap();
+    }
+
+    #[track_caller]
+    pub fn signal(&self, signal: Signal) {
+        assert!(self.process.signal(signal), "cannot send {signal}: the master is gone; the log:\n{}", self.log);
+    }
+
+    /// Living children that have become another program, in the order of their ids.
+    pub fn workers(&self) -> Vec<Process> {
+        let own = self.process.command_line();
+        let is_worker = |child: &Process| {
+            let words = child.command_line();
+            child.is_alive() && !words.is_empty() && words != own
+        };
+        self.process.children().into_iter().filter(is_worker).collect()
+    }
+
+    /// Waits until there are exactly so many workers.
+    #[track_caller]
+    pub fn wait_for_workers(&self, count: usize) -> Vec<Process> {
+        let mut workers = Vec::new();
+        self.wait_until(&format!("there are {count} workers"), LIMIT, || {
+            workers = self.workers();
+            workers.len() == count
+        });
+        workers
+    }
+
+    /// Waits until `count` lines of the log contain this text, and returns them.
+    #[track_caller]
+    pub fn wait_for_log(&self, text: &str, count: usize) -> Vec<String> {
+        holds_within(LIMIT, || self.log.count(text) >= count || !self.is_running());
+        self.log.settle();
+        let found = self.log.with(text);
+        assert!(found.len() >= count, "waited for {count} lines with {text:?}; the log:\n{}", self.log);
+        found
+    }
+
+    /// Waits for a condition; tells what was waited for and the log when it does not come to hold.
+    #[track_caller]
+    pub fn wait_until(&self, what: &str, limit: Duration, condition: impl FnMut() -> bool) {
+        assert!(holds_within(limit, condition), "waited {limit:?} for this, in vain: {what}; the log:\n{}", self.log);
+    }
+
+    /// Waits until the master has ended and its last words are in the log.
+    #[track_caller]
+    pub fn wait_exit(&self) -> ExitStatus {
+        self.wait_until("the master ends", LIMIT, || !self.is_running());
+        self.log.settle();
+        self.child.lock().unwrap().wait().unwrap()
+    }
+
+    pub fn is_running(&self) -> bool {
+        self.child.lock().unwrap().try_wait().unwrap().is_none()
+    }
+
+    /// Sends one line to the control socket on a new connection and returns the answer's line as it came.
+    #[track_caller]
+    pub fn control(&self, line: &str) -> String {
+        let mut client = self.connect();
+        client.send(line);
+        let log = &self.log;
+        client.receive().unwrap_or_else(|| panic!("the master closed the connection after {line}; the log:\n{log}"))
+    }
+
+    /// A connection to the control socket, once there is one to connect to.
+    #[track_caller]
+    pub fn connect(&self) -> ControlClient {
+        self.wait_until("the control socket is there", LIMIT, || self.socket.exists());
+        ControlClient::connect(&self.socket)
+    }
+
+    /// All processes that descend from this master, orphans too, by the directory in their environment.
+    pub fn descendants(&self) -> Vec<Process> {
+        let alive = |process: &Process| *process != self.process && process.is_alive();
+        Process::all_of_directory(self.directory()).into_iter().filter(alive).collect()
+    }
+}
+
+impl Drop for Master {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            eprintln!("the log of master {}:\n{}", self.process, self.log);
+        }
+        let child = self.child.get_mut().unwrap_or_else(std::sync::PoisonError::into_inner);
+        // Killed before its children, it can start no further ones.
+        let _ = child.kill();
+        let _ = child.wait();
+        let gone = holds_within(LIMIT, || {
+            let left = self.descendants();
+            for process in &left {
+                process.signal(Signal::SIGKILL);
+            }
+            left.is_empty()
+        });
+        assert!(gone || std::thread::panicking(), "processes of master {} cannot be killed", self.process);
+    }
+}
+
+/// An address that nobody uses: on a loopback address of this test process's own, and below the ports that the kernel
+/// hands out, so that no client of another test can sit on it. It is tried by connecting, for after a trial bind, a
+/// child of another test could hold the socket for a moment longer.
+pub fn free_address() -> SocketAddr {
+    static TAKEN: AtomicU16 = AtomicU16::new(0);
+    let [high, low] = u16::try_from(std::process::id() % 65_536).unwrap().to_be_bytes();
+    loop {
+        let port = 20_000 + TAKEN.fetch_add(1, Ordering::Relaxed) % 10_000;
+        let address = SocketAddr::from((Ipv4Addr::new(127, 1, high, low.clamp(1, 254)), port));
+        if TcpStream::connect(address).is_err() {
+            return address;
+        }
+    }
+}

@@ -1,0 +1,43 @@
+//! What the tests with real processes stand on: a master in a directory of its own, a client that counts every lost
+//! request, and readers of /proc. It waits for conditions with a ceiling, and must never leave a process behind.
+//!
+//! ```ignore
+//! let master = Setup::new("-n 2 -m manual").bind(",r").http_worker("--ack manual").release("one").start();
+//! let load = Load::start(master.addr(), 4);
+//! master.release("two");
+//! master.signal(Signal::SIGHUP);
+//! master.wait_for_log("Upgraded successfully", 1);
+//! load.wait_for(100);
+//! load.stop().assert_nothing_lost();
+//! ```
+
+#![allow(dead_code, unused_imports, reason = "a harness: not every test needs all of it")]
+
+mod control;
+mod load;
+mod log;
+mod master;
+mod procfs;
+mod request;
+mod self_test;
+mod wait;
+
+use std::path::{Path, PathBuf};
+
+pub use control::ControlClient;
+pub use load::{Load, Report};
+pub use log::Log;
+pub use master::{Master, Setup, free_address};
+pub use procfs::{Process, SignalSet};
+pub use request::{Answer, Failure, Target, ask};
+pub use wait::{LIMIT, wait_until};
+
+/// The program under test.
+pub const EINHYRNINGSINS: &str = env!("CARGO_BIN_EXE_einhyrningsins");
+
+/// A program of `examples/`, as `cargo test` builds it beside the program under test.
+pub fn example(name: &str) -> PathBuf {
+    let path = Path::new(EINHYRNINGSINS).with_file_name("examples").join(name);
+    assert!(path.exists(), "{} is missing; `cargo build --example {name}` builds it", path.display());
+    path
+}
