@@ -1,0 +1,52 @@
+# What people and CI call. `make help` lists it.
+
+PREFIX ?= /usr/local
+DESTDIR ?=
+PORT ?= 8080
+CARGO ?= cargo
+TARGET_DIR = $(if $(CARGO_TARGET_DIR),$(CARGO_TARGET_DIR),target)
+
+# How far the simulator goes: far enough to trust in `make test`, as far as one can wait in `make sim`.
+SIM_STEPS_TEST = 10000000
+SIM_STEPS_LONG = 100000000
+
+.PHONY: help demo check test sim install
+
+help:
+	@echo 'make demo     run four workers on 127.0.0.1:$(PORT) (PORT=...) and say how to ask and upgrade them'
+	@echo 'make test     run every test, the simulator too'
+	@echo 'make check    formatting, lints and documentation: silent when all is well'
+	@echo 'make sim      run the simulator ten times as long as in make test (SIM_SEED=... to repeat a run)'
+	@echo 'make install  build and install below PREFIX=$(PREFIX) (and DESTDIR=...)'
+
+demo:
+	@$(CARGO) build --quiet --bin einhyrningsins --example http_worker
+	@PORT=$(PORT) examples/demo.sh $(TARGET_DIR)/debug
+
+check:
+	@$(CARGO) fmt --check
+	@$(CARGO) clippy --quiet --all-targets -- -D warnings
+	@RUSTDOCFLAGS=-Dwarnings $(CARGO) doc --quiet --no-deps
+
+# The sim target has `test = false`, so that plain `cargo test` does not run it without optimisation too.
+test:
+	$(CARGO) test
+	SIM_STEPS=$(SIM_STEPS_TEST) $(CARGO) test --profile sim --test sim
+
+sim:
+	SIM_STEPS=$(SIM_STEPS_LONG) $(CARGO) test --profile sim --test sim -- --nocapture
+
+install:
+	$(CARGO) build --release --locked --bins
+	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/share/doc/einhyrningsins
+	for name in einhyrningsins einhyrningsinsctl; do \
+	  if [ -x $(TARGET_DIR)/release/$$name ]; then \
+	    install -m 755 $(TARGET_DIR)/release/$$name $(DESTDIR)$(PREFIX)/bin/ || exit; \
+	  fi; \
+	done
+	for page in doc/*.[1-8]; do \
+	  if [ -e $$page ]; then \
+	    install -D -m 644 $$page $(DESTDIR)$(PREFIX)/share/man/man$${page##*.}/$${page##*/} || exit; \
+	  fi; \
+	done
+	install -m 644 LICENSE $(DESTDIR)$(PREFIX)/share/doc/einhyrningsins/
