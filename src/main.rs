@@ -1,1 +1,7 @@
-fn main() {}
+//! The program `einhyrningsins`; called as `einhorn`, it stands in for Ruby's.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    einhyrningsins::supervisor::main()
+}

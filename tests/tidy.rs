@@ -189,10 +189,10 @@ impl Source {
         self.code().filter(move |(number, _)| !tests.contains(number))
     }
 
-    /// The lines under a `#[cfg(test)]`, itself included; all of a file that is named `tests`.
+    /// The lines under a `#[cfg(test)]`, itself included; all of a file that is named for tests.
     fn test_lines(&self) -> BTreeSet<usize> {
         let lines: Vec<_> = self.text.lines().collect();
-        if self.path.ends_with("/tests.rs") || self.path.contains("/tests/") {
+        if self.path.ends_with("tests.rs") || self.path.ends_with("/testing.rs") || self.path.contains("/tests/") {
             return (1..=lines.len()).collect();
         }
         let mut found = BTreeSet::new();

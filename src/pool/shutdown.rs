@@ -63,10 +63,12 @@ impl Pool {
     /// some drain for hours. After TERM and QUIT somebody is waiting.
     fn grace(&self, signal: Signal) -> Option<Duration> {
         let timeout = self.settings.signal_timeout;
-        match signal {
-            Signal::TERM => Some(timeout.unwrap_or(TERM_GRACE)),
-            Signal::QUIT => Some(timeout.map_or(QUIT_GRACE, |timeout| timeout.min(QUIT_GRACE))),
-            _ => timeout,
+        if signal == Signal::TERM {
+            Some(timeout.unwrap_or(TERM_GRACE))
+        } else if signal == Signal::QUIT {
+            Some(timeout.map_or(QUIT_GRACE, |timeout| timeout.min(QUIT_GRACE)))
+        } else {
+            timeout
         }
     }
 }

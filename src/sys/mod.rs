@@ -3,6 +3,7 @@
 //! workers, and imports nothing but `pool`.
 #![allow(unsafe_code, reason = "this is the room for it; each block says why it is sound")]
 
+pub mod accept;
 pub mod birth;
 mod blueprint;
 mod child;
@@ -21,7 +22,9 @@ pub mod process;
 pub mod program;
 pub mod signal;
 pub mod socket;
+pub mod stderr;
 #[cfg(test)]
 mod testing;
 pub mod unix_socket;
 pub mod wait;
+pub mod wakeup;

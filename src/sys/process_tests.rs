@@ -11,10 +11,11 @@ use nix::sys::stat::{Mode, umask};
 use tempfile::TempDir;
 
 use super::*;
+use crate::pool::Ending;
 use crate::sys::exec_pipe::{ExecState, Stage};
 use crate::sys::signal::{block_all, prepare_dispositions, send};
 use crate::sys::testing::{BIRTH, LIMIT, in_own_process, reap, shell, wait_until};
-use crate::sys::wait::{Ending, process_group};
+use crate::sys::wait::process_group;
 
 fn words(list: &[&str]) -> Vec<OsString> {
     list.iter().map(OsString::from).collect()
@@ -54,7 +55,7 @@ fn sleeper(change: impl FnOnce(&mut SpawnRequest<'_>)) -> Pid {
 
 fn end(pid: Pid) {
     send(pid, Signal::KILL).unwrap();
-    assert_eq!(reap(pid), Ending::Signal(libc::SIGKILL));
+    assert_eq!(reap(pid), Ending::Signal(Signal::KILL));
 }
 
 fn status(pid: Pid, field: &str) -> String {
@@ -140,7 +141,7 @@ fn the_child_has_no_signal_blocked_or_ignored() {
             assert_eq!(status(pid, field), "0000000000000000", "{field}");
         }
         send(pid, Signal::TERM).unwrap();
-        assert_eq!(reap(pid), Ending::Signal(libc::SIGTERM));
+        assert_eq!(reap(pid), Ending::Signal(Signal::TERM));
     });
 }
 
@@ -210,7 +211,7 @@ fn the_child_starts_in_its_directory() {
 #[allow(clippy::disallowed_methods, reason = "the end of the forking thread is what is tested")]
 fn the_parent_death_signal_comes_when_the_forking_thread_ends() {
     let thread = std::thread::spawn(|| sleeper(|request| request.parent_death = Some(Signal::USR2)));
-    assert_eq!(reap(thread.join().unwrap()), Ending::Signal(libc::SIGUSR2));
+    assert_eq!(reap(thread.join().unwrap()), Ending::Signal(Signal::USR2));
     let without = std::thread::spawn(|| sleeper(|request| request.parent_death = None)).join().unwrap();
     end(without);
 }

@@ -6,11 +6,11 @@ use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
-use crate::pool::Pid;
+use crate::pool::{Ending, Pid};
 use crate::sys::birth::Birth;
 use crate::sys::clock;
 use crate::sys::process::{SpawnRequest, spawn};
-use crate::sys::wait::{self, Ending};
+use crate::sys::wait;
 
 const MARK: &str = "EINHYRNINGSINS_TEST_ALONE";
 

@@ -6,7 +6,7 @@ use std::mem::MaybeUninit;
 use libc::{c_int, id_t, idtype_t, siginfo_t};
 use nix::errno::Errno;
 
-use crate::pool::{Pid, Signal};
+use crate::pool::{Ending, Pid, Signal};
 use crate::sys::errno::retry;
 
 /// A child and what has become of it.
@@ -22,13 +22,6 @@ pub enum ChildChange {
     Exited(Ending),
     Stopped(Signal),
     Continued,
-}
-
-/// How a process ended: by itself with a code, or by a signal's number.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Ending {
-    Code(i32),
-    Signal(i32),
 }
 
 const ANY_CHANGE: c_int = libc::WEXITED | libc::WSTOPPED | libc::WCONTINUED;
@@ -103,7 +96,7 @@ fn decode(info: &siginfo_t) -> Option<Child> {
 fn change(code: c_int, status: c_int) -> ChildChange {
     match code {
         libc::CLD_EXITED => ChildChange::Exited(Ending::Code(status)),
-        libc::CLD_KILLED | libc::CLD_DUMPED => ChildChange::Exited(Ending::Signal(status)),
+        libc::CLD_KILLED | libc::CLD_DUMPED => ChildChange::Exited(killed_by(status)),
         // A tracer's stop has its event above the low byte. No stop is without a signal.
         libc::CLD_STOPPED | libc::CLD_TRAPPED => {
             Signal::from_number(status & 0x7f).map_or(ChildChange::Continued, ChildChange::Stopped)
@@ -111,6 +104,11 @@ fn change(code: c_int, status: c_int) -> ChildChange {
         // CLD_CONTINUED is the only other code of waitid(2).
         _ => ChildChange::Continued,
     }
+}
+
+/// The status is a signal's number then, and every number is a signal's that the kernel has.
+fn killed_by(status: c_int) -> Ending {
+    Ending::Signal(Signal::from_number(status).unwrap_or(Signal::KILL))
 }
 
 #[cfg(test)]
@@ -123,8 +121,9 @@ mod tests {
     #[test]
     fn codes_and_signals_are_told_apart() {
         assert_eq!(testing::reap(shell("exit 7")), Ending::Code(7));
-        assert_eq!(testing::reap(shell("kill -TERM $$")), Ending::Signal(libc::SIGTERM));
-        assert_eq!(testing::reap(shell("kill -40 $$")), Ending::Signal(40));
+        assert_eq!(testing::reap(shell("kill -TERM $$")), Ending::Signal(Signal::TERM));
+        let real_time = Signal::from_number(40).unwrap();
+        assert_eq!(testing::reap(shell("kill -40 $$")), Ending::Signal(real_time));
     }
 
     #[test]
@@ -165,7 +164,7 @@ mod tests {
             assert_eq!(watch(), Ok(Child { pid, change: ChildChange::Continued }));
             consume_job_change(pid).unwrap();
             send_group(pid, Signal::KILL).unwrap();
-            assert_eq!(testing::reap(pid), Ending::Signal(libc::SIGKILL));
+            assert_eq!(testing::reap(pid), Ending::Signal(Signal::KILL));
         });
     }
 
@@ -179,7 +178,7 @@ mod tests {
             assert!(group_lives(leader));
             send_group(leader, Signal::TERM).unwrap();
             let orphan = watch().unwrap();
-            assert_eq!(orphan.change, ChildChange::Exited(Ending::Signal(libc::SIGTERM)));
+            assert_eq!(orphan.change, ChildChange::Exited(Ending::Signal(Signal::TERM)));
             assert_eq!(process_group(orphan.pid), Some(leader));
             reap(orphan.pid).unwrap();
             assert!(wait_until(LIMIT, || !group_lives(leader)));

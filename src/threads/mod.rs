@@ -1,1 +1,30 @@
-//! (room of its own, see lib.rs)
+//! The threads beside the main one. Each makes one blocking call and sends on what it saw; none decides, none holds a lock.
+//!
+//! Theory of operation: everything that is seen becomes an [`Input`] in one bounded channel to the main thread. A thread
+//! may wait for room in it, since the main thread never waits for a thread. What the main thread says to a thread goes
+//! through bounded queues too, and never blocks it: a queue is either large enough by construction or drops and counts.
+
+mod client_connection;
+pub mod control;
+pub mod log_writer;
+pub mod reaper;
+pub mod signals;
+mod spawn;
+pub mod syslog_writer;
+
+use crate::pool::{ClientId, Signal};
+use crate::protocol::Request;
+
+/// How many inputs may wait for the main thread before the threads wait themselves.
+pub const INBOX_MAX: usize = 1024;
+
+/// What a thread saw.
+#[derive(Debug)]
+pub enum Input {
+    /// The master was sent a signal.
+    Signaled(Signal),
+    /// Some child ended, was stopped or was continued.
+    ChildrenChanged,
+    /// A client that may ask sent a request.
+    Requested { client: ClientId, request: Request },
+}

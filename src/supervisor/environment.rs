@@ -1,0 +1,112 @@
+//! The environment of a worker. Built anew for each from the one the master was born with: nothing that pretends to come
+//! from a supervisor gets through (failure mode 104).
+
+use std::ffi::{OsStr, OsString};
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+
+use crate::pool::{Pid, WorkerIndex};
+
+/// What a supervisor sets; whatever came from outside under these names is dropped.
+const OURS: [&[u8]; 2] = [b"EINHORN_", b"LISTEN_"];
+
+/// A listening socket's address family.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::supervisor) enum Family {
+    Inet,
+    Inet6,
+    Unix,
+}
+
+/// What only this worker, or only this master, can say.
+pub(in crate::supervisor) struct Facts<'a> {
+    pub(in crate::supervisor) master: Pid,
+    /// As the user gave it; the client libraries connect to it.
+    pub(in crate::supervisor) socket_path: &'a Path,
+    /// With `-g`: where the worker finds its own connection to the control socket.
+    pub(in crate::supervisor) socket_fd: Option<i32>,
+    /// Number and family of each listening socket, in the order of the `-b` options.
+    pub(in crate::supervisor) listeners: &'a [(i32, Family)],
+    pub(in crate::supervisor) index: WorkerIndex,
+}
+
+pub(in crate::supervisor) type Environment = Vec<(OsString, OsString)>;
+
+/// What of the master's environment is every worker's. The first of two equal names counts, as getenv(3) has it.
+pub(in crate::supervisor) fn inherited(environ: &Environment, dropped: &[OsString]) -> Environment {
+    let mut kept: Environment = Vec::new();
+    for (name, value) in environ {
+        let ours = OURS.iter().any(|prefix| name.as_bytes().starts_with(prefix));
+        if !ours && !dropped.contains(name) && !kept.iter().any(|(known, _)| known == name) {
+            kept.push((name.clone(), value.clone()));
+        }
+    }
+    kept
+}
+
+/// einhorn's variables, and `EINHORN_FD_FAMILY_n` as Python's client reads it.
+pub(in crate::supervisor) fn of_worker(inherited: &Environment, facts: &Facts<'_>) -> Environment {
+    let mut environment = inherited.clone();
+    let mut set = |name: String, value: OsString| environment.push((name.into(), value));
+    set("EINHORN_MASTER_PID".into(), facts.master.to_string().into());
+    set("EINHORN_SOCK_PATH".into(), facts.socket_path.into());
+    if let Some(fd) = facts.socket_fd {
+        set("EINHORN_SOCK_FD".into(), fd.to_string().into());
+    }
+    set("EINHORN_FD_COUNT".into(), facts.listeners.len().to_string().into());
+    for (at, (fd, family)) in facts.listeners.iter().enumerate() {
+        set(format!("EINHORN_FD_{at}"), fd.to_string().into());
+        set(format!("EINHORN_FD_FAMILY_{at}"), family_name(*family).into());
+    }
+    set("EINHORN_CHILD_INDEX".into(), facts.index.to_string().into());
+    environment
+}
+
+/// The name of the constant in Python's `socket` module.
+fn family_name(family: Family) -> &'static OsStr {
+    OsStr::new(match family {
+        Family::Inet => "AF_INET",
+        Family::Inet6 => "AF_INET6",
+        Family::Unix => "AF_UNIX",
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn pairs(text: &[(&str, &str)]) -> Environment {
+        text.iter().map(|(name, value)| (name.into(), value.into())).collect()
+    }
+
+    #[test]
+    fn what_pretends_to_come_from_a_supervisor_is_dropped() {
+        let born =
+            pairs(&[("A", "1"), ("EINHORN_FD_COUNT", "9"), ("LISTEN_FDS", "3"), ("B", "2"), ("A", "3"), ("C", "x")]);
+        assert_eq!(inherited(&born, &["C".into()]), pairs(&[("A", "1"), ("B", "2")]));
+    }
+
+    #[test]
+    fn a_worker_is_told_its_place_and_its_sockets() {
+        let facts = Facts {
+            master: Pid(7),
+            socket_path: Path::new("./rel.sock"),
+            socket_fd: Some(5),
+            listeners: &[(3, Family::Inet), (4, Family::Unix)],
+            index: WorkerIndex(2),
+        };
+        let expected = [
+            ("P", "q"),
+            ("EINHORN_MASTER_PID", "7"),
+            ("EINHORN_SOCK_PATH", "./rel.sock"),
+            ("EINHORN_SOCK_FD", "5"),
+            ("EINHORN_FD_COUNT", "2"),
+            ("EINHORN_FD_0", "3"),
+            ("EINHORN_FD_FAMILY_0", "AF_INET"),
+            ("EINHORN_FD_1", "4"),
+            ("EINHORN_FD_FAMILY_1", "AF_UNIX"),
+            ("EINHORN_CHILD_INDEX", "2"),
+        ];
+        assert_eq!(of_worker(&pairs(&[("P", "q")]), &facts), pairs(&expected));
+    }
+}

@@ -1,0 +1,187 @@
+//! The loop: takes in one input at a time, tells the pool, does what the pool asks for. It decides nothing.
+
+use std::collections::VecDeque;
+
+use crossbeam_channel::RecvTimeoutError;
+
+use crate::pool::{Event, ExitReason, Mono, Pid};
+use crate::supervisor::{Supervisor, signals};
+use crate::sys::clock;
+use crate::sys::errno::words;
+use crate::sys::exec_failure::explain_exec_failure;
+use crate::sys::exec_pipe::{ExecState, Stage};
+use crate::sys::wait::{self, Child, ChildChange};
+use crate::threads::Input;
+
+/// What is left to do after an input.
+enum Turn {
+    GoOn,
+    End(ExitReason),
+}
+
+impl Supervisor {
+    /// Supervises until the pool says that it is over.
+    pub(in crate::supervisor) fn run(&mut self) -> ExitReason {
+        let mut turn = self.dispatch(Event::Started);
+        loop {
+            if let Turn::End(reason) = turn {
+                return reason;
+            }
+            let input = self.receive();
+            turn = self.look_around();
+            if let Turn::GoOn = turn {
+                turn = match input {
+                    Ok(input) => self.take_in(input),
+                    Err(RecvTimeoutError::Timeout) => self.dispatch(Event::DeadlinePassed),
+                    Err(RecvTimeoutError::Disconnected) => {
+                        log::error!("every thread has ended, so nothing can be heard any more");
+                        Turn::End(ExitReason::Quit)
+                    }
+                };
+            }
+        }
+    }
+
+    /// Waits for the next input or the next deadline, and not at all otherwise: an idle master makes no system call.
+    fn receive(&self) -> Result<Input, RecvTimeoutError> {
+        let due = [self.pool.deadline(), self.recheck.deadline()].into_iter().flatten().min();
+        match due {
+            Some(moment) => self.inbox.recv_timeout(moment.since(clock::now())),
+            None => self.inbox.recv().map_err(|_| RecvTimeoutError::Disconnected),
+        }
+    }
+
+    fn take_in(&mut self, input: Input) -> Turn {
+        match input {
+            Input::Signaled(signal) => match signals::command(signal) {
+                Some(command) => self.dispatch(Event::CommandGiven(command)),
+                None => Turn::GoOn,
+            },
+            Input::ChildrenChanged => self.look_at_children(),
+            Input::Requested { client, request } => match self.answer(client, request) {
+                Some(event) => self.dispatch(event),
+                None => Turn::GoOn,
+            },
+        }
+    }
+
+    /// Hands an event to the pool and performs what it asks for; the results of that come before anything else.
+    fn dispatch(&mut self, event: Event) -> Turn {
+        let mut events = VecDeque::from([event]);
+        let mut actions = std::mem::take(&mut self.actions);
+        let mut turn = Turn::GoOn;
+        while let Some(event) = events.pop_front() {
+            self.pool.handle(clock::now(), event, &mut actions);
+            for action in actions.drain(..) {
+                match self.perform(action) {
+                    Ok(result) => events.extend(result),
+                    Err(reason) => turn = Turn::End(reason),
+                }
+            }
+        }
+        self.actions = actions;
+        turn
+    }
+
+    /// Looks at every child that changed. The reaper thread has been waiting for it.
+    fn look_at_children(&mut self) -> Turn {
+        let mut turn = Turn::GoOn;
+        while let (Turn::GoOn, Ok(Some(child))) = (&turn, wait::peek()) {
+            turn = self.look_at(&child);
+        }
+        self.reaper.resume();
+        turn
+    }
+
+    fn look_at(&mut self, child: &Child) -> Turn {
+        let pid = child.pid;
+        let known = self.pool.workers().iter().any(|worker| worker.pid == pid);
+        match child.change {
+            ChildChange::Exited(ending) if known => {
+                self.exec_pipes.retain(|(owner, _)| *owner != pid);
+                self.mend_listeners();
+                self.dispatch(Event::WorkerExited { pid, ending })
+            }
+            ChildChange::Exited(_) => self.bury_stranger(pid),
+            ChildChange::Stopped(_) => self.note_job_change(pid, Event::WorkerStopped { pid }),
+            ChildChange::Continued => self.note_job_change(pid, Event::WorkerContinued { pid }),
+        }
+    }
+
+    fn note_job_change(&mut self, pid: Pid, event: Event) -> Turn {
+        if let Err(errno) = wait::consume_job_change(pid) {
+            log::debug!("cannot read how child {pid} changed: {errno}");
+        }
+        self.dispatch(event)
+    }
+
+    /// Reaps a child that is no worker: an orphan that a worker left to us, or somebody's whom we adopted as pid 1.
+    fn bury_stranger(&mut self, pid: Pid) -> Turn {
+        self.strangers = self.strangers.saturating_add(1);
+        match wait::reap(pid) {
+            Ok(_) => log::debug!("reaped process {pid}, which is no worker ({} so far)", self.strangers),
+            Err(errno) => log::debug!("cannot reap process {pid}: {errno}"),
+        }
+        self.look_at_groups()
+    }
+
+    /// Finds out what sends no event: whether children became their programs, and whether groups are empty.
+    fn look_around(&mut self) -> Turn {
+        let mut turn = self.poll_exec_pipes();
+        if let Turn::GoOn = turn {
+            turn = self.look_at_groups();
+        }
+        let now = clock::now();
+        if self.exec_pipes.is_empty() && self.pool.remnants().is_empty() {
+            self.recheck.rest();
+        } else {
+            self.recheck.again(now);
+        }
+        turn
+    }
+
+    fn poll_exec_pipes(&mut self) -> Turn {
+        let mut execed = Vec::new();
+        let pool = &self.pool;
+        let releases = &self.releases;
+        self.exec_pipes.retain_mut(|(pid, pipe)| match pipe.poll() {
+            ExecState::Pending => true,
+            ExecState::Execed => {
+                execed.push(*pid);
+                false
+            }
+            ExecState::Failed { stage, errno } => {
+                let version = pool.workers().iter().find(|worker| worker.pid == *pid).map(|worker| worker.version);
+                let path = version.and_then(|version| releases.get(&version)).map(|release| release.path.as_path());
+                let reason = explain_exec_failure(path.unwrap_or_else(|| "".as_ref()), errno);
+                match stage {
+                    Stage::Exec => log::error!("Worker {pid}: {reason}"),
+                    _ => log::error!("Worker {pid}: {stage}: {}", words(errno)),
+                }
+                false
+            }
+        });
+        self.dispatch_all(execed.into_iter().map(|pid| Event::WorkerExeced { pid }))
+    }
+
+    /// A group may have emptied with the last death in it, or by its last member's leaving for a group of its own.
+    fn look_at_groups(&mut self) -> Turn {
+        let left = self.pool.remnants().iter().filter(|remnant| remnant.reaped).map(|remnant| remnant.pid);
+        let emptied: Vec<Pid> = left.filter(|&pid| !wait::group_lives(pid)).collect();
+        self.dispatch_all(emptied.into_iter().map(|pid| Event::GroupEmptied { pid }))
+    }
+
+    fn dispatch_all(&mut self, events: impl Iterator<Item = Event>) -> Turn {
+        let mut turn = Turn::GoOn;
+        for event in events {
+            if let Turn::GoOn = turn {
+                turn = self.dispatch(event);
+            }
+        }
+        turn
+    }
+
+    pub(in crate::supervisor) fn expect_news(&mut self, now: Mono) {
+        self.recheck.soon(now);
+    }
+}

@@ -1,0 +1,27 @@
+//! What the exit code says; the same table stands in the help text and the man page.
+
+use crate::pool::ExitReason;
+
+/// A clean end: told to stop, and every worker is gone.
+const STOPPED: u8 = 0;
+/// No program was given (einhorn's), or the stop was by QUIT (einhorn's).
+pub(in crate::supervisor) const NO_PROGRAM: u8 = 1;
+const QUIT: u8 = 1;
+/// An option or its value is wrong.
+pub(in crate::supervisor) const BAD_OPTION: u8 = 100;
+/// Something that the start needs is not to be had.
+pub(in crate::supervisor) const CANNOT_START: u8 = 111;
+/// No worker ever served, and `--retries` is used up.
+const GAVE_UP: u8 = 112;
+/// The program is there and cannot be run.
+pub(in crate::supervisor) const NOT_EXECUTABLE: u8 = 126;
+/// The program is not there.
+pub(in crate::supervisor) const NOT_FOUND: u8 = 127;
+
+pub(in crate::supervisor) fn of(reason: ExitReason) -> u8 {
+    match reason {
+        ExitReason::Stopped => STOPPED,
+        ExitReason::Quit => QUIT,
+        ExitReason::GaveUp => GAVE_UP,
+    }
+}

@@ -1,0 +1,60 @@
+//! What each action of the pool's means in the world. Every arm is short; nothing is decided here.
+
+use crate::pool::{Action, Event, ExitReason, Group, Pid, Signal, Version};
+use crate::supervisor::{Supervisor, release, report};
+use crate::sys::{clock, signal, wait};
+
+impl Supervisor {
+    /// Does it, and says what came of it if the pool wants to know. An end is no error, but nothing follows it.
+    pub(in crate::supervisor) fn perform(&mut self, action: Action) -> Result<Option<Event>, ExitReason> {
+        match action {
+            Action::PrepareRelease { version } => return Ok(Some(self.prepare_release(version))),
+            Action::KeepReleases { modern, good } => {
+                self.releases.retain(|version, _| [modern, good].contains(version));
+            }
+            Action::SpawnWorker { index, version } => return Ok(Some(self.launch(index, version))),
+            Action::SignalWorker { pid, signal } => send(pid, signal),
+            Action::SignalGroup { pid, signal } => send_to_group(pid, signal),
+            Action::ReapWorker { pid } => return Ok(Some(self.reap(pid))),
+            Action::Tell(notice) => report::tell(&notice, &self.config),
+            Action::Exit(reason) => return Err(reason),
+        }
+        Ok(None)
+    }
+
+    /// Finds the program anew: a link may lead elsewhere since the last deploy. From now on the variables to be dropped
+    /// are (as in einhorn, whose first workers still see them).
+    fn prepare_release(&mut self, version: Version) -> Event {
+        match release::resolve(&self.config.program, &self.environ, &self.config.drop_env_vars) {
+            Ok(release) => {
+                self.releases.insert(version, release);
+                Event::ReleaseReady { version }
+            }
+            Err(error) => Event::ReleaseRefused { version, reason: error.to_string() },
+        }
+    }
+
+    fn reap(&mut self, pid: Pid) -> Event {
+        if let Err(errno) = wait::reap(pid) {
+            log::error!("cannot reap worker {pid}: {errno}");
+        }
+        let group = if wait::group_lives(pid) { Group::Outlived } else { Group::Empty };
+        if group == Group::Outlived {
+            self.expect_news(clock::now());
+        }
+        Event::WorkerReaped { pid, group }
+    }
+}
+
+/// A worker that has just died is no error: its exit is about to be noticed.
+fn send(pid: Pid, signal: Signal) {
+    if let Err(errno) = signal::send(pid, signal) {
+        log::debug!("cannot send {signal} to worker {pid}: {errno}");
+    }
+}
+
+fn send_to_group(pid: Pid, signal: Signal) {
+    if let Err(errno) = signal::send_group(pid, signal) {
+        log::debug!("cannot send {signal} to the group of worker {pid}: {errno}");
+    }
+}

@@ -1,0 +1,29 @@
+//! What a signal to the master means. Every other catchable one stays blocked for life: the master survives it.
+
+use crate::pool::{Command, Signal, UpgradeStyle};
+
+/// What the signal thread listens to.
+pub(in crate::supervisor) const HEARD: &[Signal] = &[
+    Signal::INT,
+    Signal::USR2,
+    Signal::TERM,
+    Signal::QUIT,
+    Signal::HUP,
+    Signal::ALRM,
+    Signal::USR1,
+    Signal::TTIN,
+    Signal::TTOU,
+    Signal::CONT,
+];
+
+/// INT and USR2 end gracefully, TERM and QUIT less so; HUP upgrades, and ALRM as einhorn before 1.0 had it; the rest of
+/// those heard go on to the workers, as the seed's.
+pub(in crate::supervisor) fn command(signal: Signal) -> Option<Command> {
+    match signal {
+        Signal::INT | Signal::USR2 => Some(Command::Stop(Signal::USR2)),
+        Signal::TERM | Signal::QUIT => Some(Command::Stop(signal)),
+        Signal::HUP | Signal::ALRM => Some(Command::Upgrade(UpgradeStyle::Smooth)),
+        Signal::USR1 | Signal::TTIN | Signal::TTOU | Signal::CONT => Some(Command::Forward(signal)),
+        _ => None,
+    }
+}

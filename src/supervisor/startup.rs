@@ -1,0 +1,247 @@
+//! From a configuration to a running supervisor. What can be wrong is found before anything is opened; what is opened is
+//! put away again when a later step fails. A start that is refused changes nothing on disk.
+
+use std::collections::BTreeMap;
+use std::ffi::{OsStr, OsString};
+use std::fmt::Display;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::time::Duration;
+
+use crossbeam_channel::bounded;
+
+use crate::config::{self, Ack, Config, Detail, Invocation};
+use crate::pool::{AckMode, Pid, Pool, Settings, Version};
+use crate::supervisor::logging::{self, Logging};
+use crate::supervisor::recheck::Recheck;
+use crate::supervisor::release::{self, Release};
+use crate::supervisor::{Supervisor, exit_code, listeners, signals};
+use crate::sys::birth::Birth;
+use crate::sys::errno::words;
+use crate::sys::lockfile::Lock;
+use crate::sys::pidfile::{PidFile, PidFileCause};
+use crate::sys::place::FileId;
+use crate::sys::program::FindError;
+use crate::sys::{control_socket, fd, limits, signal};
+use crate::threads::{self, INBOX_MAX, control, reaper};
+
+/// What `--version` says to a script that takes us for Ruby's einhorn.
+pub(in crate::supervisor) const EINHORN_VERSION: &str = "1.1.1";
+
+/// Why there is no supervisor, and the exit code that says so.
+struct StartError {
+    code: u8,
+    message: String,
+}
+
+/// The files that a master owns while it lives. They go with it, except for the lock: another master may hold it open.
+pub(in crate::supervisor) struct Files {
+    socket_path: PathBuf,
+    socket_id: FileId,
+    pid_file: Option<PidFile>,
+    _lock: Lock,
+}
+
+impl Files {
+    /// As the user gave it.
+    pub(in crate::supervisor) fn socket_path(&self) -> &Path {
+        &self.socket_path
+    }
+}
+
+impl Drop for Files {
+    fn drop(&mut self) {
+        if let Some(Err(error)) = self.pid_file.take().map(PidFile::remove) {
+            log::warn!("cannot remove the pid file: {error}");
+        }
+        if let Err(error) = control_socket::remove_control_socket(&self.socket_path, self.socket_id) {
+            log::warn!("cannot remove {}: {error}", self.socket_path.display());
+        }
+    }
+}
+
+/// Before anything else, while there is one thread: no descriptor 0 to 2 may be missing, and no signal may come before
+/// there is somebody to hear it.
+///
+/// Errors: the system does not say what the process was born with.
+pub(in crate::supervisor) fn first_things() -> std::io::Result<Birth> {
+    fd::fill_stdio_holes()?;
+    signal::block_all();
+    signal::prepare_dispositions();
+    fd::set_cloexec_on_inherited(&[])?;
+    Ok(Birth::record()?)
+}
+
+/// What needs no supervisor.
+pub(in crate::supervisor) fn answer(invocation: Invocation, name: &OsStr) -> ExitCode {
+    let as_einhorn = Path::new(name).file_name() == Some(OsStr::new("einhorn"));
+    let (text, code) = match invocation {
+        Invocation::Version if as_einhorn => (format!("{EINHORN_VERSION}\n"), 0),
+        Invocation::Version => (format!("einhyrningsins {}\n", env!("CARGO_PKG_VERSION")), 0),
+        // einhorn's help ends with 1, and some script may have come to rely on it.
+        Invocation::Help => (config::usage(Detail::Long), u8::from(as_einhorn)),
+        Invocation::Usage => (config::usage(Detail::Short), exit_code::NO_PROGRAM),
+        Invocation::UpgradeCheck => return ExitCode::SUCCESS,
+        Invocation::Run(_) => return ExitCode::from(exit_code::CANNOT_START),
+    };
+    let _nobody_listens = std::io::stdout().write_all(text.as_bytes());
+    ExitCode::from(code)
+}
+
+/// One line on standard error.
+pub(in crate::supervisor) fn complain(error: &dyn Display, code: u8) -> ExitCode {
+    let _nobody_listens = writeln!(std::io::stderr(), "einhyrningsins: {error}");
+    ExitCode::from(code)
+}
+
+/// Starts, supervises, ends.
+pub(in crate::supervisor) fn run(config: Config, birth: Birth) -> ExitCode {
+    let environ: Vec<(OsString, OsString)> = std::env::vars_os().collect();
+    let release = match check(&config, &environ) {
+        Ok(release) => release,
+        Err(error) => return complain(&error.message, error.code),
+    };
+    let logging = match start_logging(&config) {
+        Ok(logging) => logging,
+        Err(error) => return complain(&error, exit_code::CANNOT_START),
+    };
+    let started = start(config, birth, environ, release);
+    let code = match started {
+        Ok(mut supervisor) => ExitCode::from(exit_code::of(supervisor.run())),
+        Err(message) => {
+            logging.finish();
+            return complain(&message, exit_code::CANNOT_START);
+        }
+    };
+    logging.finish();
+    code
+}
+
+/// What can be found wrong without touching anything.
+fn check(config: &Config, environ: &Vec<(OsString, OsString)>) -> Result<Release, StartError> {
+    if config.with_state_fd.is_some() {
+        let message = "--with-state-fd: taking over from a running master is not possible with this version".to_owned();
+        return Err(StartError { code: exit_code::BAD_OPTION, message });
+    }
+    release::resolve(&config.program, environ, &[]).map_err(|error| StartError {
+        code: match error {
+            FindError::NoSuchFile { .. } | FindError::NotInPath { .. } => exit_code::NOT_FOUND,
+            FindError::NotExecutable { .. } | FindError::NotAFile { .. } => exit_code::NOT_EXECUTABLE,
+        },
+        message: error.to_string(),
+    })
+}
+
+fn start_logging(config: &Config) -> std::io::Result<Logging> {
+    let syslog = if config.syslog { Some(logging::start_syslog()?) } else { None };
+    logging::start(config.verbosity, syslog)
+}
+
+/// Opens what is to be opened, in the order in which others could be disturbed: nobody, until the lock is held.
+fn start(
+    config: Config,
+    birth: Birth,
+    environ: Vec<(OsString, OsString)>,
+    release: Release,
+) -> Result<Supervisor, String> {
+    settle_in(&config, &birth);
+    let directory = temporary_directory(&environ)?;
+    let pid_path = config::pid_path(&config, &directory);
+    log::info!("Writing PID to {}", pid_path.display());
+    let (mut files, control_listener) = claim_files(&config, &directory)?;
+    let listeners = listeners::open_all(&config, &birth)?;
+    files.pid_file = write_pid_file(&pid_path)?;
+
+    let (sender, inbox) = bounded(INBOX_MAX);
+    let said = |error: std::io::Error| format!("cannot start a thread: {error}");
+    threads::signals::start(signals::HEARD, sender.clone()).map_err(said)?;
+    let reaper = reaper::start(sender.clone()).map_err(said)?;
+    let control = control::start(control_listener, sender).map_err(said)?;
+    Ok(Supervisor {
+        pool: Pool::new(settings(&config)),
+        config,
+        birth,
+        environ,
+        releases: BTreeMap::from([(Version(0), release)]),
+        listeners,
+        exec_pipes: Vec::new(),
+        recheck: Recheck::default(),
+        inbox,
+        reaper,
+        control,
+        files,
+        actions: Vec::new(),
+        strangers: 0,
+    })
+}
+
+/// The process itself: room for descriptors, its nice level, and orphans of workers come to us rather than to init.
+fn settle_in(config: &Config, birth: &Birth) {
+    if let Err(errno) = birth.raise_nofile() {
+        log::warn!("cannot raise the limit of open files: {}", words(errno));
+    }
+    if let Err(errno) = limits::set_child_subreaper() {
+        log::warn!("cannot adopt what workers leave behind: {}", words(errno));
+    }
+    if let Some(level) = config.nice.master {
+        if let Err(errno) = limits::set_nice(level) {
+            log::error!("cannot set the nice level {level}, going on without: {}", words(errno));
+        }
+    }
+    if config.nice.renice_cmd.is_some() {
+        log::warn!("The renice command of --nice is not run, nice levels are set directly");
+    }
+    if let Some(path) = &config.preload {
+        log::warn!("Proceeding with postload: preloading {} is not possible with this version", path.display());
+    }
+}
+
+fn temporary_directory(environ: &[(OsString, OsString)]) -> Result<PathBuf, String> {
+    let variable = |name: &str| environ.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_os_str());
+    let candidates = config::tmpdir_candidates(variable("TMPDIR"), variable("TMP"), variable("TEMP"));
+    let found = candidates.iter().find(|candidate| limits::usable_tmpdir(candidate));
+    found.cloned().ok_or_else(|| {
+        let tried: Vec<String> = candidates.iter().map(|candidate| candidate.display().to_string()).collect();
+        format!("cannot find a directory for temporary files, tried {}", tried.join(", "))
+    })
+}
+
+/// Lock first: under it, nobody else of us looks for stale sockets.
+fn claim_files(config: &Config, directory: &Path) -> Result<(Files, std::os::fd::OwnedFd), String> {
+    let lock = Lock::acquire(&config::lock_path(config, directory)).map_err(|error| error.to_string())?;
+    let socket_path = config::socket_path(config, directory);
+    let bound = control_socket::bind_control_socket(&socket_path);
+    let (listener, socket_id) = bound.map_err(|error| error.to_string())?;
+    Ok((Files { socket_path, socket_id, pid_file: None, _lock: lock }, listener))
+}
+
+/// A pid file that another living master holds stays its own: two that differ in `-d` alone both run, as with einhorn.
+fn write_pid_file(path: &Path) -> Result<Option<PidFile>, String> {
+    let own_pid = Pid(std::process::id().try_into().unwrap_or(i32::MAX));
+    match PidFile::write(path, own_pid) {
+        Ok(file) => Ok(Some(file)),
+        Err(error) if matches!(error.cause, PidFileCause::InUse { .. }) => {
+            log::warn!("{error}; going on without a pid file (-e gives this master its own)");
+            Ok(None)
+        }
+        Err(error) => Err(error.to_string()),
+    }
+}
+
+fn settings(config: &Config) -> Settings {
+    let cpu_count = || u32::try_from(limits::cpu_count()).unwrap_or(u32::MAX);
+    Settings {
+        target: config.number,
+        ack: match config.ack {
+            Ack::Timer(after) => AckMode::Timer(after),
+            Ack::Manual => AckMode::Manual,
+        },
+        ack_timeout: config.ack_timeout,
+        spacing_s: config.seconds,
+        max_unacked: config.max_unacked.unwrap_or_else(cpu_count),
+        max_upgrade_additional: config.max_upgrade_additional,
+        signal_timeout: config.signal_timeout.map(|seconds| Duration::from_secs(u64::from(seconds))),
+        retries: config.retries,
+    }
+}

@@ -1,0 +1,24 @@
+//! Taking a connection from a non-blocking listener.
+
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+
+use nix::errno::Errno;
+use nix::sys::socket::{SockFlag, accept4};
+
+use crate::sys::errno::retry;
+
+/// The next connection, non-blocking; none while nobody waits. One that was given up before it was taken is passed over
+/// (failure mode 64).
+///
+/// Errors: no descriptor or no memory for it.
+pub fn accept(listener: BorrowedFd<'_>) -> Result<Option<OwnedFd>, Errno> {
+    loop {
+        match retry(|| accept4(listener.as_raw_fd(), SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK)) {
+            // SAFETY: accept4 has just made this descriptor, and nobody else knows of it.
+            Ok(fd) => return Ok(Some(unsafe { OwnedFd::from_raw_fd(fd) })),
+            Err(Errno::EAGAIN) => return Ok(None),
+            Err(Errno::ECONNABORTED | Errno::EPROTO) => {}
+            Err(errno) => return Err(errno),
+        }
+    }
+}
