@@ -16,6 +16,9 @@ use crate::config::values;
 const VERBOSITY_DEFAULT: u8 = 1;
 const VERBOSITY_MAX: u8 = 2;
 
+/// The flags that einhorn does not have.
+const NOT_EINHORNS: [&str; 6] = ["ipv4-only", "ipv6-only", "retries", "manual", "ack-timeout", "syslog"];
+
 /// One option in its normal form.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Word {
@@ -186,13 +189,20 @@ impl Splitter<'_> {
         found.ok_or_else(|| ConfigError::Unknown { spelled: format!("-{letter}"), nearest: None })
     }
 
+    /// The flags whose names begin so. What was unambiguous with einhorn stays so, however many flags we add: only if none
+    /// of einhorn's begins so do ours count.
+    fn begun_by(&self, name: &str) -> Vec<&Flag> {
+        let begun = self.flags.iter().filter(|flag| !name.is_empty() && flag.long.starts_with(name));
+        let (ours, einhorns): (Vec<_>, Vec<_>) = begun.partition(|flag| NOT_EINHORNS.contains(&flag.long.as_str()));
+        if einhorns.is_empty() { ours } else { einhorns }
+    }
+
     /// The flag of this name, or the only one whose name begins so.
     fn by_long(&self, name: &str) -> Result<&Flag, ConfigError> {
         if let Some(exact) = self.flags.iter().find(|flag| flag.long == name) {
             return Ok(exact);
         }
-        let begun: Vec<&Flag> =
-            self.flags.iter().filter(|flag| !name.is_empty() && flag.long.starts_with(name)).collect();
+        let begun = self.begun_by(name);
         let spelled = format!("--{name}");
         match begun.as_slice() {
             [only] => Ok(only),

@@ -3,8 +3,8 @@
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStringExt;
 
-use crate::config::tests::{error, try_parse};
-use crate::config::{options, parse};
+use crate::config::tests::{config, error, try_parse};
+use crate::config::{Ack, options, parse};
 
 const WORKERS: &str = "need a whole number from 1 to 1000";
 const PORT_FORM: &str = "need ADDR:PORT[,OPT...] or unix:/path[,mode=0660]";
@@ -130,6 +130,14 @@ fn ambiguous_options_list_the_candidates() {
         "ambiguous option --command: could be --command-name or --command-socket-as-fd"
     );
     assert_eq!(error(&["--n", "3"]), "ambiguous option --n: could be --number or --nice");
+    assert_eq!(error(&["--ipv"]), "ambiguous option --ipv: could be --ipv4-only or --ipv6-only");
+}
+
+#[test]
+fn what_was_unambiguous_with_einhorn_stays_so() {
+    assert_eq!(config(&["--ack", "manual"]).ack, Ack::Manual);
+    assert_eq!(config(&["--re", "a b"]).reexec_as, Some(vec!["a".to_owned(), "b".to_owned()]));
+    assert!(config(&["--sy"]).syslog, "what only we have can be cut short too");
 }
 
 #[test]
