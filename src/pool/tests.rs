@@ -1,1 +1,453 @@
-//! Decisions, one by one.
+//! Decisions, one by one: examples to read. What holds in general is shown by `tests/sim`.
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use crate::pool::backoff::Backoff;
+use crate::pool::{
+    AckMode, Action, Command, Ending, Event, ExitReason, Group, Mono, Notice, Pid, Pool, Settings, Signal,
+    UpgradeFailure, UpgradeStyle, Version,
+};
+
+/// A pool, and a supervisor that answers at once. Pids are 1, 2, 3… in the order of the launches.
+struct Play {
+    pool: Pool,
+    now: Mono,
+    launched: i32,
+    outlives: bool,
+    deferred: Option<Version>,
+    actions: Vec<Action>,
+}
+
+impl Play {
+    fn of(settings: Settings) -> Self {
+        let now = Mono::from_nanos(1);
+        Self { pool: Pool::new(settings), now, launched: 0, outlives: false, deferred: None, actions: Vec::new() }
+    }
+
+    /// A pool whose first workers serve.
+    fn serving(settings: Settings) -> Self {
+        let mut play = Self::of(settings);
+        play.tell(Event::Started);
+        for pid in 1..=settings.target as i32 {
+            play.tell(Event::WorkerExeced { pid: Pid(pid) });
+            if settings.ack == AckMode::Manual {
+                play.ack(pid);
+            }
+        }
+        if let AckMode::Timer(timeout) = settings.ack {
+            play.wait(timeout.as_secs_f64());
+        }
+        assert_eq!(play.pool.serving_count(), settings.target);
+        play.wait(60.0);
+        play.actions.clear();
+        play
+    }
+
+    fn tell(&mut self, event: Event) {
+        let mut events = VecDeque::from([event]);
+        while let Some(event) = events.pop_front() {
+            let from = self.actions.len();
+            self.pool.handle(self.now, event, &mut self.actions);
+            for at in from..self.actions.len() {
+                let answer = self.answer(at);
+                events.extend(answer);
+            }
+        }
+    }
+
+    fn answer(&mut self, at: usize) -> Option<Event> {
+        match self.actions[at] {
+            Action::SpawnWorker { index, .. } => {
+                self.launched += 1;
+                Some(Event::WorkerSpawned { pid: Pid(self.launched), index })
+            }
+            Action::ReapWorker { pid } => {
+                let group = if self.outlives { Group::Outlived } else { Group::Empty };
+                Some(Event::WorkerReaped { pid, group })
+            }
+            Action::PrepareRelease { version } if self.deferred.is_none() => Some(Event::ReleaseReady { version }),
+            _ => None,
+        }
+    }
+
+    fn command(&mut self, command: Command) {
+        self.tell(Event::CommandGiven(command));
+    }
+
+    fn ack(&mut self, pid: i32) {
+        self.tell(Event::WorkerAcked { pid: Pid(pid) });
+    }
+
+    fn die(&mut self, pid: i32) {
+        self.tell(Event::WorkerExited { pid: Pid(pid), ending: Ending::Code(1) });
+    }
+
+    /// Lets so much time pass, and every deadline on the way.
+    fn wait(&mut self, seconds: f64) {
+        let end = self.now.after(Duration::from_secs_f64(seconds));
+        while let Some(deadline) = self.pool.deadline().filter(|deadline| *deadline <= end) {
+            self.now = deadline;
+            self.tell(Event::DeadlinePassed);
+        }
+        self.now = end;
+    }
+
+    /// What was said since the last look, in einhorn's words, shortened.
+    fn log(&mut self) -> Vec<String> {
+        let said = self.actions.drain(..).filter_map(|action| match action {
+            Action::Tell(notice) => words(&notice),
+            _ => None,
+        });
+        said.collect()
+    }
+
+    /// Signals since the last look.
+    fn signals(&mut self) -> Vec<(i32, Signal)> {
+        let sent = self.actions.drain(..).filter_map(|action| match action {
+            Action::SignalWorker { pid, signal } | Action::SignalGroup { pid, signal } => Some((pid.0, signal)),
+            _ => None,
+        });
+        sent.collect()
+    }
+
+    fn exits(&self) -> Vec<ExitReason> {
+        let exits = self.actions.iter().filter_map(|action| match action {
+            Action::Exit(reason) => Some(*reason),
+            _ => None,
+        });
+        exits.collect()
+    }
+
+    fn pids(&self) -> Vec<i32> {
+        self.pool.workers().iter().map(|worker| worker.pid.0).collect()
+    }
+}
+
+/// The lines that einhorn has, too; a launch after the usual pause is not worth one.
+fn words(notice: &Notice) -> Option<String> {
+    let numbers = |pids: &[Pid]| pids.iter().map(|pid| pid.0).collect::<Vec<_>>();
+    let line = match notice {
+        Notice::LaunchingMany { count } => format!("launching {count}"),
+        Notice::Launched { pid, index } => format!("launched {pid} (index: {index})"),
+        Notice::AckReceived { pid } => format!("ack from {pid}"),
+        Notice::UpTo { acked, target, .. } => format!("up to {acked} / {target}"),
+        Notice::CullingSurplus { count } => format!("too many, killing {count}"),
+        Notice::CullingGradually { count } => format!("smooth, killing {count} old"),
+        Notice::CullingOld { count } => format!("killing {count} old"),
+        Notice::Sending { signal, pids } => format!("sending {signal} to {:?}", numbers(pids)),
+        Notice::SentAll { signal, pids } => format!("sent {signal} to {:?}", numbers(pids)),
+        Notice::Exited { pid, .. } => format!("exited {pid}"),
+        Notice::UpgradeStarted { style, from } => format!("starting {style:?} upgrade from {from}"),
+        Notice::Upgraded { version } => format!("upgraded to {version}"),
+        _ => return None,
+    };
+    Some(line)
+}
+
+/// `-n 2 -m manual -s 0.2 -t 1`, as in the recorded life of einhorn.
+fn settings() -> Settings {
+    Settings {
+        target: 2,
+        ack: AckMode::Manual,
+        ack_timeout: None,
+        spacing_s: 0.2,
+        max_unacked: 2,
+        max_upgrade_additional: None,
+        signal_timeout: Some(Duration::from_secs(1)),
+        retries: None,
+    }
+}
+
+const SMOOTH: Command = Command::Upgrade(UpgradeStyle::Smooth);
+const FLEET: Command = Command::Upgrade(UpgradeStyle::Fleet);
+
+#[test]
+fn a_start_launches_all_at_once_and_counts_the_acks() {
+    let mut play = Play::of(settings());
+    play.tell(Event::Started);
+    play.ack(1);
+    play.ack(2);
+    let expected = ["launching 2", "launched 1 (index: 0)", "launched 2 (index: 1)"];
+    let acks = ["ack from 1", "up to 1 / 2", "ack from 2", "up to 2 / 2"];
+    assert_eq!(play.log(), [&expected[..], &acks[..]].concat());
+}
+
+#[test]
+fn a_smooth_upgrade_speaks_in_the_order_of_einhorn() {
+    let mut play = Play::serving(settings());
+    play.command(SMOOTH);
+    play.wait(0.1);
+    play.ack(3);
+    play.die(1);
+    play.wait(0.2);
+    play.ack(4);
+    play.die(2);
+    let first = ["starting Smooth upgrade from 0", "launched 3 (index: 2)", "ack from 3", "up to 1 / 2"];
+    let culled = ["smooth, killing 1 old", "sending USR2 to [1]", "sent USR2 to [1]", "exited 1"];
+    let second = ["launched 4 (index: 0)", "ack from 4", "up to 2 / 2", "upgraded to 1"];
+    let end = ["killing 1 old", "sending USR2 to [2]", "sent USR2 to [2]", "exited 2"];
+    assert_eq!(play.log(), [first, culled, second, end].concat());
+}
+
+#[test]
+fn a_fleet_upgrade_launches_every_new_worker_before_an_old_one_goes() {
+    let mut play = Play::serving(settings());
+    play.command(FLEET);
+    play.ack(4);
+    play.ack(3);
+    play.die(1);
+    play.die(2);
+    let start = ["starting Fleet upgrade from 0", "launching 2", "launched 3 (index: 2)", "launched 4 (index: 3)"];
+    let acks = ["ack from 4", "up to 1 / 2", "ack from 3", "up to 2 / 2", "upgraded to 1"];
+    let end = ["killing 2 old", "sending USR2 to [1, 2]", "sent USR2 to [1, 2]", "exited 1", "exited 2"];
+    assert_eq!(play.log(), [&start[..], &acks[..], &end[..]].concat());
+}
+
+#[test]
+fn dec_tells_the_oldest_and_inc_waits_for_it_to_end() {
+    let mut play = Play::serving(Settings { target: 3, signal_timeout: None, ..settings() });
+    play.command(Command::SetTarget(2));
+    assert_eq!(play.signals(), [(1, Signal::USR2)]);
+    play.command(Command::SetTarget(3));
+    play.wait(30.0);
+    assert_eq!(play.pids(), [1, 2, 3]);
+    play.die(1);
+    assert_eq!(play.pids(), [2, 3, 4]);
+}
+
+#[test]
+fn an_upgrade_during_an_upgrade_starts_over_and_drops_what_never_acked() {
+    let mut play = Play::serving(settings());
+    play.command(SMOOTH);
+    assert_eq!(play.pids(), [1, 2, 3]);
+    play.actions.clear();
+    play.command(SMOOTH);
+    let started_over = Notice::UpgradeStartedOver { acked: 0, target: 2 };
+    assert!(play.actions.contains(&Action::Tell(started_over)));
+    assert_eq!(play.signals(), [(3, Signal::USR2)]);
+    assert_eq!((play.pool.modern(), play.pool.good()), (Version(2), Version(0)));
+    assert_eq!(play.pool.serving_count(), 2);
+}
+
+#[test]
+fn an_upgrade_asked_for_while_one_is_prepared_joins_it() {
+    let mut play = Play::serving(settings());
+    play.deferred = Some(Version(1));
+    play.command(SMOOTH);
+    play.command(FLEET);
+    play.tell(Event::ReleaseReady { version: Version(1) });
+    assert_eq!(play.log()[..2], ["starting Fleet upgrade from 0", "launching 2"]);
+}
+
+#[test]
+fn a_refused_release_changes_nothing() {
+    let mut play = Play::serving(settings());
+    play.deferred = Some(Version(1));
+    play.command(SMOOTH);
+    play.tell(Event::ReleaseRefused { version: Version(1), reason: String::from("no such file") });
+    assert_eq!((play.pool.modern(), play.pool.upgrading()), (Version(0), None));
+    assert!(play.actions.contains(&Action::Tell(Notice::UpgradeRefused { reason: String::from("no such file") })));
+}
+
+#[test]
+fn a_stop_during_an_upgrade_fails_it_and_tells_everybody() {
+    let mut play = Play::serving(settings());
+    play.command(SMOOTH);
+    play.actions.clear();
+    play.command(Command::Stop(Signal::USR2));
+    let failed = Notice::UpgradeFailed { version: Version(1), back_to: Version(0), reason: UpgradeFailure::Stopping };
+    assert!(play.actions.contains(&Action::Tell(failed)));
+    assert_eq!(play.signals(), [(1, Signal::USR2), (2, Signal::USR2), (3, Signal::USR2)]);
+    play.command(SMOOTH);
+    assert_eq!(play.actions, [Action::Tell(Notice::NotUpgradingWhileStopping)]);
+    (1..=3).for_each(|pid| play.die(pid));
+    assert_eq!((play.exits(), play.launched), (vec![ExitReason::Stopped], 3));
+}
+
+/// E18: einhorn runs six where five are the limit.
+#[test]
+fn no_more_than_the_additional_workers_live_beside_the_target() {
+    for style in [SMOOTH, FLEET] {
+        let mut play = Play::serving(Settings {
+            target: 4,
+            max_unacked: 4,
+            max_upgrade_additional: Some(1),
+            signal_timeout: None,
+            ..settings()
+        });
+        play.command(style);
+        for new in 5..=8 {
+            play.tell(Event::WorkerExeced { pid: Pid(new) });
+            play.wait(60.0);
+            assert_eq!(play.pids().len(), 5);
+            play.ack(new);
+            play.wait(60.0);
+            assert_eq!(play.pids().len(), 5);
+            play.die(new - 4);
+        }
+        assert_eq!((play.pids(), play.pool.upgrading()), (vec![5, 6, 7, 8], None));
+    }
+}
+
+/// E26: with a timer of 1 s, einhorn launches again every second, since each ack breaks the streak.
+#[test]
+fn a_worker_that_dies_just_after_its_ack_is_launched_ever_more_seldom() {
+    let ack = AckMode::Timer(Duration::from_secs(1));
+    let mut play = Play::of(Settings { target: 1, ack, spacing_s: 1.0, ..settings() });
+    play.tell(Event::Started);
+    let mut launches_after = Vec::new();
+    for _ in 0..600 {
+        let pid = play.launched;
+        if play.pids().contains(&pid) {
+            play.tell(Event::WorkerExeced { pid: Pid(pid) });
+            play.wait(1.2);
+            play.die(pid);
+        }
+        play.wait(1.0);
+        launches_after.push(play.launched);
+    }
+    assert!(launches_after[60] <= 12, "{} launches in a minute", launches_after[60]);
+    let late = launches_after[599] - launches_after[299];
+    assert!(late <= 11, "{late} launches in the last 300 s, one in 30 s are allowed");
+}
+
+#[test]
+fn two_hundred_workers_killed_at_once_do_not_stretch_the_wait() {
+    let ack = AckMode::Timer(Duration::from_millis(10));
+    let mut play = Play::of(Settings { target: 200, ack, max_unacked: 200, ..settings() });
+    play.tell(Event::Started);
+    (1..=200).for_each(|pid| play.tell(Event::WorkerExeced { pid: Pid(pid) }));
+    play.wait(1.0);
+    (1..=200).for_each(|pid| play.die(pid));
+    play.actions.clear();
+    play.wait(200.0 * 0.2);
+    assert_eq!(play.launched, 400);
+    let stretched =
+        |action: &&Action| matches!(action, Action::Tell(Notice::Relaunching { interval_s, .. }) if *interval_s > 0.2);
+    assert_eq!(play.actions.iter().filter(stretched).count(), 0);
+}
+
+#[test]
+fn an_upgrade_that_used_up_its_retries_goes_back_to_the_good_version() {
+    let mut play = Play::serving(Settings { retries: Some(2), max_unacked: 1, ..settings() });
+    play.command(SMOOTH);
+    play.die(3);
+    assert_eq!(play.pool.upgrading(), Some(UpgradeStyle::Smooth));
+    play.wait(1.0);
+    play.actions.clear();
+    play.die(4);
+    let reason = UpgradeFailure::Failures(2);
+    let failed = Notice::UpgradeFailed { version: Version(1), back_to: Version(0), reason };
+    assert!(play.actions.contains(&Action::Tell(failed)));
+    assert!(play.actions.contains(&Action::KeepReleases { modern: Version(0), good: Version(0) }));
+    play.wait(60.0);
+    assert_eq!((play.pids(), play.pool.modern()), (vec![1, 2], Version(0)));
+    play.command(SMOOTH);
+    assert_eq!(play.pool.modern(), Version(2), "no version is given twice");
+}
+
+#[test]
+fn an_ack_that_is_overdue_counts_as_a_failure() {
+    let mut play = Play::serving(Settings { ack_timeout: Some(Duration::from_secs(5)), max_unacked: 1, ..settings() });
+    play.command(SMOOTH);
+    play.wait(4.9);
+    assert_eq!(play.pool.unacked_deaths(), 0);
+    play.actions.clear();
+    play.wait(0.1);
+    assert_eq!(play.pool.unacked_deaths(), 1);
+    assert_eq!(play.signals(), [(3, Signal::USR2)]);
+    play.wait(1.0);
+    assert_eq!(play.signals()[0], (3, Signal::KILL));
+}
+
+#[test]
+fn a_first_start_that_never_served_is_given_up_when_retries_are_set() {
+    let mut play = Play::of(Settings { target: 1, retries: Some(2), ..settings() });
+    play.tell(Event::Started);
+    play.die(1);
+    assert_eq!(play.exits(), []);
+    play.wait(30.0);
+    play.die(2);
+    assert_eq!(play.exits(), [ExitReason::GaveUp]);
+}
+
+#[test]
+fn a_first_start_is_tried_for_ever_without_retries() {
+    let mut play = Play::of(Settings { target: 1, ..settings() });
+    play.tell(Event::Started);
+    for pid in 1..=500 {
+        play.die(pid);
+        play.wait(30.0);
+    }
+    assert_eq!((play.exits(), play.launched), (vec![], 501));
+}
+
+#[test]
+fn the_wait_grows_by_half_and_ends_at_thirty_seconds() {
+    let after = |deaths| {
+        let mut backoff = Backoff::default();
+        backoff.on_unacked_death();
+        backoff.unacked_deaths = deaths;
+        backoff
+    };
+    assert_eq!(after(0).interval_s(0.2), 0.2);
+    assert_eq!(after(1).interval_s(0.2), 0.2 * 1.5);
+    assert_eq!(after(3).interval_s(0.2), 0.2 * 1.5 * 1.5 * 1.5);
+    assert_eq!(after(1_000_000).interval_s(0.2), 30.0);
+    assert_eq!(after(u32::MAX).interval_s(f64::MIN_POSITIVE), 1e-6);
+    assert_eq!(after(u32::MAX).interval(1e300), Duration::from_secs(30));
+}
+
+/// E28: einhorn ends at once, and its workers live on.
+#[test]
+fn quit_waits_ten_seconds_and_then_kills() {
+    let mut play = Play::serving(Settings { signal_timeout: Some(Duration::from_secs(60)), ..settings() });
+    play.command(Command::Stop(Signal::QUIT));
+    assert_eq!(play.signals(), [(1, Signal::QUIT), (2, Signal::QUIT)]);
+    play.die(1);
+    play.wait(9.9);
+    assert_eq!((play.signals(), play.exits()), (vec![], vec![]));
+    play.wait(0.1);
+    assert_eq!(play.signals(), [(2, Signal::KILL)]);
+    play.die(2);
+    assert_eq!(play.exits(), [ExitReason::Quit]);
+}
+
+/// E28: without a signal timeout einhorn waits for ever.
+#[test]
+fn term_waits_ninety_seconds_when_there_is_no_signal_timeout() {
+    let mut play = Play::serving(Settings { signal_timeout: None, ..settings() });
+    play.command(Command::Stop(Signal::TERM));
+    play.actions.clear();
+    play.wait(89.9);
+    assert_eq!(play.signals(), []);
+    play.wait(0.1);
+    assert_eq!(play.signals(), [(1, Signal::KILL), (2, Signal::KILL)]);
+}
+
+#[test]
+fn a_graceful_stop_waits_for_ever_when_there_is_no_signal_timeout() {
+    let mut play = Play::serving(Settings { signal_timeout: None, ..settings() });
+    play.command(Command::Stop(Signal::USR2));
+    play.actions.clear();
+    play.wait(1e6);
+    assert_eq!(play.signals(), []);
+    assert_eq!(play.exits(), []);
+}
+
+/// E12: einhorn ends, and the program that its shell had started lives on with the listener.
+#[test]
+fn a_group_that_outlives_its_leader_hears_the_same_and_keeps_the_master() {
+    let mut play = Play::serving(Settings { target: 1, ..settings() });
+    play.outlives = true;
+    play.command(Command::Stop(Signal::USR2));
+    play.actions.clear();
+    play.wait(0.5);
+    play.die(1);
+    assert_eq!((play.signals(), play.exits()), (vec![(1, Signal::USR2)], vec![]));
+    play.wait(0.5);
+    assert_eq!(play.signals(), [(1, Signal::KILL)]);
+    play.tell(Event::GroupEmptied { pid: Pid(1) });
+    assert_eq!(play.exits(), [ExitReason::Stopped]);
+}
