@@ -55,7 +55,8 @@ impl Pool {
     /// When the timer acks it. A child that hangs before its program is no worker yet, and is not acked.
     fn ack_timer(&self, worker: &Worker) -> Option<Mono> {
         let AckMode::Timer(timeout) = self.settings.ack else { return None };
-        (worker.execed && !worker.is_acked() && !worker.is_told()).then(|| worker.spawned_at.after(timeout))
+        let waiting = worker.execed && !worker.is_acked() && !worker.is_told() && !worker.killed;
+        waiting.then(|| worker.spawned_at.after(timeout))
     }
 
     /// When its manual ack is overdue.

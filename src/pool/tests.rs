@@ -451,3 +451,16 @@ fn a_group_that_outlives_its_leader_hears_the_same_and_keeps_the_master() {
     play.tell(Event::GroupEmptied { pid: Pid(1) });
     assert_eq!(play.exits(), [ExitReason::Stopped]);
 }
+
+/// Found by the simulator: its ack made an old worker go that served.
+#[test]
+fn a_worker_that_was_killed_for_its_hanging_exec_does_not_serve_by_a_late_ack() {
+    let mut play = Play::serving(Settings { target: 1, ..settings() });
+    play.command(SMOOTH);
+    play.actions.clear();
+    play.wait(10.0);
+    assert_eq!(play.signals(), [(2, Signal::KILL)]);
+    play.ack(2);
+    assert_eq!((play.signals(), play.pool.serving_count()), (vec![], 1));
+    assert_eq!(play.pool.upgrading(), Some(UpgradeStyle::Smooth));
+}

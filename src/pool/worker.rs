@@ -73,9 +73,10 @@ impl Worker {
         self.told.is_some()
     }
 
-    /// Whether requests can be counted on to be answered: acked, not told to go, not stopped.
+    /// Whether requests can be counted on to be answered: acked, not told to go, not killed, not stopped. One that was
+    /// killed because its exec hung may still ack, when its news was late.
     pub fn serves(&self) -> bool {
-        self.is_acked() && !self.is_told() && !self.stopped
+        self.is_acked() && !self.is_told() && !self.killed && !self.stopped
     }
 
     /// Notes that it is told to go; patience may only get shorter.
