@@ -123,9 +123,9 @@ impl Pool {
     /// Asks for the difference between what is and what should be. Twice in a row, the second time asks for nothing.
     fn settle(&mut self, now: Mono, actions: &mut Vec<Action>) {
         self.run_ack_timers(now, actions);
-        self.end_patience(now, actions);
         self.conclude_upgrade(actions);
         self.cull(now, actions);
+        self.end_patience(now, actions);
         self.replenish(now, actions);
         self.note_lingering(now, actions);
         self.conclude_stop(actions);

@@ -464,3 +464,12 @@ fn a_worker_that_was_killed_for_its_hanging_exec_does_not_serve_by_a_late_ack() 
     assert_eq!((play.signals(), play.pool.serving_count()), (vec![], 1));
     assert_eq!(play.pool.upgrading(), Some(UpgradeStyle::Smooth));
 }
+
+/// Found by the simulator: the deadline was not ahead.
+#[test]
+fn a_signal_timeout_of_nothing_kills_at_once() {
+    let mut play = Play::serving(Settings { signal_timeout: Some(Duration::ZERO), ..settings() });
+    play.command(Command::SetTarget(1));
+    assert_eq!(play.signals(), [(1, Signal::USR2), (1, Signal::KILL)]);
+    assert!(play.pool.deadline().is_none_or(|deadline| deadline > play.now));
+}
