@@ -22,6 +22,12 @@ impl Pool {
         }
     }
 
+    /// The last process of a group is gone; or its pid was given to a new worker, which says the same, and often sooner.
+    /// Kept any longer, it would be told of again under a pid that is somebody else's.
+    pub(in crate::pool) fn forget_group(&mut self, pid: Pid) {
+        self.remnants.retain(|remnant| remnant.pid != pid);
+    }
+
     /// What is left in its group hears what the worker heard; its program is not to outlive it on our sockets.
     pub(in crate::pool) fn on_reaped(&mut self, now: Mono, pid: Pid, group: Group, actions: &mut Vec<Action>) {
         let Some(at) = self.remnants.iter().position(|remnant| remnant.pid == pid && !remnant.reaped) else { return };

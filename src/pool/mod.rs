@@ -108,7 +108,7 @@ impl Pool {
             Event::WorkerContinued { pid } => self.on_job_control(pid, |worker| worker.stopped = false),
             Event::WorkerExited { pid, ending } => self.on_exit(now, pid, ending, actions),
             Event::WorkerReaped { pid, group } => self.on_reaped(now, pid, group, actions),
-            Event::GroupEmptied { pid } => self.remnants.retain(|remnant| remnant.pid != pid),
+            Event::GroupEmptied { pid } => self.forget_group(pid),
             Event::DeadlinePassed => {}
         }
         self.settle(now, actions);

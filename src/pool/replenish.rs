@@ -55,6 +55,7 @@ impl Pool {
     pub(in crate::pool) fn on_spawned(&mut self, now: Mono, pid: Pid, index: WorkerIndex, actions: &mut Vec<Action>) {
         let Some(launch) = self.take_launch(index) else { return };
         self.backoff.on_launch();
+        self.forget_group(pid);
         self.workers.push(Worker::new(pid, index, launch.version, now));
         actions.push(Action::Tell(Notice::Launched { pid, index }));
         if let Some(stopping) = &self.stopping {

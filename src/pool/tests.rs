@@ -473,3 +473,20 @@ fn a_signal_timeout_of_nothing_kills_at_once() {
     assert_eq!(play.signals(), [(1, Signal::USR2), (1, Signal::KILL)]);
     assert!(play.pool.deadline().is_none_or(|deadline| deadline > play.now));
 }
+
+/// Found by the simulator: the patience with the old group ended, and the new worker was killed.
+#[test]
+fn a_worker_with_the_pid_of_a_group_that_emptied_unheard_is_not_killed_for_it() {
+    let mut play = Play::serving(Settings { target: 1, ..settings() });
+    play.outlives = true;
+    play.die(1);
+    assert_eq!((play.pids(), play.pool.remnants().len()), (vec![2], 1));
+    play.outlives = false;
+    play.launched = 0;
+    play.wait(0.3);
+    play.die(2);
+    assert_eq!((play.pids(), play.pool.remnants().len()), (vec![1], 0));
+    play.actions.clear();
+    play.wait(5.0);
+    assert_eq!(play.signals(), []);
+}
