@@ -32,10 +32,12 @@ impl Pool {
     }
 
     /// As many old workers as there are more serving than wanted, the oldest first; and with them those that do not serve
-    /// anyway.
+    /// anyway. These go, too, when they alone take the room of new ones: else a version of which one worker never acks
+    /// could not be replaced at all under a tight `max_upgrade_additional`.
     fn cull_old_gradually(&mut self, now: Mono, actions: &mut Vec<Action>) {
         let excess = self.counted_for_cull().saturating_sub(self.settings.target);
-        if excess == 0 {
+        let crowded = self.missing() > self.room();
+        if excess == 0 && !crowded {
             return;
         }
         let idle = self.unsignaled(|pool, worker| worker.version != pool.modern && !worker.serves());

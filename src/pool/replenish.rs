@@ -84,13 +84,13 @@ impl Pool {
 
     /// How many modern workers there should be and are not. Those that were told to go and linger still count: if they
     /// do not end, more processes would only make it worse (as einhorn has it).
-    fn missing(&self) -> u32 {
+    pub(in crate::pool) fn missing(&self) -> u32 {
         let modern = count(&self.workers, |worker| worker.version == self.modern);
         self.settings.target.saturating_sub(modern + self.launching())
     }
 
     /// How many workers may be added beside those that live.
-    fn room(&self) -> u32 {
+    pub(in crate::pool) fn room(&self) -> u32 {
         let Some(additional) = self.settings.max_upgrade_additional else { return u32::MAX };
         let living = count(&self.workers, |_| true).saturating_add(self.launching());
         self.settings.target.saturating_add(additional).saturating_sub(living)

@@ -490,3 +490,19 @@ fn a_worker_with_the_pid_of_a_group_that_emptied_unheard_is_not_killed_for_it() 
     play.wait(5.0);
     assert_eq!(play.signals(), []);
 }
+
+/// Found by the simulator: nothing could be launched, and nothing was told to go, for ever.
+#[test]
+fn an_old_worker_that_never_acks_does_not_keep_the_room_of_a_new_one() {
+    let mut play = Play::of(Settings { max_upgrade_additional: Some(1), ..settings() });
+    play.tell(Event::Started);
+    play.ack(1);
+    play.wait(1.0);
+    play.command(SMOOTH);
+    play.ack(3);
+    assert!(play.signals().contains(&(2, Signal::USR2)));
+    play.die(2);
+    play.wait(1.0);
+    play.ack(4);
+    assert_eq!(play.pool.upgrading(), None);
+}
