@@ -25,11 +25,25 @@ impl Pool {
             Some(_) | None if signal == Signal::QUIT => ExitReason::Quit,
             Some(_) | None => ExitReason::Stopped,
         };
-        self.stop_for(now, signal, reason, actions);
+        self.begin_stop(signal, reason, actions);
+        let grace = self.grace(signal);
+        let pids: Vec<Pid> = self.workers.iter().map(|worker| worker.pid).collect();
+        self.tell_to_go(now, &pids, signal, grace, actions);
+        for remnant in &mut self.remnants {
+            remnant.signal = signal;
+            remnant.kill_at = earlier(remnant.kill_at, grace.map(|grace| now.after(grace)));
+            if remnant.reaped {
+                actions.push(Action::SignalGroup { pid: remnant.pid, signal });
+            }
+        }
     }
 
+    /// Nobody asked for this stop, so whoever was told to go already is not told again.
     pub(in crate::pool) fn stop_after_giving_up(&mut self, now: Mono, actions: &mut Vec<Action>) {
-        self.stop_for(now, Signal::USR2, ExitReason::GaveUp, actions);
+        self.begin_stop(Signal::USR2, ExitReason::GaveUp, actions);
+        let untold = self.workers.iter().filter(|worker| !worker.is_told());
+        let pids: Vec<Pid> = untold.map(|worker| worker.pid).collect();
+        self.tell_to_go(now, &pids, Signal::USR2, self.grace(Signal::USR2), actions);
     }
 
     /// Asks to end once nothing is left that could need the master.
@@ -43,20 +57,10 @@ impl Pool {
         }
     }
 
-    fn stop_for(&mut self, now: Mono, signal: Signal, reason: ExitReason, actions: &mut Vec<Action>) {
-        let grace = self.grace(signal);
+    fn begin_stop(&mut self, signal: Signal, reason: ExitReason, actions: &mut Vec<Action>) {
         let concluded = self.stopping.is_some_and(|stopping| stopping.concluded);
         self.abandon_upgrade(actions);
-        self.stopping = Some(Stopping { signal, grace, reason, concluded });
-        let pids: Vec<Pid> = self.workers.iter().map(|worker| worker.pid).collect();
-        self.tell_to_go(now, &pids, signal, grace, actions);
-        for remnant in &mut self.remnants {
-            remnant.signal = signal;
-            remnant.kill_at = earlier(remnant.kill_at, grace.map(|grace| now.after(grace)));
-            if remnant.reaped {
-                actions.push(Action::SignalGroup { pid: remnant.pid, signal });
-            }
-        }
+        self.stopping = Some(Stopping { signal, grace: self.grace(signal), reason, concluded });
     }
 
     /// How long workers may take to end. A graceful end may take for ever unless a signal timeout is set, as with einhorn:

@@ -506,3 +506,14 @@ fn an_old_worker_that_never_acks_does_not_keep_the_room_of_a_new_one() {
     play.ack(4);
     assert_eq!(play.pool.upgrading(), None);
 }
+
+/// Found by the simulator: the one whose missed ack was the last straw got its USR2 twice.
+#[test]
+fn giving_up_tells_nobody_twice() {
+    let ack_timeout = Some(Duration::from_secs(5));
+    let mut play = Play::of(Settings { ack_timeout, retries: Some(1), ..settings() });
+    play.tell(Event::Started);
+    play.wait(5.0);
+    assert!(play.pool.is_stopping());
+    assert_eq!(play.signals(), [(1, Signal::USR2), (2, Signal::USR2)]);
+}
