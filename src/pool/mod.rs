@@ -53,6 +53,8 @@ pub struct Pool {
     remnants: Vec<Remnant>,
     /// Asked for, and not answered yet.
     launches: Vec<Launch>,
+    /// Set until all that are missing are launched without a pause: in the beginning, and in a fleet upgrade.
+    launch_at_once: bool,
     /// What new workers are, and all shall be.
     modern: Version,
     /// What a failed upgrade goes back to.
@@ -77,6 +79,7 @@ impl Pool {
             workers: Vec::new(),
             remnants: Vec::new(),
             launches: Vec::new(),
+            launch_at_once: false,
             modern: Version(0),
             good: Version(0),
             newest: Version(0),
@@ -95,7 +98,7 @@ impl Pool {
     /// Takes in what happened at `now`, and adds what shall be done to `actions`.
     pub fn handle(&mut self, now: Mono, event: Event, actions: &mut Vec<Action>) {
         match event {
-            Event::Started => self.on_started(now, actions),
+            Event::Started => self.launch_at_once = true,
             Event::CommandGiven(command) => self.on_command(now, command, actions),
             Event::ReleaseReady { version } => self.on_release_ready(now, version, actions),
             Event::ReleaseRefused { version, reason } => self.on_release_refused(version, reason, actions),
@@ -120,7 +123,8 @@ impl Pool {
         due.into_iter().fold(None, worker::earlier)
     }
 
-    /// Asks for the difference between what is and what should be. Twice in a row, the second time asks for nothing.
+    /// Asks for the difference between what is and what should be. Twice in a row, the second time asks for nothing. Signals come
+    /// before launches: a child may be given the pid of a group that has just emptied, and must not hear what is meant for it.
     fn settle(&mut self, now: Mono, actions: &mut Vec<Action>) {
         self.run_ack_timers(now, actions);
         self.conclude_upgrade(actions);

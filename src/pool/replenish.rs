@@ -11,12 +11,8 @@ pub(in crate::pool) struct Launch {
 }
 
 impl Pool {
-    pub(in crate::pool) fn on_started(&mut self, now: Mono, actions: &mut Vec<Action>) {
-        self.launch_all_missing(now, actions);
-    }
-
     /// Launches as many as are missing, without a pause between them, as far as there is room.
-    pub(in crate::pool) fn launch_all_missing(&mut self, now: Mono, actions: &mut Vec<Action>) {
+    fn launch_all_missing(&mut self, now: Mono, actions: &mut Vec<Action>) {
         let count = self.missing().min(self.room());
         if count == 0 {
             return;
@@ -29,6 +25,9 @@ impl Pool {
 
     /// Launches one worker, if one is missing, the last launch is long enough ago, and nothing blocks it.
     pub(in crate::pool) fn replenish(&mut self, now: Mono, actions: &mut Vec<Action>) {
+        if std::mem::take(&mut self.launch_at_once) && !self.is_stopping() {
+            self.launch_all_missing(now, actions);
+        }
         let wanted = !self.is_stopping() && self.missing() > 0;
         let blocked = if wanted { self.block() } else { None };
         if blocked != self.blocked {

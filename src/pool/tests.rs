@@ -517,3 +517,15 @@ fn giving_up_tells_nobody_twice() {
     assert!(play.pool.is_stopping());
     assert_eq!(play.signals(), [(1, Signal::USR2), (2, Signal::USR2)]);
 }
+
+/// Found by the simulator: a child was given the pid of a group that had just emptied, and was then killed in its place.
+#[test]
+fn every_signal_of_a_step_comes_before_its_launches() {
+    let mut play = Play::serving(settings());
+    play.command(SMOOTH);
+    play.actions.clear();
+    play.command(FLEET);
+    let signal = play.actions.iter().position(|action| matches!(action, Action::SignalWorker { .. }));
+    let launch = play.actions.iter().position(|action| matches!(action, Action::SpawnWorker { .. }));
+    assert!(signal.is_some() && signal < launch);
+}

@@ -46,9 +46,7 @@ impl Pool {
         self.last_upgraded = Some(now);
         self.backoff = Default::default();
         self.upgrade = Some(Upgrade { style: preparing.style, failures: 0 });
-        if preparing.style == UpgradeStyle::Fleet {
-            self.launch_all_missing(now, actions);
-        }
+        self.launch_at_once = preparing.style == UpgradeStyle::Fleet;
     }
 
     pub(in crate::pool) fn on_release_refused(&mut self, version: Version, reason: String, actions: &mut Vec<Action>) {
