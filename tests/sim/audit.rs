@@ -1,0 +1,229 @@
+//! What must hold after every step, whatever the step was.
+
+use einhyrningsins::pool::{AckMode, EXEC_LIMIT, Mono, REQUEST_ID_MAX, UpgradeStyle};
+
+use crate::hold;
+use crate::ledger::earlier;
+use crate::run::{Cause, Run};
+use crate::world::Known;
+
+/// The longest that a launch may be put off for any reason but a block.
+const PAUSE_MAX: std::time::Duration = std::time::Duration::from_secs(30);
+
+/// The workers counted, from the world's own truth.
+#[derive(Debug, Default)]
+struct Tally {
+    modern: u32,
+    modern_untold: u32,
+    modern_serving: u32,
+    modern_acked: u32,
+    modern_waiting: u32,
+    modern_idle_untold: u32,
+    serving: u32,
+    old_untold: u32,
+    old_idle_untold: u32,
+    old_serving: u32,
+    stale_untold: u32,
+    first_serving_old: Option<u64>,
+    first_serving_modern: Option<u64>,
+    /// When the pool must act at the latest.
+    due: Option<Mono>,
+}
+
+impl Run {
+    pub fn audit(&mut self, action_count: usize) {
+        self.audit_step();
+        let mut tally = self.tally();
+        self.audit_remnants(&mut tally);
+        self.audit_pool(&tally);
+        if self.ledger.stopping.is_none() {
+            self.audit_rest(&mut tally);
+        } else {
+            let left = self.world.workers.len() + self.ledger.remnant_count + self.ledger.launching.len();
+            hold!("I11", left > 0 || self.ledger.exited, "nothing is left, and the loop goes on");
+        }
+        self.audit_deadline(&tally, action_count);
+    }
+
+    fn audit_step(&self) {
+        let step = &self.step;
+        hold!("I2", step.reap.is_none(), "{:?} ended and is not reaped", step.reap);
+        hold!("I2", step.outlived.is_none(), "the group of {:?} is not told to go", step.outlived);
+        hold!("I7", step.burst == 0, "{} launches were announced and not made", step.burst);
+        hold!("I11", step.signals_left == 0, "{} signals were asked for and not sent", step.signals_left);
+        hold!("I10", step.kill_announced.is_none(), "{:?} was to be killed and is not", step.kill_announced);
+        hold!("I8", self.ledger.acks_to_tell == 0, "an ack came and is not told");
+        let ledger = &self.ledger;
+        hold!("L3", ledger.asked.is_none() || ledger.outstanding.is_some(), "an upgrade was asked for and forgotten");
+    }
+
+    /// Counts, and compares each worker of the pool with what it was told of it.
+    fn tally(&self) -> Tally {
+        let mut tally = Tally::default();
+        let workers = self.pool.workers();
+        let told = self.world.workers.len();
+        hold!(
+            "I2",
+            workers.len() == told,
+            "{} workers are listed, {told} were launched and have not ended",
+            workers.len()
+        );
+        let (modern, good) = (self.ledger.modern, self.ledger.good);
+        for (worker, &at) in workers.iter().zip(&self.world.workers) {
+            let process = &self.world.processes[at];
+            let same = worker.pid == process.pid && worker.index == process.index && worker.version == process.version;
+            hold!("I2", same, "{} is listed as {worker:?}", process.pid);
+            let state = (worker.is_acked(), worker.execed, worker.stopped, worker.is_told(), worker.killed);
+            let truth = (process.acked_at.is_some(), process.execed, process.stopped, process.told, process.killed);
+            hold!("I8", state == truth, "{} is listed as {worker:?}", process.pid);
+            let long = worker.ping.as_ref().is_some_and(|ping| ping.request_id.len() > REQUEST_ID_MAX);
+            hold!("I18", !long, "{} keeps a request id that is too long", process.pid);
+            let (serves, untold) = (process.serves(), u32::from(!process.told));
+            tally.serving += u32::from(serves);
+            if process.version == modern {
+                tally.modern += 1;
+                tally.modern_untold += untold;
+                tally.modern_serving += u32::from(serves);
+                tally.modern_acked += u32::from(process.acked_at.is_some() && !process.told);
+                tally.modern_waiting += u32::from(process.acked_at.is_none() && !process.told);
+                tally.modern_idle_untold += u32::from(!serves && !process.told);
+                if serves && tally.first_serving_modern.is_none() {
+                    tally.first_serving_modern = Some(process.serial);
+                }
+            } else {
+                tally.old_untold += untold;
+                tally.old_serving += u32::from(serves);
+                tally.old_idle_untold += u32::from(!serves && !process.told);
+                let stale = process.acked_at.is_none() && process.version != good;
+                tally.stale_untold += u32::from(stale && !process.told);
+                if serves && tally.first_serving_old.is_none() {
+                    tally.first_serving_old = Some(process.serial);
+                }
+            }
+            tally.due = earlier(tally.due, self.due(process));
+        }
+        tally
+    }
+
+    /// When something must be done about a worker at the latest.
+    fn due(&self, process: &crate::world::Process) -> Option<Mono> {
+        let mut due = if process.killed { None } else { process.kill_at };
+        if !process.execed && !process.killed {
+            due = earlier(due, Some(process.spawned_at.after(EXEC_LIMIT)));
+        }
+        if process.acked_at.is_some() || process.told {
+            return due;
+        }
+        let ack = match self.ledger.settings.ack {
+            AckMode::Timer(timeout) => (process.execed && !process.killed).then_some(timeout),
+            AckMode::Manual => self.ledger.settings.ack_timeout,
+        };
+        earlier(due, ack.map(|timeout| process.spawned_at.after(timeout)))
+    }
+
+    fn audit_remnants(&self, tally: &mut Tally) {
+        let remnants = self.pool.remnants();
+        let truth = self.ledger.remnant_count;
+        hold!("I2", remnants.len() == truth, "{} remnants are listed, {truth} are left", remnants.len());
+        for remnant in remnants {
+            let known = self.world.of(remnant.pid).map(|process| process.known);
+            let wanted = if remnant.reaped { Known::Group } else { Known::Ended };
+            hold!("I2", known == Some(wanted), "{} is listed as {remnant:?}", remnant.pid);
+            let process = self.world.of(remnant.pid).expect("it is known");
+            if remnant.reaped && !process.killed {
+                tally.due = earlier(tally.due, process.kill_at);
+            }
+        }
+        let listed = self.world.workers.len() + truth;
+        hold!("I18", listed <= self.world.processes.len(), "{listed} entries for {} pids", self.world.processes.len());
+    }
+
+    fn audit_pool(&self, tally: &Tally) {
+        let (pool, ledger) = (&self.pool, &self.ledger);
+        hold!("I9", (pool.modern(), pool.good()) == (ledger.modern, ledger.good), "modern is {}", pool.modern());
+        hold!(
+            "I9",
+            pool.upgrading() == ledger.upgrading,
+            "upgrading {:?}, not {:?}",
+            pool.upgrading(),
+            ledger.upgrading
+        );
+        hold!("I4", pool.serving_count() == tally.serving, "{} serving are counted", pool.serving_count());
+        hold!("I8", pool.acked_count() == tally.modern_acked, "{} acked are counted", pool.acked_count());
+        hold!("I7", pool.unacked_deaths() == ledger.deaths, "{} deaths are counted", pool.unacked_deaths());
+        hold!("I11", pool.is_stopping() == ledger.stopping.is_some(), "stopping is {}", pool.is_stopping());
+        let target = pool.settings().target;
+        hold!("I22", target == ledger.settings.target && target >= 1, "the target is {target}");
+    }
+
+    /// What a pool that is not stopping has seen to when it has nothing more to ask for.
+    fn audit_rest(&self, tally: &mut Tally) {
+        let ledger = &self.ledger;
+        let target = ledger.settings.target;
+        let floor = ledger.floor.min(target);
+        hold!("L2", tally.serving >= floor, "{} serve, the floor is {floor}", tally.serving);
+        hold!("I6", tally.modern_untold <= target, "{} modern are not told to go of {target}", tally.modern_untold);
+        hold!("I6", tally.stale_untold == 0, "{} useless workers are kept", tally.stale_untold);
+        self.audit_cull_order(tally);
+        let done = tally.modern_serving >= target;
+        hold!("L1", !(done && ledger.upgrading.is_some()), "the upgrade is done and goes on");
+        hold!("L1", !(done && tally.old_untold > 0), "{} old workers are kept", tally.old_untold);
+        let fleet = ledger.upgrading == Some(UpgradeStyle::Fleet);
+        let counted = if fleet { tally.old_serving } else { tally.serving };
+        let over = counted > target && tally.old_serving > 0;
+        hold!("L1", !over, "{counted} serve of {target}, and {} old ones are kept", tally.old_serving);
+        if let Some(limit) = self.failure_limit() {
+            hold!(
+                "I9",
+                ledger.upgrading.is_none() || ledger.failures < limit,
+                "{} failures are borne",
+                ledger.failures
+            );
+        }
+        self.audit_launch(tally);
+    }
+
+    /// I5: whoever serves goes last, and then the oldest first.
+    fn audit_cull_order(&self, tally: &Tally) {
+        if let Some(last) = self.step.culled_old {
+            hold!("I5", tally.old_idle_untold == 0, "serving old ones went before {} idle", tally.old_idle_untold);
+            hold!("I5", tally.first_serving_old.is_none_or(|first| last < first), "an older worker stays");
+        }
+        if let Some(last) = self.step.culled_modern {
+            hold!("I5", tally.modern_idle_untold == 0, "serving ones went before {} idle", tally.modern_idle_untold);
+            hold!("I5", tally.first_serving_modern.is_none_or(|first| last < first), "an older worker stays");
+        }
+    }
+
+    /// A missing worker that nothing blocks is launched within the longest pause.
+    fn audit_launch(&self, tally: &mut Tally) {
+        let settings = &self.ledger.settings;
+        let launching = self.ledger.launching.len() as u32;
+        let living = self.world.workers.len() as u32 + launching;
+        let missing = tally.modern + launching < settings.target;
+        let acking = tally.modern_waiting + launching < settings.max_unacked;
+        let room = settings.max_upgrade_additional.is_none_or(|additional| living < settings.target + additional);
+        if missing && acking && room {
+            tally.due = earlier(tally.due, self.ledger.last_spinup.map(|last| last.after(PAUSE_MAX)));
+        }
+        let idle = tally.old_idle_untold;
+        hold!("L1", !(missing && !room && idle > 0), "{idle} old workers that do not serve take the room of new ones");
+    }
+
+    /// I16: time alone does nothing that was not announced, nothing is announced in vain, and the next moment is ahead.
+    fn audit_deadline(&mut self, tally: &Tally, action_count: usize) {
+        let was_due = self.deadline.is_some_and(|deadline| deadline <= self.now);
+        if self.step.cause == Cause::Deadline {
+            hold!("I16", was_due || action_count == 0, "{action_count} actions, and no deadline had passed");
+            hold!("I16", !was_due || action_count > 0, "woken in vain");
+        }
+        self.deadline = self.pool.deadline();
+        if let Some(deadline) = self.deadline {
+            hold!("I16", deadline > self.now, "the deadline is not ahead");
+        }
+        if let Some(due) = tally.due {
+            let named = self.deadline.is_some_and(|deadline| deadline <= due);
+            hold!("I16", named, "due at {} ns, the deadline is {:?}", due.as_nanos(), self.deadline);
+        }
+    }
+}

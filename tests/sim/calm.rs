@@ -1,0 +1,132 @@
+//! The liveness phase: nothing goes wrong any more, everything that can happen does, and time moves only when nothing
+//! else can. Within bounded steps and time the pool must come to rest as it should be (L1).
+
+use std::time::Duration;
+
+use einhyrningsins::pool::{AckMode, Command, Event, UpgradeStyle};
+
+use crate::hold;
+use crate::plan::Plan;
+use crate::run::Run;
+use crate::world::{Heeds, Known, Life};
+
+/// What of the past does not get better by itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Past {
+    /// Every worker, new or old, acks from now on.
+    Forgiven,
+    /// Old workers that never acked never will, but an upgrade to code that works is given.
+    Kept,
+}
+
+impl Run {
+    /// Ends the faults, waits for rest, and judges it.
+    pub fn come_to_rest(&mut self, past: Past) {
+        self.forgive(past);
+        if self.ledger.stopping.is_none() && (past == Past::Kept || self.rng.one_in(2)) {
+            let style = self.rng.pick(&[UpgradeStyle::Smooth, UpgradeStyle::Fleet]);
+            self.deliver(Event::CommandGiven(Command::Upgrade(style)));
+        }
+        let (steps_max, ends_at) = (self.step_count + self.step_bound(), self.now.after(self.time_bound()));
+        while !self.is_at_rest() {
+            let stuck = self.deadline.is_none() && !self.something_can_happen();
+            hold!("L1", !stuck, "not at rest, and waiting for nothing");
+            hold!("L1", self.step_count < steps_max, "not at rest after {} steps", self.step_bound());
+            hold!("L1", self.now < ends_at, "not at rest after {:?}", self.time_bound());
+            self.calm_once();
+        }
+        if self.ledger.exited {
+            self.after_exit();
+        } else {
+            hold!("I16", self.deadline.is_none(), "at rest, and a deadline is named");
+            self.coverage.settled += 1;
+        }
+    }
+
+    fn forgive(&mut self, past: Past) {
+        let calm = Plan::calm(self.ledger.settings, self.plan.target_max);
+        let (kinds, pid_count) = (std::mem::take(&mut self.plan.kinds), self.plan.pid_count);
+        self.plan = Plan { kinds, pid_count, ..calm };
+        for process in &mut self.world.processes {
+            process.heeds = Heeds::Polite;
+            process.dies_after_ack = false;
+            process.children_deaf = false;
+            process.children_doomed |= process.told || process.known == Known::Group;
+            process.doomed |= process.told;
+            if past == Past::Forgiven {
+                process.acks_left = process.acks_left.max(1);
+            }
+        }
+    }
+
+    /// Anything that can happen, or else the next deadline.
+    pub fn calm_once(&mut self) {
+        let from = self.rng.below(9);
+        for turn in 0..9 {
+            let event = match (from + turn) % 9 {
+                0 => self.exec(),
+                1 => self.ack(),
+                2 => self.report(),
+                3 => self.thaw(),
+                4 => self.report_group(),
+                5 => self.answer_release(),
+                6 => self.heed(),
+                7 => self.exec(),
+                _ => self.end_group(),
+            };
+            if let Some(event) = event {
+                let later = self.rng.below(1_000_000);
+                self.now = self.moment(later);
+                return self.deliver(event);
+            }
+        }
+        if !self.something_can_happen() {
+            self.skip_to_deadline();
+        }
+    }
+
+    /// Time passes; where nothing is due, a pool has nothing to do for ever, and is left alone.
+    fn skip_to_deadline(&mut self) {
+        if let Some(deadline) = self.deadline {
+            self.now = deadline;
+            self.deliver(Event::DeadlinePassed);
+        }
+    }
+
+    /// What happened in this turn may have gone unnoticed until the next.
+    fn something_can_happen(&self) -> bool {
+        self.ledger.outstanding.is_some()
+            || self.world.processes.iter().any(|process| {
+                let zombie = matches!(process.life, Life::Zombie(_));
+                let gone = process.known == Known::Group && process.life == Life::Free;
+                let leaving = process.children > 0 && process.children_doomed;
+                let held = process.life == Life::Alive && (process.frozen || process.stopped);
+                held || zombie || gone || leaving || process.can_exec() || process.can_ack() || process.may_die_now()
+            })
+    }
+
+    fn is_at_rest(&self) -> bool {
+        let ledger = &self.ledger;
+        if ledger.stopping.is_some() {
+            return ledger.exited;
+        }
+        let target = ledger.settings.target;
+        let quiet = ledger.upgrading.is_none() && ledger.outstanding.is_none() && ledger.remnant_count == 0;
+        let all = self.world.workers.len() as u32 == target && self.modern_serving() == target;
+        quiet && all && !self.something_can_happen()
+    }
+
+    fn step_bound(&self) -> u64 {
+        4_000 + 100 * self.world.processes.len() as u64
+    }
+
+    /// Each launch may wait for the longest pause and for a timer, and once for a child that hangs.
+    fn time_bound(&self) -> Duration {
+        let timer = match self.ledger.settings.ack {
+            AckMode::Timer(timeout) => timeout,
+            AckMode::Manual => Duration::ZERO,
+        };
+        let patience = self.ledger.settings.signal_timeout.unwrap_or_default();
+        (Duration::from_secs(40) + timer) * (2 * self.plan.target_max + 8) + patience + Duration::from_secs(120)
+    }
+}

@@ -1,0 +1,298 @@
+//! The safety phase: chooses what happens next, in any order and at any time. What it does is never wrong; what the pool
+//! makes of it may be.
+
+use einhyrningsins::pool::{Action, Command, Ending, Event, Pid, Signal, UpgradeStyle, Version};
+
+use crate::plan::Kind;
+use crate::run::Run;
+use crate::world::{Exec, Known, Life, Process};
+
+/// How often something else is tried when nothing of the kind drawn can happen.
+const TRIES: u32 = 8;
+
+const MS: u64 = 1_000_000;
+const SECOND: u64 = 1_000 * MS;
+const HOUR: u64 = 3_600 * SECOND;
+
+/// What is passed on to workers; CONT wakes the stopped, and the last two end many.
+const FORWARDED: [&str; 8] = ["USR1", "TTIN", "TTOU", "CONT", "CONT", "WINCH", "USR2", "KILL"];
+const STOPS: [&str; 5] = ["USR2", "USR2", "TERM", "QUIT", "KILL"];
+
+impl Run {
+    /// Faults, until the plan's steps are done or the pool has ended.
+    pub fn rage(&mut self) {
+        self.deliver(Event::Started);
+        while self.step_count < self.plan.steps && !self.ledger.exited {
+            self.rage_once();
+        }
+        if self.ledger.exited {
+            self.after_exit();
+        }
+    }
+
+    pub fn rage_once(&mut self) {
+        for _ in 0..TRIES {
+            let kind = self.rng.pick(&self.plan.kinds);
+            if let Some(event) = self.happen(kind) {
+                let later = self.rng.pick(&[0, 0, 0, 1, 1_000, 20 * MS, SECOND]);
+                self.now = self.moment(later);
+                return self.deliver(event);
+            }
+        }
+        self.pass_time();
+    }
+
+    /// Makes it happen; none when it cannot, or when nobody notices yet.
+    fn happen(&mut self, kind: Kind) -> Option<Event> {
+        match kind {
+            Kind::Time => None,
+            Kind::Exec => self.exec(),
+            Kind::Ack => self.ack(),
+            Kind::StrayAck => Some(Event::WorkerAcked { pid: self.any_pid() }),
+            Kind::Ping => Some(self.ping()),
+            Kind::Die => self.kill_any(),
+            Kind::Massacre => self.massacre(),
+            Kind::Heed => self.heed(),
+            Kind::Report => self.report(),
+            Kind::Freeze => self.freeze(),
+            Kind::Thaw => self.thaw(),
+            Kind::GroupEnds => self.end_group(),
+            Kind::GroupReport => self.report_group(),
+            Kind::Release => self.answer_release(),
+            Kind::Command => Some(Event::CommandGiven(self.command())),
+            Kind::Stranger => Some(self.stranger()),
+        }
+    }
+
+    fn pass_time(&mut self) {
+        let until = self.deadline.map_or(0, |deadline| deadline.since(self.now).as_nanos() as u64);
+        let step = match self.rng.below(12) {
+            0 => 0,
+            1 => self.rng.below(1_000),
+            2 => self.rng.below(100 * MS),
+            3 => self.rng.below(20 * SECOND),
+            4 => self.rng.below(30) * HOUR,
+            5 => until.saturating_sub(1),
+            6 => until + 1,
+            7 => until + self.rng.below(5 * SECOND),
+            _ => until,
+        };
+        self.now = self.moment(step);
+        self.deliver(Event::DeadlinePassed);
+    }
+
+    pub fn exec(&mut self) -> Option<Event> {
+        let at = self.world.find(&mut self.rng, Process::can_exec)?;
+        let process = &mut self.world.processes[at];
+        process.exec_done = true;
+        let pid = process.pid;
+        match process.exec {
+            Exec::Works => Some(Event::WorkerExeced { pid }),
+            Exec::Fails | Exec::Hangs => {
+                self.world.die(at, Ending::Code(127));
+                None
+            }
+        }
+    }
+
+    /// An ack may come before the news of its exec, and its worker may die the moment it is sent.
+    pub fn ack(&mut self) -> Option<Event> {
+        let at = self.world.find(&mut self.rng, Process::can_ack)?;
+        let process = &mut self.world.processes[at];
+        process.acks_left -= 1;
+        let pid = process.pid;
+        if process.dies_after_ack && process.acks_left == 0 {
+            self.world.die(at, Ending::Code(1));
+        }
+        Some(Event::WorkerAcked { pid })
+    }
+
+    /// Alive, dead, or of nobody at all.
+    fn any_pid(&mut self) -> Pid {
+        match self.rng.below(8) {
+            0 => Pid(self.rng.pick(&[-1, 0, 1, 99, i32::MAX])),
+            _ => {
+                let at = self.rng.below(self.world.processes.len() as u64) as usize;
+                self.world.processes[at].pid
+            }
+        }
+    }
+
+    fn ping(&mut self) -> Event {
+        let request_id = if self.rng.one_in(8) { "é".repeat(300) } else { String::new() };
+        Event::WorkerPinged { pid: self.any_pid(), request_id }
+    }
+
+    fn kill_any(&mut self) -> Option<Event> {
+        let at = self.world.find(&mut self.rng, |process| process.life == Life::Alive)?;
+        let ending = match self.rng.below(3) {
+            0 => Ending::Code(self.rng.below(256) as i32),
+            1 => Ending::Signal(Signal::KILL),
+            _ => Ending::Code(0),
+        };
+        self.world.die(at, ending);
+        None
+    }
+
+    /// Everybody at once, as when memory runs out.
+    fn massacre(&mut self) -> Option<Event> {
+        if !self.rng.one_in(16) {
+            return None;
+        }
+        for at in 0..self.world.processes.len() {
+            if self.world.processes[at].life == Life::Alive {
+                self.world.die(at, Ending::Signal(Signal::KILL));
+            }
+        }
+        None
+    }
+
+    pub fn heed(&mut self) -> Option<Event> {
+        let at = self.world.find(&mut self.rng, Process::may_die_now)?;
+        let killed = self.world.processes[at].kill_pending;
+        self.world.die(at, if killed { Ending::Signal(Signal::KILL) } else { Ending::Code(0) });
+        None
+    }
+
+    /// One child notice may stand for many deaths, and they are told in any order.
+    pub fn report(&mut self) -> Option<Event> {
+        let reportable = |process: &Process| process.known == Known::Worker && matches!(process.life, Life::Zombie(_));
+        let at = self.world.find(&mut self.rng, reportable)?;
+        if self.rng.one_in(32) {
+            self.try_both_orders(at);
+        }
+        self.exit_event(at)
+    }
+
+    fn exit_event(&self, at: usize) -> Option<Event> {
+        let process = &self.world.processes[at];
+        match process.life {
+            Life::Zombie(ending) => Some(Event::WorkerExited { pid: process.pid, ending }),
+            Life::Free | Life::Alive | Life::Husk => None,
+        }
+    }
+
+    /// I21: two deaths of one instant, of workers that are alike, ask for the same in either order. Early deaths are left
+    /// out: they are alike only if both, or neither, were launched after the last link of the chain that they make.
+    fn try_both_orders(&mut self, one: usize) {
+        let first = self.world.processes[one];
+        let is_early = first.acked_at.is_some_and(|at| self.now.since(at).as_secs() < 10);
+        if self.deadline.is_some_and(|deadline| deadline <= self.now) || is_early && !first.told {
+            return;
+        }
+        let state = |of: &Process| {
+            let early = of.acked_at.map(|at| self.now.since(at).as_secs() < 10);
+            (of.known, of.version, of.told, of.killed, of.stopped, early)
+        };
+        let same = |process: &Process| {
+            let zombie = matches!(process.life, Life::Zombie(_));
+            zombie && process.pid != first.pid && state(process) == state(&first)
+        };
+        let Some(other) = self.world.processes.iter().position(same) else { return };
+        let (there, back) = (self.outcome(&[one, other]), self.outcome(&[other, one]));
+        crate::hold!("I21", there == back, "{there:?} or {back:?}, as {one} or {other} is told first");
+        self.coverage.permuted += 1;
+    }
+
+    /// How many actions of each kind, but notices, a copy of the pool asks for at these deaths. Its launches stay unanswered.
+    fn outcome(&self, deaths: &[usize]) -> [u64; 8] {
+        let mut pool = self.pool.clone();
+        let (mut actions, mut counts) = (Vec::new(), [0; 8]);
+        for &at in deaths {
+            let Some(event) = self.exit_event(at) else { continue };
+            pool.handle(self.now, event, &mut actions);
+            let pid = self.world.processes[at].pid;
+            let group = einhyrningsins::pool::Group::Empty;
+            pool.handle(self.now, Event::WorkerReaped { pid, group }, &mut actions);
+            for action in actions.drain(..) {
+                counts[crate::coverage::Actions::slot(&action)] += u64::from(!matches!(action, Action::Tell(_)));
+            }
+        }
+        counts
+    }
+
+    fn freeze(&mut self) -> Option<Event> {
+        let at = self.world.find(&mut self.rng, |process| process.life == Life::Alive && !process.frozen)?;
+        let process = &mut self.world.processes[at];
+        process.frozen = true;
+        Some(Event::WorkerStopped { pid: process.pid })
+    }
+
+    pub fn thaw(&mut self) -> Option<Event> {
+        let fits = |process: &Process| process.life == Life::Alive && (process.frozen || process.stopped);
+        let at = self.world.find(&mut self.rng, fits)?;
+        let process = &mut self.world.processes[at];
+        process.frozen = false;
+        Some(Event::WorkerContinued { pid: process.pid })
+    }
+
+    pub fn end_group(&mut self) -> Option<Event> {
+        let patient = self.rng.one_in(8);
+        let fits = |process: &Process| process.children > 0 && (patient || process.children_doomed);
+        let at = self.world.find(&mut self.rng, fits)?;
+        self.world.end_children(at);
+        None
+    }
+
+    /// The supervisor looks before it tells: a group whose pid lives again is not told to be gone.
+    pub fn report_group(&mut self) -> Option<Event> {
+        let fits = |process: &Process| process.known == Known::Group && process.life == Life::Free;
+        let at = self.world.find(&mut self.rng, fits)?;
+        Some(Event::GroupEmptied { pid: self.world.processes[at].pid })
+    }
+
+    pub fn answer_release(&mut self) -> Option<Event> {
+        let version = self.ledger.outstanding?;
+        if self.rng.chance(self.plan.refused) {
+            return Some(Event::ReleaseRefused { version, reason: String::new() });
+        }
+        Some(Event::ReleaseReady { version })
+    }
+
+    fn command(&mut self) -> Command {
+        if self.rng.below(1_024) < self.plan.stops {
+            return Command::Stop(signal(self.rng.pick(&STOPS)));
+        }
+        match self.rng.below(4) {
+            0 => Command::SetTarget(1 + self.rng.below(u64::from(self.plan.target_max)) as u32),
+            1 => Command::Forward(signal(self.rng.pick(&FORWARDED))),
+            2 => Command::Upgrade(UpgradeStyle::Smooth),
+            _ => Command::Upgrade(UpgradeStyle::Fleet),
+        }
+    }
+
+    /// News that is not about anybody the pool knows.
+    fn stranger(&mut self) -> Event {
+        let pid = Pid(self.rng.pick(&[2, 99, 32_000]));
+        match self.rng.below(6) {
+            0 => Event::WorkerExited { pid, ending: Ending::Code(0) },
+            1 => Event::WorkerStopped { pid },
+            2 => Event::WorkerContinued { pid },
+            3 => Event::WorkerExeced { pid },
+            4 => Event::WorkerPinged { pid, request_id: String::new() },
+            _ => Event::WorkerAcked { pid },
+        }
+    }
+
+    /// The end is said once, whatever still comes in.
+    pub fn after_exit(&mut self) {
+        self.now = self.moment(HOUR);
+        self.deliver(Event::DeadlinePassed);
+        let version = Version(self.ledger.newest.0 + 1);
+        let late = [
+            Event::CommandGiven(Command::Stop(Signal::TERM)),
+            Event::ReleaseReady { version },
+            Event::WorkerAcked { pid: Pid(100) },
+        ];
+        for event in late {
+            let mut actions = Vec::new();
+            self.pool.handle(self.now, event, &mut actions);
+            let silent = actions.iter().all(|action| matches!(action, Action::Tell(_)));
+            crate::hold!("I11", silent, "{actions:?} after Exit");
+        }
+    }
+}
+
+fn signal(name: &str) -> Signal {
+    Signal::from_name(name).expect("every signal in the lists has its name")
+}

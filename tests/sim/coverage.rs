@@ -1,0 +1,173 @@
+//! How often each kind of event, action and notice was seen, so that the simulator cannot go blind unnoticed.
+
+use einhyrningsins::pool::{AckIgnored, Action, Blocked, Event, ExitReason, Notice, UpgradeFailure};
+
+/// A counter for each variant of an enum; a new variant does not compile until it is listed.
+macro_rules! counters {
+    ($counters:ident, $kind:ident, $of:ident { $($variant:ident),+ $(,)? }) => {
+        #[derive(Clone, Copy)]
+        enum $kind { $($variant),+ }
+
+        #[derive(Clone, Debug, Default)]
+        pub struct $counters([u64; [$($kind::$variant),+].len()]);
+
+        impl $counters {
+            const NAMES: [&str; [$($kind::$variant),+].len()] =
+                [$(concat!(stringify!($of), "::", stringify!($variant))),+];
+
+            pub fn slot(of: &$of) -> usize {
+                match of { $($of::$variant { .. } => $kind::$variant as usize),+ }
+            }
+
+            pub fn count(&mut self, of: &$of) {
+                self.0[Self::slot(of)] += 1;
+            }
+
+            fn add(&mut self, other: &Self) {
+                self.0.iter_mut().zip(other.0).for_each(|(sum, more)| *sum += more);
+            }
+
+            fn rows(&self) -> impl Iterator<Item = (&'static str, u64)> + '_ {
+                Self::NAMES.into_iter().zip(self.0)
+            }
+        }
+    };
+}
+
+counters!(
+    Events,
+    EventKind,
+    Event {
+        Started,
+        CommandGiven,
+        ReleaseReady,
+        ReleaseRefused,
+        WorkerSpawned,
+        SpawnFailed,
+        WorkerExeced,
+        WorkerAcked,
+        WorkerPinged,
+        WorkerStopped,
+        WorkerContinued,
+        WorkerExited,
+        WorkerReaped,
+        GroupEmptied,
+        DeadlinePassed,
+    }
+);
+counters!(
+    Actions,
+    ActionKind,
+    Action { PrepareRelease, KeepReleases, SpawnWorker, SignalWorker, SignalGroup, ReapWorker, Tell, Exit }
+);
+counters!(
+    Notices,
+    NoticeKind,
+    Notice {
+        LaunchingMany,
+        Launched,
+        Relaunching,
+        LaunchBlocked,
+        ExecStuck,
+        AckReceived,
+        AckIgnored,
+        TimerPassed,
+        UpTo,
+        AckMissed,
+        Exited,
+        GroupOutlived,
+        Sending,
+        Resending,
+        SentAll,
+        KillingLate,
+        Lingering,
+        CullingOld,
+        CullingGradually,
+        CullingStale,
+        CullingSurplus,
+        UpgradeStarted,
+        UpgradeStartedOver,
+        Upgraded,
+        UpgradeFailed,
+        UpgradeRefused,
+        NotUpgradingWhileStopping,
+        GaveUp,
+    }
+);
+counters!(Blocks, BlockedKind, Blocked { Unacked, Capacity });
+counters!(Ignored, AckIgnoredKind, AckIgnored { NotManual, Unknown, Repeated });
+counters!(Failures, UpgradeFailureKind, UpgradeFailure { Failures, Stopping });
+counters!(Exits, ExitReasonKind, ExitReason { Stopped, Quit, GaveUp });
+
+/// Everything that was seen.
+#[derive(Clone, Debug, Default)]
+pub struct Coverage {
+    pub events: Events,
+    pub actions: Actions,
+    pub notices: Notices,
+    pub blocks: Blocks,
+    pub ignored: Ignored,
+    pub failures: Failures,
+    pub exits: Exits,
+    /// Pids given to a new worker before the pool heard that the old one's group was gone.
+    pub recycled_early: u64,
+    /// Deaths of one instant that were tried in both orders.
+    pub permuted: u64,
+    /// Runs brought to rest by the liveness phase.
+    pub settled: u64,
+    /// Runs that ended with `Exit`.
+    pub ended: u64,
+}
+
+impl Coverage {
+    pub fn action(&mut self, action: &Action) {
+        self.actions.count(action);
+        match action {
+            Action::Tell(notice) => self.notice(notice),
+            Action::Exit(reason) => self.exits.count(reason),
+            _ => {}
+        }
+    }
+
+    fn notice(&mut self, notice: &Notice) {
+        self.notices.count(notice);
+        match notice {
+            Notice::LaunchBlocked(blocked) => self.blocks.count(blocked),
+            Notice::AckIgnored { reason, .. } => self.ignored.count(reason),
+            Notice::UpgradeFailed { reason, .. } => self.failures.count(reason),
+            _ => {}
+        }
+    }
+
+    pub fn add(&mut self, other: &Self) {
+        self.events.add(&other.events);
+        self.actions.add(&other.actions);
+        self.notices.add(&other.notices);
+        self.blocks.add(&other.blocks);
+        self.ignored.add(&other.ignored);
+        self.failures.add(&other.failures);
+        self.exits.add(&other.exits);
+        self.recycled_early += other.recycled_early;
+        self.permuted += other.permuted;
+        self.settled += other.settled;
+        self.ended += other.ended;
+    }
+
+    pub fn rows(&self) -> Vec<(&'static str, u64)> {
+        let own = [
+            ("pids recycled early", self.recycled_early),
+            ("deaths permuted", self.permuted),
+            ("runs settled", self.settled),
+            ("runs ended", self.ended),
+        ];
+        let mut rows: Vec<_> = self.events.rows().collect();
+        rows.extend(self.actions.rows());
+        rows.extend(self.notices.rows());
+        rows.extend(self.blocks.rows());
+        rows.extend(self.ignored.rows());
+        rows.extend(self.failures.rows());
+        rows.extend(self.exits.rows());
+        rows.extend(own);
+        rows
+    }
+}

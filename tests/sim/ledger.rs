@@ -1,0 +1,206 @@
+//! What the pool as a whole has been told and has said, kept by the simulator itself: versions, upgrade, failures,
+//! launches. Invariants are judged by this and by `World`, never by what the pool remembers.
+
+use std::time::Duration;
+
+use einhyrningsins::pool::{
+    AckMode, Command, Event, ExitReason, Group, Mono, QUIT_GRACE, Settings, Signal, TERM_GRACE, UpgradeStyle, Version,
+    WorkerIndex,
+};
+
+use crate::world::{Known, World};
+
+#[derive(Clone, Debug)]
+pub struct Ledger {
+    pub settings: Settings,
+    pub modern: Version,
+    pub good: Version,
+    pub newest: Version,
+    pub upgrading: Option<UpgradeStyle>,
+    /// The style of an upgrade that was asked for and has neither started nor been refused (L3).
+    pub asked: Option<UpgradeStyle>,
+    /// A `PrepareRelease` that is not answered.
+    pub outstanding: Option<Version>,
+    /// What the supervisor could launch: prepared, and not forgotten.
+    pub releases: Vec<Version>,
+    pub stopping: Option<ExitReason>,
+    pub exited: bool,
+    /// Modern workers that died or missed their ack, unasked, since the last ack, upgrade or return.
+    pub deaths: u32,
+    /// Those of them that fell into the upgrade under way.
+    pub failures: u32,
+    pub failed_launches: u32,
+    pub ever_acked: bool,
+    pub last_spinup: Option<Mono>,
+    pub launching: Vec<(WorkerIndex, Version)>,
+    pub remnant_count: usize,
+    pub serial: u64,
+    /// Below it the number of serving workers must not fall at all (L2); 0 where workers may die.
+    pub floor: u32,
+    /// Acks since the last `UpTo`, and how long a streak the latest broke.
+    pub acks_to_tell: u32,
+    pub broken_streak: u32,
+}
+
+impl Ledger {
+    pub fn new(settings: Settings) -> Self {
+        Self {
+            settings,
+            modern: Version(0),
+            good: Version(0),
+            newest: Version(0),
+            upgrading: None,
+            asked: None,
+            outstanding: None,
+            releases: vec![Version(0)],
+            stopping: None,
+            exited: false,
+            deaths: 0,
+            failures: 0,
+            failed_launches: 0,
+            ever_acked: false,
+            last_spinup: None,
+            launching: Vec::new(),
+            remnant_count: 0,
+            serial: 0,
+            floor: 0,
+            acks_to_tell: 0,
+            broken_streak: 0,
+        }
+    }
+
+    /// Takes in an event that the pool is about to hear.
+    pub fn note(&mut self, world: &mut World, now: Mono, event: &Event) {
+        match event {
+            Event::CommandGiven(command) => self.note_command(*command),
+            Event::WorkerSpawned { pid, index } => {
+                let version = self.take_launch(*index);
+                self.failed_launches = 0;
+                self.serial += 1;
+                let Some(at) = world.at(*pid) else { return };
+                if world.processes[at].known == Known::Group {
+                    self.remnant_count -= 1;
+                }
+                world.processes[at].begin(*index, version, self.serial, now);
+                world.workers.push(at);
+            }
+            Event::SpawnFailed { index } => {
+                self.take_launch(*index);
+                self.failed_launches += 1;
+            }
+            Event::WorkerAcked { pid } => {
+                let Some(at) = world.worker_at(*pid) else { return };
+                if self.settings.ack == AckMode::Manual && world.processes[at].acked_at.is_none() {
+                    self.acknowledge(world, at, now);
+                }
+            }
+            Event::WorkerExeced { pid } => note_worker(world, *pid, |process| process.execed = true),
+            Event::WorkerStopped { pid } => note_worker(world, *pid, |process| process.stopped = true),
+            Event::WorkerContinued { pid } => note_worker(world, *pid, |process| process.stopped = false),
+            Event::WorkerExited { pid, .. } => {
+                if let Some(at) = world.worker_at(*pid) {
+                    self.note_exit(world, at, now);
+                }
+            }
+            Event::WorkerReaped { pid, group } => {
+                let Some(at) = world.at(*pid) else { return };
+                world.processes[at].killed = false;
+                world.processes[at].known = match group {
+                    Group::Empty => Known::Nothing,
+                    Group::Outlived => Known::Group,
+                };
+                self.remnant_count -= usize::from(*group == Group::Empty);
+            }
+            Event::GroupEmptied { pid } => {
+                let Some(at) = world.at(*pid) else { return };
+                world.processes[at].known = Known::Nothing;
+                self.remnant_count -= 1;
+            }
+            Event::ReleaseReady { version } => {
+                self.outstanding = None;
+                self.releases.push(*version);
+            }
+            Event::ReleaseRefused { .. } => self.outstanding = None,
+            Event::Started | Event::WorkerPinged { .. } | Event::DeadlinePassed => {}
+        }
+    }
+
+    fn note_command(&mut self, command: Command) {
+        match command {
+            Command::Upgrade(style) => self.asked = Some(style),
+            Command::Stop(signal) => {
+                self.stopping = match self.stopping {
+                    Some(ExitReason::Stopped) | None if signal == Signal::QUIT => Some(ExitReason::Quit),
+                    None => Some(ExitReason::Stopped),
+                    Some(reason) => Some(reason),
+                };
+            }
+            Command::SetTarget(target) => self.settings.target = target,
+            Command::Forward(_) => {}
+        }
+    }
+
+    fn note_exit(&mut self, world: &mut World, at: usize, now: Mono) {
+        world.workers.retain(|&worker| worker != at);
+        self.remnant_count += 1;
+        let process = &mut world.processes[at];
+        process.known = Known::Ended;
+        if !process.told {
+            process.kill_at = self.settings.signal_timeout.map(|timeout| now.after(timeout));
+            if process.acked_at.is_none() && process.version == self.modern {
+                self.count_failure();
+            }
+        }
+    }
+
+    pub fn count_failure(&mut self) {
+        self.deaths += 1;
+        self.failures += u32::from(self.upgrading.is_some());
+    }
+
+    pub fn acknowledge(&mut self, world: &mut World, at: usize, now: Mono) {
+        let process = &mut world.processes[at];
+        process.acked_at = Some(now);
+        process.execed = true;
+        self.ever_acked = true;
+        self.acks_to_tell += 1;
+        self.broken_streak = 0;
+        if process.version == self.modern {
+            self.broken_streak = std::mem::take(&mut self.deaths);
+            self.failures = 0;
+        }
+    }
+
+    fn take_launch(&mut self, index: WorkerIndex) -> Version {
+        let at = self.launching.iter().position(|(launched, _)| *launched == index);
+        at.map(|at| self.launching.remove(at).1).expect("the simulator answers only launches that were asked for")
+    }
+
+    /// How long workers may take to end after a stop by this signal.
+    pub fn stop_grace(&self, signal: Signal) -> Option<Duration> {
+        let timeout = self.settings.signal_timeout;
+        if signal == Signal::TERM {
+            return timeout.or(Some(TERM_GRACE));
+        }
+        if signal == Signal::QUIT { Some(timeout.unwrap_or(QUIT_GRACE).min(QUIT_GRACE)) } else { timeout }
+    }
+
+    /// The shortest pause between two launches that were not asked for together; early deaths may make it longer.
+    pub fn pause_s(&self) -> f64 {
+        let power = self.deaths.max(self.failed_launches).min(200) as i32;
+        (self.settings.spacing_s * 1.5_f64.powi(power)).min(30.0)
+    }
+}
+
+fn note_worker(world: &mut World, pid: einhyrningsins::pool::Pid, change: impl FnOnce(&mut crate::world::Process)) {
+    if let Some(at) = world.worker_at(pid) {
+        change(&mut world.processes[at]);
+    }
+}
+
+pub fn earlier(one: Option<Mono>, other: Option<Mono>) -> Option<Mono> {
+    match (one, other) {
+        (Some(one), Some(other)) => Some(one.min(other)),
+        (moment, None) | (None, moment) => moment,
+    }
+}

@@ -1,0 +1,204 @@
+//! Does what the pool asks for, in the model world, and judges each action at the moment it is done, in order.
+
+use std::time::Duration;
+
+use einhyrningsins::pool::{Action, Event, ExitReason, Pid, Signal, Version, WorkerIndex};
+
+use crate::hold;
+use crate::ledger::earlier;
+use crate::run::{Cause, Run};
+use crate::world::{Known, Life};
+
+/// How long a worker that missed its ack timeout may take to end, at the most.
+const UNACKED_GRACE: Duration = Duration::from_secs(10);
+
+impl Run {
+    pub fn perform(&mut self, action: &Action) {
+        hold!("I11", !self.ledger.exited, "{action:?} after Exit");
+        match action {
+            Action::PrepareRelease { version } => self.prepare(*version),
+            Action::KeepReleases { modern, good } => {
+                hold!("I9", (*modern, *good) == (self.ledger.modern, self.ledger.good), "kept {modern} and {good}");
+                self.ledger.releases.retain(|version| version == modern || version == good);
+            }
+            Action::SpawnWorker { index, version } => self.spawn(*index, *version),
+            Action::SignalWorker { .. } | Action::SignalGroup { .. } if self.step.spawned => {
+                panic!("I1 broken: {action:?} after a launch, whose child may have been given that pid")
+            }
+            Action::SignalWorker { pid, signal } => self.signal_worker(*pid, *signal),
+            Action::SignalGroup { pid, signal } => self.signal_group(*pid, *signal),
+            Action::ReapWorker { pid } => self.reap(*pid),
+            Action::Tell(notice) => self.hear(notice),
+            Action::Exit(reason) => self.exit(*reason),
+        }
+    }
+
+    fn prepare(&mut self, version: Version) {
+        hold!("I11", self.ledger.stopping.is_none(), "an upgrade is prepared while stopping");
+        hold!("I9", version > self.ledger.newest, "version {version} is given again");
+        hold!("L3", self.ledger.asked.is_some(), "an upgrade is prepared that nobody asked for");
+        hold!("I18", self.ledger.outstanding.is_none(), "two releases are prepared at once");
+        self.ledger.outstanding = Some(version);
+        if self.rng.chance(self.plan.release_at_once) {
+            let answer = self.answer_release();
+            self.replies.extend(answer);
+        }
+    }
+
+    fn spawn(&mut self, index: WorkerIndex, version: Version) {
+        self.step.spawned = true;
+        let ledger = &self.ledger;
+        hold!("I11", ledger.stopping.is_none(), "a worker is launched while stopping");
+        hold!("I9", version == ledger.modern, "version {version} is launched, modern is {}", ledger.modern);
+        hold!("I9", ledger.releases.contains(&version), "version {version} was forgotten and is launched");
+        let launching = ledger.launching.len() as u32;
+        let (mut modern, mut unacked, mut held) = (0, launching, 0_u128);
+        for &at in &self.world.workers {
+            let process = &self.world.processes[at];
+            modern += u32::from(process.version == version);
+            unacked += u32::from(process.version == version && process.acked_at.is_none() && !process.told);
+            held |= 1 << process.index.0;
+        }
+        ledger.launching.iter().for_each(|(index, _)| held |= 1 << index.0);
+        let target = ledger.settings.target;
+        hold!(
+            "I22",
+            modern + launching < target,
+            "launched with {modern} modern and {launching} launching of {target}"
+        );
+        hold!("I3", index.0 == held.trailing_ones(), "index {index} is not the lowest free");
+        let living = self.world.workers.len() as u32 + launching;
+        let room = ledger.settings.max_upgrade_additional.is_none_or(|additional| living < target + additional);
+        hold!("I6", room, "launched beside {living} living, target {target}");
+        if self.step.burst > 0 {
+            self.step.burst -= 1;
+        } else {
+            self.judge_single_launch(unacked);
+        }
+        self.ledger.last_spinup = Some(self.now);
+        self.ledger.launching.push((index, version));
+        let reply = match self.world.fork(&mut self.rng, &self.plan) {
+            Some(pid) => {
+                let recycled = self.world.of(pid).is_some_and(|process| process.known == Known::Group);
+                self.coverage.recycled_early += u64::from(recycled);
+                Event::WorkerSpawned { pid, index }
+            }
+            None => Event::SpawnFailed { index },
+        };
+        self.replies.push_back(reply);
+    }
+
+    fn judge_single_launch(&self, unacked: u32) {
+        let max = self.ledger.settings.max_unacked;
+        hold!("I6", unacked < max, "launched with {unacked} unacked of {max}");
+        if let Some(last) = self.ledger.last_spinup {
+            let (since, pause) = (self.now.since(last).as_secs_f64(), self.ledger.pause_s());
+            hold!("I7", since + 1e-6 >= pause, "launched {since} s after the last, the pause is {pause} s");
+        }
+    }
+
+    fn signal_worker(&mut self, pid: Pid, signal: Signal) {
+        let Some(at) = self.world.worker_at(pid) else {
+            panic!("I1 broken: {signal} goes to {pid}, which the pool has let go");
+        };
+        let first_in_step = self.step.signalled & (1 << at) == 0;
+        let told = self.world.processes[at].told;
+        let stops = self.step.stop == Some(signal) && (!told || matches!(self.step.cause, Cause::Stop(_)));
+        if self.step.cause == Cause::Forward(signal) && first_in_step && self.step.signals_left > 0 {
+            self.step.signals_left -= 1;
+        } else if stops && first_in_step {
+            self.step.signals_left -= 1;
+            self.note_told(at, signal, self.ledger.stop_grace(signal));
+        } else {
+            self.judge_cull(at, signal);
+            let timeout = self.ledger.settings.signal_timeout;
+            let missed = self.step.missed == Some(pid);
+            let grace = if missed { Some(timeout.unwrap_or(UNACKED_GRACE).min(UNACKED_GRACE)) } else { timeout };
+            self.note_told(at, signal, grace);
+        }
+        self.step.signalled |= 1 << at;
+        self.world.signal(at, signal);
+    }
+
+    fn note_told(&mut self, at: usize, signal: Signal, grace: Option<Duration>) {
+        let process = &mut self.world.processes[at];
+        process.told = true;
+        process.kill_at = earlier(process.kill_at, grace.map(|grace| self.now.after(grace)));
+        let bit = 1 << (signal.number() - 1);
+        if process.signals & bit == 0 {
+            process.last_signal = signal;
+        }
+        process.signals |= bit;
+    }
+
+    /// A worker is told to go, and nobody outside asked for it.
+    fn judge_cull(&mut self, at: usize, signal: Signal) {
+        let process = &self.world.processes[at];
+        let pid = process.pid;
+        hold!("I11", self.ledger.stopping.is_none(), "{pid} is culled while stopping");
+        hold!("I10", signal == Signal::USR2, "{pid} is culled by {signal}");
+        hold!("I10", !process.told, "{pid} is culled twice");
+        let target = self.ledger.settings.target;
+        let old = process.version != self.ledger.modern;
+        if process.serves() {
+            let before = self.world.serving();
+            hold!("I4", before > target, "{pid} of {before} serving is culled, target {target}");
+            let latest = if old { &mut self.step.culled_old } else { &mut self.step.culled_modern };
+            *latest = (*latest).max(Some(process.serial));
+        }
+        if !old && self.step.missed != Some(pid) {
+            let untold = self.world.workers.iter().map(|&at| &self.world.processes[at]);
+            let untold = untold.filter(|other| other.version == self.ledger.modern && !other.told).count() as u32;
+            hold!("I4", untold > target, "{pid} of {untold} modern is culled as surplus, target {target}");
+        }
+    }
+
+    fn signal_group(&mut self, pid: Pid, signal: Signal) {
+        let Some(at) = self.world.at(pid) else { panic!("I1 broken: {signal} goes to an unknown group {pid}") };
+        let process = &mut self.world.processes[at];
+        let announced = self.step.kill_announced == Some(pid) && signal == Signal::KILL;
+        match process.known {
+            Known::Worker => {
+                hold!("I10", announced, "{signal} goes to the group of {pid}, which lives");
+                process.killed = true;
+            }
+            Known::Group => {
+                hold!("I1", process.life != Life::Alive, "{signal} goes to {pid}, which is another worker by now");
+                if announced {
+                    process.killed = true;
+                } else if self.step.outlived == Some(pid) {
+                    hold!("I10", signal == process.last_signal, "what {pid} left hears {signal}");
+                    process.killed = signal == Signal::KILL;
+                    self.step.outlived = None;
+                } else {
+                    hold!("I1", self.step.stop == Some(signal), "{signal} goes to what {pid} left, without a reason");
+                    self.step.signals_left -= 1;
+                    process.last_signal = signal;
+                    let grace = self.ledger.stop_grace(signal);
+                    process.kill_at = earlier(process.kill_at, grace.map(|grace| self.now.after(grace)));
+                }
+            }
+            Known::Ended | Known::Nothing => panic!("I1 broken: {signal} goes to the group {pid}, which is no more"),
+        }
+        self.step.kill_announced = None;
+        self.world.signal_group(at, signal);
+    }
+
+    fn reap(&mut self, pid: Pid) {
+        hold!("I2", self.step.reap == Some(pid), "{pid} is reaped and has not just ended");
+        self.step.reap = None;
+        let at = self.world.at(pid).expect("it was reported as ended");
+        let Some(group) = self.world.reap(at) else { panic!("I2 broken: {pid} is reaped and no zombie") };
+        self.replies.push_back(Event::WorkerReaped { pid, group });
+    }
+
+    fn exit(&mut self, reason: ExitReason) {
+        hold!("I11", Some(reason) == self.ledger.stopping, "exit for {reason:?}, not {:?}", self.ledger.stopping);
+        let left = self.world.workers.len() + self.ledger.remnant_count + self.ledger.launching.len();
+        hold!("I11", left == 0, "exit with {left} left");
+        let alive = self.world.processes.iter().any(|process| process.life != Life::Free);
+        hold!("I11", !alive, "exit while a process lives or waits to be reaped");
+        self.ledger.exited = true;
+        self.coverage.ended += 1;
+    }
+}

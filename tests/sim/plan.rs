@@ -1,0 +1,144 @@
+//! What one seed draws before it begins: settings, and how often what goes wrong (swarm testing: most faults are off in
+//! most seeds, so that each is seen alone, in company, and all the time).
+
+use std::time::Duration;
+
+use einhyrningsins::pool::{AckMode, Settings};
+
+use crate::rng::Rng;
+
+/// What can happen next.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    Time,
+    Exec,
+    Ack,
+    StrayAck,
+    Ping,
+    Die,
+    Massacre,
+    Heed,
+    Report,
+    Freeze,
+    Thaw,
+    GroupEnds,
+    GroupReport,
+    Release,
+    Command,
+    Stranger,
+}
+
+/// Rates are out of 256.
+#[derive(Clone, Debug)]
+pub struct Plan {
+    pub settings: Settings,
+    pub pid_count: usize,
+    pub target_max: u32,
+    pub steps: u64,
+    pub begin_ns: u64,
+    pub kinds: Vec<Kind>,
+    pub exec_fails: u64,
+    pub exec_hangs: u64,
+    pub acks_never: u64,
+    pub acks_twice: u64,
+    pub dies_after_ack: u64,
+    pub deaf_to_usr2: u64,
+    pub deaf_to_all: u64,
+    pub fragile: u64,
+    pub has_children: u64,
+    pub children_deaf: u64,
+    pub fork_fails: u64,
+    pub refused: u64,
+    pub release_at_once: u64,
+    /// Out of 1024 commands.
+    pub stops: u64,
+}
+
+const OFTEN: [u64; 4] = [0, 8, 64, 250];
+const SELDOM: [u64; 6] = [0, 0, 0, 4, 32, 160];
+
+impl Plan {
+    pub fn draw(rng: &mut Rng) -> Self {
+        let target_max = if rng.one_in(24) { 30 } else { 1 + rng.below(6) as u32 };
+        Self {
+            settings: settings(rng, target_max),
+            pid_count: 2 * target_max as usize + 2 + rng.below(8) as usize,
+            target_max,
+            steps: rng.pick(&[200, 1_000, 5_000, 20_000]),
+            begin_ns: rng.pick(&[0, 1, 1_000_000_000, 1 << 60]),
+            kinds: kinds(rng),
+            exec_fails: rng.pick(&SELDOM),
+            exec_hangs: rng.pick(&SELDOM),
+            acks_never: rng.pick(&SELDOM),
+            acks_twice: rng.pick(&OFTEN),
+            dies_after_ack: rng.pick(&SELDOM),
+            deaf_to_usr2: rng.pick(&OFTEN),
+            deaf_to_all: rng.pick(&SELDOM),
+            fragile: rng.pick(&SELDOM),
+            has_children: rng.pick(&OFTEN),
+            children_deaf: rng.pick(&OFTEN),
+            fork_fails: rng.pick(&SELDOM),
+            refused: rng.pick(&SELDOM),
+            release_at_once: rng.pick(&OFTEN),
+            stops: rng.pick(&[0, 0, 1, 8]),
+        }
+    }
+
+    /// Nothing goes wrong.
+    pub fn calm(settings: Settings, target_max: u32) -> Self {
+        Self {
+            settings,
+            pid_count: 8 * target_max as usize + 8,
+            target_max,
+            steps: 0,
+            begin_ns: 0,
+            kinds: Vec::new(),
+            exec_fails: 0,
+            exec_hangs: 0,
+            acks_never: 0,
+            acks_twice: 0,
+            dies_after_ack: 0,
+            deaf_to_usr2: 0,
+            deaf_to_all: 0,
+            fragile: 0,
+            has_children: 0,
+            children_deaf: 0,
+            fork_fails: 0,
+            refused: 0,
+            release_at_once: 0,
+            stops: 0,
+        }
+    }
+}
+
+pub fn settings(rng: &mut Rng, target_max: u32) -> Settings {
+    let ms = Duration::from_millis;
+    let ack =
+        if rng.one_in(2) { AckMode::Manual } else { AckMode::Timer(ms(rng.pick(&[0, 200, 1_000, 5_000, 30_000]))) };
+    Settings {
+        target: 1 + rng.below(u64::from(target_max)) as u32,
+        ack,
+        ack_timeout: rng.pick(&[None, None, Some(ms(1_000)), Some(ms(5_000)), Some(ms(60_000))]),
+        spacing_s: rng.pick(&[1e-9, 0.1, 1.0, 1.0, 7.5]),
+        max_unacked: rng.pick(&[1, 2, target_max, target_max]),
+        max_upgrade_additional: rng.pick(&[None, None, Some(1), Some(2), Some(target_max)]),
+        signal_timeout: rng.pick(&[None, None, Some(ms(0)), Some(ms(1_000)), Some(ms(30_000))]),
+        retries: rng.pick(&[None, None, Some(1), Some(2), Some(5)]),
+    }
+}
+
+/// A bag to draw from; what is in it thrice happens thrice as often.
+fn kinds(rng: &mut Rng) -> Vec<Kind> {
+    let mut bag = Vec::new();
+    let mut put = |kind, times| bag.extend(std::iter::repeat_n(kind, times));
+    for kind in [Kind::Time, Kind::Exec, Kind::Ack, Kind::Heed, Kind::Report, Kind::GroupReport, Kind::Release] {
+        put(kind, rng.pick(&[1, 4, 12]));
+    }
+    for kind in [Kind::StrayAck, Kind::Ping, Kind::Die, Kind::Freeze, Kind::Thaw, Kind::GroupEnds, Kind::Command] {
+        put(kind, rng.pick(&[0, 1, 1, 6]));
+    }
+    for kind in [Kind::Massacre, Kind::Stranger] {
+        put(kind, rng.pick(&[0, 0, 1]));
+    }
+    bag
+}

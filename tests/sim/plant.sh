@@ -1,0 +1,67 @@
+#!/usr/bin/env bash
+# Plants known faults in a copy of the pool, one at a time, and shows that the simulator finds each of them.
+# Usage: tests/sim/plant.sh          (SIM_STEPS and SIM_SEED as for the simulator; PLANT_TARGET_DIR to keep the builds)
+# It changes nothing in the tree it is run from. It fails when a fault cannot be planted, or is not found.
+set -euo pipefail
+
+root=$(cd "$(dirname "$0")/../.." && pwd)
+copy=$(mktemp -d)
+trap 'rm -rf "$copy"' EXIT
+export CARGO_TARGET_DIR=${PLANT_TARGET_DIR:-$copy/target}
+export SIM_STEPS=${SIM_STEPS:-2000000}
+export RUST_BACKTRACE=0
+missed=0
+
+mkdir "$copy/tree"
+tar -C "$root" --exclude=./target --exclude=./.git -cf - . | tar -C "$copy/tree" -xf -
+
+run_simulator() {
+    (cd "$copy/tree" && cargo test --quiet --profile sim --test sim every_invariant) >"$copy/output" 2>&1
+}
+
+# plant NAME FILE SED-EXPRESSION
+plant() {
+    local name=$1 file=$copy/tree/src/pool/$2 expression=$3
+    cp "$file" "$copy/sound"
+    sed -i "$expression" "$file"
+    if cmp -s "$file" "$copy/sound"; then
+        echo "plant: cannot plant '$name': nothing in src/pool/$2 matches" >&2
+        exit 2
+    fi
+    if run_simulator; then
+        printf '%-38s NOT FOUND in %s steps\n' "$name" "$SIM_STEPS"
+        missed=$((missed + 1))
+    elif grep -q '^sim: seed ' "$copy/output"; then
+        printf '%-38s %s\n' "$name" "$(grep -m1 '^sim: seed ' "$copy/output" | cut -c6-170)"
+    else
+        echo "plant: cannot run the simulator with '$name':" >&2
+        tail -n 30 "$copy/output" >&2
+        exit 2
+    fi
+    cp "$copy/sound" "$file"
+}
+
+if ! run_simulator; then
+    echo "plant: the simulator fails without any planted fault" >&2
+    tail -n 30 "$copy/output" >&2
+    exit 2
+fi
+printf '%-38s nothing found in %s steps\n' 'no fault' "$SIM_STEPS"
+
+plant 'cull without waiting for the ack' cull.rs \
+    's/count(&self.workers, |worker| worker.version == self.modern \&\& worker.serves());/count(\&self.workers, |worker| worker.version == self.modern);/; s/self.upgrade.is_none() \&\& modern >= self.settings.target/modern >= self.settings.target/'
+plant 'never-acked counted as serving' cull.rs \
+    's/=> self.serving_count(),/=> count(\&self.workers, |worker| !worker.is_told()),/'
+plant 'signal to a pid already let go' exit.rs \
+    's/^        actions.push(Action::ReapWorker { pid });/&\n        actions.push(Action::SignalWorker { pid, signal: Signal::USR2 });/'
+plant 'one spawn too many' replenish.rs \
+    's/self.settings.target.saturating_sub(modern + self.launching())/(self.settings.target + 1).saturating_sub(modern + self.launching())/'
+plant 'forgotten deadline' mod.rs \
+    's/self.patience_deadline(), //'
+plant 'version not raised' upgrade.rs \
+    '/^        self.modern = version;$/d'
+
+if [ "$missed" -gt 0 ]; then
+    echo "plant: $missed planted faults were not found" >&2
+    exit 1
+fi

@@ -1,0 +1,177 @@
+//! One run: a pool, its world, and the clock. `feed` is the step that everything is counted in.
+
+use std::collections::VecDeque;
+
+use einhyrningsins::pool::{Action, Command, Event, Group, Mono, Pid, Pool, Signal, Version};
+
+use crate::coverage::Coverage;
+use crate::ledger::Ledger;
+use crate::plan::Plan;
+use crate::rng::Rng;
+use crate::trace::{Trace, portrait};
+use crate::world::World;
+
+/// Ends the run with the name of the invariant that does not hold.
+#[macro_export]
+macro_rules! hold {
+    ($id:literal, $holds:expr, $($why:tt)+) => {{
+        let holds: bool = $holds;
+        if !holds {
+            panic!("{} broken: {}", $id, format_args!($($why)+));
+        }
+    }};
+}
+
+/// What a step was caused by, as far as it matters to what may follow.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Cause {
+    Started,
+    Forward(Signal),
+    Stop(Signal),
+    Ready(Version),
+    Refused,
+    Exited(Pid),
+    Outlived(Pid),
+    Deadline,
+    Other,
+}
+
+/// What is known of the step under way.
+#[derive(Clone, Debug)]
+pub struct Step {
+    pub cause: Cause,
+    /// Launches announced as one batch, and not yet made.
+    pub burst: u32,
+    pub spawned: bool,
+    /// Set when every worker must hear this signal now.
+    pub stop: Option<Signal>,
+    /// Signals that somebody outside asked for, and that are still to be sent.
+    pub signals_left: usize,
+    /// A bit for each place that was signalled.
+    pub signalled: u128,
+    pub missed: Option<Pid>,
+    pub kill_announced: Option<Pid>,
+    pub reap: Option<Pid>,
+    pub outlived: Option<Pid>,
+    /// The latest launched among the serving workers that were culled.
+    pub culled_old: Option<u64>,
+    pub culled_modern: Option<u64>,
+}
+
+impl Step {
+    fn of(cause: Cause) -> Self {
+        Self {
+            cause,
+            burst: 0,
+            spawned: false,
+            stop: None,
+            signals_left: 0,
+            signalled: 0,
+            missed: None,
+            kill_announced: None,
+            reap: if let Cause::Exited(pid) = cause { Some(pid) } else { None },
+            outlived: if let Cause::Outlived(pid) = cause { Some(pid) } else { None },
+            culled_old: None,
+            culled_modern: None,
+        }
+    }
+}
+
+pub struct Run {
+    pub pool: Pool,
+    pub world: World,
+    pub ledger: Ledger,
+    pub plan: Plan,
+    pub rng: Rng,
+    pub now: Mono,
+    pub actions: Vec<Action>,
+    pub replies: VecDeque<Event>,
+    pub coverage: Coverage,
+    pub trace: Trace,
+    pub step_count: u64,
+    pub step: Step,
+    /// What the pool named after the last step.
+    pub deadline: Option<Mono>,
+}
+
+impl Run {
+    pub fn new(plan: Plan, rng: Rng, trace: Trace) -> Self {
+        Self {
+            pool: Pool::new(plan.settings),
+            world: World::new(plan.pid_count),
+            ledger: Ledger::new(plan.settings),
+            now: Mono::from_nanos(plan.begin_ns),
+            plan,
+            rng,
+            actions: Vec::new(),
+            replies: VecDeque::new(),
+            coverage: Coverage::default(),
+            trace,
+            step_count: 0,
+            step: Step::of(Cause::Other),
+            deadline: None,
+        }
+    }
+
+    /// Hands the pool an event, and then the answers to what it asks for, as the supervisor does.
+    pub fn deliver(&mut self, event: Event) {
+        self.feed(event);
+        while let Some(reply) = self.replies.pop_front() {
+            self.feed(reply);
+        }
+    }
+
+    /// One step: one event handled, its actions done and judged in order, and every invariant checked.
+    fn feed(&mut self, event: Event) {
+        self.step_count += 1;
+        self.coverage.events.count(&event);
+        self.trace.line(|| format!("{:>8} at {} ns: {event:?}", self.step_count, self.now.as_nanos()));
+        self.begin(&event);
+        self.ledger.note(&mut self.world, self.now, &event);
+        if let Cause::Stop(signal) = self.step.cause {
+            self.begin_stop(signal);
+        }
+        let mut actions = std::mem::take(&mut self.actions);
+        actions.clear();
+        self.pool.handle(self.now, event, &mut actions);
+        for action in &actions {
+            self.coverage.action(action);
+            self.trace.line(|| format!("         -> {action:?}"));
+            self.perform(action);
+        }
+        if self.trace.is_on() {
+            let text = portrait(&self.world, &self.ledger);
+            self.trace.line(|| text);
+        }
+        self.audit(actions.len());
+        self.actions = actions;
+    }
+
+    fn begin(&mut self, event: &Event) {
+        let cause = match event {
+            Event::Started => Cause::Started,
+            Event::CommandGiven(Command::Forward(signal)) => Cause::Forward(*signal),
+            Event::CommandGiven(Command::Stop(signal)) => Cause::Stop(*signal),
+            Event::CommandGiven(Command::Upgrade(_) | Command::SetTarget(_)) => Cause::Other,
+            Event::ReleaseReady { version } => Cause::Ready(*version),
+            Event::ReleaseRefused { .. } => Cause::Refused,
+            Event::WorkerExited { pid, .. } if self.world.worker_at(*pid).is_some() => Cause::Exited(*pid),
+            Event::WorkerReaped { pid, group: Group::Outlived } => Cause::Outlived(*pid),
+            Event::DeadlinePassed => Cause::Deadline,
+            Event::WorkerSpawned { .. }
+            | Event::SpawnFailed { .. }
+            | Event::WorkerExeced { .. }
+            | Event::WorkerAcked { .. }
+            | Event::WorkerPinged { .. }
+            | Event::WorkerStopped { .. }
+            | Event::WorkerContinued { .. }
+            | Event::WorkerExited { .. }
+            | Event::WorkerReaped { .. }
+            | Event::GroupEmptied { .. } => Cause::Other,
+        };
+        self.step = Step::of(cause);
+        if let Cause::Forward(_) = cause {
+            self.step.signals_left = self.world.workers.len();
+        }
+    }
+}
