@@ -436,6 +436,18 @@ fn a_graceful_stop_waits_for_ever_when_there_is_no_signal_timeout() {
     assert_eq!(play.exits(), []);
 }
 
+#[test]
+fn a_worker_that_stays_for_ever_is_named_once_a_minute() {
+    let mut play = Play::serving(Settings { signal_timeout: None, ..settings() });
+    play.command(Command::SetTarget(1));
+    play.wait(180.0);
+    let named = |action: &Action| match action {
+        Action::Tell(Notice::Lingering { pids, longest }) => Some((pids[0].0, longest.as_secs())),
+        _ => None,
+    };
+    assert_eq!(play.actions.iter().filter_map(named).collect::<Vec<_>>(), [(1, 60), (1, 120), (1, 180)]);
+}
+
 /// E12: einhorn ends, and the program that its shell had started lives on with the listener.
 #[test]
 fn a_group_that_outlives_its_leader_hears_the_same_and_keeps_the_master() {

@@ -10,6 +10,9 @@ use crate::world::Known;
 /// The longest that a launch may be put off for any reason but a block.
 const PAUSE_MAX: std::time::Duration = std::time::Duration::from_secs(30);
 
+/// How often the log must name whoever was told to go and stays, when nothing will kill it.
+const LINGER_NOTE: std::time::Duration = std::time::Duration::from_secs(60);
+
 /// The workers counted, from the world's own truth.
 #[derive(Debug, Default)]
 struct Tally {
@@ -110,6 +113,10 @@ impl Run {
         let mut due = if process.killed { None } else { process.kill_at };
         if !process.execed && !process.killed {
             due = earlier(due, Some(process.spawned_at.after(EXEC_LIMIT)));
+        }
+        if process.told && (process.kill_at.is_none() || process.killed) {
+            let noted_at = self.ledger.last_linger_note.max(process.told_at);
+            return earlier(due, Some(noted_at.after(LINGER_NOTE)));
         }
         if process.acked_at.is_some() || process.told {
             return due;

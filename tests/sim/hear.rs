@@ -61,6 +61,7 @@ impl Run {
                     self.world.of(*pid).is_some_and(|process| process.told || process.known == Known::Group)
                 };
                 hold!("I10", !pids.is_empty() && pids.iter().all(stays), "{pids:?} are said to linger");
+                self.ledger.last_linger_note = self.now;
             }
             Notice::UpgradeStarted { .. }
             | Notice::UpgradeStartedOver { .. }

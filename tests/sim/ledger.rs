@@ -32,6 +32,8 @@ pub struct Ledger {
     pub failed_launches: u32,
     pub ever_acked: bool,
     pub last_spinup: Option<Mono>,
+    /// When the log last named those who linger.
+    pub last_linger_note: Mono,
     pub launching: Vec<(WorkerIndex, Version)>,
     pub remnant_count: usize,
     pub serial: u64,
@@ -60,6 +62,7 @@ impl Ledger {
             failed_launches: 0,
             ever_acked: false,
             last_spinup: None,
+            last_linger_note: Mono::from_nanos(0),
             launching: Vec::new(),
             remnant_count: 0,
             serial: 0,

@@ -122,7 +122,10 @@ impl Run {
 
     fn note_told(&mut self, at: usize, signal: Signal, grace: Option<Duration>) {
         let process = &mut self.world.processes[at];
-        process.told = true;
+        if !process.told {
+            process.told = true;
+            process.told_at = self.now;
+        }
         process.kill_at = earlier(process.kill_at, grace.map(|grace| self.now.after(grace)));
         let bit = 1 << (signal.number() - 1);
         if process.signals & bit == 0 {

@@ -76,6 +76,7 @@ pub struct Process {
     pub acked_at: Option<Mono>,
     pub stopped: bool,
     pub told: bool,
+    pub told_at: Mono,
     /// A bit for each signal it was told to go by.
     pub signals: u64,
     pub last_signal: Signal,
@@ -108,6 +109,7 @@ impl Process {
             acked_at: None,
             stopped: false,
             told: false,
+            told_at: Mono::from_nanos(0),
             signals: 0,
             last_signal: Signal::USR2,
             kill_at: None,
