@@ -12,8 +12,9 @@ export SIM_STEPS=${SIM_STEPS:-2000000}
 export RUST_BACKTRACE=0
 missed=0
 
+# The copies are as new as this run: builds kept from an earlier one, of a planted tree, must not pass for theirs.
 mkdir "$copy/tree"
-tar -C "$root" --exclude=./target --exclude=./.git -cf - . | tar -C "$copy/tree" -xf -
+tar -C "$root" --exclude=./target --exclude=./.git -cf - . | tar -C "$copy/tree" -xmf -
 
 run_simulator() {
     (cd "$copy/tree" && cargo test --quiet --profile sim --test sim every_invariant) >"$copy/output" 2>&1
