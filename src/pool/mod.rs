@@ -67,6 +67,7 @@ pub struct Pool {
     backoff: Backoff,
     last_spinup: Option<Mono>,
     last_upgraded: Option<Mono>,
+    last_style: Option<UpgradeStyle>,
     last_linger_note: Option<Mono>,
     blocked: Option<Blocked>,
     ever_acked: bool,
@@ -89,6 +90,7 @@ impl Pool {
             backoff: Backoff::default(),
             last_spinup: None,
             last_upgraded: None,
+            last_style: None,
             last_linger_note: None,
             blocked: None,
             ever_acked: false,
@@ -193,6 +195,11 @@ impl Pool {
 
     pub fn last_spinup(&self) -> Option<Mono> {
         self.last_spinup
+    }
+
+    /// The style of the last upgrade that began, over or not.
+    pub fn last_style(&self) -> Option<UpgradeStyle> {
+        self.last_style
     }
 
     pub fn last_upgraded(&self) -> Option<Mono> {

@@ -55,6 +55,7 @@ impl Pool {
         let Some(launch) = self.take_launch(index) else { return };
         self.backoff.on_launch();
         self.forget_group(pid);
+        self.last_spinup = Some(now);
         self.workers.push(Worker::new(pid, index, launch.version, now));
         actions.push(Action::Tell(Notice::Launched { pid, index }));
         if let Some(stopping) = &self.stopping {

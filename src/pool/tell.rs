@@ -90,9 +90,9 @@ impl Pool {
     }
 
     fn lingering(&self) -> Vec<(Pid, Mono)> {
-        let told = |worker: &Worker| match &worker.told {
-            Some(told) if told.kill_at.is_none() || worker.killed => Some((worker.pid, told.first_at)),
-            _ => None,
+        let told = |worker: &Worker| {
+            let told = worker.told.as_ref().filter(|told| told.kill_at.is_none() || worker.killed)?;
+            Some((worker.pid, told.first_at))
         };
         let left = self.remnants.iter().filter(|left| left.reaped && (left.kill_at.is_none() || left.killed));
         self.workers.iter().filter_map(told).chain(left.map(|left| (left.pid, left.since))).collect()

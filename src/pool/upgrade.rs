@@ -44,6 +44,7 @@ impl Pool {
         self.newest = version;
         self.modern = version;
         self.last_upgraded = Some(now);
+        self.last_style = Some(preparing.style);
         self.backoff = Default::default();
         self.upgrade = Some(Upgrade { style: preparing.style, failures: 0 });
         self.launch_at_once = preparing.style == UpgradeStyle::Fleet;

@@ -129,7 +129,7 @@ fn progress(supervisor: &Supervisor) -> [(&'static str, Value); 9] {
         ("script_name", Value::Nil),
         ("respawn", Value::Bool(!supervisor.pool.is_stopping())),
         ("upgrading", Value::Bool(upgrading.is_some())),
-        ("smooth_upgrade", Value::Bool(upgrading == Some(UpgradeStyle::Smooth))),
+        ("smooth_upgrade", Value::Bool(supervisor.pool.last_style() == Some(UpgradeStyle::Smooth))),
         ("reloading_for_upgrade", Value::Bool(false)),
         ("path", path(supervisor.config.preload.as_ref())),
         ("cmd_name", name),
