@@ -59,7 +59,7 @@ impl fmt::Display for ConfigError {
                 write!(f, "{spelled}: value missing, need {spelled} {value_name}")
             }
             Self::NeedlessValue { spelled } => write!(f, "{}: takes no value", shown(spelled)),
-            Self::BadValue { spelled, value, need } => write!(f, "{spelled} {}: {need}", shown(value)),
+            Self::BadValue { spelled, value, need } => write!(f, "{spelled} {}: {}", shown(value), one_line(need)),
             Self::Conflict { spelled, other } => write!(f, "{spelled}: cannot stand together with {other}"),
             Self::EmptyProgram => f.write_str("cannot run the program: its name is empty"),
             Self::Unread(cause) => write!(f, "cannot read the options: {}", shown(cause)),
@@ -74,6 +74,13 @@ fn shown(value: impl AsRef<OsStr>) -> String {
     let plain = !cut.is_empty() && !cut.chars().any(|c| c.is_whitespace() || c.is_control());
     let marker = if cut.len() < text.len() { "..." } else { "" };
     if plain { format!("{cut}{marker}") } else { format!("{cut:?}{marker}") }
+}
+
+/// What would be right may repeat a part of what was written, whatever that is.
+fn one_line(need: &str) -> String {
+    need.chars()
+        .map(|char| if char.is_control() { char.escape_debug().to_string() } else { char.to_string() })
+        .collect()
 }
 
 #[cfg(test)]

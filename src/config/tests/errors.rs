@@ -134,6 +134,12 @@ fn ambiguous_options_list_the_candidates() {
 }
 
 #[test]
+fn what_would_be_right_stays_on_one_line_too() {
+    assert_eq!(error(&["-b:\n"]), "-b \":\\n\": for every address write 0.0.0.0:\\n or [::]:\\n");
+    assert!(!error(&["-b::1:\n"]).contains('\n'));
+}
+
+#[test]
 fn what_was_unambiguous_with_einhorn_stays_so() {
     assert_eq!(config(&["--ack", "manual"]).ack, Ack::Manual);
     assert_eq!(config(&["--re", "a b"]).reexec_as, Some(vec!["a".to_owned(), "b".to_owned()]));
