@@ -49,22 +49,24 @@ pub(super) fn unblock_all() {
     change_mask(libc::SIG_SETMASK, &empty_set());
 }
 
+/// What the C library keeps to itself: it lets nobody block them or say what they do, and by default they kill.
+const OF_THE_LIBRARY: [c_int; 2] = [32, 33];
+
 /// Undoes what a starter may have done: with SIGCHLD ignored, children vanish unseen; and SIGPIPE must not kill a master
-/// whose log reader is gone.
+/// whose log reader is gone. Nor shall those two that [`block_all`] cannot reach.
 pub fn prepare_dispositions() {
     set_disposition(libc::SIGCHLD, libc::SIG_DFL);
     set_disposition(libc::SIGPIPE, libc::SIG_IGN);
+    for number in OF_THE_LIBRARY {
+        set_kernel_disposition(number, libc::SIG_IGN);
+    }
 }
 
-/// Sets all dispositions to the default. Async-signal-safe: the child of a fork calls it before its exec. Past the C
-/// library, which keeps 32 and 33 to itself: a starter may have left even those ignored.
+/// Sets all dispositions to the default. Async-signal-safe: the child of a fork calls it before its exec.
 pub(super) fn reset_dispositions() {
-    for number in 1..=libc::c_long::from(SIGNAL_MAX) {
-        // SAFETY: the kernel reads one of its sigactions, which all zeroes make valid (SIG_DFL, no flags, an empty mask) and
-        // which is shorter than this on every architecture. It refuses KILL and STOP.
-        unsafe {
-            libc::syscall(libc::SYS_rt_sigaction, number, [0_u64; 8].as_ptr(), ptr::null::<u64>(), size_of::<u64>())
-        };
+    for number in 1..=SIGNAL_MAX {
+        // The kernel refuses KILL and STOP.
+        set_kernel_disposition(number, libc::SIG_DFL);
     }
 }
 
@@ -91,6 +93,16 @@ fn set_disposition(number: c_int, disposition: libc::sighandler_t) {
     action.sa_sigaction = disposition;
     // SAFETY: the action is initialised and holds no handler of ours; the old one is not asked for.
     unsafe { libc::sigaction(number, &action, ptr::null_mut()) };
+}
+
+/// Past the C library, to reach what it keeps to itself. Async-signal-safe.
+fn set_kernel_disposition(number: c_int, disposition: libc::sighandler_t) {
+    // The kernel's sigaction begins with the handler; no flags and an empty mask follow.
+    let action: [libc::sighandler_t; 16] = std::array::from_fn(|word| if word == 0 { disposition } else { 0 });
+    let number = libc::c_long::from(number);
+    // SAFETY: the kernel reads one of its sigactions, which is shorter than this on every architecture, and which is valid:
+    // neither disposition is a handler of ours. The old one is not asked for.
+    unsafe { libc::syscall(libc::SYS_rt_sigaction, number, action.as_ptr(), ptr::null::<u64>(), size_of::<u64>()) };
 }
 
 fn change_mask(how: c_int, set: &sigset_t) {
@@ -160,7 +172,9 @@ mod tests {
             prepare_dispositions();
             let ignored = mask("SigIgn");
             assert_eq!(ignored & bit(libc::SIGCHLD), 0);
-            assert_ne!(ignored & bit(libc::SIGPIPE), 0);
+            for number in [libc::SIGPIPE, 32, 33] {
+                assert_ne!(ignored & bit(number), 0, "{number} is not ignored");
+            }
         });
     }
 
