@@ -59,7 +59,8 @@ impl Log {
     pub fn settle(&self) {
         let Some(mut writer) = self.writer.as_ref() else { return };
         let before = self.text().marks;
-        writeln!(writer, "{MARK}").unwrap();
+        // In one write, so that no line of the master's can come between the mark and its end.
+        writer.write_all(format!("{MARK}\n").as_bytes()).unwrap();
         assert!(holds_within(LIMIT, || self.text().marks > before), "the log cannot be caught");
     }
 

@@ -19,6 +19,24 @@ use crate::support::procfs::Process;
 use crate::support::wait::{LIMIT, holds_within};
 use crate::support::{EINHYRNINGSINS, example};
 
+/// It blocks what it hears before it says that it is ready, and then takes one signal after the other.
+const SIGNAL_LOGGER: &str = r#"
+import os, signal, sys
+
+def say(word):
+    os.write(1, f"{os.getpid()} {word}\n".encode())
+
+ends = sys.argv[1:]
+heard = signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP}
+signal.pthread_sigmask(signal.SIG_BLOCK, heard)
+say("ready")
+while True:
+    name = signal.Signals(signal.sigwait(heard)).name.removeprefix("SIG")
+    say(name)
+    if name in ends:
+        sys.exit(0)
+"#;
+
 /// A master to be started: the command line in the order of the calls, and what it finds around it.
 ///
 /// It is born with the variables PATH and TMPDIR only, in its own directory, with standard input from /dev/null.
@@ -92,6 +110,13 @@ impl Setup {
     pub fn script(self, text: &str) -> Self {
         let path = self.write("worker.sh", text);
         self.program([OsString::from("/bin/sh"), path.into_os_string()])
+    }
+
+    /// Runs a worker that says on stdout `PID ready` and then `PID USR2` for each signal, and ends at those of `ends`.
+    pub fn signal_logger(self, ends: &str) -> Self {
+        let path = self.write("signal_logger.py", SIGNAL_LOGGER);
+        let words = ends.split_whitespace().map(OsString::from);
+        self.program(["/usr/bin/env".into(), "python3".into(), path.into_os_string()].into_iter().chain(words))
     }
 
     /// The release that `http_worker` names in its answers.
@@ -211,12 +236,37 @@ impl Master {
         fs::read_to_string(self.file("stdout")).unwrap()
     }
 
+    /// The signals that a worker of [`Setup::signal_logger`] has got, in their order; `ready` comes first.
+    pub fn said_by(&self, worker: Process) -> Vec<String> {
+        let begin = format!("{worker} ");
+        self.stdout().lines().filter_map(|line| line.strip_prefix(&begin)).map(str::to_owned).collect()
+    }
+
+    /// Waits until so many such workers are ready, and returns them.
+    #[track_caller]
+    pub fn wait_for_ready(&self, count: usize) -> Vec<Process> {
+        let ready = || self.stdout().lines().filter(|line| line.ends_with(" ready")).count() >= count;
+        self.wait_until(&format!("{count} workers are ready"), LIMIT, ready);
+        self.wait_for_workers(count)
+    }
+
+    /// Puts another content in place of a file in the master's directory, so that nobody reads half of it.
+    pub fn replace(&self, name: &str, content: &str) {
+        let new = self.file(&format!("{name}.new"));
+        fs::write(&new, content).unwrap();
+        fs::rename(new, self.file(name)).unwrap();
+    }
+
     /// From now on, a worker that is born says this release.
     pub fn release(&self, release: &str) {
-        // Renamed into place, so that no worker reads half of it.
-        let new = self.file("WORKER_VERSION.new");
-        fs::write(&new, release).unwrap();
-        fs::rename(new, self.file("WORKER_VERSION")).unwrap();
+        self.replace("WORKER_VERSION", release);
+    }
+
+    /// Whether the log says that this worker was told to go, or passed a signal.
+    pub fn was_signalled(&self, worker: Process) -> bool {
+        let pid = worker.to_string();
+        let lists = self.log.with("INFO: Sending ");
+        lists.iter().any(|line| line.split(['[', ']', ',', ' ']).skip(2).any(|word| word == pid))
     }
 
     #[track_caller]

@@ -14,23 +14,27 @@
 #![allow(dead_code, unused_imports, reason = "a harness: not every test needs all of it")]
 
 mod control;
+mod held;
 mod load;
 mod log;
 mod master;
 mod procfs;
 mod request;
 mod self_test;
+mod strace;
 mod wait;
 
 use std::path::{Path, PathBuf};
 
 pub use control::ControlClient;
+pub use held::HeldRequest;
 pub use load::{Load, Report};
 pub use log::Log;
 pub use master::{Master, Setup, free_address};
 pub use procfs::{Process, SignalSet};
 pub use request::{Answer, Failure, Target, ask};
-pub use wait::{LIMIT, wait_until};
+pub use strace::Strace;
+pub use wait::{LIMIT, holds_within, wait_until};
 
 /// The program under test.
 pub const EINHYRNINGSINS: &str = env!("CARGO_BIN_EXE_einhyrningsins");

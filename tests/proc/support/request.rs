@@ -47,6 +47,13 @@ pub enum Failure {
     Own,
 }
 
+impl Failure {
+    /// Lost because the server died with it in hand.
+    pub fn is_torn(self) -> bool {
+        matches!(self, Self::Reset | Self::Short)
+    }
+}
+
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
@@ -73,7 +80,12 @@ pub struct Answer {
 
 /// Asks for a path on a new connection; the text says more about the failure.
 pub fn ask(target: &Target, path: &str) -> Result<Answer, (Failure, String)> {
-    let reply = exchange(target, path).map_err(|error| (failure_of(&error), error.to_string()))?;
+    judge(path, exchange(target, path))
+}
+
+/// Whether this reply is the answer to that path.
+pub(in crate::support) fn judge(path: &str, reply: io::Result<Vec<u8>>) -> Result<Answer, (Failure, String)> {
+    let reply = reply.map_err(|error| (failure_of(&error), error.to_string()))?;
     let body = body_of(&reply)?;
     let answer = Answer::parse(body).ok_or_else(|| (Failure::Wrong, format!("no answer of http_worker: {body:?}")))?;
     if answer.path != path {
@@ -100,20 +112,27 @@ impl Answer {
 /// Sends the request and reads to the end of the stream.
 fn exchange(target: &Target, path: &str) -> io::Result<Vec<u8>> {
     let mut stream = connect(target)?;
-    stream.set_read_timeout(Some(REQUEST_LIMIT))?;
-    stream.set_write_timeout(Some(REQUEST_LIMIT))?;
-    stream.write_all(format!("GET {path} HTTP/1.1\r\nHost: test\r\nConnection: close\r\n\r\n").as_bytes())?;
+    let [first, rest] = request(path);
+    stream.write_all((first + &rest).as_bytes())?;
     let mut reply = Vec::new();
     stream.read_to_end(&mut reply)?;
     Ok(reply)
 }
 
+/// The request in two parts; a server that has the first only still waits.
+pub(in crate::support) fn request(path: &str) -> [String; 2] {
+    [format!("GET {path} HTTP/1.1\r\n"), "Host: test\r\nConnection: close\r\n\r\n".to_owned()]
+}
+
 /// A Unix stream is handed out as a TCP one: reads, writes and timeouts are the same calls.
-fn connect(target: &Target) -> io::Result<TcpStream> {
-    match target {
-        Target::Tcp(addr) => TcpStream::connect_timeout(addr, REQUEST_LIMIT),
-        Target::Unix(path) => UnixStream::connect(path).map(|stream| TcpStream::from(OwnedFd::from(stream))),
-    }
+pub(in crate::support) fn connect(target: &Target) -> io::Result<TcpStream> {
+    let stream = match target {
+        Target::Tcp(addr) => TcpStream::connect_timeout(addr, REQUEST_LIMIT)?,
+        Target::Unix(path) => TcpStream::from(OwnedFd::from(UnixStream::connect(path)?)),
+    };
+    stream.set_read_timeout(Some(REQUEST_LIMIT))?;
+    stream.set_write_timeout(Some(REQUEST_LIMIT))?;
+    Ok(stream)
 }
 
 fn failure_of(error: &io::Error) -> Failure {
