@@ -5,4 +5,10 @@
 #![allow(clippy::disallowed_methods, reason = "tests read the clock and start threads of their own")]
 
 mod http_worker;
+mod idle;
+mod pacing;
+mod reap;
+mod shutdown;
+mod signals;
 mod support;
+mod upgrade;

@@ -1,0 +1,202 @@
+//! The end: every worker is told, the master waits for them as long as it said, and leaves nothing behind.
+
+use std::time::Duration;
+
+use nix::sys::signal::Signal;
+
+use crate::support::{Failure, HeldRequest, LIMIT, Master, Process, Setup, ask};
+
+/// Runs the rest of its arguments at a terminal of their own, shows on stderr what they write there, and types ^C when it
+/// is told so by USR1.
+const AT_A_TERMINAL: &str = r#"
+import os, pty, signal, sys
+
+pid, terminal = pty.fork()
+if pid == 0:
+    os.execvp(sys.argv[1], sys.argv[1:])
+signal.signal(signal.SIGUSR1, lambda *_: os.write(terminal, b"\x03"))
+while True:
+    try:
+        shown = os.read(terminal, 4096)
+    except OSError:
+        break
+    os.write(2, shown)
+sys.exit(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))
+"#;
+
+fn start_loggers(options: &str, ends: &str, count: usize) -> (Master, Vec<Process>) {
+    let master = Setup::new(options).signal_logger(ends).start();
+    let workers = master.wait_for_ready(count);
+    master.wait_for_log(&format!("Up to {count} / {count}"), 1);
+    (master, workers)
+}
+
+/// What the log says, in order, without times of day and with `PID` for each pid.
+fn story(master: &Master) -> Vec<String> {
+    let is_pid = |word: &str| word.len() > 1 && word.bytes().all(|byte| byte.is_ascii_digit());
+    let told = |line: &str| {
+        let words = line.split_inclusive([' ', ',', '[', ']']);
+        let veiled = words.map(|word| match word.trim_end_matches([' ', ',', ']']) {
+            bare if is_pid(bare) => word.replace(bare, "PID"),
+            _ => word.to_owned(),
+        });
+        veiled.collect::<String>()
+    };
+    let lines = master.log().lines();
+    lines.iter().filter(|line| !line.contains("About to exec")).map(|line| told(line)).collect()
+}
+
+/// Recorded from einhorn 1.1.1 (`-n 2 -m 0`); with QUIT, einhorn does not wait for the exits.
+fn recorded_story(pid_file: &str, signal: &str) -> Vec<String> {
+    let story = [
+        &format!("Writing PID to {pid_file}"),
+        "Launching 2 new workers",
+        "===> Launched PID (index: 0)",
+        "===> Launched PID (index: 1)",
+        "Worker PID has been up for 0.0s, so we are considering it alive.",
+        "Up to 1 / 2 timer ACKs",
+        "Worker PID has been up for 0.0s, so we are considering it alive.",
+        "Up to 2 / 2 timer ACKs",
+        &format!("Sending {signal} to [PID, PID]"),
+        "===> Exited worker PID",
+        "===> Exited worker PID",
+    ];
+    story.iter().map(|line| format!("[MASTER PID] INFO: {line}")).collect()
+}
+
+/// From start to end by one signal: what the workers hear, what the log says, what is left on disk.
+fn assert_ends(signal: Signal, told: &str, code: i32) {
+    let (master, workers) = start_loggers("-n 2 -m 0", told, 2);
+    let pid_file = master.file("einhorn.pid");
+    assert!(pid_file.exists() && master.socket().exists());
+    master.signal(signal);
+    assert_eq!(master.wait_exit().code(), Some(code));
+    for worker in workers {
+        assert_eq!(master.said_by(worker), ["ready", told]);
+    }
+    assert_eq!(story(&master), recorded_story(pid_file.to_str().unwrap(), told));
+    assert!(!pid_file.exists() && !master.socket().exists());
+    assert!(master.file("einhorn.lock").exists(), "another master may hold it open");
+    assert_eq!(master.descendants(), []);
+}
+
+#[test]
+fn int_tells_the_workers_usr2_and_ends_with_0() {
+    assert_ends(Signal::SIGINT, "USR2", 0);
+}
+
+#[test]
+fn usr2_is_passed_on_and_ends_with_0() {
+    assert_ends(Signal::SIGUSR2, "USR2", 0);
+}
+
+#[test]
+fn term_is_passed_on_and_ends_with_0() {
+    assert_ends(Signal::SIGTERM, "TERM", 0);
+}
+
+// E28.
+#[test]
+fn quit_is_passed_on_and_ends_with_1_when_the_workers_have() {
+    assert_ends(Signal::SIGQUIT, "QUIT", 1);
+}
+
+#[test]
+fn a_second_int_sends_again_and_a_hup_is_refused() {
+    let (master, workers) = start_loggers("-n 1 -m 0", "TERM", 1);
+    let said = |words: &[&str]| master.said_by(workers[0]) == words;
+    master.signal(Signal::SIGINT);
+    master.wait_until("it hears the first", LIMIT, || said(&["ready", "USR2"]));
+    assert_eq!(master.log().count("Re-sending"), 0, "{}", master.log());
+    master.signal(Signal::SIGINT);
+    master.wait_until("it hears the second", LIMIT, || said(&["ready", "USR2", "USR2"]));
+    let again = "It may be slow to spin down, or it may be swallowing USR2s.";
+    master.wait_for_log(&format!("ERROR: Re-sending USR2 to already-signaled child {}. {again}", workers[0]), 1);
+    master.signal(Signal::SIGHUP);
+    master.wait_for_log("INFO: Not reloading einhorn because we're exiting", 1);
+    master.signal(Signal::SIGTERM);
+    assert_eq!(master.wait_exit().code(), Some(0));
+    assert!(said(&["ready", "USR2", "USR2", "TERM"]), "{}", master.stdout());
+    assert_eq!(master.log().count("===> Launched"), 1, "{}", master.log());
+    assert_eq!(master.log().count("SIGKILL"), 0, "{}", master.log());
+}
+
+/// Workers that end at nothing are killed, and the log says after how long.
+fn assert_kills(options: &str, signal: Signal, told: &str, after: &str, code: i32) {
+    let (master, workers) = start_loggers(options, "", 2);
+    master.signal(signal);
+    assert_eq!(master.wait_exit().code(), Some(code));
+    for worker in workers {
+        assert_eq!(master.said_by(worker), ["ready", told]);
+        let killing = format!("INFO: Child {worker} is still active after {after}. Sending SIGKILL.");
+        assert_eq!(master.log().count(&killing), 1, "{}", master.log());
+    }
+    assert_eq!(master.descendants(), []);
+}
+
+// Failure mode 14.
+#[test]
+fn workers_that_ignore_usr2_are_killed_after_the_signal_timeout() {
+    assert_kills("-n 2 -m 0 -t 1", Signal::SIGINT, "USR2", "1s", 0);
+}
+
+#[test]
+fn workers_that_ignore_quit_are_killed_after_a_shorter_signal_timeout() {
+    assert_kills("-n 2 -m 0 -t 1", Signal::SIGQUIT, "QUIT", "1s", 1);
+}
+
+// E28: einhorn leaves them behind.
+#[test]
+fn workers_that_ignore_quit_are_killed_after_ten_seconds_in_any_case() {
+    assert_kills("-n 2 -m 0", Signal::SIGQUIT, "QUIT", "10s", 1);
+}
+
+#[test]
+fn what_is_in_flight_at_the_end_is_answered_and_what_comes_later_is_refused() {
+    let master = Setup::new("-n 2 -m manual").bind(",r").http_worker("--ack manual").release("one").start();
+    master.wait_for_log("Up to 2 / 2", 1);
+    let held = HeldRequest::begin_many(&master, 20);
+    master.signal(Signal::SIGINT);
+    master.wait_for_log("Sending USR2", 1);
+    for request in held {
+        assert!(master.is_running());
+        assert_eq!(request.finish().unwrap().release, "one");
+    }
+    assert_eq!(master.wait_exit().code(), Some(0));
+    assert_eq!(ask(&master.addr().into(), "/late").unwrap_err().0, Failure::Refused);
+}
+
+#[test]
+fn it_ends_before_any_worker_has_acked() {
+    let master = Setup::new("-n 2 -m manual").signal_logger("USR2").start();
+    let workers = master.wait_for_ready(2);
+    master.signal(Signal::SIGINT);
+    assert_eq!(master.wait_exit().code(), Some(0));
+    assert!(workers.iter().all(|worker| master.said_by(*worker) == ["ready", "USR2"]), "{}", master.stdout());
+    assert_eq!((master.log().count("before it was ACKed"), master.log().count("Launched")), (2, 2), "{}", master.log());
+}
+
+#[test]
+fn it_ends_at_once_while_it_waits_to_launch_again() {
+    let master = Setup::new("-n 1 -s 30").script("exit 1").start();
+    master.wait_for_log("before it was ACKed", 1);
+    master.signal(Signal::SIGINT);
+    // The next launch is due in half a minute.
+    master.wait_until("it ends", Duration::from_secs(15), || !master.is_running());
+    assert_eq!(master.wait_exit().code(), Some(0));
+    assert_eq!(master.log().count("===> Launched"), 1, "{}", master.log());
+}
+
+// Failure mode 32.
+#[test]
+fn ctrl_c_at_a_terminal_reaches_the_master_alone() {
+    let setup = Setup::new("-n 2 -m 0").through(&["python3", "-c", AT_A_TERMINAL]).signal_logger("USR2 INT");
+    let terminal = setup.start();
+    terminal.wait_for_log(" ready", 2);
+    terminal.wait_for_log("Up to 2 / 2", 1);
+    terminal.signal(Signal::SIGUSR1);
+    assert_eq!(terminal.wait_exit().code(), Some(0));
+    let log = terminal.log();
+    let heard = |word: &str| log.lines().iter().filter(|line| line.trim_end().ends_with(word)).count();
+    assert_eq!((heard(" USR2"), heard(" INT")), (2, 0), "{log}");
+}

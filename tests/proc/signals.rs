@@ -1,0 +1,197 @@
+//! Signals to the master: each one does what the man page says, however the master was started, and however many come.
+
+use std::process::Command;
+
+use nix::sys::signal::Signal;
+
+use crate::support::{LIMIT, Load, Master, Process, Setup};
+
+/// Signals that mean nothing to the master and must not harm it: every other that can be caught, the real-time ones
+/// too (32 to 64), of which the C library keeps two to itself.
+const WITHOUT_MEANING: [Signal; 11] = [
+    Signal::SIGPIPE,
+    Signal::SIGSTKFLT,
+    Signal::SIGCHLD,
+    Signal::SIGURG,
+    Signal::SIGXCPU,
+    Signal::SIGXFSZ,
+    Signal::SIGVTALRM,
+    Signal::SIGPROF,
+    Signal::SIGWINCH,
+    Signal::SIGIO,
+    Signal::SIGPWR,
+];
+
+/// What a fault of its own raises ends the master, as it does any program.
+const FAULTS: [Signal; 7] =
+    [Signal::SIGABRT, Signal::SIGBUS, Signal::SIGFPE, Signal::SIGILL, Signal::SIGSEGV, Signal::SIGSYS, Signal::SIGTRAP];
+
+const PASSED_ON: [Signal; 4] = [Signal::SIGUSR1, Signal::SIGTTIN, Signal::SIGTTOU, Signal::SIGCONT];
+
+/// Execs the rest of its arguments deaf: as many signals as can be are ignored, and all are blocked.
+const DEAF: &str = r#"
+import os, signal, sys
+
+everything = signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP}
+for number in everything:
+    signal.signal(number, signal.SIG_IGN)
+signal.pthread_sigmask(signal.SIG_BLOCK, everything)
+os.execvp(sys.argv[1], sys.argv[1:])
+"#;
+
+/// Execs the rest of its arguments with 32 and 33 at their default, for the C library ignores them in what it spawns.
+const WITH_ALL_DEFAULTS: &str = r#"
+import ctypes, os, sys
+
+rt_sigaction = {"x86_64": 13, "aarch64": 134}[os.uname().machine]
+for number in (32, 33):
+    assert ctypes.CDLL(None).syscall(rt_sigaction, number, bytes(64), None, 8) == 0
+os.execvp(sys.argv[1], sys.argv[1:])
+"#;
+
+fn start_two(setup: Setup) -> Master {
+    let master = setup.bind(",r").http_worker("--ack manual").release("old").start();
+    master.wait_for_log("Up to 2 / 2", 1);
+    master
+}
+
+/// By number, for the real-time signals have no names here.
+fn send(process: Process, number: i32) {
+    let status = Command::new("sh").args(["-c", &format!("kill -{number} {process}")]).status().unwrap();
+    assert!(status.success(), "cannot send {number}: it is gone");
+}
+
+fn upgrade(master: &Master, signal: Signal) {
+    let before = master.log().count("===> Exited worker");
+    master.release("new");
+    master.signal(signal);
+    master.wait_for_log("===> Exited worker", before + 2);
+    master.wait_for_workers(2);
+}
+
+// E03: those that end it, upgrade or pass on are in shutdown.rs, upgrade.rs and below.
+#[test]
+fn signals_without_a_meaning_change_nothing() {
+    let master = start_two(Setup::new("-n 2 -m manual").through(&["python3", "-c", WITH_ALL_DEFAULTS]));
+    let workers = master.workers();
+    let load = Load::start(master.addr(), 2);
+    master.log().settle();
+    let before = master.log().lines();
+    let named = WITHOUT_MEANING.iter().map(|&signal| signal as i32);
+    for number in named.chain(32..=64) {
+        send(master.process(), number);
+        load.wait_for(5);
+        assert!(master.is_running(), "signal {number} has ended it");
+    }
+    load.stop().assert_nothing_lost();
+    master.log().settle();
+    assert_eq!((master.workers(), master.log().lines()), (workers, before));
+    // It still listens.
+    upgrade(&master, Signal::SIGHUP);
+}
+
+// E03: einhorn dies of USR1.
+#[test]
+fn usr1_ttin_ttou_and_cont_go_on_to_the_workers_and_are_not_held_against_them() {
+    let master = Setup::new("-n 2 -m 0").signal_logger("USR2").start();
+    let workers = master.wait_for_ready(2);
+    master.wait_for_log("Up to 2 / 2", 1);
+    let mut heard = vec!["ready".to_owned()];
+    for signal in PASSED_ON {
+        heard.push(signal.as_str().trim_start_matches("SIG").to_owned());
+        master.signal(signal);
+        master.wait_until(&format!("both hear {signal}"), LIMIT, || {
+            workers.iter().all(|worker| master.said_by(*worker) == heard)
+        });
+    }
+    assert_eq!(master.wait_for_log("INFO: Sending ", 4).len(), 4);
+    assert_eq!(master.log().count("===> Launched"), 2, "{}", master.log());
+    // Nobody is taken for having been told to go: the end is no second telling.
+    master.signal(Signal::SIGINT);
+    assert_eq!(master.wait_exit().code(), Some(0));
+    assert_eq!(master.log().count("Re-sending"), 0, "{}", master.log());
+}
+
+#[test]
+fn it_can_be_stopped_from_the_terminal_and_goes_on() {
+    let master = start_two(Setup::new("-n 2 -m manual -s 0.01"));
+    for stop in [Signal::SIGTSTP, Signal::SIGSTOP] {
+        master.signal(stop);
+        master.wait_until("the master is stopped", LIMIT, || master.process().state() == Some('T'));
+        master.signal(Signal::SIGCONT);
+        upgrade(&master, Signal::SIGHUP);
+    }
+}
+
+// E03: documented in the man page.
+#[test]
+fn a_fault_ends_it_as_it_does_any_program() {
+    for fault in FAULTS {
+        let no_core = ["sh", "-c", "ulimit -c 0; exec \"$@\"", "sh"];
+        let master = Setup::new("-n 1 -m 0 -k").through(&no_core).program(["sleep", "1000"]).start();
+        master.wait_for_log("Up to 1 / 1", 1);
+        // The handler that looks for stack overflows takes the first of some, and no second.
+        master.wait_until(&format!("{fault} ends it"), LIMIT, || {
+            !master.is_running() || {
+                master.process().signal(fault);
+                false
+            }
+        });
+        assert_eq!(std::os::unix::process::ExitStatusExt::signal(&master.wait_exit()), Some(fault as i32));
+    }
+}
+
+// Failure mode 29.
+#[test]
+fn started_deaf_it_hears_all_the_same() {
+    for starter in [&["python3", "-c", DEAF][..], &["nohup"][..]] {
+        let master = start_two(Setup::new("-n 2 -m manual -s 0.01").through(starter));
+        upgrade(&master, Signal::SIGHUP);
+        upgrade(&master, Signal::SIGALRM);
+        // The workers must hear, too, or they would not have gone.
+        master.signal(Signal::SIGTERM);
+        assert_eq!(master.wait_exit().code(), Some(0), "{starter:?}");
+        assert_eq!(master.descendants(), []);
+    }
+}
+
+// Failure mode 30.
+#[test]
+fn a_storm_of_terms_is_one_orderly_end() {
+    let master = Setup::new("-n 2 -m 0").signal_logger("USR2").start();
+    let workers = master.wait_for_ready(2);
+    master.wait_for_log("Up to 2 / 2", 1);
+    for _ in 0..100_000 {
+        master.signal(Signal::SIGTERM);
+    }
+    master.wait_until("both hear it", LIMIT, || workers.iter().all(|it| master.said_by(*it).contains(&"TERM".into())));
+    assert!(master.is_running() && master.workers() == workers);
+    // Still listening: it passes on something else.
+    master.signal(Signal::SIGUSR2);
+    assert_eq!(master.wait_exit().code(), Some(0));
+    let log = master.log();
+    assert_eq!((log.count("===> Launched"), log.count("SIGKILL")), (2, 0));
+    assert!(!master.file("einhorn.pid").exists() && !master.socket().exists());
+    assert_eq!(master.descendants(), []);
+}
+
+// Failure mode 30, and 31.
+#[test]
+fn a_storm_of_upgrades_ends_at_the_last_release_and_loses_nothing() {
+    let master = start_two(Setup::new("-n 2 -m manual -s 0.01"));
+    let load = Load::start(master.addr(), 2);
+    load.wait_for(10);
+    master.release("last");
+    for _ in 0..10_000 {
+        master.signal(Signal::SIGHUP);
+        master.signal(Signal::SIGUSR1);
+    }
+    load.wait_for_release("last", 20);
+    master.wait_until("two workers are left", LIMIT, || {
+        let upgraded = master.log().with("Upgrade").last().is_some_and(|line| line.contains("Upgraded successfully"));
+        upgraded && master.workers().len() == 2
+    });
+    load.wait_for(20);
+    load.stop().assert_nothing_lost();
+    upgrade(&master, Signal::SIGHUP);
+}
