@@ -102,10 +102,15 @@ pub(in crate::supervisor) fn run(config: Config, birth: Birth) -> ExitCode {
         Ok(release) => release,
         Err(error) => return complain(&error.message, error.code),
     };
+    // A thread keeps the level that it was started at, so this comes before the first.
+    let nice = config.nice.master.map_or(Ok(()), limits::set_nice);
     let logging = match start_logging(&config) {
         Ok(logging) => logging,
         Err(error) => return complain(&error, exit_code::CANNOT_START),
     };
+    if let Err(errno) = nice {
+        log::error!("cannot set the nice level of the master, going on without: {}", words(errno));
+    }
     let started = start(config, birth, environ, release);
     let code = match started {
         Ok(mut supervisor) => ExitCode::from(exit_code::of(supervisor.run())),
@@ -176,18 +181,13 @@ fn start(
     })
 }
 
-/// The process itself: room for descriptors, its nice level, and orphans of workers come to us rather than to init.
+/// The process itself: room for descriptors, and orphans of workers come to us rather than to init.
 fn settle_in(config: &Config, birth: &Birth) {
     if let Err(errno) = birth.raise_nofile() {
         log::warn!("cannot raise the limit of open files: {}", words(errno));
     }
     if let Err(errno) = limits::set_child_subreaper() {
         log::warn!("cannot adopt what workers leave behind: {}", words(errno));
-    }
-    if let Some(level) = config.nice.master {
-        if let Err(errno) = limits::set_nice(level) {
-            log::error!("cannot set the nice level {level}, going on without: {}", words(errno));
-        }
     }
     if config.nice.renice_cmd.is_some() {
         log::warn!("The renice command of --nice is not run, nice levels are set directly");

@@ -4,6 +4,10 @@
 
 #![allow(clippy::disallowed_methods, reason = "tests read the clock and start threads of their own")]
 
+mod binding;
+mod command_line;
+mod control;
+mod files;
 mod http_worker;
 mod idle;
 mod pacing;
@@ -12,3 +16,7 @@ mod shutdown;
 mod signals;
 mod support;
 mod upgrade;
+mod launch;
+mod log;
+mod support;
+mod worker;

@@ -6,8 +6,8 @@ use std::fs;
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicU16, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use nix::sys::signal::Signal;
@@ -16,6 +16,7 @@ use tempfile::TempDir;
 use crate::support::control::ControlClient;
 use crate::support::log::Log;
 use crate::support::procfs::Process;
+use crate::support::refusal::{Refusal, Snapshot};
 use crate::support::wait::{LIMIT, holds_within};
 use crate::support::{EINHYRNINGSINS, example};
 
@@ -41,7 +42,7 @@ while True:
 ///
 /// It is born with the variables PATH and TMPDIR only, in its own directory, with standard input from /dev/null.
 pub struct Setup {
-    directory: TempDir,
+    directory: Arc<TempDir>,
     prefix: Vec<OsString>,
     options: Vec<OsString>,
     program: Vec<OsString>,
@@ -55,6 +56,15 @@ impl Setup {
     /// `options` are words parted by blanks, for instance `-n 2 -m manual`.
     pub fn new(options: &str) -> Self {
         let directory = tempfile::Builder::new().prefix("einhyrningsins-").tempdir().unwrap();
+        Self::in_directory(Arc::new(directory), options)
+    }
+
+    /// A further master in the same directory. Whichever is dropped first takes the others' processes along.
+    pub fn beside(&self, options: &str) -> Self {
+        Self::in_directory(Arc::clone(&self.directory), options)
+    }
+
+    fn in_directory(directory: Arc<TempDir>, options: &str) -> Self {
         let socket = directory.path().join("einhorn.sock");
         let setup = Self {
             directory,
@@ -174,6 +184,18 @@ impl Setup {
         }
     }
 
+    /// For a start that is to be refused: waits for its end, and compares the directory before and after.
+    #[track_caller]
+    pub fn refused(self) -> Refusal {
+        // Made by every start, so that it is no change.
+        self.write("stdout", "");
+        let before = Snapshot::of(self.directory());
+        let master = self.start();
+        let code = master.wait_exit().code();
+        let changes = before.changes_to(&Snapshot::of(master.directory()));
+        Refusal { code, lines: master.log().lines(), changes }
+    }
+
     fn command(&self) -> Command {
         let words: Vec<_> = self.prefix.iter().cloned().chain([OsString::from(EINHYRNINGSINS)]).collect();
         let mut command = Command::new(&words[0]);
@@ -196,10 +218,15 @@ pub struct Master {
     log: Log,
     address: Option<SocketAddr>,
     socket: PathBuf,
-    directory: TempDir,
+    directory: Arc<TempDir>,
 }
 
 impl Master {
+    /// A further master in the same directory. Whichever is dropped first takes the others' processes along.
+    pub fn beside(&self, options: &str) -> Setup {
+        Setup::in_directory(Arc::clone(&self.directory), options)
+    }
+
     pub fn process(&self) -> Process {
         self.process
     }

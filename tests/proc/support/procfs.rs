@@ -144,6 +144,11 @@ impl Process {
         words(&self.bytes("cmdline"))
     }
 
+    /// The environment as it was at exec, `NAME=VALUE` in its order, with all that stands there twice.
+    pub fn assignments(self) -> Vec<String> {
+        words(&self.bytes("environ"))
+    }
+
     /// The environment as it was at exec; a variable that stands there twice keeps its last value.
     pub fn environ(self) -> BTreeMap<String, String> {
         let pairs = words(&self.bytes("environ"));
@@ -173,6 +178,13 @@ impl Process {
             Some((name, (values.next()?, values.next()?)))
         };
         text.lines().skip(1).filter_map(row).collect()
+    }
+
+    /// The TCP address that a `socket:[INODE]` listens on.
+    pub fn socket_address(self, socket: &str) -> Option<SocketAddr> {
+        let (v4, v6) = (self.text("net/tcp"), self.text("net/tcp6"));
+        let mut rows = v4.lines().skip(1).chain(v6.lines().skip(1)).filter_map(listening_row);
+        rows.find(|(_, inode)| inode == socket).map(|(address, _)| address)
     }
 
     /// The TCP addresses on which this process holds listening sockets.
