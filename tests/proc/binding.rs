@@ -1,1 +1,286 @@
-//! x
+//! The sockets: what `-b` binds, what is set on each, and that a start which cannot have them all leaves nothing behind.
+
+use std::fs;
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::Path;
+
+use nix::sys::signal::Signal;
+use serde_json::Value;
+
+use crate::support::{
+    LIMIT, Master, Process, SOCKET_REPORT, Setup, Snapshot, Target, ask, free_address, socket_reports,
+};
+
+/// A worker that shows that it was started, which a refused start must not come to.
+const WITNESS: &str = "echo >witness; exec sleep 1000";
+
+/// The name `both.test` has addresses of both families, `four.test` and `six.test` of one; no other name can be found,
+/// and nobody is asked over the network.
+const OWN_NAMES: &str = "mount --bind hosts /etc/hosts && mount --bind nsswitch.conf /etc/nsswitch.conf && exec \"$@\"";
+
+fn with_own_names(options: &str) -> Setup {
+    let setup = Setup::new(options);
+    setup.write("hosts", "127.0.0.1 localhost both.test four.test\n::1 both.test six.test\n");
+    setup.write("nsswitch.conf", "hosts: files\n");
+    setup.through(&["unshare", "-m", "/bin/sh", "-c", OWN_NAMES, "sh"])
+}
+
+/// Starts a master whose worker reports its sockets, and checks what is true of each.
+#[track_caller]
+fn sockets(setup: Setup) -> (Master, Vec<Value>) {
+    let master = setup.program(["python3", "-c", SOCKET_REPORT]).start();
+    let sockets = socket_reports(&master, 1).remove(0)["sockets"].as_array().unwrap().clone();
+    for (at, socket) in sockets.iter().enumerate() {
+        assert_eq!(
+            (&socket["fd"], &socket["stream"], &socket["listening"]),
+            (&(at + 3).into(), &true.into(), &true.into())
+        );
+        assert_eq!(socket["family"], socket["told"]);
+    }
+    (master, sockets)
+}
+
+/// One field of each socket.
+fn each(sockets: &[Value], field: &str) -> Vec<Value> {
+    sockets.iter().map(|socket| socket[field].clone()).collect()
+}
+
+fn port(socket: &Value) -> u16 {
+    socket["name"].as_str().unwrap().rsplit_once(':').unwrap().1.parse().unwrap()
+}
+
+/// Blocking unless `n` says otherwise, whatever Ruby's default of the day is.
+#[test]
+fn flags_are_set_where_they_are_given_and_nowhere_else() {
+    let addresses: Vec<_> = (0..7).map(|_| free_address()).collect();
+    let flags = ["", ",r", ",n", ",r,n", ",so_reuseaddr", ",o_nonblock", ",N,R"];
+    let options: Vec<_> = addresses.iter().zip(flags).map(|(address, flags)| format!("-b {address}{flags}")).collect();
+    let (_master, sockets) = sockets(Setup::new(&options.join(" ")));
+    assert_eq!(each(&sockets, "reuseaddr"), [false, true, false, true, true, false, true]);
+    assert_eq!(each(&sockets, "nonblocking"), [false, false, true, true, false, true, true]);
+    assert_eq!(each(&sockets, "family"), ["AF_INET"; 7]);
+    let names: Vec<_> = addresses.iter().map(SocketAddr::to_string).collect();
+    assert_eq!(each(&sockets, "name"), names);
+}
+
+/// The kernel's own limit is the master's network namespace's.
+#[test]
+fn the_backlog_is_1024_unless_given_and_capped_by_the_kernel() {
+    let kernel: u64 = fs::read_to_string("/proc/sys/net/core/somaxconn").unwrap().trim().parse().unwrap();
+    for (options, wanted) in [("", 1024), ("-l 7", 7), ("--backlog=100000", 100_000)] {
+        let (_master, sockets) = sockets(Setup::new(options).bind("").bind(",n"));
+        assert_eq!(each(&sockets, "backlog"), [wanted.min(kernel), wanted.min(kernel)], "{options}");
+    }
+}
+
+#[test]
+fn port_0_is_a_port_of_the_systems_choice_and_it_is_told() {
+    let (master, sockets) = sockets(Setup::new("-b 127.0.0.1:0 -b 127.0.0.1:0,r"));
+    let ports = [port(&sockets[0]), port(&sockets[1])];
+    assert!(ports[0] != 0 && ports[1] != 0 && ports[0] != ports[1]);
+    for port in ports {
+        master.wait_for_log(&format!("INFO: Listening on 127.0.0.1:{port}"), 1);
+        TcpStream::connect(("127.0.0.1", port)).unwrap();
+    }
+    let expected: Vec<_> = ports.iter().map(|port| SocketAddr::from(([127, 0, 0, 1], *port))).collect();
+    assert_eq!(master.process().listening_on(), expected.into_iter().collect());
+}
+
+// E21. A socket on [::] leaves IPv4 to others.
+#[test]
+fn ipv6_addresses_are_bound_and_take_no_ipv4() {
+    let (master, sockets) = sockets(Setup::new("-b [::1]:0 -b [::]:0"));
+    assert_eq!(each(&sockets, "family"), ["AF_INET6", "AF_INET6"]);
+    assert_eq!(each(&sockets, "v6only"), [true, true]);
+    TcpStream::connect(("::1", port(&sockets[0]))).unwrap();
+    TcpStream::connect(("::1", port(&sockets[1]))).unwrap();
+    TcpListener::bind(("0.0.0.0", port(&sockets[1]))).unwrap();
+    master.wait_for_log("Listening on [::1]:", 1);
+}
+
+/// One `-b` is one socket: IPv4 first, as it always was for einhorn.
+#[test]
+fn names_are_looked_up_in_the_wanted_family() {
+    for (options, families) in [
+        ("-b localhost:0 -b both.test:0 -b six.test:0", &["AF_INET", "AF_INET", "AF_INET6"][..]),
+        ("-4 -b both.test:0 -b 127.0.0.1:0", &["AF_INET", "AF_INET"]),
+        ("-6 -b both.test:0 -b [::1]:0", &["AF_INET6", "AF_INET6"]),
+    ] {
+        let (_master, sockets) = sockets(with_own_names(options));
+        assert_eq!(each(&sockets, "family"), families, "{options}");
+    }
+}
+
+#[test]
+fn a_unix_socket_has_the_mode_that_was_given_or_the_umasks() {
+    for (flags, umask, mode) in
+        [(",mode=0660", "077", 0o660), (",mode=0606", "000", 0o606), ("", "027", 0o750), (",n", "000", 0o777)]
+    {
+        let setup = Setup::new("");
+        let path = setup.directory().join("web.sock");
+        let setup = setup.word("-b").word(format!("unix:{}{flags}", path.display()));
+        let through = ["/bin/sh", "-c", &format!("umask {umask}; exec \"$@\""), "sh"];
+        let (master, sockets) = sockets(setup.through(&through));
+        assert_eq!(fs::symlink_metadata(&path).unwrap().permissions().mode() & 0o7777, mode, "{flags} under {umask}");
+        assert_eq!((&sockets[0]["family"], &sockets[0]["name"]), (&"AF_UNIX".into(), &path.to_str().unwrap().into()));
+        assert_eq!(sockets[0]["nonblocking"], flags == ",n");
+        UnixStream::connect(&path).unwrap();
+        assert_eq!(master.workers()[0].umask(), Some(format!("0{umask}")));
+    }
+}
+
+#[test]
+fn several_sockets_of_all_kinds_serve_and_are_gone_after_a_clean_end() {
+    let setup = Setup::new("-n 2 -b [::1]:0 -b unix:web.sock,mode=0600").bind(",r").release("one");
+    let master = setup.http_worker("").start();
+    master.wait_for_workers(2);
+    let path = master.file("web.sock");
+    for target in [Target::from(master.addr()), Target::from(path.as_path())] {
+        assert_eq!(ask(&target, "/").unwrap().release, "one");
+    }
+    let addresses = master.process().listening_on();
+    assert_eq!(addresses.len(), 2);
+    master.signal(Signal::SIGINT);
+    assert_eq!(master.wait_exit().code(), Some(0));
+    assert!(!path.exists() && !master.socket().exists());
+    for address in addresses {
+        assert!(TcpStream::connect(address).is_err(), "{address} is still listened on");
+    }
+}
+
+#[test]
+fn a_stale_unix_socket_is_replaced() {
+    let setup = Setup::new("-b unix:web.sock").release("one");
+    let path = setup.directory().join("web.sock");
+    let dead = setup.beside("-d dead.sock -e dead.pid -b unix:web.sock").program(["sleep", "1000"]).start();
+    dead.wait_for_workers(1);
+    dead.signal(Signal::SIGKILL);
+    dead.wait_exit();
+    dead.descendants().iter().for_each(|orphan| assert!(orphan.signal(Signal::SIGKILL)));
+    dead.wait_until("nobody holds the socket", LIMIT, || dead.descendants().is_empty());
+    assert!(UnixStream::connect(&path).is_err(), "the socket is not stale");
+    let master = setup.http_worker("").start();
+    master.wait_for_workers(1);
+    assert_eq!(ask(&path.as_path().into(), "/").unwrap().release, "one");
+}
+
+/// A start with these options and a witness of a worker, after `prepare` has had the directory.
+#[track_caller]
+fn refused(options: &str, prepare: impl FnOnce(&Path)) -> crate::support::Refusal {
+    let setup = Setup::new(options).script(WITNESS);
+    prepare(setup.directory());
+    setup.refused()
+}
+
+/// Binds first what it can have, so that there is something to put away.
+const FIRST: &str = "-b unix:first.sock -b 127.0.0.1:0,r";
+
+#[test]
+fn what_others_have_at_a_unix_sockets_path_stays_and_is_told() {
+    let kinds: [(&str, fn(&Path)); 4] = [
+        ("a regular file", |path| fs::write(path, "precious").unwrap()),
+        ("a directory", |path| fs::create_dir(path).unwrap()),
+        ("a FIFO", |path| nix::unistd::mkfifo(path, nix::sys::stat::Mode::S_IRWXU).unwrap()),
+        ("a symbolic link", |path| std::os::unix::fs::symlink("first.sock", path).unwrap()),
+    ];
+    for (kind, make) in kinds {
+        let refusal = refused(&format!("{FIRST} -b unix:web.sock"), |directory| make(&directory.join("web.sock")));
+        refusal.assert(111, &format!("cannot bind web.sock: there is {kind}, remove it or choose another path"));
+    }
+}
+
+#[test]
+fn a_unix_socket_that_somebody_listens_on_is_left_to_him() {
+    let mut occupant = None;
+    let refusal = refused(&format!("{FIRST} -b unix:web.sock"), |directory| {
+        occupant = Some(UnixListener::bind(directory.join("web.sock")).unwrap());
+    });
+    refusal.assert(111, "cannot bind web.sock: in use by another process");
+}
+
+// E14.
+#[test]
+fn an_address_in_use_refuses_the_start_and_leaves_nothing() {
+    let occupant = TcpListener::bind(free_address()).unwrap();
+    let address = occupant.local_addr().unwrap();
+    for flags in ["", ",r"] {
+        let refusal = refused(&format!("{FIRST} -b {address}{flags}"), |_| {});
+        refusal.assert(111, &format!("cannot bind {address}: address already in use"));
+    }
+    // The same one twice, too.
+    let address = free_address();
+    refused(&format!("{FIRST} -b {address} -b {address}"), |_| {})
+        .assert(111, &format!("cannot bind {address}: address already in use"));
+    TcpListener::bind(address).unwrap();
+}
+
+#[test]
+fn an_address_of_another_machine_refuses_the_start_and_leaves_nothing() {
+    let refusal = refused(&format!("{FIRST} -b 203.0.113.7:0"), |_| {});
+    refusal.assert(111, "cannot bind 203.0.113.7:0: cannot assign requested address");
+}
+
+#[test]
+fn a_name_without_an_address_refuses_the_start_and_leaves_nothing() {
+    let refusal = with_own_names(&format!("{FIRST} -b no.such.test:80")).script(WITNESS).refused();
+    assert_eq!(refusal.code, Some(111));
+    assert!(refusal.reason().starts_with("cannot find the address of no.such.test: "), "{refusal:?}");
+    refusal.assert_nothing_left();
+    for (options, name) in [("-4 -b six.test:0", "six.test"), ("-6 -b four.test:0", "four.test")] {
+        let refusal = with_own_names(&format!("-b unix:first.sock {options}")).script(WITNESS).refused();
+        refusal.assert(111, &format!("cannot find the address of {name}: it has none of the wanted family"));
+    }
+}
+
+/// The first refusal of those above once more, with somebody looking from outside: the binds that succeeded are closed
+/// although the process could have lived on.
+#[test]
+fn a_refused_start_keeps_no_address() {
+    let (free, occupant) = (free_address(), TcpListener::bind(free_address()).unwrap());
+    let refusal = refused(&format!("-b {free} -b {}", occupant.local_addr().unwrap()), |_| {});
+    assert_eq!(refusal.code, Some(111));
+    let listener = TcpListener::bind(free).expect("the address is still taken");
+    assert!(Process::this().listening_on().contains(&listener.local_addr().unwrap()));
+}
+
+#[test]
+fn a_unix_socket_that_somebody_else_has_put_there_meanwhile_is_not_removed() {
+    let master = Setup::new("-b unix:web.sock").program(["sleep", "1000"]).start();
+    master.wait_for_workers(1);
+    let path = master.file("web.sock");
+    fs::remove_file(&path).unwrap();
+    let _other = UnixListener::bind(&path).unwrap();
+    let before = Snapshot::of(master.directory());
+    master.signal(Signal::SIGINT);
+    assert_eq!(master.wait_exit().code(), Some(0));
+    let changes = before.changes_to(&Snapshot::of(master.directory()));
+    assert_eq!(changes, ["einhorn.pid is gone", "einhorn.sock is gone"]);
+}
+
+/// Shuts the shared socket down and ends; without the file `saboteur`, just sleeps.
+const SABOTEUR: &str = r#"
+import os, socket, time
+if os.path.exists("saboteur"):
+    os.remove("saboteur")
+    socket.socket(fileno=int(os.environ["EINHORN_FD_0"])).shutdown(socket.SHUT_RDWR)
+    os.write(1, b"shut\n")
+    raise SystemExit(1)
+time.sleep(1000)
+"#;
+
+// Failure mode 22.
+#[test]
+fn a_socket_that_a_worker_has_shut_down_is_listened_on_again() {
+    let setup = Setup::new("-n 1 -m 0 -s 0.01 -l 50").bind(",r");
+    setup.write("saboteur", "");
+    let master = setup.program(["python3", "-c", SABOTEUR]).start();
+    let said = master.wait_for_log("ERROR: a worker had shut down the socket", 1);
+    assert!(said[0].contains("listening again") && said[0].contains(&master.addr().to_string()), "{said:?}");
+    assert_eq!(master.stdout(), "shut\n");
+    TcpStream::connect(master.addr()).unwrap();
+    assert_eq!(master.process().listening_on(), [master.addr()].into());
+    master.wait_for_workers(1);
+    assert_eq!(master.log().count("had shut down"), 1);
+}
