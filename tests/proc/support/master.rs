@@ -59,7 +59,7 @@ impl Setup {
         Self::in_directory(Arc::new(directory), options)
     }
 
-    /// A further master in the same directory. Whichever is dropped first takes the others' processes along.
+    /// A further master in the same directory, which the last of them cleans away.
     pub fn beside(&self, options: &str) -> Self {
         Self::in_directory(Arc::clone(&self.directory), options)
     }
@@ -222,7 +222,7 @@ pub struct Master {
 }
 
 impl Master {
-    /// A further master in the same directory. Whichever is dropped first takes the others' processes along.
+    /// A further master in the same directory, which the last of them cleans away.
     pub fn beside(&self, options: &str) -> Setup {
         Setup::in_directory(Arc::clone(&self.directory), options)
     }
@@ -382,8 +382,13 @@ impl Drop for Master {
         // Killed before its children, it can start no further ones.
         let _ = child.kill();
         let _ = child.wait();
+        let shared = Arc::strong_count(&self.directory) > 1;
         let gone = holds_within(LIMIT, || {
-            let left = self.descendants();
+            let mut left = self.descendants();
+            // While others use the directory, theirs are let be.
+            left.retain(|process| {
+                !shared || process.environ().get("EINHORN_MASTER_PID") == Some(&self.pid().to_string())
+            });
             for process in &left {
                 process.signal(Signal::SIGKILL);
             }
