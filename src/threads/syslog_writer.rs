@@ -50,13 +50,16 @@ fn send_all(queued: &Receiver<(Severity, String)>) {
     let mut connection: Option<Connection> = None;
     let mut failed_at: Option<Mono> = None;
     for (severity, message) in queued {
-        if connection.is_none() && failed_at.is_none_or(|moment| clock::now().since(moment) >= RETRY_PAUSE) {
-            connection = connect();
+        let left_alone = failed_at.is_some_and(|moment| clock::now().since(moment) < RETRY_PAUSE);
+        // What comes during the pause must not make it longer.
+        if left_alone {
+            continue;
         }
+        connection = connection.or_else(connect);
         let sent = connection.as_mut().is_some_and(|connection| send(connection, severity, &message));
+        failed_at = if sent { None } else { Some(clock::now()) };
         if !sent {
             connection = None;
-            failed_at = Some(clock::now());
         }
     }
 }
