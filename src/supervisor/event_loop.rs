@@ -147,7 +147,9 @@ impl Supervisor {
         self.exec_pipes.retain_mut(|(pid, pipe)| match pipe.poll() {
             ExecState::Pending => true,
             ExecState::Execed => {
-                execed.push(*pid);
+                // One that we have killed has closed its pipe by dying: it never came to its program.
+                let killed = pool.workers().iter().any(|worker| worker.pid == *pid && worker.killed);
+                execed.extend((!killed).then_some(*pid));
                 false
             }
             ExecState::Failed { stage, errno } => {

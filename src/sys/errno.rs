@@ -21,7 +21,11 @@ pub fn errno_of(error: &io::Error) -> Errno {
 
 /// The error as the end of a message: `permission denied`.
 pub fn words(errno: Errno) -> String {
-    let text = errno.desc();
+    let text = match errno {
+        // "Try again" would be advice, and no cause.
+        Errno::EAGAIN => "Resource temporarily unavailable",
+        other => other.desc(),
+    };
     let mut chars = text.chars();
     match (chars.next(), chars.next()) {
         (Some(first), Some(second)) if second.is_lowercase() => {
