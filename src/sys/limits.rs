@@ -6,6 +6,7 @@ use std::path::Path;
 use std::thread;
 
 use nix::errno::Errno;
+use nix::sys::resource::{Resource, getrlimit};
 use nix::unistd::{AccessFlags, eaccess};
 
 use crate::sys::place::{Shared, sharing};
@@ -14,6 +15,11 @@ use crate::sys::place::{Shared, sharing};
 pub fn set_nice(level: i32) -> Result<(), Errno> {
     // SAFETY: no memory is passed.
     Errno::result(unsafe { libc::setpriority(libc::PRIO_PROCESS, 0, level) }).map(drop)
+}
+
+/// The number below which every descriptor lies that this process can open from now on.
+pub fn descriptor_limit() -> u64 {
+    getrlimit(Resource::RLIMIT_NOFILE).map_or(u64::MAX, |(soft, _)| soft)
 }
 
 /// How many processors this process may use; 1 when nobody can tell.

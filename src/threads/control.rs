@@ -5,7 +5,7 @@
 //! that replies come through needs no more room than there may be clients.
 
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::time::Duration;
 
 use crossbeam_channel::{Receiver, Sender, bounded};
@@ -13,14 +13,19 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
 use crate::pool::{ClientId, Mono, Pid};
 use crate::protocol::{self, Request};
+use crate::sys::errno::words;
 use crate::sys::wakeup::Wakeup;
-use crate::sys::{accept, clock, peer};
+use crate::sys::{accept, clock, limits, peer};
 use crate::threads::Input;
 use crate::threads::client_connection::{Connection, Reading};
 use crate::threads::spawn;
 
 /// How many connections there may be, workers' own (`-g`) aside.
 const CLIENTS_MAX: usize = 256;
+
+/// How many descriptors clients leave to the master, for the pipes and connections of new workers; half of them, where
+/// there are fewer than twice as many.
+const DESCRIPTORS_LEFT: u64 = 32;
 
 /// How many messages may wait for this thread: a reply for each client, and a new connection for each worker.
 const MAILBOX_MAX: usize = 4096;
@@ -79,6 +84,9 @@ struct Server<'a> {
     messages: &'a Receiver<Message>,
     woken: &'a Wakeup,
     connections: Vec<Connection>,
+    /// A client whose descriptor lies here or above is turned away. The lowest free number is given out, so that there are
+    /// about as many in use.
+    descriptor_end: u64,
     next_id: u64,
     /// While it lies ahead, no connection is accepted.
     accept_again: Option<Mono>,
@@ -99,8 +107,18 @@ impl<'a> Server<'a> {
         messages: &'a Receiver<Message>,
         woken: &'a Wakeup,
     ) -> Self {
-        let refusals = Refusals::default();
-        Self { listener, inbox, messages, woken, connections: Vec::new(), next_id: 0, accept_again: None, refusals }
+        let limit = limits::descriptor_limit();
+        Self {
+            listener,
+            inbox,
+            messages,
+            woken,
+            connections: Vec::new(),
+            descriptor_end: limit - DESCRIPTORS_LEFT.min(limit / 2),
+            next_id: 0,
+            accept_again: None,
+            refusals: Refusals::default(),
+        }
     }
 
     fn serve(mut self) {
@@ -189,7 +207,7 @@ impl<'a> Server<'a> {
                 Ok(Some(connection)) => self.admit(connection),
                 Ok(None) => return,
                 Err(errno) => {
-                    log::warn!("cannot accept a control connection, trying again soon: {errno}");
+                    log::warn!("cannot accept a control connection, trying again soon: {}", words(errno));
                     self.accept_again = Some(clock::now().after(ACCEPT_PAUSE));
                     return;
                 }
@@ -201,7 +219,8 @@ impl<'a> Server<'a> {
     fn admit(&mut self, connection: OwnedFd) {
         let known = peer::credentials(connection.as_fd()).is_ok_and(|peer| peer.uid == 0 || peer.uid == own_uid());
         let public = self.connections.iter().filter(|connection| connection.owner.is_none()).count();
-        if !known || public >= CLIENTS_MAX {
+        let crowded = u64::try_from(connection.as_raw_fd()).is_ok_and(|number| number >= self.descriptor_end);
+        if !known || crowded || public >= CLIENTS_MAX {
             return self.refusals.count_one();
         }
         let id = self.fresh_id();

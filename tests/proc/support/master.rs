@@ -104,6 +104,12 @@ impl Setup {
         self.word("-d").word(socket)
     }
 
+    /// Gives the command's name, from which the default control socket has its own.
+    pub fn named(mut self, name: &str) -> Self {
+        self.socket = self.directory().join(format!("einhorn-{name}.sock"));
+        self.options(&format!("-c {name}"))
+    }
+
     pub fn program<W: Into<OsString>>(mut self, words: impl IntoIterator<Item = W>) -> Self {
         self.program = words.into_iter().map(Into::into).collect();
         self
