@@ -174,12 +174,15 @@ fn refused(options: &str, prepare: impl FnOnce(&Path)) -> crate::support::Refusa
     setup.refused()
 }
 
+/// Puts something at a path.
+type Plant = fn(&Path);
+
 /// Binds first what it can have, so that there is something to put away.
 const FIRST: &str = "-b unix:first.sock -b 127.0.0.1:0,r";
 
 #[test]
 fn what_others_have_at_a_unix_sockets_path_stays_and_is_told() {
-    let kinds: [(&str, fn(&Path)); 4] = [
+    let kinds: [(&str, Plant); 4] = [
         ("a regular file", |path| fs::write(path, "precious").unwrap()),
         ("a directory", |path| fs::create_dir(path).unwrap()),
         ("a FIFO", |path| nix::unistd::mkfifo(path, nix::sys::stat::Mode::S_IRWXU).unwrap()),

@@ -179,8 +179,11 @@ fn two_masters_that_differ_in_d_both_run_and_the_pid_file_stays_the_firsts() {
     assert_eq!(first.wait_for_workers(1).len(), 1);
 }
 
+/// Puts something at a path, to the harm of a victim.
+type Plant = fn(&Path, &Path);
+
 /// What somebody may have put at a path beforehand, so that a master harms his victim or tells him its secrets.
-const PLANTS: &[(&str, fn(&Path, &Path))] = &[
+const PLANTS: &[(&str, Plant)] = &[
     ("a symbolic link", |path, victim| symlink(victim, path).unwrap()),
     ("a symbolic link", |path, _| symlink("not/there/yet", path).unwrap()),
     ("a FIFO", |path, _| mkfifo(path, Mode::S_IRWXU).unwrap()),

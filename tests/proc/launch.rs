@@ -12,6 +12,9 @@ use crate::support::{Injection, LIMIT, Master, Process, Setup};
 /// A good program. The first line is not `exec`, so that its file stays in use as little as it can.
 const GOOD: &str = "#!/bin/sh\nexec sleep 1000\n";
 
+/// Makes a program one that cannot be run.
+type Breakage = fn(&Path);
+
 /// Puts a program there by renaming it into place, as a deploy does.
 fn deploy(path: &Path, content: &[u8], mode: u32) {
     let new = path.with_extension("new");
@@ -37,7 +40,7 @@ fn answers(master: &Master) -> bool {
 // Failure modes 6, 7.
 #[test]
 fn why_a_program_cannot_be_run_is_said_in_words() {
-    let cases: &[(&str, fn(&Path))] = &[
+    let cases: &[(&str, Breakage)] = &[
         ("no such file or directory", |path| fs::remove_file(path).unwrap()),
         ("its interpreter /usr/bin/rubby is missing", |path| deploy(path, b"#!/usr/bin/rubby -w\n", 0o755)),
         ("its interpreter /bin/sh\\r is missing", |path| deploy(path, b"#!/bin/sh\r\nexit\r\n", 0o755)),
@@ -58,6 +61,7 @@ fn why_a_program_cannot_be_run_is_said_in_words() {
         }),
     ];
     let (master, path) = start();
+    let mut mended = 0;
     for (cause, break_it) in cases {
         break_it(&path);
         assert!(master.wait_for_workers(1)[0].signal(Signal::SIGKILL));
@@ -73,7 +77,8 @@ fn why_a_program_cannot_be_run_is_said_in_words() {
         }
         deploy(&path, GOOD.as_bytes(), 0o755);
         master.wait_for_workers(1);
-        master.wait_for_log("breaking the streak of", 1);
+        mended += 1;
+        master.wait_for_log("breaking the streak of", mended);
     }
 }
 
@@ -154,7 +159,7 @@ fn without_a_process_to_be_had_the_master_lives_and_tries_again() {
     assert_eq!(master.wait_for_workers(1), workers[2..]);
     assert!(workers[..2].iter().all(|worker| !worker.is_zombie()));
     drop(injection);
-    assert_eq!(master.wait_for_workers(3).contains(&workers[2]), true);
+    assert!(master.wait_for_workers(3).contains(&workers[2]));
     // Ever more rarely: a launch every hundredth of a second would have been a storm.
     let tries = master.log().count("cannot start a worker");
     assert!(tries < 40, "{tries} tries");
@@ -219,7 +224,7 @@ fn a_child_that_is_stopped_before_its_exec_is_killed_in_the_end() {
     drop(injection);
     // Later ones were stopped, too, and strace's leaving does not continue them.
     master.wait_until("a worker serves again", LIMIT, || {
-        master.process().children().into_iter().for_each(|child| drop(child.signal(Signal::SIGCONT)));
+        master.process().children().into_iter().for_each(|child| _ = child.signal(Signal::SIGCONT));
         master.workers().len() == 1
     });
     assert!(!Process(stuck.0).is_alive());
