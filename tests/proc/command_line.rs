@@ -1,14 +1,16 @@
 //! What the command line does that comes to no master, and how a master reads it. Every value's range is tested beside
 //! `src/config`; here it is that the program keeps to it before it opens anything.
 
-use std::fs;
+use std::fs::{self, File};
+use std::io::{Read, Seek, SeekFrom};
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
+use nix::sys::signal::Signal;
 use tempfile::TempDir;
 
-use crate::support::{EINHYRNINGSINS, LIMIT, Master, Setup, Snapshot, decoded};
+use crate::support::{EINHYRNINGSINS, LIMIT, Master, Process, Setup, Snapshot, decoded, holds_within};
 
 /// Calls of the program that end by themselves, in a directory where everything that they leave would show.
 struct Caller {
@@ -29,16 +31,25 @@ impl Caller {
         caller
     }
 
-    /// Runs it to its end and checks that nothing is left on disk. One that wrongly becomes a master is killed.
+    /// Runs it to its end and checks that nothing is left, neither on disk nor running.
     #[track_caller]
     fn call(&self, words: &[&str]) -> Output {
         let before = Snapshot::of(self.path());
-        let mut command = Command::new("timeout");
-        command.args(["--signal=KILL", &LIMIT.as_secs().to_string()]).arg(&self.program).args(words);
-        command.env_clear().env("PATH", "/usr/bin:/bin").env("TMPDIR", self.path()).current_dir(self.path());
-        let output = command.stdin(Stdio::null()).output().unwrap();
+        // Into files: workers that should not be there would keep a pipe open.
+        let (stdout, stderr) = (tempfile::tempfile().unwrap(), tempfile::tempfile().unwrap());
+        let mut command = Command::new(&self.program);
+        command.args(words).env_clear().env("PATH", "/usr/bin:/bin").env("TMPDIR", self.path());
+        command.current_dir(self.path()).stdin(Stdio::null());
+        let mut child =
+            command.stdout(stdout.try_clone().unwrap()).stderr(stderr.try_clone().unwrap()).spawn().unwrap();
+        let ended = holds_within(LIMIT, || child.try_wait().unwrap().is_some());
+        let _ = child.kill();
+        let status = child.wait().unwrap();
+        let left = Process::all_of_directory(self.path());
+        left.iter().for_each(|process| _ = process.signal(Signal::SIGKILL));
+        assert!(ended && left.is_empty(), "{words:?} has become a master");
         assert_eq!(before.changes_to(&Snapshot::of(self.path())), [""; 0], "{words:?}");
-        output
+        Output { status, stdout: content(stdout), stderr: content(stderr) }
     }
 
     fn path(&self) -> &Path {
@@ -60,6 +71,13 @@ impl Caller {
         assert_eq!((output.status.code(), text(&output.stderr)), (Some(code), ""), "{words:?}");
         text(&output.stdout).to_owned()
     }
+}
+
+fn content(mut file: File) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    file.seek(SeekFrom::Start(0)).unwrap();
+    file.read_to_end(&mut bytes).unwrap();
+    bytes
 }
 
 fn text(bytes: &[u8]) -> &str {

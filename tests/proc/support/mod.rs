@@ -42,7 +42,7 @@ pub use request::{Answer, Failure, Target, ask};
 pub use strace::Strace;
 pub use wait::{LIMIT, holds_within, wait_until};
 pub use sockets::{SOCKET_REPORT, socket_reports};
-pub use wait::{LIMIT, wait_until};
+pub use wait::{LIMIT, holds_within, wait_until};
 
 /// The program under test.
 pub const EINHYRNINGSINS: &str = env!("CARGO_BIN_EXE_einhyrningsins");
