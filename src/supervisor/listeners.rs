@@ -111,7 +111,7 @@ impl Supervisor {
                 continue;
             }
             let backlog = i32::try_from(self.config.backlog).unwrap_or(i32::MAX);
-            match socket::relisten(listener.fd.as_fd(), backlog) {
+            match socket::mend(listener.fd.as_fd(), &listener.address, backlog) {
                 Ok(()) => log::error!("a worker had shut down the socket {:?}, listening again", listener.address),
                 Err(errno) => log::error!("cannot listen again on {:?}: {errno}", listener.address),
             }

@@ -122,8 +122,21 @@ pub fn is_accepting(fd: BorrowedFd<'_>) -> Result<bool, Errno> {
     retry(|| getsockopt(&fd, sockopt::AcceptConn))
 }
 
-/// listen(2), as often as one likes: mends what [`is_accepting`] finds, and changes the backlog of a bound socket. After
-/// a shutdown(2), a TCP socket that was bound to port 0 has lost its port, and gets another; compare [`local_address`].
+/// Mends what [`is_accepting`] finds. After a shutdown(2), a TCP socket that was bound to port 0 has lost its port, though
+/// getsockname(2) still tells it, and would get another from listen(2). So it is bound to `address` again, its own before.
+pub fn mend(fd: BorrowedFd<'_>, address: &LocalAddress, backlog: i32) -> Result<(), Errno> {
+    match address {
+        LocalAddress::Inet(inet) => match bind_inet(&fd, *inet) {
+            // It has its port still.
+            Ok(()) | Err(Errno::EINVAL) => {}
+            Err(errno) => return Err(errno),
+        },
+        LocalAddress::Unix(_) | LocalAddress::Other => {}
+    }
+    relisten(fd, backlog)
+}
+
+/// listen(2), as often as one likes: it changes the backlog of a socket that listens already.
 pub fn relisten(fd: BorrowedFd<'_>, backlog: i32) -> Result<(), Errno> {
     // SAFETY: a descriptor that the caller lends, and no memory.
     retry(|| Errno::result(unsafe { libc::listen(fd.as_raw_fd(), backlog) })).map(drop)
@@ -151,14 +164,14 @@ fn open_tcp(address: SocketAddr, reuse: ReuseAddr, v6_only: V6Only) -> Result<Ow
     Ok(fd)
 }
 
-fn bind_inet(fd: &OwnedFd, address: SocketAddr) -> Result<(), Errno> {
+fn bind_inet(fd: &impl AsRawFd, address: SocketAddr) -> Result<(), Errno> {
     match address {
         SocketAddr::V4(v4) => bind_to(fd, &SockaddrIn::from(v4)),
         SocketAddr::V6(v6) => bind_to(fd, &SockaddrIn6::from(v6)),
     }
 }
 
-pub(super) fn bind_to(fd: &OwnedFd, address: &impl SockaddrLike) -> Result<(), Errno> {
+pub(super) fn bind_to(fd: &impl AsRawFd, address: &impl SockaddrLike) -> Result<(), Errno> {
     retry(|| bind(fd.as_raw_fd(), address))
 }
 

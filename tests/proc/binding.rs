@@ -276,14 +276,24 @@ time.sleep(1000)
 // Failure mode 22.
 #[test]
 fn a_socket_that_a_worker_has_shut_down_is_listened_on_again() {
-    let setup = Setup::new("-n 1 -m 0 -s 0.01 -l 50").bind(",r");
-    setup.write("saboteur", "");
-    let master = setup.program(["python3", "-c", SABOTEUR]).start();
-    let said = master.wait_for_log("ERROR: a worker had shut down the socket", 1);
-    assert!(said[0].contains("listening again") && said[0].contains(&master.addr().to_string()), "{said:?}");
-    assert_eq!(master.stdout(), "shut\n");
-    TcpStream::connect(master.addr()).unwrap();
-    assert_eq!(master.process().listening_on(), [master.addr()].into());
-    master.wait_for_workers(1);
-    assert_eq!(master.log().count("had shut down"), 1);
+    for own_port in ["-l 50", "-l 50 -b 127.0.0.1:0"] {
+        // With port 0, the system would give it another port at the next listen.
+        let setup = Setup::new("-n 1 -m 0 -s 0.01").options(own_port);
+        let setup = if own_port.contains("-b") { setup } else { setup.bind(",r") };
+        setup.write("saboteur", "");
+        let master = setup.program(["python3", "-c", SABOTEUR]).start();
+        let said = master.wait_for_log("ERROR: a worker had shut down the socket", 1);
+        let listening = master.process().listening_on();
+        let [address] = Vec::from_iter(listening)[..] else { panic!("it does not listen on one address") };
+        assert!(said[0].contains("listening again") && said[0].contains(&address.to_string()), "{said:?}");
+        assert_eq!(master.stdout(), "shut\n");
+        if own_port.contains("-b") {
+            master.wait_for_log(&format!("Listening on {address}"), 1);
+        } else {
+            assert_eq!(address, master.addr());
+        }
+        TcpStream::connect(address).unwrap();
+        master.wait_for_workers(1);
+        assert_eq!(master.log().count("had shut down"), 1);
+    }
 }
