@@ -5,12 +5,14 @@ use std::fs::{self, File, OpenOptions};
 use std::io::{BufRead, BufReader, Read, Write};
 use std::os::fd::OwnedFd;
 use std::os::unix::net::{UnixDatagram, UnixStream};
+use std::path::Path;
+use std::sync::mpsc::{Receiver, channel};
 
 use nix::fcntl::OFlag;
 use nix::sys::signal::Signal;
 use nix::unistd::pipe2;
 
-use crate::support::{LIMIT, Master, Process, Setup};
+use crate::support::{LIMIT, Master, Setup};
 
 /// More lines than the queue and a pipe hold together.
 const FLOOD: usize = 4000;
@@ -124,13 +126,10 @@ fn a_log_that_nobody_reads_holds_nothing_up_and_the_loss_is_told_later() {
     master.wait_for_workers(2);
     flood_and_supervise(&master);
 
-    let mut lines = BufReader::new(reader).lines().map(Result::unwrap);
-    let mut read = Vec::new();
-    for line in lines.by_ref() {
-        read.push(line);
-        if dropped(&master, read.last().unwrap()).is_some() {
-            break;
-        }
+    let lines = read_lines(reader);
+    let mut read: Vec<String> = Vec::new();
+    while read.last().is_none_or(|line| dropped(&master, line).is_none()) {
+        read.push(lines.recv_timeout(LIMIT).expect("the loss is never told"));
     }
     // From now on every line comes.
     master.signal(Signal::SIGINT);
@@ -141,6 +140,16 @@ fn a_log_that_nobody_reads_holds_nothing_up_and_the_loss_is_told_later() {
     let missing = 2 * FLOOD - read.iter().filter(|line| line.contains("999999999")).count();
     assert!(missing > 0 && (missing..missing + 100).contains(&lost), "{missing} lines are missing, {lost} are told of");
     read.iter().for_each(|line| _ = parts(line));
+}
+
+/// Somebody who reads at last, to the end.
+fn read_lines(reader: File) -> Receiver<String> {
+    let (sender, lines) = channel();
+    std::thread::spawn(move || {
+        let mut read = BufReader::new(reader).lines().map(Result::unwrap);
+        read.all(|line| sender.send(line).is_ok())
+    });
+    lines
 }
 
 /// How many lines this one says are lost.
@@ -223,8 +232,11 @@ fn started_with_closed_descriptors_neither_master_nor_worker_has_a_socket_there(
 
 // Failure mode 73.
 #[test]
-fn what_clients_say_cannot_forge_a_line_or_steer_a_terminal() {
-    let master = Setup::new("-n 1 -m manual").program(["sleep", "1000"]).start();
+fn what_clients_say_and_files_are_called_cannot_forge_a_line_or_steer_a_terminal() {
+    let pid_file = "x\u{1b}]0;title\u{7}\n[MASTER 1] ERROR: forged \u{9b}2J";
+    let master = Setup::new("-n 1 -m manual -e").word(pid_file).program(["sleep", "1000"]).start();
+    let escaped = "Writing PID to x\\x1b]0;title\\x07\\x0a[MASTER 1] ERROR: forged \\x9b2J";
+    assert!(master.wait_for_log("Writing PID to", 1)[0].ends_with(escaped));
     let hostile = [
         r#"{"command":"worker:ack", "x":"\n[MASTER 1] ERROR: forged"}"#,
         r#"{"command":"worker:ping", "x":"\u001b]0;title\u0007\u009b2J\u0000\r"}"#,
@@ -283,6 +295,7 @@ fn syslog_gets_warnings_and_errors_and_nothing_less() {
     assert!(error.starts_with("<27>"), "{error}");
     let told: Vec<_> = before.iter().chain(&between).collect();
     assert!(told.iter().all(|message| message.starts_with("<27>") || message.starts_with("<28>")), "{told:?}");
+    assert!(!told.iter().any(|message| message.contains("===> ") || message.contains("manual ACK")), "{told:?}");
     // The other log has them, too.
     master.wait_for_log("was killed by SIGKILL", 1);
 }
@@ -297,19 +310,24 @@ fn a_syslog_that_is_away_full_or_restarted_holds_nothing_up() {
     flood(&master, 50);
     assert_supervised(&master);
 
-    // Nobody reads this one: its queue is full after a few messages.
-    let syslog = UnixDatagram::bind(&path).unwrap();
+    // Once it is found, nobody reads it any more: its queue is full after some messages.
+    let syslog = wait_until_found(&master, &path);
     flood_and_supervise(&master);
     master.wait_for_log("Could not find state", FLOOD);
     drop(syslog);
 
     fs::remove_file(&path).unwrap();
-    let syslog = UnixDatagram::bind(&path).unwrap();
-    master.wait_until("it is found again", LIMIT, || {
-        flood(&master, 1);
-        syslog.set_nonblocking(true).unwrap();
+    wait_until_found(&master, &path);
+    assert_supervised(&master);
+}
+
+/// Makes a syslog at this path, and waits for its first message.
+fn wait_until_found(master: &Master, path: &Path) -> UnixDatagram {
+    let syslog = UnixDatagram::bind(path).unwrap();
+    syslog.set_nonblocking(true).unwrap();
+    master.wait_until("the syslog is found", LIMIT, || {
+        flood(master, 1);
         syslog.recv(&mut [0; 4096]).is_ok()
     });
-    assert_supervised(&master);
-    assert!(Process::this().is_alive());
+    syslog
 }
