@@ -23,15 +23,14 @@ mod procfs;
 mod refusal;
 mod request;
 mod self_test;
-mod strace;
 mod sockets;
+mod strace;
 mod wait;
 
 use std::path::{Path, PathBuf};
 
-pub use control::ControlClient;
-pub use held::HeldRequest;
 pub use control::{ControlClient, decoded};
+pub use held::HeldRequest;
 pub use inject::Injection;
 pub use load::{Load, Report};
 pub use log::Log;
@@ -39,9 +38,8 @@ pub use master::{Master, Setup, free_address};
 pub use procfs::{Process, SignalSet};
 pub use refusal::{Refusal, Snapshot};
 pub use request::{Answer, Failure, Target, ask};
-pub use strace::Strace;
-pub use wait::{LIMIT, holds_within, wait_until};
 pub use sockets::{SOCKET_REPORT, socket_reports};
+pub use strace::Strace;
 pub use wait::{LIMIT, holds_within, wait_until};
 
 /// The program under test.
