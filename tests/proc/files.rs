@@ -359,7 +359,7 @@ fn on_own_file_system(mount: &str, options: &str) -> Master {
 fn assert_no_room(mount: &str, options: &str, errno: &str) {
     let master = on_own_file_system(mount, options);
     let (code, lines) = (master.wait_exit().code(), master.log().lines());
-    let reason = lines.last().unwrap();
+    let reason = lines.iter().find(|line| line.starts_with("einhyrningsins: ")).unwrap_or(&lines[0]);
     assert_eq!(code, Some(111), "{mount}: {lines:?}");
     assert!(reason.starts_with("einhyrningsins: cannot ") && reason.ends_with(errno), "{mount}: {lines:?}");
     let left = fs::read_to_string(master.file("left")).unwrap();

@@ -33,6 +33,16 @@ fn start() -> (Master, PathBuf) {
     (master, path)
 }
 
+/// Waits until the shell has read the program and become what it says.
+fn wait_until_read(master: &Master) -> Process {
+    let mut workers = Vec::new();
+    master.wait_until("the worker sleeps", LIMIT, || {
+        workers = master.workers();
+        workers.len() == 1 && workers[0].command_line() == ["sleep", "1000"]
+    });
+    workers[0]
+}
+
 fn answers(master: &Master) -> bool {
     master.control(r#"{"command":"state"}"#).contains(":children:")
 }
@@ -63,8 +73,9 @@ fn why_a_program_cannot_be_run_is_said_in_words() {
     let (master, path) = start();
     let mut mended = 0;
     for (cause, break_it) in cases {
+        let worker = wait_until_read(&master);
         break_it(&path);
-        assert!(master.wait_for_workers(1)[0].signal(Signal::SIGKILL));
+        assert!(worker.signal(Signal::SIGKILL));
         let said = master.wait_for_log(&format!(": cannot run {}: {cause}", path.display()), 1);
         let (speaker, who) = said[0].split_once(" ERROR: Worker ").expect(&said[0]);
         assert_eq!(speaker, format!("[MASTER {}]", master.pid()));
