@@ -117,7 +117,7 @@ fn it_can_be_stopped_from_the_terminal_and_goes_on() {
     let master = start_two(Setup::new("-n 2 -m manual -s 0.01"));
     for stop in [Signal::SIGTSTP, Signal::SIGSTOP] {
         master.signal(stop);
-        master.wait_until("the master is stopped", LIMIT, || master.process().state() == Some('T'));
+        master.wait_until("the master is stopped", LIMIT, || master.process().is_stopped());
         master.signal(Signal::SIGCONT);
         upgrade(&master, Signal::SIGHUP);
     }
@@ -182,7 +182,7 @@ fn a_storm_of_upgrades_ends_at_the_last_release_and_loses_nothing() {
     let load = Load::start(master.addr(), 2);
     load.wait_for(10);
     master.release("last");
-    for _ in 0..10_000 {
+    for _ in 0..100_000 {
         master.signal(Signal::SIGHUP);
         master.signal(Signal::SIGUSR1);
     }

@@ -83,6 +83,23 @@ impl Process {
         self.state().is_some_and(|state| state != 'Z' && state != 'X')
     }
 
+    /// Stopped by a signal in every one of its threads: the first may be some moments before the others.
+    pub fn is_stopped(self) -> bool {
+        self.all_threads_are('T')
+    }
+
+    /// Every one of its threads waits in a system call.
+    pub fn is_waiting(self) -> bool {
+        self.all_threads_are('S')
+    }
+
+    fn all_threads_are(self, wanted: char) -> bool {
+        let Ok(threads) = fs::read_dir(format!("/proc/{self}/task")) else { return false };
+        let names = threads.flatten().map(|thread| thread.file_name());
+        let states: Vec<_> = names.map(|name| Self(name.to_string_lossy().parse().unwrap()).state()).collect();
+        !states.is_empty() && states.iter().all(|state| *state == Some(wanted))
+    }
+
     pub fn parent(self) -> Option<Self> {
         self.number("PPid").map(Self)
     }
