@@ -16,6 +16,8 @@ pub struct Backoff {
     pub(in crate::pool) unacked_deaths: u32,
     /// Launches that failed for want of processes or memory, since the last that did not.
     pub(in crate::pool) failed_launches: u32,
+    /// When the last of them was asked for: several that were asked for together are one sign.
+    last_failed_launch: Option<Mono>,
     /// A chain of workers that died soon after their ack, each launched after the one before it had died. Without it a
     /// worker that acks and dies at once would be launched again every second, since each ack breaks the other streak.
     early_deaths: u32,
@@ -48,8 +50,10 @@ impl Backoff {
         self.unacked_deaths = self.unacked_deaths.saturating_add(1);
     }
 
-    pub(in crate::pool) fn on_failed_launch(&mut self) {
-        self.failed_launches = self.failed_launches.saturating_add(1);
+    pub(in crate::pool) fn on_failed_launch(&mut self, asked_at: Mono) {
+        if self.last_failed_launch.replace(asked_at) != Some(asked_at) {
+            self.failed_launches = self.failed_launches.saturating_add(1);
+        }
     }
 
     pub(in crate::pool) fn on_launch(&mut self) {

@@ -1,5 +1,6 @@
 //! Deaths: a worker that ended, its reaping, and what it left behind in its process group.
 
+use crate::pool::settings::TERM_GRACE;
 use crate::pool::{Acked, Action, Asked, Ending, Group, Mono, Notice, Pid, Pool, Signal};
 
 impl Pool {
@@ -15,8 +16,9 @@ impl Pool {
         if (acked, asked) == (Acked::Yes, Asked::No) {
             self.backoff.on_acked_death(now, &worker, &self.workers);
         }
-        let patience = self.settings.signal_timeout.map(|timeout| now.after(timeout));
-        self.remnants.push(worker.into_remnant(now, patience));
+        // Nobody drains for the sake of a leader that died: what it left would only stand beside its replacement for ever.
+        let patience = now.after(self.settings.signal_timeout.unwrap_or(TERM_GRACE));
+        self.remnants.push(worker.into_remnant(now, Some(patience)));
         if (acked, asked) == (Acked::Never, Asked::No) {
             self.on_failure(now, version, actions);
         }

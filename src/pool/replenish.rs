@@ -8,12 +8,13 @@ use crate::pool::{Action, Blocked, Mono, Notice, Pid, Pool, Version, Worker, Wor
 pub(in crate::pool) struct Launch {
     pub(in crate::pool) index: WorkerIndex,
     pub(in crate::pool) version: Version,
+    pub(in crate::pool) asked_at: Mono,
 }
 
 impl Pool {
     /// Launches as many as are missing, without a pause between them, as far as there is room.
     fn launch_all_missing(&mut self, now: Mono, actions: &mut Vec<Action>) {
-        let count = self.missing().min(self.room());
+        let count = self.missing().min(self.room()).min(self.settings.target.saturating_sub(self.given_up()));
         if count == 0 {
             return;
         }
@@ -65,8 +66,8 @@ impl Pool {
     }
 
     pub(in crate::pool) fn on_spawn_failed(&mut self, index: WorkerIndex) {
-        if self.take_launch(index).is_some() {
-            self.backoff.on_failed_launch();
+        if let Some(launch) = self.take_launch(index) {
+            self.backoff.on_failed_launch(launch.asked_at);
         }
     }
 
@@ -76,17 +77,25 @@ impl Pool {
     }
 
     fn launch(&mut self, now: Mono, actions: &mut Vec<Action>) {
-        let launch = Launch { index: self.free_index(), version: self.modern };
+        let launch = Launch { index: self.free_index(), version: self.modern, asked_at: now };
         self.launches.push(launch);
         self.last_spinup = Some(now);
         actions.push(Action::SpawnWorker { index: launch.index, version: launch.version });
     }
 
     /// How many modern workers there should be and are not. Those that were told to go and linger still count: if they
-    /// do not end, more processes would only make it worse (as einhorn has it).
+    /// do not end, more processes would only make it worse (as einhorn has it). Not so those that an upgrade had sent off
+    /// before it was given up: they went because others came, and those others are no more.
     pub(in crate::pool) fn missing(&self) -> u32 {
-        let modern = count(&self.workers, |worker| worker.version == self.modern);
+        let modern = count(&self.workers, |worker| worker.version == self.modern && !worker.written_off);
         self.settings.target.saturating_sub(modern + self.launching())
+    }
+
+    /// Workers of given-up versions that never acked and are still there. One upgrade after the other must not add as many
+    /// new ones each time, faster than these can go.
+    fn given_up(&self) -> u32 {
+        let given_up = |worker: &Worker| worker.version != self.modern && worker.version != self.good;
+        count(&self.workers, |worker| given_up(worker) && !worker.is_acked())
     }
 
     /// How many workers may be added beside those that live.

@@ -541,3 +541,48 @@ fn every_signal_of_a_step_comes_before_its_launches() {
     let launch = play.actions.iter().position(|action| matches!(action, Action::SpawnWorker { .. }));
     assert!(signal.is_some() && signal < launch);
 }
+
+#[test]
+fn those_whom_a_given_up_upgrade_had_sent_off_are_replaced_while_they_drain() {
+    let mut play = Play::serving(Settings { retries: Some(1), signal_timeout: None, ..settings() });
+    play.command(SMOOTH);
+    play.ack(3);
+    assert!(play.signals().contains(&(1, Signal::USR2)), "the oldest drains from now on");
+    play.wait(1.0);
+    play.die(3);
+    play.die(4);
+    assert_eq!(play.pool.modern(), Version(0), "given up");
+    play.wait(60.0);
+    let stays = |pid: &i32| play.pool.workers().iter().any(|worker| worker.pid.0 == *pid && !worker.is_told());
+    assert_eq!(play.pids(), [1, 2, 5, 6], "the fifth was of the bad version");
+    assert_eq!(play.pids().into_iter().filter(stays).collect::<Vec<_>>(), [2, 6]);
+}
+
+#[test]
+fn launches_that_fail_together_are_one_sign() {
+    let mut backoff = Backoff::default();
+    let asked = |second: u64| Mono::from_nanos(second * 1_000_000_000);
+    (0..24).for_each(|_| backoff.on_failed_launch(asked(1)));
+    assert_eq!(backoff.interval_s(1.0), 1.5);
+    backoff.on_failed_launch(asked(3));
+    assert_eq!(backoff.interval_s(1.0), 2.25);
+}
+
+#[test]
+fn fleet_upgrades_in_a_row_launch_no_faster_than_the_given_up_go() {
+    let mut play = Play::serving(Settings { target: 4, signal_timeout: None, ..settings() });
+    (0..10).for_each(|_| play.command(FLEET));
+    assert!(play.pids().len() <= 4 + 4 + 4, "{:?}", play.pids());
+}
+
+/// E12.
+#[test]
+fn what_a_dead_worker_left_is_killed_in_the_end_even_without_a_signal_timeout() {
+    let mut play = Play::serving(Settings { target: 1, signal_timeout: None, ..settings() });
+    play.outlives = true;
+    play.die(1);
+    play.tell(Event::WorkerExeced { pid: Pid(2) });
+    assert_eq!(play.signals(), [(1, Signal::USR2)]);
+    play.wait(90.0);
+    assert_eq!(play.signals(), [(1, Signal::KILL)]);
+}

@@ -92,6 +92,9 @@ impl Pool {
             return;
         }
         let version = std::mem::replace(&mut self.modern, self.good);
+        for worker in self.workers.iter_mut().filter(|worker| worker.version == self.good && worker.is_told()) {
+            worker.written_off = true;
+        }
         self.backoff = Default::default();
         actions.push(Action::Tell(Notice::UpgradeFailed { version, back_to: self.good, reason }));
         actions.push(Action::KeepReleases { modern: self.modern, good: self.good });

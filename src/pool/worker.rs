@@ -17,6 +17,8 @@ pub struct Worker {
     pub ping: Option<Ping>,
     pub told: Option<Told>,
     pub killed: bool,
+    /// Sent off by an upgrade that was then given up: it goes, and somebody else is to take its place.
+    pub written_off: bool,
 }
 
 /// The last sign of life that a worker gave.
@@ -62,6 +64,7 @@ impl Worker {
             ping: None,
             told: None,
             killed: false,
+            written_off: false,
         }
     }
 

@@ -2,6 +2,7 @@
 
 use crate::pool::{Action, Event, ExitReason, Group, Pid, Signal, Version};
 use crate::supervisor::{Supervisor, release, report};
+use crate::sys::errno::words;
 use crate::sys::{clock, signal, wait};
 
 impl Supervisor {
@@ -13,8 +14,8 @@ impl Supervisor {
                 self.releases.retain(|version, _| [modern, good].contains(version));
             }
             Action::SpawnWorker { index, version } => return Ok(Some(self.launch(index, version))),
-            Action::SignalWorker { pid, signal } => send(pid, signal),
-            Action::SignalGroup { pid, signal } => send_to_group(pid, signal),
+            Action::SignalWorker { pid, signal } => self.signal_worker(pid, signal),
+            Action::SignalGroup { pid, signal } => self.signal_group(pid, signal),
             Action::ReapWorker { pid } => return Ok(Some(self.reap(pid))),
             Action::Tell(notice) => report::tell(&notice, &self.config),
             Action::Exit(reason) => return Err(reason),
@@ -22,9 +23,30 @@ impl Supervisor {
         Ok(None)
     }
 
+    /// A worker that was stopped (by job control, or in a debugger) would hear it only when somebody continues it.
+    fn signal_worker(&self, pid: Pid, signal: Signal) {
+        send(pid, signal);
+        if self.pool.workers().iter().any(|worker| worker.pid == pid && worker.stopped && worker.is_told()) {
+            send(pid, Signal::CONT);
+        }
+    }
+
+    /// A worker's group, and the worker, which may have left it. A pid that the pool lists is not reaped, and thus ours.
+    fn signal_group(&self, pid: Pid, signal: Signal) {
+        if let Err(errno) = signal::send_group(pid, signal) {
+            log::debug!("cannot send {signal} to the group of worker {pid}: {}", words(errno));
+        }
+        if self.pool.workers().iter().any(|worker| worker.pid == pid) {
+            send(pid, signal);
+        }
+    }
+
     /// Finds the program anew: a link may lead elsewhere since the last deploy. From now on the variables to be dropped
     /// are (as in einhorn, whose first workers still see them).
     fn prepare_release(&mut self, version: Version) -> Event {
+        // What an upgrade that never ended had prepared is wanted by nobody.
+        let wanted = [self.pool.modern(), self.pool.good()];
+        self.releases.retain(|version, _| wanted.contains(version));
         match release::resolve(&self.config.program, &self.environ, &self.config.drop_env_vars) {
             Ok(release) => {
                 self.releases.insert(version, release);
@@ -49,12 +71,6 @@ impl Supervisor {
 /// A worker that has just died is no error: its exit is about to be noticed.
 fn send(pid: Pid, signal: Signal) {
     if let Err(errno) = signal::send(pid, signal) {
-        log::debug!("cannot send {signal} to worker {pid}: {errno}");
-    }
-}
-
-fn send_to_group(pid: Pid, signal: Signal) {
-    if let Err(errno) = signal::send_group(pid, signal) {
-        log::debug!("cannot send {signal} to the group of worker {pid}: {errno}");
+        log::debug!("cannot send {signal} to worker {pid}: {}", words(errno));
     }
 }

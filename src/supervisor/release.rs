@@ -1,5 +1,5 @@
-//! What a version runs: program, arguments, environment, resolved once when its upgrade starts. So a worker that is
-//! launched again in the middle of the next deploy is still what its siblings are.
+//! What a version runs: program, arguments, environment, looked up once when its upgrade starts. (A link on the way to the
+//! program is followed at each launch; to pin that too comes with the re-exec.)
 
 use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};

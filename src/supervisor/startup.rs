@@ -23,7 +23,7 @@ use crate::sys::lockfile::Lock;
 use crate::sys::pidfile::{PidFile, PidFileCause};
 use crate::sys::place::FileId;
 use crate::sys::program::FindError;
-use crate::sys::{control_socket, fd, limits, signal};
+use crate::sys::{control_socket, fd, limits, signal, wait};
 use crate::threads::{self, INBOX_MAX, control, reaper};
 
 /// What `--version` says to a script that takes us for Ruby's einhorn.
@@ -113,7 +113,13 @@ pub(in crate::supervisor) fn run(config: Config, birth: Birth) -> ExitCode {
     }
     let started = start(config, birth, environ, release);
     let code = match started {
-        Ok(mut supervisor) => ExitCode::from(exit_code::of(supervisor.run())),
+        Ok(mut supervisor) => {
+            let reason = supervisor.run();
+            if wait::any_child() {
+                log::warn!("Workers left processes behind in sessions or groups of their own; they live on");
+            }
+            ExitCode::from(exit_code::of(reason))
+        }
         Err(message) => {
             logging.finish();
             return complain(&message, exit_code::CANNOT_START);
@@ -153,6 +159,7 @@ fn start(
     settle_in(&config, &birth);
     let directory = temporary_directory(&environ)?;
     let pid_path = config::pid_path(&config, &directory);
+    tell_apart(&config, &directory)?;
     log::info!("Writing PID to {}", pid_path.display());
     let (mut files, control_listener) = claim_files(&config, &directory)?;
     let listeners = listeners::open_all(&config, &birth)?;
@@ -205,6 +212,19 @@ fn temporary_directory(environ: &[(OsString, OsString)]) -> Result<PathBuf, Stri
         let tried: Vec<String> = candidates.iter().map(|candidate| candidate.display().to_string()).collect();
         format!("cannot find a directory for temporary files, tried {}", tried.join(", "))
     })
+}
+
+/// One file cannot be two of them; what would come of it is a puzzling error of our own making.
+fn tell_apart(config: &Config, directory: &Path) -> Result<(), String> {
+    let socket = ("control socket", config::socket_path(config, directory));
+    let lock = ("lock file", config::lock_path(config, directory));
+    let pid_file = ("pid file", config::pid_path(config, directory));
+    for (one, other) in [(&socket, &lock), (&socket, &pid_file), (&lock, &pid_file)] {
+        if one.1 == other.1 {
+            return Err(format!("cannot use {} as {} and {}", one.1.display(), one.0, other.0));
+        }
+    }
+    Ok(())
 }
 
 /// Lock first: under it, nobody else of us looks for stale sockets.

@@ -32,6 +32,11 @@ pub fn peek() -> Result<Option<Child>, Errno> {
     wait_id(libc::P_ALL, 0, ANY_CHANGE | libc::WNOHANG | libc::WNOWAIT)
 }
 
+/// Whether there is any child at all, living or not.
+pub fn any_child() -> bool {
+    wait_id(libc::P_ALL, 0, libc::WEXITED | libc::WNOHANG | libc::WNOWAIT) != Err(Errno::ECHILD)
+}
+
 /// Waits until some child has news, and leaves it as it is. ECHILD when there is no child at all.
 pub fn watch() -> Result<Child, Errno> {
     loop {

@@ -84,7 +84,7 @@ impl Run {
             let (serves, untold) = (process.serves(), u32::from(!process.told));
             tally.serving += u32::from(serves);
             if process.version == modern {
-                tally.modern += 1;
+                tally.modern += u32::from(!process.written_off);
                 tally.modern_untold += untold;
                 tally.modern_serving += u32::from(serves);
                 tally.modern_acked += u32::from(process.acked_at.is_some() && !process.told);

@@ -180,6 +180,10 @@ impl Run {
         hold!("I9", just, "the upgrade failed for {reason:?}, with {} failures counted", self.ledger.failures);
         self.ledger.upgrading = None;
         self.ledger.modern = self.ledger.good;
+        for &at in &self.world.workers {
+            let process = &mut self.world.processes[at];
+            process.written_off |= process.version == self.ledger.good && process.told;
+        }
         self.forget_failures();
     }
 

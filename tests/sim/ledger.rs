@@ -30,6 +30,9 @@ pub struct Ledger {
     /// Those of them that fell into the upgrade under way.
     pub failures: u32,
     pub failed_launches: u32,
+    /// When the last launch was asked for, and the last that failed.
+    pub last_asked: Mono,
+    pub last_failed: Option<Mono>,
     pub ever_acked: bool,
     pub last_spinup: Option<Mono>,
     /// When the log last named those who linger.
@@ -60,6 +63,8 @@ impl Ledger {
             deaths: 0,
             failures: 0,
             failed_launches: 0,
+            last_asked: Mono::from_nanos(0),
+            last_failed: None,
             ever_acked: false,
             last_spinup: None,
             last_linger_note: Mono::from_nanos(0),
@@ -89,7 +94,9 @@ impl Ledger {
             }
             Event::SpawnFailed { index } => {
                 self.take_launch(*index);
-                self.failed_launches += 1;
+                if self.last_failed.replace(self.last_asked) != Some(self.last_asked) {
+                    self.failed_launches += 1;
+                }
             }
             Event::WorkerAcked { pid } => {
                 let Some(at) = world.worker_at(*pid) else { return };
@@ -149,7 +156,7 @@ impl Ledger {
         let process = &mut world.processes[at];
         process.known = Known::Ended;
         if !process.told {
-            process.kill_at = self.settings.signal_timeout.map(|timeout| now.after(timeout));
+            process.kill_at = Some(now.after(self.settings.signal_timeout.unwrap_or(TERM_GRACE)));
             if process.acked_at.is_none() && process.version == self.modern {
                 self.count_failure();
             }

@@ -55,7 +55,7 @@ impl Run {
         let (mut modern, mut unacked, mut held) = (0, launching, 0_u128);
         for &at in &self.world.workers {
             let process = &self.world.processes[at];
-            modern += u32::from(process.version == version);
+            modern += u32::from(process.version == version && !process.written_off);
             unacked += u32::from(process.version == version && process.acked_at.is_none() && !process.told);
             held |= 1 << process.index.0;
         }
@@ -76,6 +76,7 @@ impl Run {
             self.judge_single_launch(unacked);
         }
         self.ledger.last_spinup = Some(self.now);
+        self.ledger.last_asked = self.now;
         self.ledger.launching.push((index, version));
         let reply = match self.world.fork(&mut self.rng, &self.plan) {
             Some(pid) => {

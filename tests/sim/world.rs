@@ -81,6 +81,8 @@ pub struct Process {
     pub signals: u64,
     pub last_signal: Signal,
     pub kill_at: Option<Mono>,
+    /// Sent off before the version that replaced it was given up.
+    pub written_off: bool,
     pub killed: bool,
 }
 
@@ -114,6 +116,7 @@ impl Process {
             last_signal: Signal::USR2,
             kill_at: None,
             killed: false,
+            written_off: false,
         }
     }
 
@@ -137,6 +140,7 @@ impl Process {
         self.last_signal = Signal::USR2;
         self.kill_at = None;
         self.killed = false;
+        self.written_off = false;
     }
 
     pub fn may_die_now(&self) -> bool {
