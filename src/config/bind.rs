@@ -132,7 +132,11 @@ fn split_address(address: &str) -> Result<(&str, &str), Need> {
         return Err(need_brackets(address, host, port));
     }
     match host {
-        "*" | "" => Err(format!("for every address write 0.0.0.0:{port} or [::]:{port}")),
+        "*" | "" => {
+            // Whatever stands there is shown on one line.
+            let port = port.escape_debug();
+            Err(format!("for every address write 0.0.0.0:{port} or [::]:{port}"))
+        }
         _ if is_host(host) => Ok((host, port)),
         _ => Err(NEED_BIND.to_owned()),
     }
@@ -287,6 +291,7 @@ mod tests {
         refused("fe80::a:b:c:d:e:f", "an ipv6 address needs brackets, as in [fe80::a:b:c:d:e]:f");
         refused("::1", "an ipv6 address needs brackets and a port, as in [::1]:80");
         refused("*:80", "for every address write 0.0.0.0:80 or [::]:80");
+        refused(":\n", "for every address write 0.0.0.0:\\n or [::]:\\n");
         refused(":80", "for every address write 0.0.0.0:80 or [::]:80");
         refused("/x.sock", "a unix socket is written unix:/x.sock");
         refused("[127.0.0.1]:80", "need an ipv6 address in the brackets, as in [::1]:80");
