@@ -145,6 +145,14 @@ pub struct Options {
     #[arg(short = 'g', long, num_args = 0, default_missing_value = "true", help_heading = CONTROL)]
     pub command_socket_as_fd: Option<bool>,
 
+    /// Permissions of the control socket, in octal (default 0600, with --socket-group 0660)
+    #[arg(long, value_name = "MODE", help_heading = CONTROL)]
+    pub socket_mode: Option<Raw>,
+
+    /// Group of the control socket; its members may do everything there
+    #[arg(long, value_name = "GROUP", help_heading = CONTROL)]
+    pub socket_group: Option<Raw>,
+
     /// Say more; undoes one -q
     #[arg(short, long, num_args = 0, default_missing_value = "true", help_heading = OUTPUT)]
     pub verbose: Option<bool>,

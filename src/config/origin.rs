@@ -11,6 +11,8 @@ pub enum Origin {
     Default,
     /// The command line, with the option as it was spelled there, such as `-n` or `--num`.
     CommandLine(String),
+    /// The command `config` on the control socket.
+    ControlSocket,
 }
 
 /// For each flag that was given, by its long name: the origin of each of its values, in order.
@@ -32,6 +34,11 @@ impl Origins {
         self.0.get(flag).and_then(|given| given.last()).unwrap_or(&Origin::Default)
     }
 
+    /// The control socket has set it.
+    pub fn note_given(&mut self, flag: &str) {
+        self.0.entry(flag.to_owned()).or_default().push(Origin::ControlSocket);
+    }
+
     pub fn is_given(&self, flag: &str) -> bool {
         self.0.contains_key(flag)
     }
@@ -51,7 +58,7 @@ impl Origin {
     fn spelled(&self, flag: &str) -> String {
         match self {
             Self::CommandLine(spelled) => spelled.clone(),
-            Self::Default => format!("--{flag}"),
+            Self::Default | Self::ControlSocket => format!("--{flag}"),
         }
     }
 }

@@ -62,6 +62,10 @@ pub struct Config {
     pub pidfile: Option<PathBuf>,
     pub lockfile: Option<PathBuf>,
     pub socket_as_fd: bool,
+    /// Permissions of the control socket's file.
+    pub socket_mode: Option<u32>,
+    /// Name or number of its group.
+    pub socket_group: Option<String>,
     /// 0 verbose, 1 as usual, 2 quiet.
     pub verbosity: u8,
     pub syslog: bool,
@@ -131,6 +135,8 @@ pub fn read_each(argv0: &OsStr, line: &CommandLine, origins: Origins) -> Result<
         pidfile: read.one("pidfile", &raw.pidfile, values::path)?,
         lockfile: read.one("lockfile", &raw.lockfile, values::path)?,
         socket_as_fd: is_on(raw.command_socket_as_fd),
+        socket_mode: read.one("socket-mode", &raw.socket_mode, values::mode)?,
+        socket_group: read.one("socket-group", &raw.socket_group, values::group)?,
         verbosity: verbosity(raw),
         syslog: is_on(raw.syslog),
         with_state_fd: read.one("with-state-fd", &line.once.with_state_fd, values::state_fd)?,

@@ -123,6 +123,21 @@ pub fn command_name(value: &OsStr) -> Result<String, Need> {
     Ok(name.to_owned())
 }
 
+/// Permissions of a file, in octal.
+pub fn mode(value: &OsStr) -> Result<u32, Need> {
+    let digits = text(value)?;
+    let octal = digits.chars().all(|digit| digit.is_digit(8));
+    let mode = u32::from_str_radix(digits, 8).ok().filter(|mode| octal && *mode <= 0o777);
+    mode.ok_or_else(|| "need permissions in octal from 0 to 0777".to_owned())
+}
+
+/// The name or number of a group; whether there is one, the system knows.
+pub fn group(value: &OsStr) -> Result<String, Need> {
+    let name = text(value)?;
+    let fits = !name.is_empty() && !name.chars().any(|c| c == ':' || c.is_whitespace() || c.is_control());
+    if fits { Ok(name.to_owned()) } else { Err("need the name or number of a group".to_owned()) }
+}
+
 /// The name of an environment variable, in whatever bytes.
 pub fn variable(value: &OsStr) -> Result<OsString, Need> {
     if value.is_empty() || value.as_bytes().iter().any(|&byte| byte == b'=' || byte == 0) {

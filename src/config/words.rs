@@ -17,7 +17,8 @@ const VERBOSITY_DEFAULT: u8 = 1;
 const VERBOSITY_MAX: u8 = 2;
 
 /// The flags that einhorn does not have.
-const NOT_EINHORNS: [&str; 6] = ["ipv4-only", "ipv6-only", "retries", "manual", "ack-timeout", "syslog"];
+const NOT_EINHORNS: [&str; 8] =
+    ["ipv4-only", "ipv6-only", "retries", "manual", "ack-timeout", "syslog", "socket-mode", "socket-group"];
 
 /// One option in its normal form.
 #[derive(Clone, Debug, PartialEq, Eq)]

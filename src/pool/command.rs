@@ -1,9 +1,9 @@
 //! The commands that change what the pool aims at. What a request looks like on the wire is not known here.
 
-use crate::pool::Signal;
+use crate::pool::{Settings, Signal};
 
 /// What somebody wants done.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Command {
     /// Replace every worker.
     Upgrade(UpgradeStyle),
@@ -13,6 +13,8 @@ pub enum Command {
     Forward(Signal),
     /// Run so many workers; at least 1.
     SetTarget(u32),
+    /// Decide by these from now on.
+    Configure(Settings),
 }
 
 /// How old workers make room for new ones.

@@ -146,6 +146,10 @@ impl Pool {
                 assert!(target >= 1, "a pool has at least one worker");
                 self.settings.target = target;
             }
+            Command::Configure(settings) => {
+                assert!(settings.target >= 1, "a pool has at least one worker");
+                self.settings = settings;
+            }
         }
     }
 
@@ -183,6 +187,11 @@ impl Pool {
     /// The style of the upgrade under way.
     pub fn upgrading(&self) -> Option<UpgradeStyle> {
         self.upgrade.as_ref().map(|upgrade| upgrade.style)
+    }
+
+    /// New workers that failed since the last that acked, in the upgrade under way.
+    pub fn upgrade_failures(&self) -> u32 {
+        self.upgrade.as_ref().map_or(0, |upgrade| upgrade.failures)
     }
 
     pub fn is_stopping(&self) -> bool {

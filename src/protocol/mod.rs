@@ -1,10 +1,18 @@
 //! Control messages: what clients ask, what they are answered, and how a line carries both. Text in, values out; it knows
 //! no socket and no client.
 
+mod arguments;
+mod json;
 mod line;
 mod request;
 mod response;
+mod settings;
 
+pub use json::{object, to_json};
 pub use line::{LINE_MAX, escape, unescape};
-pub use request::{Request, parse};
-pub use response::reply;
+pub use request::{Asked, Request, parse};
+pub use response::{Format, More, Reply};
+pub use settings::Change;
+
+/// What ties replies to a request: any value that a client likes.
+pub use crate::yaml::Value as RequestId;

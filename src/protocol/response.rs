@@ -1,17 +1,77 @@
-//! What a client is answered: a map of message and request id, in the order in which einhorn writes it.
+//! What a client is answered: a map of message, request id and whether more follows, in the order in which einhorn writes
+//! it; or the same as one line of JSON for who asked for that.
 
+use serde_json::{Map, Value as Json};
+
+use crate::protocol::json::to_json;
 use crate::protocol::line::escape;
 use crate::yaml::{self, Value};
 
-/// The whole line of a final answer, newline included. Without an id it is an answer in the old style.
-pub fn reply(message: &str, id: Option<&Value>) -> String {
-    let mut fields = vec![(Value::Str("message".to_owned()), Value::Str(message.to_owned()))];
-    if let Some(id) = id {
-        fields.push((Value::Str("request_id".to_owned()), id.clone()));
+/// How a client wants its replies.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Format {
+    Yaml,
+    Json,
+}
+
+/// Whether this is the last reply to its request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum More {
+    Follows,
+    No,
+}
+
+/// One reply.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Reply {
+    pub message: String,
+    /// Without it the reply is of the old style: a message and nothing else.
+    pub id: Option<Value>,
+    pub more: More,
+    /// What only JSON can carry beside the message.
+    pub data: Option<(&'static str, Json)>,
+}
+
+impl Reply {
+    pub fn last(message: impl Into<String>, id: Option<Value>) -> Self {
+        Self { message: message.into(), id, more: More::No, data: None }
     }
-    let mut line = escape(&yaml::write(&Value::Map(fields)));
-    line.push('\n');
-    line
+
+    /// The whole line, newline included.
+    pub fn to_line(&self, format: Format) -> String {
+        let mut line = match format {
+            Format::Yaml => escape(&yaml::write(&self.to_yaml())),
+            Format::Json => Json::Object(self.to_object()).to_string(),
+        };
+        line.push('\n');
+        line
+    }
+
+    fn to_yaml(&self) -> Value {
+        let mut fields = vec![(Value::str("message"), Value::str(self.message.clone()))];
+        if let Some(id) = &self.id {
+            fields.push((Value::str("request_id"), id.clone()));
+            if self.more == More::Follows {
+                fields.push((Value::str("wait"), Value::Bool(true)));
+            }
+        }
+        Value::Map(fields)
+    }
+
+    fn to_object(&self) -> Map<String, Json> {
+        let mut fields = Map::new();
+        fields.insert("message".to_owned(), Json::String(self.message.clone()));
+        if let Some(id) = &self.id {
+            fields.insert("request_id".to_owned(), to_json(id));
+            if self.more == More::Follows {
+                fields.insert("wait".to_owned(), Json::Bool(true));
+            }
+        }
+        if let Some((name, data)) = &self.data {
+            fields.insert((*name).to_owned(), data.clone());
+        }
+        fields
+    }
 }
 
 #[cfg(test)]
@@ -20,7 +80,17 @@ mod tests {
 
     #[test]
     fn an_answer_is_one_line_of_message_and_id() {
-        assert_eq!(reply("Could not parse command", None), "---%0Amessage: Could not parse command%0A\n");
-        assert_eq!(reply("", Some(&Value::Int(3))), "---%0Amessage: ''%0Arequest_id: 3%0A\n");
+        let line = |reply: Reply| reply.to_line(Format::Yaml);
+        assert_eq!(line(Reply::last("Could not parse command", None)), "---%0Amessage: Could not parse command%0A\n");
+        assert_eq!(line(Reply::last("", Some(Value::Int(3)))), "---%0Amessage: ''%0Arequest_id: 3%0A\n");
+        let more = Reply { more: More::Follows, ..Reply::last("x", Some(Value::str("my id"))) };
+        assert_eq!(line(more), "---%0Amessage: x%0Arequest_id: my id%0Await: true%0A\n");
+    }
+
+    #[test]
+    fn who_wants_json_gets_one_line_of_it() {
+        let reply = Reply { data: Some(("status", Json::Null)), ..Reply::last("a\nb", Some(Value::Int(3))) };
+        let line = reply.to_line(Format::Json);
+        assert_eq!(line, "{\"message\":\"a\\nb\",\"request_id\":3,\"status\":null}\n");
     }
 }

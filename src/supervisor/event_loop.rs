@@ -58,10 +58,14 @@ impl Supervisor {
                 None => Turn::GoOn,
             },
             Input::ChildrenChanged => self.look_at_children(),
-            Input::Requested { client, request } => match self.answer(client, request) {
-                Some(event) => self.dispatch(event),
-                None => Turn::GoOn,
-            },
+            Input::Requested { client, peer, request } => {
+                let events = self.answer(client, &peer, request);
+                self.dispatch_all(events.into_iter())
+            }
+            Input::SocketMoved(file) => {
+                self.files.socket_moved(file);
+                Turn::GoOn
+            }
         }
     }
 

@@ -16,6 +16,9 @@ use crate::threads::syslog_writer::{self, Severity, SyslogQueue};
 /// The target that marks a line as being about a worker's own doing; the pid follows it.
 const WORKER_TARGET: &str = "worker ";
 
+/// For what is no log line and yet goes the same way.
+static QUEUE: OnceLock<LogQueue> = OnceLock::new();
+
 /// Where lines go; dropped at the very end.
 pub struct Logging {
     queue: LogQueue,
@@ -27,6 +30,7 @@ pub struct Logging {
 pub fn start(verbosity: u8, syslog: Option<SyslogQueue>) -> io::Result<Logging> {
     let queue = log_writer::start(format!("[MASTER {}]", std::process::id()))?;
     let sink = queue.clone();
+    let _first = QUEUE.set(queue.clone());
     static SYSLOG: OnceLock<Option<SyslogQueue>> = OnceLock::new();
     let syslog = SYSLOG.get_or_init(|| syslog);
     let builder = &mut Builder::new();
@@ -53,6 +57,18 @@ pub fn set_verbosity(verbosity: u8) {
         1 => LevelFilter::Info,
         _ => LevelFilter::Warn,
     });
+}
+
+/// Writes a bare line to standard error, whatever the verbosity.
+pub(in crate::supervisor) fn print(line: &str) {
+    if let Some(queue) = QUEUE.get() {
+        queue.push(format!("{}\n", escape_controls(line)).into_bytes());
+    }
+}
+
+/// How many lines nobody read in time, since the start.
+pub(in crate::supervisor) fn dropped_lines() -> u64 {
+    QUEUE.get().map_or(0, LogQueue::dropped_lines)
 }
 
 /// Says what a worker is about to do, in the worker's name, as einhorn's workers say it themselves: between fork and exec

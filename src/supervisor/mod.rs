@@ -4,6 +4,7 @@
 mod environment;
 mod event_loop;
 mod exit_code;
+mod help;
 mod launch;
 mod listeners;
 mod logging;
@@ -12,9 +13,11 @@ mod recheck;
 mod release;
 mod reply;
 mod report;
+mod settings;
 mod signals;
 mod startup;
 mod state;
+mod status;
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
@@ -23,11 +26,12 @@ use std::process::ExitCode;
 use crossbeam_channel::Receiver;
 
 use crate::config::{Config, Invocation};
-use crate::pool::{Action, Pid, Pool, Version};
+use crate::pool::{Action, ClientId, Pid, Pool, Version};
 use crate::supervisor::listeners::Listener;
 use crate::supervisor::recheck::Recheck;
 use crate::supervisor::release::Release;
 use crate::supervisor::startup::Files;
+use crate::supervisor::status::Counters;
 use crate::sys::birth::Birth;
 use crate::sys::exec_pipe::ExecPipe;
 use crate::threads::Input;
@@ -53,6 +57,9 @@ struct Supervisor {
     files: Files,
     /// Reused from event to event.
     actions: Vec<Action>,
+    /// Who asked for an upgrade that has neither begun nor been refused.
+    upgrade_askers: Vec<ClientId>,
+    counters: Counters,
     /// Children reaped that were no workers: adopted orphans of theirs.
     strangers: u64,
 }

@@ -1,6 +1,7 @@
 //! What each action of the pool's means in the world. Every arm is short; nothing is decided here.
 
-use crate::pool::{Action, Event, ExitReason, Group, Pid, Signal, Version};
+use crate::pool::{Action, Event, ExitReason, Group, Notice, Pid, Signal, Version};
+use crate::supervisor::report::Audience;
 use crate::supervisor::{Supervisor, release, report};
 use crate::sys::errno::words;
 use crate::sys::{clock, signal, wait};
@@ -17,7 +18,7 @@ impl Supervisor {
             Action::SignalWorker { pid, signal } => self.signal_worker(pid, signal),
             Action::SignalGroup { pid, signal } => self.signal_group(pid, signal),
             Action::ReapWorker { pid } => return Ok(Some(self.reap(pid))),
-            Action::Tell(notice) => report::tell(&notice, &self.config),
+            Action::Tell(notice) => self.tell(&notice),
             Action::Exit(reason) => return Err(reason),
         }
         Ok(None)
@@ -41,6 +42,30 @@ impl Supervisor {
         }
     }
 
+    /// To the log, and to those who wait for an upgrade. einhorn's `-q` does not keep it from them either.
+    fn tell(&mut self, notice: &Notice) {
+        self.counters.count(notice);
+        let line = report::line(notice, &self.config);
+        log::log!(line.level, "{}", line.text);
+        if let Some(cause) = report::cause_of_death(notice) {
+            log::warn!("{cause}");
+        }
+        match line.audience {
+            Audience::Watchers => self.control.publish(line.text),
+            Audience::Nobody => {}
+        }
+        let Some(verdict) = report::verdict(notice) else { return };
+        match notice {
+            // It concerns those who asked for it, not those who wait for one that is under way.
+            Notice::UpgradeRefused { .. } | Notice::NotUpgradingWhileStopping => {
+                for client in self.upgrade_askers.drain(..) {
+                    self.control.conclude_for(client, verdict.clone());
+                }
+            }
+            _ => self.control.conclude(verdict),
+        }
+    }
+
     /// Finds the program anew: a link may lead elsewhere since the last deploy. From now on the variables to be dropped
     /// are (as in einhorn, whose first workers still see them).
     fn prepare_release(&mut self, version: Version) -> Event {
@@ -50,6 +75,7 @@ impl Supervisor {
         match release::resolve(&self.config.program, &self.environ, &self.config.drop_env_vars) {
             Ok(release) => {
                 self.releases.insert(version, release);
+                self.upgrade_askers.clear();
                 Event::ReleaseReady { version }
             }
             Err(error) => Event::ReleaseRefused { version, reason: error.to_string() },

@@ -1,32 +1,206 @@
-//! What a client's request leads to: an event for the pool, a reply, or a line in the log.
+//! What a client's request leads to: events for the pool, a reply, or a line in the log. What may be asked by whom is
+//! decided here, from what the control thread found out about the other end.
 
-use crate::pool::{ClientId, Event};
-use crate::protocol::{self, Request};
-use crate::supervisor::{Supervisor, state};
-use crate::yaml;
+use crate::pool::{ClientId, Command, Event, Pid, UpgradeStyle};
+use crate::protocol::{Asked, Format, More, Reply, Request};
+use crate::supervisor::startup::EINHORN_VERSION;
+use crate::supervisor::{Supervisor, help, logging, state, status};
+use crate::sys::family;
+use crate::threads::admission::{Peer, Role};
+use crate::threads::control::Then;
+use crate::yaml::{self, Value};
+
+/// How far up a worker is looked for when a process in its tree acks.
+const ANCESTORS_MAX: usize = 8;
+
+const WORKERS_MAX: u32 = 1000;
+
+/// A request on its way to its reply.
+struct Asking {
+    client: ClientId,
+    id: Option<Value>,
+    format: Format,
+}
 
 impl Supervisor {
-    /// Answers what can be answered at once, and says what the pool has to hear.
-    pub(in crate::supervisor) fn answer(&mut self, client: ClientId, request: Request) -> Option<Event> {
-        let (message, id) = match request {
-            Request::Ack { pid } => return Some(Event::WorkerAcked { pid }),
-            Request::Ping { pid, request_id } => return Some(Event::WorkerPinged { pid, request_id }),
-            Request::WithoutPid { shown } => {
+    /// Answers, and says what the pool has to hear of it.
+    pub(in crate::supervisor) fn answer(&mut self, client: ClientId, peer: &Peer, request: Request) -> Vec<Event> {
+        let asking = Asking { client, id: request.id, format: request.format };
+        match request.asked {
+            Asked::Ack { pid } => self.ack(client, peer, pid),
+            Asked::Ping { pid, request_id } => self.ping(client, peer, pid, request_id),
+            Asked::WithoutPid { shown } => {
                 log::error!("[client {}] Invalid request (no pid): {shown}", client.0);
-                return None;
+                Vec::new()
             }
-            Request::State { id } => (yaml::write(&self.state()), id),
-            Request::Unknown { shown, id } => (format!("Unrecognized command: {shown}\n"), id),
-            Request::WithoutCommand { id } => {
-                ("No \"command\" parameter provided; not sure what you want me to do.".to_owned(), id)
+            asked if peer.role == Role::Admin => self.obey(asking, peer, asked),
+            _ => {
+                log::warn!("[client {}] uid {} asked for what only an admin may", client.0, peer.uid);
+                self.say(asking, format!("Permission denied: uid {} may only ack and ping its worker", peer.uid))
             }
-            Request::Unreadable => ("Could not parse command".to_owned(), None),
-        };
-        self.control.reply(client, protocol::reply(&message, id.as_ref()));
-        None
+        }
     }
 
-    fn state(&self) -> yaml::Value {
-        state::document(self)
+    fn obey(&mut self, asking: Asking, peer: &Peer, asked: Asked) -> Vec<Event> {
+        log::debug!("[client {}] uid {}, pid {} asks: {asked:?}", asking.client.0, peer.uid, peer.pid);
+        match asked {
+            Asked::Ehlo { user } => self.say(asking, self.welcome(&user)),
+            Asked::Help => self.say(asking, help::text()),
+            Asked::State => self.tell_state(asking),
+            Asked::Status => self.tell_status(asking),
+            Asked::Increment => self.change_target(asking, Change::By(1)),
+            Asked::Decrement => self.change_target(asking, Change::By(-1)),
+            Asked::SetWorkers(count) => self.change_target(asking, Change::To(count)),
+            Asked::Quieter => self.change_verbosity(asking, (self.config.verbosity + 1).min(2)),
+            Asked::Louder => self.change_verbosity(asking, self.config.verbosity.saturating_sub(1)),
+            Asked::Upgrade(style) => self.upgrade(asking, style),
+            Asked::Reload => self.say(asking, "Reloading, as commanded".to_owned()),
+            Asked::Signal(signals) => {
+                let silence = vec![""; signals.len()].join("\n");
+                self.say(asking, silence);
+                signals.into_iter().map(|signal| Event::CommandGiven(Command::Forward(signal))).collect()
+            }
+            Asked::Die(signal) => {
+                // The blank stands in einhorn's reply.
+                self.say(asking, "Einhorn is going down! ".to_owned());
+                vec![Event::CommandGiven(Command::Stop(signal))]
+            }
+            Asked::Config { changes, shown } => {
+                let settings = self.apply(&changes);
+                self.say(asking, format!("Successfully merged in config: {shown}"));
+                vec![Event::CommandGiven(Command::Configure(settings))]
+            }
+            Asked::Refused(reply) => self.say(asking, reply),
+            Asked::Unknown { shown } => self.say(asking, help::unrecognized(&shown)),
+            Asked::WithoutCommand => {
+                self.say(asking, "No \"command\" parameter provided; not sure what you want me to do.".to_owned())
+            }
+            Asked::Unreadable => self.say(asking, "Could not parse command".to_owned()),
+            Asked::Ack { .. } | Asked::Ping { .. } | Asked::WithoutPid { .. } => Vec::new(),
+        }
     }
+
+    /// Sends a last reply; nothing more comes of it.
+    fn say(&self, asking: Asking, message: String) -> Vec<Event> {
+        self.control.reply(asking.client, Reply::last(message, asking.id), asking.format, Then::Nothing);
+        Vec::new()
+    }
+
+    fn welcome(&self, user: &str) -> String {
+        let name = self.config.command_name.as_ref().map(|name| format!(" ({name})")).unwrap_or_default();
+        format!(
+            "Welcome, {user}! You are speaking to Einhorn Master Process {}{name}.\nThis is Einhorn {EINHORN_VERSION}.\n",
+            std::process::id()
+        )
+    }
+
+    fn tell_state(&self, asking: Asking) -> Vec<Event> {
+        let document = state::document(self);
+        let data = (asking.format == Format::Json).then(|| ("state", crate::protocol::to_json(&document)));
+        let reply = Reply { data, ..Reply::last(yaml::write(&document), asking.id) };
+        self.control.reply(asking.client, reply, asking.format, Then::Nothing);
+        Vec::new()
+    }
+
+    fn tell_status(&self, asking: Asking) -> Vec<Event> {
+        let data = (asking.format == Format::Json).then(|| ("status", status::document(self)));
+        let reply = Reply { data, ..Reply::last(status::table(self), asking.id) };
+        self.control.reply(asking.client, reply, asking.format, Then::Nothing);
+        Vec::new()
+    }
+
+    /// The lines that this writes are einhorn's: without a prefix, and whatever the verbosity.
+    fn change_target(&mut self, asking: Asking, change: Change) -> Vec<Event> {
+        let old = self.pool.settings().target;
+        let (new, output) = match change {
+            Change::By(1..) if old >= WORKERS_MAX => {
+                (old, format!("Can't increase number of workers (already at {old})."))
+            }
+            Change::By(1..) => (old + 1, format!("Incrementing number of workers from {old} -> {}", old + 1)),
+            Change::By(_) if old <= 1 => {
+                let own_pid = std::process::id();
+                let advice = format!("Run kill {own_pid} if you really want to kill einhorn.");
+                (old, format!("Can't decrease number of workers (already at {old}).  {advice}"))
+            }
+            Change::By(_) => (old - 1, format!("Decrementing number of workers from {old} -> {}", old - 1)),
+            Change::To(count) if count == old => (old, String::new()),
+            Change::To(count) => {
+                let how = if count > old { "spin up additional workers" } else { "gracefully terminate workers" };
+                (count, format!("Altering worker count, {old} -> {count}. Will {how}."))
+            }
+        };
+        if !output.is_empty() {
+            logging::print(&output);
+        }
+        self.say(asking, output);
+        if new == old { Vec::new() } else { vec![Event::CommandGiven(Command::SetTarget(new))] }
+    }
+
+    fn change_verbosity(&mut self, asking: Asking, verbosity: u8) -> Vec<Event> {
+        self.config.verbosity = verbosity;
+        logging::set_verbosity(verbosity);
+        let output = format!("Verbosity set to {verbosity}");
+        log::info!("{output}");
+        self.say(asking, output)
+    }
+
+    /// The first reply comes before the upgrade is tried: what follows is news to who waits. A client without an id is of
+    /// the old style, and waits for nothing.
+    fn upgrade(&mut self, asking: Asking, style: UpgradeStyle) -> Vec<Event> {
+        let message = match style {
+            UpgradeStyle::Smooth => "Upgrading smoothly, as commanded",
+            UpgradeStyle::Fleet => "Upgrading fleet, as commanded",
+        };
+        let reply = Reply { more: More::Follows, ..Reply::last(message, asking.id) };
+        self.control.reply(asking.client, reply, asking.format, Then::Subscribe);
+        self.upgrade_askers.push(asking.client);
+        vec![Event::CommandGiven(Command::Upgrade(style))]
+    }
+
+    fn ack(&self, client: ClientId, peer: &Peer, pid: Pid) -> Vec<Event> {
+        match self.speaker(peer, pid) {
+            Some(pid) => vec![Event::WorkerAcked { pid }],
+            None => self.turn_away(client, peer, pid),
+        }
+    }
+
+    fn ping(&self, client: ClientId, peer: &Peer, pid: Pid, request_id: String) -> Vec<Event> {
+        match self.speaker(peer, pid) {
+            Some(pid) => vec![Event::WorkerPinged { pid, request_id }],
+            None => self.turn_away(client, peer, pid),
+        }
+    }
+
+    fn turn_away(&self, client: ClientId, peer: &Peer, pid: Pid) -> Vec<Event> {
+        log::warn!("[client {}] uid {}, pid {} may not speak for worker {pid}", client.0, peer.uid, peer.pid);
+        Vec::new()
+    }
+
+    /// Which worker an ack or a ping is from. An admin may speak for any, as with einhorn. A pid that nobody knows may be
+    /// that of a process behind a wrapper, or one from another pid namespace: then the kernel's pid tells (E23).
+    fn speaker(&self, peer: &Peer, claimed: Pid) -> Option<Pid> {
+        match peer.role {
+            Role::Worker(worker) => Some(worker),
+            Role::Admin if self.is_worker(claimed) => Some(claimed),
+            Role::Admin => Some(self.worker_above(peer.pid).unwrap_or(claimed)),
+            Role::Guest => self.worker_above(peer.pid).filter(|&worker| worker == claimed || !self.is_worker(claimed)),
+        }
+    }
+
+    /// The worker that a process is or descends from.
+    fn worker_above(&self, pid: Pid) -> Option<Pid> {
+        let ancestors = std::iter::successors(Some(pid), |&pid| family::parent(pid));
+        ancestors.take(ANCESTORS_MAX).find(|&pid| self.is_worker(pid))
+    }
+
+    fn is_worker(&self, pid: Pid) -> bool {
+        self.pool.workers().iter().any(|worker| worker.pid == pid)
+    }
+}
+
+/// What happens to the number of workers.
+#[derive(Clone, Copy)]
+enum Change {
+    By(i32),
+    To(u32),
 }

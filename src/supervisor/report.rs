@@ -1,85 +1,147 @@
-//! The words for what the pool has to say. Where einhorn has a line for it, it is einhorn's line: scripts look for them.
+//! The words for what the pool has to say. Where einhorn has a line for it, it is einhorn's line: scripts look for them, and
+//! who waits for an upgrade is sent them.
 
 use std::time::Duration;
 
+use log::Level;
+
 use crate::config::{Ack, Config};
 use crate::pool::{AckIgnored, Acked, Asked, Blocked, Ending, Notice, Pid, UpgradeFailure, UpgradeStyle};
+use crate::supervisor::startup::EINHORN_VERSION;
 
-/// Logs one notice.
-pub(in crate::supervisor) fn tell(notice: &Notice, config: &Config) {
+/// Who is told beside the log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::supervisor) enum Audience {
+    Nobody,
+    /// Everybody who waits for an upgrade.
+    Watchers,
+}
+
+/// One line.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(in crate::supervisor) struct Line {
+    pub(in crate::supervisor) level: Level,
+    pub(in crate::supervisor) text: String,
+    pub(in crate::supervisor) audience: Audience,
+}
+
+/// The line for a notice. How a worker ended unasked is one more, see [`cause_of_death`].
+pub(in crate::supervisor) fn line(notice: &Notice, config: &Config) -> Line {
     match notice {
         Notice::LaunchingMany { .. }
         | Notice::Launched { .. }
         | Notice::Relaunching { .. }
         | Notice::LaunchBlocked(_)
-        | Notice::GaveUp { .. } => tell_launch(notice),
-        Notice::ExecStuck { .. }
-        | Notice::AckReceived { .. }
+        | Notice::GaveUp { .. }
+        | Notice::ExecStuck { .. } => launch_line(notice),
+        Notice::AckReceived { .. }
         | Notice::AckIgnored { .. }
         | Notice::TimerPassed { .. }
         | Notice::UpTo { .. }
-        | Notice::AckMissed { .. } => tell_ack(notice, config),
-        Notice::Exited { pid, ending, acked, asked } => tell_exit(*pid, *ending, *acked, *asked),
-        Notice::GroupOutlived { .. }
+        | Notice::AckMissed { .. } => ack_line(notice, config),
+        Notice::Exited { .. }
+        | Notice::GroupOutlived { .. }
         | Notice::Sending { .. }
         | Notice::Resending { .. }
         | Notice::SentAll { .. }
         | Notice::KillingLate { .. }
-        | Notice::Lingering { .. } => tell_signal(notice),
-        Notice::CullingOld { count } => log::info!("Killing off {count} old workers."),
-        Notice::CullingGradually { count } => log::info!("Smooth upgrade: killing off {count} old workers."),
-        Notice::CullingStale { count } => {
-            log::info!("Killing off {count} workers of a given-up version that never ACKed.");
-        }
-        Notice::CullingSurplus { count } => {
-            log::info!("Have too many workers at the current version, so killing off {count} of them.");
-        }
-        Notice::UpgradeStarted { .. }
+        | Notice::Lingering { .. } => end_line(notice),
+        Notice::CullingOld { .. }
+        | Notice::CullingGradually { .. }
+        | Notice::CullingStale { .. }
+        | Notice::CullingSurplus { .. }
+        | Notice::UpgradeStarted { .. }
         | Notice::UpgradeStartedOver { .. }
         | Notice::Upgraded { .. }
         | Notice::UpgradeFailed { .. }
         | Notice::UpgradeRefused { .. }
-        | Notice::NotUpgradingWhileStopping => tell_upgrade(notice),
+        | Notice::NotUpgradingWhileStopping => upgrade_line(notice),
     }
 }
 
-fn tell_launch(notice: &Notice) {
+/// einhorn says only that a worker exited; how it ended unasked is what an operator asks next.
+pub(in crate::supervisor) fn cause_of_death(notice: &Notice) -> Option<String> {
     match notice {
-        Notice::LaunchingMany { count } => log::info!("Launching {count} new workers"),
-        Notice::Launched { pid, index } => log::info!("===> Launched {pid} (index: {index})"),
+        Notice::Exited { pid, ending: Ending::Code(code), asked: Asked::No, .. } => {
+            Some(format!("Worker {pid} ended unasked with exit status {code}"))
+        }
+        Notice::Exited { pid, ending: Ending::Signal(signal), asked: Asked::No, .. } => {
+            Some(format!("Worker {pid} was killed by SIG{signal}"))
+        }
+        _ => None,
+    }
+}
+
+/// The last line for who waits for an upgrade, once it is decided.
+pub(in crate::supervisor) fn verdict(notice: &Notice) -> Option<String> {
+    match notice {
+        Notice::Upgraded { .. } => Some("Upgrade done".to_owned()),
+        Notice::UpgradeFailed { reason: UpgradeFailure::Failures(count), back_to, .. } => {
+            Some(format!("Upgrade failed: {count} new workers in a row died or did not ACK, version {back_to} goes on"))
+        }
+        Notice::UpgradeFailed { reason: UpgradeFailure::Stopping, .. } | Notice::NotUpgradingWhileStopping => {
+            Some("Upgrade failed: einhorn is going down".to_owned())
+        }
+        Notice::UpgradeRefused { reason } => Some(format!("Upgrade failed: {reason}")),
+        _ => None,
+    }
+}
+
+fn logged(level: Level, text: String) -> Line {
+    Line { level, text, audience: Audience::Nobody }
+}
+
+fn watched(level: Level, text: String) -> Line {
+    Line { level, text, audience: Audience::Watchers }
+}
+
+fn launch_line(notice: &Notice) -> Line {
+    match notice {
+        Notice::LaunchingMany { count } => logged(Level::Info, format!("Launching {count} new workers")),
+        Notice::Launched { pid, index } => watched(Level::Info, format!("===> Launched {pid} (index: {index})")),
         Notice::Relaunching { since, interval_s, deaths } => {
+            let since = since.as_secs_f64();
             let line = format!(
-                "Last spinup was {}s ago, and spinup_interval is {interval_s}s, so spinning up a new process.",
-                since.as_secs_f64()
+                "Last spinup was {since}s ago, and spinup_interval is {interval_s}s, so spinning up a new process."
             );
             match deaths {
-                0 => log::debug!("{line}"),
-                _ => log::info!("{line} (there have been {deaths} consecutive unacked worker deaths)"),
+                0 => logged(Level::Debug, line),
+                _ => {
+                    watched(Level::Info, format!("{line} (there have been {deaths} consecutive unacked worker deaths)"))
+                }
             }
         }
-        Notice::LaunchBlocked(Blocked::Unacked { unacked, max }) => log::info!(
-            "There are {unacked} unacked new workers, and max_unacked is {max}, so not spinning up a new process."
+        Notice::LaunchBlocked(Blocked::Unacked { unacked, max }) => logged(
+            Level::Info,
+            format!(
+                "There are {unacked} unacked new workers, and max_unacked is {max}, so not spinning up a new process."
+            ),
         ),
-        Notice::LaunchBlocked(Blocked::Capacity { over, modern, total }) => log::info!(
-            "Already {over} over the number of workers during upgrade, {modern} new workers of {total} total. \
-             Waiting for old workers to exit before spinning up a process."
+        Notice::LaunchBlocked(Blocked::Capacity { over, modern, total }) => logged(
+            Level::Info,
+            format!(
+                "Already {over} over the number of workers during upgrade, {modern} new workers of {total} total. \
+                 Waiting for old workers to exit before spinning up a process."
+            ),
         ),
         Notice::GaveUp { deaths } => {
-            log::error!("Giving up: {deaths} workers in a row died before any was ACKed (--retries)");
+            logged(Level::Error, format!("Giving up: {deaths} workers in a row died before any was ACKed (--retries)"))
         }
-        _ => {}
+        Notice::ExecStuck { pid, limit } => logged(
+            Level::Error,
+            format!("Worker {pid} did not become its program within {}s. Sending SIGKILL.", limit.as_secs()),
+        ),
+        other => unworded(other),
     }
 }
 
-fn tell_ack(notice: &Notice, config: &Config) {
+fn ack_line(notice: &Notice, config: &Config) -> Line {
     match notice {
-        Notice::ExecStuck { pid, limit } => {
-            log::error!("Worker {pid} did not become its program within {}s. Sending SIGKILL.", limit.as_secs());
-        }
-        Notice::AckReceived { pid } => log::info!("Received a manual ACK from {pid}"),
-        Notice::AckIgnored { pid, reason } => tell_ack_ignored(*pid, *reason, config),
+        Notice::AckReceived { pid } => logged(Level::Info, format!("Received a manual ACK from {pid}")),
+        Notice::AckIgnored { pid, reason } => logged(Level::Error, ack_ignored(*pid, *reason, config)),
         Notice::TimerPassed { pid, .. } => {
-            log::info!("Worker {pid} has been up for {}s, so we are considering it alive.", timer_seconds(config));
+            let seconds = timer_seconds(config);
+            logged(Level::Info, format!("Worker {pid} has been up for {seconds}s, so we are considering it alive."))
         }
         Notice::UpTo { acked, target, broken_streak } => {
             let mode = match config.ack {
@@ -90,93 +152,112 @@ fn tell_ack(notice: &Notice, config: &Config) {
                 0 => String::new(),
                 deaths => format!(", breaking the streak of {deaths} consecutive unacked workers dying"),
             };
-            log::info!("Up to {acked} / {target} {mode} ACKs{streak}");
+            logged(Level::Info, format!("Up to {acked} / {target} {mode} ACKs{streak}"))
         }
         Notice::AckMissed { pid, after } => {
-            log::warn!("Worker {pid} did not ACK within {}, so it has to go", seconds(*after));
+            watched(Level::Warn, format!("Worker {pid} did not ACK within {}, so it has to go", seconds(*after)))
         }
-        _ => {}
+        other => unworded(other),
     }
 }
 
-fn tell_ack_ignored(pid: Pid, reason: AckIgnored, config: &Config) {
+fn ack_ignored(pid: Pid, reason: AckIgnored, config: &Config) -> String {
     match reason {
-        AckIgnored::Unknown => log::error!("Could not find state for PID {pid}; ignoring ACK."),
-        AckIgnored::Repeated => log::error!("Pid {pid} already ACKed; ignoring new ACK."),
-        AckIgnored::NotManual => {
-            let timeout = timer_seconds(config);
-            log::error!(
-                "Received a manual ACK for {pid}, but ack_mode is {{:type=>:timer, :timeout=>{timeout}}}. Ignoring ACK."
-            );
-        }
+        AckIgnored::Unknown => format!("Could not find state for PID {pid}; ignoring ACK."),
+        AckIgnored::Repeated => format!("Pid {pid} already ACKed; ignoring new ACK."),
+        AckIgnored::NotManual => format!(
+            "Received a manual ACK for {pid}, but ack_mode is {{:type=>:timer, :timeout=>{}}}. Ignoring ACK.",
+            timer_seconds(config)
+        ),
     }
 }
 
-/// einhorn says only that a worker exited; how it ended unasked is what an operator asks next.
-fn tell_exit(pid: Pid, ending: Ending, acked: Acked, asked: Asked) {
-    match acked {
-        Acked::Yes => log::info!("===> Exited worker {pid}"),
-        Acked::Never => log::info!("===> Exited worker {pid} before it was ACKed"),
-    }
-    match (asked, ending) {
-        (Asked::Yes, _) => {}
-        (Asked::No, Ending::Code(code)) => log::warn!("Worker {pid} ended unasked with exit status {code}"),
-        (Asked::No, Ending::Signal(signal)) => log::warn!("Worker {pid} was killed by SIG{signal}"),
-    }
-}
-
-fn tell_signal(notice: &Notice) {
+fn end_line(notice: &Notice) -> Line {
     match notice {
-        Notice::GroupOutlived { pid } => {
-            log::info!("Worker {pid} left processes behind in its group, passing the signal on to them");
+        Notice::Exited { pid, acked: Acked::Yes, .. } => watched(Level::Info, format!("===> Exited worker {pid}")),
+        Notice::Exited { pid, acked: Acked::Never, .. } => {
+            watched(Level::Info, format!("===> Exited worker {pid} before it was ACKed"))
         }
-        Notice::Sending { signal, pids } => log::info!("Sending {signal} to {}", list(pids)),
-        Notice::Resending { signal, pid } => log::error!(
-            "Re-sending {signal} to already-signaled child {pid}. It may be slow to spin down, or it may be swallowing \
-             {signal}s."
+        Notice::GroupOutlived { pid } => logged(
+            Level::Info,
+            format!("Worker {pid} left processes behind in its group, passing the signal on to them"),
+        ),
+        Notice::Sending { signal, pids } => watched(Level::Info, format!("Sending {signal} to {}", list(pids))),
+        Notice::Resending { signal, pid } => watched(
+            Level::Error,
+            format!(
+                "Re-sending {signal} to already-signaled child {pid}. It may be slow to spin down, or it may be \
+                 swallowing {signal}s."
+            ),
         ),
         Notice::SentAll { signal, pids } => {
-            log::info!("Successfully sent {signal}s to {} processes: {}", pids.len(), list(pids));
+            logged(Level::Info, format!("Successfully sent {signal}s to {} processes: {}", pids.len(), list(pids)))
         }
         Notice::KillingLate { pid, after } => {
-            log::info!("Child {pid} is still active after {}s. Sending SIGKILL.", after.as_secs());
+            logged(Level::Info, format!("Child {pid} is still active after {}s. Sending SIGKILL.", after.as_secs()))
         }
-        Notice::Lingering { pids, longest } => log::warn!(
-            "Still there although told to go up to {}s ago: {} (a signal timeout, -t, would kill them)",
-            longest.as_secs(),
-            list(pids)
+        Notice::Lingering { pids, longest } => logged(
+            Level::Warn,
+            format!(
+                "Still there although told to go up to {}s ago: {} (a signal timeout, -t, would kill them)",
+                longest.as_secs(),
+                list(pids)
+            ),
         ),
-        _ => {}
+        other => unworded(other),
     }
 }
 
-fn tell_upgrade(notice: &Notice) {
+fn upgrade_line(notice: &Notice) -> Line {
     match notice {
+        Notice::CullingOld { count } => watched(Level::Info, format!("Killing off {count} old workers.")),
+        Notice::CullingGradually { count } => {
+            watched(Level::Info, format!("Smooth upgrade: killing off {count} old workers."))
+        }
+        Notice::CullingStale { count } => {
+            watched(Level::Info, format!("Killing off {count} workers of a given-up version that never ACKed."))
+        }
+        Notice::CullingSurplus { count } => logged(
+            Level::Info,
+            format!("Have too many workers at the current version, so killing off {count} of them."),
+        ),
         Notice::UpgradeStarted { style, from } => {
             let style = match style {
                 UpgradeStyle::Smooth => "smooth",
                 UpgradeStyle::Fleet => "fleet",
             };
-            log::info!("Starting {style} upgrade from version {from}...");
+            watched(Level::Info, format!("Starting {style} upgrade from version {from}..."))
         }
-        Notice::UpgradeStartedOver { acked, target } => {
-            log::info!("Currently upgrading ({acked} / {target} ACKs; bumping version and starting over)...");
-        }
+        Notice::UpgradeStartedOver { acked, target } => watched(
+            Level::Info,
+            format!("Currently upgrading ({acked} / {target} ACKs; bumping version and starting over)..."),
+        ),
         Notice::Upgraded { version } => {
-            let ours = env!("CARGO_PKG_VERSION");
-            log::info!("Upgraded successfully to version {version} (einhyrningsins {ours}).");
+            watched(Level::Info, format!("Upgraded successfully to version {version} (Einhorn {EINHORN_VERSION})."))
         }
-        Notice::UpgradeFailed { version, back_to, reason } => match reason {
-            UpgradeFailure::Failures(count) => log::error!(
-                "Upgrade to version {version} failed: {count} new workers in a row died or did not ACK. \
-                 Going back to version {back_to}"
+        Notice::UpgradeFailed { version, back_to, reason: UpgradeFailure::Failures(count) } => logged(
+            Level::Error,
+            format!(
+                "Upgrade to version {version} failed: {count} new workers in a row died or did not ACK. Going back to \
+                 version {back_to}"
             ),
-            UpgradeFailure::Stopping => log::info!("Upgrade to version {version} given up because we're exiting"),
-        },
-        Notice::UpgradeRefused { reason } => log::error!("Upgrade refused, nothing was changed: {reason}"),
-        Notice::NotUpgradingWhileStopping => log::info!("Not reloading einhorn because we're exiting"),
-        _ => {}
+        ),
+        Notice::UpgradeFailed { version, reason: UpgradeFailure::Stopping, .. } => {
+            logged(Level::Info, format!("Upgrade to version {version} given up because we're exiting"))
+        }
+        Notice::UpgradeRefused { reason } => {
+            logged(Level::Error, format!("Upgrade refused, nothing was changed: {reason}"))
+        }
+        Notice::NotUpgradingWhileStopping => {
+            logged(Level::Info, "Not reloading einhorn because we're exiting".to_owned())
+        }
+        other => unworded(other),
     }
+}
+
+/// The groups above and the dispatch in [`line`] name the same notices; should they ever differ, it is said plainly.
+fn unworded(notice: &Notice) -> Line {
+    logged(Level::Info, format!("{notice:?}"))
 }
 
 /// As Ruby shows an array of numbers.

@@ -7,27 +7,37 @@ use std::fmt::Display;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use std::time::Duration;
 
 use crossbeam_channel::bounded;
 
-use crate::config::{self, Ack, Config, Detail, Invocation};
-use crate::pool::{AckMode, Pid, Pool, Settings, Version};
+use crate::config::{self, Config, Detail, Invocation};
+use crate::pool::{Pid, Pool, Version};
 use crate::supervisor::logging::{self, Logging};
 use crate::supervisor::recheck::Recheck;
 use crate::supervisor::release::{self, Release};
-use crate::supervisor::{Supervisor, exit_code, listeners, signals};
+use crate::supervisor::status::Counters;
+use crate::supervisor::{Supervisor, exit_code, listeners, settings, signals};
 use crate::sys::birth::Birth;
+use crate::sys::control_socket::Access;
 use crate::sys::errno::words;
 use crate::sys::lockfile::Lock;
 use crate::sys::pidfile::{PidFile, PidFileCause};
 use crate::sys::place::FileId;
 use crate::sys::program::FindError;
 use crate::sys::{control_socket, fd, limits, signal, wait};
+use crate::threads::admission::Policy;
+use crate::threads::socket_file::SocketFile;
 use crate::threads::{self, INBOX_MAX, control, reaper};
 
 /// What `--version` says to a script that takes us for Ruby's einhorn.
 pub(in crate::supervisor) const EINHORN_VERSION: &str = "1.1.1";
+
+/// How many connections to the control socket there may be, at the least and at the most.
+const CONNECTIONS_MIN: usize = 16;
+const CONNECTIONS_MAX: usize = 256;
+
+/// How many descriptors are not for connections: sockets, log, lock and what a launch needs.
+const DESCRIPTORS_RESERVED: usize = 24;
 
 /// Why there is no supervisor, and the exit code that says so.
 struct StartError {
@@ -47,6 +57,11 @@ impl Files {
     /// As the user gave it.
     pub(in crate::supervisor) fn socket_path(&self) -> &Path {
         &self.socket_path
+    }
+
+    /// The control socket was made anew.
+    pub(in crate::supervisor) fn socket_moved(&mut self, id: FileId) {
+        self.socket_id = id;
     }
 }
 
@@ -115,6 +130,7 @@ pub(in crate::supervisor) fn run(config: Config, birth: Birth) -> ExitCode {
     let code = match started {
         Ok(mut supervisor) => {
             let reason = supervisor.run();
+            supervisor.control.retire();
             if wait::any_child() {
                 log::warn!("Workers left processes behind in sessions or groups of their own; they live on");
             }
@@ -161,7 +177,8 @@ fn start(
     let pid_path = config::pid_path(&config, &directory);
     tell_apart(&config, &directory)?;
     log::info!("Writing PID to {}", pid_path.display());
-    let (mut files, control_listener) = claim_files(&config, &directory)?;
+    let access = access(&config)?;
+    let (mut files, socket) = claim_files(&config, &directory, access)?;
     let listeners = listeners::open_all(&config, &birth)?;
     files.pid_file = write_pid_file(&pid_path)?;
 
@@ -169,9 +186,9 @@ fn start(
     let said = |error: std::io::Error| format!("cannot start a thread: {error}");
     threads::signals::start(signals::HEARD, sender.clone()).map_err(said)?;
     let reaper = reaper::start(sender.clone()).map_err(said)?;
-    let control = control::start(control_listener, sender).map_err(said)?;
+    let control = control::start(socket, policy(access), sender).map_err(said)?;
     Ok(Supervisor {
-        pool: Pool::new(settings(&config)),
+        pool: Pool::new(settings::of(&config)),
         config,
         birth,
         environ,
@@ -184,6 +201,8 @@ fn start(
         control,
         files,
         actions: Vec::new(),
+        upgrade_askers: Vec::new(),
+        counters: Counters::default(),
         strangers: 0,
     })
 }
@@ -228,12 +247,35 @@ fn tell_apart(config: &Config, directory: &Path) -> Result<(), String> {
 }
 
 /// Lock first: under it, nobody else of us looks for stale sockets.
-fn claim_files(config: &Config, directory: &Path) -> Result<(Files, std::os::fd::OwnedFd), String> {
+fn claim_files(config: &Config, directory: &Path, access: Access) -> Result<(Files, SocketFile), String> {
     let lock = Lock::acquire(&config::lock_path(config, directory)).map_err(|error| error.to_string())?;
     let socket_path = config::socket_path(config, directory);
-    let bound = control_socket::bind_control_socket(&socket_path);
+    let bound = control_socket::bind_control_socket(&socket_path, access);
     let (listener, socket_id) = bound.map_err(|error| error.to_string())?;
-    Ok((Files { socket_path, socket_id, pid_file: None, _lock: lock }, listener))
+    let files = Files { socket_path: socket_path.clone(), socket_id, pid_file: None, _lock: lock };
+    let socket = SocketFile::new(socket_path, access, listener, socket_id);
+    Ok((files, socket.map_err(|error| format!("cannot watch the control socket: {error}"))?))
+}
+
+/// Who may connect to the control socket.
+fn access(config: &Config) -> Result<Access, String> {
+    let group = match &config.socket_group {
+        Some(name) => Some(limits::group_id(name).ok_or_else(|| format!("cannot find the group {name}"))?),
+        None => None,
+    };
+    let mode = config.socket_mode.unwrap_or(if group.is_some() { 0o660 } else { Access::OWN.mode });
+    Ok(Access { mode, group })
+}
+
+/// Who may speak on it. Half of the descriptors stay for workers, and what is to be opened for them.
+fn policy(access: Access) -> Policy {
+    let descriptors = usize::try_from(limits::descriptor_limit()).unwrap_or(usize::MAX);
+    let connections_max = descriptors.saturating_sub(DESCRIPTORS_RESERVED) / 2;
+    Policy {
+        own_uid: limits::own_uid(),
+        groups: access.group.into_iter().collect(),
+        connections_max: connections_max.clamp(CONNECTIONS_MIN, CONNECTIONS_MAX),
+    }
 }
 
 /// A pid file that another living master holds stays its own: two that differ in `-d` alone both run, as with einhorn.
@@ -246,22 +288,5 @@ fn write_pid_file(path: &Path) -> Result<Option<PidFile>, String> {
             Ok(None)
         }
         Err(error) => Err(error.to_string()),
-    }
-}
-
-fn settings(config: &Config) -> Settings {
-    let cpu_count = || u32::try_from(limits::cpu_count()).unwrap_or(u32::MAX);
-    Settings {
-        target: config.number,
-        ack: match config.ack {
-            Ack::Timer(after) => AckMode::Timer(after),
-            Ack::Manual => AckMode::Manual,
-        },
-        ack_timeout: config.ack_timeout,
-        spacing_s: config.seconds,
-        max_unacked: config.max_unacked.unwrap_or_else(cpu_count),
-        max_upgrade_additional: config.max_upgrade_additional,
-        signal_timeout: config.signal_timeout.map(|seconds| Duration::from_secs(u64::from(seconds))),
-        retries: config.retries,
     }
 }

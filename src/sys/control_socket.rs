@@ -1,10 +1,10 @@
 //! The file of the master's control socket: for its own user only, and under the master's lock. Removes nothing but a
 //! dead socket of its own user's; decides nothing about who may speak.
 
-use std::fs;
+use std::fs::{self, Permissions};
 use std::io;
 use std::os::fd::OwnedFd;
-use std::os::unix::fs::{FileTypeExt, MetadataExt};
+use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt, lchown};
 use std::path::Path;
 
 use nix::unistd::geteuid;
@@ -14,15 +14,25 @@ use crate::sys::fd::Blocking;
 use crate::sys::place::{FileId, check_directory};
 use crate::sys::unix_socket::{Occupant, UnixSocketCause, UnixSocketError, bind_and_listen, check_length, occupant};
 
-/// Connecting needs the right to write.
-const MODE: u32 = 0o600;
+/// Who may connect, as the file's mode and group say: connecting needs the right to write.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Access {
+    pub mode: u32,
+    /// None: the group that a new file has.
+    pub group: Option<u32>,
+}
+
+impl Access {
+    /// Ourselves and root.
+    pub const OWN: Self = Self { mode: 0o600, group: None };
+}
 
 const BACKLOG: i32 = 128;
 
-/// Binds the control socket: listening, non-blocking, mode 0600. The caller holds the lock, so that of two masters only one
+/// Binds the control socket: listening, non-blocking, closed to others until its group is set. The caller holds the lock, so that of two masters only one
 /// comes here at a time. The id is for [`remove_control_socket`].
-pub fn bind_control_socket(path: &Path) -> Result<(OwnedFd, FileId), UnixSocketError> {
-    bind(path).map_err(|cause| UnixSocketError { path: path.to_owned(), cause })
+pub fn bind_control_socket(path: &Path, access: Access) -> Result<(OwnedFd, FileId), UnixSocketError> {
+    bind(path, access).map_err(|cause| UnixSocketError { path: path.to_owned(), cause })
 }
 
 /// Removes the file if it still is the one that was bound; another master's stays.
@@ -33,7 +43,7 @@ pub fn remove_control_socket(path: &Path, id: FileId) -> io::Result<()> {
     Ok(())
 }
 
-fn bind(path: &Path) -> Result<(OwnedFd, FileId), UnixSocketCause> {
+fn bind(path: &Path, access: Access) -> Result<(OwnedFd, FileId), UnixSocketCause> {
     check_length(path)?;
     check_directory(path).map_err(UnixSocketCause::Directory)?;
     refuse_foreign(path)?;
@@ -43,8 +53,11 @@ fn bind(path: &Path) -> Result<(OwnedFd, FileId), UnixSocketCause> {
         Occupant::Listener => return Err(UnixSocketCause::InUse),
         Occupant::NotASocket { kind } => return Err(UnixSocketCause::NotASocket { kind }),
     };
-    let fd = bind_and_listen(path, stale, MODE, BACKLOG, Blocking::NonBlocking)?;
-    let meta = fs::symlink_metadata(path).map_err(|error| UnixSocketCause::System(errno_of(&error)))?;
+    let fd = bind_and_listen(path, stale, Access::OWN.mode, BACKLOG, Blocking::NonBlocking)?;
+    let failed = |error| UnixSocketCause::System(errno_of(&error));
+    lchown(path, None, access.group).map_err(failed)?;
+    fs::set_permissions(path, Permissions::from_mode(access.mode)).map_err(failed)?;
+    let meta = fs::symlink_metadata(path).map_err(failed)?;
     Ok((fd, FileId::of(&meta)))
 }
 
@@ -81,13 +94,13 @@ mod tests {
     }
 
     fn refusal(path: &Path) -> UnixSocketCause {
-        bind_control_socket(path).unwrap_err().cause
+        bind_control_socket(path, Access::OWN).unwrap_err().cause
     }
 
     #[test]
     fn the_socket_is_for_its_user_and_never_waits() {
         let (_dir, path) = place();
-        let (fd, id) = bind_control_socket(&path).unwrap();
+        let (fd, id) = bind_control_socket(&path, Access::OWN).unwrap();
         assert!(is_accepting(fd.as_fd()).unwrap());
         let meta = fs::symlink_metadata(&path).unwrap();
         assert_eq!((meta.mode() & 0o7777, FileId::of(&meta)), (0o600, id));
@@ -104,14 +117,14 @@ mod tests {
     #[test]
     fn a_stale_socket_is_replaced() {
         let (_dir, path) = place();
-        let (first, first_id) = bind_control_socket(&path).unwrap();
+        let (first, first_id) = bind_control_socket(&path, Access::OWN).unwrap();
         drop(first);
         // A child that another test has just forked may hold the descriptor until its exec.
         assert!(wait_until(LIMIT, || matches!(occupant(&path), Ok(Occupant::Stale(_)))));
         // Keeps the inode number from being given to the second.
         let kept = path.with_extension("kept");
         fs::hard_link(&path, kept).unwrap();
-        let (_second, second_id) = bind_control_socket(&path).unwrap();
+        let (_second, second_id) = bind_control_socket(&path, Access::OWN).unwrap();
         remove_control_socket(&path, first_id).unwrap();
         assert!(second_id.stands_at(&path));
     }
@@ -124,7 +137,7 @@ mod tests {
         let (_dir, path) = place();
         drop(UnixListener::bind(&path).unwrap());
         chown(&path, Some(Uid::from_raw(12345)), None).unwrap();
-        let refused = bind_control_socket(&path).unwrap_err().to_string();
+        let refused = bind_control_socket(&path, Access::OWN).unwrap_err().to_string();
         assert!(refused.ends_with("there is a socket of uid 12345, choose another path with -d"), "{refused}");
         assert!(path.exists());
     }

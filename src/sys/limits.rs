@@ -7,7 +7,7 @@ use std::thread;
 
 use nix::errno::Errno;
 use nix::sys::resource::{Resource, getrlimit};
-use nix::unistd::{AccessFlags, eaccess};
+use nix::unistd::{AccessFlags, Group, eaccess, geteuid};
 
 use crate::sys::place::{Shared, sharing};
 
@@ -31,6 +31,19 @@ pub fn cpu_count() -> usize {
 pub fn set_child_subreaper() -> Result<(), Errno> {
     // SAFETY: PR_SET_CHILD_SUBREAPER takes a number.
     Errno::result(unsafe { libc::prctl(libc::PR_SET_CHILD_SUBREAPER, 1_u64, 0_u64, 0_u64, 0_u64) }).map(drop)
+}
+
+/// The user whose rights this process has.
+pub fn own_uid() -> u32 {
+    geteuid().as_raw()
+}
+
+/// The number of a group by its name, or by its number.
+pub fn group_id(name: &str) -> Option<u32> {
+    match Group::from_name(name) {
+        Ok(Some(group)) => Some(group.gid.as_raw()),
+        Ok(None) | Err(_) => name.parse().ok(),
+    }
 }
 
 /// Whether Ruby's `Dir.tmpdir` would take this directory: one that we may write, and in which others cannot replace our

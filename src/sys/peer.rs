@@ -1,13 +1,16 @@
 //! Who is at the other end of a unix socket, as the kernel saw it at connect(2). Trusts nothing that the peer says, and
 //! decides nothing about what it may do.
 
-use std::os::fd::BorrowedFd;
+use std::os::fd::{AsRawFd, BorrowedFd};
 
 use nix::errno::Errno;
 use nix::sys::socket::{getsockopt, sockopt};
 
 use crate::pool::Pid;
 use crate::sys::errno::retry;
+
+/// NGROUPS_MAX: nobody is in more groups.
+const GROUPS_MAX: usize = 65_536;
 
 /// The peer's process, user and group. For a socketpair these are its maker's, whoever holds the other end now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -21,6 +24,25 @@ pub struct Credentials {
 pub fn credentials(fd: BorrowedFd<'_>) -> Result<Credentials, Errno> {
     let found = retry(|| getsockopt(&fd, sockopt::PeerCredentials))?;
     Ok(Credentials { pid: Pid(found.pid()), uid: found.uid(), gid: found.gid() })
+}
+
+/// SO_PEERGROUPS: the peer's supplementary groups.
+pub fn groups(fd: BorrowedFd<'_>) -> Result<Vec<u32>, Errno> {
+    let mut groups: Vec<libc::gid_t> = vec![0; GROUPS_MAX];
+    let mut length = libc::socklen_t::try_from(size_of_val(groups.as_slice())).unwrap_or(0);
+    // SAFETY: the kernel writes at most `length` bytes into `groups`, which has as many, and says how many in `length`.
+    let result = unsafe {
+        libc::getsockopt(
+            fd.as_raw_fd(),
+            libc::SOL_SOCKET,
+            libc::SO_PEERGROUPS,
+            groups.as_mut_ptr().cast(),
+            &raw mut length,
+        )
+    };
+    Errno::result(result)?;
+    groups.truncate(usize::try_from(length).unwrap_or(0) / size_of::<libc::gid_t>());
+    Ok(groups)
 }
 
 #[cfg(test)]

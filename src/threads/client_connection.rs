@@ -1,14 +1,25 @@
-//! One control connection: its bytes in and out. It knows lines, not requests.
+//! One control connection: its bytes in and out, and what it waits for. It knows lines, not requests.
 
 use std::io::{ErrorKind, Read, Write};
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixStream;
+use std::time::Duration;
 
-use crate::pool::{ClientId, Pid};
-use crate::protocol::LINE_MAX;
+use crate::pool::{ClientId, Mono};
+use crate::protocol::{Format, LINE_MAX, RequestId};
+use crate::threads::admission::Peer;
 
 /// How much may wait for a client that does not read; beyond it the client is dropped.
 const UNREAD_MAX: usize = 1024 * 1024;
+
+/// While more than this waits for it, a client's next request is not looked at.
+const UNREAD_PAUSE: usize = 64 * 1024;
+
+/// How long a client may leave its replies unread, once they fill what the kernel keeps for it.
+const STALL_MAX: Duration = Duration::from_secs(10);
+
+/// How long a client may take from the first byte of a request to its newline.
+const LINE_TIME_MAX: Duration = Duration::from_secs(30);
 
 /// How much is read at a time.
 const CHUNK: usize = 16 * 1024;
@@ -19,6 +30,12 @@ pub(in crate::threads) enum Reading {
     /// Not complete yet, or not to be looked at yet.
     Nothing,
     TooLong,
+}
+
+/// What a client that waits for an upgrade is sent its news under.
+pub(in crate::threads) struct Subscription {
+    pub(in crate::threads) id: RequestId,
+    pub(in crate::threads) format: Format,
 }
 
 /// How far a connection is from its end.
@@ -34,37 +51,60 @@ enum Phase {
 
 pub(in crate::threads) struct Connection {
     pub(in crate::threads) id: ClientId,
-    pub(in crate::threads) stream: UnixStream,
-    /// The worker at its other end, if the master made it for one.
-    pub(in crate::threads) owner: Option<Pid>,
+    pub(in crate::threads) peer: Peer,
+    pub(in crate::threads) subscription: Option<Subscription>,
+    pub(in crate::threads) active_at: Mono,
+    stream: UnixStream,
     phase: Phase,
     unparsed: Vec<u8>,
     /// So much of `unparsed` is known to have no newline.
     scanned: usize,
+    /// When the first byte of an unfinished line came.
+    line_since: Option<Mono>,
     /// The client writes no more; what it asked is still answered.
     half_closed: bool,
+    /// It does not read any more either.
+    hung_up: bool,
     unwritten: Vec<u8>,
+    /// Since when nothing of `unwritten` could be written.
+    stalled_since: Option<Mono>,
 }
 
 impl Connection {
-    /// `connection` is a non-blocking stream socket.
-    pub(in crate::threads) fn new(id: ClientId, connection: OwnedFd, owner: Option<Pid>) -> Self {
+    /// `stream` is a non-blocking stream socket.
+    pub(in crate::threads) fn new(id: ClientId, stream: OwnedFd, peer: Peer, now: Mono) -> Self {
         Self {
             id,
-            stream: UnixStream::from(connection),
-            owner,
+            peer,
+            subscription: None,
+            active_at: now,
+            stream: UnixStream::from(stream),
             phase: Phase::Open,
             unparsed: Vec::new(),
             scanned: 0,
+            line_since: None,
             half_closed: false,
+            hung_up: false,
             unwritten: Vec::new(),
+            stalled_since: None,
         }
     }
 
     pub(in crate::threads) fn is_over(&self) -> bool {
-        let unanswered = self.phase == Phase::Asked || self.unparsed.contains(&b'\n');
-        let nothing_left = self.half_closed && !unanswered && self.unwritten.is_empty();
-        self.phase == Phase::Over || nothing_left || (self.phase == Phase::Closing && self.unwritten.is_empty())
+        let asking = self.phase == Phase::Asked || self.unparsed.contains(&b'\n');
+        let waiting = self.subscription.is_some() && !self.hung_up;
+        let done = self.half_closed && !asking && !waiting && (self.unwritten.is_empty() || self.hung_up);
+        self.phase == Phase::Over || done || (self.phase == Phase::Closing && self.unwritten.is_empty())
+    }
+
+    /// Whether it may be closed for another client's sake: it neither asks nor waits for anything.
+    pub(in crate::threads) fn is_idle(&self) -> bool {
+        self.phase == Phase::Open && self.subscription.is_none() && self.unwritten.is_empty()
+    }
+
+    /// Whether poll(2) can tell anything new: of one that hung up it would tell that for ever.
+    pub(in crate::threads) fn is_worth_polling(&self) -> bool {
+        !self.hung_up
     }
 
     /// While a request is on its way no more than one further line is read.
@@ -76,28 +116,64 @@ impl Connection {
         !self.unwritten.is_empty() && self.phase != Phase::Over
     }
 
+    /// When patience with it ends.
+    pub(in crate::threads) fn deadline(&self) -> Option<Mono> {
+        let line = self.line_since.map(|since| since.after(LINE_TIME_MAX));
+        let stall = self.stalled_since.map(|since| since.after(STALL_MAX));
+        [line, stall].into_iter().flatten().min()
+    }
+
+    /// Ends it if it is overdue.
+    pub(in crate::threads) fn expire(&mut self, now: Mono) {
+        if self.deadline().is_some_and(|deadline| deadline <= now) {
+            let what = if self.stalled_since.is_some() { "does not read its replies" } else { "does not end its line" };
+            log::warn!("[client {}] dropped, it {what}", self.id.0);
+            self.phase = Phase::Over;
+        }
+    }
+
+    /// The other end is gone altogether; what it had written before still counts.
+    pub(in crate::threads) fn hang_up(&mut self, now: Mono) {
+        while !self.half_closed && self.phase != Phase::Over && self.unparsed.len() <= LINE_MAX {
+            self.read(now);
+        }
+        self.half_closed = true;
+        self.hung_up = true;
+    }
+
     /// Takes in what is there, once.
-    pub(in crate::threads) fn read(&mut self) {
+    pub(in crate::threads) fn read(&mut self, now: Mono) {
         let mut chunk = [0; CHUNK];
         match self.stream.read(&mut chunk) {
             Ok(0) => self.half_closed = true,
-            Ok(length) => self.unparsed.extend_from_slice(&chunk[..length]),
-            Err(error) if is_passing(&error) => {}
+            Ok(length) => {
+                self.active_at = now;
+                self.line_since.get_or_insert(now);
+                self.unparsed.extend_from_slice(&chunk[..length]);
+            }
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
+            Err(error) if error.kind() == ErrorKind::WouldBlock && !self.hung_up => {}
             Err(_) => self.phase = Phase::Over,
         }
     }
 
-    pub(in crate::threads) fn write(&mut self) {
+    pub(in crate::threads) fn write(&mut self, now: Mono) {
         match self.stream.write(&self.unwritten) {
-            Ok(length) => drop(self.unwritten.drain(..length)),
-            Err(error) if is_passing(&error) => {}
+            Ok(length) => {
+                self.unwritten.drain(..length);
+                self.stalled_since = (!self.unwritten.is_empty()).then_some(now);
+            }
+            Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted) => {
+                self.stalled_since.get_or_insert(now);
+            }
             Err(_) => self.phase = Phase::Over,
         }
     }
 
-    /// The next complete line without its newline, unless a request is still on its way. Each byte is looked at once.
+    /// The next complete line without its newline, unless a request is still on its way, or replies pile up. Each byte is
+    /// looked at once.
     pub(in crate::threads) fn next_line(&mut self) -> Reading {
-        if self.phase != Phase::Open {
+        if self.phase != Phase::Open || self.unwritten.len() > UNREAD_PAUSE {
             return Reading::Nothing;
         }
         match self.unparsed[self.scanned..].iter().position(|&byte| byte == b'\n') {
@@ -105,6 +181,7 @@ impl Connection {
                 let mut line: Vec<u8> = self.unparsed.drain(..=self.scanned + at).collect();
                 line.pop();
                 self.scanned = 0;
+                self.line_since = self.line_since.filter(|_| !self.unparsed.is_empty());
                 self.phase = Phase::Asked;
                 Reading::Line(line)
             }
@@ -117,36 +194,46 @@ impl Connection {
     }
 
     /// The reply to the request on its way.
-    pub(in crate::threads) fn answer(&mut self, line: &str) {
+    pub(in crate::threads) fn answer(&mut self, line: &str, now: Mono) {
         if self.phase == Phase::Asked {
             self.phase = Phase::Open;
+            // The next line, if it has begun, could not be finished before.
+            self.line_since = self.line_since.map(|_| now);
         }
-        self.queue(line);
+        self.send(line, now);
+    }
+
+    /// Sends a line of its own accord.
+    pub(in crate::threads) fn send(&mut self, line: &str, now: Mono) {
+        if self.phase == Phase::Over {
+            return;
+        }
+        if self.unwritten.len() > UNREAD_MAX {
+            log::warn!("[client {}] dropped, it does not read its replies", self.id.0);
+            self.phase = Phase::Over;
+            return;
+        }
+        self.unwritten.extend_from_slice(line.as_bytes());
+        self.write(now);
     }
 
     /// Says why, and hears no more.
-    pub(in crate::threads) fn refuse(&mut self, line: &str) {
-        self.queue(line);
+    pub(in crate::threads) fn refuse(&mut self, line: &str, now: Mono) {
+        self.send(line, now);
         self.close();
     }
 
     pub(in crate::threads) fn close(&mut self) {
         if self.phase != Phase::Over {
             self.phase = Phase::Closing;
+            self.unparsed.clear();
+            self.line_since = None;
         }
-    }
-
-    fn queue(&mut self, line: &str) {
-        if self.unwritten.len() + line.len() > UNREAD_MAX {
-            log::warn!("a control client that does not read its replies is dropped");
-            self.phase = Phase::Over;
-            return;
-        }
-        self.unwritten.extend_from_slice(line.as_bytes());
-        self.write();
     }
 }
 
-fn is_passing(error: &std::io::Error) -> bool {
-    matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted)
+impl AsFd for Connection {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.stream.as_fd()
+    }
 }

@@ -28,13 +28,20 @@ enum Item {
 pub struct LogQueue {
     items: Sender<Item>,
     dropped: Arc<AtomicU64>,
+    dropped_ever: Arc<AtomicU64>,
 }
 
 impl LogQueue {
+    /// How many lines were dropped since the start.
+    pub fn dropped_lines(&self) -> u64 {
+        self.dropped_ever.load(Ordering::Relaxed)
+    }
+
     /// Queues a line with its newline, or counts it as dropped.
     pub fn push(&self, line: Vec<u8>) {
         if self.items.try_send(Item::Line(line)).is_err() {
             self.dropped.fetch_add(1, Ordering::Relaxed);
+            self.dropped_ever.fetch_add(1, Ordering::Relaxed);
         }
     }
 
@@ -67,7 +74,7 @@ pub fn start(prefix: String) -> io::Result<LogQueue> {
     let dropped = Arc::new(AtomicU64::new(0));
     let counter = Arc::clone(&dropped);
     spawn::named("log", move || write_all(&queued, &counter, &prefix))?;
-    Ok(LogQueue { items, dropped })
+    Ok(LogQueue { items, dropped, dropped_ever: Arc::default() })
 }
 
 fn write_all(queued: &Receiver<Item>, dropped: &AtomicU64, prefix: &str) {

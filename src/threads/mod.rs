@@ -4,16 +4,21 @@
 //! may wait for room in it, since the main thread never waits for a thread. What the main thread says to a thread goes
 //! through bounded queues too, and never blocks it: a queue is either large enough by construction or drops and counts.
 
+pub mod admission;
 mod client_connection;
 pub mod control;
+mod control_server;
 pub mod log_writer;
 pub mod reaper;
 pub mod signals;
+pub mod socket_file;
 mod spawn;
 pub mod syslog_writer;
 
 use crate::pool::{ClientId, Signal};
 use crate::protocol::Request;
+use crate::sys::place::FileId;
+use crate::threads::admission::Peer;
 
 /// How many inputs may wait for the main thread before the threads wait themselves.
 pub const INBOX_MAX: usize = 1024;
@@ -25,6 +30,8 @@ pub enum Input {
     Signaled(Signal),
     /// Some child ended, was stopped or was continued.
     ChildrenChanged,
-    /// A client that may ask sent a request.
-    Requested { client: ClientId, request: Request },
+    /// A client sent a request; what it may ask for is in its peer's role.
+    Requested { client: ClientId, peer: Peer, request: Request },
+    /// The control socket was removed and made anew, as this file.
+    SocketMoved(FileId),
 }

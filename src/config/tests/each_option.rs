@@ -55,6 +55,12 @@ const SETTINGS: &[(&str, &[&[&str]], Check)] = &[
     ("lockfile", &[&["-f", "/l"], &["-f/l"], &["--lockfile=/l"], &["--lock", "/l"]], |c| {
         c.lockfile == Some("/l".into())
     }),
+    ("socket-mode", &[&["--socket-mode", "0660"], &["--socket-mode=660"], &["--socket-m", "660"]], |c| {
+        c.socket_mode == Some(0o660)
+    }),
+    ("socket-group", &[&["--socket-group", "web"], &["--socket-group=web"], &["--socket-g=web"]], |c| {
+        c.socket_group.as_deref() == Some("web")
+    }),
     ("command-socket-as-fd", &[&["-g"], &["--command-socket-as-fd"], &["--command-s"]], |c| c.socket_as_fd),
     ("verbose", &[&["-v"], &["-vv"], &["--verbose"], &["-qvv"]], |c| c.verbosity == 0),
     ("quiet", &[&["-q"], &["-qq"], &["--quiet"], &["--quiet", "-q"], &["-vq", "-q"]], |c| c.verbosity == 2),
@@ -149,6 +155,8 @@ fn defaults_are_einhorns_but_for_the_backlog() {
         pidfile: None,
         lockfile: None,
         socket_as_fd: false,
+        socket_mode: None,
+        socket_group: None,
         verbosity: 1,
         syslog: false,
         with_state_fd: None,

@@ -1,0 +1,34 @@
+//! What `help` says on the control socket. The layout is einhorn's, the words are ours.
+
+/// Every command that people give, by name, with what it does.
+const COMMANDS: [(&str, &str); 15] = [
+    ("config", "Change settings while running (args: a YAML map, such as {signal_timeout: 30})"),
+    ("dec", "Run one worker less"),
+    ("die", "Tell all workers to go, start no more, and end when they are gone (args: [SIGNAL], default USR2)"),
+    ("help", "Show this list"),
+    ("inc", "Run one worker more"),
+    ("louder", "Log more"),
+    ("quieter", "Log less"),
+    ("reload", "Replace the master itself, and nothing else"),
+    ("set_workers", "Run so many workers (args: COUNT)"),
+    ("signal", "Send signals to all workers (args: SIG1 [SIG2 ...])"),
+    ("state", "Show the state document"),
+    ("status", "Show the workers, the upgrade under way and some counters"),
+    ("upgrade", "Replace all workers, a few at a time"),
+    ("upgrade_fleet", "Replace all workers, the new ones first"),
+    ("worker:ack", "For workers: say that one serves (pid: PID)"),
+];
+
+pub(in crate::supervisor) fn text() -> String {
+    format!("You are speaking to the Einhorn command socket. You can run the following commands:\n\n{}\n", list())
+}
+
+/// `shown` is the command as Ruby would show it.
+pub(in crate::supervisor) fn unrecognized(shown: &str) -> String {
+    format!("Unrecognized command: {shown}\n\n{}\n", list())
+}
+
+fn list() -> String {
+    let lines: Vec<String> = COMMANDS.iter().map(|(name, what)| format!("{name}: {what}")).collect();
+    lines.join("\n")
+}

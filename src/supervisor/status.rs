@@ -1,0 +1,142 @@
+//! `status`: what people and scripts want to know at a glance, as JSON and as a table. einhorn has no such command.
+
+use std::time::Duration;
+
+use serde_json::Value as Json;
+
+use crate::pool::{Notice, UpgradeFailure, UpgradeStyle, Worker};
+use crate::protocol::object;
+use crate::supervisor::{Supervisor, logging};
+use crate::sys::clock;
+
+/// What has happened since the start.
+#[derive(Clone, Copy, Debug, Default)]
+pub(in crate::supervisor) struct Counters {
+    launched: u64,
+    exited: u64,
+    killed: u64,
+    upgrades: u64,
+    failed_upgrades: u64,
+}
+
+impl Counters {
+    pub(in crate::supervisor) fn count(&mut self, notice: &Notice) {
+        match notice {
+            Notice::Launched { .. } => self.launched += 1,
+            Notice::Exited { .. } => self.exited += 1,
+            Notice::KillingLate { .. } | Notice::ExecStuck { .. } => self.killed += 1,
+            Notice::Upgraded { .. } => self.upgrades += 1,
+            Notice::UpgradeFailed { reason: UpgradeFailure::Failures(_), .. } | Notice::UpgradeRefused { .. } => {
+                self.failed_upgrades += 1;
+            }
+            _ => {}
+        }
+    }
+}
+
+/// The whole of it.
+pub(in crate::supervisor) fn document(supervisor: &Supervisor) -> Json {
+    let pool = &supervisor.pool;
+    let name = supervisor.config.command_name.clone().map_or(Json::Null, Json::String);
+    object([
+        ("pid", std::process::id().into()),
+        ("name", name),
+        ("version", pool.modern().0.into()),
+        ("target", pool.settings().target.into()),
+        ("serving", pool.serving_count().into()),
+        ("upgrade", upgrade(supervisor)),
+        ("stopping", pool.is_stopping().into()),
+        ("consecutive_deaths", pool.unacked_deaths().into()),
+        ("workers", pool.workers().iter().map(worker).collect()),
+        ("counters", counters(supervisor)),
+    ])
+}
+
+fn upgrade(supervisor: &Supervisor) -> Json {
+    let pool = &supervisor.pool;
+    let Some(style) = pool.upgrading() else { return Json::Null };
+    object([
+        ("style", style_name(style).into()),
+        ("version", pool.modern().0.into()),
+        ("acked", pool.acked_count().into()),
+        ("target", pool.settings().target.into()),
+        ("failures", pool.upgrade_failures().into()),
+    ])
+}
+
+fn style_name(style: UpgradeStyle) -> &'static str {
+    match style {
+        UpgradeStyle::Smooth => "smooth",
+        UpgradeStyle::Fleet => "fleet",
+    }
+}
+
+fn worker(worker: &Worker) -> Json {
+    let now = clock::now();
+    let age = |moment| seconds(now.since(moment));
+    let ping_id = worker.ping.as_ref().map(|ping| ping.request_id.clone());
+    object([
+        ("index", worker.index.0.into()),
+        ("pid", worker.pid.0.into()),
+        ("version", worker.version.0.into()),
+        ("state", state_name(worker).into()),
+        ("age_s", age(worker.spawned_at)),
+        ("ack_age_s", worker.acked_at.map_or(Json::Null, age)),
+        ("last_ping_s", worker.ping.as_ref().map_or(Json::Null, |ping| age(ping.at))),
+        ("ping_id", ping_id.map_or(Json::Null, Json::String)),
+    ])
+}
+
+fn state_name(worker: &Worker) -> &'static str {
+    if worker.is_told() {
+        "stopping"
+    } else if worker.stopped {
+        "stopped"
+    } else if worker.is_acked() {
+        "acked"
+    } else {
+        "starting"
+    }
+}
+
+/// To the millisecond: more digits only tire the eye.
+fn seconds(span: Duration) -> Json {
+    (span.as_millis() as f64 / 1000.0).into()
+}
+
+fn counters(supervisor: &Supervisor) -> Json {
+    let counters = &supervisor.counters;
+    object([
+        ("launched", counters.launched.into()),
+        ("exited", counters.exited.into()),
+        ("killed", counters.killed.into()),
+        ("upgrades", counters.upgrades.into()),
+        ("failed_upgrades", counters.failed_upgrades.into()),
+        ("log_lines_dropped", logging::dropped_lines().into()),
+    ])
+}
+
+/// For who asks with a bare line on the socket; einhyrningsinsctl makes its own of the JSON.
+pub(in crate::supervisor) fn table(supervisor: &Supervisor) -> String {
+    let pool = &supervisor.pool;
+    let (serving, target) = (pool.serving_count(), pool.settings().target);
+    let upgrade = match pool.upgrading() {
+        Some(style) => format!(", {} upgrade: {} of {target} acked", style_name(style), pool.acked_count()),
+        None => String::new(),
+    };
+    let mut table = format!("version {}, {serving} of {target} serving{upgrade}\n", pool.modern());
+    table.push_str(&format!("{:>5} {:>8} {:>7} {:<8} {:>10}\n", "INDEX", "PID", "VERSION", "STATE", "AGE"));
+    let now = clock::now();
+    for worker in pool.workers() {
+        let age = now.since(worker.spawned_at).as_secs();
+        table.push_str(&format!(
+            "{:>5} {:>8} {:>7} {:<8} {:>9}s\n",
+            worker.index.0,
+            worker.pid.0,
+            worker.version.0,
+            state_name(worker),
+            age
+        ));
+    }
+    table
+}

@@ -1,0 +1,98 @@
+//! The control socket's file, which something may delete (a cleaner of /tmp): then nobody could reach the master any more,
+//! and manual acks would never come. It is watched, not polled, and bound anew.
+
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use crate::pool::Mono;
+use crate::sys::clock;
+use crate::sys::control_socket::{Access, bind_control_socket};
+use crate::sys::file_watch::FileWatch;
+use crate::sys::place::FileId;
+
+/// How long to wait after a failed attempt: somebody else's file may be in its place.
+const RETRY_PAUSE: Duration = Duration::from_secs(30);
+
+/// The listening socket and its file.
+pub struct SocketFile {
+    path: PathBuf,
+    access: Access,
+    listener: OwnedFd,
+    id: FileId,
+    watch: FileWatch,
+    again: Option<Mono>,
+    retired: Retired,
+}
+
+/// Said at the very end: the file goes for good.
+#[derive(Clone, Debug, Default)]
+pub struct Retired(Arc<AtomicBool>);
+
+impl Retired {
+    /// To be called before the file is removed.
+    pub fn retire(&self) {
+        self.0.store(true, Ordering::SeqCst);
+    }
+}
+
+impl SocketFile {
+    /// `listener` was bound at `path` and made the file `id`.
+    ///
+    /// Errors: the file cannot be watched.
+    pub fn new(path: PathBuf, access: Access, listener: OwnedFd, id: FileId) -> io::Result<Self> {
+        let watch = FileWatch::new(&path)?;
+        Ok(Self { path, access, listener, id, watch, again: None, retired: Retired::default() })
+    }
+
+    pub fn retired(&self) -> Retired {
+        self.retired.clone()
+    }
+
+    pub(in crate::threads) fn listener_fd(&self) -> BorrowedFd<'_> {
+        self.listener.as_fd()
+    }
+
+    /// Readable when something has happened to the file.
+    pub(in crate::threads) fn watch_fd(&self) -> BorrowedFd<'_> {
+        self.watch.as_fd()
+    }
+
+    pub(in crate::threads) fn deadline(&self) -> Option<Mono> {
+        self.again
+    }
+
+    /// Binds the socket anew if its file is gone; says which file it is now. Connections that were made stay.
+    pub(in crate::threads) fn restore(&mut self) -> Option<FileId> {
+        self.watch.drain();
+        self.again = None;
+        // In this order: whoever removed the file at the end had said so before.
+        if self.id.stands_at(&self.path) || self.retired.0.load(Ordering::SeqCst) {
+            return None;
+        }
+        match self.bind() {
+            Ok(id) => {
+                log::warn!("the control socket {} was removed, made it anew", self.path.display());
+                Some(id)
+            }
+            Err(error) => {
+                log::error!("the control socket {} was removed: {error}", self.path.display());
+                self.again = Some(clock::now().after(RETRY_PAUSE));
+                None
+            }
+        }
+    }
+
+    fn bind(&mut self) -> Result<FileId, String> {
+        let bound = bind_control_socket(&self.path, self.access);
+        let (listener, id) = bound.map_err(|error| error.to_string())?;
+        let watched = self.watch.follow(&self.path);
+        watched.map_err(|error| format!("cannot watch it: {error}"))?;
+        self.listener = listener;
+        self.id = id;
+        Ok(id)
+    }
+}
