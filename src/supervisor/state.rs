@@ -172,7 +172,7 @@ fn rest(supervisor: &Supervisor) -> [(&'static str, Value); 5] {
     ]);
     let reexec = match &config.reexec_as {
         Some(given) => Value::Seq(given.iter().cloned().map(Value::Str).collect()),
-        None => words(std::slice::from_ref(&config.argv0)),
+        None => Value::Nil,
     };
     [
         ("nice", nice),
