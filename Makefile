@@ -10,11 +10,12 @@ TARGET_DIR = $(if $(CARGO_TARGET_DIR),$(CARGO_TARGET_DIR),target)
 SIM_STEPS_TEST = 10000000
 SIM_STEPS_LONG = 100000000
 
-.PHONY: help demo check test sim install
+.PHONY: help demo check test compat sim install
 
 help:
 	@echo 'make demo     run four workers on 127.0.0.1:$(PORT) (PORT=...) and say how to ask and upgrade them'
 	@echo 'make test     run every test, the simulator too'
+	@echo 'make compat   run compat-tests, on an installed einhorn too if EINHORN_THEIRS is its command (part of make test)'
 	@echo 'make check    formatting, lints and documentation: silent when all is well'
 	@echo 'make sim      run the simulator ten times as long as in make test (SIM_SEED=... to repeat a run)'
 	@echo 'make install  build and install below PREFIX=$(PREFIX) (and DESTDIR=...)'
@@ -32,6 +33,14 @@ check:
 test:
 	$(CARGO) test
 	SIM_STEPS=$(SIM_STEPS_TEST) $(CARGO) test --profile sim --test sim
+	$(MAKE) compat
+
+# The ruby_yaml target has `test = false`, so that plain `cargo test` needs no Ruby.
+compat:
+	@.ci/need ruby
+	$(CARGO) build --bin einhyrningsins
+	$(CARGO) test --test ruby_yaml
+	EINHORN_OURS=$(TARGET_DIR)/debug/einhyrningsins COMPAT_REPORT=$(TARGET_DIR)/compat/report.md ruby compat-tests/run.rb
 
 sim:
 	SIM_STEPS=$(SIM_STEPS_LONG) $(CARGO) test --profile sim --test sim -- --nocapture
