@@ -10,7 +10,7 @@ TARGET_DIR = $(if $(CARGO_TARGET_DIR),$(CARGO_TARGET_DIR),target)
 SIM_STEPS_TEST = 10000000
 SIM_STEPS_LONG = 100000000
 
-.PHONY: help demo check test compat sim install
+.PHONY: help demo check test compat sim bench install
 
 help:
 	@echo 'make demo     run four workers on 127.0.0.1:$(PORT) (PORT=...) and say how to ask and upgrade them'
@@ -18,6 +18,7 @@ help:
 	@echo 'make compat   run compat-tests, on an installed einhorn too if EINHORN_THEIRS is its command (part of make test)'
 	@echo 'make check    formatting, lints and documentation: silent when all is well'
 	@echo 'make sim      run the simulator ten times as long as in make test (SIM_SEED=... to repeat a run)'
+	@echo 'make bench    how fast the control socket answers, beside a plain echo: a table in about a minute'
 	@echo 'make install  build and install below PREFIX=$(PREFIX) (and DESTDIR=...)'
 
 demo:
@@ -44,6 +45,9 @@ compat:
 
 sim:
 	SIM_STEPS=$(SIM_STEPS_LONG) $(CARGO) test --profile sim --test sim -- --nocapture
+
+bench:
+	$(CARGO) bench --bench control
 
 install:
 	$(CARGO) build --release --locked --bins

@@ -30,6 +30,7 @@ use crate::pool::{Action, ClientId, Pid, Pool, Version};
 use crate::supervisor::listeners::Listener;
 use crate::supervisor::recheck::Recheck;
 use crate::supervisor::release::Release;
+use crate::supervisor::reply::Denials;
 use crate::supervisor::startup::Files;
 use crate::supervisor::status::Counters;
 use crate::sys::birth::Birth;
@@ -60,6 +61,7 @@ struct Supervisor {
     /// Who asked for an upgrade that has neither begun nor been refused.
     upgrade_askers: Vec<ClientId>,
     counters: Counters,
+    denials: Denials,
     /// Children reaped that were no workers: adopted orphans of theirs.
     strangers: u64,
 }

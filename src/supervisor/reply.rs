@@ -5,15 +5,42 @@ use crate::pool::{ClientId, Command, Event, Pid, UpgradeStyle};
 use crate::protocol::{Asked, Format, More, Reply, Request};
 use crate::supervisor::startup::EINHORN_VERSION;
 use crate::supervisor::{Supervisor, help, logging, state, status};
-use crate::sys::family;
+use crate::sys::{clock, family};
 use crate::threads::admission::{Peer, Role};
 use crate::threads::control::Then;
+use crate::threads::throttle::Throttle;
 use crate::yaml::{self, Value};
 
 /// How far up a worker is looked for when a process in its tree acks.
 const ANCESTORS_MAX: usize = 8;
 
 const WORKERS_MAX: u32 = 1000;
+
+/// How much of a senseless request is logged, in bytes.
+const SHOWN_MAX: usize = 1024;
+
+/// What was denied, kept from filling the log.
+#[derive(Default)]
+pub(in crate::supervisor) struct Denials {
+    not_admin: Throttle,
+    not_that_worker: Throttle,
+}
+
+impl Denials {
+    fn not_admin(&mut self, client: ClientId, peer: &Peer) {
+        if let Some(unsaid) = self.not_admin.count_one(clock::now()) {
+            let (client, uid, pid) = (client.0, peer.uid, peer.pid);
+            log::warn!("[client {client}] uid {uid}, pid {pid} asked for what only an admin may{unsaid}");
+        }
+    }
+
+    fn not_that_worker(&mut self, client: ClientId, peer: &Peer, worker: Pid) {
+        if let Some(unsaid) = self.not_that_worker.count_one(clock::now()) {
+            let (client, uid, pid) = (client.0, peer.uid, peer.pid);
+            log::warn!("[client {client}] uid {uid}, pid {pid} may not speak for worker {worker}{unsaid}");
+        }
+    }
+}
 
 /// A request on its way to its reply.
 struct Asking {
@@ -30,12 +57,12 @@ impl Supervisor {
             Asked::Ack { pid } => self.ack(client, peer, pid),
             Asked::Ping { pid, request_id } => self.ping(client, peer, pid, request_id),
             Asked::WithoutPid { shown } => {
-                log::error!("[client {}] Invalid request (no pid): {shown}", client.0);
+                log::error!("[client {}] Invalid request (no pid): {}", client.0, abbreviated(&shown));
                 Vec::new()
             }
             asked if peer.role == Role::Admin => self.obey(asking, peer, asked),
             _ => {
-                log::warn!("[client {}] uid {} asked for what only an admin may", client.0, peer.uid);
+                self.denials.not_admin(client, peer);
                 self.say(asking, format!("Permission denied: uid {} may only ack and ping its worker", peer.uid))
             }
         }
@@ -157,22 +184,22 @@ impl Supervisor {
         vec![Event::CommandGiven(Command::Upgrade(style))]
     }
 
-    fn ack(&self, client: ClientId, peer: &Peer, pid: Pid) -> Vec<Event> {
+    fn ack(&mut self, client: ClientId, peer: &Peer, pid: Pid) -> Vec<Event> {
         match self.speaker(peer, pid) {
             Some(pid) => vec![Event::WorkerAcked { pid }],
             None => self.turn_away(client, peer, pid),
         }
     }
 
-    fn ping(&self, client: ClientId, peer: &Peer, pid: Pid, request_id: String) -> Vec<Event> {
+    fn ping(&mut self, client: ClientId, peer: &Peer, pid: Pid, request_id: String) -> Vec<Event> {
         match self.speaker(peer, pid) {
             Some(pid) => vec![Event::WorkerPinged { pid, request_id }],
             None => self.turn_away(client, peer, pid),
         }
     }
 
-    fn turn_away(&self, client: ClientId, peer: &Peer, pid: Pid) -> Vec<Event> {
-        log::warn!("[client {}] uid {}, pid {} may not speak for worker {pid}", client.0, peer.uid, peer.pid);
+    fn turn_away(&mut self, client: ClientId, peer: &Peer, pid: Pid) -> Vec<Event> {
+        self.denials.not_that_worker(client, peer, pid);
         Vec::new()
     }
 
@@ -196,6 +223,12 @@ impl Supervisor {
     fn is_worker(&self, pid: Pid) -> bool {
         self.pool.workers().iter().any(|worker| worker.pid == pid)
     }
+}
+
+/// The beginning of a text that a client made up.
+fn abbreviated(text: &str) -> &str {
+    let end = (0..=SHOWN_MAX.min(text.len())).rev().find(|&end| text.is_char_boundary(end));
+    &text[..end.unwrap_or(0)]
 }
 
 /// What happens to the number of workers.

@@ -15,6 +15,7 @@ use crate::pool::{Pid, Pool, Version};
 use crate::supervisor::logging::{self, Logging};
 use crate::supervisor::recheck::Recheck;
 use crate::supervisor::release::{self, Release};
+use crate::supervisor::reply::Denials;
 use crate::supervisor::status::Counters;
 use crate::supervisor::{Supervisor, exit_code, listeners, settings, signals};
 use crate::sys::birth::Birth;
@@ -81,6 +82,7 @@ impl Drop for Files {
 ///
 /// Errors: the system does not say what the process was born with.
 pub(in crate::supervisor) fn first_things() -> std::io::Result<Birth> {
+    limits::keep_no_freed_memory();
     fd::fill_stdio_holes()?;
     signal::block_all();
     signal::prepare_dispositions();
@@ -134,6 +136,7 @@ pub(in crate::supervisor) fn run(config: Config, birth: Birth) -> ExitCode {
             if wait::any_child() {
                 log::warn!("Workers left processes behind in sessions or groups of their own; they live on");
             }
+            supervisor.control.finish();
             ExitCode::from(exit_code::of(reason))
         }
         Err(message) => {
@@ -203,6 +206,7 @@ fn start(
         actions: Vec::new(),
         upgrade_askers: Vec::new(),
         counters: Counters::default(),
+        denials: Denials::default(),
         strangers: 0,
     })
 }

@@ -33,6 +33,24 @@ pub fn set_child_subreaper() -> Result<(), Errno> {
     Errno::result(unsafe { libc::prctl(libc::PR_SET_CHILD_SUBREAPER, 1_u64, 0_u64, 0_u64, 0_u64) }).map(drop)
 }
 
+/// Makes the allocator give memory back when it is freed. By default glibc raises its threshold with each large block that
+/// is freed, and a single hostile request would leave the master larger for ever. One arena for all threads: they hardly
+/// ever allocate at the same time, and each arena keeps some memory of its own.
+#[cfg(target_env = "gnu")]
+pub fn keep_no_freed_memory() {
+    const KEPT_MAX_BYTES: i32 = 128 * 1024;
+    for (parameter, value) in
+        [(libc::M_ARENA_MAX, 1), (libc::M_MMAP_THRESHOLD, KEPT_MAX_BYTES), (libc::M_TRIM_THRESHOLD, KEPT_MAX_BYTES)]
+    {
+        // SAFETY: mallopt takes numbers; what it does not know it refuses.
+        unsafe { libc::mallopt(parameter, value) };
+    }
+}
+
+/// Other allocators have no such habit, nor the call.
+#[cfg(not(target_env = "gnu"))]
+pub fn keep_no_freed_memory() {}
+
 /// The user whose rights this process has.
 pub fn own_uid() -> u32 {
     geteuid().as_raw()

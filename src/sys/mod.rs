@@ -26,7 +26,7 @@ pub mod signal;
 pub mod socket;
 pub mod stderr;
 #[cfg(test)]
-mod testing;
+pub(crate) mod testing;
 pub mod unix_socket;
 pub mod wait;
 pub mod wakeup;

@@ -42,16 +42,56 @@ pub enum Role {
 /// Errors: the kernel does not say, so nobody is let in.
 pub(in crate::threads) fn judge(connection: BorrowedFd<'_>, policy: &Policy) -> Result<Peer, nix::errno::Errno> {
     let found = peer::credentials(connection)?;
-    let (pid, uid) = (found.pid, found.uid);
-    let in_group = |groups: &[u32]| groups.iter().any(|group| policy.groups.contains(group));
-    let admin = uid == 0
-        || uid == policy.own_uid
-        || in_group(&[found.gid])
-        || (!policy.groups.is_empty() && peer::groups(connection).is_ok_and(|groups| in_group(&groups)));
-    Ok(Peer { pid, uid, role: if admin { Role::Admin } else { Role::Guest } })
+    let role = role(found.uid, found.gid, || peer::groups(connection).unwrap_or_default(), policy);
+    Ok(Peer { pid: found.pid, uid: found.uid, role })
+}
+
+/// `further` groups are asked for only if they matter.
+fn role(uid: u32, gid: u32, further: impl FnOnce() -> Vec<u32>, policy: &Policy) -> Role {
+    let known = |group: &u32| policy.groups.contains(group);
+    let admin =
+        uid == 0 || uid == policy.own_uid || known(&gid) || (!policy.groups.is_empty() && further().iter().any(known));
+    if admin { Role::Admin } else { Role::Guest }
 }
 
 /// The end of a connection that the master made for a worker.
 pub(in crate::threads) fn made_for(worker: Pid) -> Peer {
     Peer { pid: worker, uid: 0, role: Role::Worker(worker) }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::fd::AsFd;
+
+    use super::*;
+    use crate::sys::limits;
+    use crate::sys::socket::socket_pair;
+
+    const POLICY: Policy = Policy { own_uid: 33, groups: Vec::new(), connections_max: 16 };
+
+    #[test]
+    fn root_and_our_own_user_may_do_everything_and_others_little() {
+        let judged = |uid| role(uid, 100, || unreachable!("nobody's groups matter"), &POLICY);
+        assert_eq!([0, 33, 34].map(judged), [Role::Admin, Role::Admin, Role::Guest]);
+    }
+
+    #[test]
+    fn membership_counts_as_first_group_and_as_a_further_one() {
+        let policy = Policy { groups: vec![7], ..POLICY };
+        assert_eq!(role(34, 7, Vec::new, &policy), Role::Admin);
+        assert_eq!(role(34, 100, || vec![1, 7], &policy), Role::Admin);
+        assert_eq!(role(34, 100, || vec![1, 8], &policy), Role::Guest);
+        assert_eq!(role(34, 7, || vec![7], &POLICY), Role::Guest);
+    }
+
+    #[test]
+    fn the_kernel_says_who_is_at_the_other_end() {
+        let (ours, _theirs) = socket_pair().unwrap();
+        let (own_pid, own_uid) = (nix::unistd::getpid().as_raw(), limits::own_uid());
+        let peer = judge(ours.as_fd(), &Policy { own_uid, ..POLICY }).unwrap();
+        assert_eq!(peer, Peer { pid: Pid(own_pid), uid: own_uid, role: Role::Admin });
+        let file = std::fs::File::open("/dev/null").unwrap();
+        assert!(judge(file.as_fd(), &POLICY).is_err());
+        assert_eq!(made_for(Pid(12)).role, Role::Worker(Pid(12)));
+    }
 }

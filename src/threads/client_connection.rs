@@ -32,6 +32,14 @@ pub(in crate::threads) enum Reading {
     TooLong,
 }
 
+/// Why a client is dropped.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(in crate::threads) enum Fault {
+    Unread,
+    Unended,
+    TooLong,
+}
+
 /// What a client that waits for an upgrade is sent its news under.
 pub(in crate::threads) struct Subscription {
     pub(in crate::threads) id: RequestId,
@@ -56,6 +64,7 @@ pub(in crate::threads) struct Connection {
     pub(in crate::threads) active_at: Mono,
     stream: UnixStream,
     phase: Phase,
+    fault: Option<Fault>,
     unparsed: Vec<u8>,
     /// So much of `unparsed` is known to have no newline.
     scanned: usize,
@@ -80,6 +89,7 @@ impl Connection {
             active_at: now,
             stream: UnixStream::from(stream),
             phase: Phase::Open,
+            fault: None,
             unparsed: Vec::new(),
             scanned: 0,
             line_since: None,
@@ -126,10 +136,18 @@ impl Connection {
     /// Ends it if it is overdue.
     pub(in crate::threads) fn expire(&mut self, now: Mono) {
         if self.deadline().is_some_and(|deadline| deadline <= now) {
-            let what = if self.stalled_since.is_some() { "does not read its replies" } else { "does not end its line" };
-            log::warn!("[client {}] dropped, it {what}", self.id.0);
-            self.phase = Phase::Over;
+            self.drop_for(if self.stalled_since.is_some() { Fault::Unread } else { Fault::Unended });
         }
+    }
+
+    fn drop_for(&mut self, fault: Fault) {
+        self.fault = Some(fault);
+        self.phase = Phase::Over;
+    }
+
+    /// Why it was dropped, if it was; to be told once.
+    pub(in crate::threads) fn take_fault(&mut self) -> Option<Fault> {
+        self.fault.take()
     }
 
     /// The other end is gone altogether; what it had written before still counts.
@@ -209,16 +227,16 @@ impl Connection {
             return;
         }
         if self.unwritten.len() > UNREAD_MAX {
-            log::warn!("[client {}] dropped, it does not read its replies", self.id.0);
-            self.phase = Phase::Over;
+            self.drop_for(Fault::Unread);
             return;
         }
         self.unwritten.extend_from_slice(line.as_bytes());
         self.write(now);
     }
 
-    /// Says why, and hears no more.
+    /// Says that a line is too long, and hears no more.
     pub(in crate::threads) fn refuse(&mut self, line: &str, now: Mono) {
+        self.fault = Some(Fault::TooLong);
         self.send(line, now);
         self.close();
     }
@@ -237,3 +255,7 @@ impl AsFd for Connection {
         self.stream.as_fd()
     }
 }
+
+#[cfg(test)]
+#[path = "client_connection_tests.rs"]
+mod tests;

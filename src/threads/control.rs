@@ -4,6 +4,7 @@
 use std::io;
 use std::os::fd::OwnedFd;
 use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
 
 use crossbeam_channel::{Sender, bounded};
 
@@ -18,7 +19,12 @@ use crate::threads::spawn;
 
 /// How many messages may wait for the thread. A client has one request on its way at a time, so replies cannot be more than
 /// clients; what an upgrade has to say is one message, however many wait for it.
-const MAILBOX_MAX: usize = 16 * 1024;
+///
+/// The channel makes room for all of them at once; that is why it carries boxes.
+const MAILBOX_MAX: usize = 8 * 1024;
+
+/// How long the end of the master may wait for the last words to its clients.
+const FLUSH_MAX: Duration = Duration::from_millis(500);
 
 /// What the main thread says.
 #[derive(Debug)]
@@ -46,6 +52,10 @@ pub(in crate::threads) enum Message {
         connection: OwnedFd,
         worker: Pid,
     },
+    /// Its sender waits until it is dropped: what was said before has been written by then.
+    Flush {
+        done: Sender<()>,
+    },
 }
 
 /// What follows a reply.
@@ -58,7 +68,7 @@ pub enum Then {
 
 /// The main thread's end.
 pub struct Control {
-    mailbox: Sender<Message>,
+    mailbox: Sender<Box<Message>>,
     wakeup: Wakeup,
     retired: Retired,
 }
@@ -67,6 +77,13 @@ impl Control {
     /// The socket's file is about to be removed, and not to be made again.
     pub fn retire(&self) {
         self.retired.retire();
+    }
+
+    /// Waits, not for long, until the last words are written. To be called at the very end.
+    pub fn finish(&self) {
+        let (done, finished) = bounded(1);
+        self.post(Message::Flush { done });
+        let _gone_or_late = finished.recv_timeout(FLUSH_MAX);
     }
 
     /// Sends a reply. The client may be gone; then nobody misses it.
@@ -95,7 +112,7 @@ impl Control {
     }
 
     fn post(&self, message: Message) {
-        if self.mailbox.try_send(message).is_err() {
+        if self.mailbox.try_send(Box::new(message)).is_err() {
             log::error!("the control thread does not keep up, a message to it is dropped");
         }
         self.wakeup.wake();

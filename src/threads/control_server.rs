@@ -1,6 +1,8 @@
 //! The control thread: listens on the control socket, reads requests, writes replies. It passes requests on and decides
 //! nothing about them; a client that is slow, silent or mad costs this thread, never the main one.
 
+use std::cmp::Reverse;
+use std::collections::BTreeMap;
 use std::os::fd::{AsFd, OwnedFd};
 use std::time::Duration;
 
@@ -8,19 +10,24 @@ use crossbeam_channel::{Receiver, Sender};
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
-use crate::pool::{ClientId, Mono};
+use crate::pool::{ClientId, Mono, Pid};
 use crate::protocol::{self, Format, LINE_MAX, More, Reply};
+use crate::sys::errno::words;
 use crate::sys::wakeup::Wakeup;
 use crate::sys::{accept, clock};
 use crate::threads::Input;
 use crate::threads::admission::{Policy, Role, judge, made_for};
-use crate::threads::client_connection::{Connection, Reading, Subscription};
+use crate::threads::client_connection::{Connection, Fault, Reading, Subscription};
 use crate::threads::control::{Message, Then};
 use crate::threads::socket_file::SocketFile;
+use crate::threads::throttle::Throttle;
 
 /// How long accepting rests when the system has no descriptor to give, and no idle client has one to spare. Without it
 /// the loop would spin.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// How many connections are accepted before those that there are get their turn again.
+const ACCEPTED_AT_ONCE: usize = 32;
 
 /// How many connections are kept for root and our own user.
 const RESERVED: usize = 8;
@@ -28,27 +35,26 @@ const RESERVED: usize = 8;
 /// How many connections a user may have who is neither.
 const PER_GUEST_MAX: usize = 64;
 
-/// How often refusals are logged at most.
-const REFUSAL_NOTE: Duration = Duration::from_secs(60);
-
 pub(in crate::threads) struct Server {
     socket: SocketFile,
     policy: Policy,
     inbox: Sender<Input>,
-    messages: Receiver<Message>,
+    messages: Receiver<Box<Message>>,
     woken: Wakeup,
     connections: Vec<Connection>,
     next_id: u64,
     /// While it lies ahead, no connection is accepted.
     accept_again: Option<Mono>,
-    refusals: Refusals,
+    notes: Notes,
 }
 
-/// Connections that were turned away, and when that was said last.
+/// What can happen again and again, and what was said of it.
 #[derive(Default)]
-struct Refusals {
-    count: u64,
-    noted: Option<Mono>,
+struct Notes {
+    refused: Throttle,
+    dropped: Throttle,
+    faults: BTreeMap<Fault, Throttle>,
+    not_accepted: Throttle,
 }
 
 /// Whether the main thread is still there.
@@ -63,11 +69,11 @@ impl Server {
         socket: SocketFile,
         policy: Policy,
         inbox: Sender<Input>,
-        messages: Receiver<Message>,
+        messages: Receiver<Box<Message>>,
         woken: Wakeup,
     ) -> Self {
-        let (connections, refusals) = (Vec::new(), Refusals::default());
-        Self { socket, policy, inbox, messages, woken, connections, next_id: 0, accept_again: None, refusals }
+        let (connections, notes) = (Vec::new(), Notes::default());
+        Self { socket, policy, inbox, messages, woken, connections, next_id: 0, accept_again: None, notes }
     }
 
     pub(in crate::threads) fn serve(&mut self) {
@@ -93,12 +99,21 @@ impl Server {
             if self.pass_requests_on(now) == Inbox::Closed {
                 return;
             }
-            self.connections.iter_mut().for_each(|connection| connection.expire(now));
-            self.connections.retain(|connection| !connection.is_over());
+            self.forget_those_who_are_over(now);
             if ready.accept {
-                self.accept_all(now);
+                self.accept_some(now);
             }
         }
+    }
+
+    fn forget_those_who_are_over(&mut self, now: Mono) {
+        for connection in &mut self.connections {
+            connection.expire(now);
+            if let Some(fault) = connection.take_fault() {
+                self.notes.drop_for_fault(connection.id, fault, now);
+            }
+        }
+        self.connections.retain(|connection| !connection.is_over());
     }
 
     /// The one blocking call.
@@ -129,7 +144,7 @@ impl Server {
 
     fn read_mailbox(&mut self, now: Mono) {
         while let Ok(message) = self.messages.try_recv() {
-            match message {
+            match *message {
                 Message::Reply { client, reply, format, then } => self.reply(client, reply, format, then, now),
                 Message::Publish { message } => self.publish(&message, More::Follows, now),
                 Message::Conclude { message } => self.publish(&message, More::No, now),
@@ -142,6 +157,7 @@ impl Server {
                     let id = self.fresh_id();
                     self.connections.push(Connection::new(id, connection, made_for(worker), now));
                 }
+                Message::Flush { done } => drop(done),
             }
         }
     }
@@ -171,7 +187,6 @@ impl Server {
                 Reading::Line(line) => protocol::parse(&line),
                 Reading::Nothing => continue,
                 Reading::TooLong => {
-                    log::warn!("[client {}] dropped, its request has more than {LINE_MAX} bytes", connection.id.0);
                     connection.refuse(&Reply::last("Request too long", None).to_line(Format::Yaml), now);
                     continue;
                 }
@@ -188,15 +203,15 @@ impl Server {
         Inbox::Open
     }
 
-    fn accept_all(&mut self, now: Mono) {
-        loop {
+    fn accept_some(&mut self, now: Mono) {
+        for _ in 0..ACCEPTED_AT_ONCE {
             match accept::accept(self.socket.listener_fd()) {
                 Ok(Some(connection)) => self.admit(connection, now),
                 Ok(None) => return,
                 // Somebody has to go, or all have to wait.
-                Err(Errno::EMFILE | Errno::ENFILE) if self.drop_oldest_idle("no descriptors are left") => {}
+                Err(Errno::EMFILE | Errno::ENFILE) if self.drop_an_idle_one("no descriptors are left", now) => {}
                 Err(errno) => {
-                    log::warn!("cannot accept a control connection, trying again soon: {}", errno.desc());
+                    self.notes.cannot_accept(errno, now);
                     self.accept_again = Some(now.after(ACCEPT_PAUSE));
                     return;
                 }
@@ -205,7 +220,7 @@ impl Server {
     }
 
     fn admit(&mut self, stream: OwnedFd, now: Mono) {
-        let Ok(peer) = judge(stream.as_fd(), &self.policy) else { return self.refusals.count_one(now) };
+        let Ok(peer) = judge(stream.as_fd(), &self.policy) else { return self.notes.refuse(now) };
         let max = match peer.role {
             Role::Admin | Role::Worker(_) => self.policy.connections_max,
             Role::Guest => self.policy.connections_max.saturating_sub(RESERVED),
@@ -214,21 +229,27 @@ impl Server {
         let taken = self.connections.iter().filter(public).count();
         let of_uid = self.connections.iter().filter(public).filter(|known| known.peer.uid == peer.uid).count();
         if (peer.role == Role::Guest && of_uid >= PER_GUEST_MAX)
-            || (taken >= max && !(peer.role == Role::Admin && self.drop_oldest_idle("too many are connected")))
+            || (taken >= max && !(peer.role == Role::Admin && self.drop_an_idle_one("too many are connected", now)))
         {
-            return self.refusals.count_one(now);
+            return self.notes.refuse(now);
         }
         let id = self.fresh_id();
         self.connections.push(Connection::new(id, stream, peer, now));
     }
 
-    /// Makes room by closing the connection that has been silent longest. Says whether there was one.
-    fn drop_oldest_idle(&mut self, reason: &str) -> bool {
+    /// Makes room by closing an idle connection, of the process that has most of them the one that has been silent
+    /// longest: who connects without end takes the places of nobody but itself. Says whether there was one.
+    fn drop_an_idle_one(&mut self, reason: &str, now: Mono) -> bool {
+        let mut counts: BTreeMap<Pid, usize> = BTreeMap::new();
+        for known in &self.connections {
+            *counts.entry(known.peer.pid).or_default() += 1;
+        }
         let candidates = self.connections.iter().enumerate();
         let idle = candidates.filter(|(_, known)| known.is_idle() && !matches!(known.peer.role, Role::Worker(_)));
-        let Some((at, _)) = idle.min_by_key(|(_, known)| (known.active_at, known.id)) else { return false };
+        let rank = |known: &Connection| (Reverse(counts.get(&known.peer.pid).copied()), known.active_at, known.id);
+        let Some((at, _)) = idle.min_by_key(|(_, known)| rank(known)) else { return false };
         let dropped = self.connections.swap_remove(at);
-        self.refusals.note(clock::now(), || format!("[client {}] and maybe others dropped, {reason}", dropped.id.0));
+        self.notes.drop_for_room(dropped.id, reason, now);
         true
     }
 
@@ -238,23 +259,34 @@ impl Server {
     }
 }
 
-impl Refusals {
-    fn count_one(&mut self, now: Mono) {
-        self.count += 1;
-        let count = self.count;
-        if self.note(now, || format!("refused {count} control connections: too many, or from an unknown user")) {
-            self.count = 0;
+impl Notes {
+    fn refuse(&mut self, now: Mono) {
+        if let Some(unsaid) = self.refused.count_one(now) {
+            log::warn!("refused a control connection: too many, or an unknown user{unsaid}");
         }
     }
 
-    /// Logs unless something was logged in the last minute.
-    fn note(&mut self, now: Mono, text: impl FnOnce() -> String) -> bool {
-        let due = self.noted.is_none_or(|noted| now.since(noted) >= REFUSAL_NOTE);
-        if due {
-            self.noted = Some(now);
-            log::warn!("{}", text());
+    fn drop_for_room(&mut self, client: ClientId, reason: &str, now: Mono) {
+        if let Some(unsaid) = self.dropped.count_one(now) {
+            log::warn!("[client {}] dropped, {reason}{unsaid}", client.0);
         }
-        due
+    }
+
+    fn drop_for_fault(&mut self, client: ClientId, fault: Fault, now: Mono) {
+        if let Some(unsaid) = self.faults.entry(fault).or_default().count_one(now) {
+            let reason = match fault {
+                Fault::Unread => "it does not read its replies".to_owned(),
+                Fault::Unended => "it does not end its line".to_owned(),
+                Fault::TooLong => format!("its request has more than {LINE_MAX} bytes"),
+            };
+            log::warn!("[client {}] dropped, {reason}{unsaid}", client.0);
+        }
+    }
+
+    fn cannot_accept(&mut self, errno: Errno, now: Mono) {
+        if let Some(unsaid) = self.not_accepted.count_one(now) {
+            log::warn!("cannot accept a control connection, trying again soon: {}{unsaid}", words(errno));
+        }
     }
 }
 

@@ -14,6 +14,7 @@ pub mod signals;
 pub mod socket_file;
 mod spawn;
 pub mod syslog_writer;
+pub mod throttle;
 
 use crate::pool::{ClientId, Signal};
 use crate::protocol::Request;

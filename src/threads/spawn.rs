@@ -26,3 +26,44 @@ pub(in crate::threads) fn named(name: &'static str, body: impl Fn() + Send + 'st
     };
     thread::Builder::new().name(name.to_owned()).stack_size(STACK_BYTES).spawn(turns).map(drop)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::panic::resume_unwind;
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicU32, Ordering};
+
+    use super::*;
+    use crate::sys::testing::{LIMIT, wait_until};
+
+    /// How often a body is begun that fails so many times; counted when its thread is gone.
+    fn beginnings(failures: u32) -> u32 {
+        let begun = Arc::new(AtomicU32::new(0));
+        let counter = Arc::clone(&begun);
+        named("tested", move || {
+            if counter.fetch_add(1, Ordering::SeqCst) < failures {
+                // A panic that nothing prints.
+                resume_unwind(Box::new(()));
+            }
+        })
+        .unwrap();
+        assert!(wait_until(LIMIT, || Arc::strong_count(&begun) == 1), "the thread does not end");
+        begun.load(Ordering::SeqCst)
+    }
+
+    #[test]
+    fn a_thread_that_returns_has_ended() {
+        assert_eq!(beginnings(0), 1);
+    }
+
+    #[test]
+    fn a_thread_that_fails_begins_again() {
+        assert_eq!(beginnings(1), 2);
+        assert_eq!(beginnings(RESTARTS_MAX - 1), RESTARTS_MAX);
+    }
+
+    #[test]
+    fn a_thread_that_fails_at_every_turn_is_left_alone() {
+        assert_eq!(beginnings(u32::MAX), RESTARTS_MAX);
+    }
+}

@@ -7,6 +7,10 @@
 mod binding;
 mod command_line;
 mod control;
+mod control_faults;
+mod control_hostile;
+mod control_limits;
+mod control_roles;
 mod files;
 mod http_worker;
 mod idle;

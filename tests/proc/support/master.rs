@@ -4,6 +4,7 @@
 use std::ffi::OsString;
 use std::fs;
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::atomic::{AtomicU16, Ordering};
@@ -156,6 +157,12 @@ impl Setup {
     /// Gives the master this as stderr; its log is then not caught.
     pub fn stderr(mut self, stderr: impl Into<Stdio>) -> Self {
         self.stderr = Some(stderr.into());
+        self
+    }
+
+    /// Lets other users read what is in the master's directory.
+    pub fn open_to_all(self) -> Self {
+        fs::set_permissions(self.directory(), fs::Permissions::from_mode(0o755)).unwrap();
         self
     }
 
@@ -368,8 +375,16 @@ impl Master {
     /// A connection to the control socket, once there is one to connect to.
     #[track_caller]
     pub fn connect(&self) -> ControlClient {
-        self.wait_until("the control socket is there", LIMIT, || self.socket.exists());
-        ControlClient::connect(&self.socket)
+        ControlClient::connect(self.wait_for_socket())
+    }
+
+    /// Waits until one can connect to the control socket. Its file is there a moment earlier, before its group and mode
+    /// are as they shall be; the pid file comes after both.
+    #[track_caller]
+    pub fn wait_for_socket(&self) -> &Path {
+        let ready = || self.socket.exists() && self.file("einhorn.pid").exists();
+        self.wait_until("the control socket is there", LIMIT, || ready() || !self.is_running());
+        &self.socket
     }
 
     /// All processes that descend from this master, orphans too, by the directory in their environment.

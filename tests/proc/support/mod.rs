@@ -25,6 +25,8 @@ mod request;
 mod self_test;
 mod sockets;
 mod strace;
+mod stranger;
+mod vitals;
 mod wait;
 
 use std::path::{Path, PathBuf};
@@ -40,6 +42,8 @@ pub use refusal::{Refusal, Snapshot};
 pub use request::{Answer, Failure, Target, ask};
 pub use sockets::{SOCKET_REPORT, socket_reports};
 pub use strace::Strace;
+pub use stranger::{OTHER_UID, Stranger};
+pub use vitals::Vitals;
 pub use wait::{LIMIT, holds_within, wait_until};
 
 /// The program under test.

@@ -150,6 +150,11 @@ impl Process {
         Some(self.stat_field(14)?.parse::<u64>().ok()? + self.stat_field(15)?.parse::<u64>().ok()?)
     }
 
+    /// Memory of its own that is resident, in KiB: what it has allocated and touched.
+    pub fn anonymous_kib(self) -> Option<i32> {
+        self.number("RssAnon")
+    }
+
     /// A field of `/proc/PID/stat` by its number in proc(5), which counts from 1; the name may hold blanks.
     fn stat_field(self, number: usize) -> Option<String> {
         let stat = self.text("stat");

@@ -1,0 +1,196 @@
+//! How fast the control socket answers: round trips a second and their latency, by number of clients and workers, beside an
+//! echo between two threads in the same run, so that figures of different machines can be compared as ratios.
+//!
+//! It prints and judges nothing. `make bench` runs it, in about a minute.
+
+#![allow(clippy::disallowed_methods, reason = "a benchmark reads the clock and starts threads")]
+
+use std::fs;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use tempfile::TempDir;
+
+/// How long each figure is measured.
+const SPAN: Duration = Duration::from_millis(2500);
+
+/// How long a master may take to have all its workers, or to end.
+const LIMIT: Duration = Duration::from_secs(60);
+
+const CLIENTS: [usize; 2] = [1, 32];
+
+const WORKERS: [usize; 2] = [10, 1000];
+
+fn main() {
+    println!(
+        "{:<12} {:>7} {:>7} {:>10} {:>8} {:>9} {:>9}",
+        "request", "workers", "clients", "trips/s", "of echo", "p50 µs", "p99 µs"
+    );
+    let echo = CLIENTS.map(|clients| {
+        let figures = measure(clients, |_| {
+            let mut stream = echo();
+            move || ask(&mut stream, b"{\"command\":\"ehlo\",\"user\":\"bench\"}\n")
+        });
+        print_row("echo", None, clients, &figures, figures.rate);
+        figures.rate
+    });
+    for worker_count in WORKERS {
+        let master = Master::start(worker_count);
+        let rest = master.memory();
+        for (clients, echo_rate) in CLIENTS.into_iter().zip(echo) {
+            for command in ["ehlo", "state"] {
+                let figures = measure(clients, |_| {
+                    let mut stream = BufReader::new(UnixStream::connect(&master.socket).unwrap());
+                    let line = format!("{{\"command\":\"{command}\",\"user\":\"bench\"}}\n");
+                    move || ask(&mut stream, line.as_bytes())
+                });
+                print_row(command, Some(worker_count), clients, &figures, echo_rate);
+            }
+            let figures = measure(clients, |client| {
+                let (socket, pid) = (master.socket.clone(), master.workers[client % master.workers.len()]);
+                let line = format!("{{\"command\":\"worker:ping\",\"pid\":{pid},\"request_id\":\"bench\"}}\n");
+                move || ping(&socket, line.as_bytes())
+            });
+            print_row("worker:ping", Some(worker_count), clients, &figures, echo_rate);
+        }
+        println!("master with {worker_count} workers: {rest} at rest, {} afterwards", master.memory());
+    }
+}
+
+/// What came of one measurement.
+struct Figures {
+    rate: f64,
+    p50: Duration,
+    p99: Duration,
+}
+
+fn print_row(request: &str, workers: Option<usize>, clients: usize, figures: &Figures, echo_rate: f64) {
+    let workers = workers.map_or_else(|| "-".to_owned(), |count| count.to_string());
+    let micros = |span: Duration| span.as_secs_f64() * 1e6;
+    println!(
+        "{request:<12} {workers:>7} {clients:>7} {:>10.0} {:>7.1}% {:>9.0} {:>9.0}",
+        figures.rate,
+        figures.rate / echo_rate * 100.0,
+        micros(figures.p50),
+        micros(figures.p99)
+    );
+}
+
+/// Lets so many clients make round trips without pause, each on a thread of its own.
+fn measure<Trip: FnMut() + Send>(clients: usize, client: impl Fn(usize) -> Trip) -> Figures {
+    let trips: Vec<Trip> = (0..clients).map(client).collect();
+    let began = Instant::now();
+    let mut latencies: Vec<Duration> = thread::scope(|scope| {
+        let threads: Vec<_> = trips.into_iter().map(|trip| scope.spawn(move || repeat(trip, began + SPAN))).collect();
+        threads.into_iter().flat_map(|thread| thread.join().unwrap()).collect()
+    });
+    let rate = latencies.len() as f64 / began.elapsed().as_secs_f64();
+    latencies.sort_unstable();
+    let at = |part: f64| latencies[((latencies.len() - 1) as f64 * part) as usize];
+    Figures { rate, p50: at(0.5), p99: at(0.99) }
+}
+
+fn repeat(mut trip: impl FnMut(), end: Instant) -> Vec<Duration> {
+    let mut latencies = Vec::new();
+    while Instant::now() < end {
+        let began = Instant::now();
+        trip();
+        latencies.push(began.elapsed());
+    }
+    latencies
+}
+
+/// A connection to a thread that sends each line back.
+fn echo() -> BufReader<UnixStream> {
+    let (ours, theirs) = UnixStream::pair().unwrap();
+    thread::spawn(move || {
+        let mut theirs = BufReader::new(theirs);
+        let mut line = String::new();
+        while theirs.read_line(&mut line).is_ok_and(|length| length > 0) {
+            if theirs.get_mut().write_all(line.as_bytes()).is_err() {
+                return;
+            }
+            line.clear();
+        }
+    });
+    BufReader::new(ours)
+}
+
+fn ask(stream: &mut BufReader<UnixStream>, line: &[u8]) {
+    stream.get_mut().write_all(line).unwrap();
+    let mut reply = Vec::new();
+    stream.read_until(b'\n', &mut reply).unwrap();
+    assert!(reply.ends_with(b"\n"), "the connection was closed");
+}
+
+/// A ping has no reply: its connection is closed. So a trip is a connection, too.
+fn ping(socket: &Path, line: &[u8]) {
+    let mut stream = UnixStream::connect(socket).unwrap();
+    stream.write_all(line).unwrap();
+    assert_eq!(stream.read(&mut [0]).unwrap(), 0);
+}
+
+/// A master with sleeping workers.
+struct Master {
+    child: Child,
+    socket: PathBuf,
+    workers: Vec<i32>,
+    _directory: TempDir,
+}
+
+impl Master {
+    fn start(worker_count: usize) -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        let mut command = Command::new(env!("CARGO_BIN_EXE_einhyrningsins"));
+        command.args(["-q", "-m", "0", "-s", "0.001", "-n", &worker_count.to_string(), "--", "sleep", "1000000"]);
+        command.env("TMPDIR", directory.path()).current_dir(directory.path()).stdin(Stdio::null());
+        let child = command.stderr(Stdio::null()).spawn().expect("cannot start the master");
+        let socket = directory.path().join("einhorn.sock");
+        let mut master = Self { child, socket, workers: Vec::new(), _directory: directory };
+        wait_until("all workers serve", || master.serving() == Some(worker_count));
+        let list = fs::read_to_string(format!("/proc/{0}/task/{0}/children", master.child.id())).unwrap();
+        master.workers = list.split_whitespace().map(|pid| pid.parse().unwrap()).collect();
+        master
+    }
+
+    fn serving(&self) -> Option<usize> {
+        let mut stream = BufReader::new(UnixStream::connect(&self.socket).ok()?);
+        stream.get_mut().write_all(b"{command: status, format: json}\n").ok()?;
+        let mut reply = String::new();
+        stream.read_line(&mut reply).ok()?;
+        let (_, serving) = reply.split_once("\"serving\":")?;
+        serving.split(',').next()?.parse().ok()
+    }
+
+    /// What it has for itself alone, of what it can change and cannot be had again from a file.
+    fn memory(&self) -> String {
+        let rollup = fs::read_to_string(format!("/proc/{}/smaps_rollup", self.child.id())).unwrap();
+        let field = |name: &str| {
+            let line = rollup.lines().find(|line| line.starts_with(name)).unwrap_or_default();
+            line.split_whitespace().nth(1).unwrap_or("?").to_owned()
+        };
+        format!("Private_Dirty {} KiB, Pss {} KiB", field("Private_Dirty:"), field("Pss:"))
+    }
+}
+
+impl Drop for Master {
+    fn drop(&mut self) {
+        let pid = Pid::from_raw(i32::try_from(self.child.id()).unwrap_or(i32::MAX));
+        let _ = kill(pid, Signal::SIGTERM);
+        wait_until("the master ends", || !matches!(self.child.try_wait(), Ok(None)));
+    }
+}
+
+fn wait_until(what: &str, mut condition: impl FnMut() -> bool) {
+    let end = Instant::now() + LIMIT;
+    while !condition() {
+        assert!(Instant::now() < end, "waited {LIMIT:?} for this, in vain: {what}");
+        thread::sleep(Duration::from_millis(20));
+    }
+}
