@@ -5,6 +5,9 @@ use crate::yaml::{self, Value};
 
 const WORKERS_MAX: u32 = 1000;
 
+/// How many signals one request may send to every worker.
+const SIGNALS_MAX: usize = 64;
+
 /// Names that Ruby knows beside the usual ones.
 const ALIASES: [(&str, &str); 3] = [("CLD", "CHLD"), ("IOT", "ABRT"), ("POLL", "IO")];
 
@@ -56,6 +59,9 @@ fn leading_number(text: &str) -> Option<u32> {
 
 /// Signals by name, with or without `SIG`, in any case.
 pub(in crate::protocol) fn signals(args: &[String]) -> Result<Vec<Signal>, String> {
+    if args.len() > SIGNALS_MAX {
+        return Err(format!("Too many signals: {} at once, {SIGNALS_MAX} are possible", args.len()));
+    }
     args.iter().map(|name| signal(name)).collect()
 }
 

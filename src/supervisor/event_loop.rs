@@ -104,6 +104,9 @@ impl Supervisor {
             ChildChange::Exited(ending) if known => {
                 self.exec_pipes.retain(|(owner, _)| *owner != pid);
                 self.mend_listeners();
+                if self.config.socket_as_fd {
+                    self.control.forget(pid);
+                }
                 self.dispatch(Event::WorkerExited { pid, ending })
             }
             ChildChange::Exited(_) => self.bury_stranger(pid),

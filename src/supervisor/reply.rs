@@ -81,7 +81,10 @@ impl Supervisor {
             Asked::Quieter => self.change_verbosity(asking, (self.config.verbosity + 1).min(2)),
             Asked::Louder => self.change_verbosity(asking, self.config.verbosity.saturating_sub(1)),
             Asked::Upgrade(style) => self.upgrade(asking, style),
-            Asked::Reload => self.say(asking, "Reloading, as commanded".to_owned()),
+            Asked::Reload => {
+                log::warn!("Reloading the master itself is not possible with this version, nothing was done");
+                self.say(asking, "Reloading, as commanded".to_owned())
+            }
             Asked::Signal(signals) => {
                 let silence = vec![""; signals.len()].join("\n");
                 self.say(asking, silence);
@@ -91,6 +94,9 @@ impl Supervisor {
                 // The blank stands in einhorn's reply.
                 self.say(asking, "Einhorn is going down! ".to_owned());
                 vec![Event::CommandGiven(Command::Stop(signal))]
+            }
+            Asked::Config { changes, .. } if self.is_timeout_without_use(&changes) => {
+                self.say(asking, "Refused key :ack_timeout: it is not used with a timer".to_owned())
             }
             Asked::Config { changes, shown } => {
                 let settings = self.apply(&changes);

@@ -27,6 +27,12 @@ pub(in crate::supervisor) fn of(config: &Config) -> Settings {
 }
 
 impl Supervisor {
+    /// As on the command line: an ack timeout means nothing where acks come from a timer.
+    pub(in crate::supervisor) fn is_timeout_without_use(&self, changes: &[Change]) -> bool {
+        let sets_timeout = changes.iter().any(|change| matches!(change, Change::AckTimeout(Some(_))));
+        sets_timeout && self.config.ack != Ack::Manual
+    }
+
     /// Takes changes over into the configuration; they were checked, and they are all taken or none.
     pub(in crate::supervisor) fn apply(&mut self, changes: &[Change]) -> Settings {
         self.config.number = self.pool.settings().target;

@@ -258,7 +258,7 @@ fn claim_files(config: &Config, directory: &Path, access: Access) -> Result<(Fil
     let (listener, socket_id) = bound.map_err(|error| error.to_string())?;
     let files = Files { socket_path: socket_path.clone(), socket_id, pid_file: None, _lock: lock };
     let socket = SocketFile::new(socket_path, access, listener, socket_id);
-    Ok((files, socket.map_err(|error| format!("cannot watch the control socket: {error}"))?))
+    Ok((files, socket))
 }
 
 /// Who may connect to the control socket.

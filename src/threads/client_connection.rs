@@ -107,9 +107,28 @@ impl Connection {
         self.phase == Phase::Over || done || (self.phase == Phase::Closing && self.unwritten.is_empty())
     }
 
-    /// Whether it may be closed for another client's sake: it neither asks nor waits for anything.
-    pub(in crate::threads) fn is_idle(&self) -> bool {
-        self.phase == Phase::Open && self.subscription.is_none() && self.unwritten.is_empty()
+    /// Whether it may be closed for another client's sake: it neither asks nor waits for anything, and has not sent a line
+    /// that nobody has looked at. An ack that is lost so never comes again.
+    pub(in crate::threads) fn is_idle(&mut self, now: Mono) -> bool {
+        if self.phase != Phase::Open || self.subscription.is_some() || !self.unwritten.is_empty() {
+            return false;
+        }
+        if self.wants_to_read() {
+            self.read(now);
+        }
+        !self.unparsed.contains(&b'\n')
+    }
+
+    /// Whether it does nothing but wait for news.
+    pub(in crate::threads) fn only_waits(&self) -> bool {
+        self.phase == Phase::Open && self.subscription.is_some()
+    }
+
+    /// The request on its way needs no reply, and others may follow.
+    pub(in crate::threads) fn go_on(&mut self) {
+        if self.phase == Phase::Asked {
+            self.phase = Phase::Open;
+        }
     }
 
     /// Whether poll(2) can tell anything new: of one that hung up it would tell that for ever.

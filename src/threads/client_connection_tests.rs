@@ -66,7 +66,7 @@ fn the_next_request_waits_for_the_reply_to_the_last() {
     connection.read(START);
     assert!(matches!(connection.next_line(), Reading::Line(line) if line == b"one"));
     assert!(matches!(connection.next_line(), Reading::Nothing));
-    assert!(!connection.is_idle());
+    assert!(!connection.is_idle(START));
     connection.answer("1\n", START);
     assert!(matches!(connection.next_line(), Reading::Line(line) if line == b"two"));
 }
@@ -210,10 +210,20 @@ fn after_an_ack_nothing_more_is_heard() {
 #[test]
 fn only_who_neither_asks_nor_waits_is_idle() {
     let (mut connection, _client) = connected();
-    assert!(connection.is_idle());
+    assert!(connection.is_idle(START));
     subscribe(&mut connection);
-    assert!(!connection.is_idle());
+    assert!(!connection.is_idle(START));
     connection.subscription = None;
     stall(&mut connection, START);
-    assert!(!connection.is_idle());
+    assert!(!connection.is_idle(START));
+}
+
+/// An ack that came and was not read yet must not go with its connection: it would not be said again.
+#[test]
+fn who_has_just_sent_a_line_is_not_idle() {
+    let (mut connection, mut client) = connected();
+    client.write_all(b"half a line").unwrap();
+    assert!(connection.is_idle(START));
+    client.write_all(b", and its end\n").unwrap();
+    assert!(!connection.is_idle(START));
 }

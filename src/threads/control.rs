@@ -48,6 +48,10 @@ pub(in crate::threads) enum Message {
         client: ClientId,
         message: String,
     },
+    /// This worker is no more, whoever else may have its connection.
+    Forget {
+        worker: Pid,
+    },
     Adopt {
         connection: OwnedFd,
         worker: Pid,
@@ -104,6 +108,11 @@ impl Control {
     /// Tells one of them the outcome of what it asked for.
     pub fn conclude_for(&self, client: ClientId, message: String) {
         self.post(Message::ConcludeFor { client, message });
+    }
+
+    /// Closes the connection that was made for a worker: what it left behind must not keep it open here.
+    pub fn forget(&self, worker: Pid) {
+        self.post(Message::Forget { worker });
     }
 
     /// Takes over our end of a worker's own connection (`-g`).

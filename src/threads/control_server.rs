@@ -128,7 +128,10 @@ impl Server {
         let accepting = if self.accept_again.is_some() { PollFlags::empty() } else { PollFlags::POLLIN };
         let mut fds: Vec<PollFd<'_>> = Vec::with_capacity(self.connections.len() + 3);
         fds.push(PollFd::new(self.woken.as_fd(), PollFlags::POLLIN));
-        fds.push(PollFd::new(self.socket.watch_fd(), PollFlags::POLLIN));
+        fds.push(match self.socket.watch_fd() {
+            Some(watch) => PollFd::new(watch, PollFlags::POLLIN),
+            None => PollFd::new(self.woken.as_fd(), PollFlags::empty()),
+        });
         fds.push(PollFd::new(self.socket.listener_fd(), accepting));
         let polled = self.connections.iter().enumerate().filter(|(_, connection)| connection.is_worth_polling());
         let places: Vec<usize> = polled.map(|(at, _)| at).collect();
@@ -156,6 +159,9 @@ impl Server {
                 Message::Adopt { connection, worker } => {
                     let id = self.fresh_id();
                     self.connections.push(Connection::new(id, connection, made_for(worker), now));
+                }
+                Message::Forget { worker } => {
+                    self.connections.retain(|connection| connection.peer.role != Role::Worker(worker));
                 }
                 Message::Flush { done } => drop(done),
             }
@@ -196,8 +202,11 @@ impl Server {
             if self.inbox.send(input).is_err() {
                 return Inbox::Closed;
             }
-            if ends {
-                connection.close();
+            match connection.peer.role {
+                _ if !ends => {}
+                // It has this connection for life: a ping may follow its ack.
+                Role::Worker(_) => connection.go_on(),
+                Role::Admin | Role::Guest => connection.close(),
             }
         }
         Inbox::Open
@@ -244,10 +253,15 @@ impl Server {
         for known in &self.connections {
             *counts.entry(known.peer.pid).or_default() += 1;
         }
-        let candidates = self.connections.iter().enumerate();
-        let idle = candidates.filter(|(_, known)| known.is_idle() && !matches!(known.peer.role, Role::Worker(_)));
         let rank = |known: &Connection| (Reverse(counts.get(&known.peer.pid).copied()), known.active_at, known.id);
-        let Some((at, _)) = idle.min_by_key(|(_, known)| rank(known)) else { return false };
+        let mut candidates: Vec<usize> = (0..self.connections.len()).collect();
+        candidates.retain(|&at| !matches!(self.connections[at].peer.role, Role::Worker(_)));
+        candidates.sort_by_key(|&at| rank(&self.connections[at]));
+        let idle = candidates.iter().copied().find(|&at| self.connections[at].is_idle(now));
+        // Rather one who waits for news than nobody: workers have to ack, or there will never be any news.
+        let Some(at) = idle.or_else(|| candidates.into_iter().find(|&at| self.connections[at].only_waits())) else {
+            return false;
+        };
         let dropped = self.connections.swap_remove(at);
         self.notes.drop_for_room(dropped.id, reason, now);
         true

@@ -1,9 +1,8 @@
 //! The control socket's file, which something may delete (a cleaner of /tmp): then nobody could reach the master any more,
 //! and manual acks would never come. It is watched, not polled, and bound anew.
 
-use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -17,13 +16,17 @@ use crate::sys::place::FileId;
 /// How long to wait after a failed attempt: somebody else's file may be in its place.
 const RETRY_PAUSE: Duration = Duration::from_secs(30);
 
+/// How often the file is looked at where it cannot be watched.
+const LOOK_PAUSE: Duration = Duration::from_secs(30);
+
 /// The listening socket and its file.
 pub struct SocketFile {
     path: PathBuf,
     access: Access,
     listener: OwnedFd,
     id: FileId,
-    watch: FileWatch,
+    /// None where the system has no watch to give: then the file is looked at from time to time.
+    watch: Option<FileWatch>,
     again: Option<Mono>,
     retired: Retired,
 }
@@ -41,11 +44,9 @@ impl Retired {
 
 impl SocketFile {
     /// `listener` was bound at `path` and made the file `id`.
-    ///
-    /// Errors: the file cannot be watched.
-    pub fn new(path: PathBuf, access: Access, listener: OwnedFd, id: FileId) -> io::Result<Self> {
-        let watch = FileWatch::new(&path)?;
-        Ok(Self { path, access, listener, id, watch, again: None, retired: Retired::default() })
+    pub fn new(path: PathBuf, access: Access, listener: OwnedFd, id: FileId) -> Self {
+        let (watch, again) = watch(&path);
+        Self { path, access, listener, id, watch, again, retired: Retired::default() }
     }
 
     pub fn retired(&self) -> Retired {
@@ -57,8 +58,8 @@ impl SocketFile {
     }
 
     /// Readable when something has happened to the file.
-    pub(in crate::threads) fn watch_fd(&self) -> BorrowedFd<'_> {
-        self.watch.as_fd()
+    pub(in crate::threads) fn watch_fd(&self) -> Option<BorrowedFd<'_>> {
+        self.watch.as_ref().map(AsFd::as_fd)
     }
 
     pub(in crate::threads) fn deadline(&self) -> Option<Mono> {
@@ -67,8 +68,13 @@ impl SocketFile {
 
     /// Binds the socket anew if its file is gone; says which file it is now. Connections that were made stay.
     pub(in crate::threads) fn restore(&mut self) -> Option<FileId> {
-        self.watch.drain();
-        self.again = None;
+        match &self.watch {
+            Some(watch) => {
+                watch.drain();
+                self.again = None;
+            }
+            None => self.again = Some(clock::now().after(LOOK_PAUSE)),
+        }
         // In this order: whoever removed the file at the end had said so before.
         if self.id.stands_at(&self.path) || self.retired.0.load(Ordering::SeqCst) {
             return None;
@@ -89,10 +95,20 @@ impl SocketFile {
     fn bind(&mut self) -> Result<FileId, String> {
         let bound = bind_control_socket(&self.path, self.access);
         let (listener, id) = bound.map_err(|error| error.to_string())?;
-        let watched = self.watch.follow(&self.path);
-        watched.map_err(|error| format!("cannot watch it: {error}"))?;
         self.listener = listener;
         self.id = id;
+        (self.watch, self.again) = watch(&self.path);
         Ok(id)
+    }
+}
+
+/// A watch on the file, or else when to look at it.
+fn watch(path: &Path) -> (Option<FileWatch>, Option<Mono>) {
+    match FileWatch::new(path) {
+        Ok(watch) => (Some(watch), None),
+        Err(error) => {
+            log::warn!("cannot watch {}, looking at it twice a minute instead: {error}", path.display());
+            (None, Some(clock::now().after(LOOK_PAUSE)))
+        }
     }
 }
