@@ -29,6 +29,9 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// How many connections are accepted before those that there are get their turn again.
 const ACCEPTED_AT_ONCE: usize = 32;
 
+/// How many before the socket is made anew: more than the old one can hold.
+const ACCEPTED_AT_A_MOVE: usize = 256;
+
 /// How many connections are kept for root and our own user.
 const RESERVED: usize = 8;
 
@@ -85,6 +88,8 @@ impl Server {
                 self.read_mailbox(now);
             }
             if ready.socket_changed {
+                // Those who came by the old file would be sent away with its listener.
+                self.accept(ACCEPTED_AT_A_MOVE, now);
                 if let Some(moved) = self.socket.restore() {
                     let _main_is_gone = self.inbox.send(Input::SocketMoved(moved));
                 }
@@ -101,7 +106,7 @@ impl Server {
             }
             self.forget_those_who_are_over(now);
             if ready.accept {
-                self.accept_some(now);
+                self.accept(ACCEPTED_AT_ONCE, now);
             }
         }
     }
@@ -212,8 +217,8 @@ impl Server {
         Inbox::Open
     }
 
-    fn accept_some(&mut self, now: Mono) {
-        for _ in 0..ACCEPTED_AT_ONCE {
+    fn accept(&mut self, max: usize, now: Mono) {
+        for _ in 0..max {
             match accept::accept(self.socket.listener_fd()) {
                 Ok(Some(connection)) => self.admit(connection, now),
                 Ok(None) => return,

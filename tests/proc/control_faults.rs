@@ -186,6 +186,26 @@ fn assert_ends_without_a_trace(master: &Master) {
     assert!(!master.file("einhorn.pid").exists(), "the pid file is left behind");
 }
 
+/// E25. Both are seen at the same time here: the connections, not accepted yet, and the loss of the file.
+#[test]
+fn who_connected_before_the_socket_was_removed_is_served() {
+    let master = sleepers("");
+    let control = master.process().thread("control").unwrap();
+    let strace = Strace::attach_to_thread(&master, control, &["-e", "inject=poll:delay_enter=1000000"]);
+    // Ends the poll(2) that was under way; the next one is held.
+    let mut clients = vec![master.connect()];
+    clients[0].send("{command: ehlo, user: early}");
+    master.wait_until("a poll is held", LIMIT, || strace.lines().len() >= 3);
+    clients.extend((0..50).map(|_| master.connect()));
+    fs::remove_file(master.socket()).unwrap();
+    drop(strace);
+    master.wait_for_log("was removed, made it anew", 1);
+    for client in &mut clients {
+        client.send("{command: ehlo, user: early}");
+        assert!(receive(client).contains("Welcome, early!"));
+    }
+}
+
 /// E25. Its access rights come back, too.
 #[test]
 fn a_renamed_socket_comes_back_at_its_place_with_its_rights() {
