@@ -22,7 +22,7 @@ mod tests;
 pub use bind::{Bind, BindFlags, SOCKET_PATH_MAX};
 pub use error::ConfigError;
 pub use origin::{Origin, Origins};
-pub use paths::{lock_path, pid_path, socket_path, tmpdir_candidates};
+pub use paths::{default_socket_path, lock_path, pid_path, socket_path};
 pub use resolve::{Ack, Config, Family, NUMBER_MAX, Nice};
 pub use usage::{Detail, usage};
 

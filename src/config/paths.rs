@@ -1,7 +1,6 @@
 //! Where the control socket, the lock and the pid file go by default, as pure functions of names: whether a directory
 //! exists or may be used is for the caller to see.
 
-use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 
 use crate::config::Config;
@@ -11,7 +10,7 @@ use crate::config::Config;
 ///
 /// [`SOCKET_PATH_MAX`]: crate::config::SOCKET_PATH_MAX
 pub fn socket_path(config: &Config, dir: &Path) -> PathBuf {
-    config.socket_path.clone().unwrap_or_else(|| default_path(config, dir, "sock"))
+    config.socket_path.clone().unwrap_or_else(|| default_socket_path(config.command_name.as_deref(), dir))
 }
 
 /// The lock's path: `-f`; with only `-d PATH`, `PATH.lock`, since the lock is held for life and two masters that differ
@@ -24,24 +23,22 @@ pub fn lock_path(config: &Config, dir: &Path) -> PathBuf {
             name.push(".lock");
             PathBuf::from(name)
         }
-        (None, None) => default_path(config, dir, "lock"),
+        (None, None) => default_path(config.command_name.as_deref(), dir, "lock"),
     }
 }
 
 /// The pid file's path: `-e`, or `einhorn[-NAME].pid` in `dir`.
 pub fn pid_path(config: &Config, dir: &Path) -> PathBuf {
-    config.pidfile.clone().unwrap_or_else(|| default_path(config, dir, "pid"))
+    config.pidfile.clone().unwrap_or_else(|| default_path(config.command_name.as_deref(), dir, "pid"))
 }
 
-/// Directories for the files above, in Ruby's order: the values of TMPDIR, TMP and TEMP, then `/tmp`. The caller takes the
-/// first that is a directory, writable, and not writable for all without the sticky bit.
-pub fn tmpdir_candidates(tmpdir: Option<&OsStr>, tmp: Option<&OsStr>, temp: Option<&OsStr>) -> Vec<PathBuf> {
-    let named = [tmpdir, tmp, temp].into_iter().flatten().filter(|name| !name.is_empty());
-    named.chain([OsStr::new("/tmp")]).map(PathBuf::from).collect()
+/// The control socket's path where `-d` does not say it: `einhorn[-NAME].sock` in `dir`. Master and client agree by it.
+pub fn default_socket_path(command_name: Option<&str>, dir: &Path) -> PathBuf {
+    default_path(command_name, dir, "sock")
 }
 
-fn default_path(config: &Config, dir: &Path, suffix: &str) -> PathBuf {
-    match &config.command_name {
+fn default_path(command_name: Option<&str>, dir: &Path, suffix: &str) -> PathBuf {
+    match command_name {
         Some(name) => dir.join(format!("einhorn-{name}.{suffix}")),
         None => dir.join(format!("einhorn.{suffix}")),
     }
@@ -70,12 +67,5 @@ mod tests {
         assert_eq!(paths(&["-d", "/s", "-f", "/l", "-e", "p"]), ["/s", "/l", "p"]);
         assert_eq!(paths(&["-f", "/l", "-c", "x"]), ["/run/einhorn-x.sock", "/l", "/run/einhorn-x.pid"]);
         assert_eq!(paths(&["-d", "/s", "-c", "x"]), ["/s", "/s.lock", "/run/einhorn-x.pid"]);
-    }
-
-    #[test]
-    fn temporary_directories_are_tried_in_rubys_order() {
-        let some = |text: &'static str| Some(OsStr::new(text));
-        assert_eq!(tmpdir_candidates(None, None, None), [Path::new("/tmp")]);
-        assert_eq!(tmpdir_candidates(some("/a"), some(""), some("/c")), ["/a", "/c", "/tmp"].map(PathBuf::from));
     }
 }

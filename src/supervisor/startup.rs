@@ -25,6 +25,7 @@ use crate::sys::lockfile::Lock;
 use crate::sys::pidfile::{PidFile, PidFileCause};
 use crate::sys::place::FileId;
 use crate::sys::program::FindError;
+use crate::sys::tmpdir::temporary_directory;
 use crate::sys::{control_socket, fd, limits, signal, wait};
 use crate::threads::admission::Policy;
 use crate::threads::socket_file::SocketFile;
@@ -176,7 +177,8 @@ fn start(
     release: Release,
 ) -> Result<Supervisor, String> {
     settle_in(&config, &birth);
-    let directory = temporary_directory(&environ)?;
+    let born_with = |name: &str| environ.iter().find(|(known, _)| known == name).map(|(_, value)| value.clone());
+    let directory = temporary_directory(born_with).map_err(|error| error.to_string())?;
     let pid_path = config::pid_path(&config, &directory);
     tell_apart(&config, &directory)?;
     log::info!("Writing PID to {}", pid_path.display());
@@ -225,16 +227,6 @@ fn settle_in(config: &Config, birth: &Birth) {
     if let Some(path) = &config.preload {
         log::warn!("Proceeding with postload: preloading {} is not possible with this version", path.display());
     }
-}
-
-fn temporary_directory(environ: &[(OsString, OsString)]) -> Result<PathBuf, String> {
-    let variable = |name: &str| environ.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_os_str());
-    let candidates = config::tmpdir_candidates(variable("TMPDIR"), variable("TMP"), variable("TEMP"));
-    let found = candidates.iter().find(|candidate| limits::usable_tmpdir(candidate));
-    found.cloned().ok_or_else(|| {
-        let tried: Vec<String> = candidates.iter().map(|candidate| candidate.display().to_string()).collect();
-        format!("cannot find a directory for temporary files, tried {}", tried.join(", "))
-    })
 }
 
 /// One file cannot be two of them; what would come of it is a puzzling error of our own making.

@@ -1,15 +1,11 @@
 //! Settings of the process as a whole, and of the machine. Changes only what its callers ask for.
 
-use std::fs;
 use std::num::NonZero;
-use std::path::Path;
 use std::thread;
 
 use nix::errno::Errno;
 use nix::sys::resource::{Resource, getrlimit};
-use nix::unistd::{AccessFlags, Group, eaccess, geteuid};
-
-use crate::sys::place::{Shared, sharing};
+use nix::unistd::{Group, geteuid};
 
 /// Sets the nice level of the calling thread and of those that it will start: to be called before there are any.
 pub fn set_nice(level: i32) -> Result<(), Errno> {
@@ -64,32 +60,9 @@ pub fn group_id(name: &str) -> Option<u32> {
     }
 }
 
-/// Whether Ruby's `Dir.tmpdir` would take this directory: one that we may write, and in which others cannot replace our
-/// files.
-pub fn usable_tmpdir(path: &Path) -> bool {
-    fs::metadata(path).is_ok_and(|meta| meta.is_dir() && sharing(&meta) != Shared::Unprotected)
-        && eaccess(path, AccessFlags::W_OK).is_ok()
-}
-
 #[cfg(test)]
 mod tests {
-    use std::os::unix::fs::PermissionsExt;
-
     use super::*;
-
-    #[test]
-    fn a_shared_directory_needs_its_sticky_bit() {
-        let dir = tempfile::tempdir().unwrap();
-        let set_mode = |mode| fs::set_permissions(dir.path(), fs::Permissions::from_mode(mode)).unwrap();
-        for (mode, usable) in [(0o700, true), (0o1777, true), (0o777, false)] {
-            set_mode(mode);
-            assert_eq!(usable_tmpdir(dir.path()), usable, "{mode:o}");
-        }
-        assert!(!usable_tmpdir(&dir.path().join("none")));
-        let file = dir.path().join("file");
-        fs::write(&file, "").unwrap();
-        assert!(!usable_tmpdir(&file));
-    }
 
     #[test]
     fn there_is_a_processor() {

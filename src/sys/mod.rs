@@ -27,6 +27,7 @@ pub mod socket;
 pub mod stderr;
 #[cfg(test)]
 pub(crate) mod testing;
+pub mod tmpdir;
 pub mod unix_socket;
 pub mod wait;
 pub mod wakeup;
