@@ -3,6 +3,7 @@
 //! Rooms, from the ground up (`tests/tidy.rs` holds who may import whom; `doc/ARCHITECTURE.md` says why):
 //! `pool` decides, `supervisor` does, `threads` watch, `sys` calls the system.
 
+pub mod client;
 pub mod config;
 pub mod pool;
 pub mod protocol;

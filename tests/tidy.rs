@@ -17,7 +17,7 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("protocol", &["pool", "yaml"]),
     ("sys", &["pool"]),
     ("threads", &["pool", "protocol", "sys"]),
-    ("client", &["protocol", "sys", "yaml"]),
+    ("client", &["pool", "config", "protocol", "yaml", "sys"]),
     ("supervisor", &["pool", "config", "protocol", "handoff", "yaml", "sys", "threads"]),
 ];
 

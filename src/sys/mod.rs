@@ -15,6 +15,7 @@ pub mod exec_pipe;
 pub mod family;
 pub mod fd;
 pub mod file_watch;
+pub mod interrupt;
 pub mod limits;
 pub mod lockfile;
 pub mod peer;
@@ -28,6 +29,7 @@ pub mod stderr;
 #[cfg(test)]
 pub(crate) mod testing;
 pub mod tmpdir;
+pub mod unix_client;
 pub mod unix_socket;
 pub mod wait;
 pub mod wakeup;

@@ -1,0 +1,196 @@
+//! The command line of einhyrningsinsctl. Reads words only: no environment, no socket.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{Parser, Subcommand, ValueEnum};
+
+/// Ask and command a running einhyrningsins, or a Ruby einhorn
+#[derive(Clone, Debug, PartialEq, Parser)]
+#[command(name = "einhyrningsinsctl", version, infer_long_args = true)]
+#[command(
+    after_help = "Without a subcommand, on a terminal: a shell. Exit codes: 0 done, 1 refused or failed, 2 usage, \
+                        3 no master there, 4 timed out"
+)]
+pub(in crate::client) struct Arguments {
+    /// The master that was started with this -c
+    #[arg(short = 'c', long, value_name = "NAME")]
+    pub(in crate::client) command_name: Option<String>,
+
+    /// The master's control socket, before any name
+    #[arg(short = 'd', long, value_name = "PATH")]
+    pub(in crate::client) socket_path: Option<PathBuf>,
+
+    #[command(subcommand)]
+    pub(in crate::client) command: Option<Command>,
+}
+
+#[derive(Clone, Debug, PartialEq, Subcommand)]
+pub(in crate::client) enum Command {
+    /// Show the master and its workers
+    Status {
+        /// One line of JSON instead of a table
+        #[arg(long)]
+        json: bool,
+        /// Again each second, until Ctrl-C
+        #[arg(long)]
+        watch: bool,
+    },
+    /// Replace the workers by new ones, and wait until that is done or has failed
+    Upgrade {
+        /// All new workers first, then the old ones go; without it a few at a time
+        #[arg(long)]
+        fleet: bool,
+        /// How long to wait, such as 5m or 90; the upgrade goes on after it
+        #[arg(long, value_name = "TIME", value_parser = duration)]
+        timeout: Option<Duration>,
+    },
+    /// Set how many workers there shall be
+    #[command(allow_negative_numbers = true)]
+    Workers {
+        /// A number, or so many more (+1) or less (-1)
+        #[arg(value_name = "N|+1|-1", value_parser = workers)]
+        count: Workers,
+    },
+    /// Send signals to every worker
+    Signal {
+        #[arg(value_name = "SIG", required = true)]
+        signals: Vec<String>,
+    },
+    /// Send a signal (USR2) to every worker, launch no more, and end when all are gone
+    Die {
+        #[arg(value_name = "SIG")]
+        signal: Option<String>,
+    },
+    /// Set how much the master logs
+    LogsLevel {
+        #[arg(value_enum)]
+        level: Level,
+    },
+    /// Send any command of the control socket and print what the master answers
+    #[command(disable_help_flag = true)]
+    Raw {
+        #[arg(value_name = "CMD", required = true, trailing_var_arg = true, allow_hyphen_values = true)]
+        words: Vec<String>,
+    },
+    /// The shell, with the arguments of einhornsh
+    #[command(disable_help_flag = true)]
+    Shell {
+        #[arg(value_name = "ARG", trailing_var_arg = true, allow_hyphen_values = true)]
+        words: Vec<std::ffi::OsString>,
+    },
+}
+
+/// How the number of workers shall change.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::client) enum Workers {
+    Exactly(u32),
+    More(u32),
+    Less(u32),
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(in crate::client) enum Level {
+    Debug,
+    Info,
+    Error,
+    /// One level more than now
+    Louder,
+    /// One level less than now
+    Quieter,
+}
+
+/// The most that a master takes; so much more or less is the most that makes sense.
+const WORKERS_MAX: u32 = 1000;
+
+fn workers(text: &str) -> Result<Workers, String> {
+    let (make, digits): (fn(u32) -> Workers, _) = match text.as_bytes().first() {
+        Some(b'+') => (Workers::More, &text[1..]),
+        Some(b'-') => (Workers::Less, &text[1..]),
+        Some(_) | None => (Workers::Exactly, text),
+    };
+    let number = digits.parse().ok().filter(|_| digits.bytes().all(|byte| byte.is_ascii_digit()));
+    let allowed = number.filter(|number| (1..=WORKERS_MAX).contains(number));
+    allowed.map(make).ok_or_else(|| format!("a number from 1 to {WORKERS_MAX}, or +1 or -1, is expected"))
+}
+
+/// Bare numbers are seconds.
+fn duration(text: &str) -> Result<Duration, String> {
+    let read = match text.parse() {
+        Ok(seconds) => Duration::from_secs(seconds),
+        Err(_) => humantime::parse_duration(text).map_err(|error| format!("{error}; try 90 or 1m 30s"))?,
+    };
+    if read.is_zero() { Err("a time above zero is expected".to_owned()) } else { Ok(read) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(line: &str) -> Result<Arguments, clap::Error> {
+        Arguments::try_parse_from(["einhyrningsinsctl"].into_iter().chain(line.split_whitespace()))
+    }
+
+    fn command(line: &str) -> Command {
+        read(line).unwrap().command.unwrap()
+    }
+
+    #[test]
+    fn the_definition_holds_together() {
+        <Arguments as clap::CommandFactory>::command().debug_assert();
+    }
+
+    #[test]
+    fn each_subcommand_is_read() {
+        assert_eq!(command("status --json"), Command::Status { json: true, watch: false });
+        let timeout = Some(Duration::from_secs(300));
+        assert_eq!(command("upgrade --fleet --timeout 5m"), Command::Upgrade { fleet: true, timeout });
+        assert_eq!(command("workers 3"), Command::Workers { count: Workers::Exactly(3) });
+        assert_eq!(command("workers +1"), Command::Workers { count: Workers::More(1) });
+        assert_eq!(command("workers -1"), Command::Workers { count: Workers::Less(1) });
+        let signals = vec!["USR1".to_owned(), "HUP".to_owned()];
+        assert_eq!(command("signal USR1 HUP"), Command::Signal { signals });
+        assert_eq!(command("die"), Command::Die { signal: None });
+        assert_eq!(command("logs-level quieter"), Command::LogsLevel { level: Level::Quieter });
+        let words = ["signal", "-h", "--x"].map(str::to_owned).to_vec();
+        assert_eq!(command("raw signal -h --x"), Command::Raw { words });
+        let words = ["-e", "inc"].map(Into::into).to_vec();
+        assert_eq!(command("shell -e inc"), Command::Shell { words });
+    }
+
+    #[test]
+    fn the_master_is_named_before_the_subcommand() {
+        let arguments = read("-c web -d /x status").unwrap();
+        assert_eq!(arguments.command_name.as_deref(), Some("web"));
+        assert_eq!(arguments.socket_path, Some(PathBuf::from("/x")));
+        assert_eq!(read("").unwrap().command, None);
+    }
+
+    #[test]
+    fn what_cannot_be_meant_is_refused() {
+        for line in [
+            "nope",
+            "workers",
+            "workers x",
+            "workers 0",
+            "workers 1001",
+            "workers ++1",
+            "workers 1.5",
+            "workers -0",
+            "upgrade --timeout 0",
+            "upgrade --timeout soon",
+            "signal",
+            "raw",
+            "logs-level loud",
+            "status more",
+        ] {
+            assert!(read(line).is_err(), "{line}");
+        }
+    }
+
+    #[test]
+    fn bare_numbers_are_seconds() {
+        assert_eq!(duration("90"), Ok(Duration::from_secs(90)));
+        assert_eq!(duration("1m 30s"), Ok(Duration::from_secs(90)));
+    }
+}

@@ -1,0 +1,179 @@
+//! The subcommands of einhyrningsinsctl: each asks one master and shows what it says. Exit codes are for scripts, every
+//! failure has its own.
+
+use std::time::Duration;
+
+use crate::client::arguments::{Command, Level, Workers};
+use crate::client::connection::{Connection, Patience};
+use crate::client::failure::{Exit, Failure};
+use crate::client::question::{Answer, Question};
+use crate::client::screen::Screen;
+use crate::client::table;
+use crate::client::upgrade::{Style, upgrade};
+use crate::sys::clock;
+
+/// How long a master may take for an answer that it needs to wait for nothing for.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// Between two looks of `status --watch`.
+const WATCH_EVERY: Duration = Duration::from_secs(1);
+
+/// The lowest and the highest verbosity: everything, and errors only.
+const VERBOSITIES: (u8, u8) = (0, 2);
+
+/// How `status` is shown.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Form {
+    Table,
+    Json,
+}
+
+/// Runs any subcommand but the shell.
+pub(in crate::client) fn run(
+    command: Command,
+    connection: &mut Connection,
+    screen: &mut Screen<'_>,
+) -> Result<Exit, Failure> {
+    match command {
+        Command::Status { json, watch } => {
+            let form = if json { Form::Json } else { Form::Table };
+            if watch { watch_status(connection, form, screen) } else { show_status(connection, form, screen) }
+        }
+        Command::Upgrade { fleet, timeout } => {
+            let style = if fleet { Style::Fleet } else { Style::Smooth };
+            upgrade(connection, style, Patience::from_now(timeout), screen)
+        }
+        Command::Workers { count } => set_workers(connection, count, screen),
+        Command::Signal { signals } => {
+            let silence = format!("Every worker was sent {}", signals.join(" and "));
+            simple(connection, "signal", &signals, &silence, screen)
+        }
+        Command::Die { signal } => {
+            let args: Vec<String> = signal.into_iter().collect();
+            simple(connection, "die", &args, "The master goes down", screen)
+        }
+        Command::LogsLevel { level } => set_level(connection, level, screen),
+        Command::Raw { words } => raw(connection, &words, screen),
+        Command::Shell { .. } => Ok(Exit::Done),
+    }
+}
+
+fn show_status(connection: &mut Connection, form: Form, screen: &mut Screen<'_>) -> Result<Exit, Failure> {
+    let answer = Question::new().settle(connection, patience())?;
+    let text = render(&answer, form, screen);
+    screen.say(&text);
+    Ok(Exit::Done)
+}
+
+/// Until nobody reads it, or the master is gone.
+fn watch_status(connection: &mut Connection, form: Form, screen: &mut Screen<'_>) -> Result<Exit, Failure> {
+    let mut question = Question::new();
+    while !screen.is_closed() {
+        let next = clock::now().after(WATCH_EVERY);
+        let answer = question.settle(connection, patience())?;
+        let text = render(&answer, form, screen);
+        match form {
+            Form::Table => screen.replace(&text),
+            Form::Json => screen.say(&text),
+        }
+        // What comes now was not asked for; an end of the connection is seen at once.
+        while connection.receive_until(Some(next), "status --watch")?.is_some() {}
+    }
+    Ok(Exit::Done)
+}
+
+fn render(answer: &Answer, form: Form, screen: &Screen<'_>) -> String {
+    match form {
+        Form::Table => table::render(&answer.status, screen),
+        Form::Json => answer.document.to_string(),
+    }
+}
+
+/// Steps up and down are commands of their own, so that two people who do it at once both get theirs.
+fn set_workers(connection: &mut Connection, count: Workers, screen: &mut Screen<'_>) -> Result<Exit, Failure> {
+    let (command, times) = match count {
+        Workers::Exactly(number) => {
+            let unchanged = format!("The number of workers is {number} already");
+            return simple(connection, "set_workers", &[number.to_string()], &unchanged, screen);
+        }
+        Workers::More(times) => ("inc", times),
+        Workers::Less(times) => ("dec", times),
+    };
+    for _ in 0..times {
+        simple(connection, command, &[], "done", screen)?;
+    }
+    Ok(Exit::Done)
+}
+
+/// Asks one thing and shows the answer; `silence` is said in place of an empty one.
+fn simple(
+    connection: &mut Connection,
+    command: &str,
+    args: &[String],
+    silence: &str,
+    screen: &mut Screen<'_>,
+) -> Result<Exit, Failure> {
+    let message = connection.exchange(command, args, patience())?.accepted()?;
+    let message = message.trim();
+    screen.say(if message.is_empty() { silence } else { message });
+    Ok(Exit::Done)
+}
+
+/// The master knows steps only, and stops at either end.
+fn set_level(connection: &mut Connection, level: Level, screen: &mut Screen<'_>) -> Result<Exit, Failure> {
+    let (loudest, quietest) = VERBOSITIES;
+    match level {
+        Level::Louder => return simple(connection, "louder", &[], "done", screen),
+        Level::Quieter => return simple(connection, "quieter", &[], "done", screen),
+        Level::Debug => step_until(connection, "louder", loudest, screen)?,
+        Level::Error => step_until(connection, "quieter", quietest, screen)?,
+        Level::Info => {
+            // From everything one step suffices; from anywhere else this ends at the quietest, one step too far.
+            let (reached, message) = step(connection, "quieter")?;
+            let message = if reached == quietest { step(connection, "louder")?.1 } else { message };
+            screen.say(&message);
+        }
+    }
+    Ok(Exit::Done)
+}
+
+fn step_until(connection: &mut Connection, command: &str, wanted: u8, screen: &mut Screen<'_>) -> Result<(), Failure> {
+    let (loudest, quietest) = VERBOSITIES;
+    for _ in loudest..=quietest {
+        let (reached, message) = step(connection, command)?;
+        if reached == wanted {
+            screen.say(&message);
+            return Ok(());
+        }
+    }
+    Err(Failure::Refused { message: format!("the master does not reach the verbosity {wanted} by {command}") })
+}
+
+/// The verbosity after one step, and the master's words for it: `Verbosity set to 1`.
+fn step(connection: &mut Connection, command: &str) -> Result<(u8, String), Failure> {
+    let message = connection.exchange(command, &[], patience())?.accepted()?;
+    let reached = message.split_whitespace().next_back().and_then(|word| word.parse().ok());
+    reached.map(|reached| (reached, message.clone())).ok_or(Failure::Refused { message })
+}
+
+/// Whatever the master says goes to standard output, a refusal too: who asks so wants to see it as it is.
+fn raw(connection: &mut Connection, words: &[String], screen: &mut Screen<'_>) -> Result<Exit, Failure> {
+    let Some((command, args)) = words.split_first() else { return Ok(Exit::Usage) };
+    connection.hear_interrupts()?;
+    connection.ask(command, args)?;
+    loop {
+        let reply = connection.receive(Patience::Endless, command)?;
+        screen.say(&reply.message);
+        if !reply.waits {
+            return Ok(if reply.is_refusal() { Exit::Failed } else { Exit::Done });
+        }
+    }
+}
+
+fn patience() -> Patience {
+    Patience::from_now(Some(ANSWER_TIMEOUT))
+}
+
+#[cfg(test)]
+#[path = "ctl_tests.rs"]
+mod tests;

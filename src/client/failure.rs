@@ -1,0 +1,261 @@
+//! What can go wrong for a client: in one line, with what to try next, and as an exit code. Prints nothing and ends nothing.
+
+use std::fmt;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use crate::client::target::Target;
+use crate::pool::Pid;
+use crate::sys::tmpdir::NoTemporaryDirectory;
+
+/// How the program ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::client) enum Exit {
+    Done,
+    /// Refused by the master, or tried and failed.
+    Failed,
+    Usage,
+    NoMaster,
+    TimedOut,
+    /// Ctrl-C, numbered as a shell numbers it.
+    Interrupted,
+}
+
+impl Exit {
+    pub(in crate::client) fn code(self) -> u8 {
+        match self {
+            Self::Done => 0,
+            Self::Failed => 1,
+            Self::Usage => 2,
+            Self::NoMaster => 3,
+            Self::TimedOut => 4,
+            Self::Interrupted => 130,
+        }
+    }
+
+    /// Ruby's shell knows two codes, and Ctrl-C is a way to leave it like any other.
+    pub(in crate::client) fn shell_code(self) -> u8 {
+        match self {
+            Self::Done | Self::Interrupted => 0,
+            Self::Failed | Self::Usage | Self::NoMaster | Self::TimedOut => 1,
+        }
+    }
+}
+
+/// Why there is no connection.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(in crate::client) enum ConnectCause {
+    /// There is no such file; with the sockets of other masters that lie there.
+    Missing {
+        others: Vec<String>,
+    },
+    /// A socket that nobody listens on.
+    Stale,
+    NotASocket {
+        kind: &'static str,
+    },
+    Denied {
+        owner: Option<u32>,
+        own: u32,
+    },
+    QueueFull {
+        after: Duration,
+    },
+    TooLong {
+        limit: usize,
+    },
+    Other {
+        words: String,
+    },
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(in crate::client) enum Failure {
+    Usage {
+        message: String,
+    },
+    NoDirectory(NoTemporaryDirectory),
+    CannotConnect {
+        target: Target,
+        cause: ConnectCause,
+    },
+    /// Somebody listens whom we do not trust.
+    Stranger {
+        path: PathBuf,
+        pid: Pid,
+        uid: u32,
+    },
+    /// The connection ended before the answer did.
+    MasterGone {
+        asked: String,
+        pid: Pid,
+    },
+    TimedOut {
+        asked: String,
+        after: Duration,
+    },
+    Interrupted {
+        asked: String,
+    },
+    /// What came is no answer.
+    Unreadable {
+        cause: String,
+    },
+    Refused {
+        message: String,
+    },
+    /// The system does not do what it always does.
+    System {
+        what: &'static str,
+        words: String,
+    },
+}
+
+impl Failure {
+    pub(in crate::client) fn exit(&self) -> Exit {
+        match self {
+            Self::Usage { .. } => Exit::Usage,
+            Self::CannotConnect { cause: ConnectCause::QueueFull { .. }, .. } | Self::TimedOut { .. } => Exit::TimedOut,
+            Self::NoDirectory(_) | Self::CannotConnect { .. } | Self::Stranger { .. } => Exit::NoMaster,
+            Self::Interrupted { .. } => Exit::Interrupted,
+            Self::MasterGone { .. } | Self::Unreadable { .. } | Self::Refused { .. } | Self::System { .. } => {
+                Exit::Failed
+            }
+        }
+    }
+
+    /// What to try next, in sentences.
+    pub(in crate::client) fn hint(&self) -> Option<String> {
+        match self {
+            Self::CannotConnect { target, cause } => cause.hint(target),
+            Self::NoDirectory(_) => Some("Set TMPDIR as the master has it, or name its socket with -d PATH.".to_owned()),
+            Self::Stranger { pid, .. } => Some(format!(
+                "A master is spoken to when it runs as root or as you. If process {pid} is the one you mean, run this as its \
+                 user, or with EINHORN_MASTER_PID={pid} in the environment."
+            )),
+            Self::MasterGone { .. } => Some(
+                "It may have died, or it does not answer your user: its log says which, and `ps` whether it lives.".to_owned(),
+            ),
+            Self::TimedOut { asked, .. } if is_upgrade(asked) => Some(
+                "It may still go on: `einhyrningsinsctl status` shows it. A Ruby einhorn says nothing when it refuses an \
+                 upgrade; its log does."
+                    .to_owned(),
+            ),
+            Self::TimedOut { .. } => Some("The master may be stopped: look at its process and at its log.".to_owned()),
+            Self::Interrupted { .. } => {
+                Some("What was asked for goes on in the master: `einhyrningsinsctl status` shows it.".to_owned())
+            }
+            Self::Unreadable { .. } => Some("Is it an einhorn master that listens there? See -c NAME and -d PATH.".to_owned()),
+            Self::Usage { .. } | Self::Refused { .. } | Self::System { .. } => None,
+        }
+    }
+}
+
+fn is_upgrade(asked: &str) -> bool {
+    asked.starts_with("upgrade")
+}
+
+impl ConnectCause {
+    fn hint(&self, target: &Target) -> Option<String> {
+        match self {
+            Self::Missing { others } => Some(target.hint_of_missing(others)),
+            Self::Stale => Some(
+                "A master ended there without cleaning up. Start it again, it takes the socket's place; or name another \
+                 master with -c NAME or -d PATH."
+                    .to_owned(),
+            ),
+            Self::NotASocket { .. } => Some("Name the master's socket with -d PATH, or the master with -c NAME.".to_owned()),
+            Self::Denied { owner: Some(uid), own } if uid != own => {
+                Some(format!("It belongs to uid {uid}, and you are uid {own}: run this as that user or as root."))
+            }
+            Self::Denied { own, .. } => Some(format!("Uid {own} has no right to it: run this as the master's user or as root.")),
+            Self::QueueFull { .. } => Some("The master may be stopped: look at its process and at its log.".to_owned()),
+            Self::TooLong { .. } => Some("Name the socket by a shorter path with -d PATH, for instance a relative one.".to_owned()),
+            Self::Other { .. } => Some("Name the master's socket with -d PATH, or the master with -c NAME.".to_owned()),
+        }
+    }
+}
+
+impl fmt::Display for ConnectCause {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Missing { .. } => f.write_str("no such file or directory"),
+            Self::Stale => f.write_str("connection refused, nobody listens there"),
+            Self::NotASocket { kind } => write!(f, "it is {kind}, not a socket"),
+            Self::Denied { .. } => f.write_str("permission denied"),
+            Self::QueueFull { after } => {
+                write!(f, "nobody took the connection within {}", humantime::format_duration(*after))
+            }
+            Self::TooLong { limit } => write!(f, "a socket's path has at most {limit} bytes"),
+            Self::Other { words } => f.write_str(words),
+        }
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Usage { message } | Self::Refused { message } => f.write_str(message.trim_end()),
+            Self::NoDirectory(error) => error.fmt(f),
+            Self::CannotConnect { target, cause } => {
+                write!(f, "cannot connect to {}: {cause}", target.path.display())
+            }
+            Self::Stranger { path, pid, uid } => {
+                write!(f, "cannot trust {}: process {pid} of uid {uid} listens there", path.display())
+            }
+            Self::MasterGone { asked, pid } => {
+                write!(f, "cannot finish {asked}: master {pid} closed the connection")
+            }
+            Self::TimedOut { asked, after } => {
+                write!(f, "cannot wait longer for {asked}: no end after {}", humantime::format_duration(*after))
+            }
+            Self::Interrupted { asked } => write!(f, "stopped waiting for {asked}"),
+            Self::Unreadable { cause } => write!(f, "cannot read the answer: {cause}"),
+            Self::System { what, words } => write!(f, "cannot {what}: {words}"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::client::target::ChosenBy;
+
+    fn connect(cause: ConnectCause) -> Failure {
+        let target = Target { path: PathBuf::from("/run/einhorn.sock"), chosen_by: ChosenBy::Default };
+        Failure::CannotConnect { target, cause }
+    }
+
+    #[test]
+    fn every_failure_to_reach_a_master_says_what_to_try() {
+        let causes = [
+            ConnectCause::Missing { others: Vec::new() },
+            ConnectCause::Stale,
+            ConnectCause::NotASocket { kind: "a regular file" },
+            ConnectCause::Denied { owner: Some(7), own: 8 },
+            ConnectCause::QueueFull { after: Duration::from_secs(3) },
+            ConnectCause::TooLong { limit: 107 },
+            ConnectCause::Other { words: "not a directory".to_owned() },
+        ];
+        for failure in causes.map(connect) {
+            assert!(failure.to_string().starts_with("cannot connect to /run/einhorn.sock: "), "{failure}");
+            assert!(failure.hint().is_some_and(|hint| hint.len() > 20), "{failure}");
+            assert!(matches!(failure.exit(), Exit::NoMaster | Exit::TimedOut));
+        }
+    }
+
+    #[test]
+    fn a_denied_client_learns_who_owns_the_socket() {
+        let hint = connect(ConnectCause::Denied { owner: Some(7), own: 8 }).hint().unwrap();
+        assert!(hint.contains("uid 7") && hint.contains("uid 8"), "{hint}");
+        let hint = connect(ConnectCause::Denied { owner: None, own: 8 }).hint().unwrap();
+        assert!(hint.contains("Uid 8"), "{hint}");
+    }
+
+    #[test]
+    fn the_shell_has_rubys_two_codes() {
+        let exits = [Exit::Done, Exit::Failed, Exit::Usage, Exit::NoMaster, Exit::TimedOut, Exit::Interrupted];
+        assert_eq!(exits.map(Exit::code), [0, 1, 2, 3, 4, 130]);
+        assert_eq!(exits.map(Exit::shell_code), [0, 1, 1, 1, 1, 0]);
+    }
+}

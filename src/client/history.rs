@@ -1,0 +1,111 @@
+//! The lines typed into the shell, kept in a file for its user alone. A history that cannot be kept stops nobody.
+
+use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::io::{self, BufRead, BufReader, Write};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+
+/// How many lines are remembered.
+pub(in crate::client) const LINES_MAX: usize = 1000;
+
+/// The file may grow to twice of that before it is cut.
+const FILE_LINES_MAX: usize = 2 * LINES_MAX;
+
+pub(in crate::client) struct History {
+    file: File,
+}
+
+impl History {
+    /// `$XDG_STATE_HOME/einhyrningsins/history`, or below `~/.local/state`; `None` for a user without a home.
+    pub(in crate::client) fn path(variable: impl Fn(&str) -> Option<std::ffi::OsString>) -> Option<PathBuf> {
+        // The XDG specification: a relative path counts as none.
+        let absolute = |name: &str| variable(name).map(PathBuf::from).filter(|path| path.is_absolute());
+        let state = absolute("XDG_STATE_HOME").or_else(|| absolute("HOME").map(|home| home.join(".local/state")))?;
+        Some(state.join("einhyrningsins").join("history"))
+    }
+
+    /// Opens the file, which is made with its directories if need be, and returns the lines in it, the oldest first.
+    pub(in crate::client) fn open(path: &Path) -> io::Result<(Self, Vec<String>)> {
+        if let Some(directory) = path.parent() {
+            DirBuilder::new().recursive(true).mode(0o700).create(directory)?;
+        }
+        let mut lines = read(path)?;
+        let cut = lines.len() > FILE_LINES_MAX;
+        lines.drain(..lines.len().saturating_sub(LINES_MAX));
+        if cut {
+            replace(path, &lines)?;
+        }
+        let file = OpenOptions::new().append(true).create(true).mode(0o600).open(path)?;
+        // It may be older than this rule.
+        file.set_permissions(fs::Permissions::from_mode(0o600))?;
+        Ok((Self { file }, lines))
+    }
+
+    /// In one write, so that two shells do not mix their lines.
+    pub(in crate::client) fn add(&mut self, line: &str) -> io::Result<()> {
+        self.file.write_all(format!("{line}\n").as_bytes())
+    }
+}
+
+fn read(path: &Path) -> io::Result<Vec<String>> {
+    match File::open(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
+        Err(error) => Err(error),
+        Ok(file) => {
+            let lines = BufReader::new(file).split(b'\n').collect::<io::Result<Vec<_>>>()?;
+            Ok(lines.iter().map(|line| String::from_utf8_lossy(line).into_owned()).collect())
+        }
+    }
+}
+
+/// Written beside it and renamed, so that it is never half of itself.
+fn replace(path: &Path, lines: &[String]) -> io::Result<()> {
+    let new = path.with_extension("new");
+    let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&new)?;
+    file.write_all((lines.join("\n") + "\n").as_bytes())?;
+    fs::rename(new, path)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::ffi::OsString;
+
+    use super::*;
+
+    #[test]
+    fn the_place_is_that_of_the_xdg_specification() {
+        let with = |xdg: &'static str, home: &'static str| {
+            History::path(move |name| {
+                let value = if name == "HOME" { home } else { xdg };
+                (!value.is_empty()).then(|| OsString::from(value))
+            })
+        };
+        assert_eq!(with("/state", "/home"), Some(PathBuf::from("/state/einhyrningsins/history")));
+        assert_eq!(with("relative", "/home"), Some(PathBuf::from("/home/.local/state/einhyrningsins/history")));
+        assert_eq!(with("", ""), None);
+    }
+
+    #[test]
+    fn lines_come_back_and_nobody_else_reads_them() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("a/b/history");
+        let (mut history, lines) = History::open(&path).unwrap();
+        assert!(lines.is_empty());
+        history.add("inc").unwrap();
+        history.add("upgrade; dec").unwrap();
+        assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+        assert_eq!(fs::metadata(path.parent().unwrap()).unwrap().permissions().mode() & 0o777, 0o700);
+        assert_eq!(History::open(&path).unwrap().1, ["inc", "upgrade; dec"]);
+    }
+
+    #[test]
+    fn a_long_history_is_cut() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("history");
+        let many: Vec<String> = (0..=FILE_LINES_MAX).map(|number| number.to_string()).collect();
+        fs::write(&path, many.join("\n") + "\n").unwrap();
+        let (_, lines) = History::open(&path).unwrap();
+        assert_eq!((lines.len(), lines.last()), (LINES_MAX, many.last()));
+        assert_eq!(read(&path).unwrap(), lines);
+    }
+}

@@ -1,0 +1,166 @@
+//! The programs that ask and command a running master: einhyrningsinsctl, and einhornsh for those who know Ruby's. They
+//! speak over the control socket and in no other way, to our master and to Ruby's alike, and change nothing by themselves.
+
+mod arguments;
+mod completion;
+mod connection;
+mod ctl;
+mod failure;
+mod history;
+mod line_reader;
+mod progress;
+mod prompt;
+mod question;
+mod reply;
+mod request;
+mod screen;
+mod shell;
+mod shell_arguments;
+mod status;
+mod table;
+mod target;
+#[cfg(test)]
+mod testing;
+mod upgrade;
+
+use std::ffi::{OsStr, OsString};
+use std::io::{self, IsTerminal, Write};
+use std::path::Path;
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use crate::client::arguments::{Arguments, Command};
+use crate::client::connection::{Connection, Trust};
+use crate::client::failure::{Exit, Failure};
+use crate::client::screen::{Screen, Surface};
+use crate::client::shell::Shell;
+use crate::client::shell_arguments::{NoShell, ShellArguments, USAGE};
+use crate::client::target::Target;
+
+/// Under this name the program is Ruby's shell.
+const SHELL_NAME: &str = "einhornsh";
+const CTL_NAME: &str = "einhyrningsinsctl";
+
+/// Either program, from its arguments to its exit code.
+pub fn main() -> ExitCode {
+    let words: Vec<OsString> = std::env::args_os().collect();
+    let is_shell = words.first().and_then(|name| Path::new(name).file_name()) == Some(OsStr::new(SHELL_NAME));
+    let (mut out, mut err) = (io::stdout(), io::stderr());
+    let mut screen = Screen::new(&mut out, &mut err, Surface::of_stdout());
+    let code = if is_shell { shell(words.into_iter().skip(1).collect(), &mut screen) } else { ctl(words, &mut screen) };
+    ExitCode::from(code)
+}
+
+fn ctl(words: Vec<OsString>, screen: &mut Screen<'_>) -> u8 {
+    let arguments = match Arguments::try_parse_from(words) {
+        Ok(arguments) => arguments,
+        Err(error) => return explain(&error).code(),
+    };
+    let Arguments { command_name, socket_path, command } = arguments;
+    match command {
+        Some(Command::Shell { words }) => match ShellArguments::read(words) {
+            Ok(given) => {
+                let command_name = given.command_name.or(command_name);
+                let socket_path = given.socket_path.or(socket_path);
+                run_shell(&ShellArguments { command_name, socket_path, ..given }, CTL_NAME, screen)
+            }
+            Err(reason) => refuse_shell(&reason, screen),
+        },
+        Some(command) => {
+            let outcome = run_command(command, command_name.as_deref(), socket_path.as_deref(), screen);
+            conclude(outcome, CTL_NAME, screen).code()
+        }
+        None if io::stdin().is_terminal() => {
+            let given = ShellArguments { command_name, socket_path, execute: None };
+            run_shell(&given, CTL_NAME, screen)
+        }
+        None => {
+            let message = "no subcommand; try `einhyrningsinsctl status`, or --help".to_owned();
+            conclude(Err(Failure::Usage { message }), CTL_NAME, screen).code()
+        }
+    }
+}
+
+fn run_command(
+    command: Command,
+    name: Option<&str>,
+    path: Option<&Path>,
+    screen: &mut Screen<'_>,
+) -> Result<Exit, Failure> {
+    let target = Target::choose(name, path)?;
+    let mut connection = Connection::open(&target, Trust::of_this_process())?;
+    ctl::run(command, &mut connection, screen)
+}
+
+fn shell(words: Vec<OsString>, screen: &mut Screen<'_>) -> u8 {
+    match ShellArguments::read(words) {
+        Ok(arguments) => run_shell(&arguments, SHELL_NAME, screen),
+        Err(reason) => refuse_shell(&reason, screen),
+    }
+}
+
+fn refuse_shell(reason: &NoShell, screen: &mut Screen<'_>) -> u8 {
+    match reason {
+        NoShell::Help => {}
+        NoShell::TooMany => screen.complain(&format!("{SHELL_NAME}: more than one name")),
+        NoShell::Wrong { message } => screen.complain(&format!("{SHELL_NAME}: {message}")),
+    }
+    screen.complain(&USAGE.trim_end());
+    Exit::Usage.shell_code()
+}
+
+fn run_shell(arguments: &ShellArguments, own_name: &str, screen: &mut Screen<'_>) -> u8 {
+    let outcome = shell_session(arguments, screen);
+    conclude(outcome, own_name, screen).shell_code()
+}
+
+fn shell_session(arguments: &ShellArguments, screen: &mut Screen<'_>) -> Result<Exit, Failure> {
+    let target = Target::choose(arguments.command_name.as_deref(), arguments.socket_path.as_deref())?;
+    let mut connection = Connection::open(&target, Trust::of_this_process())?;
+    connection.hear_interrupts()?;
+    let mut shell = Shell::new(&mut connection, screen);
+    let is_interactive = io::stdin().is_terminal();
+    if is_interactive {
+        let welcome = shell.greet()?;
+        shell.screen().complain(&welcome.trim_end());
+    }
+    match &arguments.execute {
+        Some(commands) => shell.run_line(commands).map(|_| shell.exit()),
+        None if is_interactive => prompt::run(&mut shell),
+        None => shell.run_input(),
+    }
+}
+
+/// Says what went wrong and what to try, if anything did.
+fn conclude(outcome: Result<Exit, Failure>, own_name: &str, screen: &mut Screen<'_>) -> Exit {
+    let lost = screen.trouble().map(|error| {
+        let words = crate::sys::errno::words(crate::sys::errno::errno_of(error));
+        Failure::System { what: "write to standard output", words }
+    });
+    let outcome = match (outcome, lost) {
+        (Ok(Exit::Done), Some(failure)) => Err(failure),
+        (outcome, _) => outcome,
+    };
+    match outcome {
+        Ok(exit) => exit,
+        Err(failure) => {
+            screen.complain(&format!("{own_name}: {failure}"));
+            if let Some(hint) = failure.hint() {
+                screen.complain(&hint);
+            }
+            failure.exit()
+        }
+    }
+}
+
+/// Help goes to standard output, what is wrong to standard error.
+fn explain(error: &clap::Error) -> Exit {
+    let text = error.render();
+    if error.use_stderr() {
+        let _nobody_listens = write!(io::stderr(), "{text}");
+        return Exit::Usage;
+    }
+    let _nobody_listens = write!(io::stdout(), "{text}");
+    Exit::Done
+}

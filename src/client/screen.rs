@@ -1,0 +1,163 @@
+//! Standard output and error, and what may be shown there: colours and redrawing on a terminal only. That nobody reads any
+//! more is no error; it is remembered, so that who writes for ever can end.
+
+use std::fmt::Display;
+use std::io::{self, ErrorKind, IsTerminal, Write};
+
+/// What stands at standard output.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::client) enum Surface {
+    /// A file, a pipe, or a terminal that can do nothing.
+    Plain,
+    /// A terminal whose user does not want colours.
+    Terminal,
+    ColourTerminal,
+}
+
+impl Surface {
+    /// Of this process. `NO_COLOR` counts when it is not empty (no-color.org).
+    pub(in crate::client) fn of_stdout() -> Self {
+        let is_set = |name: &str| std::env::var_os(name).is_some_and(|value| !value.is_empty());
+        let is_dumb = !is_set("TERM") || std::env::var_os("TERM").is_some_and(|term| term == "dumb");
+        match (io::stdout().is_terminal() && !is_dumb, is_set("NO_COLOR")) {
+            (false, _) => Self::Plain,
+            (true, true) => Self::Terminal,
+            (true, false) => Self::ColourTerminal,
+        }
+    }
+
+    pub(in crate::client) fn is_terminal(self) -> bool {
+        match self {
+            Self::Plain => false,
+            Self::Terminal | Self::ColourTerminal => true,
+        }
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::client) enum Colour {
+    Green,
+    Yellow,
+    Red,
+    Dim,
+}
+
+impl Colour {
+    /// SGR, see console_codes(4).
+    fn code(self) -> u8 {
+        match self {
+            Self::Green => 32,
+            Self::Yellow => 33,
+            Self::Red => 31,
+            Self::Dim => 2,
+        }
+    }
+}
+
+pub(in crate::client) struct Screen<'a> {
+    out: &'a mut dyn Write,
+    err: &'a mut dyn Write,
+    surface: Surface,
+    trouble: Option<io::Error>,
+}
+
+impl<'a> Screen<'a> {
+    pub(in crate::client) fn new(out: &'a mut dyn Write, err: &'a mut dyn Write, surface: Surface) -> Self {
+        Self { out, err, surface, trouble: None }
+    }
+
+    pub(in crate::client) fn surface(&self) -> Surface {
+        self.surface
+    }
+
+    /// Writes as Ruby's `puts` does: with a newline at its end, unless it has one.
+    pub(in crate::client) fn say(&mut self, text: &str) {
+        let newline = if text.ends_with('\n') { "" } else { "\n" };
+        self.write(&format!("{text}{newline}"));
+    }
+
+    /// Takes the place of everything on a terminal; anywhere else it is one more text.
+    pub(in crate::client) fn replace(&mut self, text: &str) {
+        // Cursor to the corner, and from there nothing stays.
+        let before = if self.surface.is_terminal() { "\x1b[H\x1b[J" } else { "" };
+        self.write(&format!("{before}{text}"));
+    }
+
+    /// One line on standard error. Where it cannot be read nobody can be told.
+    pub(in crate::client) fn complain(&mut self, text: &dyn Display) {
+        let _nobody_listens = writeln!(self.err, "{text}").and_then(|()| self.err.flush());
+    }
+
+    pub(in crate::client) fn paint(&self, text: &str, colour: Colour) -> String {
+        match self.surface {
+            Surface::ColourTerminal => format!("\x1b[{}m{text}\x1b[0m", colour.code()),
+            Surface::Plain | Surface::Terminal => text.to_owned(),
+        }
+    }
+
+    /// Whether nothing that is said is read any more.
+    pub(in crate::client) fn is_closed(&self) -> bool {
+        self.trouble.is_some()
+    }
+
+    /// Why something that was said is lost, but for the reader who left.
+    pub(in crate::client) fn trouble(&self) -> Option<&io::Error> {
+        self.trouble.as_ref().filter(|error| error.kind() != ErrorKind::BrokenPipe)
+    }
+
+    fn write(&mut self, text: &str) {
+        if self.trouble.is_none() {
+            let written = self.out.write_all(text.as_bytes()).and_then(|()| self.out.flush());
+            self.trouble = written.err();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::client::testing::on_surface;
+
+    /// A disk or a pipe in this state.
+    struct Broken(ErrorKind);
+
+    impl Write for Broken {
+        fn write(&mut self, _: &[u8]) -> io::Result<usize> {
+            Err(self.0.into())
+        }
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn lines_end_once() {
+        let ((), out, err) = on_surface(Surface::Plain, |screen| {
+            screen.say("a");
+            screen.say("b\n");
+            screen.say("");
+            screen.complain(&"c");
+            screen.replace("d\n");
+        });
+        assert_eq!((out.as_str(), err.as_str()), ("a\nb\n\nd\n", "c\n"));
+    }
+
+    #[test]
+    fn colours_are_for_those_who_want_them() {
+        let painted = |surface| on_surface(surface, |screen| screen.paint("x", Colour::Red)).0;
+        assert_eq!(painted(Surface::ColourTerminal), "\x1b[31mx\x1b[0m");
+        assert_eq!((painted(Surface::Terminal), painted(Surface::Plain)), ("x".to_owned(), "x".to_owned()));
+    }
+
+    #[test]
+    fn a_reader_who_leaves_is_no_trouble_but_a_full_disk_is() {
+        for (kind, is_trouble) in [(ErrorKind::BrokenPipe, false), (ErrorKind::StorageFull, true)] {
+            let (mut out, mut err) = (Broken(kind), Vec::new());
+            let mut screen = Screen::new(&mut out, &mut err, Surface::Plain);
+            screen.say("x");
+            screen.say("y");
+            assert!(screen.is_closed());
+            assert_eq!(screen.trouble().is_some(), is_trouble);
+        }
+    }
+}

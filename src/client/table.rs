@@ -1,0 +1,208 @@
+//! A status as a table for people. The columns may change; scripts ask for JSON.
+
+use std::fmt::Write;
+
+use crate::client::screen::{Colour, Screen};
+use crate::client::status::{Status, Upgrade, Worker};
+
+const HEADINGS: [&str; 7] = ["INDEX", "PID", "VERSION", "STATE", "AGE", "ACKED", "PING"];
+
+/// Where the state stands, which is coloured.
+const STATE: usize = 3;
+
+/// Every line ends with a newline.
+pub(in crate::client) fn render(status: &Status, screen: &Screen<'_>) -> String {
+    let mut text = headline(status);
+    if let Some(upgrade) = &status.upgrade {
+        text.push_str(&screen.paint(&upgrade_line(upgrade), Colour::Yellow));
+        text.push('\n');
+    }
+    if status.stopping {
+        text.push_str(&screen.paint("stopping: no worker is launched any more", Colour::Yellow));
+        text.push('\n');
+    }
+    if status.consecutive_deaths > 0 {
+        let line = format!("{} in a row died before their ack", plural(status.consecutive_deaths, "worker"));
+        text.push_str(&screen.paint(&line, Colour::Red));
+        text.push('\n');
+    }
+    text.push_str(&workers(status, screen));
+    text.push_str(&counters(status, screen));
+    text
+}
+
+fn headline(status: &Status) -> String {
+    let pid = status.pid.map_or_else(String::new, |pid| format!(" {pid}"));
+    let name = status.name.as_ref().map_or_else(String::new, |name| format!(" ({})", printable(name)));
+    let serving = status.serving();
+    format!("master{pid}{name}: version {}, {serving} of {} serve\n", status.version, plural(status.target, "worker"))
+}
+
+fn upgrade_line(upgrade: &Upgrade) -> String {
+    let Upgrade { style, version, acked, target, failures } = upgrade;
+    let mut line = format!("upgrading to version {version} ({}): {acked} of {target} acked", printable(style));
+    if *failures > 0 {
+        let _infallible = write!(line, ", {}", plural(*failures, "failure"));
+    }
+    line
+}
+
+fn workers(status: &Status, screen: &Screen<'_>) -> String {
+    if status.workers.is_empty() {
+        return "no workers\n".to_owned();
+    }
+    let mut sorted: Vec<_> = status.workers.iter().collect();
+    sorted.sort_by_key(|worker| (worker.index, worker.pid));
+    let rows: Vec<[String; 7]> = sorted.into_iter().map(cells).collect();
+    let width = |column: usize| {
+        rows.iter().map(|row| row[column].chars().count()).chain([HEADINGS[column].len()]).max().unwrap_or_default()
+    };
+    let widths: [usize; 7] = std::array::from_fn(width);
+    let headings = line_of(&HEADINGS.map(str::to_owned), widths, str::to_owned);
+    let mut text = format!("{}\n", screen.paint(&headings, Colour::Dim));
+    for row in rows {
+        text.push_str(&line_of(&row, widths, |state| screen.paint(state, colour_of(&row[STATE]))));
+        text.push('\n');
+    }
+    text
+}
+
+/// Padded first and painted then: colours take no room.
+fn line_of(row: &[String; 7], widths: [usize; 7], paint_state: impl Fn(&str) -> String) -> String {
+    let mut line = String::new();
+    for (column, cell) in row.iter().enumerate() {
+        let padded = format!("{cell:<width$}", width = widths[column]);
+        line.push_str(&if column == STATE { paint_state(&padded) } else { padded });
+        line.push_str("  ");
+    }
+    line.trim_end().to_owned()
+}
+
+fn cells(worker: &Worker) -> [String; 7] {
+    let ago = |seconds: Option<f64>| seconds.map_or_else(|| "-".to_owned(), duration);
+    let ping = match &worker.ping_id {
+        Some(id) if !id.is_empty() => format!("{} ({})", ago(worker.last_ping_s), printable(id)),
+        Some(_) | None => ago(worker.last_ping_s),
+    };
+    [
+        worker.index.map_or_else(|| "-".to_owned(), |index| index.to_string()),
+        worker.pid.to_string(),
+        worker.version.to_string(),
+        printable(&worker.state),
+        ago(worker.age_s),
+        ago(worker.ack_age_s),
+        ping,
+    ]
+}
+
+fn colour_of(state: &str) -> Colour {
+    match state {
+        "acked" => Colour::Green,
+        "starting" => Colour::Yellow,
+        "stopping" => Colour::Dim,
+        _ => Colour::Red,
+    }
+}
+
+fn counters(status: &Status, screen: &Screen<'_>) -> String {
+    if status.counters.is_empty() {
+        return String::new();
+    }
+    let shown: Vec<String> =
+        status.counters.iter().map(|(name, count)| format!("{} {count}", name.replace('_', " "))).collect();
+    format!("{}\n", screen.paint(&shown.join(", "), Colour::Dim))
+}
+
+/// The two largest units: enough for a person.
+fn duration(seconds: f64) -> String {
+    if seconds < 60.0 {
+        return format!("{:.1}s", seconds.max(0.0));
+    }
+    let whole = seconds as u64;
+    let (days, hours, minutes) = (whole / 86_400, whole / 3600 % 24, whole / 60 % 60);
+    match (days, hours) {
+        (0, 0) => format!("{minutes}m{:02}s", whole % 60),
+        (0, hours) => format!("{hours}h{minutes:02}m"),
+        (days, hours) => format!("{days}d{hours:02}h"),
+    }
+}
+
+fn plural(count: i64, noun: &str) -> String {
+    format!("{count} {noun}{}", if count == 1 { "" } else { "s" })
+}
+
+/// What a worker named its ping is not for the terminal to obey.
+fn printable(text: &str) -> String {
+    text.chars().flat_map(|c| if c.is_control() { c.escape_default().collect() } else { vec![c] }).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::client::screen::Surface;
+    use crate::client::testing::on_surface;
+
+    fn status() -> Status {
+        let worker = |index, pid, version, state: &str| Worker {
+            index: Some(index),
+            pid,
+            version,
+            state: state.to_owned(),
+            age_s: Some(4000.0),
+            ..Worker::default()
+        };
+        let old = Worker { ack_age_s: Some(61.0), ping_id: Some("\x1b[2J".to_owned()), ..worker(0, 12, 0, "acked") };
+        let upgrade = Upgrade { style: "fleet".to_owned(), version: 1, acked: 0, target: 2, failures: 1 };
+        Status {
+            pid: Some(7),
+            name: Some("web".to_owned()),
+            version: 1,
+            target: 2,
+            upgrade: Some(upgrade),
+            consecutive_deaths: 1,
+            workers: vec![worker(10, 12345, 1, "starting"), Worker { last_ping_s: Some(0.25), ..old }],
+            counters: vec![("launched", 3), ("log_lines_dropped", 0)],
+            ..Status::default()
+        }
+    }
+
+    fn shown(status: &Status, surface: Surface) -> String {
+        on_surface(surface, |screen| render(status, screen)).0
+    }
+
+    #[test]
+    fn a_table_has_everything() {
+        let expected = "\
+master 7 (web): version 1, 1 of 2 workers serve
+upgrading to version 1 (fleet): 0 of 2 acked, 1 failure
+1 worker in a row died before their ack
+INDEX  PID    VERSION  STATE     AGE    ACKED  PING
+0      12     0        acked     1h06m  1m01s  0.2s (\\u{1b}[2J)
+10     12345  1        starting  1h06m  -      -
+launched 3, log lines dropped 0
+";
+        assert_eq!(shown(&status(), Surface::Plain), expected);
+        assert_eq!(shown(&status(), Surface::Terminal), expected);
+    }
+
+    #[test]
+    fn states_are_coloured_on_a_terminal() {
+        let text = shown(&status(), Surface::ColourTerminal);
+        assert!(text.contains("\x1b[32macked   \x1b[0m  1h06m"), "{text:?}");
+        assert!(text.contains("\x1b[33mstarting\x1b[0m"), "{text:?}");
+    }
+
+    #[test]
+    fn a_master_without_workers_says_so() {
+        let status = Status { stopping: true, ..Status::default() };
+        let expected =
+            "master: version 0, 0 of 0 workers serve\nstopping: no worker is launched any more\nno workers\n";
+        assert_eq!(shown(&status, Surface::Plain), expected);
+    }
+
+    #[test]
+    fn durations_are_short() {
+        let shown = [0.04, 59.9, 60.0, 3599.0, 3600.0, 90_000.0].map(duration);
+        assert_eq!(shown, ["0.0s", "59.9s", "1m00s", "59m59s", "1h00m", "1d01h"]);
+    }
+}

@@ -1,0 +1,162 @@
+//! Asks for an upgrade and waits for its end, whatever that is: done, failed, the time over, Ctrl-C, the master gone. It
+//! never tells the master to stop what has begun.
+
+use std::time::Duration;
+
+use crate::client::connection::{Connection, Patience};
+use crate::client::failure::{Exit, Failure};
+use crate::client::progress::Progress;
+use crate::client::question::Question;
+use crate::client::screen::{Colour, Screen};
+use crate::pool::Mono;
+use crate::sys::clock;
+
+/// Between two looks at how far it is.
+const LOOK_EVERY: Duration = Duration::from_millis(500);
+
+/// The last word on an upgrade that came to its end.
+const DONE: &str = "Upgrade done";
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::client) enum Style {
+    Smooth,
+    Fleet,
+}
+
+impl Style {
+    fn command(self) -> &'static str {
+        match self {
+            Self::Smooth => "upgrade",
+            Self::Fleet => "upgrade_fleet",
+        }
+    }
+}
+
+pub(in crate::client) fn upgrade(
+    connection: &mut Connection,
+    style: Style,
+    patience: Patience,
+    screen: &mut Screen<'_>,
+) -> Result<Exit, Failure> {
+    connection.hear_interrupts()?;
+    let progress = Progress::on(screen);
+    let last_word = follow(connection, style, patience, &progress, screen);
+    progress.end();
+    conclude(&last_word?, screen)
+}
+
+/// Shows every step and returns the last word.
+fn follow(
+    connection: &mut Connection,
+    style: Style,
+    patience: Patience,
+    progress: &Progress,
+    screen: &mut Screen<'_>,
+) -> Result<String, Failure> {
+    let command = style.command();
+    let id = connection.ask(command, &[])?;
+    let mut question = Question::new();
+    // Lines say all that there is to say, so nobody need ask.
+    let mut next_look = progress.has_bar().then(clock::now);
+    loop {
+        let waking = if question.is_open() { None } else { next_look };
+        let reply = connection.receive_until(earlier(waking, patience.moment()), command)?;
+        let now = clock::now();
+        match reply {
+            Some(reply) if reply.id == Some(id) && !reply.waits => return Ok(reply.message),
+            Some(reply) if reply.id == Some(id) => progress.step(&reply.message, screen),
+            // How far it is can be left unsaid, whatever is wrong with it.
+            Some(reply) => match question.take(connection, reply) {
+                Ok(Some(answer)) => {
+                    progress.show(&answer.status);
+                    next_look = Some(now.after(LOOK_EVERY));
+                }
+                Ok(None) => {}
+                Err(_) => next_look = None,
+            },
+            None => {}
+        }
+        patience.exhausted(now, command)?;
+        if !question.is_open() && next_look.is_some_and(|moment| moment <= now) {
+            question.ask(connection)?;
+        }
+    }
+}
+
+/// The last word is said in full, with its colour; a failure has something to add.
+fn conclude(last_word: &str, screen: &mut Screen<'_>) -> Result<Exit, Failure> {
+    if last_word.trim_end() == DONE {
+        let word = screen.paint(last_word.trim_end(), Colour::Green);
+        screen.say(&word);
+        return Ok(Exit::Done);
+    }
+    let word = screen.paint(last_word.trim_end(), Colour::Red);
+    screen.say(&word);
+    screen.complain(
+        &"The old workers go on. The master's log has what the new ones said; `einhyrningsinsctl status` shows them.",
+    );
+    Ok(Exit::Failed)
+}
+
+fn earlier(one: Option<Mono>, other: Option<Mono>) -> Option<Mono> {
+    match (one, other) {
+        (Some(one), Some(other)) => Some(one.min(other)),
+        (one, other) => one.or(other),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::client::testing::{FakeMaster, on_screen};
+
+    const STEPS: &str = "---%0Amessage: Upgrading smoothly, as commanded%0Arequest_id: <ID>%0Await: true%0A\n\
+        ---%0Amessage: \"===> Launched 12 (index: 2)\"%0Arequest_id: <ID>%0Await: true%0A\n";
+
+    fn run(master: &FakeMaster, style: Style, limit: Option<Duration>) -> (Result<Exit, Failure>, String, String) {
+        let mut connection = master.connect();
+        let patience = Patience::from_now(limit);
+        on_screen(|screen| upgrade(&mut connection, style, patience, screen))
+    }
+
+    fn leak(text: String) -> &'static str {
+        Box::leak(text.into_boxed_str())
+    }
+
+    #[test]
+    fn every_step_is_shown_and_the_last_word_decides() {
+        let done = leak(format!("{STEPS}---%0Amessage: Upgrade done%0Arequest_id: <ID>%0A\n"));
+        let master = FakeMaster::serve(&[("upgrade%0A", done)]);
+        let (result, out, err) = run(&master, Style::Smooth, None);
+        assert_eq!(result, Ok(Exit::Done));
+        assert_eq!(out, "Upgrading smoothly, as commanded\n===> Launched 12 (index: 2)\nUpgrade done\n");
+        assert_eq!(err, "");
+        assert_eq!(master.heard(), ["---%0Aid: 1%0Acommand: upgrade%0Aargs: []%0A"]);
+    }
+
+    #[test]
+    fn a_failed_upgrade_is_a_failure_and_says_where_to_look() {
+        let failed = "---%0Amessage: 'Upgrade failed: no new worker served'%0Arequest_id: <ID>%0A\n";
+        let master = FakeMaster::serve(&[("upgrade_fleet", failed)]);
+        let (result, out, err) = run(&master, Style::Fleet, None);
+        assert_eq!(result, Ok(Exit::Failed));
+        assert_eq!(out, "Upgrade failed: no new worker served\n");
+        assert!(err.contains("log"), "{err}");
+    }
+
+    #[test]
+    fn an_upgrade_that_is_refused_in_silence_ends_with_the_time() {
+        let master = FakeMaster::silent(&[("upgrade", STEPS)]);
+        let (result, out, _) = run(&master, Style::Smooth, Some(Duration::from_millis(30)));
+        let failure = result.unwrap_err();
+        assert_eq!((failure.exit(), out.lines().count()), (Exit::TimedOut, 2));
+        assert!(failure.hint().unwrap().contains("log"));
+    }
+
+    #[test]
+    fn a_master_that_dies_meanwhile_is_told() {
+        let master = FakeMaster::serve(&[("upgrade", STEPS)]);
+        let (result, _, _) = run(&master, Style::Smooth, None);
+        assert!(matches!(result, Err(Failure::MasterGone { .. })), "{result:?}");
+    }
+}

@@ -1,0 +1,100 @@
+//! The connecting side of a unix socket, and waiting for what comes over it: with a limit everywhere, since the other side
+//! may be stopped. Looks at no byte.
+
+use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
+use std::path::Path;
+use std::time::Duration;
+
+use nix::errno::Errno;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::socket::{AddressFamily, SockFlag, SockType, UnixAddr, connect, setsockopt, socket, sockopt};
+use nix::sys::time::TimeVal;
+
+use crate::pool::Mono;
+use crate::sys::clock;
+use crate::sys::errno::retry;
+
+/// A connection to a listening socket. `patience` is how long connecting may take while the accept queue is full, and
+/// later each write while the other side does not read; EAGAIN says that it did not suffice.
+pub fn connect_unix(path: &Path, patience: Duration) -> Result<OwnedFd, Errno> {
+    let address = UnixAddr::new(path)?;
+    let fd = retry(|| socket(AddressFamily::Unix, SockType::Stream, SockFlag::SOCK_CLOEXEC, None))?;
+    setsockopt(&fd, sockopt::SendTimeout, &timeval(patience))?;
+    retry(|| connect(fd.as_raw_fd(), &address))?;
+    Ok(fd)
+}
+
+/// Waits until one of these can be read, has ended or is broken, and says which, the first first. `None` when `until` has
+/// passed, or when there is nothing to wait for.
+pub fn wait_readable(fds: &[BorrowedFd<'_>], until: Option<Mono>) -> Result<Option<usize>, Errno> {
+    if fds.is_empty() && until.is_none() {
+        return Ok(None);
+    }
+    let mut polled: Vec<_> = fds.iter().map(|fd| PollFd::new(*fd, PollFlags::POLLIN)).collect();
+    loop {
+        let left = until.map(|moment| moment.since(clock::now()));
+        match poll(&mut polled, poll_timeout(left)) {
+            Err(Errno::EINTR) => {}
+            Err(errno) => return Err(errno),
+            Ok(0) if left.is_none_or(|left| !left.is_zero()) => {}
+            Ok(_) => return Ok(polled.iter().position(|fd| fd.any().unwrap_or(true))),
+        }
+    }
+}
+
+/// Zero would mean for ever.
+fn timeval(span: Duration) -> TimeVal {
+    let seconds = i64::try_from(span.as_secs()).unwrap_or(i64::MAX);
+    TimeVal::new(seconds, i64::from(span.subsec_micros()).max(i64::from(seconds == 0)))
+}
+
+/// Rounded up, so that it does not end a little early again and again; a long time is waited for in parts.
+fn poll_timeout(left: Option<Duration>) -> PollTimeout {
+    let Some(left) = left else { return PollTimeout::NONE };
+    let millis = left.as_nanos().div_ceil(1_000_000);
+    PollTimeout::try_from(millis.min(i32::MAX as u128) as i32).unwrap_or(PollTimeout::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+    use std::os::fd::AsFd;
+    use std::os::unix::net::{UnixListener, UnixStream};
+
+    use super::*;
+    use crate::sys::fd::Blocking;
+    use crate::sys::unix_socket::listen_unix;
+
+    #[test]
+    fn a_full_queue_is_not_waited_for_for_ever() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("full.sock");
+        let _listener = listen_unix(&path, 0o600, 0, Blocking::Blocking).unwrap();
+        let patience = Duration::from_millis(20);
+        let _first = connect_unix(&path, patience).unwrap();
+        assert_eq!(connect_unix(&path, patience).unwrap_err(), Errno::EAGAIN);
+        assert_eq!(connect_unix(&dir.path().join("none"), patience).unwrap_err(), Errno::ENOENT);
+    }
+
+    #[test]
+    fn a_side_that_does_not_read_is_not_waited_for_for_ever() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("deaf.sock");
+        let _listener = UnixListener::bind(&path).unwrap();
+        let fd = connect_unix(&path, Duration::from_millis(20)).unwrap();
+        let error = UnixStream::from(fd).write_all(&vec![b'x'; 16 << 20]).unwrap_err();
+        assert_eq!(error.raw_os_error(), Some(libc::EAGAIN));
+    }
+
+    #[test]
+    fn waiting_ends_with_a_byte_or_with_the_time() {
+        let (mut one, other) = UnixStream::pair().unwrap();
+        let (_third, quiet) = UnixStream::pair().unwrap();
+        let soon = clock::now().after(Duration::from_millis(10));
+        assert_eq!(wait_readable(&[quiet.as_fd(), other.as_fd()], Some(soon)), Ok(None));
+        assert!(clock::now() >= soon);
+        one.write_all(b"x").unwrap();
+        assert_eq!(wait_readable(&[quiet.as_fd(), other.as_fd()], None), Ok(Some(1)));
+        assert_eq!(wait_readable(&[], None), Ok(None));
+    }
+}
