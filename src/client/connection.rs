@@ -188,7 +188,7 @@ impl Connection {
 mod tests {
     use super::*;
     use crate::client::failure::Exit;
-    use crate::client::testing::{FakeMaster, target, trust};
+    use crate::client::testing::{FakeMaster, leave_stale, target, trust};
 
     fn patience() -> Patience {
         Patience::from_now(Some(Duration::from_millis(30)))
@@ -250,7 +250,7 @@ mod tests {
         let path = dir.path().join("einhorn.sock");
         let open = || Connection::open(&target(&path), trust()).err().unwrap();
         assert!(open().to_string().ends_with("no such file or directory"));
-        drop(std::os::unix::net::UnixListener::bind(&path).unwrap());
+        leave_stale(&path);
         assert!(open().to_string().ends_with("connection refused, nobody listens there"));
         assert_eq!(open().exit(), Exit::NoMaster);
     }

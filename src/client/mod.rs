@@ -37,6 +37,7 @@ use crate::client::screen::{Screen, Surface};
 use crate::client::shell::Shell;
 use crate::client::shell_arguments::{NoShell, ShellArguments, USAGE};
 use crate::client::target::Target;
+use crate::sys::errno::{errno_of, words};
 
 /// Under this name the program is Ruby's shell.
 const SHELL_NAME: &str = "einhornsh";
@@ -135,7 +136,7 @@ fn shell_session(arguments: &ShellArguments, screen: &mut Screen<'_>) -> Result<
 /// Says what went wrong and what to try, if anything did.
 fn conclude(outcome: Result<Exit, Failure>, own_name: &str, screen: &mut Screen<'_>) -> Exit {
     let lost = screen.trouble().map(|error| {
-        let words = crate::sys::errno::words(crate::sys::errno::errno_of(error));
+        let words = words(errno_of(error));
         Failure::System { what: "write to standard output", words }
     });
     let outcome = match (outcome, lost) {
@@ -145,6 +146,10 @@ fn conclude(outcome: Result<Exit, Failure>, own_name: &str, screen: &mut Screen<
     match outcome {
         Ok(exit) => exit,
         Err(failure) => {
+            if matches!(failure, Failure::Interrupted { .. }) && screen.surface().is_terminal() {
+                // The terminal has written `^C` there.
+                screen.complain(&"");
+            }
             screen.complain(&format!("{own_name}: {failure}"));
             if let Some(hint) = failure.hint() {
                 screen.complain(&hint);

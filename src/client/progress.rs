@@ -5,6 +5,13 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use crate::client::screen::Screen;
 use crate::client::status::Status;
 
+/// Before it is known how far it is, and then. It fits a terminal of 80 columns, so that it stays one line.
+const UNKNOWN: &str = "{msg}";
+const KNOWN: &str = "[{bar:20}] {pos} of {len} acked  {msg}";
+
+/// How much of a message is shown beside the bar.
+const MESSAGE_CHARS_MAX: usize = 40;
+
 pub(in crate::client) enum Progress {
     Lines,
     Bar(ProgressBar),
@@ -20,8 +27,7 @@ impl Progress {
         if bar.is_hidden() {
             return Self::Lines;
         }
-        let style = ProgressStyle::with_template("[{bar:30}] {pos} of {len} acked  {wide_msg}");
-        bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()).progress_chars("=> "));
+        bar.set_style(style(UNKNOWN));
         Self::Bar(bar)
     }
 
@@ -37,13 +43,17 @@ impl Progress {
     pub(in crate::client) fn step(&self, message: &str, screen: &mut Screen<'_>) {
         match self {
             Self::Lines => screen.say(message),
-            Self::Bar(bar) => bar.set_message(message.lines().next().unwrap_or_default().to_owned()),
+            Self::Bar(bar) => {
+                let line = message.lines().next().unwrap_or_default();
+                bar.set_message(line.chars().filter(|c| !c.is_control()).take(MESSAGE_CHARS_MAX).collect::<String>());
+            }
         }
     }
 
     /// How far it is.
     pub(in crate::client) fn show(&self, status: &Status) {
         let (Self::Bar(bar), Some(upgrade)) = (self, &status.upgrade) else { return };
+        bar.set_style(style(KNOWN));
         bar.set_length(u64::try_from(upgrade.target).unwrap_or_default());
         bar.set_position(u64::try_from(upgrade.acked).unwrap_or_default());
     }
@@ -55,4 +65,9 @@ impl Progress {
             Self::Bar(bar) => bar.finish_and_clear(),
         }
     }
+}
+
+fn style(template: &str) -> ProgressStyle {
+    let style = ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar());
+    style.progress_chars("=> ")
 }

@@ -36,10 +36,7 @@ impl Question {
         Self { dialect: Dialect::Ours, open: None }
     }
 
-    pub(in crate::client) fn is_open(&self) -> bool {
-        self.open.is_some()
-    }
-
+    /// Asks; the answer to an earlier question does not count any more.
     pub(in crate::client) fn ask(&mut self, connection: &mut Connection) -> Result<(), Failure> {
         let id = connection.next_id();
         let request = match self.dialect {

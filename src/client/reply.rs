@@ -1,9 +1,8 @@
 //! What a master answers: the line into its parts, and whether the words mean no. Believes no line to be well made.
 
+use crate::client::failure::Failure;
 use crate::protocol::unescape;
 use crate::yaml::{self, Aliases, Limits, Value};
-
-use crate::client::failure::Failure;
 
 /// How long one answer may be: the state of a thousand workers is half a megabyte.
 pub(in crate::client) const REPLY_MAX: usize = 64 << 20;

@@ -1,9 +1,8 @@
 //! What is asked, as the line that Ruby's client would write: scripts and masters compare bytes. Sends nothing.
 
+use crate::client::failure::Failure;
 use crate::protocol::{LINE_MAX, escape};
 use crate::yaml::{self, Value};
-
-use crate::client::failure::Failure;
 
 /// Marks a request for an answer that is one line of JSON.
 const JSON: &str = "json";

@@ -3,10 +3,9 @@
 
 use serde_json::{Value as Json, json};
 
+use crate::client::failure::Failure;
 use crate::pool::Pid;
 use crate::yaml::{self, Limits, Time, Value};
-
-use crate::client::failure::Failure;
 
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(in crate::client) struct Status {

@@ -1,15 +1,15 @@
 //! Which master is meant: the path of its socket, and why that one. Looks around for a hint, and opens nothing.
 
 use std::fs;
+use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
+use nix::errno::Errno;
+
 use crate::client::failure::{ConnectCause, Failure};
-use crate::config::SOCKET_PATH_MAX;
-use crate::config::default_socket_path;
+use crate::config::{SOCKET_PATH_MAX, default_socket_path};
 use crate::sys::errno::words;
 use crate::sys::tmpdir::temporary_directory;
-use nix::errno::Errno;
-use std::os::unix::fs::{FileTypeExt, MetadataExt};
 
 /// How many other masters a hint names.
 const OTHERS_MAX: usize = 5;
@@ -62,7 +62,7 @@ impl Target {
 
     pub(in crate::client) fn hint_of_missing(&self, others: &[String]) -> String {
         let mut hint = match &self.chosen_by {
-            ChosenBy::Path => "No master has its socket there.".to_owned(),
+            ChosenBy::Path => "No master has its socket there: does it run, and was it started with this -d?".to_owned(),
             ChosenBy::Name(name) => format!("No master of the name {name} seems to run, or it has another TMPDIR or a -d."),
             ChosenBy::Default => {
                 "No master seems to run here. If it was started with -c NAME, -d PATH or another TMPDIR, give the same here."

@@ -5,12 +5,14 @@ use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::Path;
 use std::sync::{Arc, Mutex};
 use std::thread;
+use std::time::Duration;
 
 use tempfile::TempDir;
 
 use crate::client::connection::{Connection, Trust};
 use crate::client::screen::{Screen, Surface};
 use crate::client::target::{ChosenBy, Target};
+use crate::sys::clock;
 
 /// What a request contains, and what it is answered; `<ID>` is the request's id. Each is said once.
 pub(in crate::client) type Rule = (&'static str, &'static str);
@@ -82,6 +84,16 @@ fn converse(stream: UnixStream, rules: &mut Vec<Rule>, at_the_end: AtTheEnd, hea
 
 pub(in crate::client) fn target(path: &Path) -> Target {
     Target { path: path.to_owned(), chosen_by: ChosenBy::Path }
+}
+
+/// Leaves a socket as a dead master does. A child that another test has just forked may hold it until its exec.
+pub(in crate::client) fn leave_stale(path: &Path) {
+    drop(UnixListener::bind(path).unwrap());
+    let end = clock::now().after(Duration::from_secs(10));
+    while UnixStream::connect(path).is_ok() {
+        assert!(clock::now() < end, "somebody listens on {}", path.display());
+        thread::yield_now();
+    }
 }
 
 pub(in crate::client) fn trust() -> Trust {

@@ -14,6 +14,9 @@ use crate::sys::clock;
 /// Between two looks at how far it is.
 const LOOK_EVERY: Duration = Duration::from_millis(500);
 
+/// After which a look is not waited for any more: Ruby's master may lose a request while it re-executes itself.
+const LOOK_TIMEOUT: Duration = Duration::from_secs(2);
+
 /// The last word on an upgrade that came to its end.
 const DONE: &str = "Upgrade done";
 
@@ -57,10 +60,9 @@ fn follow(
     let id = connection.ask(command, &[])?;
     let mut question = Question::new();
     // Lines say all that there is to say, so nobody need ask.
-    let mut next_look = progress.has_bar().then(clock::now);
+    let mut next_look = progress.has_bar().then(|| clock::now().after(LOOK_EVERY));
     loop {
-        let waking = if question.is_open() { None } else { next_look };
-        let reply = connection.receive_until(earlier(waking, patience.moment()), command)?;
+        let reply = connection.receive_until(earlier(next_look, patience.moment()), command)?;
         let now = clock::now();
         match reply {
             Some(reply) if reply.id == Some(id) && !reply.waits => return Ok(reply.message),
@@ -77,8 +79,9 @@ fn follow(
             None => {}
         }
         patience.exhausted(now, command)?;
-        if !question.is_open() && next_look.is_some_and(|moment| moment <= now) {
+        if next_look.is_some_and(|moment| moment <= now) {
             question.ask(connection)?;
+            next_look = Some(now.after(LOOK_TIMEOUT));
         }
     }
 }

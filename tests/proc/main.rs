@@ -11,6 +11,7 @@ mod control_faults;
 mod control_hostile;
 mod control_limits;
 mod control_roles;
+mod ctl;
 mod files;
 mod http_worker;
 mod idle;
