@@ -3,7 +3,7 @@
 use super::*;
 use crate::client::status::tests::RUBY_STATE;
 use crate::client::testing::{FakeMaster, Rule, on_screen};
-use crate::protocol::reply as reply_line;
+use crate::protocol::{Format, Reply};
 use crate::yaml::Value;
 use clap::Parser;
 
@@ -22,7 +22,9 @@ fn ctl(line: &str, rules: &[Rule]) -> Outcome {
 
 /// The line of an answer with this message.
 fn said(message: &str) -> &'static str {
-    let line = reply_line(message, Some(&Value::Str("ID".to_owned()))).replace("request_id: ID", "request_id: <ID>");
+    let line = Reply::last(message, Some(Value::str("ID")))
+        .to_line(Format::Yaml)
+        .replace("request_id: ID", "request_id: <ID>");
     Box::leak(line.into_boxed_str())
 }
 
