@@ -168,14 +168,14 @@ impl Master {
         serving.split(',').next()?.parse().ok()
     }
 
-    /// What it has for itself alone, of what it can change and cannot be had again from a file.
+    /// What it has allocated and touched. Not `Private_Dirty`: of a program that was just built, that counts its file, too.
     fn memory(&self) -> String {
         let rollup = fs::read_to_string(format!("/proc/{}/smaps_rollup", self.child.id())).unwrap();
         let field = |name: &str| {
             let line = rollup.lines().find(|line| line.starts_with(name)).unwrap_or_default();
             line.split_whitespace().nth(1).unwrap_or("?").to_owned()
         };
-        format!("Private_Dirty {} KiB, Pss {} KiB", field("Private_Dirty:"), field("Pss:"))
+        format!("{} KiB of its own", field("Anonymous:"))
     }
 }
 

@@ -21,6 +21,9 @@ const CTL: &str = env!("CARGO_BIN_EXE_einhyrningsinsctl");
 /// Nobody's user, whom every system has.
 const NOBODY: u32 = 65_534;
 
+/// Another one, of whom no system knows.
+const STRANGER: u32 = 65_533;
+
 /// What a program said, and how it ended.
 #[derive(Debug)]
 struct Said {
@@ -281,21 +284,28 @@ fn a_stranger_is_not_spoken_to() {
         return;
     }
     let directory = TempDir::new().unwrap();
-    fs::set_permissions(directory.path(), fs::Permissions::from_mode(0o777)).unwrap();
+    fs::set_permissions(directory.path(), fs::Permissions::from_mode(0o1777)).unwrap();
     let path = directory.path().join("einhorn.sock");
-    let script = "import socket, sys\n\
+    let script = "import os, socket, sys\nos.umask(0)\n\
         s = socket.socket(socket.AF_UNIX); s.bind(sys.argv[1]); s.listen()\n\
         print('listening', flush=True)\n\
         while True:\n  print('heard', s.accept()[0].recv(100), flush=True)\n";
     let mut command = Command::new("python3");
-    command.args(["-c", script]).arg(&path).uid(NOBODY).gid(NOBODY).stdout(Stdio::piped());
+    command.args(["-c", script]).arg(&path).uid(STRANGER).gid(STRANGER).stdout(Stdio::piped());
     let mut stranger = command.spawn().unwrap();
     let mut lines = BufReader::new(stranger.stdout.take().unwrap()).lines();
     assert_eq!(lines.next().unwrap().unwrap(), "listening");
 
-    let status = format!("-d {} status", path.display());
-    let refused = said(ctl(directory.path(), &status));
-    let mut believed = ctl(directory.path(), &status);
+    // A copy, since the build directory may be closed to others.
+    let copy = directory.path().join("ctl");
+    fs::copy(CTL, &copy).unwrap();
+    let status = || {
+        let mut command = Command::new(&copy);
+        command.arg("status").env_clear().env("TMPDIR", directory.path()).uid(NOBODY).gid(NOBODY);
+        command
+    };
+    let refused = said(status());
+    let mut believed = status();
     believed.env("EINHORN_MASTER_PID", stranger.id().to_string());
     let believed = said(believed);
     let heard: Vec<String> = lines.by_ref().take(2).map(Result::unwrap).collect();
@@ -303,7 +313,7 @@ fn a_stranger_is_not_spoken_to() {
     stranger.wait().unwrap();
 
     let pid = stranger.id().to_string();
-    assert_explained(&refused, 3, &["uid 65534", &format!("process {pid}"), "EINHORN_MASTER_PID"]);
+    assert_explained(&refused, 3, &["uid 65533", &format!("process {pid}"), "EINHORN_MASTER_PID"]);
     assert_explained(&believed, 1, &["cannot finish status"]);
     assert_eq!(heard[0], "heard b''");
     assert!(heard[1].contains("command: status"), "{heard:?}");

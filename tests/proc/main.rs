@@ -12,6 +12,7 @@ mod control_hostile;
 mod control_limits;
 mod control_roles;
 mod ctl;
+mod ctl_master;
 mod files;
 mod http_worker;
 mod idle;

@@ -1,0 +1,133 @@
+//! einhyrningsinsctl and einhornsh with a master of ours: each subcommand does what it says, says so, and its exit code
+//! tells a script whether it did.
+
+use std::os::unix::process::CommandExt;
+use std::process::{Command, Stdio};
+
+use crate::support::{LIMIT, Load, Master, Setup};
+
+const CTL: &str = env!("CARGO_BIN_EXE_einhyrningsinsctl");
+
+/// What a program said, and how it ended.
+#[derive(Debug)]
+struct Said {
+    code: Option<i32>,
+    out: String,
+    err: String,
+}
+
+fn ctl(master: &Master, words: &str) -> Said {
+    run(Command::new(CTL).args(words.split_whitespace()), master)
+}
+
+fn einhornsh(master: &Master, lines: &str) -> Said {
+    run(Command::new(CTL).arg0("einhornsh").args(["-e", lines]), master)
+}
+
+fn run(command: &mut Command, master: &Master) -> Said {
+    let output = command.env_clear().env("TMPDIR", master.directory()).stdin(Stdio::null()).output().unwrap();
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    Said { code: output.status.code(), out: text(&output.stdout), err: text(&output.stderr) }
+}
+
+#[track_caller]
+fn assert_said(said: &Said, code: i32, parts: &[&str]) {
+    assert_eq!(said.code, Some(code), "{said:?}");
+    let all = format!("{}{}", said.out, said.err);
+    for part in parts {
+        assert!(all.contains(part), "{part:?} is not in {said:?}");
+    }
+}
+
+fn serving(options: &str) -> Master {
+    let master = Setup::new(options).bind(",r").http_worker("--ack manual").release("one").start();
+    master.wait_for_log("Up to 2 / 2 manual ACKs", 1);
+    master
+}
+
+#[test]
+fn status_shows_every_worker_as_a_table_and_as_json() {
+    let master = serving("-n 2 -m manual -s 0.01");
+    let table = ctl(&master, "status");
+    let pids: Vec<String> = master.workers().iter().map(ToString::to_string).collect();
+    assert_said(&table, 0, &[&pids[0], &pids[1], "acked"]);
+    let json = ctl(&master, "status --json");
+    let status: serde_json::Value = serde_json::from_str(&json.out).unwrap_or_else(|_| panic!("{json:?}"));
+    let status = status.get("status").unwrap_or(&status);
+    assert_eq!(status["target"], 2, "{json:?}");
+    assert_eq!(status["workers"].as_array().map(Vec::len), Some(2), "{json:?}");
+    assert_eq!(status["counters"]["launched"], 2, "{json:?}");
+}
+
+#[test]
+fn an_upgrade_that_works_is_told_step_by_step_and_loses_nothing() {
+    let master = serving("-n 2 -m manual -s 0.01");
+    let load = Load::start(master.addr(), 2);
+    for (release, words) in [("two", "upgrade"), ("three", "upgrade --fleet")] {
+        master.release(release);
+        assert_said(&ctl(&master, words), 0, &["Upgraded successfully", "Upgrade done"]);
+        load.wait_for_release(release, 10);
+    }
+    load.stop().assert_nothing_lost();
+}
+
+#[test]
+fn an_upgrade_that_fails_is_a_failure_for_scripts_of_either_shell() {
+    let setup = Setup::new("-n 2 -m 0.2 -s 0.01 --retries 2").script("test -e good || exit 1; exec sleep 1000");
+    setup.write("good", "");
+    let broken = setup.start();
+    broken.wait_for_log("Up to 2 / 2", 1);
+    std::fs::remove_file(broken.file("good")).unwrap();
+    assert_said(&ctl(&broken, "upgrade"), 1, &["Upgrade failed: 2 new workers in a row"]);
+    assert_said(&einhornsh(&broken, "upgrade"), 1, &["Upgrade failed: 2 new workers in a row"]);
+    assert_eq!(broken.workers().len(), 2, "the old ones serve on");
+}
+
+#[test]
+fn the_number_of_workers_is_set_raised_and_lowered() {
+    let master = serving("-n 2 -m manual -s 0.01");
+    assert_said(&ctl(&master, "workers 4"), 0, &["Altering worker count, 2 -> 4"]);
+    master.wait_for_workers(4);
+    assert_said(&ctl(&master, "workers -1"), 0, &["Decrementing number of workers from 4 -> 3"]);
+    master.wait_for_workers(3);
+    assert_said(&ctl(&master, "workers +1"), 0, &["Incrementing number of workers from 3 -> 4"]);
+    master.wait_for_workers(4);
+    assert_said(&ctl(&master, "workers 0"), 2, &["a number from 1 to 1000"]);
+}
+
+#[test]
+fn signals_and_log_levels_reach_the_master() {
+    let master = serving("-n 2 -m manual -s 0.01");
+    assert_said(&ctl(&master, "signal WINCH"), 0, &[]);
+    master.wait_for_log("Sending WINCH to [", 1);
+    assert_said(&ctl(&master, "signal NOPE"), 1, &["Invalid signal: \"NOPE\""]);
+    assert_said(&ctl(&master, "logs-level debug"), 0, &["Verbosity set to 0"]);
+    master.wait_for_log("Verbosity set to 0", 1);
+}
+
+#[test]
+fn die_ends_the_master() {
+    let master = serving("-n 2 -m manual -s 0.01");
+    assert_said(&ctl(&master, "die"), 0, &["Einhorn is going down!"]);
+    assert_eq!(master.wait_exit().code(), Some(0));
+    assert_said(&ctl(&master, "status"), 3, &["einhorn.sock"]);
+}
+
+/// The lines of einhornsh that were recorded, with what it printed for them.
+#[test]
+fn einhornsh_prints_what_rubys_printed() {
+    let master = serving("-n 2 -m manual -s 0.01");
+    let said = einhornsh(&master, "inc; dec");
+    let expected = "Incrementing number of workers from 2 -> 3\nDecrementing number of workers from 3 -> 2\n";
+    assert_eq!((said.code, said.out.as_str()), (Some(0), expected), "{said:?}");
+    let said = einhornsh(&master, r#"set_workers '0 "x"' y"#);
+    let expected = "Invalid count: '0 \"x\"'. Must be an integer in [1,1000).\n";
+    assert_eq!((said.code, said.out.as_str()), (Some(0), expected), "{said:?}");
+    let said = einhornsh(&master, "dec; quit; inc");
+    assert_eq!((said.code, said.out.as_str()), (Some(0), "Decrementing number of workers from 2 -> 1\n"), "{said:?}");
+    master.wait_until("one worker is left", LIMIT, || master.workers().len() == 1);
+    let said = einhornsh(&master, "upgrade");
+    assert_eq!(said.code, Some(0), "{said:?}");
+    assert!(said.out.starts_with("Upgrading smoothly, as commanded\nStarting smooth upgrade from version 0...\n"));
+    assert!(said.out.ends_with("Upgraded successfully to version 1 (Einhorn 1.1.1).\nUpgrade done\n"), "{said:?}");
+}
