@@ -35,9 +35,10 @@ impl Pool {
         }
     }
 
-    /// Passes a signal on; nobody is held to have been told to go by it.
+    /// Passes a signal on; nobody is held to have been told to go by it. A child that is not its program yet could only die
+    /// of it.
     pub(in crate::pool) fn forward(&mut self, signal: Signal, actions: &mut Vec<Action>) {
-        let pids: Vec<Pid> = self.workers.iter().map(|worker| worker.pid).collect();
+        let pids: Vec<Pid> = self.workers.iter().filter(|worker| worker.execed).map(|worker| worker.pid).collect();
         if pids.is_empty() {
             return;
         }

@@ -190,6 +190,15 @@ impl Supervisor {
         turn
     }
 
+    /// Takes in, at the very end, that the control socket was made anew: it is this file that has to go.
+    pub(in crate::supervisor) fn hear_of_the_socket(&mut self) {
+        while let Ok(input) = self.inbox.try_recv() {
+            if let Input::SocketMoved(file) = input {
+                self.files.socket_moved(file);
+            }
+        }
+    }
+
     pub(in crate::supervisor) fn expect_news(&mut self, now: Mono) {
         self.recheck.soon(now);
     }

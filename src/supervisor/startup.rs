@@ -138,6 +138,7 @@ pub(in crate::supervisor) fn run(config: Config, birth: Birth) -> ExitCode {
                 log::warn!("Workers left processes behind in sessions or groups of their own; they live on");
             }
             supervisor.control.finish();
+            supervisor.hear_of_the_socket();
             ExitCode::from(exit_code::of(reason))
         }
         Err(message) => {

@@ -171,7 +171,8 @@ impl Run {
         };
         self.step = Step::of(cause);
         if let Cause::Forward(_) = cause {
-            self.step.signals_left = self.world.workers.len();
+            let listens = |at: &&usize| self.world.processes[**at].execed;
+            self.step.signals_left = self.world.workers.iter().filter(listens).count();
         }
     }
 }

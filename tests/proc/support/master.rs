@@ -379,10 +379,10 @@ impl Master {
     }
 
     /// Waits until one can connect to the control socket. Its file is there a moment earlier, before its group and mode
-    /// are as they shall be; the pid file comes after both.
+    /// are as they shall be; the workers come after both.
     #[track_caller]
     pub fn wait_for_socket(&self) -> &Path {
-        let ready = || self.socket.exists() && self.file("einhorn.pid").exists();
+        let ready = || self.socket.exists() && !self.process.children().is_empty();
         self.wait_until("the control socket is there", LIMIT, || ready() || !self.is_running());
         &self.socket
     }
