@@ -382,7 +382,8 @@ impl Master {
     /// are as they shall be; the workers come after both.
     #[track_caller]
     pub fn wait_for_socket(&self) -> &Path {
-        let ready = || self.socket.exists() && !self.process.children().is_empty();
+        let launched = || self.log.count("===> Launched") > 0 || !self.process.children().is_empty();
+        let ready = || self.socket.exists() && (self.file("einhorn.pid").exists() || launched());
         self.wait_until("the control socket is there", LIMIT, || ready() || !self.is_running());
         &self.socket
     }
