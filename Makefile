@@ -28,6 +28,7 @@ demo:
 check:
 	@$(CARGO) fmt --check
 	@$(CARGO) clippy --quiet --all-targets -- -D warnings
+	@$(CARGO) clippy --quiet --test sim --test ruby_yaml -- -D warnings
 	@RUSTDOCFLAGS=-Dwarnings $(CARGO) doc --quiet --no-deps
 
 # The sim target has `test = false`, so that plain `cargo test` does not run it without optimisation too.

@@ -1,7 +1,9 @@
 //! The safety phase: chooses what happens next, in any order and at any time. What it does is never wrong; what the pool
 //! makes of it may be.
 
-use einhyrningsins::pool::{Action, Command, Ending, Event, Pid, Signal, UpgradeStyle, Version};
+use std::time::Duration;
+
+use einhyrningsins::pool::{Action, Command, Ending, Event, Pid, Settings, Signal, UpgradeStyle, Version};
 
 use crate::plan::Kind;
 use crate::run::Run;
@@ -253,11 +255,24 @@ impl Run {
         if self.rng.below(1_024) < self.plan.stops {
             return Command::Stop(signal(self.rng.pick(&STOPS)));
         }
-        match self.rng.below(4) {
-            0 => Command::SetTarget(1 + self.rng.below(u64::from(self.plan.target_max)) as u32),
-            1 => Command::Forward(signal(self.rng.pick(&FORWARDED))),
-            2 => Command::Upgrade(UpgradeStyle::Smooth),
+        match self.rng.below(9) {
+            8 => Command::Configure(self.other_settings()),
+            0 | 4 => Command::SetTarget(1 + self.rng.below(u64::from(self.plan.target_max)) as u32),
+            1 | 5 => Command::Forward(signal(self.rng.pick(&FORWARDED))),
+            2 | 6 => Command::Upgrade(UpgradeStyle::Smooth),
             _ => Command::Upgrade(UpgradeStyle::Fleet),
+        }
+    }
+
+    /// As `config` on the control socket may change them.
+    fn other_settings(&mut self) -> Settings {
+        let target_max = self.plan.target_max;
+        Settings {
+            spacing_s: self.rng.pick(&[0.1, 1.0, 7.5]),
+            max_unacked: self.rng.pick(&[1, 2, target_max]),
+            max_upgrade_additional: self.rng.pick(&[None, Some(1), Some(target_max)]),
+            signal_timeout: self.rng.pick(&[None, Some(Duration::from_secs(1)), Some(Duration::from_secs(30))]),
+            ..self.ledger.settings
         }
     }
 

@@ -146,6 +146,7 @@ impl Ledger {
                 };
             }
             Command::SetTarget(target) => self.settings.target = target,
+            Command::Configure(settings) => self.settings = settings,
             Command::Forward(_) => {}
         }
     }

@@ -152,7 +152,7 @@ impl Run {
             Event::Started => Cause::Started,
             Event::CommandGiven(Command::Forward(signal)) => Cause::Forward(*signal),
             Event::CommandGiven(Command::Stop(signal)) => Cause::Stop(*signal),
-            Event::CommandGiven(Command::Upgrade(_) | Command::SetTarget(_)) => Cause::Other,
+            Event::CommandGiven(Command::Upgrade(_) | Command::SetTarget(_) | Command::Configure(_)) => Cause::Other,
             Event::ReleaseReady { version } => Cause::Ready(*version),
             Event::ReleaseRefused { .. } => Cause::Refused,
             Event::WorkerExited { pid, .. } if self.world.worker_at(*pid).is_some() => Cause::Exited(*pid),
