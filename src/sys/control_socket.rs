@@ -85,7 +85,7 @@ mod tests {
 
     use super::*;
     use crate::sys::socket::is_accepting;
-    use crate::sys::testing::{LIMIT, wait_until};
+    use crate::sys::testing::{LIMIT, is_root, wait_until};
 
     fn place() -> (TempDir, PathBuf) {
         let dir = TempDir::new().unwrap();
@@ -131,7 +131,7 @@ mod tests {
 
     #[test]
     fn another_users_socket_is_refused_and_stays() {
-        if !geteuid().is_root() {
+        if !is_root() {
             return;
         }
         let (_dir, path) = place();

@@ -154,11 +154,11 @@ mod tests {
     use std::os::unix::fs::{PermissionsExt, symlink};
 
     use nix::sys::stat::Mode;
-    use nix::unistd::{Uid, chown, geteuid, mkfifo};
+    use nix::unistd::{Uid, chown, mkfifo};
     use tempfile::TempDir;
 
     use super::*;
-    use crate::sys::testing::{LIMIT, wait_until};
+    use crate::sys::testing::{LIMIT, is_root, wait_until};
 
     fn place() -> (TempDir, PathBuf) {
         let dir = TempDir::new().unwrap();
@@ -229,7 +229,7 @@ mod tests {
 
     #[test]
     fn another_users_file_is_refused_unread() {
-        if !geteuid().is_root() {
+        if !is_root() {
             return;
         }
         let (_dir, path) = place();

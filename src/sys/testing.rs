@@ -2,9 +2,13 @@
 //! child or change what all threads share.
 
 use std::env;
+use std::io::{Write, stderr};
+use std::panic::Location;
 use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
+
+use nix::unistd::geteuid;
 
 use crate::pool::{Ending, Pid};
 use crate::sys::birth::Birth;
@@ -63,6 +67,17 @@ pub fn reap(pid: Pid) -> Ending {
         "process {pid} does not end"
     );
     ending.unwrap()
+}
+
+/// Whether we are root; if not, says that the test which asks was not run, so that nobody takes it for one that passed.
+#[track_caller]
+pub fn is_root() -> bool {
+    let root = geteuid().is_root();
+    if !root {
+        // Not by a macro, whose words the test harness would keep to itself.
+        let _nobody_listens = writeln!(stderr(), "{}: this test was not run, it needs root", Location::caller());
+    }
+    root
 }
 
 /// Runs the body in a fresh process of this test binary, in which no other test runs.
