@@ -14,55 +14,10 @@ use super::*;
 use crate::pool::Ending;
 use crate::sys::exec_pipe::{ExecState, Stage};
 use crate::sys::signal::{block_all, prepare_dispositions, send};
-use crate::sys::testing::{BIRTH, LIMIT, in_own_process, reap, shell, wait_until};
+use crate::sys::testing::{
+    BIRTH, LIMIT, end, in_own_process, outcome, output, reap, request, shell, sleeper, status, wait_until, words,
+};
 use crate::sys::wait::process_group;
-
-fn words(list: &[&str]) -> Vec<OsString> {
-    list.iter().map(OsString::from).collect()
-}
-
-fn request<'a>(path: &'a Path, argv: &'a [OsString]) -> SpawnRequest<'a> {
-    SpawnRequest {
-        path,
-        argv,
-        env: &[],
-        own_pid_variable: None,
-        directory: None,
-        descriptors: &[],
-        birth: &BIRTH,
-        nice: None,
-        parent_death: None,
-    }
-}
-
-/// What has become of the exec, once it is decided.
-fn outcome(spawned: &mut Spawned) -> ExecState {
-    assert!(wait_until(LIMIT, || spawned.exec.poll() != ExecState::Pending));
-    spawned.exec.poll()
-}
-
-/// A sleeper that has come to its program; `change` may alter the request.
-fn sleeper(change: impl FnOnce(&mut SpawnRequest<'_>)) -> Pid {
-    let argv = words(&["sleep", "600"]);
-    let mut request = request(Path::new("/bin/sleep"), &argv);
-    // A failing test leaves none behind.
-    request.parent_death = Some(Signal::KILL);
-    change(&mut request);
-    let mut spawned = spawn(&request).unwrap();
-    assert_eq!(outcome(&mut spawned), ExecState::Execed);
-    spawned.pid
-}
-
-fn end(pid: Pid) {
-    send(pid, Signal::KILL).unwrap();
-    assert_eq!(reap(pid), Ending::Signal(Signal::KILL));
-}
-
-fn status(pid: Pid, field: &str) -> String {
-    let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
-    let line = status.lines().find(|line| line.starts_with(field)).unwrap();
-    line.split_whitespace().nth(1).unwrap().to_owned()
-}
 
 fn descriptors_of(process: &str) -> BTreeSet<(i32, PathBuf)> {
     let directory = format!("/proc/{process}/fd");
@@ -70,19 +25,6 @@ fn descriptors_of(process: &str) -> BTreeSet<(i32, PathBuf)> {
     // The directory's own descriptor is gone by now.
     let open = entries.collect::<Vec<_>>().into_iter().filter_map(|path| Some((fs::read_link(&path).ok()?, path)));
     open.map(|(link, path)| (path.file_name().unwrap().to_str().unwrap().parse().unwrap(), link)).collect()
-}
-
-/// Runs a shell script as the child and returns what it printed.
-fn output(script: &str, change: impl FnOnce(&mut SpawnRequest<'_>)) -> String {
-    let dir = TempDir::new().unwrap();
-    let path = dir.path().join("output");
-    let argv = words(&["sh", "-c", &format!("exec >{}; {script}", path.display())]);
-    let mut request = request(Path::new("/bin/sh"), &argv);
-    change(&mut request);
-    let mut spawned = spawn(&request).unwrap();
-    assert_eq!(outcome(&mut spawned), ExecState::Execed);
-    assert_eq!(reap(spawned.pid), Ending::Code(0));
-    fs::read_to_string(path).unwrap()
 }
 
 fn failure(path: &Path, argv: &[&str]) -> ExecState {

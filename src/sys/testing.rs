@@ -1,7 +1,9 @@
-//! What the tests of this room share: waiting for a condition, and a process of one's own for tests that wait for any
-//! child or change what all threads share.
+//! What the tests of this room share: waiting for a condition, children to look at, and a process of one's own for tests
+//! that wait for any child or change what all threads share.
 
 use std::env;
+use std::ffi::OsString;
+use std::fs;
 use std::io::{Write, stderr};
 use std::panic::Location;
 use std::path::Path;
@@ -9,12 +11,14 @@ use std::process::Command;
 use std::time::Duration;
 
 use nix::unistd::geteuid;
+use tempfile::TempDir;
 
-use crate::pool::{Ending, Pid};
+use crate::pool::{Ending, Pid, Signal};
 use crate::sys::birth::Birth;
-use crate::sys::clock;
-use crate::sys::process::{SpawnRequest, spawn};
-use crate::sys::wait;
+use crate::sys::exec_pipe::ExecState;
+use crate::sys::process::{SpawnRequest, Spawned, spawn};
+use crate::sys::signal::send;
+use crate::sys::{clock, wait};
 
 const MARK: &str = "EINHYRNINGSINS_TEST_ALONE";
 
@@ -39,12 +43,16 @@ pub fn wait_until(limit: Duration, mut condition: impl FnMut() -> bool) -> bool 
 /// A birth for children of tests.
 pub const BIRTH: Birth = Birth { umask: 0o022, nofile_soft: 1024, nofile_hard: 1024, nice: 0 };
 
-/// A shell that runs this script, without an environment.
-pub fn shell(script: &str) -> Pid {
-    let argv = ["sh", "-c", script].map(Into::into);
-    let request = SpawnRequest {
-        path: Path::new("/bin/sh"),
-        argv: &argv,
+/// The arguments of a program, its name first.
+pub fn words(list: &[&str]) -> Vec<OsString> {
+    list.iter().map(OsString::from).collect()
+}
+
+/// For a child with nothing but its program.
+pub fn request<'a>(path: &'a Path, argv: &'a [OsString]) -> SpawnRequest<'a> {
+    SpawnRequest {
+        path,
+        argv,
         env: &[],
         own_pid_variable: None,
         directory: None,
@@ -52,8 +60,56 @@ pub fn shell(script: &str) -> Pid {
         birth: &BIRTH,
         nice: None,
         parent_death: None,
-    };
-    spawn(&request).unwrap().pid
+    }
+}
+
+/// What has become of the exec, once it is decided.
+pub fn outcome(spawned: &mut Spawned) -> ExecState {
+    assert!(wait_until(LIMIT, || spawned.exec.poll() != ExecState::Pending));
+    spawned.exec.poll()
+}
+
+/// A sleeper that has come to its program; `change` may alter the request.
+pub fn sleeper(change: impl FnOnce(&mut SpawnRequest<'_>)) -> Pid {
+    let argv = words(&["sleep", "600"]);
+    let mut request = request(Path::new("/bin/sleep"), &argv);
+    // A failing test leaves none behind.
+    request.parent_death = Some(Signal::KILL);
+    change(&mut request);
+    let mut spawned = spawn(&request).unwrap();
+    assert_eq!(outcome(&mut spawned), ExecState::Execed);
+    spawned.pid
+}
+
+/// Kills a child and reaps it.
+pub fn end(pid: Pid) {
+    send(pid, Signal::KILL).unwrap();
+    assert_eq!(reap(pid), Ending::Signal(Signal::KILL));
+}
+
+/// The first word of a field of /proc/PID/status.
+pub fn status(pid: Pid, field: &str) -> String {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+    let line = status.lines().find(|line| line.starts_with(field)).unwrap();
+    line.split_whitespace().nth(1).unwrap().to_owned()
+}
+
+/// Runs a shell script as the child and returns what it printed.
+pub fn output(script: &str, change: impl FnOnce(&mut SpawnRequest<'_>)) -> String {
+    let dir = TempDir::new().unwrap();
+    let path = dir.path().join("output");
+    let argv = words(&["sh", "-c", &format!("exec >{}; {script}", path.display())]);
+    let mut request = request(Path::new("/bin/sh"), &argv);
+    change(&mut request);
+    let mut spawned = spawn(&request).unwrap();
+    assert_eq!(outcome(&mut spawned), ExecState::Execed);
+    assert_eq!(reap(spawned.pid), Ending::Code(0));
+    fs::read_to_string(path).unwrap()
+}
+
+/// A shell that runs this script, without an environment.
+pub fn shell(script: &str) -> Pid {
+    spawn(&request(Path::new("/bin/sh"), &words(&["sh", "-c", script]))).unwrap().pid
 }
 
 /// Reaps a child that must end.
