@@ -55,7 +55,9 @@ impl Supervisor {
             directory: None,
             descriptors: &descriptors,
             birth: &self.birth,
+            umask: None,
             nice: self.config.nice.worker,
+            limits: &[],
             parent_death: self.config.kill_children_on_exit.then_some(Signal::USR2),
         };
         let spawned = process::spawn(&request)?;

@@ -12,6 +12,7 @@ use nix::errno::Errno;
 
 use crate::sys::birth::Birth;
 use crate::sys::process::SpawnRequest;
+use crate::sys::resource_limit::ResourceLimit;
 
 /// Room for the largest pid, 4194304 on Linux and ten digits in principle, and its final NUL.
 pub(super) const PID_ROOM: usize = 11;
@@ -26,8 +27,10 @@ pub(super) struct Blueprint {
     pub pid_slot: Option<*mut u8>,
     /// From which descriptor to which; no source is at or below the highest target.
     pub descriptors: Vec<(RawFd, RawFd)>,
+    /// With the umask that was asked for, if one was.
     pub birth: Birth,
     pub nice: Option<i32>,
+    pub limits: Vec<ResourceLimit>,
     pub parent_death: Option<c_int>,
     pub master_pid: pid_t,
 }
@@ -43,8 +46,9 @@ impl Blueprint {
             envp,
             pid_slot,
             descriptors: request.descriptors.iter().map(|(source, target)| (source.as_raw_fd(), *target)).collect(),
-            birth: *request.birth,
+            birth: Birth { umask: request.umask.unwrap_or(request.birth.umask), ..*request.birth },
             nice: request.nice,
+            limits: request.limits.to_vec(),
             parent_death: request.parent_death.map(|signal| signal.number()),
             master_pid: nix::unistd::getpid().as_raw(),
         })

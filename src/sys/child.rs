@@ -14,6 +14,7 @@ use crate::sys::blueprint::{Blueprint, PID_ROOM};
 use crate::sys::errno::retry;
 use crate::sys::exec_pipe::{Stage, encode};
 use crate::sys::fd::cloexec_range;
+use crate::sys::resource_limit::ResourceLimit;
 use crate::sys::signal::{reset_dispositions, unblock_all};
 
 /// A program that is open for writing is tried again every 50 ms for a second: a deploy may be copying it just now.
@@ -39,6 +40,7 @@ fn prepare(plan: &Blueprint) -> Result<(), (Stage, Errno)> {
     place_descriptors(&plan.descriptors).map_err(|errno| (Stage::Descriptors, errno))?;
     restore_birth(&plan.birth);
     set_nice(plan).map_err(|errno| (Stage::Nice, errno))?;
+    set_limits(&plan.limits).map_err(|errno| (Stage::Limits, errno))?;
     enter_directory(plan).map_err(|errno| (Stage::Directory, errno))?;
     write_own_pid(plan);
     arm_parent_death(plan).map_err(|errno| (Stage::ParentDeath, errno))?;
@@ -92,6 +94,15 @@ fn set_nice(plan: &Blueprint) -> Result<(), Errno> {
 fn setpriority(level: c_int) -> Result<(), Errno> {
     // SAFETY: no memory is passed.
     Errno::result(unsafe { libc::setpriority(libc::PRIO_PROCESS, 0, level) }).map(drop)
+}
+
+/// After the descriptors are placed, which may stand above the new limit of them, and after the birth's limit is restored,
+/// which gives way to one that was asked for.
+fn set_limits(limits: &[ResourceLimit]) -> Result<(), Errno> {
+    for limit in limits {
+        limit.apply()?;
+    }
+    Ok(())
 }
 
 fn enter_directory(plan: &Blueprint) -> Result<(), Errno> {

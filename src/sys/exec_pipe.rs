@@ -13,14 +13,22 @@ pub enum Stage {
     ProcessGroup,
     Descriptors,
     Nice,
+    Limits,
     Directory,
     ParentDeath,
     Exec,
 }
 
 impl Stage {
-    const ALL: [Self; 6] =
-        [Self::ProcessGroup, Self::Descriptors, Self::Nice, Self::Directory, Self::ParentDeath, Self::Exec];
+    const ALL: [Self; 7] = [
+        Self::ProcessGroup,
+        Self::Descriptors,
+        Self::Nice,
+        Self::Limits,
+        Self::Directory,
+        Self::ParentDeath,
+        Self::Exec,
+    ];
 
     const fn to_byte(self) -> u8 {
         self as u8
@@ -38,6 +46,7 @@ impl fmt::Display for Stage {
             Self::ProcessGroup => "cannot make a process group",
             Self::Descriptors => "cannot pass the descriptors",
             Self::Nice => "cannot set the nice level",
+            Self::Limits => "cannot set the resource limits",
             Self::Directory => "cannot enter the directory",
             Self::ParentDeath => "cannot set the parent-death signal",
             Self::Exec => "cannot run the program",

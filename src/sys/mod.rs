@@ -23,6 +23,7 @@ pub mod pidfile;
 pub mod place;
 pub mod process;
 pub mod program;
+pub mod resource_limit;
 pub mod signal;
 pub mod socket;
 pub mod stderr;

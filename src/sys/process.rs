@@ -18,6 +18,7 @@ use crate::sys::child::become_program;
 use crate::sys::errno::{errno_of, retry};
 use crate::sys::exec_pipe::ExecPipe;
 use crate::sys::fd::lift;
+use crate::sys::resource_limit::ResourceLimit;
 
 /// What to run, and with what. The child gets a process group of its own, default dispositions, an empty signal mask, the
 /// master's descriptors 0 to 2, and nothing else that is not named here.
@@ -36,8 +37,12 @@ pub struct SpawnRequest<'a> {
     /// [`crate::sys::fd::lift`]: then none is overwritten before it is used.
     pub descriptors: &'a [(BorrowedFd<'a>, RawFd)],
     pub birth: &'a Birth,
+    /// None: the birth's.
+    pub umask: Option<u32>,
     /// An absolute nice level; None: the birth's.
     pub nice: Option<i32>,
+    /// What is not named here is as the master has it, but for the birth's number of descriptors.
+    pub limits: &'a [ResourceLimit],
     /// Sent to the child when the thread that spawned it ends.
     pub parent_death: Option<Signal>,
 }

@@ -13,6 +13,7 @@ use tempfile::TempDir;
 use super::*;
 use crate::pool::Ending;
 use crate::sys::exec_pipe::{ExecState, Stage};
+use crate::sys::resource_limit;
 use crate::sys::signal::{block_all, prepare_dispositions, send};
 use crate::sys::testing::{
     BIRTH, LIMIT, end, in_own_process, outcome, output, reap, request, shell, sleeper, status, wait_until, words,
@@ -121,6 +122,50 @@ fn limits_and_umask_are_those_of_the_birth() {
         assert_eq!(said, format!("0027\n77\n{hard}\n"));
         assert_eq!(getrlimit(Resource::RLIMIT_NOFILE).unwrap(), (hard, hard));
     });
+}
+
+#[test]
+fn a_umask_that_is_asked_for_is_the_childs() {
+    assert_eq!(output("umask", |request| request.umask = Some(0o077)), "0077\n");
+}
+
+fn limit(name: &str, soft: u64, hard: u64) -> ResourceLimit {
+    ResourceLimit { resource: resource_limit::Resource::from_name(name).unwrap(), soft, hard }
+}
+
+#[test]
+fn limits_that_are_asked_for_are_the_childs() {
+    let hard = getrlimit(Resource::RLIMIT_CORE).unwrap().1;
+    // The birth says 1024 descriptors.
+    let limits = vec![limit("nofile", 33, 44), limit("core", hard, hard), limit("fsize", 4096, 8192)];
+    let pid = sleeper(|request| request.limits = Vec::leak(limits));
+    let shown = fs::read_to_string(format!("/proc/{pid}/limits")).unwrap();
+    let shown: Vec<Vec<_>> = shown.lines().map(|line| line.split_whitespace().collect()).collect();
+    let core = if hard == u64::MAX { "unlimited".to_owned() } else { hard.to_string() };
+    assert!(shown.contains(&vec!["Max", "open", "files", "33", "44", "files"]), "{shown:?}");
+    assert!(shown.contains(&vec!["Max", "core", "file", "size", &core, &core, "bytes"]), "{shown:?}");
+    assert!(shown.contains(&vec!["Max", "file", "size", "4096", "8192", "bytes"]), "{shown:?}");
+    end(pid);
+}
+
+#[test]
+fn descriptors_are_passed_above_the_childs_own_limit() {
+    let source = lift(File::open("/dev/zero").unwrap().into(), 100).unwrap();
+    let pid = sleeper(|request| {
+        request.descriptors = Vec::leak(vec![(borrow(&source), 50)]);
+        request.limits = Vec::leak(vec![limit("nofile", 20, 20)]);
+    });
+    assert!(descriptors_of(&pid.to_string()).contains(&(50, "/dev/zero".into())));
+    end(pid);
+}
+
+#[test]
+fn an_impossible_limit_ends_the_child() {
+    let argv = words(&["true"]);
+    let limits = [limit("nofile", 2, 1)];
+    let mut spawned = spawn(&SpawnRequest { limits: &limits, ..request(Path::new("/bin/true"), &argv) }).unwrap();
+    assert_eq!(outcome(&mut spawned), ExecState::Failed { stage: Stage::Limits, errno: Errno::EINVAL });
+    reap(spawned.pid);
 }
 
 #[test]

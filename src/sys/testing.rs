@@ -58,7 +58,9 @@ pub fn request<'a>(path: &'a Path, argv: &'a [OsString]) -> SpawnRequest<'a> {
         directory: None,
         descriptors: &[],
         birth: &BIRTH,
+        umask: None,
         nice: None,
+        limits: &[],
         parent_death: None,
     }
 }

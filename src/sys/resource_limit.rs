@@ -1,0 +1,102 @@
+//! Resource limits by their names: what a process has, and what the child of a fork gives itself. Knows every resource of
+//! getrlimit(2), and decides no limit.
+
+use std::fmt;
+use std::ptr;
+
+use nix::errno::Errno;
+use nix::sys::resource::Resource as Number;
+
+/// The names of systemd and limits.conf in lower case, without their prefix.
+const NAMES: [(&str, Number); 16] = [
+    ("as", Number::RLIMIT_AS),
+    ("core", Number::RLIMIT_CORE),
+    ("cpu", Number::RLIMIT_CPU),
+    ("data", Number::RLIMIT_DATA),
+    ("fsize", Number::RLIMIT_FSIZE),
+    ("locks", Number::RLIMIT_LOCKS),
+    ("memlock", Number::RLIMIT_MEMLOCK),
+    ("msgqueue", Number::RLIMIT_MSGQUEUE),
+    ("nice", Number::RLIMIT_NICE),
+    ("nofile", Number::RLIMIT_NOFILE),
+    ("nproc", Number::RLIMIT_NPROC),
+    ("rss", Number::RLIMIT_RSS),
+    ("rtprio", Number::RLIMIT_RTPRIO),
+    ("rttime", Number::RLIMIT_RTTIME),
+    ("sigpending", Number::RLIMIT_SIGPENDING),
+    ("stack", Number::RLIMIT_STACK),
+];
+
+/// One of the things that getrlimit(2) limits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Resource(Number);
+
+impl Resource {
+    /// `nofile` for RLIMIT_NOFILE; None for a name that is not known, or not in lower case.
+    pub fn from_name(name: &str) -> Option<Self> {
+        NAMES.iter().find(|(known, _)| *known == name).map(|(_, number)| Self(*number))
+    }
+
+    /// The soft and the hard limit of this process, `u64::MAX` for none. The unit is the resource's: see getrlimit(2).
+    pub fn current(self) -> Result<(u64, u64), Errno> {
+        let mut found = libc::rlimit64 { rlim_cur: 0, rlim_max: 0 };
+        // SAFETY: `found` is writable and of the right type; no new limit is given.
+        Errno::result(unsafe { libc::prlimit64(0, self.0 as _, ptr::null(), &mut found) })?;
+        Ok((found.rlim_cur, found.rlim_max))
+    }
+}
+
+impl fmt::Display for Resource {
+    /// As [`Resource::from_name`] takes it.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let name = NAMES.iter().find(|(_, number)| *number == self.0).map_or("", |(name, _)| name);
+        f.write_str(name)
+    }
+}
+
+/// What a child shall have of a resource. Plain numbers in the resource's unit, so that a handoff can carry them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ResourceLimit {
+    pub resource: Resource,
+    /// `u64::MAX` for no limit, like `hard`.
+    pub soft: u64,
+    pub hard: u64,
+}
+
+impl ResourceLimit {
+    /// Limits this process. EINVAL when soft is above hard, EPERM when hard is above what it was and we may not raise it.
+    ///
+    /// Async-signal-safe: the child of a fork calls it. prlimit64(2) takes 64 bits on every architecture, with all of them
+    /// set for no limit, where setrlimit(2) differs.
+    pub(super) fn apply(&self) -> Result<(), Errno> {
+        let limit = libc::rlimit64 { rlim_cur: self.soft, rlim_max: self.hard };
+        // SAFETY: `limit` is readable and of the right type; the old one is not asked for.
+        Errno::result(unsafe { libc::prlimit64(0, self.resource.0 as _, &limit, ptr::null_mut()) }).map(drop)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use nix::sys::resource::getrlimit;
+
+    use super::*;
+
+    #[test]
+    fn each_name_is_that_of_its_constant() {
+        for (name, number) in NAMES {
+            assert_eq!(format!("RLIMIT_{}", name.to_uppercase()), format!("{number:?}"));
+            let resource = Resource::from_name(name).unwrap();
+            assert_eq!((resource, resource.to_string().as_str()), (Resource(number), name));
+        }
+        for unknown in ["", "NOFILE", "rlimit_nofile", "swap"] {
+            assert_eq!(Resource::from_name(unknown), None);
+        }
+    }
+
+    #[test]
+    fn current_limits_are_those_of_this_process() {
+        for (_, number) in NAMES {
+            assert_eq!(Resource(number).current(), getrlimit(number));
+        }
+    }
+}
