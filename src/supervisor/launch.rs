@@ -58,6 +58,7 @@ impl Supervisor {
             umask: None,
             nice: self.config.nice.worker,
             limits: &[],
+            identity: None,
             parent_death: self.config.kill_children_on_exit.then_some(Signal::USR2),
         };
         let spawned = process::spawn(&request)?;

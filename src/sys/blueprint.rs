@@ -11,6 +11,7 @@ use libc::{c_char, c_int, pid_t};
 use nix::errno::Errno;
 
 use crate::sys::birth::Birth;
+use crate::sys::identity::Identity;
 use crate::sys::process::SpawnRequest;
 use crate::sys::resource_limit::ResourceLimit;
 
@@ -31,6 +32,8 @@ pub(super) struct Blueprint {
     pub birth: Birth,
     pub nice: Option<i32>,
     pub limits: Vec<ResourceLimit>,
+    /// None when it is the master's.
+    pub identity: Option<Identity>,
     pub parent_death: Option<c_int>,
     pub master_pid: pid_t,
 }
@@ -49,6 +52,7 @@ impl Blueprint {
             birth: Birth { umask: request.umask.unwrap_or(request.birth.umask), ..*request.birth },
             nice: request.nice,
             limits: request.limits.to_vec(),
+            identity: request.identity.filter(|identity| !identity.is_own()).cloned(),
             parent_death: request.parent_death.map(|signal| signal.number()),
             master_pid: nix::unistd::getpid().as_raw(),
         })

@@ -14,6 +14,7 @@ use crate::sys::blueprint::{Blueprint, PID_ROOM};
 use crate::sys::errno::retry;
 use crate::sys::exec_pipe::{Stage, encode};
 use crate::sys::fd::cloexec_range;
+use crate::sys::identity::Identity;
 use crate::sys::resource_limit::ResourceLimit;
 use crate::sys::signal::{reset_dispositions, unblock_all};
 
@@ -41,8 +42,11 @@ fn prepare(plan: &Blueprint) -> Result<(), (Stage, Errno)> {
     restore_birth(&plan.birth);
     set_nice(plan).map_err(|errno| (Stage::Nice, errno))?;
     set_limits(&plan.limits).map_err(|errno| (Stage::Limits, errno))?;
+    // The rest is done with the program's rights; the limits above may need the master's.
+    plan.identity.as_ref().map_or(Ok(()), Identity::assume)?;
     enter_directory(plan).map_err(|errno| (Stage::Directory, errno))?;
     write_own_pid(plan);
+    // After the identity: its change disarms the signal.
     arm_parent_death(plan).map_err(|errno| (Stage::ParentDeath, errno))?;
     // Only now: a signal that came meanwhile finds the default disposition.
     unblock_all();

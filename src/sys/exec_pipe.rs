@@ -14,17 +14,23 @@ pub enum Stage {
     Descriptors,
     Nice,
     Limits,
+    Groups,
+    Group,
+    User,
     Directory,
     ParentDeath,
     Exec,
 }
 
 impl Stage {
-    const ALL: [Self; 7] = [
+    const ALL: [Self; 10] = [
         Self::ProcessGroup,
         Self::Descriptors,
         Self::Nice,
         Self::Limits,
+        Self::Groups,
+        Self::Group,
+        Self::User,
         Self::Directory,
         Self::ParentDeath,
         Self::Exec,
@@ -47,6 +53,9 @@ impl fmt::Display for Stage {
             Self::Descriptors => "cannot pass the descriptors",
             Self::Nice => "cannot set the nice level",
             Self::Limits => "cannot set the resource limits",
+            Self::Groups => "cannot set the supplementary groups",
+            Self::Group => "cannot change the group",
+            Self::User => "cannot change the user",
             Self::Directory => "cannot enter the directory",
             Self::ParentDeath => "cannot set the parent-death signal",
             Self::Exec => "cannot run the program",

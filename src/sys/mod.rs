@@ -15,6 +15,7 @@ pub mod exec_pipe;
 pub mod family;
 pub mod fd;
 pub mod file_watch;
+pub mod identity;
 pub mod interrupt;
 pub mod limits;
 pub mod lockfile;

@@ -18,6 +18,7 @@ use crate::sys::child::become_program;
 use crate::sys::errno::{errno_of, retry};
 use crate::sys::exec_pipe::ExecPipe;
 use crate::sys::fd::lift;
+use crate::sys::identity::Identity;
 use crate::sys::resource_limit::ResourceLimit;
 
 /// What to run, and with what. The child gets a process group of its own, default dispositions, an empty signal mask, the
@@ -43,6 +44,9 @@ pub struct SpawnRequest<'a> {
     pub nice: Option<i32>,
     /// What is not named here is as the master has it, but for the birth's number of descriptors.
     pub limits: &'a [ResourceLimit],
+    /// Whose rights it has, also when it enters its directory; None: the master's. One that [`Identity::is_own`] changes
+    /// nothing, the supplementary groups included.
+    pub identity: Option<&'a Identity>,
     /// Sent to the child when the thread that spawned it ends.
     pub parent_death: Option<Signal>,
 }

@@ -4,18 +4,19 @@
 use std::env;
 use std::ffi::OsString;
 use std::fs;
-use std::io::{Write, stderr};
+use std::io::{self, Seek, Write, stderr};
+use std::os::fd::AsFd;
 use std::panic::Location;
 use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
 use nix::unistd::geteuid;
-use tempfile::TempDir;
 
 use crate::pool::{Ending, Pid, Signal};
 use crate::sys::birth::Birth;
 use crate::sys::exec_pipe::ExecState;
+use crate::sys::fd::lift;
 use crate::sys::process::{SpawnRequest, Spawned, spawn};
 use crate::sys::signal::send;
 use crate::sys::{clock, wait};
@@ -61,6 +62,7 @@ pub fn request<'a>(path: &'a Path, argv: &'a [OsString]) -> SpawnRequest<'a> {
         umask: None,
         nice: None,
         limits: &[],
+        identity: None,
         parent_death: None,
     }
 }
@@ -89,24 +91,27 @@ pub fn end(pid: Pid) {
     assert_eq!(reap(pid), Ending::Signal(Signal::KILL));
 }
 
-/// The first word of a field of /proc/PID/status.
+/// The words of a field of /proc/PID/status.
 pub fn status(pid: Pid, field: &str) -> String {
     let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
     let line = status.lines().find(|line| line.starts_with(field)).unwrap();
-    line.split_whitespace().nth(1).unwrap().to_owned()
+    line.split_whitespace().skip(1).collect::<Vec<_>>().join(" ")
 }
 
 /// Runs a shell script as the child and returns what it printed.
 pub fn output(script: &str, change: impl FnOnce(&mut SpawnRequest<'_>)) -> String {
-    let dir = TempDir::new().unwrap();
-    let path = dir.path().join("output");
-    let argv = words(&["sh", "-c", &format!("exec >{}; {script}", path.display())]);
-    let mut request = request(Path::new("/bin/sh"), &argv);
+    // Passed open, for the child may have no right to open it.
+    let mut file = tempfile::tempfile().unwrap();
+    let stdout = lift(file.try_clone().unwrap().into(), 100).unwrap();
+    let descriptors = [(stdout.as_fd(), 1)];
+    let argv = words(&["sh", "-c", script]);
+    let mut request = SpawnRequest { descriptors: &descriptors, ..request(Path::new("/bin/sh"), &argv) };
     change(&mut request);
     let mut spawned = spawn(&request).unwrap();
     assert_eq!(outcome(&mut spawned), ExecState::Execed);
     assert_eq!(reap(spawned.pid), Ending::Code(0));
-    fs::read_to_string(path).unwrap()
+    file.rewind().unwrap();
+    io::read_to_string(file).unwrap()
 }
 
 /// A shell that runs this script, without an environment.
