@@ -26,7 +26,7 @@ use crate::sys::pidfile::{PidFile, PidFileCause};
 use crate::sys::place::FileId;
 use crate::sys::program::FindError;
 use crate::sys::tmpdir::temporary_directory;
-use crate::sys::{control_socket, fd, limits, signal, wait};
+use crate::sys::{account, control_socket, fd, limits, signal, wait};
 use crate::threads::admission::Policy;
 use crate::threads::socket_file::SocketFile;
 use crate::threads::{self, INBOX_MAX, control, reaper};
@@ -257,7 +257,7 @@ fn claim_files(config: &Config, directory: &Path, access: Access) -> Result<(Fil
 /// Who may connect to the control socket.
 fn access(config: &Config) -> Result<Access, String> {
     let group = match &config.socket_group {
-        Some(name) => Some(limits::group_id(name).ok_or_else(|| format!("cannot find the group {name}"))?),
+        Some(name) => Some(account::find_group(name).map_err(|error| error.to_string())?),
         None => None,
     };
     let mode = config.socket_mode.unwrap_or(if group.is_some() { 0o660 } else { Access::OWN.mode });

@@ -5,7 +5,7 @@ use std::thread;
 
 use nix::errno::Errno;
 use nix::sys::resource::{Resource, getrlimit};
-use nix::unistd::{Group, geteuid};
+use nix::unistd::geteuid;
 
 /// Sets the nice level of the calling thread and of those that it will start: to be called before there are any.
 pub fn set_nice(level: i32) -> Result<(), Errno> {
@@ -50,14 +50,6 @@ pub fn keep_no_freed_memory() {}
 /// The user whose rights this process has.
 pub fn own_uid() -> u32 {
     geteuid().as_raw()
-}
-
-/// The number of a group by its name, or by its number.
-pub fn group_id(name: &str) -> Option<u32> {
-    match Group::from_name(name) {
-        Ok(Some(group)) => Some(group.gid.as_raw()),
-        Ok(None) | Err(_) => name.parse().ok(),
-    }
 }
 
 #[cfg(test)]

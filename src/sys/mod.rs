@@ -4,6 +4,7 @@
 #![allow(unsafe_code, reason = "this is the room for it; each block says why it is sound")]
 
 pub mod accept;
+pub mod account;
 pub mod birth;
 mod blueprint;
 mod child;
