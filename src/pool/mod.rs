@@ -27,6 +27,8 @@ mod upgrade;
 mod worker;
 
 #[cfg(test)]
+mod testing;
+#[cfg(test)]
 mod tests;
 
 pub use action::{Action, ExitReason};
