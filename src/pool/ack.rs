@@ -1,6 +1,7 @@
 //! When a worker counts as serving, and what happens to one that never does.
 
 use crate::pool::settings::{EXEC_LIMIT, REQUEST_ID_MAX, UNACKED_GRACE};
+use crate::pool::tell::Farewell;
 use crate::pool::worker::earlier;
 use crate::pool::{AckIgnored, AckMode, Action, Mono, Notice, Pid, Ping, Pool, Signal, Worker};
 
@@ -94,7 +95,7 @@ impl Pool {
         let Worker { pid, version, spawned_at, .. } = self.workers[at];
         actions.push(Action::Tell(Notice::AckMissed { pid, after: now.since(spawned_at) }));
         let grace = self.settings.signal_timeout.map_or(UNACKED_GRACE, |timeout| timeout.min(UNACKED_GRACE));
-        self.tell_to_go(now, &[pid], Signal::USR2, Some(grace), actions);
+        self.tell_to_go(now, &[pid], Farewell::Graceful, Some(grace), actions);
         self.on_failure(now, version, actions);
     }
 

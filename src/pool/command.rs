@@ -9,6 +9,8 @@ pub enum Command {
     Upgrade(UpgradeStyle),
     /// Launch no more, send this to every worker, and end when all are gone.
     Stop(Signal),
+    /// The same, with each worker's own graceful signal; none of them is held to be more urgent for its name.
+    StopGracefully,
     /// Pass a signal on to every worker; it is not held against them.
     Forward(Signal),
     /// Run so many workers; at least 1.

@@ -1,6 +1,7 @@
 //! Who may go: old workers that are replaced, and workers above the target. It never lowers the serving floor.
 
-use crate::pool::{Action, Mono, Notice, Pid, Pool, Signal, UpgradeStyle, Worker, count};
+use crate::pool::tell::Farewell;
+use crate::pool::{Action, Mono, Notice, Pid, Pool, UpgradeStyle, Worker, count};
 
 impl Pool {
     pub(in crate::pool) fn cull(&mut self, now: Mono, actions: &mut Vec<Action>) {
@@ -78,6 +79,6 @@ impl Pool {
             return;
         }
         actions.push(Action::Tell(notice(u32::try_from(pids.len()).unwrap_or(u32::MAX))));
-        self.tell_to_go(now, &pids, Signal::USR2, self.settings.signal_timeout, actions);
+        self.tell_to_go(now, &pids, Farewell::Graceful, self.settings.signal_timeout, actions);
     }
 }

@@ -27,6 +27,8 @@ mod upgrade;
 mod worker;
 
 #[cfg(test)]
+mod graceful_tests;
+#[cfg(test)]
 mod testing;
 #[cfg(test)]
 mod tests;
@@ -44,6 +46,7 @@ pub use worker::{Ping, Remnant, Told, Worker};
 use crate::pool::backoff::Backoff;
 use crate::pool::replenish::Launch;
 use crate::pool::shutdown::Stopping;
+use crate::pool::tell::Farewell;
 use crate::pool::upgrade::{Preparing, Upgrade};
 
 /// The workers, and everything that decisions about them rest on.
@@ -142,7 +145,8 @@ impl Pool {
     fn on_command(&mut self, now: Mono, command: Command, actions: &mut Vec<Action>) {
         match command {
             Command::Upgrade(style) => self.request_upgrade(style, actions),
-            Command::Stop(signal) => self.stop(now, signal, actions),
+            Command::Stop(signal) => self.stop(now, Farewell::Signal(signal), actions),
+            Command::StopGracefully => self.stop(now, Farewell::Graceful, actions),
             Command::Forward(signal) => self.forward(signal, actions),
             Command::SetTarget(target) => {
                 assert!(target >= 1, "a pool has at least one worker");

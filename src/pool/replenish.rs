@@ -1,13 +1,15 @@
 //! Launching what is missing: all at once in the beginning and in a fleet upgrade, one by one otherwise.
 
 use crate::pool::ack::due;
-use crate::pool::{Action, Blocked, Mono, Notice, Pid, Pool, Version, Worker, WorkerIndex, count};
+use crate::pool::{Action, Blocked, Mono, Notice, Pid, Pool, Signal, Version, Worker, WorkerIndex, count};
 
 /// A launch that was asked for and is not answered yet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::pool) struct Launch {
     pub(in crate::pool) index: WorkerIndex,
     pub(in crate::pool) version: Version,
+    /// In force now; it may be another when the launch is answered.
+    pub(in crate::pool) graceful: Signal,
     pub(in crate::pool) asked_at: Mono,
 }
 
@@ -57,11 +59,11 @@ impl Pool {
         self.backoff.on_launch();
         self.forget_group(pid);
         self.last_spinup = Some(now);
-        self.workers.push(Worker::new(pid, index, launch.version, now));
+        self.workers.push(Worker::new(pid, launch, now));
         actions.push(Action::Tell(Notice::Launched { pid, index }));
         if let Some(stopping) = &self.stopping {
-            let (signal, grace) = (stopping.signal, stopping.grace);
-            self.tell_to_go(now, &[pid], signal, grace, actions);
+            let (farewell, grace) = (stopping.farewell, stopping.grace);
+            self.tell_to_go(now, &[pid], farewell, grace, actions);
         }
     }
 
@@ -77,7 +79,8 @@ impl Pool {
     }
 
     fn launch(&mut self, now: Mono, actions: &mut Vec<Action>) {
-        let launch = Launch { index: self.free_index(), version: self.modern, asked_at: now };
+        let (index, graceful) = (self.free_index(), self.settings.graceful);
+        let launch = Launch { index, version: self.modern, graceful, asked_at: now };
         self.launches.push(launch);
         self.last_spinup = Some(now);
         actions.push(Action::SpawnWorker { index: launch.index, version: launch.version });

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use crate::pool::Signal;
+
 /// A worker that dies this soon after its ack, unasked, counts as a sign of a crash loop.
 pub const EARLY_LIFE: Duration = Duration::from_secs(10);
 
@@ -60,6 +62,8 @@ pub struct Settings {
     pub max_upgrade_additional: Option<u32>,
     /// After it, a worker that was told to go is killed.
     pub signal_timeout: Option<Duration>,
+    /// By which a worker that is launched now will be told to go; einhorn's is USR2.
+    pub graceful: Signal,
     /// After so many failures in a row an upgrade (or a first start that never served) is given up.
     pub retries: Option<u32>,
 }

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use crate::pool::settings::{QUIT_GRACE, TERM_GRACE};
+use crate::pool::tell::Farewell;
 use crate::pool::worker::earlier;
 use crate::pool::{Action, ExitReason, Mono, Pid, Pool, Signal};
 
@@ -10,7 +11,7 @@ use crate::pool::{Action, ExitReason, Mono, Pid, Pool, Signal};
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::pool) struct Stopping {
     /// What a worker that is launched too late is told.
-    pub(in crate::pool) signal: Signal,
+    pub(in crate::pool) farewell: Farewell,
     pub(in crate::pool) grace: Option<Duration>,
     reason: ExitReason,
     /// Whether `Exit` was asked for.
@@ -19,31 +20,31 @@ pub(in crate::pool) struct Stopping {
 
 impl Pool {
     /// Stops for good. A second stop sends its signal too; patience may only get shorter.
-    pub(in crate::pool) fn stop(&mut self, now: Mono, signal: Signal, actions: &mut Vec<Action>) {
+    pub(in crate::pool) fn stop(&mut self, now: Mono, farewell: Farewell, actions: &mut Vec<Action>) {
         let reason = match self.stopping {
             Some(stopping) if stopping.reason != ExitReason::Stopped => stopping.reason,
-            Some(_) | None if signal == Signal::QUIT => ExitReason::Quit,
+            Some(_) | None if farewell == Farewell::Signal(Signal::QUIT) => ExitReason::Quit,
             Some(_) | None => ExitReason::Stopped,
         };
-        self.begin_stop(signal, reason, actions);
-        let grace = self.grace(signal);
+        self.begin_stop(farewell, reason, actions);
+        let grace = self.grace(farewell);
         let pids: Vec<Pid> = self.workers.iter().map(|worker| worker.pid).collect();
-        self.tell_to_go(now, &pids, signal, grace, actions);
+        self.tell_to_go(now, &pids, farewell, grace, actions);
         for remnant in &mut self.remnants {
-            remnant.signal = signal;
+            remnant.signal = farewell.signal(remnant.graceful);
             remnant.kill_at = earlier(remnant.kill_at, grace.map(|grace| now.after(grace)));
             if remnant.reaped {
-                actions.push(Action::SignalGroup { pid: remnant.pid, signal });
+                actions.push(Action::SignalGroup { pid: remnant.pid, signal: remnant.signal });
             }
         }
     }
 
     /// Nobody asked for this stop, so whoever was told to go already is not told again.
     pub(in crate::pool) fn stop_after_giving_up(&mut self, now: Mono, actions: &mut Vec<Action>) {
-        self.begin_stop(Signal::USR2, ExitReason::GaveUp, actions);
+        self.begin_stop(Farewell::Graceful, ExitReason::GaveUp, actions);
         let untold = self.workers.iter().filter(|worker| !worker.is_told());
         let pids: Vec<Pid> = untold.map(|worker| worker.pid).collect();
-        self.tell_to_go(now, &pids, Signal::USR2, self.grace(Signal::USR2), actions);
+        self.tell_to_go(now, &pids, Farewell::Graceful, self.grace(Farewell::Graceful), actions);
     }
 
     /// Asks to end once nothing is left that could need the master.
@@ -57,22 +58,20 @@ impl Pool {
         }
     }
 
-    fn begin_stop(&mut self, signal: Signal, reason: ExitReason, actions: &mut Vec<Action>) {
+    fn begin_stop(&mut self, farewell: Farewell, reason: ExitReason, actions: &mut Vec<Action>) {
         let concluded = self.stopping.is_some_and(|stopping| stopping.concluded);
         self.abandon_upgrade(actions);
-        self.stopping = Some(Stopping { signal, grace: self.grace(signal), reason, concluded });
+        self.stopping = Some(Stopping { farewell, grace: self.grace(farewell), reason, concluded });
     }
 
     /// How long workers may take to end. A graceful end may take for ever unless a signal timeout is set, as with einhorn:
-    /// some drain for hours. After TERM and QUIT somebody is waiting.
-    fn grace(&self, signal: Signal) -> Option<Duration> {
+    /// some drain for hours. After TERM and QUIT somebody is waiting; not so where TERM is but what the program drains at.
+    fn grace(&self, farewell: Farewell) -> Option<Duration> {
         let timeout = self.settings.signal_timeout;
-        if signal == Signal::TERM {
-            Some(timeout.unwrap_or(TERM_GRACE))
-        } else if signal == Signal::QUIT {
-            Some(timeout.map_or(QUIT_GRACE, |timeout| timeout.min(QUIT_GRACE)))
-        } else {
-            timeout
+        match farewell {
+            Farewell::Signal(Signal::TERM) => Some(timeout.unwrap_or(TERM_GRACE)),
+            Farewell::Signal(Signal::QUIT) => Some(timeout.map_or(QUIT_GRACE, |timeout| timeout.min(QUIT_GRACE))),
+            Farewell::Signal(_) | Farewell::Graceful => timeout,
         }
     }
 }

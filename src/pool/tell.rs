@@ -7,21 +7,57 @@ use crate::pool::settings::LINGER_NOTE;
 use crate::pool::worker::earlier;
 use crate::pool::{Action, Mono, Notice, Pid, Pool, Signal, Worker};
 
+/// By which signal workers are told to go.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::pool) enum Farewell {
+    /// Each by its own.
+    Graceful,
+    /// All by the one that somebody named.
+    Signal(Signal),
+}
+
+impl Farewell {
+    /// What it is for a worker whose own signal is `graceful`.
+    pub(in crate::pool) fn signal(self, graceful: Signal) -> Signal {
+        match self {
+            Self::Graceful => graceful,
+            Self::Signal(signal) => signal,
+        }
+    }
+}
+
 impl Pool {
-    /// Sends `signal` to these workers. `grace` is how long they may take before they are killed; none means for ever.
+    /// Tells these workers to go. `grace` is how long they may take before they are killed; none means for ever.
     pub(in crate::pool) fn tell_to_go(
         &mut self,
         now: Mono,
         pids: &[Pid],
-        signal: Signal,
+        farewell: Farewell,
         grace: Option<Duration>,
         actions: &mut Vec<Action>,
     ) {
-        if pids.is_empty() {
-            return;
-        }
-        actions.push(Action::Tell(Notice::Sending { signal, pids: pids.to_vec() }));
         let kill_at = grace.map(|grace| now.after(grace));
+        for (signal, pids) in self.by_signal(pids, farewell) {
+            self.send(now, &pids, signal, kill_at, actions);
+        }
+    }
+
+    /// The signals in the order in which they are needed first, each with those who hear it, in the order given.
+    fn by_signal(&self, pids: &[Pid], farewell: Farewell) -> Vec<(Signal, Vec<Pid>)> {
+        let mut groups: Vec<(Signal, Vec<Pid>)> = Vec::new();
+        for &pid in pids {
+            let Some(worker) = self.workers.iter().find(|worker| worker.pid == pid) else { continue };
+            let signal = farewell.signal(worker.graceful);
+            match groups.iter_mut().find(|(known, _)| *known == signal) {
+                Some((_, heard)) => heard.push(pid),
+                None => groups.push((signal, vec![pid])),
+            }
+        }
+        groups
+    }
+
+    fn send(&mut self, now: Mono, pids: &[Pid], signal: Signal, kill_at: Option<Mono>, actions: &mut Vec<Action>) {
+        actions.push(Action::Tell(Notice::Sending { signal, pids: pids.to_vec() }));
         for worker in self.workers.iter_mut().filter(|worker| pids.contains(&worker.pid)) {
             let pid = worker.pid;
             if worker.told.as_ref().is_some_and(|told| told.signals.contains(&signal)) {

@@ -154,6 +154,7 @@ pub(in crate::pool) fn settings() -> Settings {
         max_unacked: 2,
         max_upgrade_additional: None,
         signal_timeout: Some(Duration::from_secs(1)),
+        graceful: Signal::USR2,
         retries: None,
     }
 }

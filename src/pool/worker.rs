@@ -1,5 +1,6 @@
 //! One worker, and what is left of one. They know what they are, and decide nothing.
 
+use crate::pool::replenish::Launch;
 use crate::pool::{Mono, Pid, Signal, Version, WorkerIndex};
 
 /// A worker that was launched and has not ended.
@@ -8,6 +9,9 @@ pub struct Worker {
     pub pid: Pid,
     pub index: WorkerIndex,
     pub version: Version,
+    /// The signal at which its program ends in peace, as it was set when this worker was launched: an old one is another
+    /// program, and may want another.
+    pub graceful: Signal,
     pub spawned_at: Mono,
     /// Whether the child has become its program.
     pub execed: bool,
@@ -45,6 +49,8 @@ pub struct Remnant {
     pub pid: Pid,
     /// What the group is told once it is known to live on.
     pub signal: Signal,
+    /// What it is told by a graceful stop: the worker's own.
+    pub graceful: Signal,
     pub since: Mono,
     pub reaped: bool,
     pub kill_at: Option<Mono>,
@@ -52,11 +58,12 @@ pub struct Remnant {
 }
 
 impl Worker {
-    pub(in crate::pool) fn new(pid: Pid, index: WorkerIndex, version: Version, now: Mono) -> Self {
+    pub(in crate::pool) fn new(pid: Pid, launch: Launch, now: Mono) -> Self {
         Self {
             pid,
-            index,
-            version,
+            index: launch.index,
+            version: launch.version,
+            graceful: launch.graceful,
             spawned_at: now,
             execed: false,
             acked_at: None,
@@ -94,12 +101,13 @@ impl Worker {
 
     /// What remains when it ends. `kill_at` is for one that nobody had told to go.
     pub(in crate::pool) fn into_remnant(self, now: Mono, kill_at: Option<Mono>) -> Remnant {
-        let signal = self.told.as_ref().and_then(|told| told.signals.last().copied()).unwrap_or(Signal::USR2);
+        let graceful = self.graceful;
+        let signal = self.told.as_ref().and_then(|told| told.signals.last().copied()).unwrap_or(graceful);
         let kill_at = match self.told {
             Some(told) => told.kill_at,
             None => kill_at,
         };
-        Remnant { pid: self.pid, signal, since: now, reaped: false, kill_at, killed: false }
+        Remnant { pid: self.pid, signal, graceful, since: now, reaped: false, kill_at, killed: false }
     }
 }
 

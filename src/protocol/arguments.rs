@@ -65,13 +65,13 @@ pub(in crate::protocol) fn signals(args: &[String]) -> Result<Vec<Signal>, Strin
     args.iter().map(|name| signal(name)).collect()
 }
 
-/// The signal of `die`: the first of its arguments, and USR2 if it has none, or if there are no arguments at all.
-pub(in crate::protocol) fn die_signal(request: &Value) -> Result<Signal, String> {
+/// The signal of `die`: the first of its arguments, if it has any; it may have no arguments at all.
+pub(in crate::protocol) fn die_signal(request: &Value) -> Result<Option<Signal>, String> {
     if request.get("args").is_none_or(Value::is_nil) {
-        return Ok(Signal::USR2);
+        return Ok(None);
     }
     let signals = signals(&strings(request)?)?;
-    Ok(signals.first().copied().unwrap_or(Signal::USR2))
+    Ok(signals.first().copied())
 }
 
 fn signal(name: &str) -> Result<Signal, String> {

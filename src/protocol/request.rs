@@ -45,7 +45,8 @@ pub enum Asked {
     Upgrade(UpgradeStyle),
     Reload,
     Signal(Vec<Signal>),
-    Die(Signal),
+    /// Gracefully, if no signal is named.
+    Die(Option<Signal>),
     /// The changes, and the whole of what was given as Ruby shows it.
     Config {
         changes: Vec<Change>,
@@ -194,10 +195,11 @@ mod tests {
     }
 
     #[test]
-    fn die_without_arguments_means_usr2() {
-        assert_eq!(asked("{command: die}"), Asked::Die(Signal::USR2), "E32");
-        assert_eq!(asked("{command: die, args: []}"), Asked::Die(Signal::USR2));
-        assert_eq!(asked("{command: die, args: [sigterm]}"), Asked::Die(Signal::TERM));
+    fn die_without_arguments_names_no_signal() {
+        assert_eq!(asked("{command: die}"), Asked::Die(None), "E32");
+        assert_eq!(asked("{command: die, args: []}"), Asked::Die(None));
+        assert_eq!(asked("{command: die, args: [sigterm]}"), Asked::Die(Some(Signal::TERM)));
+        assert_eq!(asked("{command: die, args: [USR2]}"), Asked::Die(Some(Signal::USR2)));
     }
 
     /// E01: each of these killed Ruby's master.

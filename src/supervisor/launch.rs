@@ -4,7 +4,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd, RawFd};
 
 use nix::errno::Errno;
 
-use crate::pool::{Event, Pid, Signal, Version, WorkerIndex};
+use crate::pool::{Event, Pid, Version, WorkerIndex};
 use crate::supervisor::environment::{self, Facts, Family};
 use crate::supervisor::listeners::WORKER_FD_FIRST;
 use crate::supervisor::release::Release;
@@ -59,7 +59,7 @@ impl Supervisor {
             nice: self.config.nice.worker,
             limits: &[],
             identity: None,
-            parent_death: self.config.kill_children_on_exit.then_some(Signal::USR2),
+            parent_death: self.config.kill_children_on_exit.then_some(self.pool.settings().graceful),
         };
         let spawned = process::spawn(&request)?;
         let argv: Vec<_> = release.argv.iter().map(|word| word.to_string_lossy()).collect();

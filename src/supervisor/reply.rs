@@ -93,7 +93,7 @@ impl Supervisor {
             Asked::Die(signal) => {
                 // The blank stands in einhorn's reply.
                 self.say(asking, "Einhorn is going down! ".to_owned());
-                vec![Event::CommandGiven(Command::Stop(signal))]
+                vec![Event::CommandGiven(signal.map_or(Command::StopGracefully, Command::Stop))]
             }
             Asked::Config { changes, .. } if self.is_timeout_without_use(&changes) => {
                 self.say(asking, "Refused key :ack_timeout: it is not used with a timer".to_owned())

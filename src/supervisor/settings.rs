@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::config::{Ack, Config};
-use crate::pool::{AckMode, Settings};
+use crate::pool::{AckMode, Settings, Signal};
 use crate::protocol::Change;
 use crate::supervisor::{Supervisor, logging};
 use crate::sys::limits;
@@ -22,6 +22,7 @@ pub(in crate::supervisor) fn of(config: &Config) -> Settings {
         max_unacked: config.max_unacked.unwrap_or_else(cpu_count),
         max_upgrade_additional: config.max_upgrade_additional,
         signal_timeout: config.signal_timeout.map(|seconds| Duration::from_secs(u64::from(seconds))),
+        graceful: Signal::USR2,
         retries: config.retries,
     }
 }

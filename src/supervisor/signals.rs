@@ -20,7 +20,7 @@ pub(in crate::supervisor) const HEARD: &[Signal] = &[
 /// those heard go on to the workers, as the seed's.
 pub(in crate::supervisor) fn command(signal: Signal) -> Option<Command> {
     match signal {
-        Signal::INT | Signal::USR2 => Some(Command::Stop(Signal::USR2)),
+        Signal::INT | Signal::USR2 => Some(Command::StopGracefully),
         Signal::TERM | Signal::QUIT => Some(Command::Stop(signal)),
         Signal::HUP | Signal::ALRM => Some(Command::Upgrade(UpgradeStyle::Smooth)),
         Signal::USR1 | Signal::TTIN | Signal::TTOU | Signal::CONT => Some(Command::Forward(signal)),

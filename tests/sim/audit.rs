@@ -79,6 +79,7 @@ impl Run {
             let state = (worker.is_acked(), worker.execed, worker.stopped, worker.is_told(), worker.killed);
             let truth = (process.acked_at.is_some(), process.execed, process.stopped, process.told, process.killed);
             hold!("I8", state == truth, "{} is listed as {worker:?}", process.pid);
+            hold!("I23", worker.graceful == process.graceful, "{} would be told by {}", process.pid, worker.graceful);
             let long = worker.ping.as_ref().is_some_and(|ping| ping.request_id.len() > REQUEST_ID_MAX);
             hold!("I18", !long, "{} keeps a request id that is too long", process.pid);
             let (serves, untold) = (process.serves(), u32::from(!process.told));
@@ -137,6 +138,7 @@ impl Run {
             let wanted = if remnant.reaped { Known::Group } else { Known::Ended };
             hold!("I2", known == Some(wanted), "{} is listed as {remnant:?}", remnant.pid);
             let process = self.world.of(remnant.pid).expect("it is known");
+            hold!("I23", remnant.graceful == process.graceful, "what {} left hears {}", remnant.pid, remnant.graceful);
             if remnant.reaped && !process.killed {
                 tally.due = earlier(tally.due, process.kill_at);
             }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use einhyrningsins::pool::{Action, Command, Ending, Event, Pid, Settings, Signal, UpgradeStyle, Version};
 
-use crate::plan::Kind;
+use crate::plan::{GRACEFUL, Kind};
 use crate::run::Run;
 use crate::world::{Exec, Known, Life, Process};
 
@@ -18,7 +18,7 @@ const HOUR: u64 = 3_600 * SECOND;
 
 /// What is passed on to workers; CONT wakes the stopped, and the last two end many.
 const FORWARDED: [&str; 8] = ["USR1", "TTIN", "TTOU", "CONT", "CONT", "WINCH", "USR2", "KILL"];
-const STOPS: [&str; 5] = ["USR2", "USR2", "TERM", "QUIT", "KILL"];
+const STOPS: [&str; 4] = ["USR2", "TERM", "QUIT", "KILL"];
 
 impl Run {
     /// Faults, until the plan's steps are done or the pool has ended.
@@ -253,7 +253,8 @@ impl Run {
 
     fn command(&mut self) -> Command {
         if self.rng.below(1_024) < self.plan.stops {
-            return Command::Stop(signal(self.rng.pick(&STOPS)));
+            let named = Command::Stop(signal(self.rng.pick(&STOPS)));
+            return if self.rng.one_in(2) { Command::StopGracefully } else { named };
         }
         match self.rng.below(9) {
             8 => Command::Configure(self.other_settings()),
@@ -272,6 +273,7 @@ impl Run {
             max_unacked: self.rng.pick(&[1, 2, target_max]),
             max_upgrade_additional: self.rng.pick(&[None, Some(1), Some(target_max)]),
             signal_timeout: self.rng.pick(&[None, Some(Duration::from_secs(1)), Some(Duration::from_secs(30))]),
+            graceful: self.rng.pick(&GRACEFUL),
             ..self.ledger.settings
         }
     }

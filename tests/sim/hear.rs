@@ -3,11 +3,11 @@
 
 use std::time::Duration;
 
-use einhyrningsins::pool::{AckIgnored, AckMode, Acked, Asked, EXEC_LIMIT, ExitReason, Mono, Notice, Pid, Signal};
+use einhyrningsins::pool::{AckIgnored, AckMode, Acked, Asked, EXEC_LIMIT, ExitReason, Mono, Notice, Pid};
 use einhyrningsins::pool::{UpgradeFailure, UpgradeStyle, Version};
 
 use crate::hold;
-use crate::run::{Cause, Run};
+use crate::run::{Cause, Farewell, Run};
 use crate::world::Known;
 
 /// How many failures in a row end an upgrade when only an ack timeout is set.
@@ -149,7 +149,7 @@ impl Run {
                 let just = used_up && *deaths == ledger.deaths && !ledger.ever_acked && ledger.upgrading.is_none();
                 hold!("I11", just && ledger.stopping.is_none(), "given up after {deaths} deaths");
                 self.ledger.stopping = Some(ExitReason::GaveUp);
-                self.step.stop = Some(Signal::USR2);
+                self.step.stop = Some(Farewell::Graceful);
                 self.step.signalled = 0;
                 self.step.signals_left =
                     self.world.workers.iter().filter(|&&at| !self.world.processes[at].told).count();
@@ -198,9 +198,9 @@ impl Run {
         settings.retries.or(settings.ack_timeout.map(|_| RETRIES_WITH_ACK_TIMEOUT))
     }
 
-    /// Every worker and every group hears the signal now, once.
-    pub fn begin_stop(&mut self, signal: Signal) {
-        self.step.stop = Some(signal);
+    /// Every worker and every group hears of it now, once.
+    pub fn begin_stop(&mut self, stop: Farewell) {
+        self.step.stop = Some(stop);
         let groups = self.world.processes.iter().filter(|process| process.known == Known::Group).count();
         self.step.signals_left = self.world.workers.len() + groups;
     }

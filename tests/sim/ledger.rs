@@ -8,7 +8,8 @@ use einhyrningsins::pool::{
     WorkerIndex,
 };
 
-use crate::world::{Known, World};
+use crate::run::Farewell;
+use crate::world::{Known, Launching, World};
 
 #[derive(Clone, Debug)]
 pub struct Ledger {
@@ -37,7 +38,7 @@ pub struct Ledger {
     pub last_spinup: Option<Mono>,
     /// When the log last named those who linger.
     pub last_linger_note: Mono,
-    pub launching: Vec<(WorkerIndex, Version)>,
+    pub launching: Vec<Launching>,
     pub remnant_count: usize,
     pub serial: u64,
     /// Below it the number of serving workers must not fall at all (L2); 0 where workers may die.
@@ -82,14 +83,14 @@ impl Ledger {
         match event {
             Event::CommandGiven(command) => self.note_command(*command),
             Event::WorkerSpawned { pid, index } => {
-                let version = self.take_launch(*index);
+                let launch = self.take_launch(*index);
                 self.failed_launches = 0;
                 self.serial += 1;
                 let Some(at) = world.at(*pid) else { return };
                 if world.processes[at].known == Known::Group {
                     self.remnant_count -= 1;
                 }
-                world.processes[at].begin(*index, version, self.serial, now);
+                world.processes[at].begin(launch, self.serial, now);
                 world.workers.push(at);
             }
             Event::SpawnFailed { index } => {
@@ -138,12 +139,11 @@ impl Ledger {
     fn note_command(&mut self, command: Command) {
         match command {
             Command::Upgrade(style) => self.asked = Some(style),
-            Command::Stop(signal) => {
-                self.stopping = match self.stopping {
-                    Some(ExitReason::Stopped) | None if signal == Signal::QUIT => Some(ExitReason::Quit),
-                    None => Some(ExitReason::Stopped),
-                    Some(reason) => Some(reason),
-                };
+            Command::Stop(Signal::QUIT) if self.stopping != Some(ExitReason::GaveUp) => {
+                self.stopping = Some(ExitReason::Quit);
+            }
+            Command::Stop(_) | Command::StopGracefully => {
+                self.stopping = self.stopping.or(Some(ExitReason::Stopped));
             }
             Command::SetTarget(target) => self.settings.target = target,
             Command::Configure(settings) => self.settings = settings,
@@ -182,18 +182,19 @@ impl Ledger {
         }
     }
 
-    fn take_launch(&mut self, index: WorkerIndex) -> Version {
-        let at = self.launching.iter().position(|(launched, _)| *launched == index);
-        at.map(|at| self.launching.remove(at).1).expect("the simulator answers only launches that were asked for")
+    fn take_launch(&mut self, index: WorkerIndex) -> Launching {
+        let at = self.launching.iter().position(|launch| launch.index == index);
+        at.map(|at| self.launching.remove(at)).expect("the simulator answers only launches that were asked for")
     }
 
-    /// How long workers may take to end after a stop by this signal.
-    pub fn stop_grace(&self, signal: Signal) -> Option<Duration> {
+    /// How long workers may take to end after a stop.
+    pub fn stop_grace(&self, stop: Farewell) -> Option<Duration> {
         let timeout = self.settings.signal_timeout;
-        if signal == Signal::TERM {
-            return timeout.or(Some(TERM_GRACE));
+        match stop {
+            Farewell::Signal(Signal::TERM) => timeout.or(Some(TERM_GRACE)),
+            Farewell::Signal(Signal::QUIT) => Some(timeout.unwrap_or(QUIT_GRACE).min(QUIT_GRACE)),
+            Farewell::Signal(_) | Farewell::Graceful => timeout,
         }
-        if signal == Signal::QUIT { Some(timeout.unwrap_or(QUIT_GRACE).min(QUIT_GRACE)) } else { timeout }
     }
 
     /// The shortest pause between two launches that were not asked for together; early deaths may make it longer.

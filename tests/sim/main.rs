@@ -10,7 +10,8 @@
 //!   last good one; I10 told once, killed once, never before its time; I11 nothing is launched once stopping, and `Exit`
 //!   comes once, when nothing is left; I16 no deadline is forgotten, none is vain, the next is ahead; I18 lists are
 //!   bounded by pids; I21 two like deaths of one instant ask for the same in either order (unlike ones may not: a failure
-//!   told first stretches the pause before the launch); I22 the target, and no launch when none is missing.
+//!   told first stretches the pause before the launch); I22 the target, and no launch when none is missing;
+//!   I23 who is told to go gracefully, or has left something that is, hears the signal that was set at the launch.
 //! - L1 rest after faults (`calm`), L2 upgrades to code that never acks (`scenarios`), L3 each upgrade starts or is refused.
 //!
 //! With later issues come I8's "own connection" and I19, I20 (control socket), I12 to I14 (handoff), I15 (sockets).

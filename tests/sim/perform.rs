@@ -6,8 +6,8 @@ use einhyrningsins::pool::{Action, Event, ExitReason, Pid, Signal, Version, Work
 
 use crate::hold;
 use crate::ledger::earlier;
-use crate::run::{Cause, Run};
-use crate::world::{Known, Life};
+use crate::run::{Cause, Farewell, Run};
+use crate::world::{Known, Launching, Life, Process};
 
 /// How long a worker that missed its ack timeout may take to end, at the most.
 const UNACKED_GRACE: Duration = Duration::from_secs(10);
@@ -59,7 +59,7 @@ impl Run {
             unacked += u32::from(process.version == version && process.acked_at.is_none() && !process.told);
             held |= 1 << process.index.0;
         }
-        ledger.launching.iter().for_each(|(index, _)| held |= 1 << index.0);
+        ledger.launching.iter().for_each(|launch| held |= 1 << launch.index.0);
         let target = ledger.settings.target;
         hold!(
             "I22",
@@ -77,7 +77,8 @@ impl Run {
         }
         self.ledger.last_spinup = Some(self.now);
         self.ledger.last_asked = self.now;
-        self.ledger.launching.push((index, version));
+        let graceful = self.ledger.settings.graceful;
+        self.ledger.launching.push(Launching { index, version, graceful });
         let reply = match self.world.fork(&mut self.rng, &self.plan) {
             Some(pid) => {
                 let recycled = self.world.of(pid).is_some_and(|process| process.known == Known::Group);
@@ -103,13 +104,13 @@ impl Run {
             panic!("I1 broken: {signal} goes to {pid}, which the pool has let go");
         };
         let first_in_step = self.step.signalled & (1 << at) == 0;
-        let told = self.world.processes[at].told;
-        let stops = self.step.stop == Some(signal) && (!told || matches!(self.step.cause, Cause::Stop(_)));
+        let process = &self.world.processes[at];
+        let stop = self.stop_by(process, signal).filter(|_| !process.told || matches!(self.step.cause, Cause::Stop(_)));
         if self.step.cause == Cause::Forward(signal) && first_in_step && self.step.signals_left > 0 {
             self.step.signals_left -= 1;
-        } else if stops && first_in_step {
+        } else if let Some(stop) = stop.filter(|_| first_in_step) {
             self.step.signals_left -= 1;
-            self.note_told(at, signal, self.ledger.stop_grace(signal));
+            self.note_told(at, signal, self.ledger.stop_grace(stop));
         } else {
             self.judge_cull(at, signal);
             let timeout = self.ledger.settings.signal_timeout;
@@ -119,6 +120,15 @@ impl Run {
         }
         self.step.signalled |= 1 << at;
         self.world.signal(at, signal);
+    }
+
+    /// The stop under way, if it sends this signal to this process or to what it left.
+    fn stop_by(&self, process: &Process, signal: Signal) -> Option<Farewell> {
+        let wanted = |stop: &Farewell| match *stop {
+            Farewell::Graceful => process.graceful,
+            Farewell::Signal(named) => named,
+        };
+        self.step.stop.filter(|stop| wanted(stop) == signal)
     }
 
     fn note_told(&mut self, at: usize, signal: Signal, grace: Option<Duration>) {
@@ -140,7 +150,7 @@ impl Run {
         let process = &self.world.processes[at];
         let pid = process.pid;
         hold!("I11", self.ledger.stopping.is_none(), "{pid} is culled while stopping");
-        hold!("I10", signal == Signal::USR2, "{pid} is culled by {signal}");
+        hold!("I23", signal == process.graceful, "{pid} is culled by {signal}, not by {}", process.graceful);
         hold!("I10", !process.told, "{pid} is culled twice");
         let target = self.ledger.settings.target;
         let old = process.version != self.ledger.modern;
@@ -159,6 +169,7 @@ impl Run {
 
     fn signal_group(&mut self, pid: Pid, signal: Signal) {
         let Some(at) = self.world.at(pid) else { panic!("I1 broken: {signal} goes to an unknown group {pid}") };
+        let stop = self.stop_by(&self.world.processes[at], signal);
         let process = &mut self.world.processes[at];
         let announced = self.step.kill_announced == Some(pid) && signal == Signal::KILL;
         match process.known {
@@ -175,10 +186,10 @@ impl Run {
                     process.killed = signal == Signal::KILL;
                     self.step.outlived = None;
                 } else {
-                    hold!("I1", self.step.stop == Some(signal), "{signal} goes to what {pid} left, without a reason");
+                    hold!("I1", stop.is_some(), "{signal} goes to what {pid} left, without a reason");
                     self.step.signals_left -= 1;
                     process.last_signal = signal;
-                    let grace = self.ledger.stop_grace(signal);
+                    let grace = stop.and_then(|stop| self.ledger.stop_grace(stop));
                     process.kill_at = earlier(process.kill_at, grace.map(|grace| self.now.after(grace)));
                 }
             }

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use einhyrningsins::pool::{AckMode, Settings};
+use einhyrningsins::pool::{AckMode, Settings, Signal};
 
 use crate::rng::Rng;
 
@@ -42,7 +42,7 @@ pub struct Plan {
     pub acks_never: u64,
     pub acks_twice: u64,
     pub dies_after_ack: u64,
-    pub deaf_to_usr2: u64,
+    pub deaf_to_graceful: u64,
     pub deaf_to_all: u64,
     pub fragile: u64,
     pub has_children: u64,
@@ -55,6 +55,8 @@ pub struct Plan {
 }
 
 const OFTEN: [u64; 4] = [0, 8, 64, 250];
+/// What programs end at gracefully: einhorn's workers, gunicorn, nginx, Apache.
+pub const GRACEFUL: [Signal; 5] = [Signal::USR2, Signal::USR2, Signal::TERM, Signal::QUIT, Signal::INT];
 const SELDOM: [u64; 6] = [0, 0, 0, 4, 32, 160];
 
 impl Plan {
@@ -72,7 +74,7 @@ impl Plan {
             acks_never: rng.pick(&SELDOM),
             acks_twice: rng.pick(&OFTEN),
             dies_after_ack: rng.pick(&SELDOM),
-            deaf_to_usr2: rng.pick(&OFTEN),
+            deaf_to_graceful: rng.pick(&OFTEN),
             deaf_to_all: rng.pick(&SELDOM),
             fragile: rng.pick(&SELDOM),
             has_children: rng.pick(&OFTEN),
@@ -98,7 +100,7 @@ impl Plan {
             acks_never: 0,
             acks_twice: 0,
             dies_after_ack: 0,
-            deaf_to_usr2: 0,
+            deaf_to_graceful: 0,
             deaf_to_all: 0,
             fragile: 0,
             has_children: 0,
@@ -123,6 +125,7 @@ pub fn settings(rng: &mut Rng, target_max: u32) -> Settings {
         max_unacked: rng.pick(&[1, 2, target_max, target_max]),
         max_upgrade_additional: rng.pick(&[None, None, Some(1), Some(2), Some(target_max)]),
         signal_timeout: rng.pick(&[None, None, Some(ms(0)), Some(ms(1_000)), Some(ms(30_000))]),
+        graceful: rng.pick(&GRACEFUL),
         retries: rng.pick(&[None, None, Some(1), Some(2), Some(5)]),
     }
 }

@@ -22,12 +22,19 @@ macro_rules! hold {
     }};
 }
 
+/// What workers hear at a stop: each its own signal, or all the same.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Farewell {
+    Graceful,
+    Signal(Signal),
+}
+
 /// What a step was caused by, as far as it matters to what may follow.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Cause {
     Started,
     Forward(Signal),
-    Stop(Signal),
+    Stop(Farewell),
     Ready(Version),
     Refused,
     Exited(Pid),
@@ -43,8 +50,8 @@ pub struct Step {
     /// Launches announced as one batch, and not yet made.
     pub burst: u32,
     pub spawned: bool,
-    /// Set when every worker must hear this signal now.
-    pub stop: Option<Signal>,
+    /// Set when every worker must hear this now.
+    pub stop: Option<Farewell>,
     /// Signals that somebody outside asked for, and that are still to be sent.
     pub signals_left: usize,
     /// A bit for each place that was signalled.
@@ -128,8 +135,8 @@ impl Run {
         self.trace.line(|| format!("{:>8} at {} ns: {event:?}", self.step_count, self.now.as_nanos()));
         self.begin(&event);
         self.ledger.note(&mut self.world, self.now, &event);
-        if let Cause::Stop(signal) = self.step.cause {
-            self.begin_stop(signal);
+        if let Cause::Stop(stop) = self.step.cause {
+            self.begin_stop(stop);
         }
         let mut actions = std::mem::take(&mut self.actions);
         actions.clear();
@@ -151,7 +158,8 @@ impl Run {
         let cause = match event {
             Event::Started => Cause::Started,
             Event::CommandGiven(Command::Forward(signal)) => Cause::Forward(*signal),
-            Event::CommandGiven(Command::Stop(signal)) => Cause::Stop(*signal),
+            Event::CommandGiven(Command::Stop(signal)) => Cause::Stop(Farewell::Signal(*signal)),
+            Event::CommandGiven(Command::StopGracefully) => Cause::Stop(Farewell::Graceful),
             Event::CommandGiven(Command::Upgrade(_) | Command::SetTarget(_) | Command::Configure(_)) => Cause::Other,
             Event::ReleaseReady { version } => Cause::Ready(*version),
             Event::ReleaseRefused { .. } => Cause::Refused,

@@ -44,9 +44,17 @@ pub enum Exec {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Heeds {
     Polite,
-    NotUsr2,
+    NotGraceful,
     OnlyKill,
     Anything,
+}
+
+/// A launch that was asked for and is not answered: what is fixed by then.
+#[derive(Clone, Copy, Debug)]
+pub struct Launching {
+    pub index: WorkerIndex,
+    pub version: Version,
+    pub graceful: Signal,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -69,6 +77,8 @@ pub struct Process {
     pub known: Known,
     pub index: WorkerIndex,
     pub version: Version,
+    /// The signal by which its program wants to be told to go.
+    pub graceful: Signal,
     /// Rises with each launch.
     pub serial: u64,
     pub spawned_at: Mono,
@@ -105,6 +115,7 @@ impl Process {
             known: Known::Nothing,
             index: WorkerIndex(0),
             version: Version(0),
+            graceful: Signal::USR2,
             serial: 0,
             spawned_at: Mono::from_nanos(0),
             execed: false,
@@ -126,10 +137,11 @@ impl Process {
     }
 
     /// What the pool learns with `WorkerSpawned`.
-    pub fn begin(&mut self, index: WorkerIndex, version: Version, serial: u64, now: Mono) {
+    pub fn begin(&mut self, launch: Launching, serial: u64, now: Mono) {
         self.known = Known::Worker;
-        self.index = index;
-        self.version = version;
+        self.index = launch.index;
+        self.version = launch.version;
+        self.graceful = launch.graceful;
         self.serial = serial;
         self.spawned_at = now;
         self.execed = false;
@@ -137,7 +149,7 @@ impl Process {
         self.stopped = false;
         self.told = false;
         self.signals = 0;
-        self.last_signal = Signal::USR2;
+        self.last_signal = launch.graceful;
         self.kill_at = None;
         self.killed = false;
         self.written_off = false;
@@ -159,10 +171,11 @@ impl Process {
     /// A process that has not become its program has no handlers: every signal ends it.
     fn hear(&mut self, signal: Signal) {
         let harmless = matches!(signal, Signal::CONT);
+        let firm = signal == Signal::TERM || signal == Signal::QUIT;
         let ends = match self.heeds {
             Heeds::OnlyKill => false,
-            Heeds::NotUsr2 => signal == Signal::TERM || signal == Signal::QUIT,
-            Heeds::Polite => signal == Signal::TERM || signal == Signal::QUIT || signal == Signal::USR2,
+            Heeds::NotGraceful => firm && signal != self.graceful,
+            Heeds::Polite => firm || signal == self.graceful,
             Heeds::Anything => !harmless,
         };
         self.doomed |= ends;
@@ -239,7 +252,7 @@ impl World {
         process.dies_after_ack = rng.chance(plan.dies_after_ack);
         process.heeds = match rng.below(256) {
             roll if roll < plan.deaf_to_all => Heeds::OnlyKill,
-            roll if roll < plan.deaf_to_all + plan.deaf_to_usr2 => Heeds::NotUsr2,
+            roll if roll < plan.deaf_to_all + plan.deaf_to_graceful => Heeds::NotGraceful,
             _ if rng.chance(plan.fragile) => Heeds::Anything,
             _ => Heeds::Polite,
         };
