@@ -243,14 +243,6 @@ impl Run {
         Some(Event::GroupEmptied { pid: self.world.processes[at].pid })
     }
 
-    pub fn answer_release(&mut self) -> Option<Event> {
-        let version = self.ledger.outstanding?;
-        if self.rng.chance(self.plan.refused) {
-            return Some(Event::ReleaseRefused { version, reason: String::new() });
-        }
-        Some(Event::ReleaseReady { version })
-    }
-
     fn command(&mut self) -> Command {
         if self.rng.below(1_024) < self.plan.stops {
             let named = Command::Stop(signal(self.rng.pick(&STOPS)));

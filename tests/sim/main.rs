@@ -31,6 +31,7 @@ mod rng;
 mod run;
 mod scenarios;
 mod trace;
+mod upgrade;
 mod world;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};

@@ -33,18 +33,6 @@ impl Run {
         }
     }
 
-    fn prepare(&mut self, version: Version) {
-        hold!("I11", self.ledger.stopping.is_none(), "an upgrade is prepared while stopping");
-        hold!("I9", version > self.ledger.newest, "version {version} is given again");
-        hold!("L3", self.ledger.asked.is_some(), "an upgrade is prepared that nobody asked for");
-        hold!("I18", self.ledger.outstanding.is_none(), "two releases are prepared at once");
-        self.ledger.outstanding = Some(version);
-        if self.rng.chance(self.plan.release_at_once) {
-            let answer = self.answer_release();
-            self.replies.extend(answer);
-        }
-    }
-
     fn spawn(&mut self, index: WorkerIndex, version: Version) {
         self.step.spawned = true;
         let ledger = &self.ledger;
