@@ -1,9 +1,11 @@
 //! When a worker counts as serving, and what happens to one that never does.
 
+use std::time::Duration;
+
 use crate::pool::settings::{EXEC_LIMIT, REQUEST_ID_MAX, UNACKED_GRACE};
 use crate::pool::tell::Farewell;
 use crate::pool::worker::earlier;
-use crate::pool::{AckIgnored, AckMode, Action, Mono, Notice, Pid, Ping, Pool, Signal, Worker};
+use crate::pool::{AckIgnored, AckMode, Action, Mono, Notice, Pid, Ping, Pool, Settings, Signal, Worker};
 
 impl Pool {
     pub(in crate::pool) fn on_execed(&mut self, pid: Pid) {
@@ -12,11 +14,13 @@ impl Pool {
 
     /// A manual ack. Late, repeated and foreign ones change nothing.
     pub(in crate::pool) fn on_ack(&mut self, now: Mono, pid: Pid, actions: &mut Vec<Action>) {
-        if self.settings.ack != AckMode::Manual {
+        let known = self.workers.iter().position(|worker| worker.pid == pid);
+        let settings = known.map_or(&self.settings, |at| self.settings_of(&self.workers[at]));
+        if settings.ack != AckMode::Manual {
             return ignore(pid, AckIgnored::NotManual, actions);
         }
         actions.push(Action::Tell(Notice::AckReceived { pid }));
-        match self.workers.iter().position(|worker| worker.pid == pid) {
+        match known {
             None => ignore(pid, AckIgnored::Unknown, actions),
             Some(at) if self.workers[at].is_acked() => ignore(pid, AckIgnored::Repeated, actions),
             Some(at) => self.acknowledge(now, at, actions),
@@ -33,10 +37,8 @@ impl Pool {
     /// Acks whose timer has run out, and the end of waiting for those that will not come.
     pub(in crate::pool) fn run_ack_timers(&mut self, now: Mono, actions: &mut Vec<Action>) {
         for at in 0..self.workers.len() {
-            if due(self.ack_timer(&self.workers[at]), now) {
-                let worker = &self.workers[at];
-                let notice = Notice::TimerPassed { pid: worker.pid, after: self.timer_length() };
-                actions.push(Action::Tell(notice));
+            if let Some((after, _)) = self.ack_timer(&self.workers[at]).filter(|&(_, moment)| moment <= now) {
+                actions.push(Action::Tell(Notice::TimerPassed { pid: self.workers[at].pid, after }));
                 self.acknowledge(now, at, actions);
             }
             if due(exec_limit(&self.workers[at]), now) {
@@ -49,29 +51,38 @@ impl Pool {
     }
 
     pub(in crate::pool) fn ack_deadline(&self) -> Option<Mono> {
-        let of = |worker| earlier(earlier(self.ack_timer(worker), exec_limit(worker)), self.ack_limit(worker));
+        let of = |worker| {
+            let timer = self.ack_timer(worker).map(|(_, moment)| moment);
+            earlier(earlier(timer, exec_limit(worker)), self.ack_limit(worker))
+        };
         self.workers.iter().map(of).fold(None, earlier)
     }
 
-    /// When the timer acks it. A child that hangs before its program is no worker yet, and is not acked.
-    fn ack_timer(&self, worker: &Worker) -> Option<Mono> {
-        let AckMode::Timer(timeout) = self.settings.ack else { return None };
-        let waiting = worker.execed && !worker.is_acked() && !worker.is_told() && !worker.killed;
-        waiting.then(|| worker.spawned_at.after(timeout))
+    /// By whose settings a worker is judged: an old one is another program, to which those of the new version mean nothing.
+    fn settings_of(&self, worker: &Worker) -> &Settings {
+        if worker.version == self.modern { &self.settings } else { &self.fallback }
+    }
+
+    /// Whether an ack is still expected. Of a version that is neither wanted nor gone back to none is: its settings are no
+    /// more, and whoever of it has not acked is told to go in this very step.
+    fn is_awaited(&self, worker: &Worker) -> bool {
+        let wanted = worker.version == self.modern || worker.version == self.good;
+        wanted && !worker.is_acked() && !worker.is_told()
+    }
+
+    /// After how long, and when, the timer acks it. A child that hangs before its program is no worker yet, and is not acked.
+    fn ack_timer(&self, worker: &Worker) -> Option<(Duration, Mono)> {
+        let AckMode::Timer(timeout) = self.settings_of(worker).ack else { return None };
+        let waiting = worker.execed && !worker.killed && self.is_awaited(worker);
+        waiting.then(|| (timeout, worker.spawned_at.after(timeout)))
     }
 
     /// When its manual ack is overdue.
     fn ack_limit(&self, worker: &Worker) -> Option<Mono> {
-        let timeout = self.settings.ack_timeout?;
-        let waiting = self.settings.ack == AckMode::Manual && !worker.is_acked() && !worker.is_told();
+        let settings = self.settings_of(worker);
+        let timeout = settings.ack_timeout?;
+        let waiting = settings.ack == AckMode::Manual && self.is_awaited(worker);
         waiting.then(|| worker.spawned_at.after(timeout))
-    }
-
-    fn timer_length(&self) -> std::time::Duration {
-        match self.settings.ack {
-            AckMode::Timer(timeout) => timeout,
-            AckMode::Manual => std::time::Duration::ZERO,
-        }
     }
 
     fn acknowledge(&mut self, now: Mono, at: usize, actions: &mut Vec<Action>) {

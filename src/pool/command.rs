@@ -13,10 +13,11 @@ pub enum Command {
     StopGracefully,
     /// Pass a signal on to every worker; it is not held against them.
     Forward(Signal),
-    /// Run so many workers; at least 1.
+    /// Run so many workers; at least 1. It stays when an upgrade is given up.
     SetTarget(u32),
-    /// Decide by these from now on.
-    Configure(Settings),
+    /// Decide by these from now on, and by `fallback` once the upgrade under way is given up. Where none is under way both
+    /// are the same.
+    Configure { settings: Settings, fallback: Settings },
 }
 
 /// How old workers make room for new ones.

@@ -1,6 +1,6 @@
 //! What happened. The past tense, always; nobody is asked for anything here.
 
-use crate::pool::{Command, Pid, Signal, Version, WorkerIndex};
+use crate::pool::{Command, Pid, Settings, Signal, Version, WorkerIndex};
 
 /// Everything that can reach the pool.
 #[derive(Clone, Debug, PartialEq)]
@@ -9,9 +9,11 @@ pub enum Event {
     Started,
     /// Somebody who may do so gave a command.
     CommandGiven(Command),
-    /// The program of this version was found, with its environment: the upgrade may start.
+    /// The program of this version was found, with its environment: the upgrade may start. From then on these settings
+    /// are in force, until it is given up.
     ReleaseReady {
         version: Version,
+        settings: Settings,
     },
     /// It was not; the upgrade is refused, for this reason.
     ReleaseRefused {

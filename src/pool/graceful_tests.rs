@@ -10,10 +10,14 @@ fn draining_at_term() -> Settings {
     Settings { graceful: Signal::TERM, ..settings() }
 }
 
+fn configure(play: &mut Play, settings: Settings) {
+    play.command(Command::Configure { settings, fallback: settings });
+}
+
 /// Two workers that end at USR2, and from now on those that are launched end at TERM.
 fn changed() -> Play {
     let mut play = Play::serving(settings());
-    play.command(Command::Configure(draining_at_term()));
+    configure(&mut play, draining_at_term());
     play
 }
 
@@ -98,7 +102,7 @@ fn a_graceful_stop_that_is_a_quit_ends_as_stopped_after_the_signal_timeout() {
 fn a_worker_that_is_launched_too_late_hears_its_own() {
     let mut play = Play::of(draining_at_term());
     play.pool.handle(play.now, Event::Started, &mut play.actions);
-    play.command(Command::Configure(settings()));
+    configure(&mut play, settings());
     play.command(Command::StopGracefully);
     play.actions.clear();
     play.tell(Event::WorkerSpawned { pid: Pid(1), index: WorkerIndex(0) });
@@ -125,7 +129,7 @@ fn a_missed_ack_and_a_start_that_is_given_up_tell_each_its_own() {
     let ack_timeout = Some(Duration::from_secs(5));
     let mut play = Play::of(Settings { ack_timeout, retries: Some(1), ..draining_at_term() });
     play.tell(Event::Started);
-    play.command(Command::Configure(Settings { ack_timeout, retries: Some(1), ..settings() }));
+    configure(&mut play, Settings { ack_timeout, retries: Some(1), ..settings() });
     play.wait(5.0);
     assert!(play.pool.is_stopping());
     assert_eq!(play.signals(), [(1, Signal::TERM), (2, Signal::TERM)]);

@@ -32,6 +32,8 @@ mod graceful_tests;
 mod testing;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod version_tests;
 
 pub use action::{Action, ExitReason};
 pub use command::{Command, UpgradeStyle};
@@ -53,6 +55,8 @@ use crate::pool::upgrade::{Preparing, Upgrade};
 #[derive(Clone, Debug, PartialEq)]
 pub struct Pool {
     settings: Settings,
+    /// What a failed upgrade goes back to: the settings of `good`. The same as `settings` while none is under way.
+    fallback: Settings,
     /// In the order of their launch.
     workers: Vec<Worker>,
     remnants: Vec<Remnant>,
@@ -82,6 +86,7 @@ impl Pool {
     pub fn new(settings: Settings) -> Self {
         Self {
             settings,
+            fallback: settings,
             workers: Vec::new(),
             remnants: Vec::new(),
             launches: Vec::new(),
@@ -107,7 +112,7 @@ impl Pool {
         match event {
             Event::Started => self.launch_at_once = true,
             Event::CommandGiven(command) => self.on_command(now, command, actions),
-            Event::ReleaseReady { version } => self.on_release_ready(now, version, actions),
+            Event::ReleaseReady { version, settings } => self.on_release_ready(now, version, settings, actions),
             Event::ReleaseRefused { version, reason } => self.on_release_refused(version, reason, actions),
             Event::WorkerSpawned { pid, index } => self.on_spawned(now, pid, index, actions),
             Event::SpawnFailed { index } => self.on_spawn_failed(index),
@@ -151,10 +156,12 @@ impl Pool {
             Command::SetTarget(target) => {
                 assert!(target >= 1, "a pool has at least one worker");
                 self.settings.target = target;
+                self.fallback.target = target;
             }
-            Command::Configure(settings) => {
-                assert!(settings.target >= 1, "a pool has at least one worker");
+            Command::Configure { settings, fallback } => {
+                assert!(settings.target >= 1 && fallback.target >= 1, "a pool has at least one worker");
                 self.settings = settings;
+                self.fallback = fallback;
             }
         }
     }
@@ -170,6 +177,11 @@ impl Pool {
 impl Pool {
     pub fn settings(&self) -> &Settings {
         &self.settings
+    }
+
+    /// What a failed upgrade goes back to.
+    pub fn fallback(&self) -> &Settings {
+        &self.fallback
     }
 
     pub fn workers(&self) -> &[Worker] {

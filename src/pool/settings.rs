@@ -46,7 +46,8 @@ pub enum AckMode {
     Manual,
 }
 
-/// The settings that the pool decides by; each may change between two events.
+/// The settings that the pool decides by; each may change between two events. They come with a version, and go with it when
+/// its upgrade is given up.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Settings {
     /// How many workers shall serve; at least 1.

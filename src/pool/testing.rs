@@ -15,13 +15,23 @@ pub(in crate::pool) struct Play {
     pub(in crate::pool) launched: i32,
     pub(in crate::pool) outlives: bool,
     pub(in crate::pool) deferred: Option<Version>,
+    /// What comes with the next version; as it is, where none is given.
+    pub(in crate::pool) next: Option<Settings>,
     pub(in crate::pool) actions: Vec<Action>,
 }
 
 impl Play {
     pub(in crate::pool) fn of(settings: Settings) -> Self {
         let now = Mono::from_nanos(1);
-        Self { pool: Pool::new(settings), now, launched: 0, outlives: false, deferred: None, actions: Vec::new() }
+        Self {
+            pool: Pool::new(settings),
+            now,
+            launched: 0,
+            outlives: false,
+            deferred: None,
+            next: None,
+            actions: Vec::new(),
+        }
     }
 
     /// A pool whose first workers serve.
@@ -65,9 +75,14 @@ impl Play {
                 let group = if self.outlives { Group::Outlived } else { Group::Empty };
                 Some(Event::WorkerReaped { pid, group })
             }
-            Action::PrepareRelease { version } if self.deferred.is_none() => Some(Event::ReleaseReady { version }),
+            Action::PrepareRelease { version } if self.deferred.is_none() => Some(self.ready(version)),
             _ => None,
         }
+    }
+
+    /// The answer of a supervisor that found the program.
+    pub(in crate::pool) fn ready(&self, version: Version) -> Event {
+        Event::ReleaseReady { version, settings: self.next.unwrap_or(*self.pool.settings()) }
     }
 
     pub(in crate::pool) fn command(&mut self, command: Command) {

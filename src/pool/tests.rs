@@ -83,7 +83,7 @@ fn an_upgrade_asked_for_while_one_is_prepared_joins_it() {
     play.deferred = Some(Version(1));
     play.command(SMOOTH);
     play.command(FLEET);
-    play.tell(Event::ReleaseReady { version: Version(1) });
+    play.tell(play.ready(Version(1)));
     assert_eq!(play.log()[..2], ["starting Fleet upgrade from 0", "launching 2"]);
 }
 

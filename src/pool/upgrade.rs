@@ -1,7 +1,7 @@
 //! From one version to the next, and back when the next one does not work. Launching and culling follow by themselves
 //! from what is modern.
 
-use crate::pool::{Action, Mono, Notice, Pool, UpgradeFailure, UpgradeStyle, Version, Worker, count};
+use crate::pool::{Action, Mono, Notice, Pool, Settings, UpgradeFailure, UpgradeStyle, Version, Worker, count};
 
 /// An upgrade that has not begun: its program is being looked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,13 +34,25 @@ impl Pool {
         actions.push(Action::PrepareRelease { version });
     }
 
-    pub(in crate::pool) fn on_release_ready(&mut self, now: Mono, version: Version, actions: &mut Vec<Action>) {
+    /// The settings come with the version. One that starts over goes back, if it must, to what worked before the first.
+    pub(in crate::pool) fn on_release_ready(
+        &mut self,
+        now: Mono,
+        version: Version,
+        settings: Settings,
+        actions: &mut Vec<Action>,
+    ) {
+        assert!(settings.target >= 1, "a pool has at least one worker");
         let Some(preparing) = self.preparing.take_if(|preparing| preparing.version == version) else { return };
         let notice = match self.upgrade {
             Some(_) => Notice::UpgradeStartedOver { acked: self.acked_count(), target: self.settings.target },
             None => Notice::UpgradeStarted { style: preparing.style, from: self.modern },
         };
         actions.push(Action::Tell(notice));
+        if self.upgrade.is_none() {
+            self.fallback = self.settings;
+        }
+        self.settings = settings;
         self.newest = version;
         self.modern = version;
         self.last_upgraded = Some(now);
@@ -64,6 +76,7 @@ impl Pool {
         }
         self.upgrade = None;
         self.good = self.modern;
+        self.fallback = self.settings;
         actions.push(Action::Tell(Notice::Upgraded { version: self.modern }));
         actions.push(Action::KeepReleases { modern: self.modern, good: self.good });
     }
@@ -86,12 +99,13 @@ impl Pool {
         }
     }
 
-    /// Goes back to what worked. The new workers are now the old ones: they go as theirs did, when others serve.
+    /// Goes back to what worked, settings and all. The new workers are now the old ones: they go as theirs did, when others serve.
     pub(in crate::pool) fn give_up_upgrade(&mut self, reason: UpgradeFailure, actions: &mut Vec<Action>) {
         if self.upgrade.take().is_none() {
             return;
         }
         let version = std::mem::replace(&mut self.modern, self.good);
+        self.settings = self.fallback;
         for worker in self.workers.iter_mut().filter(|worker| worker.version == self.good && worker.is_told()) {
             worker.written_off = true;
         }

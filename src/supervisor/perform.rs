@@ -2,7 +2,7 @@
 
 use crate::pool::{Action, Event, ExitReason, Group, Notice, Pid, Signal, Version};
 use crate::supervisor::report::Audience;
-use crate::supervisor::{Supervisor, release, report};
+use crate::supervisor::{Supervisor, release, report, settings};
 use crate::sys::errno::words;
 use crate::sys::{clock, signal, wait};
 
@@ -76,7 +76,7 @@ impl Supervisor {
             Ok(release) => {
                 self.releases.insert(version, release);
                 self.upgrade_askers.clear();
-                Event::ReleaseReady { version }
+                Event::ReleaseReady { version, settings: settings::of(&self.config) }
             }
             Err(error) => Event::ReleaseRefused { version, reason: error.to_string() },
         }

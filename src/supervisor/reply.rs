@@ -101,7 +101,7 @@ impl Supervisor {
             Asked::Config { changes, shown } => {
                 let settings = self.apply(&changes);
                 self.say(asking, format!("Successfully merged in config: {shown}"));
-                vec![Event::CommandGiven(Command::Configure(settings))]
+                vec![Event::CommandGiven(Command::Configure { settings, fallback: settings })]
             }
             Asked::Refused(reply) => self.say(asking, reply),
             Asked::Unknown { shown } => self.say(asking, help::unrecognized(&shown)),
@@ -166,6 +166,7 @@ impl Supervisor {
             logging::print(&output);
         }
         self.say(asking, output);
+        self.config.number = new;
         if new == old { Vec::new() } else { vec![Event::CommandGiven(Command::SetTarget(new))] }
     }
 

@@ -36,7 +36,6 @@ impl Supervisor {
 
     /// Takes changes over into the configuration; they were checked, and they are all taken or none.
     pub(in crate::supervisor) fn apply(&mut self, changes: &[Change]) -> Settings {
-        self.config.number = self.pool.settings().target;
         for &change in changes {
             let config = &mut self.config;
             match change {

@@ -122,9 +122,10 @@ impl Run {
         if process.acked_at.is_some() || process.told {
             return due;
         }
-        let ack = match self.ledger.settings.ack {
+        let set = self.ledger.set_for(process.version);
+        let ack = match set.ack {
             AckMode::Timer(timeout) => (process.execed && !process.killed).then_some(timeout),
-            AckMode::Manual => self.ledger.settings.ack_timeout,
+            AckMode::Manual => set.ack_timeout,
         };
         earlier(due, ack.map(|timeout| process.spawned_at.after(timeout)))
     }
@@ -163,6 +164,8 @@ impl Run {
         hold!("I11", pool.is_stopping() == ledger.stopping.is_some(), "stopping is {}", pool.is_stopping());
         let target = pool.settings().target;
         hold!("I22", target == ledger.settings.target && target >= 1, "the target is {target}");
+        let set = (*pool.settings(), *pool.fallback());
+        hold!("I24", set == (ledger.settings, ledger.fallback), "in force, and to go back to, are {set:?}");
     }
 
     /// What a pool that is not stopping has seen to when it has nothing more to ask for.

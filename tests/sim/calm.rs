@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use einhyrningsins::pool::{AckMode, Command, Event, UpgradeStyle};
+use einhyrningsins::pool::{AckMode, Command, Event, Settings, UpgradeStyle};
 
 use crate::hold;
 use crate::plan::Plan;
@@ -122,11 +122,14 @@ impl Run {
 
     /// Each launch may wait for the longest pause and for a timer, and once for a child that hangs.
     fn time_bound(&self) -> Duration {
-        let timer = match self.ledger.settings.ack {
+        let timer = |settings: Settings| match settings.ack {
             AckMode::Timer(timeout) => timeout,
             AckMode::Manual => Duration::ZERO,
         };
-        let patience = self.ledger.settings.signal_timeout.unwrap_or_default();
+        let patience = |settings: Settings| settings.signal_timeout.unwrap_or_default();
+        let (settings, fallback) = (self.ledger.settings, self.ledger.fallback);
+        let timer = timer(settings).max(timer(fallback));
+        let patience = patience(settings).max(patience(fallback));
         (Duration::from_secs(40) + timer) * (2 * self.plan.target_max + 8) + patience + Duration::from_secs(120)
     }
 }

@@ -249,7 +249,7 @@ impl Run {
             return if self.rng.one_in(2) { Command::StopGracefully } else { named };
         }
         match self.rng.below(9) {
-            8 => Command::Configure(self.other_settings()),
+            8 => self.configure(),
             0 | 4 => Command::SetTarget(1 + self.rng.below(u64::from(self.plan.target_max)) as u32),
             1 | 5 => Command::Forward(signal(self.rng.pick(&FORWARDED))),
             2 | 6 => Command::Upgrade(UpgradeStyle::Smooth),
@@ -257,8 +257,17 @@ impl Run {
         }
     }
 
+    fn configure(&mut self) -> Command {
+        let settings = self.others_than(self.ledger.settings);
+        let fallback = match self.ledger.upgrading {
+            Some(_) => self.others_than(self.ledger.fallback),
+            None => settings,
+        };
+        Command::Configure { settings, fallback }
+    }
+
     /// As `config` on the control socket may change them.
-    fn other_settings(&mut self) -> Settings {
+    fn others_than(&mut self, settings: Settings) -> Settings {
         let target_max = self.plan.target_max;
         Settings {
             spacing_s: self.rng.pick(&[0.1, 1.0, 7.5]),
@@ -266,7 +275,7 @@ impl Run {
             max_upgrade_additional: self.rng.pick(&[None, Some(1), Some(target_max)]),
             signal_timeout: self.rng.pick(&[None, Some(Duration::from_secs(1)), Some(Duration::from_secs(30))]),
             graceful: self.rng.pick(&GRACEFUL),
-            ..self.ledger.settings
+            ..settings
         }
     }
 
@@ -290,7 +299,7 @@ impl Run {
         let version = Version(self.ledger.newest.0 + 1);
         let late = [
             Event::CommandGiven(Command::Stop(Signal::TERM)),
-            Event::ReleaseReady { version },
+            Event::ReleaseReady { version, settings: self.ledger.settings },
             Event::WorkerAcked { pid: Pid(100) },
         ];
         for event in late {

@@ -113,6 +113,10 @@ pub struct Coverage {
     pub recycled_early: u64,
     /// Deaths of one instant that were tried in both orders.
     pub permuted: u64,
+    /// Upgrades that were given up, and other settings with them.
+    pub given_back: u64,
+    /// Workers that a timer acked while another way of acking was set for new ones.
+    pub acked_otherwise: u64,
     /// Runs brought to rest by the liveness phase.
     pub settled: u64,
     /// Runs that ended with `Exit`.
@@ -149,6 +153,8 @@ impl Coverage {
         self.exits.add(&other.exits);
         self.recycled_early += other.recycled_early;
         self.permuted += other.permuted;
+        self.given_back += other.given_back;
+        self.acked_otherwise += other.acked_otherwise;
         self.settled += other.settled;
         self.ended += other.ended;
     }
@@ -157,6 +163,8 @@ impl Coverage {
         let own = [
             ("pids recycled early", self.recycled_early),
             ("deaths permuted", self.permuted),
+            ("settings given back", self.given_back),
+            ("old workers acked their own way", self.acked_otherwise),
             ("runs settled", self.settled),
             ("runs ended", self.ended),
         ];

@@ -80,29 +80,34 @@ impl Run {
     }
 
     fn hear_ack_ignored(&self, pid: Pid, reason: AckIgnored) {
-        let known = self.world.worker_at(pid).is_some();
+        let known = self.world.worker_at(pid).map(|at| &self.world.processes[at]);
+        let manual = self.ledger.settings.ack == AckMode::Manual;
         let fits = match reason {
-            AckIgnored::NotManual => self.ledger.settings.ack != AckMode::Manual,
-            AckIgnored::Unknown => !known,
-            AckIgnored::Repeated => known && self.ledger.acks_to_tell == 0,
+            AckIgnored::NotManual => !known.map_or(manual, |process| self.ledger.acks_by_hand(process)),
+            AckIgnored::Unknown => known.is_none(),
+            AckIgnored::Repeated => known.is_some() && self.ledger.acks_to_tell == 0,
         };
         hold!("I8", fits, "an ack of {pid} is ignored as {reason:?}");
     }
 
     fn hear_timer(&mut self, pid: Pid) {
-        let AckMode::Timer(timeout) = self.ledger.settings.ack else { panic!("I8 broken: a timer acks {pid}") };
         let at = self.world.worker_at(pid).expect("a timer acks a worker");
         let process = &self.world.processes[at];
+        let set = self.ledger.set_for(process.version);
+        let AckMode::Timer(timeout) = set.ack else { panic!("I25 broken: a timer acks {pid}, for which none is set") };
         let waiting = process.execed && process.acked_at.is_none() && !process.told && !process.killed;
         hold!("I8", waiting && process.spawned_at.after(timeout) <= self.now, "the timer of {pid} has not passed");
+        self.coverage.acked_otherwise += u64::from(set.ack != self.ledger.settings.ack);
         self.ledger.acknowledge(&mut self.world, at, self.now);
     }
 
     fn hear_missed(&mut self, pid: Pid) {
         let at = self.world.worker_at(pid).expect("a worker misses its ack");
         let process = &self.world.processes[at];
-        let due = self.ledger.settings.ack_timeout.map(|timeout| process.spawned_at.after(timeout));
-        let waiting = self.ledger.settings.ack == AckMode::Manual && process.acked_at.is_none() && !process.told;
+        let set = self.ledger.set_for(process.version);
+        let due = set.ack_timeout.map(|timeout| process.spawned_at.after(timeout));
+        hold!("I25", set.ack == AckMode::Manual, "{pid} misses an ack that was not expected");
+        let waiting = process.acked_at.is_none() && !process.told;
         hold!("I10", waiting && due.is_some_and(|due| due <= self.now), "{pid} has not missed its ack");
         self.step.missed = Some(pid);
         if process.version == self.ledger.modern {

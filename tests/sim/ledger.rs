@@ -1,6 +1,7 @@
 //! What the pool as a whole has been told and has said, kept by the simulator itself: versions, upgrade, failures,
 //! launches. Invariants are judged by this and by `World`, never by what the pool remembers.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use einhyrningsins::pool::{
@@ -9,11 +10,17 @@ use einhyrningsins::pool::{
 };
 
 use crate::run::Farewell;
-use crate::world::{Known, Launching, World};
+use crate::world::{Known, Launching, Process, World};
 
 #[derive(Clone, Debug)]
 pub struct Ledger {
     pub settings: Settings,
+    /// What an upgrade that is given up leads back to: the settings of `good`.
+    pub fallback: Settings,
+    /// What came with the release that was found last.
+    pub offered: Settings,
+    /// What was set for versions that are neither wanted nor gone back to, when they were last.
+    gone: BTreeMap<Version, Settings>,
     pub modern: Version,
     pub good: Version,
     pub newest: Version,
@@ -52,6 +59,9 @@ impl Ledger {
     pub fn new(settings: Settings) -> Self {
         Self {
             settings,
+            fallback: settings,
+            offered: settings,
+            gone: BTreeMap::new(),
             modern: Version(0),
             good: Version(0),
             newest: Version(0),
@@ -101,7 +111,8 @@ impl Ledger {
             }
             Event::WorkerAcked { pid } => {
                 let Some(at) = world.worker_at(*pid) else { return };
-                if self.settings.ack == AckMode::Manual && world.processes[at].acked_at.is_none() {
+                let process = &world.processes[at];
+                if self.acks_by_hand(process) && process.acked_at.is_none() {
                     self.acknowledge(world, at, now);
                 }
             }
@@ -127,8 +138,9 @@ impl Ledger {
                 world.processes[at].known = Known::Nothing;
                 self.remnant_count -= 1;
             }
-            Event::ReleaseReady { version } => {
+            Event::ReleaseReady { version, settings } => {
                 self.outstanding = None;
+                self.offered = *settings;
                 self.releases.push(*version);
             }
             Event::ReleaseRefused { .. } => self.outstanding = None,
@@ -145,10 +157,71 @@ impl Ledger {
             Command::Stop(_) | Command::StopGracefully => {
                 self.stopping = self.stopping.or(Some(ExitReason::Stopped));
             }
-            Command::SetTarget(target) => self.settings.target = target,
-            Command::Configure(settings) => self.settings = settings,
+            Command::SetTarget(target) => {
+                self.settings.target = target;
+                self.fallback.target = target;
+            }
+            Command::Configure { settings, fallback } => {
+                self.settings = settings;
+                self.fallback = fallback;
+            }
             Command::Forward(_) => {}
         }
+    }
+
+    /// What is set for a version, or was when it was last of any concern.
+    pub fn set_for(&self, version: Version) -> &Settings {
+        if version == self.modern {
+            &self.settings
+        } else if version == self.good {
+            &self.fallback
+        } else {
+            &self.gone[&version]
+        }
+    }
+
+    /// Whether an ack of this worker's counts. One of a version that is gone has acked or has been told to go, so nothing
+    /// depends on it, and it is judged as those are that are gone back to.
+    pub fn acks_by_hand(&self, process: &Process) -> bool {
+        let set = if process.version == self.modern { &self.settings } else { &self.fallback };
+        set.ack == AckMode::Manual
+    }
+
+    /// A version is wanted, with what came with it.
+    pub fn begin_upgrade(&mut self, version: Version) {
+        match self.upgrading {
+            None => self.fallback = self.settings,
+            Some(_) => {
+                self.gone.insert(self.modern, self.settings);
+            }
+        }
+        self.settings = self.offered;
+        self.newest = version;
+        self.modern = version;
+        self.upgrading = self.asked.take();
+        self.forget_failures();
+    }
+
+    pub fn finish_upgrade(&mut self) {
+        self.gone.insert(self.good, self.fallback);
+        self.fallback = self.settings;
+        self.upgrading = None;
+        self.good = self.modern;
+    }
+
+    /// All is as it was before.
+    pub fn give_up_upgrade(&mut self) {
+        self.gone.insert(self.modern, self.settings);
+        self.settings = self.fallback;
+        self.upgrading = None;
+        self.modern = self.good;
+        self.forget_failures();
+    }
+
+    fn forget_failures(&mut self) {
+        self.deaths = 0;
+        self.failures = 0;
+        self.failed_launches = 0;
     }
 
     fn note_exit(&mut self, world: &mut World, at: usize, now: Mono) {

@@ -50,6 +50,9 @@ pub struct Plan {
     pub fork_fails: u64,
     pub refused: u64,
     pub release_at_once: u64,
+    /// How often a release comes with settings of its own, and whether the target stays as it was all the same.
+    pub renews: u64,
+    pub keeps_target: bool,
     /// Out of 1024 commands.
     pub stops: u64,
 }
@@ -82,6 +85,8 @@ impl Plan {
             fork_fails: rng.pick(&SELDOM),
             refused: rng.pick(&SELDOM),
             release_at_once: rng.pick(&OFTEN),
+            renews: rng.pick(&OFTEN),
+            keeps_target: rng.one_in(4),
             stops: rng.pick(&[0, 0, 1, 8]),
         }
     }
@@ -108,6 +113,8 @@ impl Plan {
             fork_fails: 0,
             refused: 0,
             release_at_once: 0,
+            renews: 0,
+            keeps_target: true,
             stops: 0,
         }
     }

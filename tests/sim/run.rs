@@ -160,8 +160,10 @@ impl Run {
             Event::CommandGiven(Command::Forward(signal)) => Cause::Forward(*signal),
             Event::CommandGiven(Command::Stop(signal)) => Cause::Stop(Farewell::Signal(*signal)),
             Event::CommandGiven(Command::StopGracefully) => Cause::Stop(Farewell::Graceful),
-            Event::CommandGiven(Command::Upgrade(_) | Command::SetTarget(_) | Command::Configure(_)) => Cause::Other,
-            Event::ReleaseReady { version } => Cause::Ready(*version),
+            Event::CommandGiven(Command::Upgrade(_) | Command::SetTarget(_) | Command::Configure { .. }) => {
+                Cause::Other
+            }
+            Event::ReleaseReady { version, .. } => Cause::Ready(*version),
             Event::ReleaseRefused { .. } => Cause::Refused,
             Event::WorkerExited { pid, .. } if self.world.worker_at(*pid).is_some() => Cause::Exited(*pid),
             Event::WorkerReaped { pid, group: Group::Outlived } => Cause::Outlived(*pid),

@@ -1,8 +1,9 @@
 //! Upgrades: answers what the pool asks for before one, and judges what it says of it, from the start to the end.
 
-use einhyrningsins::pool::{Event, ExitReason, Notice, UpgradeFailure, Version};
+use einhyrningsins::pool::{Event, ExitReason, Notice, Settings, UpgradeFailure, Version};
 
 use crate::hold;
+use crate::plan::settings;
 use crate::run::{Cause, Farewell, Run};
 
 /// How many failures in a row end an upgrade when only an ack timeout is set.
@@ -26,7 +27,17 @@ impl Run {
         if self.rng.chance(self.plan.refused) {
             return Some(Event::ReleaseRefused { version, reason: String::new() });
         }
-        Some(Event::ReleaseReady { version })
+        Some(Event::ReleaseReady { version, settings: self.next_settings() })
+    }
+
+    /// Those in force, or what somebody has written for the new version.
+    fn next_settings(&mut self) -> Settings {
+        let current = self.ledger.settings;
+        if !self.rng.chance(self.plan.renews) {
+            return current;
+        }
+        let renewed = settings(&mut self.rng, self.plan.target_max);
+        if self.plan.keeps_target { Settings { target: current.target, ..renewed } } else { renewed }
     }
 
     pub fn hear_of_upgrade(&mut self, notice: &Notice) {
@@ -46,8 +57,7 @@ impl Run {
                 hold!("I9", *version == self.ledger.modern && self.ledger.upgrading.is_some(), "{version} is not new");
                 let (serving, target) = (self.modern_serving(), self.ledger.settings.target);
                 hold!("I4", serving >= target, "upgraded with {serving} serving of {target}");
-                self.ledger.upgrading = None;
-                self.ledger.good = self.ledger.modern;
+                self.ledger.finish_upgrade();
             }
             Notice::UpgradeFailed { version, back_to, reason } => self.hear_upgrade_failed(*version, *back_to, reason),
             Notice::UpgradeRefused { .. } => {
@@ -76,10 +86,7 @@ impl Run {
     fn begin_upgrade(&mut self) {
         let Cause::Ready(version) = self.step.cause else { panic!("L3 broken: an upgrade starts by itself") };
         hold!("I9", version > self.ledger.newest, "version {version} is given again");
-        self.ledger.newest = version;
-        self.ledger.modern = version;
-        self.ledger.upgrading = self.ledger.asked.take();
-        self.forget_failures();
+        self.ledger.begin_upgrade(version);
     }
 
     fn hear_upgrade_failed(&mut self, version: Version, back_to: Version, reason: &UpgradeFailure) {
@@ -93,19 +100,12 @@ impl Run {
             UpgradeFailure::Stopping => self.ledger.stopping.is_some(),
         };
         hold!("I9", just, "the upgrade failed for {reason:?}, with {} failures counted", self.ledger.failures);
-        self.ledger.upgrading = None;
-        self.ledger.modern = self.ledger.good;
+        self.coverage.given_back += u64::from(self.ledger.settings != self.ledger.fallback);
+        self.ledger.give_up_upgrade();
         for &at in &self.world.workers {
             let process = &mut self.world.processes[at];
             process.written_off |= process.version == self.ledger.good && process.told;
         }
-        self.forget_failures();
-    }
-
-    fn forget_failures(&mut self) {
-        self.ledger.deaths = 0;
-        self.ledger.failures = 0;
-        self.ledger.failed_launches = 0;
     }
 
     pub fn failure_limit(&self) -> Option<u32> {
