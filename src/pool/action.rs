@@ -5,7 +5,8 @@ use crate::pool::{Notice, Pid, Signal, Version, WorkerIndex};
 /// Everything that the pool can ask for.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Action {
-    /// Find the program of a version to come; answered by `ReleaseReady` or `ReleaseRefused`.
+    /// Find the program of a version to come; answered by `ReleaseReady` or `ReleaseRefused`, which may take its time. It is
+    /// asked for again, under the same version, when what was found may be older than the last request.
     PrepareRelease { version: Version },
     /// These are still needed, every other may be forgotten.
     KeepReleases { modern: Version, good: Version },

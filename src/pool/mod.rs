@@ -29,6 +29,8 @@ mod worker;
 #[cfg(test)]
 mod graceful_tests;
 #[cfg(test)]
+mod preparing_tests;
+#[cfg(test)]
 mod testing;
 #[cfg(test)]
 mod tests;

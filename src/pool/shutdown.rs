@@ -47,6 +47,11 @@ impl Pool {
         self.tell_to_go(now, &pids, Farewell::Graceful, self.grace(Farewell::Graceful), actions);
     }
 
+    /// Whether `Exit` was asked for.
+    pub(in crate::pool) fn is_over(&self) -> bool {
+        self.stopping.is_some_and(|stopping| stopping.concluded)
+    }
+
     /// Asks to end once nothing is left that could need the master.
     pub(in crate::pool) fn conclude_stop(&mut self, actions: &mut Vec<Action>) {
         let empty = self.workers.is_empty() && self.remnants.is_empty() && self.launches.is_empty();
@@ -59,7 +64,7 @@ impl Pool {
     }
 
     fn begin_stop(&mut self, farewell: Farewell, reason: ExitReason, actions: &mut Vec<Action>) {
-        let concluded = self.stopping.is_some_and(|stopping| stopping.concluded);
+        let concluded = self.is_over();
         self.abandon_upgrade(actions);
         self.stopping = Some(Stopping { farewell, grace: self.grace(farewell), reason, concluded });
     }

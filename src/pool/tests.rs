@@ -78,16 +78,6 @@ fn an_upgrade_during_an_upgrade_starts_over_and_drops_what_never_acked() {
 }
 
 #[test]
-fn an_upgrade_asked_for_while_one_is_prepared_joins_it() {
-    let mut play = Play::serving(settings());
-    play.deferred = Some(Version(1));
-    play.command(SMOOTH);
-    play.command(FLEET);
-    play.tell(play.ready(Version(1)));
-    assert_eq!(play.log()[..2], ["starting Fleet upgrade from 0", "launching 2"]);
-}
-
-#[test]
 fn a_refused_release_changes_nothing() {
     let mut play = Play::serving(settings());
     play.deferred = Some(Version(1));

@@ -8,6 +8,9 @@ use crate::pool::{Action, Mono, Notice, Pool, Settings, UpgradeFailure, UpgradeS
 pub(in crate::pool) struct Preparing {
     version: Version,
     style: UpgradeStyle,
+    /// Somebody asked while it was being looked for. A deploy may have come in between, so what is found then may be what
+    /// was there before it.
+    asked_again: bool,
 }
 
 /// An upgrade under way.
@@ -19,7 +22,7 @@ pub(in crate::pool) struct Upgrade {
 }
 
 impl Pool {
-    /// One that is asked for while another is being prepared joins it: both asked before it starts.
+    /// One that is asked for while another is being prepared is prepared after it, and takes its place.
     pub(in crate::pool) fn request_upgrade(&mut self, style: UpgradeStyle, actions: &mut Vec<Action>) {
         if self.is_stopping() {
             actions.push(Action::Tell(Notice::NotUpgradingWhileStopping));
@@ -27,10 +30,11 @@ impl Pool {
         }
         if let Some(preparing) = &mut self.preparing {
             preparing.style = style;
+            preparing.asked_again = true;
             return;
         }
         let version = Version(self.newest.0 + 1);
-        self.preparing = Some(Preparing { version, style });
+        self.preparing = Some(Preparing { version, style, asked_again: false });
         actions.push(Action::PrepareRelease { version });
     }
 
@@ -43,7 +47,10 @@ impl Pool {
         actions: &mut Vec<Action>,
     ) {
         assert!(settings.target >= 1, "a pool has at least one worker");
-        let Some(preparing) = self.preparing.take_if(|preparing| preparing.version == version) else { return };
+        let Some(preparing) = self.take_prepared(version) else {
+            self.forget_releases(actions);
+            return self.prepare_again(version, actions);
+        };
         let notice = match self.upgrade {
             Some(_) => Notice::UpgradeStartedOver { acked: self.acked_count(), target: self.settings.target },
             None => Notice::UpgradeStarted { style: preparing.style, from: self.modern },
@@ -63,8 +70,29 @@ impl Pool {
     }
 
     pub(in crate::pool) fn on_release_refused(&mut self, version: Version, reason: String, actions: &mut Vec<Action>) {
-        if self.preparing.take_if(|preparing| preparing.version == version).is_some() {
-            actions.push(Action::Tell(Notice::UpgradeRefused { reason }));
+        match self.take_prepared(version) {
+            Some(_) => actions.push(Action::Tell(Notice::UpgradeRefused { reason })),
+            None => self.prepare_again(version, actions),
+        }
+    }
+
+    /// What was being prepared, if the answer to it answers the last request, too.
+    fn take_prepared(&mut self, version: Version) -> Option<Preparing> {
+        self.preparing.take_if(|preparing| preparing.version == version && !preparing.asked_again)
+    }
+
+    /// Each time somebody asked for it since the last; so it ends when they do.
+    fn prepare_again(&mut self, version: Version, actions: &mut Vec<Action>) {
+        if let Some(preparing) = self.preparing.as_mut().filter(|preparing| preparing.version == version) {
+            preparing.asked_again = false;
+            actions.push(Action::PrepareRelease { version });
+        }
+    }
+
+    /// Has dropped what was found in vain. After the end nothing is asked for any more.
+    fn forget_releases(&self, actions: &mut Vec<Action>) {
+        if !self.is_over() {
+            actions.push(Action::KeepReleases { modern: self.modern, good: self.good });
         }
     }
 

@@ -54,6 +54,10 @@ impl Supervisor {
             Audience::Watchers => self.control.publish(line.text),
             Audience::Nobody => {}
         }
+        // Whose upgrade begins waits for its end, with all who wait for one.
+        if let Notice::UpgradeStarted { .. } | Notice::UpgradeStartedOver { .. } = notice {
+            self.upgrade_askers.clear();
+        }
         let Some(verdict) = report::verdict(notice) else { return };
         match notice {
             // It concerns those who asked for it, not those who wait for one that is under way.
@@ -75,7 +79,6 @@ impl Supervisor {
         match release::resolve(&self.config.program, &self.environ, &self.config.drop_env_vars) {
             Ok(release) => {
                 self.releases.insert(version, release);
-                self.upgrade_askers.clear();
                 Event::ReleaseReady { version, settings: settings::of(&self.config) }
             }
             Err(error) => Event::ReleaseRefused { version, reason: error.to_string() },

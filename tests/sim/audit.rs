@@ -57,6 +57,10 @@ impl Run {
         hold!("I10", step.kill_announced.is_none(), "{:?} was to be killed and is not", step.kill_announced);
         hold!("I8", self.ledger.acks_to_tell == 0, "an ack came and is not told");
         let ledger = &self.ledger;
+        if let Cause::Ready(version) = step.cause {
+            let wanted = version == ledger.modern || ledger.exited || !ledger.releases.contains(&version);
+            hold!("I26", wanted, "version {version} was found for nobody, and is kept");
+        }
         hold!("L3", ledger.asked.is_none() || ledger.outstanding.is_some(), "an upgrade was asked for and forgotten");
     }
 

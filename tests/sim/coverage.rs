@@ -113,6 +113,10 @@ pub struct Coverage {
     pub recycled_early: u64,
     /// Deaths of one instant that were tried in both orders.
     pub permuted: u64,
+    /// Releases that were looked for again, since somebody had asked meanwhile.
+    pub prepared_again: u64,
+    /// Releases that were found when the pool was stopping already.
+    pub found_too_late: u64,
     /// Upgrades that were given up, and other settings with them.
     pub given_back: u64,
     /// Workers that a timer acked while another way of acking was set for new ones.
@@ -153,6 +157,8 @@ impl Coverage {
         self.exits.add(&other.exits);
         self.recycled_early += other.recycled_early;
         self.permuted += other.permuted;
+        self.prepared_again += other.prepared_again;
+        self.found_too_late += other.found_too_late;
         self.given_back += other.given_back;
         self.acked_otherwise += other.acked_otherwise;
         self.settled += other.settled;
@@ -163,6 +169,8 @@ impl Coverage {
         let own = [
             ("pids recycled early", self.recycled_early),
             ("deaths permuted", self.permuted),
+            ("releases prepared again", self.prepared_again),
+            ("releases found too late", self.found_too_late),
             ("settings given back", self.given_back),
             ("old workers acked their own way", self.acked_otherwise),
             ("runs settled", self.settled),

@@ -29,6 +29,9 @@ pub struct Ledger {
     pub asked: Option<UpgradeStyle>,
     /// A `PrepareRelease` that is not answered.
     pub outstanding: Option<Version>,
+    /// Requests for an upgrade, and how many of them had come when it was asked for.
+    pub request_count: u64,
+    pub prepared_after: u64,
     /// What the supervisor could launch: prepared, and not forgotten.
     pub releases: Vec<Version>,
     pub stopping: Option<ExitReason>,
@@ -68,6 +71,8 @@ impl Ledger {
             upgrading: None,
             asked: None,
             outstanding: None,
+            request_count: 0,
+            prepared_after: 0,
             releases: vec![Version(0)],
             stopping: None,
             exited: false,
@@ -150,7 +155,10 @@ impl Ledger {
 
     fn note_command(&mut self, command: Command) {
         match command {
-            Command::Upgrade(style) => self.asked = Some(style),
+            Command::Upgrade(style) => {
+                self.asked = Some(style);
+                self.request_count += 1;
+            }
             Command::Stop(Signal::QUIT) if self.stopping != Some(ExitReason::GaveUp) => {
                 self.stopping = Some(ExitReason::Quit);
             }

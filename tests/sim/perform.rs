@@ -20,6 +20,8 @@ impl Run {
             Action::KeepReleases { modern, good } => {
                 hold!("I9", (*modern, *good) == (self.ledger.modern, self.ledger.good), "kept {modern} and {good}");
                 self.ledger.releases.retain(|version| version == modern || version == good);
+                let late = matches!(self.step.cause, Cause::Ready(_)) && self.ledger.stopping.is_some();
+                self.coverage.found_too_late += u64::from(late);
             }
             Action::SpawnWorker { index, version } => self.spawn(*index, *version),
             Action::SignalWorker { .. } | Action::SignalGroup { .. } if self.step.spawned => {

@@ -16,6 +16,8 @@ impl Run {
         hold!("L3", self.ledger.asked.is_some(), "an upgrade is prepared that nobody asked for");
         hold!("I18", self.ledger.outstanding.is_none(), "two releases are prepared at once");
         self.ledger.outstanding = Some(version);
+        self.ledger.prepared_after = self.ledger.request_count;
+        self.coverage.prepared_again += u64::from(matches!(self.step.cause, Cause::Ready(_) | Cause::Refused));
         if self.rng.chance(self.plan.release_at_once) {
             let answer = self.answer_release();
             self.replies.extend(answer);
@@ -62,10 +64,12 @@ impl Run {
             Notice::UpgradeFailed { version, back_to, reason } => self.hear_upgrade_failed(*version, *back_to, reason),
             Notice::UpgradeRefused { .. } => {
                 hold!("L3", self.step.cause == Cause::Refused, "an upgrade is refused that was not");
+                self.judge_freshness();
                 self.ledger.asked = None;
             }
             Notice::NotUpgradingWhileStopping => {
                 hold!("L3", self.ledger.stopping.is_some(), "an upgrade is refused for a stop");
+                hold!("L3", self.ledger.asked.is_some(), "a refusal is told twice");
                 self.ledger.asked = None;
             }
             Notice::GaveUp { deaths } => {
@@ -83,8 +87,15 @@ impl Run {
         }
     }
 
+    /// I26: a deploy may have come between two requests, and nothing that was found before it answers the second.
+    fn judge_freshness(&self) {
+        let late = self.ledger.request_count - self.ledger.prepared_after;
+        hold!("I26", late == 0, "{late} requests are answered by what was found before them");
+    }
+
     fn begin_upgrade(&mut self) {
         let Cause::Ready(version) = self.step.cause else { panic!("L3 broken: an upgrade starts by itself") };
+        self.judge_freshness();
         hold!("I9", version > self.ledger.newest, "version {version} is given again");
         self.ledger.begin_upgrade(version);
     }

@@ -1,0 +1,121 @@
+//! Preparing a release takes its time, and much may come in between.
+
+use crate::pool::testing::{FLEET, Play, SMOOTH, settings};
+use crate::pool::{Action, Command, Event, ExitReason, Notice, Settings, Signal, UpgradeStyle, Version};
+
+const FIRST: Version = Version(1);
+
+/// Two workers serve, and a smooth upgrade is being prepared.
+fn preparing() -> Play {
+    let mut play = Play::serving(settings());
+    play.deferred = Some(FIRST);
+    play.command(SMOOTH);
+    assert_eq!(prepared(&mut play), [FIRST]);
+    play
+}
+
+/// What is to be prepared since the last look.
+fn prepared(play: &mut Play) -> Vec<Version> {
+    let prepared = play.actions.drain(..).filter_map(|action| match action {
+        Action::PrepareRelease { version } => Some(version),
+        _ => None,
+    });
+    prepared.collect()
+}
+
+fn refuse(play: &mut Play, reason: &str) {
+    play.tell(Event::ReleaseRefused { version: FIRST, reason: reason.to_owned() });
+}
+
+fn refusals(play: &Play) -> Vec<String> {
+    let refused = |action: &Action| match action {
+        Action::Tell(Notice::UpgradeRefused { reason }) => Some(reason.clone()),
+        _ => None,
+    };
+    play.actions.iter().filter_map(refused).collect()
+}
+
+#[test]
+fn what_was_found_before_the_last_request_is_dropped_and_looked_for_again() {
+    let mut play = preparing();
+    play.command(FLEET);
+    assert_eq!(play.actions, [], "one at a time");
+    play.tell(play.ready(FIRST));
+    let forget = Action::KeepReleases { modern: Version(0), good: Version(0) };
+    assert_eq!(play.actions, [forget, Action::PrepareRelease { version: FIRST }], "in this order: it is stored anew");
+    assert_eq!((play.pool.modern(), play.pool.upgrading()), (Version(0), None));
+    play.actions.clear();
+    play.tell(play.ready(FIRST));
+    assert_eq!(play.log()[..2], ["starting Fleet upgrade from 0", "launching 2"]);
+    assert_eq!(play.pool.modern(), FIRST, "nobody sees how often it was looked for");
+}
+
+#[test]
+fn settings_that_were_read_before_the_last_request_are_dropped_too() {
+    let mut play = preparing();
+    play.command(SMOOTH);
+    play.next = Some(Settings { target: 9, ..settings() });
+    play.tell(play.ready(FIRST));
+    assert_eq!((*play.pool.settings(), *play.pool.fallback()), (settings(), settings()));
+    play.next = Some(Settings { target: 3, ..settings() });
+    play.tell(play.ready(FIRST));
+    assert_eq!((play.pool.settings().target, play.pool.fallback().target), (3, 2));
+}
+
+#[test]
+fn a_refusal_from_before_the_last_request_is_dropped_as_well() {
+    let mut play = preparing();
+    play.command(SMOOTH);
+    refuse(&mut play, "in the middle of a deploy");
+    assert_eq!((refusals(&play), prepared(&mut play)), (vec![], vec![FIRST]));
+    play.tell(play.ready(FIRST));
+    assert_eq!(play.pool.upgrading(), Some(UpgradeStyle::Smooth));
+}
+
+#[test]
+fn requests_while_a_release_is_prepared_need_one_look_more_however_many_they_are() {
+    let mut play = preparing();
+    (0..10).for_each(|_| play.command(SMOOTH));
+    play.tell(play.ready(FIRST));
+    assert_eq!(prepared(&mut play), [FIRST]);
+    play.command(SMOOTH);
+    play.tell(play.ready(FIRST));
+    assert_eq!(prepared(&mut play), [FIRST], "this one came after the second look had begun");
+    refuse(&mut play, "no such file");
+    assert_eq!((refusals(&play), prepared(&mut play)), (vec!["no such file".to_owned()], vec![]));
+}
+
+#[test]
+fn a_stop_while_a_release_is_prepared_is_told_once_and_what_is_found_later_is_dropped() {
+    let mut play = preparing();
+    play.next = Some(Settings { target: 9, graceful: Signal::TERM, ..settings() });
+    play.command(SMOOTH);
+    play.command(Command::StopGracefully);
+    let refused = Action::Tell(Notice::NotUpgradingWhileStopping);
+    assert_eq!(play.actions.iter().filter(|action| **action == refused).count(), 1);
+    play.actions.clear();
+    play.tell(play.ready(FIRST));
+    assert_eq!(play.actions, [Action::KeepReleases { modern: Version(0), good: Version(0) }]);
+    assert_eq!((*play.pool.settings(), play.pool.upgrading()), (settings(), None));
+    (1..=2).for_each(|pid| play.die(pid));
+    assert_eq!(play.exits(), [ExitReason::Stopped]);
+    play.actions.clear();
+    play.tell(play.ready(FIRST));
+    assert_eq!(play.actions, [], "nothing follows the end");
+}
+
+#[test]
+fn an_upgrade_that_fails_while_the_next_is_prepared_gives_its_settings_back_first() {
+    let mut play = Play::serving(settings());
+    play.next = Some(Settings { retries: Some(1), spacing_s: 0.5, ..settings() });
+    play.command(SMOOTH);
+    play.deferred = Some(Version(2));
+    play.command(SMOOTH);
+    play.die(3);
+    assert_eq!((play.pool.modern(), *play.pool.settings()), (Version(0), settings()));
+    play.next = Some(Settings { spacing_s: 0.7, ..settings() });
+    play.actions.clear();
+    play.tell(play.ready(Version(2)));
+    assert_eq!(play.log()[0], "starting Smooth upgrade from 0", "it does not start over, none is under way");
+    assert_eq!((play.pool.settings().spacing_s, play.pool.fallback().spacing_s), (0.7, 0.2));
+}
