@@ -23,5 +23,6 @@ mod reap;
 mod shutdown;
 mod signals;
 mod support;
+mod syslog;
 mod upgrade;
 mod worker;

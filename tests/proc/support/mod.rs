@@ -14,6 +14,7 @@
 #![allow(dead_code, unused_imports, reason = "a harness: not every test needs all of it")]
 
 mod control;
+mod flood;
 mod held;
 mod inject;
 mod load;
@@ -32,6 +33,7 @@ mod wait;
 use std::path::{Path, PathBuf};
 
 pub use control::{ControlClient, decoded};
+pub use flood::{FLOOD, assert_supervised, flood, flood_and_supervise};
 pub use held::HeldRequest;
 pub use inject::Injection;
 pub use load::{Load, Report};
