@@ -1,65 +1,79 @@
-//! How log lines look and where they go: `[MASTER 123] INFO: …` on standard error through the log thread, warnings and
-//! errors to syslog as well if wanted. Nothing here blocks.
+//! How log lines look and where they go: `[MASTER 123] INFO: …` on standard error through the log thread, to syslog through
+//! its own, or both, as the plan says. Nothing here blocks.
 
 use std::fmt::Write as _;
-use std::io;
-use std::io::Write as _;
-use std::sync::OnceLock;
+use std::io::{self, Write as _};
+use std::sync::{OnceLock, PoisonError, RwLock, RwLockReadGuard};
 
-use env_logger::{Builder, Target, WriteStyle};
-use log::{Level, LevelFilter, Record};
+use env_logger::{Builder, WriteStyle};
+use log::{LevelFilter, Record};
 
 use crate::pool::Pid;
+use crate::supervisor::log_route::Route;
+use crate::sys::errno::words;
+use crate::threads::log_plan::{LogPlan, level_of};
 use crate::threads::log_writer::{self, LogQueue};
-use crate::threads::syslog_writer::{self, Severity, SyslogQueue};
+use crate::threads::syslog_writer::{Report, usual_paths};
 
 /// The target that marks a line as being about a worker's own doing; the pid follows it.
 const WORKER_TARGET: &str = "worker ";
 
+/// The target that marks a line as being about syslog, which therefore stays away from it.
+const ABOUT_SYSLOG: &str = "about syslog";
+
 /// For what is no log line and yet goes the same way.
 static QUEUE: OnceLock<LogQueue> = OnceLock::new();
+
+/// Where lines go beside standard error, or instead. Locked for as long as it takes to put a message into a queue that
+/// makes nobody wait, or to put another in its place.
+static ROUTE: RwLock<Option<Route>> = RwLock::new(None);
 
 /// Where lines go; dropped at the very end.
 pub struct Logging {
     queue: LogQueue,
 }
 
-/// Sends everything that is logged through the log thread from now on.
+/// Sends everything that is logged where the plan says from now on.
 ///
 /// Errors: a thread cannot be started.
-pub fn start(verbosity: u8, syslog: Option<SyslogQueue>) -> io::Result<Logging> {
+pub fn start(plan: &LogPlan) -> io::Result<Logging> {
     let queue = log_writer::start(format!("[MASTER {}]", std::process::id()))?;
-    let sink = queue.clone();
     let _first = QUEUE.set(queue.clone());
-    static SYSLOG: OnceLock<Option<SyslogQueue>> = OnceLock::new();
-    let syslog = SYSLOG.get_or_init(|| syslog);
+    let sink = env_logger::Target::Pipe(Box::new(queue.clone()));
     let builder = &mut Builder::new();
-    builder.filter_level(LevelFilter::Trace).write_style(WriteStyle::Never).target(Target::Pipe(Box::new(sink)));
-    builder.format(move |out, record| {
-        let message = escape_controls(&record.args().to_string());
-        pass_to_syslog(syslog.as_ref(), record.level(), &message);
-        writeln!(out, "[{}] {}: {message}", speaker(record), record.level())
+    builder.filter_level(LevelFilter::Trace).write_style(WriteStyle::Never).target(sink);
+    // Nothing written is no line: the pipe is not even called.
+    builder.format(|out, record| match line_for_standard_error(record) {
+        Some(line) => out.write_all(line.as_bytes()),
+        None => Ok(()),
     });
     builder.try_init().map_err(io::Error::other)?;
-    set_verbosity(verbosity);
+    apply(plan)?;
     Ok(Logging { queue })
 }
 
-/// Errors: a thread cannot be started.
-pub fn start_syslog() -> io::Result<SyslogQueue> {
-    syslog_writer::start()
+/// Follows another plan from the next line on. The syslog thread is started when it is first needed, and ends when nothing
+/// goes to syslog any more. What was queued before is written as the old plan had it.
+///
+/// Errors: the syslog thread cannot be started; the new level holds, and lines go where they went.
+pub fn apply(plan: &LogPlan) -> io::Result<()> {
+    // First, since the thread may have something to say at once.
+    log::set_max_level(plan.level);
+    // Only the main thread puts another route there, so that this one is still the last when it is replaced.
+    let route = Route::of(plan, read_route().as_ref(), usual_paths(), hear_of_syslog)?;
+    let last = std::mem::replace(&mut *ROUTE.write().unwrap_or_else(PoisonError::into_inner), route);
+    // Not under the lock.
+    drop(last);
+    Ok(())
 }
 
-/// einhorn's three grades: 0 tells everything, 1 what happens, 2 what goes wrong.
+/// einhorn's three grades, and the one of ours, as [`level_of`] has them.
 pub fn set_verbosity(verbosity: u8) {
-    log::set_max_level(match verbosity {
-        0 => LevelFilter::Debug,
-        1 => LevelFilter::Info,
-        _ => LevelFilter::Warn,
-    });
+    log::set_max_level(level_of(verbosity));
 }
 
-/// Writes a bare line to standard error, whatever the verbosity.
+/// Writes a bare line to standard error, whatever the verbosity and wherever log lines go: it is no log line, but what
+/// einhorn shows whoever stands at its terminal.
 pub(in crate::supervisor) fn print(line: &str) {
     if let Some(queue) = QUEUE.get() {
         queue.push(format!("{}\n", escape_controls(line)).into_bytes());
@@ -78,27 +92,53 @@ pub fn log_for_worker(pid: Pid, message: &str) {
 }
 
 impl Logging {
-    /// Waits, not for long, until the last lines are written.
+    /// Waits, not for long, until the last lines are written: to syslog first, for standard error may have to stand in.
     pub fn finish(&self) {
+        let syslog = read_route().as_ref().map(Route::queue);
+        if let Some(syslog) = syslog {
+            syslog.flush();
+        }
         self.queue.flush();
     }
 }
 
-fn speaker(record: &Record<'_>) -> String {
-    match record.target().strip_prefix(WORKER_TARGET) {
-        Some(pid) => format!("WORKER {pid}"),
-        None => format!("MASTER {}", std::process::id()),
+fn read_route() -> RwLockReadGuard<'static, Option<Route>> {
+    ROUTE.read().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Sends a line to syslog if it is for syslog; what is left for standard error comes back.
+fn line_for_standard_error(record: &Record<'_>) -> Option<String> {
+    let message = escape_controls(&record.args().to_string());
+    let worker = record.target().strip_prefix(WORKER_TARGET);
+    let speaker = worker.map_or_else(|| format!("MASTER {}", std::process::id()), |pid| format!("WORKER {pid}"));
+    let line = format!("[{speaker}] {}: {message}\n", record.level());
+    match &*read_route() {
+        Some(route) if record.target() != ABOUT_SYSLOG => {
+            // The master's name and pid are in every message anyway.
+            let text = if worker.is_some() { format!("[{speaker}] {message}") } else { message };
+            route.pass(record.level(), text, line)
+        }
+        Some(_) | None => Some(line),
     }
 }
 
-fn pass_to_syslog(syslog: Option<&SyslogQueue>, level: Level, message: &str) {
-    let severity = match level {
-        Level::Error => Severity::Error,
-        Level::Warn => Severity::Warning,
-        Level::Info | Level::Debug | Level::Trace => return,
-    };
-    if let Some(queue) = syslog {
-        queue.push(severity, message.to_owned());
+/// Called by the syslog thread.
+fn hear_of_syslog(report: Report) {
+    match report {
+        Report::Undelivered(line) => {
+            if let Some(queue) = QUEUE.get() {
+                queue.push(line.into_bytes());
+            }
+        }
+        Report::Away(errno) => log::warn!(
+            target: ABOUT_SYSLOG,
+            "cannot reach syslog: {}, its lines go to standard error until it is there",
+            words(errno)
+        ),
+        Report::Back { missed: 0 } => log::warn!(target: ABOUT_SYSLOG, "syslog is there"),
+        Report::Back { missed } => {
+            log::warn!(target: ABOUT_SYSLOG, "syslog is there, {missed} lines went to standard error alone");
+        }
     }
 }
 

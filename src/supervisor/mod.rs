@@ -7,6 +7,7 @@ mod exit_code;
 mod help;
 mod launch;
 mod listeners;
+mod log_route;
 mod logging;
 mod perform;
 mod recheck;

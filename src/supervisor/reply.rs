@@ -8,6 +8,7 @@ use crate::supervisor::{Supervisor, help, logging, state, status};
 use crate::sys::{clock, family};
 use crate::threads::admission::{Peer, Role};
 use crate::threads::control::Then;
+use crate::threads::log_plan::{louder, quieter};
 use crate::threads::throttle::Throttle;
 use crate::yaml::{self, Value};
 
@@ -78,8 +79,8 @@ impl Supervisor {
             Asked::Increment => self.change_target(asking, Change::By(1)),
             Asked::Decrement => self.change_target(asking, Change::By(-1)),
             Asked::SetWorkers(count) => self.change_target(asking, Change::To(count)),
-            Asked::Quieter => self.change_verbosity(asking, (self.config.verbosity + 1).min(2)),
-            Asked::Louder => self.change_verbosity(asking, self.config.verbosity.saturating_sub(1)),
+            Asked::Quieter => self.change_verbosity(asking, quieter(self.config.verbosity)),
+            Asked::Louder => self.change_verbosity(asking, louder(self.config.verbosity)),
             Asked::Upgrade(style) => self.upgrade(asking, style),
             Asked::Reload => {
                 log::warn!("Reloading the master itself is not possible with this version, nothing was done");

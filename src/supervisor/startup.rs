@@ -28,6 +28,7 @@ use crate::sys::program::FindError;
 use crate::sys::tmpdir::temporary_directory;
 use crate::sys::{account, control_socket, fd, limits, signal, wait};
 use crate::threads::admission::Policy;
+use crate::threads::log_plan::{LogPlan, Target, level_of};
 use crate::threads::socket_file::SocketFile;
 use crate::threads::{self, INBOX_MAX, control, reaper};
 
@@ -166,8 +167,8 @@ fn check(config: &Config, environ: &Vec<(OsString, OsString)>) -> Result<Release
 }
 
 fn start_logging(config: &Config) -> std::io::Result<Logging> {
-    let syslog = if config.syslog { Some(logging::start_syslog()?) } else { None };
-    logging::start(config.verbosity, syslog)
+    let target = if config.syslog { Target::Both } else { Target::Stderr };
+    logging::start(&LogPlan { level: level_of(config.verbosity), target, ..LogPlan::default() })
 }
 
 /// Opens what is to be opened, in the order in which others could be disturbed: nobody, until the lock is held.

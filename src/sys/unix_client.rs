@@ -17,8 +17,18 @@ use crate::sys::errno::retry;
 /// A connection to a listening socket. `patience` is how long connecting may take while the accept queue is full, and
 /// later each write while the other side does not read; EAGAIN says that it did not suffice.
 pub fn connect_unix(path: &Path, patience: Duration) -> Result<OwnedFd, Errno> {
+    connect_as(SockType::Stream, path, patience)
+}
+
+/// A socket whose datagrams go there. `patience` is how long each may wait for room in the other side's queue; EAGAIN says
+/// that it did not suffice, EPROTOTYPE that the other side takes connections.
+pub fn connect_datagram(path: &Path, patience: Duration) -> Result<OwnedFd, Errno> {
+    connect_as(SockType::Datagram, path, patience)
+}
+
+fn connect_as(kind: SockType, path: &Path, patience: Duration) -> Result<OwnedFd, Errno> {
     let address = UnixAddr::new(path)?;
-    let fd = retry(|| socket(AddressFamily::Unix, SockType::Stream, SockFlag::SOCK_CLOEXEC, None))?;
+    let fd = retry(|| socket(AddressFamily::Unix, kind, SockFlag::SOCK_CLOEXEC, None))?;
     setsockopt(&fd, sockopt::SendTimeout, &timeval(patience))?;
     retry(|| connect(fd.as_raw_fd(), &address))?;
     Ok(fd)
@@ -59,7 +69,7 @@ fn poll_timeout(left: Option<Duration>) -> PollTimeout {
 mod tests {
     use std::io::Write;
     use std::os::fd::AsFd;
-    use std::os::unix::net::{UnixListener, UnixStream};
+    use std::os::unix::net::{UnixDatagram, UnixListener, UnixStream};
 
     use super::*;
     use crate::sys::fd::Blocking;
@@ -84,6 +94,21 @@ mod tests {
         let fd = connect_unix(&path, Duration::from_millis(20)).unwrap();
         let error = UnixStream::from(fd).write_all(&vec![b'x'; 16 << 20]).unwrap_err();
         assert_eq!(error.raw_os_error(), Some(libc::EAGAIN));
+    }
+
+    #[test]
+    fn a_datagram_does_not_wait_for_room_for_ever() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("full.sock");
+        let reader = UnixDatagram::bind(&path).unwrap();
+        let writer = UnixDatagram::from(connect_datagram(&path, Duration::from_millis(20)).unwrap());
+        let error = (0..1_000_000).find_map(|_| writer.send(b"x").err()).unwrap();
+        assert_eq!(error.raw_os_error(), Some(libc::EAGAIN));
+        reader.recv(&mut [0; 1]).unwrap();
+        writer.send(b"x").unwrap();
+        let stream = dir.path().join("stream.sock");
+        let _listener = UnixListener::bind(&stream).unwrap();
+        assert_eq!(connect_datagram(&stream, Duration::from_millis(20)).unwrap_err(), Errno::EPROTOTYPE);
     }
 
     #[test]

@@ -4,15 +4,18 @@
 //! may wait for room in it, since the main thread never waits for a thread. What the main thread says to a thread goes
 //! through bounded queues too, and never blocks it: a queue is either large enough by construction or drops and counts.
 
+mod absence;
 pub mod admission;
 mod client_connection;
 pub mod control;
 mod control_server;
+pub mod log_plan;
 pub mod log_writer;
 pub mod reaper;
 pub mod signals;
 pub mod socket_file;
 mod spawn;
+pub mod syslog_message;
 pub mod syslog_writer;
 pub mod throttle;
 

@@ -1,83 +1,204 @@
-//! The syslog thread: passes warnings and errors on to /dev/log, for `--syslog`. A syslog that is away or slow keeps
-//! nobody waiting but this thread; it is looked for again at the next line.
+//! The syslog thread: passes on to /dev/log what syslog shall have. A syslog that is away, full or restarted keeps nobody
+//! waiting but this thread. What it does not get is counted and given back; it is looked for again, at last only when there
+//! is something for it.
 
 use std::io;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use crossbeam_channel::{Receiver, Sender, bounded};
-use syslog::{Facility, Formatter3164, Logger, LoggerBackend};
+use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
+use log::Level;
+use nix::errno::Errno;
 
-use crate::pool::Mono;
 use crate::sys::clock;
+use crate::threads::absence::Absence;
 use crate::threads::spawn;
+use crate::threads::syslog_message::{Connection, Header, Message};
 
-/// How many messages may wait to be sent; more are dropped, they are in the other log as well.
+/// How many messages may wait to be sent.
 const MESSAGES_MAX: usize = 1024;
 
-/// How long a syslog that did not answer is left alone.
-const RETRY_PAUSE: Duration = Duration::from_secs(1);
+/// How long the end of the master may wait for the last messages.
+const FLUSH_MAX: Duration = Duration::from_millis(500);
 
-/// How bad it is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Severity {
-    Warning,
-    Error,
+/// Where a syslog may listen, the likeliest first.
+const USUAL_PATHS: [&str; 2] = ["/dev/log", "/var/run/syslog"];
+
+/// What the thread has to say about syslog; it must not log that itself, for its lines could come back to it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Report {
+    /// The line that stands in for a message that syslog did not get.
+    Undelivered(String),
+    /// Syslog cannot be reached. Said once, until it is back.
+    Away(Errno),
+    /// It can be reached again, and was told how many messages it has missed.
+    Back { missed: u64 },
 }
 
-/// The end that messages are put into.
+/// What goes to the thread.
+enum Item {
+    Message(Message),
+    Flush(Sender<()>),
+}
+
+/// The end that messages are put into; clones share the queue. The thread ends when the last of them is gone.
 #[derive(Clone)]
 pub struct SyslogQueue {
-    messages: Sender<(Severity, String)>,
+    items: Sender<Item>,
+    missed: Arc<AtomicU64>,
 }
 
 impl SyslogQueue {
-    /// Queues a message, or drops it.
-    pub fn push(&self, severity: Severity, message: String) {
-        let _full = self.messages.try_send((severity, message));
+    /// Queues a message. If there is no room, it is counted, and the line that stands in for it comes back.
+    pub fn push(&self, message: Message) -> Option<String> {
+        let Err(refused) = self.items.try_send(Item::Message(message)) else { return None };
+        self.missed.fetch_add(1, Ordering::Relaxed);
+        match refused.into_inner() {
+            Item::Message(message) => message.otherwise,
+            Item::Flush(_) => None,
+        }
+    }
+
+    /// Waits until what was queued is sent or reported as undelivered, or for half a second.
+    pub fn flush(&self) {
+        let (done, finished) = bounded(1);
+        if self.items.send_timeout(Item::Flush(done), FLUSH_MAX).is_ok() {
+            let _late = finished.recv_timeout(FLUSH_MAX);
+        }
     }
 }
 
+/// To be given to [`start`] outside of tests.
+pub fn usual_paths() -> Vec<PathBuf> {
+    USUAL_PATHS.map(PathBuf::from).to_vec()
+}
+
+/// Starts the thread, which at once looks for a syslog at these paths. `header` stands before what it says itself, until a
+/// message comes with another.
+///
 /// Errors: no thread can be started.
-pub fn start() -> io::Result<SyslogQueue> {
-    let (messages, queued) = bounded(MESSAGES_MAX);
-    spawn::named("syslog", move || send_all(&queued))?;
-    Ok(SyslogQueue { messages })
+pub fn start(
+    paths: Vec<PathBuf>,
+    header: Arc<Header>,
+    report: impl Fn(Report) + Send + 'static,
+) -> io::Result<SyslogQueue> {
+    let (items, queued) = bounded(MESSAGES_MAX);
+    let missed = Arc::new(AtomicU64::new(0));
+    let counter = Arc::clone(&missed);
+    let body = move || Writer::new(&paths, &queued, &counter, Arc::clone(&header), &report).serve();
+    spawn::named("syslog", body)?;
+    Ok(SyslogQueue { items, missed })
 }
 
-type Connection = Logger<LoggerBackend, Formatter3164>;
+struct Writer<'a> {
+    paths: &'a [PathBuf],
+    queued: &'a Receiver<Item>,
+    /// Messages that syslog has not got, and does not know of.
+    missed: &'a AtomicU64,
+    header: Arc<Header>,
+    report: &'a dyn Fn(Report),
+    connection: Option<Connection>,
+    absence: Absence,
+}
 
-fn send_all(queued: &Receiver<(Severity, String)>) {
-    let mut connection: Option<Connection> = None;
-    let mut failed_at: Option<Mono> = None;
-    for (severity, message) in queued {
-        let left_alone = failed_at.is_some_and(|moment| clock::now().since(moment) < RETRY_PAUSE);
-        // What comes during the pause must not make it longer.
-        if left_alone {
-            continue;
+impl<'a> Writer<'a> {
+    fn new(
+        paths: &'a [PathBuf],
+        queued: &'a Receiver<Item>,
+        missed: &'a AtomicU64,
+        header: Arc<Header>,
+        report: &'a dyn Fn(Report),
+    ) -> Self {
+        Self { paths, queued, missed, header, report, connection: None, absence: Absence::default() }
+    }
+
+    fn serve(&mut self) {
+        self.look_for_syslog();
+        loop {
+            match self.receive() {
+                Ok(Item::Message(message)) => self.deliver(message),
+                Ok(Item::Flush(done)) => drop(done),
+                Err(RecvTimeoutError::Timeout) => self.look_for_syslog(),
+                Err(RecvTimeoutError::Disconnected) => return,
+            }
         }
-        connection = connection.or_else(connect);
-        let sent = connection.as_mut().is_some_and(|connection| send(connection, severity, &message));
-        failed_at = if sent { None } else { Some(clock::now()) };
-        if !sent {
-            connection = None;
+    }
+
+    fn receive(&self) -> Result<Item, RecvTimeoutError> {
+        match self.absence.deadline() {
+            Some(moment) => self.queued.recv_timeout(moment.since(clock::now())),
+            None => self.queued.recv().map_err(|_| RecvTimeoutError::Disconnected),
+        }
+    }
+
+    fn look_for_syslog(&mut self) {
+        if let Err(errno) = self.reach() {
+            self.leave_alone(errno);
+        }
+    }
+
+    fn deliver(&mut self, message: Message) {
+        self.header = message.header;
+        if !self.absence.is_too_early(clock::now()) {
+            match self.pass_on(message.level, &message.text) {
+                Ok(()) => return,
+                Err(errno) => self.leave_alone(errno),
+            }
+        }
+        self.missed.fetch_add(1, Ordering::Relaxed);
+        if let Some(line) = message.otherwise {
+            (self.report)(Report::Undelivered(line));
+        }
+    }
+
+    /// A syslog that was restarted has refused the old connection; nothing is lost if it is there again by now.
+    fn pass_on(&mut self, level: Level, text: &str) -> Result<(), Errno> {
+        let was_connected = self.connection.is_some();
+        let send = |writer: &mut Self| writer.reach().and_then(|()| writer.send(level, text));
+        match send(self) {
+            Err(errno) if was_connected && errno != Errno::EAGAIN => send(self),
+            result => result,
+        }
+    }
+
+    /// Connects if need be. What it has missed is told first, which shows too whether it reads.
+    fn reach(&mut self) -> Result<(), Errno> {
+        if self.connection.is_none() {
+            self.connection = Some(Connection::open(self.paths)?);
+        }
+        let missed = self.missed.swap(0, Ordering::Relaxed);
+        if missed > 0 {
+            let told = self.send(Level::Warn, &format!("{missed} lines did not get here, standard error has them"));
+            if told.is_err() {
+                self.missed.fetch_add(missed, Ordering::Relaxed);
+            }
+            told?;
+        }
+        if self.absence.end(clock::now()) {
+            (self.report)(Report::Back { missed });
+        }
+        Ok(())
+    }
+
+    fn send(&mut self, level: Level, text: &str) -> Result<(), Errno> {
+        let connection = self.connection.as_mut().ok_or(Errno::ENOTCONN)?;
+        let sent = connection.send(&self.header, level, text);
+        if sent.is_err() {
+            self.connection = None;
+        }
+        sent
+    }
+
+    /// From now on: finding out may have taken its time.
+    fn leave_alone(&mut self, errno: Errno) {
+        if self.absence.begin_or_go_on(clock::now()) {
+            (self.report)(Report::Away(errno));
         }
     }
 }
 
-fn connect() -> Option<Connection> {
-    let formatter = Formatter3164 {
-        facility: Facility::LOG_DAEMON,
-        hostname: None,
-        process: "einhyrningsins".to_owned(),
-        pid: std::process::id(),
-    };
-    syslog::unix(formatter).ok()
-}
-
-fn send(connection: &mut Connection, severity: Severity, message: &str) -> bool {
-    match severity {
-        Severity::Warning => connection.warning(message),
-        Severity::Error => connection.err(message),
-    }
-    .is_ok()
-}
+#[cfg(test)]
+#[path = "syslog_writer_tests.rs"]
+mod tests;

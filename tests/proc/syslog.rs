@@ -4,7 +4,11 @@ use std::fs;
 use std::os::unix::net::UnixDatagram;
 use std::path::Path;
 
-use crate::support::{FLOOD, LIMIT, Master, Setup, assert_supervised, flood, flood_and_supervise};
+use nix::sys::signal::Signal;
+
+use crate::support::{
+    FLOOD, Injection, LIMIT, Master, Process, Setup, Strace, assert_supervised, flood, flood_and_supervise,
+};
 
 /// A /dev of the master's own with nothing in it but `null` and `log`, which leads into the test's directory.
 const OWN_DEV: &str = "mkdir dev && mount -t tmpfs t dev && cp -a /dev/null dev/null && ln -s \"$TMPDIR/syslog\" dev/log && \
@@ -81,4 +85,102 @@ fn wait_until_found(master: &Master, path: &Path) -> UnixDatagram {
         syslog.recv(&mut [0; 4096]).is_ok()
     });
     syslog
+}
+
+/// What syslog is told of what it missed.
+const MISSED: &str = " lines did not get here, standard error has them";
+
+fn missed(message: &str) -> Option<usize> {
+    message.strip_suffix(MISSED)?.rsplit(' ').next()?.parse().ok()
+}
+
+/// The lines of the log that are about syslog; such lines stay away from it.
+fn about_syslog(master: &Master) -> Vec<String> {
+    master.log().settle();
+    master.log().with("syslog")
+}
+
+/// How many lines of the log were for syslog.
+fn for_syslog(master: &Master) -> usize {
+    master.log().settle();
+    let is_for_it = |line: &&String| line.contains("] WARN: ") || line.contains("] ERROR: ");
+    let lines = master.log().lines();
+    lines.iter().filter(is_for_it).count() - about_syslog(master).len()
+}
+
+// Failure mode 94: as in a container.
+#[test]
+fn a_syslog_that_is_away_is_said_once_and_found_without_being_asked() {
+    let setup = with_own_syslog("");
+    let path = setup.directory().join("syslog");
+    let master = setup.start();
+    master.wait_for_workers(2);
+    flood(&master, 50);
+    master.wait_for_log("Could not find state", 50);
+    let away = format!(
+        "[MASTER {}] WARN: cannot reach syslog: no such file or directory, its lines go to standard error until it is \
+         there",
+        master.pid()
+    );
+    let strace = Strace::attach_to_thread(&master, syslog_thread(&master), &["-e", "trace=connect"]);
+    master.wait_until("it is looked for twice more", LIMIT, || {
+        strace.lines().iter().filter(|line| line.contains("\"/dev/log\"")).count() >= 2
+    });
+    strace.detach();
+    assert_eq!(about_syslog(&master), [&*away]);
+    assert_eq!(master.log().count("Could not find state"), 50, "nothing is there twice");
+
+    let syslog = UnixDatagram::bind(&path).unwrap();
+    let (note, before) = receive(&syslog, |message| message.ends_with(MISSED));
+    assert!(note.starts_with("<28>") && before.is_empty(), "{before:?} {note}");
+    assert_eq!(missed(&note), Some(for_syslog(&master)));
+    let back = format!("syslog is there, {} lines went to standard error alone", for_syslog(&master));
+    master.wait_for_log(&back, 1);
+    assert_eq!(about_syslog(&master), [away, format!("[MASTER {}] WARN: {back}", master.pid())]);
+    flood(&master, 1);
+    receive(&syslog, |message| message.contains("Could not find state"));
+}
+
+#[track_caller]
+fn syslog_thread(master: &Master) -> Process {
+    master.process().thread("syslog").expect("there is no syslog thread")
+}
+
+// Failure mode 94: it does not read for a while, and then goes on.
+#[test]
+fn a_syslog_that_was_full_is_told_how_much_it_missed() {
+    let setup = with_own_syslog("");
+    let syslog = UnixDatagram::bind(setup.directory().join("syslog")).unwrap();
+    let master = setup.start();
+    master.wait_for_workers(2);
+    flood_and_supervise(&master);
+    master.wait_for_log("cannot reach syslog: resource temporarily unavailable", 1);
+
+    let (note, mut before) = receive(&syslog, |message| message.ends_with(MISSED));
+    master.wait_for_log("syslog is there, ", 1);
+    let mut client = master.connect();
+    client.send(r#"{"command":"worker:ack", "pid":888888888}"#);
+    let (_, between) = receive(&syslog, |message| message.contains("for PID 888888888"));
+    before.extend(between);
+    let later: usize = before.iter().filter_map(|message| missed(message)).sum();
+    let lost = missed(&note).unwrap() + later;
+    let came = before.iter().filter(|message| missed(message).is_none()).count() + 1;
+    assert_eq!((lost > 0, lost + came), (true, for_syslog(&master)), "{lost} were lost, {came} came");
+}
+
+/// Each message takes so long that the last would be too late, were it not waited for.
+#[test]
+fn the_last_words_come_to_syslog_too() {
+    let setup = with_own_syslog("").script("setsid sleep 1000 & exec sleep 1000");
+    let syslog = UnixDatagram::bind(setup.directory().join("syslog")).unwrap();
+    let master = setup.start();
+    let is_apart = |process: &Process| process.command_line() == ["sleep", "1000"];
+    master.wait_until("all have their sessions", LIMIT, || {
+        master.descendants().iter().filter(|it| is_apart(it)).count() == 4
+    });
+    let slowness = Injection::attach(&master, "sendto:delay_enter=100000");
+    master.signal(Signal::SIGTERM);
+    assert_eq!(master.wait_exit().code(), Some(0));
+    drop(slowness);
+    receive(&syslog, |message| message.contains("Workers left processes behind in sessions"));
 }
