@@ -45,6 +45,8 @@ pub(in crate::client) enum Command {
         #[arg(long, value_name = "TIME", value_parser = duration)]
         timeout: Option<Duration>,
     },
+    /// Show what an upgrade would change, now that the configuration file may say something else
+    Diff,
     /// Set how many workers there shall be
     #[command(allow_negative_numbers = true)]
     Workers {
@@ -145,6 +147,7 @@ mod tests {
         assert_eq!(command("status --json"), Command::Status { json: true, watch: false });
         let timeout = Some(Duration::from_secs(300));
         assert_eq!(command("upgrade --fleet --timeout 5m"), Command::Upgrade { fleet: true, timeout });
+        assert_eq!(command("diff"), Command::Diff);
         assert_eq!(command("workers 3"), Command::Workers { count: Workers::Exactly(3) });
         assert_eq!(command("workers +1"), Command::Workers { count: Workers::More(1) });
         assert_eq!(command("workers -1"), Command::Workers { count: Workers::Less(1) });

@@ -43,6 +43,7 @@ pub(in crate::client) fn run(
             let style = if fleet { Style::Fleet } else { Style::Smooth };
             upgrade(connection, style, Patience::from_now(timeout), screen)
         }
+        Command::Diff => simple(connection, "diff", &[], "An upgrade would change nothing", screen),
         Command::Workers { count } => set_workers(connection, count, screen),
         Command::Signal { signals } => {
             let silence = format!("Every worker was sent {}", signals.join(" and "));

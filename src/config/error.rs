@@ -1,8 +1,10 @@
-//! What can be wrong with a command line, each said in one line that names the option as the user spelled it. Decides no
-//! exit code and prints nothing.
+//! What can be wrong with a command line or a file, each said in one line that names the option as the user spelled it, or
+//! its place. Decides no exit code and prints nothing.
 
 use std::ffi::{OsStr, OsString};
 use std::fmt;
+
+use crate::config::origin::Place;
 
 /// Shown characters of a value; a longer one is cut, so that an error stays one line on a screen.
 const SHOWN_MAX: usize = 300;
@@ -38,12 +40,59 @@ pub enum ConfigError {
         other: String,
     },
     /// The program's name is an empty word.
-    EmptyProgram,
+    EmptyProgram {
+        spelled: String,
+    },
+    /// A key that the file may not have.
+    UnknownKey {
+        place: Place,
+        /// The nearest known key, if one is near.
+        nearest: Option<String>,
+    },
+    /// Anything else that is wrong at a place of a file.
+    InFile {
+        place: Place,
+        message: String,
+    },
+    /// The file cannot be read, or is not trusted; in the words of who tried.
+    NoFile(String),
+    UnknownProfile {
+        spelled: String,
+        nearest: Option<String>,
+        /// Every profile that there is.
+        known: Vec<String>,
+    },
+    /// A profile that inherits itself.
+    ProfileCircle {
+        spelled: String,
+        /// `a -> b -> a`
+        circle: String,
+    },
     /// The words and the definition disagree: our own mistake, told rather than hidden.
     Unread(String),
 }
 
 impl std::error::Error for ConfigError {}
+
+/// All that is wrong; at least one thing.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Problems(pub Vec<ConfigError>);
+
+impl From<ConfigError> for Problems {
+    fn from(error: ConfigError) -> Self {
+        Self(vec![error])
+    }
+}
+
+impl std::error::Error for Problems {}
+
+impl fmt::Display for Problems {
+    /// One line for each.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let lines: Vec<String> = self.0.iter().map(ToString::to_string).collect();
+        f.write_str(&lines.join("\n"))
+    }
+}
 
 impl fmt::Display for ConfigError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -61,7 +110,27 @@ impl fmt::Display for ConfigError {
             Self::NeedlessValue { spelled } => write!(f, "{}: takes no value", shown(spelled)),
             Self::BadValue { spelled, value, need } => write!(f, "{spelled} {}: {}", shown(value), one_line(need)),
             Self::Conflict { spelled, other } => write!(f, "{spelled}: cannot stand together with {other}"),
-            Self::EmptyProgram => f.write_str("cannot run the program: its name is empty"),
+            Self::UnknownKey { place, nearest } => {
+                write!(f, "{}: unknown key {:?}", place.position(), place.key)?;
+                match nearest {
+                    Some(near) => write!(f, ", did you mean {near:?}?"),
+                    None => Ok(()),
+                }
+            }
+            Self::InFile { place, message } => write!(f, "{}: {}", place.position(), one_line(message)),
+            Self::NoFile(message) => f.write_str(&one_line(message)),
+            Self::UnknownProfile { spelled, nearest, known } => {
+                write!(f, "{}: there is no such profile", one_line(spelled))?;
+                match nearest {
+                    Some(near) => write!(f, ", did you mean {near:?}?"),
+                    None if known.is_empty() => f.write_str(", the file has none"),
+                    None => write!(f, ", the file has {}", one_line(&known.join(", "))),
+                }
+            }
+            Self::ProfileCircle { spelled, circle } => {
+                write!(f, "{}: the profiles inherit each other in a circle, {}", one_line(spelled), one_line(circle))
+            }
+            Self::EmptyProgram { spelled } => write!(f, "{spelled}: its name is empty"),
             Self::Unread(cause) => write!(f, "cannot read the options: {}", shown(cause)),
         }
     }

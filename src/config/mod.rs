@@ -1,17 +1,29 @@
-//! Text -> values: turns the command line (and later a file) into one range-checked [`Config`].
+//! Text -> values: turns the command line and the file that it names into one range-checked [`Config`].
 //!
-//! Three steps, one file each: `words` finds the options and where the program begins, `options` is the one definition of
-//! every flag (parser, help and file keys), `resolve` reads and checks the values. Never prints, exits, opens a file, asks
-//! the system or reads the environment: what it needs comes in as parameters, and what is wrong leaves as a
-//! [`ConfigError`], complete before anything is opened.
+//! The steps, one file each: `words` finds the options of the command line and where the program begins, `file` makes the
+//! same words of a TOML file, `profiles` chooses among its profiles, `layers` puts all of them on top of each other, and
+//! `resolve` (with `sections`) reads and checks the values. `options` is the one definition of every option, and
+//! `definition` what it defines. `print` and `schema` go the other way.
+//!
+//! Never prints, exits, opens a file, asks the system or reads the environment: what it needs comes in as parameters, and
+//! what is wrong leaves as [`Problems`], complete before anything is opened.
 
 mod bind;
+mod definition;
+mod difference;
+mod env_file;
 mod error;
+mod file;
+mod layers;
 mod nearest;
 mod options;
 mod origin;
 mod paths;
+mod print;
+mod profiles;
 mod resolve;
+mod schema;
+mod sections;
 mod usage;
 mod values;
 mod words;
@@ -20,16 +32,22 @@ mod words;
 mod tests;
 
 pub use bind::{Bind, BindFlags, SOCKET_PATH_MAX};
-pub use error::ConfigError;
-pub use origin::{Origin, Origins};
+pub use difference::{Difference, Effect, differences, keep_commanded, keep_fixed};
+pub use error::{ConfigError, Problems};
+pub use origin::{Given, Origin};
 pub use paths::{default_socket_path, lock_path, pid_path, socket_path};
+pub use print::print;
 pub use resolve::{Ack, Config, Family, NUMBER_MAX, Nice};
+pub use schema::schema;
+pub use sections::{Env, Log as LogSettings, LogLevel, LogTarget, WorkerSetup};
 pub use usage::{Detail, usage};
+pub use values::{FACILITIES, LIMIT_NAMES, Limit, is_masters};
 
 use std::ffi::{OsStr, OsString};
+use std::path::Path;
 
-use crate::config::options::CommandLine;
-use crate::config::words::End;
+use crate::config::options::Everything;
+use crate::config::words::{End, Word};
 
 /// What the command line asks for.
 #[derive(Clone, Debug, PartialEq)]
@@ -41,32 +59,118 @@ pub enum Invocation {
     Usage,
     Version,
     UpgradeCheck,
+    PrintConfig(Box<Config>),
+    /// The program may be missing.
+    CheckConfig(Box<Config>),
+    ConfigSchema,
 }
 
-/// Reads a command line; `args` are the words after `argv0`.
+/// Reads the text of a file, or says in a line why that cannot be had.
+pub type ReadFile<'a> = &'a dyn Fn(&Path) -> Result<String, String>;
+
+/// Reads a command line, and the files that it names; `args` are the words after `argv0`.
 ///
 /// As in einhorn, `-h`, `--version` and `--upgrade-check` act when they are reached: what is wrong before them is an
-/// error, what comes after them is never looked at.
-pub fn parse(argv0: &OsStr, args: Vec<OsString>) -> Result<Invocation, ConfigError> {
-    let split = words::split(args, &options::flags())?;
-    let words = words::settle(split.words);
-    let origins = Origins::of_words(&words);
-    let options = CommandLine::from_words(&words)?;
-    let config = resolve::read_each(argv0, &options, origins)?;
-    match split.end {
-        End::Help => Ok(Invocation::Help),
-        End::Version => Ok(Invocation::Version),
-        End::UpgradeCheck => Ok(Invocation::UpgradeCheck),
-        End::Program(program) => run(Config { program, ..config }, &options),
+/// error, what comes after them is never looked at. What they come after is read for itself, without any file.
+pub fn parse(argv0: &OsStr, args: Vec<OsString>, read_file: ReadFile<'_>) -> Result<Invocation, Problems> {
+    let split = words::split(args, &definition::flags())?;
+    let line = words::settle(split.words);
+    let program = match split.end {
+        End::Program(program) => program,
+        End::Help => return act(argv0, line, Invocation::Help),
+        End::Version => return act(argv0, line, Invocation::Version),
+        End::UpgradeCheck => return act(argv0, line, Invocation::UpgradeCheck),
+        End::ConfigSchema => return act(argv0, line, Invocation::ConfigSchema),
+    };
+    let mut problems = Vec::new();
+    let once = Everything::from_words(&line)?.once;
+    let below = read_layers(&line, read_file, &mut problems);
+    let line = line.into_iter().chain(words_of(&program)).collect();
+    let words = layers::merge([vec![layers::defaults()], below, vec![line]].concat());
+    let all = Everything::from_words(&words)?;
+    let mut config = resolve::read_each(argv0, &all, Given::new(words), &mut problems);
+    read_env_files(&mut config, read_file, &mut problems);
+    if problems.is_empty() {
+        problems = resolve::check_together(&config, &all);
     }
+    if config.program.first().is_some_and(|name| name.is_empty()) {
+        problems.push(ConfigError::EmptyProgram { spelled: config.given.spelled_at("command", 0) });
+    }
+    if !problems.is_empty() {
+        return Err(Problems(problems));
+    }
+    Ok(if once.print_config.is_some() {
+        Invocation::PrintConfig(Box::new(config))
+    } else if once.check_config.is_some() {
+        Invocation::CheckConfig(Box::new(config))
+    } else if config.program.is_empty() && config.with_state_fd.is_none() {
+        Invocation::Usage
+    } else {
+        Invocation::Run(Box::new(config))
+    })
 }
 
-/// The checks that need the whole: options that exclude each other, and the program.
-fn run(config: Config, options: &CommandLine) -> Result<Invocation, ConfigError> {
-    resolve::check_together(&config, options)?;
-    match config.program.first() {
-        Some(name) if name.is_empty() => Err(ConfigError::EmptyProgram),
-        None if config.with_state_fd.is_none() => Ok(Invocation::Usage),
-        Some(_) | None => Ok(Invocation::Run(Box::new(config))),
+/// Checks what came before a flag that acts when it is reached.
+fn act(argv0: &OsStr, line: Vec<Word>, invocation: Invocation) -> Result<Invocation, Problems> {
+    let mut problems = Vec::new();
+    let words = layers::merge([layers::defaults(), line]);
+    resolve::read_each(argv0, &Everything::from_words(&words)?, Given::new(words), &mut problems);
+    if problems.is_empty() { Ok(invocation) } else { Err(Problems(problems)) }
+}
+
+/// The layers between the defaults and the command line: the file, and the profiles that were asked for.
+fn read_layers(line: &[Word], read_file: ReadFile<'_>, problems: &mut Vec<ConfigError>) -> Vec<Vec<Word>> {
+    let asked = |flag: &'static str| line.iter().filter(move |word| word.flag == flag);
+    let profiles: Vec<_> = asked("profile").filter_map(named).collect();
+    let Some(path) = asked("config").next_back().and_then(|word| word.value.clone()) else {
+        let unused = profiles.first().map(|(name, spelled)| ConfigError::BadValue {
+            spelled: spelled.clone(),
+            value: name.into(),
+            need: "is a profile of a file, need --config FILE too".to_owned(),
+        });
+        problems.extend(unused);
+        return Vec::new();
+    };
+    let text = match read_file(Path::new(&path)) {
+        Ok(text) => text,
+        Err(message) => {
+            problems.push(ConfigError::NoFile(message));
+            return Vec::new();
+        }
+    };
+    let document = file::read(&path.to_string_lossy(), &text, problems);
+    let profiles = profiles::layers(&document, &profiles, problems);
+    let every_layer = document.profiles.iter().map(|profile| &profile.words).chain([&document.words]);
+    problems.extend(every_layer.flat_map(|layer| layers::contradictions(layer)));
+    [vec![document.words], profiles].concat()
+}
+
+/// A profile's name, and the option that asks for it as it was spelled.
+fn named(word: &Word) -> Option<(String, String)> {
+    let name = word.value.as_ref()?.to_string_lossy().into_owned();
+    Some((name, word.origin.spelled(&word.flag)))
+}
+
+fn words_of(program: &[OsString]) -> impl Iterator<Item = Word> {
+    program.iter().map(|word| Word {
+        flag: "command".to_owned(),
+        origin: Origin::CommandLine("cannot run the program".to_owned()),
+        value: Some(word.clone()),
+    })
+}
+
+fn read_env_files(config: &mut Config, read_file: ReadFile<'_>, problems: &mut Vec<ConfigError>) {
+    for (index, path) in config.env.files.iter().enumerate() {
+        match read_file(path) {
+            Ok(text) => {
+                let found = env_file::read(&path.to_string_lossy(), &text, problems);
+                config.env.from_files.retain(|(known, _)| !found.iter().any(|(name, _)| name == known));
+                config.env.from_files.extend(found);
+            }
+            Err(message) => {
+                let spelled = config.given.spelled_at("env.env-file", index);
+                problems.push(ConfigError::NoFile(format!("{spelled}: {message}")));
+            }
+        }
     }
 }

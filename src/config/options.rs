@@ -1,13 +1,15 @@
-//! The one definition of every option: clap's parser, the help text and (later) the file's keys all come from the structs
-//! below, so a flag cannot exist in one and be missing in another. Holds the values as written; `resolve` reads them.
+//! The one definition of every option: the parser of the command line, the help text, the keys of the file and their schema
+//! all come from the structs below, so an option cannot exist in one and be missing in another. Holds the values as
+//! written; `resolve` reads them, and `definition` says what the structs define.
 //!
-//! A field's name is its flag's, its doc comment the flag's help. Order and headings are those of the help text.
+//! A field's name is its flag's, its doc comment the help. Order and headings are those of the help text.
 
 use std::ffi::{OsStr, OsString};
 
-use clap::{Arg, Args, Command, CommandFactory, FromArgMatches, Parser};
+use clap::{Args, FromArgMatches, Parser};
 
 use crate::config::ConfigError;
+use crate::config::definition::definition;
 use crate::config::words::Word;
 
 const SOCKETS: &str = "Sockets";
@@ -15,6 +17,7 @@ const WORKERS: &str = "Workers";
 const UPGRADES: &str = "Acks and upgrades";
 const CONTROL: &str = "Control socket and files";
 const OUTPUT: &str = "Output";
+const CONFIGURATION: &str = "Configuration file";
 const OTHER: &str = "Other";
 
 /// A value as it was written, not yet read or checked.
@@ -33,18 +36,20 @@ impl Raw {
     }
 }
 
-/// All that the command line may say: the settings, and what makes sense only there.
+/// All that can be said, in either place.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Parser)]
 #[command(name = "einhyrningsins", no_binary_name = true, args_override_self = true)]
 #[command(disable_help_flag = true, disable_version_flag = true)]
-pub struct CommandLine {
+pub struct Everything {
     #[command(flatten)]
     pub options: Options,
+    #[command(flatten)]
+    pub sections: Sections,
     #[command(flatten)]
     pub once: Once,
 }
 
-/// The settings: each flag here has a key of the same name in the file.
+/// What both can say: each flag here has a key of the same name in the file.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Args)]
 pub struct Options {
     /// Open a listening socket and pass it to every worker: ADDR:PORT, with ,r for SO_REUSEADDR and ,n for O_NONBLOCK, or
@@ -57,11 +62,11 @@ pub struct Options {
     pub backlog: Option<Raw>,
 
     /// Accept IPv4 connections only
-    #[arg(short = '4', long, num_args = 0, default_missing_value = "true", help_heading = SOCKETS)]
+    #[arg(short = '4', long, help_heading = SOCKETS)]
     pub ipv4_only: Option<bool>,
 
     /// Accept IPv6 connections only
-    #[arg(short = '6', long, num_args = 0, default_missing_value = "true", help_heading = SOCKETS)]
+    #[arg(short = '6', long, help_heading = SOCKETS)]
     pub ipv6_only: Option<bool>,
 
     /// How many workers to run (default 1)
@@ -81,7 +86,7 @@ pub struct Options {
     pub signal_timeout: Option<Raw>,
 
     /// If the master dies unexpectedly, tell its workers to go
-    #[arg(short, long, num_args = 0, default_missing_value = "true", help_heading = WORKERS)]
+    #[arg(short, long, help_heading = WORKERS)]
     pub kill_children_on_exit: Option<bool>,
 
     /// Remove a variable from the environment of the workers. Can be repeated
@@ -98,7 +103,7 @@ pub struct Options {
     pub ack_mode: Option<Raw>,
 
     /// Manual acks, due within 60 seconds
-    #[arg(long, num_args = 0, default_missing_value = "true", help_heading = UPGRADES)]
+    #[arg(long, help_heading = UPGRADES)]
     pub manual: Option<bool>,
 
     /// Replace a worker that has not acked within this time, such as 90 or "1m 30s" (manual acks only)
@@ -122,7 +127,7 @@ pub struct Options {
     pub preload: Option<Raw>,
 
     /// Accepted for einhorn's sake; means nothing to workers that are executed
-    #[arg(long, num_args = 0, default_missing_value = "true", help_heading = UPGRADES)]
+    #[arg(long, help_heading = UPGRADES)]
     pub gc_before_fork: Option<bool>,
 
     /// Name shown by ps, and part of the default file names
@@ -142,7 +147,7 @@ pub struct Options {
     pub lockfile: Option<Raw>,
 
     /// Pass each worker an open connection to the control socket, named by EINHORN_SOCK_FD
-    #[arg(short = 'g', long, num_args = 0, default_missing_value = "true", help_heading = CONTROL)]
+    #[arg(short = 'g', long, help_heading = CONTROL)]
     pub command_socket_as_fd: Option<bool>,
 
     /// Permissions of the control socket, in octal (default 0600, with --socket-group 0660)
@@ -154,118 +159,139 @@ pub struct Options {
     pub socket_group: Option<Raw>,
 
     /// Say more; undoes one -q
-    #[arg(short, long, num_args = 0, default_missing_value = "true", help_heading = OUTPUT)]
+    #[arg(short, long, help_heading = OUTPUT)]
     pub verbose: Option<bool>,
 
     /// Say less; undoes one -v
-    #[arg(short, long, num_args = 0, default_missing_value = "true", help_heading = OUTPUT)]
+    #[arg(short, long, help_heading = OUTPUT)]
     pub quiet: Option<bool>,
 
     /// Send warnings and errors to syslog too
-    #[arg(long, num_args = 0, default_missing_value = "true", help_heading = OUTPUT)]
+    #[arg(long, help_heading = OUTPUT)]
     pub syslog: Option<bool>,
 }
 
-/// What makes sense on a command line only. `words` acts on the first three when it reaches them.
+/// What only the file can say. The long name is the key's, with its table before the point; on the command line, none of
+/// these is known.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Args)]
+pub struct Sections {
+    /// The program and its arguments, as a list of words; what stands on the command line replaces it
+    #[arg(long = "command", value_name = "WORD", hide = true)]
+    pub command: Vec<Raw>,
+
+    /// Variables that each worker has in its environment
+    #[arg(long = "env.set", value_name = "NAME=VALUE", hide = true)]
+    pub env_set: Vec<Raw>,
+
+    /// Variables of the master's environment that no worker has
+    #[arg(long = "env.unset", value_name = "VAR", hide = true)]
+    pub env_unset: Vec<Raw>,
+
+    /// Files with one NAME=VALUE in a line, read at each start and upgrade; env.set goes before them
+    #[arg(long = "env.env-file", value_name = "PATH", hide = true)]
+    pub env_env_file: Vec<Raw>,
+
+    /// User that the workers run as, by name or number, with all groups of that user
+    #[arg(long = "worker.user", value_name = "USER", hide = true)]
+    pub worker_user: Option<Raw>,
+
+    /// Group that the workers run as (default: the first group of the user)
+    #[arg(long = "worker.group", value_name = "GROUP", hide = true)]
+    pub worker_group: Option<Raw>,
+
+    /// Working directory of the workers (default: the master's)
+    #[arg(long = "worker.directory", value_name = "PATH", hide = true)]
+    pub worker_directory: Option<Raw>,
+
+    /// File mode creation mask of the workers, in octal (default: the master's)
+    #[arg(long = "worker.umask", value_name = "MODE", hide = true)]
+    pub worker_umask: Option<Raw>,
+
+    /// Resource limits of the workers: a number, a size such as "512MiB", "unlimited", or "SOFT:HARD"
+    #[arg(long = "worker.rlimits", value_name = "NAME=VALUE", hide = true)]
+    pub worker_rlimits: Vec<Raw>,
+
+    /// Signal that tells a worker to finish its work and to exit
+    #[arg(long = "worker.graceful-signal", value_name = "SIGNAL", hide = true)]
+    pub worker_graceful_signal: Option<Raw>,
+
+    /// Users, beside root and the master's own, who may do everything on the control socket
+    #[arg(long = "control.allow-users", value_name = "USER", hide = true)]
+    pub control_allow_users: Vec<Raw>,
+
+    /// Groups whose members may do everything on the control socket
+    #[arg(long = "control.allow-groups", value_name = "GROUP", hide = true)]
+    pub control_allow_groups: Vec<Raw>,
+
+    /// What is logged: everything down to this level
+    #[arg(long = "log.level", value_name = "debug|info|warn|error", hide = true)]
+    pub log_level: Option<Raw>,
+
+    /// Where the log goes
+    #[arg(long = "log.target", value_name = "stderr|syslog|both", hide = true)]
+    pub log_target: Option<Raw>,
+
+    /// What of the log goes to syslog: everything down to this level
+    #[arg(long = "log.syslog-level", value_name = "debug|info|warn|error", hide = true)]
+    pub log_syslog_level: Option<Raw>,
+
+    /// The facility that syslog is told, such as daemon or local0
+    #[arg(long = "log.facility", value_name = "FACILITY", hide = true)]
+    pub log_facility: Option<Raw>,
+
+    /// The name that syslog is told
+    #[arg(long = "log.ident", value_name = "NAME", hide = true)]
+    pub log_ident: Option<Raw>,
+}
+
+/// What makes sense on a command line only. `words` acts on the first four when it reaches them.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Args)]
 pub struct Once {
     /// Show this text
-    #[arg(short, long, num_args = 0, default_missing_value = "true", help_heading = OTHER)]
+    #[arg(short, long, help_heading = OTHER)]
     pub help: Option<bool>,
 
     /// Show the version
-    #[arg(long, num_args = 0, default_missing_value = "true", help_heading = OTHER)]
+    #[arg(long, help_heading = OTHER)]
     pub version: Option<bool>,
 
     /// Internal: show that this program can be executed, and exit
-    #[arg(long, num_args = 0, default_missing_value = "true", help_heading = OTHER)]
+    #[arg(long, help_heading = OTHER)]
     pub upgrade_check: Option<bool>,
+
+    /// Show a JSON schema of the configuration file, for editors
+    #[arg(long, help_heading = CONFIGURATION)]
+    pub config_schema: Option<bool>,
+
+    /// Read the settings from this TOML file; what the command line says goes before them
+    #[arg(long, value_name = "FILE", help_heading = CONFIGURATION)]
+    pub config: Option<Raw>,
+
+    /// Apply [profiles.NAME] of the file on top of the rest. Can be repeated, the last one goes before the others
+    #[arg(long, value_name = "NAME", help_heading = CONFIGURATION)]
+    pub profile: Vec<Raw>,
+
+    /// Show the settings as they would be used, as a TOML file, with where each comes from
+    #[arg(long, help_heading = CONFIGURATION)]
+    pub print_config: Option<bool>,
+
+    /// Check all that can be checked without a start, show everything that is wrong, and exit
+    #[arg(long, help_heading = CONFIGURATION)]
+    pub check_config: Option<bool>,
 
     /// Internal: go on from the state in this file descriptor
     #[arg(long, value_name = "FD", help_heading = OTHER)]
     pub with_state_fd: Option<Raw>,
 }
 
-impl CommandLine {
-    /// Fills the struct. The words are known flags with a value where one is due, so clap has nothing left to refuse.
+impl Everything {
+    /// Fills the structs. The words are known options with a value where one is due, so clap has nothing left to refuse.
     pub fn from_words(words: &[Word]) -> Result<Self, ConfigError> {
-        let normal = words.iter().map(Word::to_normal_form);
-        let matches = definition().try_get_matches_from(normal);
+        let normal = words.iter().filter_map(Word::to_normal_form);
+        let matches = definition().clone().try_get_matches_from(normal);
         matches.and_then(|found| Self::from_arg_matches(&found)).map_err(|refusal| {
             let text = refusal.to_string();
             ConfigError::Unread(text.lines().next().unwrap_or_default().to_owned())
         })
-    }
-}
-
-/// What `words` must know of a flag.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Flag {
-    pub long: String,
-    pub short: Option<char>,
-    /// What the help calls the value; `None` for a flag that takes none.
-    pub value_name: Option<String>,
-}
-
-/// The flags in the order of the help text.
-pub fn flags() -> Vec<Flag> {
-    definition().get_arguments().map(flag).collect()
-}
-
-/// clap's view of the definition, completed, so that what it derives can be asked for.
-pub fn definition() -> Command {
-    let mut command = CommandLine::command();
-    command.build();
-    command
-}
-
-pub fn flag(arg: &Arg) -> Flag {
-    let value_name = arg.get_value_names().and_then(|names| names.first()).map(ToString::to_string);
-    let takes_value = arg.get_num_args().is_some_and(|range| range.takes_values());
-    Flag {
-        long: arg.get_long().unwrap_or_default().to_owned(),
-        short: arg.get_short(),
-        value_name: value_name.filter(|_| takes_value),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn every_flag_has_a_long_name_a_heading_and_a_help_line() {
-        for arg in definition().get_arguments() {
-            assert!(arg.get_long().is_some(), "{arg:?}");
-            assert!(arg.get_help_heading().is_some(), "{arg:?}");
-            assert!(arg.get_help().is_some(), "{arg:?}");
-            assert!(!arg.is_positional(), "{arg:?}");
-        }
-    }
-
-    #[test]
-    fn field_names_are_flag_names() {
-        for arg in definition().get_arguments() {
-            assert_eq!(arg.get_id().as_str().replace('_', "-"), arg.get_long().unwrap());
-        }
-    }
-
-    #[test]
-    fn the_definition_knows_which_flags_take_a_value() {
-        let of = |long: &str| flags().into_iter().find(|flag| flag.long == long).unwrap();
-        assert_eq!(of("number").value_name.as_deref(), Some("N"));
-        assert_eq!(of("number").short, Some('n'));
-        assert_eq!(of("bind").value_name.as_deref(), Some("ADDR"));
-        assert_eq!(of("quiet").value_name, None);
-        assert_eq!(of("manual").value_name, None);
-        assert_eq!(of("version").short, None);
-    }
-
-    #[test]
-    fn short_names_are_einhorns_and_the_seeds() {
-        let shorts: String = flags().iter().filter_map(|flag| flag.short).collect();
-        let mut sorted: Vec<char> = shorts.chars().collect();
-        sorted.sort_unstable();
-        assert_eq!(sorted.into_iter().collect::<String>(), "46bcdefghklmnpqrstv");
     }
 }

@@ -1,64 +1,124 @@
-//! Remembers where each effective value came from: for error messages, which repeat the user's spelling, and for whoever
-//! must know whether a value was given at all. Holds no values.
+//! Remembers each effective value as it was given, and where: for error messages, which repeat the user's spelling, for
+//! `--print-config`, and for whoever must know whether a value was given at all. Reads no value.
 
-use std::collections::BTreeMap;
+use std::ffi::{OsStr, OsString};
+use std::sync::Arc;
 
 use crate::config::words::Word;
 
-/// Where a value came from. The file and its profiles will be further variants.
+/// Where a value came from.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Origin {
+    /// Nobody has said anything.
     Default,
+    File(Place),
     /// The command line, with the option as it was spelled there, such as `-n` or `--num`.
     CommandLine(String),
-    /// The command `config` on the control socket.
+    /// The control socket: `config`, `inc` and the like.
     ControlSocket,
 }
 
-/// For each flag that was given, by its long name: the origin of each of its values, in order.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Origins(BTreeMap<String, Vec<Origin>>);
+/// A place in a configuration file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Place {
+    /// As it was given with `--config`.
+    pub file: Arc<str>,
+    /// From 1, in characters, as editors count.
+    pub line: usize,
+    pub column: usize,
+    /// The key, as it stands there with its table: `number`, `control.mode`.
+    pub key: String,
+}
 
-impl Origins {
-    pub(crate) fn of_words(words: &[Word]) -> Self {
-        let mut origins = Self::default();
-        for word in words {
-            let origin = Origin::CommandLine(word.spelled.clone());
-            origins.0.entry(word.flag.clone()).or_default().push(origin);
-        }
-        origins
+/// The effective values as they were given, in the order in which they count.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Given(Vec<Word>);
+
+impl Given {
+    pub(in crate::config) fn new(words: Vec<Word>) -> Self {
+        Self(words)
+    }
+
+    /// What was given for one option, by its long name; several values for a list.
+    pub(in crate::config) fn words(&self, flag: &str) -> impl Iterator<Item = &Word> {
+        self.0.iter().filter(move |word| word.flag == flag)
+    }
+
+    /// The values of an option, as they were written.
+    pub fn values(&self, flag: &str) -> Vec<&OsStr> {
+        self.words(flag).filter_map(|word| word.value.as_deref()).collect()
     }
 
     /// Where the effective value of `flag` (its long name without dashes) came from.
-    pub fn of(&self, flag: &str) -> &Origin {
-        self.0.get(flag).and_then(|given| given.last()).unwrap_or(&Origin::Default)
+    pub fn origin(&self, flag: &str) -> &Origin {
+        self.words(flag).last().map_or(&Origin::Default, |word| &word.origin)
     }
 
-    /// The control socket has set it.
-    pub fn note_given(&mut self, flag: &str) {
-        self.0.entry(flag.to_owned()).or_default().push(Origin::ControlSocket);
+    /// Replaces what was given. `None`: it is said that there is no value.
+    pub fn set(&mut self, flag: &str, value: Option<OsString>, origin: Origin) {
+        self.0.retain(|word| word.flag != flag);
+        self.0.push(Word { flag: flag.to_owned(), origin, value });
     }
 
+    /// Takes over what another has for an option.
+    pub fn copy(&mut self, flag: &str, other: &Self) {
+        self.0.retain(|word| word.flag != flag);
+        self.0.extend(other.words(flag).cloned());
+    }
+
+    /// Whether anybody has said it; a switch, whether anybody has turned it on.
     pub fn is_given(&self, flag: &str) -> bool {
-        self.0.contains_key(flag)
+        self.words(flag).any(|word| word.origin != Origin::Default)
     }
 
     /// How the option that gave the effective value was spelled.
-    pub(crate) fn spelled(&self, flag: &str) -> String {
-        self.of(flag).spelled(flag)
+    pub(in crate::config) fn spelled(&self, flag: &str) -> String {
+        self.origin(flag).spelled(flag)
     }
 
     /// The same for one value of a list.
-    pub(crate) fn spelled_at(&self, flag: &str, index: usize) -> String {
-        self.0.get(flag).and_then(|given| given.get(index)).unwrap_or(&Origin::Default).spelled(flag)
+    pub(in crate::config) fn spelled_at(&self, flag: &str, index: usize) -> String {
+        self.words(flag).nth(index).map_or(&Origin::Default, |word| &word.origin).spelled(flag)
     }
 }
 
 impl Origin {
-    fn spelled(&self, flag: &str) -> String {
+    /// How an error names the value: `-n`, `web.toml:3:10: number`.
+    pub(in crate::config) fn spelled(&self, flag: &str) -> String {
         match self {
             Self::CommandLine(spelled) => spelled.clone(),
+            Self::File(place) => format!("{}: {}", place.position(), place.key),
             Self::Default | Self::ControlSocket => format!("--{flag}"),
         }
+    }
+
+    /// How the value is referred to inside a sentence about another: `-4`, `ipv4-only (web.toml:3)`.
+    pub(in crate::config) fn referred(&self, flag: &str) -> String {
+        match self {
+            Self::File(place) => format!("{} ({})", place.key, place.line()),
+            Self::CommandLine(_) | Self::Default | Self::ControlSocket => self.spelled(flag),
+        }
+    }
+
+    /// Where the value of `flag` comes from, in a word: `web.toml:12`, `--number`, `default`.
+    pub fn shown(&self, flag: &str) -> String {
+        match self {
+            Self::Default => "default".to_owned(),
+            Self::File(place) => place.line(),
+            Self::CommandLine(_) if flag == "command" => "command line".to_owned(),
+            Self::CommandLine(_) => format!("--{flag}"),
+            Self::ControlSocket => "control socket".to_owned(),
+        }
+    }
+}
+
+impl Place {
+    /// `web.toml:12:3`
+    pub(in crate::config) fn position(&self) -> String {
+        format!("{}:{}", self.line(), self.column)
+    }
+
+    fn line(&self) -> String {
+        format!("{}:{}", self.file, self.line)
     }
 }

@@ -1,32 +1,26 @@
 //! Raw options -> [`Config`]: reads each value, checks its range, fills in the defaults, and refuses what cannot stand
 //! together. Everything a master needs to know before it opens anything is decided here and nowhere later.
 
+use std::cell::RefCell;
 use std::ffi::{OsStr, OsString};
 use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::config::bind::SOCKET_PATH_MAX;
-use crate::config::options::{CommandLine, Options, Raw};
+use crate::config::options::{Everything, Options, Raw};
+use crate::config::sections::{self, Control, Env, Log, LogLevel, WorkerSetup};
 use crate::config::values;
 use crate::config::values::{AckMode, Need};
-use crate::config::{Bind, ConfigError, Origins};
+use crate::config::{Bind, ConfigError, Given, Origin};
 
 pub use crate::config::values::Nice;
 
 pub const NUMBER_MAX: u32 = 1000;
-const NUMBER_DEFAULT: u32 = 1;
-/// einhorn's default is 100, which a busy service overflows while its workers are replaced.
-const BACKLOG_DEFAULT: u32 = 1024;
 /// listen(2) takes an int.
 const BACKLOG_MAX: u32 = i32::MAX as u32;
 const RETRIES_MAX: u32 = 1_000_000;
-const SECONDS_DEFAULT: f64 = 1.0;
-const ACK_TIMER_DEFAULT: Duration = Duration::from_secs(1);
 /// The seed's grace period: `-m` without a mode, and `--manual`.
 const MANUAL_ACK_TIMEOUT: Duration = Duration::from_secs(60);
-const VERBOSITY_VERBOSE: u8 = 0;
-const VERBOSITY_DEFAULT: u8 = 1;
-const VERBOSITY_QUIET: u8 = 2;
 
 /// What the master is to do; every value is in its range.
 #[derive(Clone, Debug, PartialEq)]
@@ -66,12 +60,13 @@ pub struct Config {
     pub socket_mode: Option<u32>,
     /// Name or number of its group.
     pub socket_group: Option<String>,
-    /// 0 verbose, 1 as usual, 2 quiet.
-    pub verbosity: u8,
-    pub syslog: bool,
+    pub env: Env,
+    pub worker: WorkerSetup,
+    pub control: Control,
+    pub log: Log,
     pub with_state_fd: Option<i32>,
-    /// Where each value came from.
-    pub origins: Origins,
+    /// The values as they were given, and where.
+    pub given: Given,
 }
 
 /// Which addresses a host name may become.
@@ -94,69 +89,97 @@ pub enum Ack {
 impl Config {
     /// Whether `-s` was given: einhorn shows its default as the integer 1 and given values as floats.
     pub fn is_seconds_given(&self) -> bool {
-        self.origins.is_given("seconds")
+        self.given.is_given("seconds")
     }
 
     /// Whether an ack mode was given; shown in the same two ways.
     pub fn is_ack_given(&self) -> bool {
-        self.origins.is_given("ack-mode") || self.origins.is_given("manual")
+        self.given.is_given("ack-mode") || self.given.is_given("manual")
+    }
+
+    /// What is wrong with the value of an option, behind its name: `web.toml:3:10: worker.user: there is no user "x"`. What
+    /// the command line says of the program speaks for itself.
+    pub fn blame(&self, flag: &str, cause: &str) -> String {
+        match self.given.origin(flag) {
+            Origin::CommandLine(_) if flag == "command" => cause.to_owned(),
+            _ => self.blame_item(flag, 0, cause),
+        }
+    }
+
+    /// The same of one value of a list.
+    pub fn blame_item(&self, flag: &str, index: usize, cause: &str) -> String {
+        format!("{}: {cause}", self.given.spelled_at(flag, index))
     }
 }
 
-/// Reads every value by itself. The program is left empty.
-pub fn read_each(argv0: &OsStr, line: &CommandLine, origins: Origins) -> Result<Config, ConfigError> {
-    let raw = &line.options;
-    let read = Reader { origins: &origins };
-    let (ack, mode_timeout) = read_ack(&read, raw)?;
+/// Reads every value by itself. What is wrong is added to `problems`, and stands in for nothing: a configuration with
+/// problems is not to be used.
+pub fn read_each(argv0: &OsStr, all: &Everything, given: Given, problems: &mut Vec<ConfigError>) -> Config {
+    let raw = &all.options;
+    let read = Reader { given: &given, problems: RefCell::default() };
+    let (ack, mode_timeout) = read_ack(&read, raw);
     let additional = |value: &OsStr| values::upgrade_additional(value, 1..=NUMBER_MAX);
     let socket = |value: &OsStr| values::limited_path(value, SOCKET_PATH_MAX);
-    Ok(Config {
+    let config = Config {
         argv0: argv0.to_owned(),
-        program: Vec::new(),
-        binds: read.each("bind", &raw.bind, Bind::read)?,
+        program: all.sections.command.iter().map(|word| word.as_os_str().to_owned()).collect(),
+        binds: read.each("bind", &raw.bind, Bind::read),
         family: family(raw),
-        backlog: read.whole("backlog", &raw.backlog, BACKLOG_MAX)?.unwrap_or(BACKLOG_DEFAULT),
-        number: read.whole("number", &raw.number, NUMBER_MAX)?.unwrap_or(NUMBER_DEFAULT),
-        seconds: read.one("seconds", &raw.seconds, values::respawn_seconds)?.unwrap_or(SECONDS_DEFAULT),
-        retries: read.whole("retries", &raw.retries, RETRIES_MAX)?,
-        signal_timeout: read.whole("signal-timeout", &raw.signal_timeout, u32::MAX)?,
+        backlog: read.whole("backlog", &raw.backlog, BACKLOG_MAX).unwrap_or_default(),
+        number: read.whole("number", &raw.number, NUMBER_MAX).unwrap_or_default(),
+        seconds: read.one("seconds", &raw.seconds, values::respawn_seconds).unwrap_or_default(),
+        retries: read.whole("retries", &raw.retries, RETRIES_MAX),
+        signal_timeout: read.one("signal-timeout", &raw.signal_timeout, values::whole_seconds),
         kill_children_on_exit: is_on(raw.kill_children_on_exit),
-        drop_env_vars: read.each("drop-env-var", &raw.drop_env_var, values::variable)?,
-        nice: read.one("nice", &raw.nice, values::nice)?.unwrap_or_default(),
+        drop_env_vars: read.each("drop-env-var", &raw.drop_env_var, values::variable),
+        nice: read.one("nice", &raw.nice, values::nice).unwrap_or_default(),
         ack,
-        ack_timeout: read.one("ack-timeout", &raw.ack_timeout, values::ack_timeout)?.or(mode_timeout),
-        max_unacked: read.whole("max-unacked", &raw.max_unacked, NUMBER_MAX)?,
-        max_upgrade_additional: read.one("max-upgrade-additional", &raw.max_upgrade_additional, additional)?,
-        reexec_as: read.one("reexec-as", &raw.reexec_as, values::command_line)?,
-        preload: read.one("preload", &raw.preload, values::path)?,
+        ack_timeout: read.one("ack-timeout", &raw.ack_timeout, values::ack_timeout).or(mode_timeout),
+        max_unacked: read.whole("max-unacked", &raw.max_unacked, NUMBER_MAX),
+        max_upgrade_additional: read.one("max-upgrade-additional", &raw.max_upgrade_additional, additional),
+        reexec_as: read.one("reexec-as", &raw.reexec_as, values::command_line),
+        preload: read.one("preload", &raw.preload, values::path),
         gc_before_fork: is_on(raw.gc_before_fork),
-        command_name: read.one("command-name", &raw.command_name, values::command_name)?,
-        socket_path: read.one("socket-path", &raw.socket_path, socket)?,
-        pidfile: read.one("pidfile", &raw.pidfile, values::path)?,
-        lockfile: read.one("lockfile", &raw.lockfile, values::path)?,
+        command_name: read.one("command-name", &raw.command_name, values::command_name),
+        socket_path: read.one("socket-path", &raw.socket_path, socket),
+        pidfile: read.one("pidfile", &raw.pidfile, values::path),
+        lockfile: read.one("lockfile", &raw.lockfile, values::path),
         socket_as_fd: is_on(raw.command_socket_as_fd),
-        socket_mode: read.one("socket-mode", &raw.socket_mode, values::mode)?,
-        socket_group: read.one("socket-group", &raw.socket_group, values::group)?,
-        verbosity: verbosity(raw),
-        syslog: is_on(raw.syslog),
-        with_state_fd: read.one("with-state-fd", &line.once.with_state_fd, values::state_fd)?,
-        origins,
-    })
+        socket_mode: read.one("socket-mode", &raw.socket_mode, values::mode),
+        socket_group: read.one("socket-group", &raw.socket_group, values::group),
+        env: sections::env(&read, &all.sections),
+        worker: sections::worker(&read, &all.sections),
+        control: sections::control(&read, &all.sections),
+        log: sections::log(&read, &all.sections, level_of_switches(raw), is_on(raw.syslog)),
+        with_state_fd: read.one("with-state-fd", &all.once.with_state_fd, values::state_fd),
+        given: Given::default(),
+    };
+    problems.extend(read.problems.take());
+    Config { given, ..config }
 }
 
 /// Refuses what is right by itself and wrong together.
-pub fn check_together(config: &Config, line: &CommandLine) -> Result<(), ConfigError> {
-    let raw = &line.options;
-    let spelled = |flag: &str| config.origins.spelled(flag);
+pub fn check_together(config: &Config, all: &Everything) -> Vec<ConfigError> {
+    let raw = &all.options;
+    let given = &config.given;
+    // What contradicts itself in this cannot be said to contradict a bind, too.
     if is_on(raw.ipv4_only) && is_on(raw.ipv6_only) {
-        return Err(ConfigError::Conflict { spelled: spelled("ipv6-only"), other: spelled("ipv4-only") });
+        let other = given.origin("ipv4-only").referred("ipv4-only");
+        return vec![ConfigError::Conflict { spelled: given.spelled("ipv6-only"), other }];
     }
-    check_families(config, raw)?;
+    [check_families(config, raw), check_timeout(config, raw)].into_iter().filter_map(Result::err).collect()
+}
+
+/// Where acks come from a timer, nothing times out.
+fn check_timeout(config: &Config, raw: &Options) -> Result<(), ConfigError> {
     match (config.ack, &raw.ack_timeout) {
         (Ack::Timer(_), Some(timeout)) => Err(ConfigError::BadValue {
-            spelled: spelled("ack-timeout"),
+            spelled: config.given.spelled("ack-timeout"),
             value: timeout.as_os_str().to_owned(),
-            need: "is not used with a timer, need -m manual too".to_owned(),
+            need: match config.given.origin("ack-timeout") {
+                Origin::File(_) => "is not used with a timer, need ack-mode = \"manual\" too".to_owned(),
+                _ => "is not used with a timer, need -m manual too".to_owned(),
+            },
         }),
         (Ack::Timer(_), None) | (Ack::Manual, _) => Ok(()),
     }
@@ -171,25 +194,25 @@ fn check_families(config: &Config, raw: &Options) -> Result<(), ConfigError> {
     };
     match config.binds.iter().position(excluded) {
         Some(index) => Err(ConfigError::BadValue {
-            spelled: config.origins.spelled_at("bind", index),
+            spelled: config.given.spelled_at("bind", index),
             value: raw.bind[index].as_os_str().to_owned(),
-            need: format!("cannot stand together with {}", config.origins.spelled(flag)),
+            need: format!("cannot stand together with {}", config.given.origin(flag).referred(flag)),
         }),
         None => Ok(()),
     }
 }
 
-/// The ack mode, and the timeout that it brings along.
-fn read_ack(read: &Reader, raw: &Options) -> Result<(Ack, Option<Duration>), ConfigError> {
+/// The ack mode, and the timeout that it brings along. `layers` has left at most one of the two.
+fn read_ack(read: &Reader, raw: &Options) -> (Ack, Option<Duration>) {
     if is_on(raw.manual) {
-        return Ok((Ack::Manual, Some(MANUAL_ACK_TIMEOUT)));
+        return (Ack::Manual, Some(MANUAL_ACK_TIMEOUT));
     }
-    let ack = match read.one("ack-mode", &raw.ack_mode, values::ack_mode)? {
-        None => Ack::Timer(ACK_TIMER_DEFAULT),
-        Some(AckMode::Manual) => Ack::Manual,
-        Some(AckMode::Seconds(seconds)) => Ack::Timer(Duration::from_secs_f64(seconds)),
-    };
-    Ok((ack, None))
+    match read.one("ack-mode", &raw.ack_mode, values::ack_mode) {
+        Some(AckMode::Manual) => (Ack::Manual, None),
+        Some(AckMode::Seconds(seconds)) => (Ack::Timer(Duration::from_secs_f64(seconds)), None),
+        // Either a problem, or replaced by the manual mode of a lower layer that was then turned off: einhorn's default.
+        None => (Ack::Timer(Duration::from_secs(1)), None),
+    }
 }
 
 fn family(raw: &Options) -> Family {
@@ -202,14 +225,14 @@ fn family(raw: &Options) -> Family {
     }
 }
 
-/// `words::settle` has left at most one of the two.
-fn verbosity(raw: &Options) -> u8 {
+/// What `-v` and `-q` say. `layers` has left at most one of the two.
+fn level_of_switches(raw: &Options) -> Option<LogLevel> {
     if is_on(raw.quiet) {
-        VERBOSITY_QUIET
+        Some(LogLevel::Warn)
     } else if is_on(raw.verbose) {
-        VERBOSITY_VERBOSE
+        Some(LogLevel::Debug)
     } else {
-        VERBOSITY_DEFAULT
+        None
     }
 }
 
@@ -218,40 +241,41 @@ fn is_on(switch: Option<bool>) -> bool {
 }
 
 /// Reads raw values, and names the option as the user spelled it where one is refused.
-struct Reader<'a> {
-    origins: &'a Origins,
+pub(in crate::config) struct Reader<'a> {
+    given: &'a Given,
+    problems: RefCell<Vec<ConfigError>>,
 }
 
 impl Reader<'_> {
-    fn one<T>(
+    pub(in crate::config) fn one<T>(
         &self,
         flag: &str,
         raw: &Option<Raw>,
         read: impl FnOnce(&OsStr) -> Result<T, Need>,
-    ) -> Result<Option<T>, ConfigError> {
-        let Some(raw) = raw else { return Ok(None) };
-        let value = read(raw.as_os_str()).map_err(|need| refused(self.origins.spelled(flag), raw, need))?;
-        Ok(Some(value))
+    ) -> Option<T> {
+        let raw = raw.as_ref()?;
+        read(raw.as_os_str()).map_err(|need| self.refuse(self.given.spelled(flag), raw, need)).ok()
     }
 
-    fn whole(&self, flag: &str, raw: &Option<Raw>, max: u32) -> Result<Option<u32>, ConfigError> {
+    fn whole(&self, flag: &str, raw: &Option<Raw>, max: u32) -> Option<u32> {
         self.one(flag, raw, |value| values::whole(value, 1..=max))
     }
 
-    fn each<T>(
+    pub(in crate::config) fn each<T>(
         &self,
         flag: &str,
         raw: &[Raw],
         read: impl Fn(&OsStr) -> Result<T, Need>,
-    ) -> Result<Vec<T>, ConfigError> {
+    ) -> Vec<T> {
         let numbered = raw.iter().enumerate();
         let values = numbered.map(|(index, raw)| {
-            read(raw.as_os_str()).map_err(|need| refused(self.origins.spelled_at(flag, index), raw, need))
+            read(raw.as_os_str()).map_err(|need| self.refuse(self.given.spelled_at(flag, index), raw, need))
         });
-        values.collect()
+        values.filter_map(Result::ok).collect()
     }
-}
 
-fn refused(spelled: String, raw: &Raw, need: Need) -> ConfigError {
-    ConfigError::BadValue { spelled, value: raw.as_os_str().to_owned(), need }
+    fn refuse(&self, spelled: String, raw: &Raw, need: Need) {
+        let value = raw.as_os_str().to_owned();
+        self.problems.borrow_mut().push(ConfigError::BadValue { spelled, value, need });
+    }
 }

@@ -3,8 +3,8 @@
 
 use clap::Arg;
 
-use crate::config::options;
-use crate::config::options::Flag;
+use crate::config::definition;
+use crate::config::definition::Flag;
 
 const WIDTH: usize = 80;
 /// Where the help of an option begins.
@@ -73,7 +73,7 @@ pub fn usage(long: Detail) -> String {
 /// All options under their headings, in the order of the definition.
 fn option_table() -> String {
     let (mut table, mut last_heading) = (String::new(), String::new());
-    for arg in options::definition().get_arguments() {
+    for arg in definition::definition().get_arguments().filter(|arg| !arg.is_hide_set()) {
         let heading = arg.get_help_heading().unwrap_or("Options");
         if heading != last_heading {
             table.push_str(&format!("\n{heading}:\n"));
@@ -85,7 +85,7 @@ fn option_table() -> String {
 }
 
 fn option_lines(arg: &Arg) -> String {
-    let head = option_head(&options::flag(arg));
+    let head = option_head(&definition::flag(arg));
     let help = arg.get_help().map(ToString::to_string).unwrap_or_default();
     let mut lines = wrap(&help, WIDTH - HELP_COLUMN).into_iter();
     let mut text = if head.len() + 2 <= HELP_COLUMN {
@@ -142,8 +142,8 @@ mod tests {
     #[test]
     fn every_option_is_in_the_long_text_with_its_help() {
         let text = usage(Detail::Long);
-        for arg in options::definition().get_arguments() {
-            assert!(text.contains(&option_head(&options::flag(arg))), "{arg:?}");
+        for arg in definition::definition().get_arguments().filter(|arg| !arg.is_hide_set()) {
+            assert!(text.contains(&option_head(&definition::flag(arg))), "{arg:?}");
             let help = arg.get_help().map(ToString::to_string).unwrap();
             let first_words = wrap(&help, WIDTH - HELP_COLUMN).remove(0);
             assert!(text.contains(&first_words), "{first_words}");

@@ -9,6 +9,10 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use crate::config::nearest::nearest;
+use crate::config::words::split_at_equals;
+use crate::pool::Signal;
+
 /// What a value must be, to be shown after the option and the refused value.
 pub type Need = String;
 
@@ -20,6 +24,57 @@ const RESPAWN_SECONDS_MAX: f64 = 86_400.0;
 const COMMAND_NAME_BYTES_MAX: usize = 64;
 /// The kernel's range of nice levels.
 const NICE_LEVELS: RangeInclusive<i64> = -20..=19;
+/// RFC 3164 has a tag of at most so many.
+const IDENT_BYTES_MAX: usize = 32;
+/// The resources of setrlimit(2), in lower case and without RLIMIT_; `sys` knows their numbers.
+pub const LIMIT_NAMES: [&str; 16] = [
+    "as",
+    "core",
+    "cpu",
+    "data",
+    "fsize",
+    "locks",
+    "memlock",
+    "msgqueue",
+    "nice",
+    "nofile",
+    "nproc",
+    "rss",
+    "rtprio",
+    "rttime",
+    "sigpending",
+    "stack",
+];
+/// Without a unit, the number is taken as the kernel takes it: bytes, seconds, microseconds or a count.
+const UNITS: [(&str, u64); 15] = [
+    ("", 1),
+    ("B", 1),
+    ("K", 1 << 10),
+    ("KiB", 1 << 10),
+    ("M", 1 << 20),
+    ("MiB", 1 << 20),
+    ("G", 1 << 30),
+    ("GiB", 1 << 30),
+    ("T", 1 << 40),
+    ("TiB", 1 << 40),
+    ("kB", 1000),
+    ("KB", 1000),
+    ("MB", 1_000_000),
+    ("GB", 1_000_000_000),
+    ("TB", 1_000_000_000_000),
+];
+/// What syslog knows, but for the kernel's own.
+pub const FACILITIES: &str = "user|mail|daemon|auth|syslog|lpr|news|uucp|cron|authpriv|ftp|\
+    local0|local1|local2|local3|local4|local5|local6|local7";
+
+/// A resource limit of the workers. `u64::MAX` is none.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limit {
+    /// One of [`LIMIT_NAMES`].
+    pub name: &'static str,
+    pub soft: u64,
+    pub hard: u64,
+}
 
 /// What `--ack-mode` may say.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -68,8 +123,21 @@ pub fn state_fd(value: &OsStr) -> Result<i32, Need> {
 }
 
 pub fn respawn_seconds(value: &OsStr) -> Result<f64, Need> {
-    let seconds = ruby_float(text(value)?).filter(|&seconds| seconds > 0.0 && seconds <= RESPAWN_SECONDS_MAX);
+    let seconds = any_seconds(text(value)?).filter(|&seconds| seconds > 0.0 && seconds <= RESPAWN_SECONDS_MAX);
     seconds.ok_or_else(|| format!("need a number of seconds above 0, up to {RESPAWN_SECONDS_MAX}"))
+}
+
+/// A whole number of seconds, as a number or as a time such as `1m 30s`.
+pub fn whole_seconds(value: &OsStr) -> Result<u32, Need> {
+    let spelled_out = value.to_str().and_then(|text| humantime::parse_duration(text.trim()).ok());
+    let seconds = spelled_out.filter(|span| span.subsec_nanos() == 0).map(|span| span.as_secs().to_string());
+    whole(seconds.as_ref().map_or(value, |seconds| OsStr::new(seconds)), 1..=u32::MAX)
+}
+
+/// A bare number of seconds, or a time such as `1m 30s`.
+fn any_seconds(text: &str) -> Option<f64> {
+    let spelled_out = || humantime::parse_duration(text.trim()).ok().map(|span| span.as_secs_f64());
+    ruby_float(text).or_else(spelled_out)
 }
 
 pub fn ack_mode(value: &OsStr) -> Result<AckMode, Need> {
@@ -77,7 +145,7 @@ pub fn ack_mode(value: &OsStr) -> Result<AckMode, Need> {
     if text == "manual" {
         return Ok(AckMode::Manual);
     }
-    let seconds = ruby_float(text).filter(|seconds| (0.0..=ACK_SECONDS_MAX).contains(seconds));
+    let seconds = any_seconds(text).filter(|seconds| (0.0..=ACK_SECONDS_MAX).contains(seconds));
     let need = || format!("need manual or a number of seconds from 0 to {ACK_SECONDS_MAX}");
     seconds.map(AckMode::Seconds).ok_or_else(need)
 }
@@ -144,6 +212,87 @@ pub fn variable(value: &OsStr) -> Result<OsString, Need> {
         return Err("need the name of a variable, without =".to_owned());
     }
     Ok(value.to_owned())
+}
+
+/// `NAME=VALUE` for the environment of the workers. What the master sets itself is not for others to say.
+pub fn assignment(value: &OsStr) -> Result<(OsString, OsString), Need> {
+    let (name, content) = split_at_equals(value.as_bytes());
+    let name = variable(OsStr::from_bytes(name))?;
+    let content = content.unwrap_or_default();
+    if is_masters(name.as_bytes()) {
+        return Err("need another name, EINHORN_* and LISTEN_* are set by the master".to_owned());
+    }
+    if content.as_bytes().contains(&0) {
+        return Err("need a value without a zero byte".to_owned());
+    }
+    Ok((name, content.to_owned()))
+}
+
+/// Whether only the master sets variables of this name.
+pub fn is_masters(name: &[u8]) -> bool {
+    [&b"EINHORN_"[..], b"LISTEN_"].iter().any(|prefix| name.starts_with(prefix))
+}
+
+/// One of the words that `alternatives` lists, parted by `|`.
+pub fn one_of(value: &OsStr, alternatives: &str) -> Result<String, Need> {
+    let found = alternatives.split('|').find(|word| OsStr::new(word) == value);
+    let need =
+        || alternatives.rsplit_once('|').map(|(others, last)| format!("need {} or {last}", others.replace('|', ", ")));
+    found.map(ToOwned::to_owned).ok_or_else(|| need().unwrap_or_default())
+}
+
+/// The name or number of a user; whether there is one, the system knows.
+pub fn user(value: &OsStr) -> Result<String, Need> {
+    group(value).map_err(|_| "need the name or number of a user".to_owned())
+}
+
+/// A signal that a program can hear.
+pub fn graceful_signal(value: &OsStr) -> Result<Signal, Need> {
+    let named = text(value)?;
+    let number = || named.parse().ok().and_then(Signal::from_number);
+    let signal = Signal::from_name(named).or_else(number);
+    let heard = signal.filter(|signal| ![libc::SIGKILL, libc::SIGSTOP].contains(&signal.number()));
+    heard.ok_or_else(|| "need the name of a signal that a program can hear, such as USR2 or TERM".to_owned())
+}
+
+/// `NAME=SOFT[:HARD]`, a resource limit. Sizes may have a unit.
+pub fn limit(value: &OsStr) -> Result<Limit, Need> {
+    let (name, limits) = text(value)?.split_once('=').unwrap_or_default();
+    let known = LIMIT_NAMES.iter().find(|known| **known == name);
+    let name = known.ok_or_else(|| {
+        let near = nearest(name, LIMIT_NAMES.into_iter()).map(|near| format!(", did you mean {near}?"));
+        format!(
+            "there is no limit {name:?}{}",
+            near.unwrap_or_else(|| format!(", need one of {}", LIMIT_NAMES.join(" ")))
+        )
+    })?;
+    let need = || format!("need a number, a size such as 512MiB, unlimited, or SOFT:HARD for {name}");
+    let (soft, hard) = limits.split_once(':').unwrap_or((limits, limits));
+    let (soft, hard) = (amount(soft).ok_or_else(need)?, amount(hard).ok_or_else(need)?);
+    if soft > hard {
+        return Err(format!("need a soft limit that is not above the hard one for {name}"));
+    }
+    Ok(Limit { name, soft, hard })
+}
+
+/// A whole number with or without a unit of bytes, or `unlimited`.
+fn amount(text: &str) -> Option<u64> {
+    if ["unlimited", "infinity"].contains(&text) {
+        return Some(u64::MAX);
+    }
+    let digits = text.len() - text.trim_start_matches(|c: char| c.is_ascii_digit()).len();
+    let (number, unit) = text.split_at(digits);
+    let factor = UNITS.iter().find(|(name, _)| *name == unit.trim()).map(|(_, factor)| *factor)?;
+    number.parse::<u64>().ok()?.checked_mul(factor)
+}
+
+/// The name that syslog shows before a message.
+pub fn ident(value: &OsStr) -> Result<String, Need> {
+    let name = text(value)?;
+    let fits = (1..=IDENT_BYTES_MAX).contains(&name.len());
+    let plain = name.chars().all(|c| c.is_ascii_graphic() && ![':', '['].contains(&c));
+    let need = || format!("need a name of 1 to {IDENT_BYTES_MAX} letters without blanks, : and [");
+    (fits && plain).then(|| name.to_owned()).ok_or_else(need)
 }
 
 /// A command line, split as a shell would, without its expansions.

@@ -8,25 +8,42 @@ use std::os::unix::ffi::OsStrExt;
 use std::vec::IntoIter;
 
 use crate::config::ConfigError;
+use crate::config::definition::Flag;
 use crate::config::nearest::nearest;
-use crate::config::options::Flag;
+use crate::config::origin::Origin;
 use crate::config::values;
 
 /// einhorn's default is 1, between verbose (0) and quiet (2).
 const VERBOSITY_DEFAULT: u8 = 1;
 const VERBOSITY_MAX: u8 = 2;
 
-/// The flags that einhorn does not have.
-const NOT_EINHORNS: [&str; 8] =
-    ["ipv4-only", "ipv6-only", "retries", "manual", "ack-timeout", "syslog", "socket-mode", "socket-group"];
+/// What a switch says when it stands on a command line.
+const ON: &str = "true";
 
-/// One option in its normal form.
+/// The flags that einhorn does not have.
+const NOT_EINHORNS: [&str; 13] = [
+    "ipv4-only",
+    "ipv6-only",
+    "retries",
+    "manual",
+    "ack-timeout",
+    "syslog",
+    "socket-mode",
+    "socket-group",
+    "config",
+    "profile",
+    "print-config",
+    "check-config",
+    "config-schema",
+];
+
+/// One value of one option, wherever it was said.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Word {
-    /// The flag's long name, without dashes.
+    /// The option's long name, without dashes; a key of the file that is no flag has its own.
     pub flag: String,
-    /// As the user wrote it, without the value: `-n`, `--num`.
-    pub spelled: String,
+    pub origin: Origin,
+    /// `true` or `false` for a switch. None: a list that is said to be empty.
     pub value: Option<OsString>,
 }
 
@@ -38,6 +55,7 @@ pub enum End {
     Help,
     Version,
     UpgradeCheck,
+    ConfigSchema,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -47,14 +65,21 @@ pub struct Split {
 }
 
 impl Word {
-    /// `--flag=value`, which no parser can take for anything else.
-    pub fn to_normal_form(&self) -> OsString {
-        let mut text = OsString::from(format!("--{}", self.flag));
-        if let Some(value) = &self.value {
-            text.push("=");
-            text.push(value);
-        }
-        text
+    /// `--flag=value`, which no parser can take for anything else. Nothing for an empty list.
+    pub fn to_normal_form(&self) -> Option<OsString> {
+        let mut text = OsString::from(format!("--{}=", self.flag));
+        text.push(self.value.as_ref()?);
+        Some(text)
+    }
+
+    /// Whether it says something: a switch that is off does not.
+    pub fn is_active(&self) -> bool {
+        self.value.as_ref().is_some_and(|value| value != "false")
+    }
+
+    /// The name in `NAME=VALUE`.
+    pub fn map_name(&self) -> Option<&[u8]> {
+        self.value.as_ref().map(|value| split_at_equals(value.as_bytes()).0)
     }
 }
 
@@ -178,8 +203,10 @@ impl Splitter<'_> {
             "help" => Some(End::Help),
             "version" => Some(End::Version),
             "upgrade-check" => Some(End::UpgradeCheck),
+            "config-schema" => Some(End::ConfigSchema),
             _ => {
-                self.words.push(Word { flag: flag.to_owned(), spelled, value });
+                let value = Some(value.unwrap_or_else(|| ON.into()));
+                self.words.push(Word { flag: flag.to_owned(), origin: Origin::CommandLine(spelled), value });
                 None
             }
         }
@@ -224,7 +251,7 @@ fn is_option(arg: &OsStr) -> bool {
     arg.len() > 1 && arg.as_bytes()[0] == b'-'
 }
 
-fn split_at_equals(text: &[u8]) -> (&[u8], Option<&OsStr>) {
+pub(in crate::config) fn split_at_equals(text: &[u8]) -> (&[u8], Option<&OsStr>) {
     match text.iter().position(|&byte| byte == b'=') {
         Some(at) => (&text[..at], Some(OsStr::from_bytes(&text[at + 1..]))),
         None => (text, None),

@@ -37,6 +37,8 @@ pub enum Asked {
     Help,
     State,
     Status,
+    /// What an upgrade would change in the configuration.
+    Diff,
     Increment,
     Decrement,
     SetWorkers(u32),
@@ -97,6 +99,7 @@ fn asked(request: &Value) -> Asked {
         Some("help") => Asked::Help,
         Some("state") => Asked::State,
         Some("status") => Asked::Status,
+        Some("diff") => Asked::Diff,
         Some("inc") => Asked::Increment,
         Some("dec") => Asked::Decrement,
         Some("set_workers") => refused(strings(request).and_then(|args| count(&args)).map(Asked::SetWorkers)),

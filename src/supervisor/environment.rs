@@ -5,10 +5,9 @@ use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
+use crate::config::{self, Env};
 use crate::pool::{Pid, WorkerIndex};
-
-/// What a supervisor sets; whatever came from outside under these names is dropped.
-const OURS: [&[u8]; 2] = [b"EINHORN_", b"LISTEN_"];
+use crate::sys::account::Entry;
 
 /// A listening socket's address family.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -32,11 +31,39 @@ pub(in crate::supervisor) struct Facts<'a> {
 
 pub(in crate::supervisor) type Environment = Vec<(OsString, OsString)>;
 
-/// What of the master's environment is every worker's. The first of two equal names counts, as getenv(3) has it.
-pub(in crate::supervisor) fn inherited(environ: &Environment, dropped: &[OsString]) -> Environment {
+/// What every worker of a release has: the master's own less what is `dropped` or unset, what belongs to the user that it
+/// runs as, and what the configuration sets.
+pub(in crate::supervisor) fn of_release(
+    environ: &Environment,
+    dropped: &[OsString],
+    changes: &Env,
+    user: Option<&Entry>,
+) -> Environment {
+    let mut environment = inherited(environ, dropped);
+    environment.retain(|(name, _)| !changes.unset.contains(name));
+    let of_user = user.map(of_user).unwrap_or_default();
+    for (name, value) in of_user.into_iter().chain(changes.from_files.iter().chain(&changes.set).cloned()) {
+        environment.retain(|(known, _)| *known != name);
+        environment.push((name, value));
+    }
+    environment
+}
+
+/// As login(1) has it.
+fn of_user(user: &Entry) -> Environment {
+    vec![
+        ("USER".into(), user.name.clone().into()),
+        ("LOGNAME".into(), user.name.clone().into()),
+        ("HOME".into(), user.home.clone().into()),
+        ("SHELL".into(), user.shell.clone().into()),
+    ]
+}
+
+/// What of the master's environment is for workers. The first of two equal names counts, as getenv(3) has it.
+fn inherited(environ: &Environment, dropped: &[OsString]) -> Environment {
     let mut kept: Environment = Vec::new();
     for (name, value) in environ {
-        let ours = OURS.iter().any(|prefix| name.as_bytes().starts_with(prefix));
+        let ours = config::is_masters(name.as_bytes());
         if !ours && !dropped.contains(name) && !kept.iter().any(|(known, _)| known == name) {
             kept.push((name.clone(), value.clone()));
         }

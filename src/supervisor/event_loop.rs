@@ -66,6 +66,13 @@ impl Supervisor {
                 self.files.socket_moved(file);
                 Turn::GoOn
             }
+            Input::ErrandDone => {
+                let event = self.on_errand_done();
+                let turn = self.dispatch_all(event.into_iter());
+                // What was prepared may be wanted by nobody any more.
+                self.forget_unneeded_releases();
+                turn
+            }
         }
     }
 
@@ -104,9 +111,7 @@ impl Supervisor {
             ChildChange::Exited(ending) if known => {
                 self.exec_pipes.retain(|(owner, _)| *owner != pid);
                 self.mend_listeners();
-                if self.config.socket_as_fd {
-                    self.control.forget(pid);
-                }
+                self.control.forget(pid);
                 self.dispatch(Event::WorkerExited { pid, ending })
             }
             ChildChange::Exited(_) => self.bury_stranger(pid),
@@ -161,7 +166,8 @@ impl Supervisor {
             }
             ExecState::Failed { stage, errno } => {
                 let version = pool.workers().iter().find(|worker| worker.pid == *pid).map(|worker| worker.version);
-                let path = version.and_then(|version| releases.get(&version)).map(|release| release.path.as_path());
+                let path =
+                    version.and_then(|version| releases.get(&version)).map(|release| release.recipe.path.as_path());
                 let reason = explain_exec_failure(path.unwrap_or_else(|| "".as_ref()), errno);
                 match stage {
                     Stage::Exec => log::error!("Worker {pid}: {reason}"),

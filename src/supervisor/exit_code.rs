@@ -18,6 +18,21 @@ pub(in crate::supervisor) const NOT_EXECUTABLE: u8 = 126;
 /// The program is not there.
 pub(in crate::supervisor) const NOT_FOUND: u8 = 127;
 
+/// Something that is wrong, and the exit code that says so where it keeps a master from starting.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(in crate::supervisor) struct Problem {
+    pub(in crate::supervisor) code: u8,
+    /// One line.
+    pub(in crate::supervisor) message: String,
+}
+
+impl Problem {
+    /// What the configuration says cannot be done.
+    pub(in crate::supervisor) fn of_option(message: String) -> Self {
+        Self { code: BAD_OPTION, message }
+    }
+}
+
 pub(in crate::supervisor) fn of(reason: ExitReason) -> u8 {
     match reason {
         ExitReason::Stopped => STOPPED,

@@ -1,10 +1,11 @@
 //! What `help` says on the control socket. The layout is einhorn's, the words are ours.
 
 /// Every command that people give, by name, with what it does.
-const COMMANDS: [(&str, &str); 15] = [
+const COMMANDS: [(&str, &str); 16] = [
     ("config", "Change settings while running (args: a YAML map, such as {signal_timeout: 30})"),
     ("dec", "Run one worker less"),
     ("die", "Tell all workers to go, start no more, and end when they are gone (args: [SIGNAL], default USR2)"),
+    ("diff", "Show what an upgrade would change in the configuration"),
     ("help", "Show this list"),
     ("inc", "Run one worker more"),
     ("louder", "Log more"),

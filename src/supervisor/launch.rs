@@ -1,15 +1,15 @@
 //! Launches a worker: puts together what it gets, and hands it to `sys::process`.
 
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 
 use nix::errno::Errno;
 
 use crate::pool::{Event, Pid, Version, WorkerIndex};
 use crate::supervisor::environment::{self, Facts, Family};
-use crate::supervisor::listeners::WORKER_FD_FIRST;
+use crate::supervisor::listeners::{WORKER_FD_FIRST, worker_fds_end};
 use crate::supervisor::release::Release;
 use crate::supervisor::{Supervisor, logging};
-use crate::sys::errno::words;
+use crate::sys::errno::{errno_of, words};
 use crate::sys::process::{self, SpawnRequest, Spawned};
 use crate::sys::socket::LocalAddress;
 use crate::sys::{clock, fd, socket};
@@ -41,48 +41,37 @@ impl Supervisor {
     }
 
     fn launch_release(&self, release: &Release, index: WorkerIndex) -> Result<(Spawned, Option<OwnedFd>), Errno> {
-        let connection = if self.config.socket_as_fd { Some(self.worker_connection()?) } else { None };
-        let mut descriptors: Vec<(BorrowedFd<'_>, RawFd)> =
-            self.listeners.iter().map(|listener| listener.fd.as_fd()).zip(WORKER_FD_FIRST..).collect();
+        let recipe = &release.recipe;
+        let connection = if recipe.socket_as_fd { Some(worker_connection(release)?) } else { None };
+        let lifted = lift_those_below(release)?;
+        let listeners = release.listeners.iter().zip(&lifted);
+        let sockets = listeners.map(|(listener, lifted)| lifted.as_ref().map_or(listener.fd.as_fd(), AsFd::as_fd));
+        let mut descriptors: Vec<(BorrowedFd<'_>, RawFd)> = sockets.zip(WORKER_FD_FIRST..).collect();
         if let Some((_, theirs)) = &connection {
-            descriptors.push((theirs.as_fd(), self.worker_connection_fd()));
+            descriptors.push((theirs.as_fd(), worker_connection_fd(release)));
         }
         let request = SpawnRequest {
-            path: &release.path,
-            argv: &release.argv,
+            path: &recipe.path,
+            argv: &recipe.argv,
             env: &self.environment(release, index),
             own_pid_variable: None,
-            directory: None,
+            directory: recipe.directory.as_deref(),
             descriptors: &descriptors,
             birth: &self.birth,
-            umask: None,
-            nice: self.config.nice.worker,
-            limits: &[],
-            identity: None,
-            parent_death: self.config.kill_children_on_exit.then_some(self.pool.settings().graceful),
+            nice: recipe.nice,
+            parent_death: recipe.parent_death,
+            umask: recipe.umask,
+            limits: &recipe.limits,
+            identity: recipe.identity.as_ref(),
         };
         let spawned = process::spawn(&request)?;
-        let argv: Vec<_> = release.argv.iter().map(|word| word.to_string_lossy()).collect();
+        let argv: Vec<_> = recipe.argv.iter().map(|word| word.to_string_lossy()).collect();
         logging::log_for_worker(spawned.pid, &format!("About to exec {argv:?}"));
         Ok((spawned, connection.map(|(ours, _)| ours)))
     }
 
-    /// A connection of the worker's own to the control socket (`-g`): our end, and its end.
-    fn worker_connection(&self) -> Result<(OwnedFd, OwnedFd), Errno> {
-        let (ours, theirs) = socket::socket_pair()?;
-        fd::set_blocking(ours.as_fd(), fd::Blocking::NonBlocking)?;
-        let lifted = fd::lift(theirs, self.worker_connection_fd() + 1);
-        let theirs = lifted.map_err(|error| error.raw_os_error().map_or(Errno::EMFILE, Errno::from_raw))?;
-        Ok((ours, theirs))
-    }
-
-    /// Behind the listening sockets.
-    fn worker_connection_fd(&self) -> RawFd {
-        WORKER_FD_FIRST + RawFd::try_from(self.listeners.len()).unwrap_or(RawFd::MAX / 2)
-    }
-
     fn environment(&self, release: &Release, index: WorkerIndex) -> environment::Environment {
-        let families = self.listeners.iter().map(|listener| match &listener.address {
+        let families = release.listeners.iter().map(|listener| match &listener.address {
             LocalAddress::Inet(address) if address.is_ipv6() => Family::Inet6,
             LocalAddress::Inet(_) => Family::Inet,
             LocalAddress::Unix(_) | LocalAddress::Other => Family::Unix,
@@ -91,10 +80,34 @@ impl Supervisor {
         let facts = Facts {
             master: Pid(std::process::id().try_into().unwrap_or(i32::MAX)),
             socket_path: self.files.socket_path(),
-            socket_fd: self.config.socket_as_fd.then(|| self.worker_connection_fd()),
+            socket_fd: release.recipe.socket_as_fd.then(|| worker_connection_fd(release)),
             listeners: &listeners,
             index,
         };
-        environment::of_worker(&release.environment, &facts)
+        environment::of_worker(&release.recipe.environment, &facts)
     }
+}
+
+/// A connection of the worker's own to the control socket (`-g`): our end, and its end.
+fn worker_connection(release: &Release) -> Result<(OwnedFd, OwnedFd), Errno> {
+    let (ours, theirs) = socket::socket_pair()?;
+    fd::set_blocking(ours.as_fd(), fd::Blocking::NonBlocking)?;
+    let theirs = fd::lift(theirs, worker_fds_end(release.listeners.len())).map_err(|error| errno_of(&error))?;
+    Ok((ours, theirs))
+}
+
+/// Behind the listening sockets.
+fn worker_connection_fd(release: &Release) -> RawFd {
+    worker_fds_end(release.listeners.len()) - 1
+}
+
+/// A socket that was opened for a version of fewer sockets may stand where this version's workers find theirs. It is passed
+/// from above then.
+fn lift_those_below(release: &Release) -> Result<Vec<Option<OwnedFd>>, Errno> {
+    let end = worker_fds_end(release.listeners.len());
+    let lifted = release.listeners.iter().map(|listener| match listener.fd.as_raw_fd() < end {
+        true => fd::duplicate_above(listener.fd.as_fd(), end).map(Some),
+        false => Ok(None),
+    });
+    lifted.collect()
 }

@@ -1,14 +1,19 @@
-//! The listening sockets: all are bound before the first worker starts, and the master holds them to its end. So nothing
-//! that waits in an accept queue is lost when a worker goes, even the last one.
+//! The listening sockets: all are bound before the first worker starts, and the master holds them as long as a version needs
+//! them. So nothing that waits in an accept queue is lost when a worker goes, even the last one. A new version may have
+//! other sockets; those that it shares with the old one are the same, whatever else it says of them.
 
+use std::fs::Permissions;
 use std::io;
 use std::net::SocketAddr;
 use std::os::fd::{AsFd, OwnedFd, RawFd};
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use crate::config::{Bind, Config, Family as WantedFamily};
 use crate::supervisor::Supervisor;
 use crate::sys::birth::Birth;
+use crate::sys::errno::words;
 use crate::sys::fd::{self, Blocking};
 use crate::sys::place::FileId;
 use crate::sys::socket::{self, Family, LocalAddress, ReuseAddr, V6Only};
@@ -18,15 +23,39 @@ use crate::sys::unix_socket::listen_unix;
 pub(in crate::supervisor) const WORKER_FD_FIRST: RawFd = 3;
 
 /// One of them.
+#[derive(Debug)]
 pub(in crate::supervisor) struct Listener {
-    /// Above every number that workers find sockets at.
+    /// Above every number that workers found sockets at when it was made.
     pub(in crate::supervisor) fd: OwnedFd,
+    /// As it was asked for.
+    pub(in crate::supervisor) bind: Bind,
     pub(in crate::supervisor) address: LocalAddress,
     /// The file of a unix socket, to be removed at the end.
     pub(in crate::supervisor) file: Option<(PathBuf, FileId)>,
 }
 
 impl Listener {
+    /// Takes over what a new configuration says otherwise of the same address. What it says as before is left as workers
+    /// have made it.
+    pub(in crate::supervisor) fn adapt(&self, was: &Bind, is: &Bind) -> Result<(), String> {
+        let said = |error: &dyn std::fmt::Display| format!("cannot change {is}: {error}");
+        if is.flags().nonblock() != was.flags().nonblock() {
+            fd::set_blocking(self.fd.as_fd(), blocking(is)).map_err(|errno| said(&errno))?;
+        }
+        let (Bind::Unix { mode: Some(mode), .. }, Some((path, id))) = (is, &self.file) else { return Ok(()) };
+        if was != is && id.stands_at(path) {
+            std::fs::set_permissions(path, Permissions::from_mode(*mode)).map_err(|error| said(&error))?;
+        }
+        Ok(())
+    }
+
+    /// Gives the accept queue another length.
+    pub(in crate::supervisor) fn lengthen(&self, backlog: u32) {
+        if let Err(errno) = socket::relisten(self.fd.as_fd(), queue_length(backlog)) {
+            log::error!("cannot change the backlog of {}: {}", self.bind, words(errno));
+        }
+    }
+
     /// The port, or 0 where there is none; so einhorn's state has it.
     pub(in crate::supervisor) fn port(&self) -> u16 {
         match &self.address {
@@ -46,39 +75,85 @@ impl Drop for Listener {
     }
 }
 
-/// Opens every socket of `-b`, in order.
+/// Finds among those that are open, or opens, every socket of `-b`, in order.
 ///
 /// Errors: the first that cannot be had, in a sentence that names it; those opened before are closed.
-pub(in crate::supervisor) fn open_all(config: &Config, birth: &Birth) -> Result<Vec<Listener>, String> {
-    config.binds.iter().map(|bind| open(bind, config, birth)).collect()
+pub(in crate::supervisor) fn open_all(
+    config: &Config,
+    birth: &Birth,
+    open: &[Arc<Listener>],
+) -> Result<Vec<Arc<Listener>>, String> {
+    let mut found: Vec<Arc<Listener>> = Vec::new();
+    for bind in &config.binds {
+        let unused = || open.iter().filter(|known| !found.iter().any(|other| Arc::ptr_eq(other, known)));
+        let same = unused().find(|known| is_same_place(&known.bind, bind)).cloned();
+        let listener = match (same, bind) {
+            (Some(listener), _) => listener,
+            (None, Bind::Tcp { host, port, .. }) => {
+                let address = look_up(host, *port, config.family)?;
+                // Another way to write the address of one that is open; who wants any port wants a new one.
+                let there = unused().find(|known| *port != 0 && known.address == LocalAddress::Inet(address));
+                match there {
+                    Some(listener) => Arc::clone(listener),
+                    None => Arc::new(open_tcp(bind, address, config)?),
+                }
+            }
+            (None, Bind::Unix { path, mode, .. }) => Arc::new(open_unix(bind, path, *mode, config, birth)?),
+        };
+        found.push(listener);
+    }
+    Ok(found)
 }
 
-fn open(bind: &Bind, config: &Config, birth: &Birth) -> Result<Listener, String> {
-    let blocking = if bind.flags().nonblock() { Blocking::NonBlocking } else { Blocking::Blocking };
-    let backlog = i32::try_from(config.backlog).unwrap_or(i32::MAX);
-    let (fd, file) = match bind {
-        Bind::Tcp { host, port, flags } => {
-            log::info!("Binding to {host}:{port} with flags {:?}", flags.words());
-            let address = look_up(host, *port, config.family)?;
-            let reuse = if flags.reuse_addr() { ReuseAddr::Yes } else { ReuseAddr::No };
-            let listening = socket::listen_tcp(address, reuse, blocking, backlog, V6Only::Yes);
-            (listening.map_err(|error| error.to_string())?, None)
+/// Whether two binds name one socket; two of port 0 are told apart by their order alone.
+pub(in crate::supervisor) fn is_same_place(one: &Bind, other: &Bind) -> bool {
+    match (one, other) {
+        (Bind::Tcp { host, port, .. }, Bind::Tcp { host: other_host, port: other_port, .. }) => {
+            (host, port) == (other_host, other_port)
         }
-        Bind::Unix { path, mode, flags } => {
-            log::info!("Binding to unix:{} with flags {:?}", path.display(), flags.words());
-            let mode = mode.unwrap_or(0o777 & !birth.umask);
-            let fd = listen_unix(path, mode, backlog, blocking).map_err(|error| error.to_string())?;
-            (fd, Some(file_of(path)?))
-        }
-    };
-    let worker_fds_end = WORKER_FD_FIRST + RawFd::try_from(config.binds.len()).unwrap_or(RawFd::MAX / 2) + 1;
-    let said = |error: io::Error| format!("cannot keep the socket of {bind:?}: {error}");
-    let fd = fd::lift(fd, worker_fds_end).map_err(said)?;
-    let address = socket::local_address(fd.as_fd()).unwrap_or(LocalAddress::Other);
-    if let (Bind::Tcp { port: 0, .. }, LocalAddress::Inet(chosen)) = (bind, &address) {
+        (Bind::Unix { path, .. }, Bind::Unix { path: other, .. }) => path == other,
+        (Bind::Tcp { .. }, Bind::Unix { .. }) | (Bind::Unix { .. }, Bind::Tcp { .. }) => false,
+    }
+}
+
+fn open_tcp(bind: &Bind, address: SocketAddr, config: &Config) -> Result<Listener, String> {
+    let Bind::Tcp { host, port, flags } = bind else { return Err(format!("cannot bind {bind} as an address")) };
+    log::info!("Binding to {host}:{port} with flags {:?}", flags.words());
+    let reuse = if flags.reuse_addr() { ReuseAddr::Yes } else { ReuseAddr::No };
+    let listening = socket::listen_tcp(address, reuse, blocking(bind), queue_length(config.backlog), V6Only::Yes);
+    let listener = keep(listening.map_err(|error| error.to_string())?, None, bind, config)?;
+    if let (0, LocalAddress::Inet(chosen)) = (port, &listener.address) {
         log::info!("Listening on {chosen}");
     }
-    Ok(Listener { fd, address, file })
+    Ok(listener)
+}
+
+fn open_unix(bind: &Bind, path: &Path, mode: Option<u32>, config: &Config, birth: &Birth) -> Result<Listener, String> {
+    log::info!("Binding to unix:{} with flags {:?}", path.display(), bind.flags().words());
+    let mode = mode.unwrap_or(0o777 & !birth.umask);
+    let listening = listen_unix(path, mode, queue_length(config.backlog), blocking(bind));
+    keep(listening.map_err(|error| error.to_string())?, Some(file_of(path)?), bind, config)
+}
+
+fn keep(fd: OwnedFd, file: Option<(PathBuf, FileId)>, bind: &Bind, config: &Config) -> Result<Listener, String> {
+    let said = |error: io::Error| format!("cannot keep the socket of {bind}: {error}");
+    let fd = fd::lift(fd, worker_fds_end(config.binds.len())).map_err(said)?;
+    let address = socket::local_address(fd.as_fd()).unwrap_or(LocalAddress::Other);
+    Ok(Listener { fd, bind: bind.clone(), address, file })
+}
+
+/// The first number that no worker of so many sockets finds a descriptor at.
+pub(in crate::supervisor) fn worker_fds_end(listener_count: usize) -> RawFd {
+    // One more than there are sockets: the connection of `-g`.
+    WORKER_FD_FIRST + RawFd::try_from(listener_count).unwrap_or(RawFd::MAX / 2) + 1
+}
+
+fn blocking(bind: &Bind) -> Blocking {
+    if bind.flags().nonblock() { Blocking::NonBlocking } else { Blocking::Blocking }
+}
+
+fn queue_length(backlog: u32) -> i32 {
+    i32::try_from(backlog).unwrap_or(i32::MAX)
 }
 
 /// One `-b` is one socket. A name with addresses of both families means its IPv4 address, as it always did for einhorn,
@@ -102,6 +177,22 @@ fn file_of(path: &Path) -> Result<(PathBuf, FileId), String> {
 }
 
 impl Supervisor {
+    /// The sockets of the workers that are launched now, in the order of the `-b` options.
+    pub(in crate::supervisor) fn modern_listeners(&self) -> &[Arc<Listener>] {
+        self.releases.get(&self.pool.modern()).map_or(&[], |release| release.listeners.as_slice())
+    }
+
+    /// Closes those that no version needs, neither for new workers nor because one of its workers is still there.
+    pub(in crate::supervisor) fn close_unneeded_listeners(&mut self) {
+        self.listeners.retain(|listener| {
+            let is_needed = Arc::strong_count(listener) > 1;
+            if !is_needed {
+                log::info!("Closing {}, no worker needs it any more", listener.bind);
+            }
+            is_needed
+        });
+    }
+
     /// A worker that shuts the shared socket down does it to everybody; only listening again repairs it (failure mode
     /// 22). Whether the socket blocks is left as workers set it: some event loops need it as they have set it, and it is
     /// one flag for all of them.
@@ -110,8 +201,7 @@ impl Supervisor {
             if socket::is_accepting(listener.fd.as_fd()) != Ok(false) {
                 continue;
             }
-            let backlog = i32::try_from(self.config.backlog).unwrap_or(i32::MAX);
-            match socket::mend(listener.fd.as_fd(), &listener.address, backlog) {
+            match socket::mend(listener.fd.as_fd(), &listener.address, queue_length(self.config.backlog)) {
                 Ok(()) => log::error!("a worker had shut down the socket {:?}, listening again", listener.address),
                 Err(errno) => log::error!("cannot listen again on {:?}: {errno}", listener.address),
             }

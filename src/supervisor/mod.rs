@@ -1,6 +1,7 @@
 //! The main thread: it starts everything, then does what the pool decides. The only one that forks, signals, reaps and
 //! execs; it never waits for anything but the next input or deadline.
 
+mod admittance;
 mod environment;
 mod event_loop;
 mod exit_code;
@@ -10,8 +11,10 @@ mod listeners;
 mod log_route;
 mod logging;
 mod perform;
+mod prepare;
 mod recheck;
 mod release;
+mod reload;
 mod reply;
 mod report;
 mod settings;
@@ -21,16 +24,19 @@ mod state;
 mod status;
 
 use std::collections::BTreeMap;
-use std::ffi::OsString;
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use crossbeam_channel::Receiver;
 
 use crate::config::{Config, Invocation};
 use crate::pool::{Action, ClientId, Pid, Pool, Version};
+use crate::supervisor::admittance::Admittance;
 use crate::supervisor::listeners::Listener;
+use crate::supervisor::prepare::Call;
 use crate::supervisor::recheck::Recheck;
 use crate::supervisor::release::Release;
+use crate::supervisor::reload::{Coming, Purposes, Settled};
 use crate::supervisor::reply::Denials;
 use crate::supervisor::startup::Files;
 use crate::supervisor::status::Counters;
@@ -38,17 +44,26 @@ use crate::sys::birth::Birth;
 use crate::sys::exec_pipe::ExecPipe;
 use crate::threads::Input;
 use crate::threads::control::Control;
+use crate::threads::errand::Errands;
 use crate::threads::reaper::Reaper;
 
 /// Everything that the main thread holds while it supervises.
 struct Supervisor {
     pool: Pool,
+    /// As it counts: what commands have changed is in it.
     config: Config,
+    /// As it was read last.
+    loaded: Config,
+    admittance: Admittance,
+    /// What was in force before the upgrade under way, and is again if that is given up.
+    fallback: Option<Settled>,
+    /// What counts when the upgrade that was prepared starts.
+    coming: Option<Coming>,
+    call: Call,
     birth: Birth,
-    /// The environment that the master was born with.
-    environ: Vec<(OsString, OsString)>,
     releases: BTreeMap<Version, Release>,
-    listeners: Vec<Listener>,
+    /// Every open one, of all versions.
+    listeners: Vec<Arc<Listener>>,
     /// Children of whom it is not known yet whether they became their program.
     exec_pipes: Vec<(Pid, ExecPipe)>,
     /// When to look again at what sends no event: the exec pipes, and groups that outlived their leader.
@@ -56,6 +71,9 @@ struct Supervisor {
     inbox: Receiver<Input>,
     reaper: Reaper,
     control: Control,
+    errands: Errands,
+    /// What the errands under way are for.
+    purposes: Purposes,
     files: Files,
     /// Reused from event to event.
     actions: Vec<Action>,
@@ -73,11 +91,10 @@ pub fn main() -> ExitCode {
         Ok(birth) => birth,
         Err(error) => return startup::complain(&error, exit_code::CANNOT_START),
     };
-    let mut args = std::env::args_os();
-    let name = args.next().unwrap_or_default();
-    match crate::config::parse(&name, args.collect()) {
-        Ok(Invocation::Run(config)) => startup::run(*config, birth),
-        Ok(invocation) => startup::answer(invocation, &name),
-        Err(error) => startup::complain(&error, exit_code::BAD_OPTION),
+    let call = Call::of_this_process();
+    match crate::config::parse(&call.argv0, call.args.clone(), &prepare::read_file) {
+        Ok(Invocation::Run(config)) => startup::run(*config, call, birth),
+        Ok(invocation) => startup::answer(invocation, &call),
+        Err(problems) => startup::complain_of_all(&problems.0, exit_code::BAD_OPTION),
     }
 }

@@ -1,8 +1,8 @@
 //! What each action of the pool's means in the world. Every arm is short; nothing is decided here.
 
-use crate::pool::{Action, Event, ExitReason, Group, Notice, Pid, Signal, Version};
+use crate::pool::{Action, Event, ExitReason, Group, Notice, Pid, Signal};
 use crate::supervisor::report::Audience;
-use crate::supervisor::{Supervisor, release, report, settings};
+use crate::supervisor::{Supervisor, report};
 use crate::sys::errno::words;
 use crate::sys::{clock, signal, wait};
 
@@ -10,10 +10,9 @@ impl Supervisor {
     /// Does it, and says what came of it if the pool wants to know. An end is no error, but nothing follows it.
     pub(in crate::supervisor) fn perform(&mut self, action: Action) -> Result<Option<Event>, ExitReason> {
         match action {
-            Action::PrepareRelease { version } => return Ok(Some(self.prepare_release(version))),
-            Action::KeepReleases { modern, good } => {
-                self.releases.retain(|version, _| [modern, good].contains(version));
-            }
+            Action::PrepareRelease { version } => return Ok(self.prepare_release(version)),
+            // Which those are, the pool knows whenever it is asked; a worker's own is kept as long as the worker lives.
+            Action::KeepReleases { .. } => self.forget_unneeded_releases(),
             Action::SpawnWorker { index, version } => return Ok(Some(self.launch(index, version))),
             Action::SignalWorker { pid, signal } => self.signal_worker(pid, signal),
             Action::SignalGroup { pid, signal } => self.signal_group(pid, signal),
@@ -45,6 +44,7 @@ impl Supervisor {
     /// To the log, and to those who wait for an upgrade. einhorn's `-q` does not keep it from them either.
     fn tell(&mut self, notice: &Notice) {
         self.counters.count(notice);
+        self.follow_upgrade(notice);
         let line = report::line(notice, &self.config);
         log::log!(line.level, "{}", line.text);
         if let Some(cause) = report::cause_of_death(notice) {
@@ -53,10 +53,6 @@ impl Supervisor {
         match line.audience {
             Audience::Watchers => self.control.publish(line.text),
             Audience::Nobody => {}
-        }
-        // Whose upgrade begins waits for its end, with all who wait for one.
-        if let Notice::UpgradeStarted { .. } | Notice::UpgradeStartedOver { .. } = notice {
-            self.upgrade_askers.clear();
         }
         let Some(verdict) = report::verdict(notice) else { return };
         match notice {
@@ -70,18 +66,13 @@ impl Supervisor {
         }
     }
 
-    /// Finds the program anew: a link may lead elsewhere since the last deploy. From now on the variables to be dropped
-    /// are (as in einhorn, whose first workers still see them).
-    fn prepare_release(&mut self, version: Version) -> Event {
-        // What an upgrade that never ended had prepared is wanted by nobody.
-        let wanted = [self.pool.modern(), self.pool.good()];
-        self.releases.retain(|version, _| wanted.contains(version));
-        match release::resolve(&self.config.program, &self.environ, &self.config.drop_env_vars) {
-            Ok(release) => {
-                self.releases.insert(version, release);
-                Event::ReleaseReady { version, settings: settings::of(&self.config) }
-            }
-            Err(error) => Event::ReleaseRefused { version, reason: error.to_string() },
+    /// The configuration goes with its upgrade.
+    fn follow_upgrade(&mut self, notice: &Notice) {
+        match notice {
+            Notice::UpgradeStarted { .. } | Notice::UpgradeStartedOver { .. } => self.on_upgrade_started(),
+            Notice::Upgraded { .. } => self.on_upgrade_done(),
+            Notice::UpgradeFailed { .. } => self.on_upgrade_given_up(),
+            _ => {}
         }
     }
 
@@ -93,6 +84,8 @@ impl Supervisor {
         if group == Group::Outlived {
             self.expect_news(clock::now());
         }
+        // It may have been the last of its version.
+        self.forget_unneeded_releases();
         Event::WorkerReaped { pid, group }
     }
 }

@@ -1,38 +1,176 @@
-//! What a version runs: program, arguments, environment, looked up once when its upgrade starts. (A link on the way to the
-//! program is followed at each launch; to pin that too comes with the re-exec.)
+//! What a version runs: program, arguments, environment and all that its workers are born with, worked out once when its
+//! upgrade starts. (A link on the way to the program is followed at each launch; to pin that too comes with the re-exec.)
+//! Looks at the system, and changes nothing; it may take long, so an errand does it once the master runs.
 
 use std::ffi::{OsStr, OsString};
-use std::path::{Path, PathBuf};
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf, absolute};
+use std::sync::Arc;
 
-use crate::supervisor::environment::{Environment, inherited};
+use crate::config::Config;
+use crate::pool::Signal;
+use crate::supervisor::environment::{self, Environment};
+use crate::supervisor::exit_code::{NOT_EXECUTABLE, NOT_FOUND, Problem};
+use crate::supervisor::listeners::Listener;
+use crate::sys::account::{self, Account};
+use crate::sys::errno::{errno_of, words};
+use crate::sys::identity::Identity;
 use crate::sys::program::{self, FindError};
+use crate::sys::resource_limit::{Resource, ResourceLimit};
 
 const SHELL: &str = "/bin/sh";
 
-/// One version's program.
+/// One version, as its workers are launched.
 #[derive(Clone, Debug)]
 pub(in crate::supervisor) struct Release {
+    pub(in crate::supervisor) recipe: Recipe,
+    /// In the order of the `-b` options.
+    pub(in crate::supervisor) listeners: Vec<Arc<Listener>>,
+}
+
+/// All of it but the sockets.
+#[derive(Clone, Debug)]
+pub(in crate::supervisor) struct Recipe {
     /// What is executed: the program, or the shell that reads it.
     pub(in crate::supervisor) path: PathBuf,
     pub(in crate::supervisor) argv: Vec<OsString>,
     /// What every worker of this version has in its environment.
     pub(in crate::supervisor) environment: Environment,
+    pub(in crate::supervisor) directory: Option<PathBuf>,
+    pub(in crate::supervisor) umask: Option<u32>,
+    pub(in crate::supervisor) limits: Vec<ResourceLimit>,
+    pub(in crate::supervisor) identity: Option<Identity>,
+    pub(in crate::supervisor) nice: Option<i32>,
+    /// With `-k`: what a worker is sent when the master dies.
+    pub(in crate::supervisor) parent_death: Option<Signal>,
+    /// With `-g`: whether each worker has a connection of its own to the control socket.
+    pub(in crate::supervisor) socket_as_fd: bool,
 }
 
-/// Finds `command`'s program, in the PATH of `environ` if its name has no slash. `dropped` variables do not get through.
+/// Works out what `config` means. `dropped` variables of `environ` do not get through.
 ///
-/// Errors: it is not there, or it cannot be executed.
+/// Errors: everything that cannot be had, the program's last.
 pub(in crate::supervisor) fn resolve(
-    command: &[OsString],
+    config: &Config,
     environ: &Environment,
     dropped: &[OsString],
-) -> Result<Release, FindError> {
+) -> Result<Recipe, Vec<Problem>> {
+    let mut problems = Vec::new();
+    let user = or_note(user(config), &mut problems).flatten();
+    let identity = or_note(identity(config, user.as_ref()), &mut problems).flatten();
+    let limits = or_note(limits(config), &mut problems).unwrap_or_default();
+    let directory = or_note(directory(config), &mut problems).flatten();
+    let environment =
+        environment::of_release(environ, dropped, &config.env, user.as_ref().and_then(|user| user.entry.as_ref()));
+    let program = or_note(find(config, directory.as_deref(), &environment), &mut problems);
+    match program {
+        Some((path, argv)) if problems.is_empty() => Ok(Recipe {
+            path,
+            argv,
+            environment,
+            directory,
+            umask: config.worker.umask,
+            limits,
+            identity,
+            nice: config.nice.worker,
+            parent_death: config.kill_children_on_exit.then_some(config.worker.graceful_signal),
+            socket_as_fd: config.socket_as_fd,
+        }),
+        Some(_) | None => Err(problems),
+    }
+}
+
+fn or_note<T>(result: Result<T, Problem>, problems: &mut Vec<Problem>) -> Option<T> {
+    result.map_err(|problem| problems.push(problem)).ok()
+}
+
+fn user(config: &Config) -> Result<Option<Account>, Problem> {
+    let Some(name) = &config.worker.user else { return Ok(None) };
+    let found = account::find_user(name).map_err(|error| refuse(config, "worker.user", &error.to_string()))?;
+    Ok(Some(found))
+}
+
+/// Whom the workers become, if anybody else. A group alone is all the groups that they have.
+fn identity(config: &Config, user: Option<&Account>) -> Result<Option<Identity>, Problem> {
+    let group = match &config.worker.group {
+        Some(name) => {
+            let found = account::find_group(name);
+            Some(found.map_err(|error| refuse(config, "worker.group", &error.to_string()))?)
+        }
+        None => None,
+    };
+    let wanted = match (user, group) {
+        (None, None) => return Ok(None),
+        (None, Some(gid)) => Identity { uid: account::own_uid(), gid, groups: vec![gid] },
+        (Some(user), group) => {
+            let Some(gid) = group.or(user.entry.as_ref().map(|entry| entry.gid)) else {
+                let need = format!("need worker.group too, since nobody knows the groups of user {}", user.uid);
+                return Err(refuse(config, "worker.user", &need));
+            };
+            let groups = account::supplementary_groups(user, gid);
+            let groups = groups.map_err(|error| refuse(config, "worker.user", &error.to_string()))?;
+            Identity { uid: user.uid, gid, groups }
+        }
+    };
+    let is_ours = (wanted.uid, wanted.gid) == (account::own_uid(), account::own_gid());
+    if !is_ours && !account::may_change_identity() {
+        let key = if user.is_some() { "worker.user" } else { "worker.group" };
+        return Err(refuse(config, key, "cannot become another user or group without being root"));
+    }
+    Ok(Some(wanted))
+}
+
+fn limits(config: &Config) -> Result<Vec<ResourceLimit>, Problem> {
+    let mut limits = Vec::new();
+    for limit in &config.worker.limits {
+        let Some(resource) = Resource::from_name(limit.name) else { continue };
+        let hard_now = resource.current().map_or(u64::MAX, |(_, hard)| hard);
+        if limit.hard > hard_now && !account::may_change_identity() {
+            let need = format!("cannot raise {} above {hard_now}, its hard limit, without being root", limit.name);
+            return Err(refuse(config, "worker.rlimits", &need));
+        }
+        limits.push(ResourceLimit { resource, soft: limit.soft, hard: limit.hard });
+    }
+    Ok(limits)
+}
+
+/// Where the workers start, from the root: what is found from here must be found from there, too.
+fn directory(config: &Config) -> Result<Option<PathBuf>, Problem> {
+    let Some(directory) = &config.worker.directory else { return Ok(None) };
+    let cause = match std::fs::metadata(directory).and_then(|meta| Ok((meta, absolute(directory)?))) {
+        Ok((meta, from_root)) if meta.is_dir() => return Ok(Some(from_root)),
+        Ok(_) => "it is not a directory".to_owned(),
+        Err(error) => words(errno_of(&error)),
+    };
+    Err(refuse(config, "worker.directory", &format!("cannot enter {}: {cause}", directory.display())))
+}
+
+/// The program, and its arguments with its name. A name without a slash is looked for where the workers would look.
+fn find(
+    config: &Config,
+    directory: Option<&Path>,
+    environment: &Environment,
+) -> Result<(PathBuf, Vec<OsString>), Problem> {
+    let command = config.program.as_slice();
     let (name, rest) = command.split_first().map_or((OsStr::new(""), command), |(name, rest)| (name.as_os_str(), rest));
-    let path_var = environ.iter().find(|(variable, _)| variable == "PATH").map(|(_, value)| value.as_os_str());
-    let path = program::find_program(name, path_var)?;
+    let path_var = environment.iter().find(|(variable, _)| variable == "PATH").map(|(_, value)| value.as_os_str());
+    let name = match directory {
+        // What has no slash stays a name; what begins with one stays what it is.
+        Some(directory) if name.as_bytes().contains(&b'/') => directory.join(name).into_os_string(),
+        Some(_) | None => name.to_owned(),
+    };
+    let path = program::find_program(&name, path_var).map_err(|error| {
+        let code = match error {
+            FindError::NoSuchFile { .. } | FindError::NotInPath { .. } => NOT_FOUND,
+            FindError::NotExecutable { .. } | FindError::NotAFile { .. } => NOT_EXECUTABLE,
+        };
+        Problem { code, message: config.blame("command", &error.to_string()) }
+    })?;
+    // A part of PATH may be relative, to where we are.
+    let path = if directory.is_some() { absolute(&path).unwrap_or(path) } else { path };
     let (path, mut argv) = runner(path);
     argv.extend_from_slice(rest);
-    Ok(Release { path, argv, environment: inherited(environ, dropped) })
+    Ok((path, argv))
 }
 
 /// A script without an interpreter line is the shell's, as for execvp(3) and for Ruby. One that cannot be read is left
@@ -42,5 +180,22 @@ fn runner(path: PathBuf) -> (PathBuf, Vec<OsString>) {
         (Path::new(SHELL).to_owned(), vec![SHELL.into(), path.into_os_string()])
     } else {
         (path.clone(), vec![path.into_os_string()])
+    }
+}
+
+fn refuse(config: &Config, key: &str, cause: &str) -> Problem {
+    Problem::of_option(config.blame(key, cause))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::LIMIT_NAMES;
+
+    #[test]
+    fn every_limit_of_the_configuration_is_known_to_the_system() {
+        for name in LIMIT_NAMES {
+            assert_eq!(Resource::from_name(name).map(|resource| resource.to_string()).as_deref(), Some(name));
+        }
     }
 }

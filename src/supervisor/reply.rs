@@ -2,9 +2,10 @@
 //! decided here, from what the control thread found out about the other end.
 
 use crate::pool::{ClientId, Command, Event, Pid, UpgradeStyle};
-use crate::protocol::{Asked, Format, More, Reply, Request};
+use crate::protocol::{Asked, Change as Setting, Format, More, Reply, Request};
+use crate::supervisor::prepare::Configuration;
 use crate::supervisor::startup::EINHORN_VERSION;
-use crate::supervisor::{Supervisor, help, logging, state, status};
+use crate::supervisor::{Supervisor, help, logging, reload, state, status};
 use crate::sys::{clock, family};
 use crate::threads::admission::{Peer, Role};
 use crate::threads::control::Then;
@@ -44,7 +45,7 @@ impl Denials {
 }
 
 /// A request on its way to its reply.
-struct Asking {
+pub(in crate::supervisor) struct Asking {
     client: ClientId,
     id: Option<Value>,
     format: Format,
@@ -76,11 +77,15 @@ impl Supervisor {
             Asked::Help => self.say(asking, help::text()),
             Asked::State => self.tell_state(asking),
             Asked::Status => self.tell_status(asking),
+            Asked::Diff => {
+                self.tell_differences(asking);
+                Vec::new()
+            }
             Asked::Increment => self.change_target(asking, Change::By(1)),
             Asked::Decrement => self.change_target(asking, Change::By(-1)),
             Asked::SetWorkers(count) => self.change_target(asking, Change::To(count)),
-            Asked::Quieter => self.change_verbosity(asking, quieter(self.config.verbosity)),
-            Asked::Louder => self.change_verbosity(asking, louder(self.config.verbosity)),
+            Asked::Quieter => self.change_verbosity(asking, quieter(self.config.log.level.verbosity())),
+            Asked::Louder => self.change_verbosity(asking, louder(self.config.log.level.verbosity())),
             Asked::Upgrade(style) => self.upgrade(asking, style),
             Asked::Reload => {
                 log::warn!("Reloading the master itself is not possible with this version, nothing was done");
@@ -100,9 +105,10 @@ impl Supervisor {
                 self.say(asking, "Refused key :ack_timeout: it is not used with a timer".to_owned())
             }
             Asked::Config { changes, shown } => {
-                let settings = self.apply(&changes);
+                self.apply(&changes);
                 self.say(asking, format!("Successfully merged in config: {shown}"));
-                vec![Event::CommandGiven(Command::Configure { settings, fallback: settings })]
+                let (settings, fallback) = self.pool_settings();
+                vec![Event::CommandGiven(Command::Configure { settings, fallback })]
             }
             Asked::Refused(reply) => self.say(asking, reply),
             Asked::Unknown { shown } => self.say(asking, help::unrecognized(&shown)),
@@ -143,6 +149,21 @@ impl Supervisor {
         Vec::new()
     }
 
+    pub(in crate::supervisor) fn tell_difference_of(&self, asking: Asking, read: Result<Configuration, Vec<String>>) {
+        let (message, data) = match read {
+            Err(lines) => (format!("Refused: the configuration cannot be used\n{}", lines.join("\n")), None),
+            Ok(Configuration { differences, .. }) if differences.is_empty() => {
+                ("An upgrade would change nothing in the configuration".to_owned(), Some(differences))
+            }
+            Ok(Configuration { differences, .. }) => {
+                (differences.iter().map(reload::sentence).collect::<Vec<_>>().join("\n"), Some(differences))
+            }
+        };
+        let data = data.and_then(|data| serde_json::to_value(data).ok()).map(|data| ("differences", data));
+        let reply = Reply { data, ..Reply::last(message, asking.id) };
+        self.control.reply(asking.client, reply, asking.format, Then::Nothing);
+    }
+
     /// The lines that this writes are einhorn's: without a prefix, and whatever the verbosity.
     fn change_target(&mut self, asking: Asking, change: Change) -> Vec<Event> {
         let old = self.pool.settings().target;
@@ -167,13 +188,15 @@ impl Supervisor {
             logging::print(&output);
         }
         self.say(asking, output);
-        self.config.number = new;
-        if new == old { Vec::new() } else { vec![Event::CommandGiven(Command::SetTarget(new))] }
+        if new == old {
+            return Vec::new();
+        }
+        self.apply(&[Setting::Number(new)]);
+        vec![Event::CommandGiven(Command::SetTarget(new))]
     }
 
     fn change_verbosity(&mut self, asking: Asking, verbosity: u8) -> Vec<Event> {
-        self.config.verbosity = verbosity;
-        logging::set_verbosity(verbosity);
+        self.apply(&[Setting::Verbosity(verbosity)]);
         let output = format!("Verbosity set to {verbosity}");
         log::info!("{output}");
         self.say(asking, output)

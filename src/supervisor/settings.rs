@@ -2,11 +2,13 @@
 
 use std::time::Duration;
 
-use crate::config::{Ack, Config};
-use crate::pool::{AckMode, Settings, Signal};
+use crate::config::{Ack, Config, LogLevel, LogSettings, LogTarget, Origin};
+use crate::pool::{AckMode, Settings};
 use crate::protocol::Change;
 use crate::supervisor::{Supervisor, logging};
 use crate::sys::limits;
+use crate::threads::log_plan::{LogPlan, Target, level_of};
+use crate::threads::syslog_message::Facility;
 
 /// What the pool shall decide by.
 pub(in crate::supervisor) fn of(config: &Config) -> Settings {
@@ -22,8 +24,25 @@ pub(in crate::supervisor) fn of(config: &Config) -> Settings {
         max_unacked: config.max_unacked.unwrap_or_else(cpu_count),
         max_upgrade_additional: config.max_upgrade_additional,
         signal_timeout: config.signal_timeout.map(|seconds| Duration::from_secs(u64::from(seconds))),
-        graceful: Signal::USR2,
         retries: config.retries,
+        graceful: config.worker.graceful_signal,
+    }
+}
+
+/// What is logged, and where it goes.
+pub(in crate::supervisor) fn log_plan(log: &LogSettings) -> LogPlan {
+    let target = match log.target {
+        LogTarget::Stderr => Target::Stderr,
+        LogTarget::Syslog => Target::Syslog,
+        LogTarget::Both => Target::Both,
+    };
+    LogPlan {
+        level: level_of(log.level.verbosity()),
+        target,
+        syslog_level: level_of(log.syslog_level.verbosity()),
+        // `config` knows the same names.
+        facility: Facility::named(&log.facility).unwrap_or(Facility::DAEMON),
+        ident: log.ident.clone(),
     }
 }
 
@@ -34,27 +53,72 @@ impl Supervisor {
         sets_timeout && self.config.ack != Ack::Manual
     }
 
-    /// Takes changes over into the configuration; they were checked, and they are all taken or none.
-    pub(in crate::supervisor) fn apply(&mut self, changes: &[Change]) -> Settings {
+    /// Takes changes over into the configuration; they were checked, and they are all taken or none. Also into the one that
+    /// an upgrade goes back to: whoever commands it means it to stay.
+    pub(in crate::supervisor) fn apply(&mut self, changes: &[Change]) {
         for &change in changes {
-            let config = &mut self.config;
-            match change {
-                Change::Number(number) => config.number = number,
-                Change::Seconds(seconds) => {
-                    config.seconds = seconds;
-                    config.origins.note_given("seconds");
-                }
-                Change::SignalTimeout(seconds) => config.signal_timeout = seconds,
-                Change::MaxUnacked(max) => config.max_unacked = max,
-                Change::MaxUpgradeAdditional(additional) => config.max_upgrade_additional = additional,
-                Change::AckTimeout(timeout) => config.ack_timeout = timeout,
-                Change::Retries(retries) => config.retries = retries,
-                Change::Verbosity(verbosity) => {
-                    config.verbosity = verbosity;
-                    logging::set_verbosity(verbosity);
-                }
+            apply(&mut self.config, change);
+            if let Some(before) = &mut self.fallback {
+                apply(&mut before.effective, change);
             }
         }
-        of(&self.config)
+        logging::set_verbosity(self.config.log.level.verbosity());
+    }
+
+    /// What the pool shall decide by from now on, and what if the upgrade under way is given up.
+    pub(in crate::supervisor) fn pool_settings(&self) -> (Settings, Settings) {
+        let fallback = self.fallback.as_ref().map_or(&self.config, |before| &before.effective);
+        (of(&self.config), of(fallback))
+    }
+}
+
+fn apply(config: &mut Config, change: Change) {
+    let (flag, value) = match change {
+        Change::Number(number) => {
+            config.number = number;
+            ("number", Some(number.to_string()))
+        }
+        Change::Seconds(seconds) => {
+            config.seconds = seconds;
+            ("seconds", Some(seconds.to_string()))
+        }
+        Change::SignalTimeout(seconds) => {
+            config.signal_timeout = seconds;
+            ("signal-timeout", seconds.map(|seconds| seconds.to_string()))
+        }
+        Change::MaxUnacked(max) => {
+            config.max_unacked = max;
+            ("max-unacked", max.map(|max| max.to_string()))
+        }
+        Change::MaxUpgradeAdditional(additional) => {
+            config.max_upgrade_additional = additional;
+            ("max-upgrade-additional", additional.map(|additional| additional.to_string()))
+        }
+        Change::AckTimeout(timeout) => {
+            config.ack_timeout = timeout;
+            ("ack-timeout", timeout.map(|timeout| timeout.as_secs_f64().to_string()))
+        }
+        Change::Retries(retries) => {
+            config.retries = retries;
+            ("retries", retries.map(|retries| retries.to_string()))
+        }
+        Change::Verbosity(verbosity) => {
+            config.log.level = LogLevel::of_verbosity(verbosity);
+            ("log.level", Some(config.log.level.name().to_owned()))
+        }
+    };
+    config.given.set(flag, value.map(Into::into), Origin::ControlSocket);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::FACILITIES;
+
+    #[test]
+    fn every_facility_of_the_configuration_is_known_to_syslog() {
+        for name in FACILITIES.split('|') {
+            assert_eq!(Facility::named(name).map(Facility::name), Some(name));
+        }
     }
 }

@@ -2,7 +2,7 @@
 //! put away again when a later step fails. A start that is refused changes nothing on disk.
 
 use std::collections::BTreeMap;
-use std::ffi::{OsStr, OsString};
+use std::ffi::OsStr;
 use std::fmt::Display;
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -12,41 +12,29 @@ use crossbeam_channel::bounded;
 
 use crate::config::{self, Config, Detail, Invocation};
 use crate::pool::{Pid, Pool, Version};
-use crate::supervisor::logging::{self, Logging};
+use crate::supervisor::admittance::{self, Admittance};
+use crate::supervisor::environment::Environment;
+use crate::supervisor::exit_code::Problem;
+use crate::supervisor::prepare::Call;
 use crate::supervisor::recheck::Recheck;
-use crate::supervisor::release::{self, Release};
+use crate::supervisor::release::{self, Recipe, Release};
+use crate::supervisor::reload::Purposes;
 use crate::supervisor::reply::Denials;
 use crate::supervisor::status::Counters;
-use crate::supervisor::{Supervisor, exit_code, listeners, settings, signals};
+use crate::supervisor::{Supervisor, exit_code, listeners, logging, settings, signals};
 use crate::sys::birth::Birth;
 use crate::sys::control_socket::Access;
 use crate::sys::errno::words;
 use crate::sys::lockfile::Lock;
 use crate::sys::pidfile::{PidFile, PidFileCause};
 use crate::sys::place::FileId;
-use crate::sys::program::FindError;
 use crate::sys::tmpdir::temporary_directory;
-use crate::sys::{account, control_socket, fd, limits, signal, wait};
-use crate::threads::admission::Policy;
-use crate::threads::log_plan::{LogPlan, Target, level_of};
+use crate::sys::{control_socket, fd, limits, signal, wait};
 use crate::threads::socket_file::SocketFile;
-use crate::threads::{self, INBOX_MAX, control, reaper};
+use crate::threads::{self, INBOX_MAX, control, errand, reaper};
 
 /// What `--version` says to a script that takes us for Ruby's einhorn.
 pub(in crate::supervisor) const EINHORN_VERSION: &str = "1.1.1";
-
-/// How many connections to the control socket there may be, at the least and at the most.
-const CONNECTIONS_MIN: usize = 16;
-const CONNECTIONS_MAX: usize = 256;
-
-/// How many descriptors are not for connections: sockets, log, lock and what a launch needs.
-const DESCRIPTORS_RESERVED: usize = 24;
-
-/// Why there is no supervisor, and the exit code that says so.
-struct StartError {
-    code: u8,
-    message: String,
-}
 
 /// The files that a master owns while it lives. They go with it, except for the lock: another master may hold it open.
 pub(in crate::supervisor) struct Files {
@@ -93,14 +81,23 @@ pub(in crate::supervisor) fn first_things() -> std::io::Result<Birth> {
 }
 
 /// What needs no supervisor.
-pub(in crate::supervisor) fn answer(invocation: Invocation, name: &OsStr) -> ExitCode {
-    let as_einhorn = Path::new(name).file_name() == Some(OsStr::new("einhorn"));
+pub(in crate::supervisor) fn answer(invocation: Invocation, call: &Call) -> ExitCode {
+    let as_einhorn = Path::new(&call.argv0).file_name() == Some(OsStr::new("einhorn"));
     let (text, code) = match invocation {
         Invocation::Version if as_einhorn => (format!("{EINHORN_VERSION}\n"), 0),
         Invocation::Version => (format!("einhyrningsins {}\n", env!("CARGO_PKG_VERSION")), 0),
         // einhorn's help ends with 1, and some script may have come to rely on it.
         Invocation::Help => (config::usage(Detail::Long), u8::from(as_einhorn)),
         Invocation::Usage => (config::usage(Detail::Short), exit_code::NO_PROGRAM),
+        Invocation::ConfigSchema => (config::schema(), 0),
+        Invocation::PrintConfig(config) => match config::print(&config) {
+            Ok(text) => (text, 0),
+            Err(error) => return complain(&error, exit_code::BAD_OPTION),
+        },
+        Invocation::CheckConfig(config) => match check_alone(&config, &call.environ) {
+            Ok(()) => ("The configuration can be used\n".to_owned(), 0),
+            Err(problems) => return complain_of_all(&messages(&problems), exit_code::BAD_OPTION),
+        },
         Invocation::UpgradeCheck => return ExitCode::SUCCESS,
         Invocation::Run(_) => return ExitCode::from(exit_code::CANNOT_START),
     };
@@ -110,27 +107,39 @@ pub(in crate::supervisor) fn answer(invocation: Invocation, name: &OsStr) -> Exi
 
 /// One line on standard error.
 pub(in crate::supervisor) fn complain(error: &dyn Display, code: u8) -> ExitCode {
-    let _nobody_listens = writeln!(std::io::stderr(), "einhyrningsins: {error}");
+    complain_of_all(&[error], code)
+}
+
+/// A line on standard error for each.
+pub(in crate::supervisor) fn complain_of_all(errors: &[impl Display], code: u8) -> ExitCode {
+    let lines: Vec<String> = errors.iter().map(|error| format!("einhyrningsins: {error}\n")).collect();
+    let _nobody_listens = std::io::stderr().write_all(lines.concat().as_bytes());
     ExitCode::from(code)
 }
 
+fn messages(problems: &[Problem]) -> Vec<&str> {
+    problems.iter().map(|problem| problem.message.as_str()).collect()
+}
+
 /// Starts, supervises, ends.
-pub(in crate::supervisor) fn run(config: Config, birth: Birth) -> ExitCode {
-    let environ: Vec<(OsString, OsString)> = std::env::vars_os().collect();
-    let release = match check(&config, &environ) {
-        Ok(release) => release,
-        Err(error) => return complain(&error.message, error.code),
+pub(in crate::supervisor) fn run(config: Config, call: Call, birth: Birth) -> ExitCode {
+    let (recipe, admittance) = match check(&config, &call.environ) {
+        Ok(found) => found,
+        Err(problems) => {
+            let code = problems.first().map_or(exit_code::BAD_OPTION, |problem| problem.code);
+            return complain_of_all(&messages(&problems), code);
+        }
     };
     // A thread keeps the level that it was started at, so this comes before the first.
     let nice = config.nice.master.map_or(Ok(()), limits::set_nice);
-    let logging = match start_logging(&config) {
+    let logging = match logging::start(&settings::log_plan(&config.log)) {
         Ok(logging) => logging,
         Err(error) => return complain(&error, exit_code::CANNOT_START),
     };
     if let Err(errno) = nice {
         log::error!("cannot set the nice level of the master, going on without: {}", words(errno));
     }
-    let started = start(config, birth, environ, release);
+    let started = start(config, call, birth, recipe, admittance);
     let code = match started {
         Ok(mut supervisor) => {
             let reason = supervisor.run();
@@ -151,61 +160,74 @@ pub(in crate::supervisor) fn run(config: Config, birth: Birth) -> ExitCode {
     code
 }
 
-/// What can be found wrong without touching anything.
-fn check(config: &Config, environ: &Vec<(OsString, OsString)>) -> Result<Release, StartError> {
+/// What can be found wrong without touching anything: all of it, in the order in which it would be met.
+fn check(config: &Config, environ: &Environment) -> Result<(Recipe, Admittance), Vec<Problem>> {
     if config.with_state_fd.is_some() {
         let message = "--with-state-fd: taking over from a running master is not possible with this version".to_owned();
-        return Err(StartError { code: exit_code::BAD_OPTION, message });
+        return Err(vec![Problem::of_option(message)]);
     }
-    release::resolve(&config.program, environ, &[]).map_err(|error| StartError {
-        code: match error {
-            FindError::NoSuchFile { .. } | FindError::NotInPath { .. } => exit_code::NOT_FOUND,
-            FindError::NotExecutable { .. } | FindError::NotAFile { .. } => exit_code::NOT_EXECUTABLE,
-        },
-        message: error.to_string(),
-    })
+    // einhorn's first workers still see the variables that are to be dropped.
+    let recipe = release::resolve(config, environ, &[]);
+    let admittance = admittance::resolve(config, recipe.as_ref().ok().and_then(|recipe| recipe.identity.as_ref()));
+    match (recipe, admittance) {
+        (Ok(recipe), Ok(admittance)) => Ok((recipe, admittance)),
+        (recipe, admittance) => Err([recipe.err().unwrap_or_default(), admittance.err().unwrap_or_default()].concat()),
+    }
 }
 
-fn start_logging(config: &Config) -> std::io::Result<Logging> {
-    let target = if config.syslog { Target::Both } else { Target::Stderr };
-    logging::start(&LogPlan { level: level_of(config.verbosity), target, ..LogPlan::default() })
+/// The same for who wants to know nothing else. That the program is still to be named is a problem then, too.
+fn check_alone(config: &Config, environ: &Environment) -> Result<(), Vec<Problem>> {
+    let checked = check(config, environ).map(drop);
+    if !config.program.is_empty() {
+        return checked;
+    }
+    let message = "there is no program, neither as the command of a file nor behind the options".to_owned();
+    let others = checked.err().unwrap_or_default().into_iter().filter(|problem| problem.code != exit_code::NOT_FOUND);
+    Err(others.chain([Problem { code: exit_code::NO_PROGRAM, message }]).collect())
 }
 
 /// Opens what is to be opened, in the order in which others could be disturbed: nobody, until the lock is held.
 fn start(
     config: Config,
+    call: Call,
     birth: Birth,
-    environ: Vec<(OsString, OsString)>,
-    release: Release,
+    recipe: Recipe,
+    admittance: Admittance,
 ) -> Result<Supervisor, String> {
     settle_in(&config, &birth);
-    let born_with = |name: &str| environ.iter().find(|(known, _)| known == name).map(|(_, value)| value.clone());
+    let born_with = |name: &str| call.environ.iter().find(|(known, _)| known == name).map(|(_, value)| value.clone());
     let directory = temporary_directory(born_with).map_err(|error| error.to_string())?;
     let pid_path = config::pid_path(&config, &directory);
     tell_apart(&config, &directory)?;
     log::info!("Writing PID to {}", pid_path.display());
-    let access = access(&config)?;
-    let (mut files, socket) = claim_files(&config, &directory, access)?;
-    let listeners = listeners::open_all(&config, &birth)?;
+    let (mut files, socket) = claim_files(&config, &directory, admittance.access)?;
+    let listeners = listeners::open_all(&config, &birth, &[])?;
     files.pid_file = write_pid_file(&pid_path)?;
 
     let (sender, inbox) = bounded(INBOX_MAX);
     let said = |error: std::io::Error| format!("cannot start a thread: {error}");
     threads::signals::start(signals::HEARD, sender.clone()).map_err(said)?;
     let reaper = reaper::start(sender.clone()).map_err(said)?;
-    let control = control::start(socket, policy(access), sender).map_err(said)?;
+    let control = control::start(socket, admittance.policy(), sender.clone()).map_err(said)?;
+    let errands = errand::start(sender).map_err(said)?;
     Ok(Supervisor {
         pool: Pool::new(settings::of(&config)),
+        loaded: config.clone(),
         config,
+        admittance,
+        fallback: None,
+        coming: None,
+        call,
         birth,
-        environ,
-        releases: BTreeMap::from([(Version(0), release)]),
+        releases: BTreeMap::from([(Version(0), Release { recipe, listeners: listeners.clone() })]),
         listeners,
         exec_pipes: Vec::new(),
         recheck: Recheck::default(),
         inbox,
         reaper,
         control,
+        errands,
+        purposes: Purposes::new(),
         files,
         actions: Vec::new(),
         upgrade_askers: Vec::new(),
@@ -253,27 +275,6 @@ fn claim_files(config: &Config, directory: &Path, access: Access) -> Result<(Fil
     let files = Files { socket_path: socket_path.clone(), socket_id, pid_file: None, _lock: lock };
     let socket = SocketFile::new(socket_path, access, listener, socket_id);
     Ok((files, socket))
-}
-
-/// Who may connect to the control socket.
-fn access(config: &Config) -> Result<Access, String> {
-    let group = match &config.socket_group {
-        Some(name) => Some(account::find_group(name).map_err(|error| error.to_string())?),
-        None => None,
-    };
-    let mode = config.socket_mode.unwrap_or(if group.is_some() { 0o660 } else { Access::OWN.mode });
-    Ok(Access { mode, group })
-}
-
-/// Who may speak on it. Half of the descriptors stay for workers, and what is to be opened for them.
-fn policy(access: Access) -> Policy {
-    let descriptors = usize::try_from(limits::descriptor_limit()).unwrap_or(usize::MAX);
-    let connections_max = descriptors.saturating_sub(DESCRIPTORS_RESERVED) / 2;
-    Policy {
-        own_uid: limits::own_uid(),
-        groups: access.group.into_iter().collect(),
-        connections_max: connections_max.clamp(CONNECTIONS_MIN, CONNECTIONS_MAX),
-    }
 }
 
 /// A pid file that another living master holds stays its own: two that differ in `-d` alone both run, as with einhorn.

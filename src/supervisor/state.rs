@@ -102,8 +102,8 @@ fn config(supervisor: &Supervisor) -> Value {
 
 fn sockets(supervisor: &Supervisor) -> [(&'static str, Value); 4] {
     let fds = crate::supervisor::listeners::WORKER_FD_FIRST..;
-    let fds = fds.zip(&supervisor.listeners).map(|(fd, _)| Value::Int(i64::from(fd)));
-    let ports = supervisor.listeners.iter().map(|listener| Value::Int(i64::from(listener.port())));
+    let fds = fds.zip(supervisor.modern_listeners()).map(|(fd, _)| Value::Int(i64::from(fd)));
+    let ports = supervisor.modern_listeners().iter().map(|listener| Value::Int(i64::from(listener.port())));
     [
         ("bind", Value::Seq(supervisor.config.binds.iter().map(bind).collect())),
         ("bind_fds", Value::Seq(fds.collect())),
@@ -133,7 +133,7 @@ fn progress(supervisor: &Supervisor) -> [(&'static str, Value); 9] {
         ("reloading_for_upgrade", Value::Bool(false)),
         ("path", path(supervisor.config.preload.as_ref())),
         ("cmd_name", name),
-        ("verbosity", Value::Int(i64::from(supervisor.config.verbosity))),
+        ("verbosity", Value::Int(i64::from(supervisor.config.log.level.verbosity()))),
         ("generation", Value::Int(0)),
     ]
 }

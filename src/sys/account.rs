@@ -7,7 +7,7 @@ use std::fs;
 use std::path::PathBuf;
 
 use nix::errno::Errno;
-use nix::unistd::{Gid, Group, Uid, User, geteuid, getgrouplist};
+use nix::unistd::{Gid, Group, Uid, User, getegid, geteuid, getgrouplist};
 
 use crate::sys::errno::words;
 
@@ -108,6 +108,16 @@ pub fn supplementary_groups(account: &Account, gid: u32) -> Result<Vec<u32>, Acc
 /// Without CAP_KILL besides them, it could neither signal the child later, nor would its parent-death signal come.
 pub fn may_change_identity() -> bool {
     geteuid().is_root() || fs::read_to_string("/proc/thread-self/status").is_ok_and(|status| has_capabilities(&status))
+}
+
+/// The user whose rights this process has.
+pub fn own_uid() -> u32 {
+    geteuid().as_raw()
+}
+
+/// And the group.
+pub fn own_gid() -> u32 {
+    getegid().as_raw()
 }
 
 impl From<User> for Account {

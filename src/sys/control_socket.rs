@@ -43,6 +43,13 @@ pub fn remove_control_socket(path: &Path, id: FileId) -> io::Result<()> {
     Ok(())
 }
 
+/// Says who may connect. The group comes before the mode, which must not be meant for another group even for a moment.
+pub fn set_access(path: &Path, access: Access) -> io::Result<()> {
+    fs::set_permissions(path, Permissions::from_mode(Access::OWN.mode))?;
+    lchown(path, None, access.group)?;
+    fs::set_permissions(path, Permissions::from_mode(access.mode))
+}
+
 fn bind(path: &Path, access: Access) -> Result<(OwnedFd, FileId), UnixSocketCause> {
     check_length(path)?;
     check_directory(path).map_err(UnixSocketCause::Directory)?;
@@ -55,8 +62,7 @@ fn bind(path: &Path, access: Access) -> Result<(OwnedFd, FileId), UnixSocketCaus
     };
     let fd = bind_and_listen(path, stale, Access::OWN.mode, BACKLOG, Blocking::NonBlocking)?;
     let failed = |error| UnixSocketCause::System(errno_of(&error));
-    lchown(path, None, access.group).map_err(failed)?;
-    fs::set_permissions(path, Permissions::from_mode(access.mode)).map_err(failed)?;
+    set_access(path, access).map_err(failed)?;
     let meta = fs::symlink_metadata(path).map_err(failed)?;
     Ok((fd, FileId::of(&meta)))
 }

@@ -47,9 +47,14 @@ pub fn lift(fd: OwnedFd, min: RawFd) -> io::Result<OwnedFd> {
     if fd.as_raw_fd() >= min {
         return Ok(fd);
     }
-    let lifted = retry(|| fcntl(&fd, FcntlArg::F_DUPFD_CLOEXEC(min)))?;
+    Ok(duplicate_above(fd.as_fd(), min)?)
+}
+
+/// Another descriptor of the same, at number `min` or above, close-on-exec.
+pub fn duplicate_above(fd: BorrowedFd<'_>, min: RawFd) -> Result<OwnedFd, Errno> {
+    let duplicate = retry(|| fcntl(fd, FcntlArg::F_DUPFD_CLOEXEC(min)))?;
     // SAFETY: fcntl has just made this descriptor, and nobody else knows its number.
-    Ok(unsafe { OwnedFd::from_raw_fd(lifted) })
+    Ok(unsafe { OwnedFd::from_raw_fd(duplicate) })
 }
 
 /// Lets the descriptor through the next exec: the exception, for what is handed on.

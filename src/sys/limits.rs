@@ -5,7 +5,6 @@ use std::thread;
 
 use nix::errno::Errno;
 use nix::sys::resource::{Resource, getrlimit};
-use nix::unistd::geteuid;
 
 /// Sets the nice level of the calling thread and of those that it will start: to be called before there are any.
 pub fn set_nice(level: i32) -> Result<(), Errno> {
@@ -46,11 +45,6 @@ pub fn keep_no_freed_memory() {
 /// Other allocators have no such habit, nor the call.
 #[cfg(not(target_env = "gnu"))]
 pub fn keep_no_freed_memory() {}
-
-/// The user whose rights this process has.
-pub fn own_uid() -> u32 {
-    geteuid().as_raw()
-}
 
 #[cfg(test)]
 mod tests {

@@ -32,6 +32,7 @@ pub mod stderr;
 #[cfg(test)]
 pub(crate) mod testing;
 pub mod tmpdir;
+pub mod trusted_file;
 pub mod unix_client;
 pub mod unix_socket;
 pub mod wait;

@@ -11,7 +11,9 @@ use crate::sys::peer;
 pub struct Policy {
     /// The master's own user.
     pub own_uid: u32,
-    /// Members of these groups may do everything, too.
+    /// These users may do everything, too.
+    pub users: Vec<u32>,
+    /// And so may members of these groups.
     pub groups: Vec<u32>,
     /// How many connections there may be, workers' own (`-g`) aside.
     pub connections_max: usize,
@@ -29,7 +31,7 @@ pub struct Peer {
 /// What it may ask for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Role {
-    /// Everything: root, our own user, members of the configured groups.
+    /// Everything: root, our own user, the configured users and members of the configured groups.
     Admin,
     /// Acks and pings for itself, if it is a worker.
     Guest,
@@ -49,8 +51,11 @@ pub(in crate::threads) fn judge(connection: BorrowedFd<'_>, policy: &Policy) -> 
 /// `further` groups are asked for only if they matter.
 fn role(uid: u32, gid: u32, further: impl FnOnce() -> Vec<u32>, policy: &Policy) -> Role {
     let known = |group: &u32| policy.groups.contains(group);
-    let admin =
-        uid == 0 || uid == policy.own_uid || known(&gid) || (!policy.groups.is_empty() && further().iter().any(known));
+    let admin = uid == 0
+        || uid == policy.own_uid
+        || policy.users.contains(&uid)
+        || known(&gid)
+        || (!policy.groups.is_empty() && further().iter().any(known));
     if admin { Role::Admin } else { Role::Guest }
 }
 
@@ -64,15 +69,21 @@ mod tests {
     use std::os::fd::AsFd;
 
     use super::*;
-    use crate::sys::limits;
+    use crate::sys::account;
     use crate::sys::socket::socket_pair;
 
-    const POLICY: Policy = Policy { own_uid: 33, groups: Vec::new(), connections_max: 16 };
+    const POLICY: Policy = Policy { own_uid: 33, users: Vec::new(), groups: Vec::new(), connections_max: 16 };
 
     #[test]
     fn root_and_our_own_user_may_do_everything_and_others_little() {
         let judged = |uid| role(uid, 100, || unreachable!("nobody's groups matter"), &POLICY);
         assert_eq!([0, 33, 34].map(judged), [Role::Admin, Role::Admin, Role::Guest]);
+    }
+
+    #[test]
+    fn a_configured_user_may_do_everything() {
+        let policy = Policy { users: vec![34], ..POLICY };
+        assert_eq!([34, 35].map(|uid| role(uid, 100, Vec::new, &policy)), [Role::Admin, Role::Guest]);
     }
 
     #[test]
@@ -87,7 +98,7 @@ mod tests {
     #[test]
     fn the_kernel_says_who_is_at_the_other_end() {
         let (ours, _theirs) = socket_pair().unwrap();
-        let (own_pid, own_uid) = (nix::unistd::getpid().as_raw(), limits::own_uid());
+        let (own_pid, own_uid) = (nix::unistd::getpid().as_raw(), account::own_uid());
         let peer = judge(ours.as_fd(), &Policy { own_uid, ..POLICY }).unwrap();
         assert_eq!(peer, Peer { pid: Pid(own_pid), uid: own_uid, role: Role::Admin });
         let file = std::fs::File::open("/dev/null").unwrap();

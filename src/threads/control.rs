@@ -10,6 +10,7 @@ use crossbeam_channel::{Sender, bounded};
 
 use crate::pool::{ClientId, Pid};
 use crate::protocol::{Format, Reply};
+use crate::sys::control_socket::Access;
 use crate::sys::wakeup::Wakeup;
 use crate::threads::Input;
 use crate::threads::admission::Policy;
@@ -55,6 +56,11 @@ pub(in crate::threads) enum Message {
     Adopt {
         connection: OwnedFd,
         worker: Pid,
+    },
+    /// Who may connect and speak from now on, those who are connected too.
+    Admit {
+        policy: Policy,
+        access: Access,
     },
     /// Its sender waits until it is dropped: what was said before has been written by then.
     Flush {
@@ -118,6 +124,11 @@ impl Control {
     /// Takes over our end of a worker's own connection (`-g`).
     pub fn adopt(&self, connection: OwnedFd, worker: Pid) {
         self.post(Message::Adopt { connection, worker });
+    }
+
+    /// Changes who may connect, and who may speak as what.
+    pub fn admit(&self, policy: Policy, access: Access) {
+        self.post(Message::Admit { policy, access });
     }
 
     fn post(&self, message: Message) {

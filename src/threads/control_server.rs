@@ -12,6 +12,7 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
 use crate::pool::{ClientId, Mono, Pid};
 use crate::protocol::{self, Format, LINE_MAX, More, Reply};
+use crate::sys::control_socket::Access;
 use crate::sys::errno::words;
 use crate::sys::wakeup::Wakeup;
 use crate::sys::{accept, clock};
@@ -168,7 +169,20 @@ impl Server {
                 Message::Forget { worker } => {
                     self.connections.retain(|connection| connection.peer.role != Role::Worker(worker));
                 }
+                Message::Admit { policy, access } => self.change_admission(policy, access),
                 Message::Flush { done } => drop(done),
+            }
+        }
+    }
+
+    /// Whoever may no longer speak as an admin must not go on as one on a connection that is open.
+    fn change_admission(&mut self, policy: Policy, access: Access) {
+        self.socket.admit(access);
+        self.policy = policy;
+        let of_clients = |connection: &&mut Connection| !matches!(connection.peer.role, Role::Worker(_));
+        for connection in self.connections.iter_mut().filter(of_clients) {
+            if let Ok(peer) = judge(connection.as_fd(), &self.policy) {
+                connection.peer = peer;
             }
         }
     }

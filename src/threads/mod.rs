@@ -9,6 +9,7 @@ pub mod admission;
 mod client_connection;
 pub mod control;
 mod control_server;
+pub mod errand;
 pub mod log_plan;
 pub mod log_writer;
 pub mod reaper;
@@ -38,4 +39,6 @@ pub enum Input {
     Requested { client: ClientId, peer: Peer, request: Request },
     /// The control socket was removed and made anew, as this file.
     SocketMoved(FileId),
+    /// The errand thread has finished the oldest of its errands.
+    ErrandDone,
 }

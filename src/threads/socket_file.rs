@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use crate::pool::Mono;
 use crate::sys::clock;
-use crate::sys::control_socket::{Access, bind_control_socket};
+use crate::sys::control_socket::{Access, bind_control_socket, set_access};
 use crate::sys::file_watch::FileWatch;
 use crate::sys::place::FileId;
 
@@ -88,6 +88,19 @@ impl SocketFile {
                 log::error!("the control socket {} was removed: {error}", self.path.display());
                 self.again = Some(clock::now().after(RETRY_PAUSE));
                 None
+            }
+        }
+    }
+
+    /// Gives the file another mode and group, now and whenever it is made anew.
+    pub(in crate::threads) fn admit(&mut self, access: Access) {
+        if self.access == access {
+            return;
+        }
+        self.access = access;
+        if self.id.stands_at(&self.path) {
+            if let Err(error) = set_access(&self.path, access) {
+                log::error!("cannot change who may connect to {}: {error}", self.path.display());
             }
         }
     }

@@ -6,6 +6,7 @@
 
 mod binding;
 mod command_line;
+mod config_file;
 mod control;
 mod control_faults;
 mod control_hostile;
@@ -19,7 +20,9 @@ mod idle;
 mod launch;
 mod log;
 mod pacing;
+mod privileges;
 mod reap;
+mod reload;
 mod shutdown;
 mod signals;
 mod support;

@@ -184,3 +184,43 @@ fn the_last_words_come_to_syslog_too() {
     drop(slowness);
     receive(&syslog, |message| message.contains("Workers left processes behind in sessions"));
 }
+
+/// A file that sends the log to syslog alone, at first.
+const ALONE: &str =
+    "ack-mode = 0\n[log]\ntarget = 'syslog'\nsyslog-level = 'info'\nfacility = 'local3'\nident = 'web'\n";
+
+fn with_configured_log(file: &str) -> Setup {
+    let setup = Setup::new("--config web.toml");
+    setup.write("web.toml", file);
+    setup.program(["sleep", "1000"]).through(&["unshare", "-m", "/bin/sh", "-c", OWN_DEV, "sh"])
+}
+
+/// For local3 (19): 158 is information, 156 a warning.
+#[test]
+fn a_log_goes_to_syslog_alone_under_the_name_and_facility_of_the_file_and_a_reload_changes_it() {
+    let setup = with_configured_log(ALONE);
+    let syslog = UnixDatagram::bind(setup.directory().join("syslog")).unwrap();
+    let master = setup.start();
+    let (up, _) = receive(&syslog, |message| message.contains("Up to 1 / 1 timer ACKs"));
+    assert!(up.starts_with("<158>") && up.contains(&format!(" web[{}]: ", master.pid())), "{up}");
+    assert_eq!(master.log().lines(), [""; 0]);
+    master.replace("web.toml", "ack-mode = 0\n[log]\ntarget = 'both'\nlevel = 'warn'\nfacility = 'local4'\n");
+    master.control("{id: 1, command: upgrade}");
+    receive(&syslog, |message| message.starts_with("<158>") && message.contains("log.facility: local3 -> local4"));
+    let old = master.workers();
+    master.wait_until("the old worker is gone", LIMIT, || master.workers().len() == 1 && master.workers() != old);
+    master.workers()[0].signal(Signal::SIGKILL);
+    // For local4 (20): 164 is a warning.
+    let (death, between) = receive(&syslog, |message| message.contains("was killed by SIGKILL"));
+    assert!(death.starts_with("<164>") && death.contains(" einhyrningsins["), "{death}");
+    assert!(!between.iter().any(|message| message.contains("===> ")), "{between:?}");
+    master.wait_for_log("WARN: Worker", 1);
+    assert_eq!(master.log().count("INFO"), 0, "{}", master.log());
+}
+
+#[test]
+fn what_syslog_alone_should_have_is_on_standard_error_while_there_is_none() {
+    let master = with_configured_log(ALONE).start();
+    master.wait_for_log("INFO: Up to 1 / 1 timer ACKs", 1);
+    assert_eq!(master.log().count("cannot reach syslog"), 1, "{}", master.log());
+}

@@ -42,7 +42,7 @@ fn a_value_is_a_value_whatever_it_looks_like() {
     program(&["-e", "-q", "cmd"], &["cmd"]);
     program(&["--socket-path==", "cmd"], &["cmd"]);
     assert_eq!(run(&["-d", "--", "cmd"]).socket_path, Some("--".into()));
-    assert_eq!(run(&["-e", "-q", "cmd"]).verbosity, 1);
+    assert_eq!(run(&["-e", "-q", "cmd"]).log.level.verbosity(), 1);
     assert_eq!(run(&["--reexec-as", "--", "cmd"]).reexec_as, Some(vec!["--".into()]));
 }
 
@@ -80,10 +80,10 @@ fn m_takes_a_mode_and_leaves_all_else() {
     ] {
         let config = run(args);
         assert_eq!(config.program, rest, "{args:?}");
-        assert_eq!(config.origins.is_given("ack-mode"), takes_mode, "{args:?}");
-        assert_eq!(config.origins.is_given("manual"), !takes_mode, "{args:?}");
+        assert_eq!(config.given.is_given("ack-mode"), takes_mode, "{args:?}");
+        assert_eq!(config.given.is_given("manual"), !takes_mode, "{args:?}");
     }
-    assert_eq!(run(&["-mv", "cmd"]).verbosity, 0);
+    assert_eq!(run(&["-mv", "cmd"]).log.level.verbosity(), 0);
     assert_eq!(run(&["-mn3", "cmd"]).number, 3);
 }
 

@@ -1,13 +1,15 @@
 //! Every option: each of its spellings sets its value, and nothing else.
 
 use std::collections::BTreeSet;
-use std::ffi::{OsStr, OsString};
+use std::ffi::OsString;
 use std::os::unix::ffi::OsStringExt;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use crate::config::tests::{config, run, try_parse};
-use crate::config::{Ack, Config, Family, Invocation, Nice, Origin, Origins, options, parse};
+use crate::config::sections::{Control, Env, Log, LogLevel, LogTarget, WorkerSetup};
+use crate::config::tests::{config, parse_words, run, try_parse};
+use crate::config::{Ack, Config, Family, Given, Invocation, Nice, Origin, definition};
+use crate::pool::Signal;
 
 type Check = fn(&Config) -> bool;
 
@@ -62,9 +64,11 @@ const SETTINGS: &[(&str, &[&[&str]], Check)] = &[
         c.socket_group.as_deref() == Some("web")
     }),
     ("command-socket-as-fd", &[&["-g"], &["--command-socket-as-fd"], &["--command-s"]], |c| c.socket_as_fd),
-    ("verbose", &[&["-v"], &["-vv"], &["--verbose"], &["-qvv"]], |c| c.verbosity == 0),
-    ("quiet", &[&["-q"], &["-qq"], &["--quiet"], &["--quiet", "-q"], &["-vq", "-q"]], |c| c.verbosity == 2),
-    ("syslog", &[&["--syslog"], &["--sy"]], |c| c.syslog),
+    ("verbose", &[&["-v"], &["-vv"], &["--verbose"], &["-qvv"]], |c| c.log.level == LogLevel::Debug),
+    ("quiet", &[&["-q"], &["-qq"], &["--quiet"], &["--quiet", "-q"], &["-vq", "-q"]], |c| {
+        c.log.level == LogLevel::Warn
+    }),
+    ("syslog", &[&["--syslog"], &["--sy"]], |c| c.log.target == LogTarget::Both),
     ("with-state-fd", &[&["--with-state-fd", "7"], &["--with-state-fd=7"], &["--with", "7"]], |c| {
         c.with_state_fd == Some(7)
     }),
@@ -80,18 +84,27 @@ const ACTS: &[(&str, &[&str], Invocation)] = &[
     ("help", &["-h", "--help", "--he", "-gh"], Invocation::Help),
     ("version", &["--version", "--vers"], Invocation::Version),
     ("upgrade-check", &["--upgrade-check", "--up"], Invocation::UpgradeCheck),
+    ("config-schema", &["--config-schema", "--config-s"], Invocation::ConfigSchema),
 ];
+
+/// Flags that mean nothing without a file; the tests of files use them.
+const OF_FILES: [&str; 4] = ["config", "profile", "print-config", "check-config"];
 
 /// The same values, wherever they came from.
 fn without_origins(config: Config) -> Config {
-    Config { origins: Origins::default(), ..config }
+    Config { given: Given::default(), ..config }
 }
 
 #[test]
 fn every_flag_of_the_definition_is_in_these_tables() {
-    let tested: BTreeSet<String> =
-        SETTINGS.iter().map(|row| row.0).chain(ACTS.iter().map(|row| row.0)).map(str::to_owned).collect();
-    let defined: BTreeSet<String> = options::flags().into_iter().map(|flag| flag.long).collect();
+    let tested: BTreeSet<String> = SETTINGS
+        .iter()
+        .map(|row| row.0)
+        .chain(ACTS.iter().map(|row| row.0))
+        .chain(OF_FILES)
+        .map(str::to_owned)
+        .collect();
+    let defined: BTreeSet<String> = definition::flags().into_iter().map(|flag| flag.long).collect();
     assert_eq!(tested, defined);
 }
 
@@ -104,7 +117,7 @@ fn every_spelling_of_a_setting_sets_it() {
         for spelling in *spellings {
             let read = config(spelling);
             assert!(check(&read), "{spelling:?}: {read:?}");
-            assert!(read.origins.is_given(flag), "{spelling:?}");
+            assert!(read.given.is_given(flag), "{spelling:?}");
             assert_eq!(without_origins(read), first, "{spelling:?} sets something else than {:?}", spellings[0]);
         }
     }
@@ -157,12 +170,27 @@ fn defaults_are_einhorns_but_for_the_backlog() {
         socket_as_fd: false,
         socket_mode: None,
         socket_group: None,
-        verbosity: 1,
-        syslog: false,
+        env: Env::default(),
+        worker: WorkerSetup {
+            user: None,
+            group: None,
+            directory: None,
+            umask: None,
+            limits: vec![],
+            graceful_signal: Signal::USR2,
+        },
+        control: Control::default(),
+        log: Log {
+            level: LogLevel::Info,
+            target: LogTarget::Stderr,
+            syslog_level: LogLevel::Warn,
+            facility: "daemon".into(),
+            ident: "einhyrningsins".into(),
+        },
         with_state_fd: None,
-        origins: Origins::default(),
+        given: Given::default(),
     };
-    assert_eq!(config(&[]), expected);
+    assert_eq!(without_origins(config(&[])), expected);
 }
 
 #[test]
@@ -183,7 +211,7 @@ fn a_state_brings_its_program_along() {
 fn the_last_value_counts_and_lists_append() {
     assert_eq!(config(&["-n", "3", "--number=4"]).number, 4);
     assert_eq!(config(&["-t", "3", "-t4"]).signal_timeout, Some(4));
-    assert_eq!(config(&["--syslog", "--syslog", "-gg", "-kk"]).verbosity, 1);
+    assert_eq!(config(&["--syslog", "--syslog", "-gg", "-kk"]).log.level.verbosity(), 1);
     assert_eq!(config(&["--drop-env-var", "A", "-q", "--drop-env-var", "B"]).drop_env_vars, ["A", "B"]);
     let binds: Vec<String> = config(&["-bx:1", "-b", "y:2"]).binds.iter().map(ToString::to_string).collect();
     assert_eq!(binds, ["x:1", "y:2"]);
@@ -202,9 +230,9 @@ fn verbose_and_quiet_cancel_each_other_step_by_step() {
         ("-vqq", 2),
         ("-qvvq", 1),
     ] {
-        assert_eq!(config(&[option]).verbosity, verbosity, "{option}");
+        assert_eq!(config(&[option]).log.level.verbosity(), verbosity, "{option}");
     }
-    assert_eq!(config(&["-v", "--quiet", "--quiet"]).verbosity, 2);
+    assert_eq!(config(&["-v", "--quiet", "--quiet"]).log.level.verbosity(), 2);
 }
 
 #[test]
@@ -265,11 +293,11 @@ fn origins_tell_given_values_from_defaults() {
     assert!(!config(&[]).is_seconds_given() && !config(&["-n", "3"]).is_ack_given());
     assert!(config(&["-s", "1"]).is_seconds_given());
     assert!(config(&["-m"]).is_ack_given() && config(&["--ack-mode=1"]).is_ack_given());
-    let origins = config(&["-n", "3", "--num", "4"]).origins;
-    assert_eq!(origins.of("number"), &Origin::CommandLine("--num".into()));
-    assert_eq!(origins.of("seconds"), &Origin::Default);
-    assert!(!config(&["-vq"]).origins.is_given("verbose"));
-    assert!(!config(&["-m5", "-m"]).origins.is_given("ack-mode"));
+    let given = config(&["-n", "3", "--num", "4"]).given;
+    assert_eq!(given.origin("number"), &Origin::CommandLine("--num".into()));
+    assert_eq!(given.origin("seconds"), &Origin::Default);
+    assert!(!config(&["-vq"]).given.is_given("verbose"));
+    assert!(!config(&["-m5", "-m"]).given.is_given("ack-mode"));
 }
 
 #[test]
@@ -277,10 +305,10 @@ fn paths_and_variables_may_be_any_bytes() {
     let odd = || OsString::from_vec(b"/\xff\xfe".to_vec());
     for option in ["-d", "-e", "-f", "-p", "--drop-env-var"] {
         let args = vec![option.into(), odd(), odd(), odd()];
-        let Ok(Invocation::Run(config)) = parse(OsStr::new("einhorn"), args) else { panic!("{option}") };
+        let Ok(Invocation::Run(config)) = parse_words(args) else { panic!("{option}") };
         assert_eq!(config.program, [odd(), odd()]);
     }
     let joined = OsString::from_vec(b"--socket-path=/\xff=,".to_vec());
-    let Ok(Invocation::Run(config)) = parse(OsStr::new("einhorn"), vec![joined, "x".into()]) else { panic!() };
+    let Ok(Invocation::Run(config)) = parse_words(vec![joined, "x".into()]) else { panic!() };
     assert_eq!(config.socket_path, Some(PathBuf::from(OsString::from_vec(b"/\xff=,".to_vec()))));
 }

@@ -1,10 +1,10 @@
 //! What is wrong is told in one exact line, with the option as the user spelled it.
 
-use std::ffi::{OsStr, OsString};
+use std::ffi::OsString;
 use std::os::unix::ffi::OsStringExt;
 
-use crate::config::tests::{config, error, try_parse};
-use crate::config::{Ack, options, parse};
+use crate::config::tests::{config, error, parse_words, try_parse};
+use crate::config::{Ack, definition};
 
 const WORKERS: &str = "need a whole number from 1 to 1000";
 const PORT_FORM: &str = "need ADDR:PORT[,OPT...] or unix:/path[,mode=0660]";
@@ -143,7 +143,7 @@ fn what_would_be_right_stays_on_one_line_too() {
 fn what_was_unambiguous_with_einhorn_stays_so() {
     assert_eq!(config(&["--ack", "manual"]).ack, Ack::Manual);
     assert_eq!(config(&["--re", "a b"]).reexec_as, Some(vec!["a".to_owned(), "b".to_owned()]));
-    assert!(config(&["--sy"]).syslog, "what only we have can be cut short too");
+    assert!(config(&["--sy"]).log.target == crate::config::LogTarget::Both, "what only we have can be cut short too");
 }
 
 #[test]
@@ -160,7 +160,7 @@ fn missing_and_needless_values_are_told() {
 
 #[test]
 fn every_option_with_a_value_misses_it() {
-    for flag in options::flags().into_iter().filter(|flag| flag.value_name.is_some()) {
+    for flag in definition::flags().into_iter().filter(|flag| flag.value_name.is_some()) {
         let long = format!("--{}", flag.long);
         let line = try_parse(&[&long]).unwrap_err().to_string();
         assert_eq!(line, format!("{long}: value missing, need {long} {}", flag.value_name.unwrap()));
@@ -186,7 +186,7 @@ fn an_empty_program_is_refused() {
 #[test]
 fn bytes_that_are_no_text_name_the_option() {
     let odd = || OsString::from_vec(b"\xff".to_vec());
-    let line = |args: Vec<OsString>| parse(OsStr::new("einhorn"), args).unwrap_err().to_string();
+    let line = |args: Vec<OsString>| parse_words(args).unwrap_err().to_string();
     for option in ["-n", "-c", "-b", "-s", "-t", "-r", "-l", "--nice", "--ack-mode", "--reexec-as", "--max-unacked"] {
         assert_eq!(line(vec![option.into(), odd(), "x".into()]), format!("{option} \u{fffd}: need text in UTF-8"));
     }

@@ -1,10 +1,11 @@
 //! Random command lines: the reader never panics, an error is one line, and the program is always the untouched end of the
 //! input.
 
-use std::ffi::{OsStr, OsString};
+use std::ffi::OsString;
 use std::os::unix::ffi::OsStringExt;
 
-use crate::config::{Invocation, options, parse};
+use crate::config::tests::{Random, parse_words};
+use crate::config::{Invocation, definition};
 
 const ROUNDS: u64 = 20_000;
 const WORDS_MAX: u64 = 8;
@@ -41,22 +42,9 @@ const PIECES: &[&str] = &[
     "010",
 ];
 
-/// xorshift64*: the same seed gives the same command lines everywhere.
-struct Random(u64);
-
 impl Random {
-    fn below(&mut self, bound: u64) -> u64 {
-        self.0 ^= self.0 >> 12;
-        self.0 ^= self.0 << 25;
-        self.0 ^= self.0 >> 27;
-        (self.0.wrapping_mul(0x2545_f491_4f6c_dd1d) >> 33) % bound
-    }
-
-    fn pick<'a, T>(&mut self, from: &'a [T]) -> &'a T {
-        &from[self.below(from.len() as u64) as usize]
-    }
-
-    fn word(&mut self, flags: &[options::Flag]) -> OsString {
+    /// A word of a command line.
+    fn word(&mut self, flags: &[definition::Flag]) -> OsString {
         let flag = self.pick(flags).clone();
         let piece = *self.pick(PIECES);
         let letter = flag.short.unwrap_or('m');
@@ -76,21 +64,33 @@ impl Random {
 
 #[test]
 fn random_command_lines_never_panic_and_leave_the_program_alone() {
-    let flags = options::flags();
+    let flags = definition::flags();
     let mut reached = [0_u32; 2];
     for seed in 1..=ROUNDS {
-        let mut random = Random(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15));
+        let mut random = Random::new(seed);
         let args: Vec<OsString> = (0..random.below(WORDS_MAX)).map(|_| random.word(&flags)).collect();
-        match parse(OsStr::new("einhorn"), args.clone()) {
+        match parse_words(args.clone()) {
             Ok(Invocation::Run(config)) => {
                 assert!(args.ends_with(&config.program), "seed {seed}: {args:?}");
-                assert!((1..=1000).contains(&config.number) && config.verbosity <= 2, "seed {seed}: {args:?}");
+                assert!(
+                    (1..=1000).contains(&config.number) && config.log.level.verbosity() <= 2,
+                    "seed {seed}: {args:?}"
+                );
                 reached[0] += 1;
             }
-            Ok(Invocation::Help | Invocation::Usage | Invocation::Version | Invocation::UpgradeCheck) => {}
-            Err(error) => {
-                let line = error.to_string();
-                assert!(!line.contains('\n') && !line.contains("cannot read"), "seed {seed}: {args:?}: {line}");
+            Ok(
+                Invocation::Help
+                | Invocation::Usage
+                | Invocation::Version
+                | Invocation::UpgradeCheck
+                | Invocation::ConfigSchema
+                | Invocation::PrintConfig(_)
+                | Invocation::CheckConfig(_),
+            ) => {}
+            Err(problems) => {
+                for line in problems.0.iter().map(ToString::to_string) {
+                    assert!(!line.contains('\n') && !line.contains("cannot read"), "seed {seed}: {args:?}: {line}");
+                }
                 reached[1] += 1;
             }
         }

@@ -1,20 +1,39 @@
 //! Tests of the whole room: command lines in, values or error lines out.
 
+mod bad_files;
 mod boundary;
 mod each_option;
 mod errors;
+mod files;
 mod fuzz;
+mod precedence;
+mod round_trip;
+mod samples;
 
 use std::ffi::{OsStr, OsString};
+use std::path::Path;
 
-use crate::config::{Config, ConfigError, Invocation, parse};
+use crate::config::{Config, Invocation, Problems, parse};
 
 pub fn words(args: &[&str]) -> Vec<OsString> {
     args.iter().map(OsString::from).collect()
 }
 
-pub fn try_parse(args: &[&str]) -> Result<Invocation, ConfigError> {
-    parse(OsStr::new("einhorn"), words(args))
+pub fn try_parse(args: &[&str]) -> Result<Invocation, Problems> {
+    parse_words(words(args))
+}
+
+/// What a command line becomes where there is no file.
+pub fn parse_words(args: Vec<OsString>) -> Result<Invocation, Problems> {
+    parse_with(args, &[])
+}
+
+/// The same where there are these files.
+pub fn parse_with(args: Vec<OsString>, files: &[(&str, &str)]) -> Result<Invocation, Problems> {
+    parse(OsStr::new("einhorn"), args, &|path| {
+        let found = files.iter().find(|(name, _)| Path::new(name) == path).map(|(_, text)| (*text).to_owned());
+        found.ok_or_else(|| format!("cannot find {}", path.display().to_string().escape_debug()))
+    })
 }
 
 /// What these words become when they are the whole command line, which must name a program.
@@ -38,5 +57,25 @@ pub fn error(options: &[&str]) -> String {
     match try_parse(&[options, &["program"]].concat()) {
         Err(error) => error.to_string(),
         Ok(other) => panic!("{options:?}: {other:?}"),
+    }
+}
+
+/// xorshift64*: the same seed gives the same test everywhere.
+pub struct Random(u64);
+
+impl Random {
+    pub fn new(seed: u64) -> Self {
+        Self(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15))
+    }
+
+    pub fn below(&mut self, bound: u64) -> u64 {
+        self.0 ^= self.0 >> 12;
+        self.0 ^= self.0 << 25;
+        self.0 ^= self.0 >> 27;
+        (self.0.wrapping_mul(0x2545_f491_4f6c_dd1d) >> 33) % bound
+    }
+
+    pub fn pick<'a, T>(&mut self, from: &'a [T]) -> &'a T {
+        &from[self.below(from.len() as u64) as usize]
     }
 }

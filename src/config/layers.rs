@@ -1,0 +1,159 @@
+//! Puts what was said in several places on top of each other: default, file, profiles, command line. The later layer counts;
+//! lists are replaced whole, tables are merged name by name. Reads no value but whether a switch is on.
+
+use std::os::unix::ffi::OsStrExt;
+
+use crate::config::ConfigError;
+use crate::config::origin::Origin;
+use crate::config::words::Word;
+
+/// What is used when nobody says anything. An option that is not here then has no value; what its absence means, and what
+/// depends on another option (modes, paths), is worked out where it is used.
+pub const DEFAULTS: [(&str, &str); 19] = [
+    // einhorn's default is 100, which a busy service overflows while its workers are replaced.
+    ("backlog", "1024"),
+    ("ipv4-only", "false"),
+    ("ipv6-only", "false"),
+    ("number", "1"),
+    ("seconds", "1"),
+    ("kill-children-on-exit", "false"),
+    ("ack-mode", "1"),
+    ("manual", "false"),
+    ("gc-before-fork", "false"),
+    ("command-socket-as-fd", "false"),
+    ("verbose", "false"),
+    ("quiet", "false"),
+    ("syslog", "false"),
+    ("worker.graceful-signal", "USR2"),
+    ("log.level", "info"),
+    ("log.target", "stderr"),
+    ("log.syslog-level", "warn"),
+    ("log.facility", "daemon"),
+    ("log.ident", "einhyrningsins"),
+];
+
+/// The options that say the same thing in several ways: what is said last of them counts, and one place can say but one.
+const ALTERNATIVES: [&[&str]; 4] = [
+    &["ack-mode", "manual"],
+    &["verbose", "quiet", "log.level"],
+    &["ipv4-only", "ipv6-only"],
+    &["syslog", "log.target"],
+];
+
+/// The lowest layer.
+pub fn defaults() -> Vec<Word> {
+    let word = |&(flag, value): &(&str, &str)| Word {
+        flag: flag.to_owned(),
+        origin: Origin::Default,
+        value: Some(value.into()),
+    };
+    DEFAULTS.iter().map(word).collect()
+}
+
+/// Puts each layer on top of those before it.
+pub fn merge(layers: impl IntoIterator<Item = Vec<Word>>) -> Vec<Word> {
+    layers.into_iter().fold(Vec::new(), |mut below, layer| {
+        below.retain(|word| !layer.iter().any(|above| hides(above, word)));
+        below.extend(layer);
+        below
+    })
+}
+
+/// What one place says twice, in two ways of which only one can count.
+pub fn contradictions(layer: &[Word]) -> Vec<ConfigError> {
+    let mut found = Vec::new();
+    for (index, word) in layer.iter().enumerate().filter(|(_, word)| word.is_active()) {
+        let clashes = |other: &&Word| other.is_active() && other.flag != word.flag && is_alternative(other, word);
+        if let Some(other) = layer.iter().take(index).find(clashes) {
+            let (spelled, other) = (word.origin.spelled(&word.flag), other.origin.referred(&other.flag));
+            found.push(ConfigError::Conflict { spelled, other });
+        }
+    }
+    found
+}
+
+/// Whether a word of a higher layer makes one of a lower layer meaningless. One that is off leaves its alternatives alone.
+fn hides(above: &Word, below: &Word) -> bool {
+    if above.flag == below.flag {
+        return !is_map(&above.flag) || above.map_name() == below.map_name();
+    }
+    let unsets = above.flag == "env.unset" && below.flag == "env.set";
+    let same_name = || above.value.as_ref().map(|name| name.as_bytes()) == below.map_name();
+    (unsets && same_name()) || (above.is_active() && is_alternative(above, below))
+}
+
+fn is_alternative(one: &Word, other: &Word) -> bool {
+    ALTERNATIVES.iter().any(|group| [one, other].iter().all(|word| group.contains(&word.flag.as_str())))
+}
+
+/// The tables of names and values; `definition` calls them so, too.
+fn is_map(flag: &str) -> bool {
+    ["env.set", "worker.rlimits"].contains(&flag)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::ffi::OsString;
+
+    use super::*;
+    use crate::config::definition::{Kind, keys};
+
+    fn words(text: &str) -> Vec<Word> {
+        let word = |pair: &str| {
+            let (flag, value) = pair.split_once('=').unwrap();
+            let value = (!value.is_empty()).then(|| OsString::from(value));
+            Word { flag: flag.to_owned(), origin: Origin::ControlSocket, value }
+        };
+        text.split_whitespace().map(word).collect()
+    }
+
+    fn merged(layers: &[&str]) -> String {
+        let show = |word: Word| format!("{}={}", word.flag, word.value.unwrap_or_default().to_string_lossy());
+        merge(layers.iter().map(|layer| words(layer))).into_iter().map(show).collect::<Vec<_>>().join(" ")
+    }
+
+    #[test]
+    fn the_later_layer_counts_and_lists_are_replaced() {
+        assert_eq!(merged(&["number=1 bind=a:1 bind=b:2", "number=2", "bind=c:3"]), "number=2 bind=c:3");
+        assert_eq!(merged(&["bind=a:1", "bind="]), "bind=");
+    }
+
+    #[test]
+    fn tables_are_merged_by_name_and_an_unset_variable_is_set_no_more() {
+        assert_eq!(merged(&["env.set=A=1 env.set=B=2", "env.set=B=3"]), "env.set=A=1 env.set=B=3");
+        assert_eq!(merged(&["env.set=A=1 env.set=B=2", "env.unset=A"]), "env.set=B=2 env.unset=A");
+        assert_eq!(merged(&["env.unset=A", "env.set=A=1"]), "env.unset=A env.set=A=1");
+        assert_eq!(
+            merged(&["worker.rlimits=cpu=1", "worker.rlimits=core=0"]),
+            "worker.rlimits=cpu=1 worker.rlimits=core=0"
+        );
+    }
+
+    #[test]
+    fn alternatives_replace_each_other_unless_they_are_off() {
+        assert_eq!(merged(&["ack-mode=5", "manual=true"]), "manual=true");
+        assert_eq!(merged(&["manual=true", "ack-mode=5"]), "ack-mode=5");
+        assert_eq!(merged(&["ack-mode=5", "manual=false"]), "ack-mode=5 manual=false");
+        assert_eq!(merged(&["log.level=info", "quiet=true", "verbose=true"]), "verbose=true");
+    }
+
+    #[test]
+    fn one_place_cannot_say_two_alternatives() {
+        let line = |text: &str| contradictions(&words(text)).iter().map(ToString::to_string).collect::<Vec<_>>();
+        assert_eq!(line("manual=true ack-mode=5"), ["--ack-mode: cannot stand together with --manual"]);
+        assert_eq!(line("manual=false ack-mode=5 bind=a bind=b"), [""; 0]);
+    }
+
+    #[test]
+    fn each_default_belongs_to_a_key_and_each_switch_has_one() {
+        let keys = keys();
+        for (flag, _) in DEFAULTS {
+            assert!(keys.iter().any(|key| key.name == flag), "{flag}");
+        }
+        for key in keys {
+            let has_default = DEFAULTS.iter().any(|(flag, _)| *flag == key.name);
+            assert!(has_default || key.kind != Kind::Switch, "{}", key.name);
+            assert_eq!(key.kind == Kind::Map, is_map(&key.name));
+        }
+    }
+}

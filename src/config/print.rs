@@ -1,0 +1,114 @@
+//! Writes the effective settings as a file that would give the same: each value with where it comes from. Works from the
+//! values as they were given, so that there is one way to read them and one way to write them.
+
+use std::ffi::OsStr;
+
+use toml::Value;
+
+use crate::config::definition::{Key, Kind, keys};
+use crate::config::words::{Word, split_at_equals};
+use crate::config::{Config, ConfigError};
+
+/// What a value is called that stands in a file as a number, if it looks like one.
+pub const NUMBERS: [&str; 4] = ["N", "COUNT", "SECONDS", "DURATION"];
+
+/// The settings as TOML, each line with its origin.
+///
+/// Errors: a value that is no UTF-8, which the command line can give and TOML cannot hold.
+pub fn print(config: &Config) -> Result<String, ConfigError> {
+    let mut keys = keys();
+    // What is run comes first.
+    keys.sort_by_key(|key| key.name != "command");
+    let mut text = String::new();
+    let mut tables: Vec<&str> = keys.iter().map(|key| key.place().0).collect();
+    tables.dedup();
+    tables.sort_by_key(|table| !table.is_empty());
+    tables.dedup();
+    for table in tables {
+        let (maps, others): (Vec<&Key>, Vec<&Key>) =
+            keys.iter().filter(|key| key.place().0 == table).partition(|key| key.kind == Kind::Map);
+        section(&mut text, table, &lines(config, &others)?);
+        for map in maps {
+            section(&mut text, &map.name, &entries(config, map)?);
+        }
+    }
+    Ok(text)
+}
+
+fn section(text: &mut String, table: &str, lines: &[(String, String)]) {
+    if lines.is_empty() {
+        return;
+    }
+    if !table.is_empty() {
+        text.push_str(&format!("\n[{table}]\n"));
+    }
+    let widest =
+        lines.iter().map(|(setting, _)| setting.chars().count()).filter(|width| *width <= COMMENT_COLUMN).max();
+    for (setting, origin) in lines {
+        text.push_str(&format!("{setting:width$}  # {origin}\n", width = widest.unwrap_or_default()));
+    }
+}
+
+/// Longer lines have their comment behind them, and do not move the others'.
+const COMMENT_COLUMN: usize = 60;
+
+fn lines(config: &Config, keys: &[&Key]) -> Result<Vec<(String, String)>, ConfigError> {
+    let mut lines = Vec::new();
+    for key in keys {
+        let words: Vec<&Word> = config.given.words(&key.name).filter(|word| word.value.is_some()).collect();
+        let Some(last) = words.last() else { continue };
+        let mut values = Vec::new();
+        for word in &words {
+            values.push(value(key, text_of(word, word.value.as_deref().unwrap_or_default())?));
+        }
+        let value =
+            if key.kind == Kind::List { Value::Array(values) } else { values.pop().unwrap_or(Value::Boolean(true)) };
+        lines.push((format!("{} = {value}", key.place().1), one_line(&last.origin.shown(&key.name))));
+    }
+    Ok(lines)
+}
+
+fn entries(config: &Config, key: &Key) -> Result<Vec<(String, String)>, ConfigError> {
+    let mut lines = Vec::new();
+    for word in config.given.words(&key.name) {
+        let given = word.value.as_deref().unwrap_or_default();
+        let (name, content) = split_at_equals(given.as_encoded_bytes());
+        let name = text_of(word, std::os::unix::ffi::OsStrExt::from_bytes(name))?;
+        let content = text_of(word, content.unwrap_or_default())?;
+        lines.push((
+            format!("{} = {}", quoted(name), Value::String(content.to_owned())),
+            one_line(&word.origin.shown(&key.name)),
+        ));
+    }
+    Ok(lines)
+}
+
+fn text_of<'a>(word: &Word, value: &'a OsStr) -> Result<&'a str, ConfigError> {
+    value.to_str().ok_or_else(|| ConfigError::BadValue {
+        spelled: word.origin.spelled(&word.flag),
+        value: value.to_owned(),
+        need: "cannot stand in a file, which holds text in UTF-8 only".to_owned(),
+    })
+}
+
+/// A number where one is meant and TOML would read the same one; a string otherwise.
+fn value(key: &Key, text: &str) -> Value {
+    let is_number = NUMBERS.contains(&key.value_name.as_str()) || key.name == "ack-mode";
+    match (key.kind, text.parse::<i64>(), text.parse::<f64>()) {
+        (Kind::Switch, _, _) => Value::Boolean(text == "true"),
+        (_, Ok(whole), _) if is_number && whole.to_string() == text => Value::Integer(whole),
+        (_, _, Ok(float)) if is_number && Value::Float(float).to_string() == text => Value::Float(float),
+        _ => Value::String(text.to_owned()),
+    }
+}
+
+/// A key that need not be bare.
+fn quoted(name: &str) -> String {
+    let is_bare = !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_-".contains(&byte));
+    if is_bare { name.to_owned() } else { Value::String(name.to_owned()).to_string() }
+}
+
+/// A file's name may hold anything; a comment may not.
+fn one_line(origin: &str) -> String {
+    origin.chars().flat_map(|char| if char.is_control() { char.escape_debug().collect() } else { vec![char] }).collect()
+}

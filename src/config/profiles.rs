@@ -1,0 +1,55 @@
+//! Which profiles of a file count, and in which order: those that were asked for, each after what it inherits. Reads no
+//! value.
+
+use crate::config::ConfigError;
+use crate::config::file::{Document, Profile};
+use crate::config::nearest::nearest;
+use crate::config::words::Word;
+
+/// The words of the profiles named, the last one on top. A profile that is reached twice counts where it is reached last.
+pub fn layers(document: &Document, asked: &[(String, String)], problems: &mut Vec<ConfigError>) -> Vec<Vec<Word>> {
+    let mut order: Vec<&Profile> = Vec::new();
+    for (name, spelled) in asked {
+        let mut walk = Walk { document, path: Vec::new(), found: Vec::new(), problems };
+        walk.add(name, &|| format!("{spelled} {name}"));
+        for profile in walk.found {
+            order.retain(|known| known.name != profile.name);
+            order.push(profile);
+        }
+    }
+    order.into_iter().map(|profile| profile.words.clone()).collect()
+}
+
+/// The way from a profile to all that it inherits.
+struct Walk<'a, 'b> {
+    document: &'a Document,
+    /// The names that lead to where the walk is.
+    path: Vec<String>,
+    /// Each after what it inherits, and each once: a file of diamonds must not take for ever.
+    found: Vec<&'a Profile>,
+    problems: &'b mut Vec<ConfigError>,
+}
+
+impl Walk<'_, '_> {
+    /// Adds the profile after all that it inherits. `spelled` is how an error names the place that asks for it.
+    fn add(&mut self, name: &str, spelled: &dyn Fn() -> String) {
+        let Some(profile) = self.document.profiles.iter().find(|profile| profile.name == name) else {
+            let known: Vec<String> = self.document.profiles.iter().map(|profile| profile.name.clone()).collect();
+            let nearest = nearest(name, known.iter().map(String::as_str)).map(str::to_owned);
+            return self.problems.push(ConfigError::UnknownProfile { spelled: spelled(), nearest, known });
+        };
+        if self.path.iter().any(|known| known == name) {
+            let circle = format!("{} -> {name}", self.path.join(" -> "));
+            return self.problems.push(ConfigError::ProfileCircle { spelled: spelled(), circle });
+        }
+        if self.found.iter().any(|known| known.name == name) {
+            return;
+        }
+        self.path.push(name.to_owned());
+        for (inherited, place) in &profile.inherits {
+            self.add(inherited, &|| format!("{}: {} {inherited}", place.position(), place.key));
+        }
+        self.path.pop();
+        self.found.push(profile);
+    }
+}

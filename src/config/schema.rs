@@ -1,0 +1,111 @@
+//! A JSON schema of the configuration file, for editors: made from the definition, so that it knows every key. It says what
+//! shape a value has; whether it is right, `--check-config` says.
+
+use serde_json::{Map, Value as Json, json};
+
+use crate::config::definition::{Key, Kind, keys};
+use crate::config::layers::DEFAULTS;
+use crate::config::print::NUMBERS;
+
+/// The schema, with a newline at its end.
+pub fn schema() -> String {
+    let mut root = settings();
+    let mut profile = settings();
+    let names = json!({ "anyOf": [{ "type": "string" }, list(json!({ "type": "string" }))] });
+    profile.insert("inherits".to_owned(), with_help(names, "Profiles that this one begins with"));
+    let profiles = json!({
+        "type": "object",
+        "description": "Settings that --profile NAME puts on top of the others",
+        "additionalProperties": object(profile, ""),
+    });
+    root.insert("profiles".to_owned(), profiles);
+    let mut document = object(root, "einhyrningsins.toml");
+    document["$schema"] = "http://json-schema.org/draft-07/schema#".into();
+    let text = serde_json::to_string_pretty(&document).unwrap_or_default();
+    format!("{text}\n")
+}
+
+/// Every key in its table, and the other names of keys.
+fn settings() -> Map<String, Json> {
+    let mut top = Map::new();
+    let mut tables: Map<String, Json> = Map::new();
+    for key in keys() {
+        let (table, name) = key.place();
+        if table.is_empty() {
+            top.insert(name.to_owned(), property(&key));
+        } else {
+            let entry = tables.entry(table).or_insert_with(|| object(Map::new(), table_help(table)));
+            entry["properties"][name] = property(&key);
+        }
+    }
+    for (table, name, flag) in [("control", "mode", "socket-mode"), ("control", "group", "socket-group")] {
+        tables[table]["properties"][name] = top[flag].clone();
+    }
+    top.extend(tables);
+    top
+}
+
+fn table_help(table: &str) -> &'static str {
+    match table {
+        "env" => "The environment of the workers",
+        "worker" => "As what the workers run",
+        "control" => "The control socket",
+        "log" => "The log",
+        _ => "",
+    }
+}
+
+fn object(properties: Map<String, Json>, help: &str) -> Json {
+    with_help(json!({ "type": "object", "properties": properties, "additionalProperties": false }), help)
+}
+
+fn list(item: Json) -> Json {
+    json!({ "type": "array", "items": item })
+}
+
+fn with_help(mut schema: Json, help: &str) -> Json {
+    if !help.is_empty() {
+        schema["description"] = help.into();
+    }
+    schema
+}
+
+fn property(key: &Key) -> Json {
+    let one = single(key);
+    let mut schema = match key.kind {
+        Kind::Switch => json!({ "type": "boolean" }),
+        Kind::Single if key.value_name == "CMDLINE" => json!({ "anyOf": [one.clone(), list(one)] }),
+        Kind::Single => one,
+        Kind::List if key.name == "bind" => list(json!({ "anyOf": [one, bind()] })),
+        Kind::List => json!({ "anyOf": [one.clone(), list(one)] }),
+        Kind::Map => json!({ "type": "object", "additionalProperties": { "type": ["string", "number"] } }),
+    };
+    if let Some((_, text)) = DEFAULTS.iter().find(|(flag, _)| *flag == key.name) {
+        // A number or a truth value reads as itself in JSON; all else is a string.
+        schema["default"] = serde_json::from_str(text).unwrap_or_else(|_| Json::from(*text));
+    }
+    with_help(schema, &key.help)
+}
+
+fn single(key: &Key) -> Json {
+    let name = key.value_name.as_str();
+    if name.contains('|') {
+        return json!({ "enum": name.split('|').collect::<Vec<_>>() });
+    }
+    match name {
+        "N" | "COUNT" => json!({ "type": "integer", "minimum": 1 }),
+        "MODE" => json!({ "type": ["string", "number"] }),
+        _ if NUMBERS.contains(&name) => json!({ "type": ["number", "string"] }),
+        _ => json!({ "type": "string" }),
+    }
+}
+
+fn bind() -> Json {
+    let properties = json!({
+        "address": { "type": "string", "description": "ADDR:PORT or unix:/path" },
+        "reuse-addr": { "type": "boolean", "description": "SO_REUSEADDR" },
+        "nonblock": { "type": "boolean", "description": "O_NONBLOCK" },
+        "mode": { "type": "string", "description": "Permissions of a unix socket, in octal" },
+    });
+    json!({ "type": "object", "properties": properties, "required": ["address"], "additionalProperties": false })
+}

@@ -1,0 +1,108 @@
+//! Who may connect to the control socket and speak on it, worked out from names. Looks up users and groups, and changes
+//! nothing.
+
+use crate::config::Config;
+use crate::supervisor::exit_code::Problem;
+use crate::sys::account;
+use crate::sys::control_socket::Access;
+use crate::sys::identity::Identity;
+use crate::sys::limits;
+use crate::threads::admission::Policy;
+
+/// For its members to do everything, and for workers of that group to ack.
+const GROUP_MODE: u32 = 0o660;
+/// Everybody may connect where several are let in: who may speak is seen by whom the kernel says it is.
+const OPEN_MODE: u32 = 0o666;
+
+/// How many connections to the control socket there may be, at the least and at the most.
+const CONNECTIONS_MIN: usize = 16;
+const CONNECTIONS_MAX: usize = 256;
+
+/// How many descriptors are not for connections: sockets, log, lock and what a launch needs.
+const DESCRIPTORS_RESERVED: usize = 24;
+
+/// Who is let in, by number.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(in crate::supervisor) struct Admittance {
+    /// Who may connect.
+    pub(in crate::supervisor) access: Access,
+    /// Who may do everything, beside root and our own user.
+    users: Vec<u32>,
+    groups: Vec<u32>,
+}
+
+impl Admittance {
+    /// Who may speak as what. Half of the descriptors stay for workers, and what is to be opened for them.
+    pub(in crate::supervisor) fn policy(&self) -> Policy {
+        let descriptors = usize::try_from(limits::descriptor_limit()).unwrap_or(usize::MAX);
+        let connections_max = descriptors.saturating_sub(DESCRIPTORS_RESERVED) / 2;
+        Policy {
+            own_uid: account::own_uid(),
+            users: self.users.clone(),
+            groups: self.groups.clone(),
+            connections_max: connections_max.clamp(CONNECTIONS_MIN, CONNECTIONS_MAX),
+        }
+    }
+}
+
+/// `workers` is whom the workers become: they have to be able to ack.
+///
+/// Errors: each user or group that nobody knows.
+pub(in crate::supervisor) fn resolve(config: &Config, workers: Option<&Identity>) -> Result<Admittance, Vec<Problem>> {
+    let mut problems = Vec::new();
+    let mut each = |key: &str, names: &[String], find: fn(&str) -> Result<u32, String>| {
+        let mut found = Vec::new();
+        for (index, name) in names.iter().enumerate() {
+            match find(name) {
+                Ok(number) => found.push(number),
+                Err(cause) => problems.push(Problem::of_option(config.blame_item(key, index, &cause))),
+            }
+        }
+        found
+    };
+    let group = |name: &str| account::find_group(name).map_err(|error| error.to_string());
+    let user = |name: &str| account::find_user(name).map(|user| user.uid).map_err(|error| error.to_string());
+    let own_group = each("socket-group", config.socket_group.as_slice(), group).first().copied();
+    let allowed = each("control.allow-groups", &config.control.allow_groups, group);
+    let users = each("control.allow-users", &config.control.allow_users, user);
+    let groups: Vec<u32> = own_group.into_iter().chain(allowed).collect();
+    if !problems.is_empty() {
+        return Err(problems);
+    }
+    let several = !users.is_empty() || !config.control.allow_groups.is_empty();
+    let access = access(config.socket_mode, own_group, several, workers);
+    Ok(Admittance { access, users, groups })
+}
+
+/// Workers of another user come by their group, unless the socket has one already: then it is for whoever chose that to
+/// choose a mode, or to pass each worker its connection.
+fn access(mode: Option<u32>, own_group: Option<u32>, several: bool, workers: Option<&Identity>) -> Access {
+    let foreign = workers.filter(|identity| identity.uid != account::own_uid()).map(|identity| identity.gid);
+    let group = own_group.or(foreign);
+    let by_default = if several {
+        OPEN_MODE
+    } else if group.is_some() {
+        GROUP_MODE
+    } else {
+        Access::OWN.mode
+    };
+    Access { mode: mode.unwrap_or(by_default), group }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_socket_is_as_open_as_those_need_it_who_are_let_in() {
+        let stranger = Identity { uid: account::own_uid() + 1, gid: 7, groups: vec![7] };
+        let ourselves = Identity { uid: account::own_uid(), gid: 7, groups: vec![7] };
+        let closed = Access::OWN;
+        assert_eq!(access(None, None, false, None), closed);
+        assert_eq!(access(None, None, false, Some(&ourselves)), closed);
+        assert_eq!(access(None, None, false, Some(&stranger)), Access { mode: 0o660, group: Some(7) });
+        assert_eq!(access(None, Some(9), false, Some(&stranger)), Access { mode: 0o660, group: Some(9) });
+        assert_eq!(access(None, None, true, None), Access { mode: 0o666, group: None });
+        assert_eq!(access(Some(0o600), Some(9), true, Some(&stranger)), Access { mode: 0o600, group: Some(9) });
+    }
+}

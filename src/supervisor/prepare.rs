@@ -1,0 +1,115 @@
+//! Prepares a version to come: reads the configuration again, looks up what it names, opens what it binds. Everything that
+//! can fail in an upgrade fails here, where nothing has changed yet. Runs as an errand: it has no part of the supervisor but
+//! what it was given.
+
+use std::ffi::OsString;
+use std::path::Path;
+use std::sync::Arc;
+
+use crate::config::{self, Config, Invocation};
+use crate::supervisor::admittance::{self, Admittance};
+use crate::supervisor::environment::Environment;
+use crate::supervisor::exit_code::Problem;
+use crate::supervisor::listeners::{self, Listener};
+use crate::supervisor::release::{self, Recipe};
+use crate::sys::birth::Birth;
+use crate::sys::trusted_file;
+
+/// How the master was called: what it takes to read the configuration once more.
+#[derive(Clone, Debug)]
+pub(in crate::supervisor) struct Call {
+    pub(in crate::supervisor) argv0: OsString,
+    pub(in crate::supervisor) args: Vec<OsString>,
+    /// The environment that the master was born with.
+    pub(in crate::supervisor) environ: Environment,
+}
+
+impl Call {
+    pub(in crate::supervisor) fn of_this_process() -> Self {
+        let mut args = std::env::args_os();
+        let argv0 = args.next().unwrap_or_default();
+        Self { argv0, args: args.collect(), environ: std::env::vars_os().collect() }
+    }
+}
+
+/// What is in force when it is read again.
+#[derive(Clone, Debug)]
+pub(in crate::supervisor) struct InForce {
+    /// As it counts now.
+    pub(in crate::supervisor) running: Config,
+    /// As it was read last.
+    pub(in crate::supervisor) loaded: Config,
+    /// Those that are open.
+    pub(in crate::supervisor) listeners: Vec<Arc<Listener>>,
+    pub(in crate::supervisor) birth: Birth,
+}
+
+/// A version that can be started.
+#[derive(Debug)]
+pub(in crate::supervisor) struct Prepared {
+    pub(in crate::supervisor) configuration: Configuration,
+    pub(in crate::supervisor) recipe: Recipe,
+    /// In the order of the `-b` options; some may be new.
+    pub(in crate::supervisor) listeners: Vec<Arc<Listener>>,
+    pub(in crate::supervisor) admittance: Admittance,
+}
+
+/// A configuration, as it was read and as it is to count.
+#[derive(Clone, Debug)]
+pub(in crate::supervisor) struct Configuration {
+    pub(in crate::supervisor) loaded: Config,
+    /// With what commands have changed since, and without what cannot change.
+    pub(in crate::supervisor) effective: Config,
+    /// What an upgrade changes, and what it would if it could.
+    pub(in crate::supervisor) differences: Vec<config::Difference>,
+}
+
+/// How `config::parse` reads a file.
+pub(in crate::supervisor) fn read_file(path: &Path) -> Result<String, String> {
+    trusted_file::read(path).map_err(|error| error.to_string())
+}
+
+/// Reads the configuration again.
+///
+/// Errors: every line that says what is wrong.
+pub(in crate::supervisor) fn reread(call: &Call, in_force: &InForce) -> Result<Configuration, Vec<String>> {
+    let loaded = match config::parse(&call.argv0, call.args.clone(), &read_file) {
+        Ok(Invocation::Run(config)) => *config,
+        Ok(_) => return Err(vec!["the configuration names no program any more".to_owned()]),
+        Err(problems) => return Err(problems.0.iter().map(ToString::to_string).collect()),
+    };
+    Ok(Configuration::of(loaded, &in_force.loaded, &in_force.running))
+}
+
+impl Configuration {
+    /// What comes of `loaded` where `running` counts, which was made of what was read `before`.
+    pub(in crate::supervisor) fn of(loaded: Config, before: &Config, running: &Config) -> Self {
+        let mut effective = loaded.clone();
+        config::keep_commanded(&mut effective, before, running);
+        let differences = config::differences(running, &effective);
+        config::keep_fixed(&mut effective, running);
+        Self { loaded, effective, differences }
+    }
+}
+
+/// The whole of it. What was opened is closed again if this is dropped.
+///
+/// Errors: every line that says what is wrong.
+pub(in crate::supervisor) fn prepare(call: &Call, in_force: &InForce) -> Result<Prepared, Vec<String>> {
+    let configuration = reread(call, in_force)?;
+    let config = &configuration.effective;
+    let messages = |problems: Vec<Problem>| problems.into_iter().map(|problem| problem.message).collect::<Vec<_>>();
+    // einhorn's first workers still see the variables that are to be dropped; these are not the first.
+    let recipe = release::resolve(config, &call.environ, &config.drop_env_vars).map_err(messages);
+    let admittance = admittance::resolve(config, recipe.as_ref().ok().and_then(|recipe| recipe.identity.as_ref()));
+    let (recipe, admittance) = match (recipe, admittance.map_err(messages)) {
+        (Ok(recipe), Ok(admittance)) => (recipe, admittance),
+        (recipe, admittance) => {
+            let of_recipe = recipe.err().unwrap_or_default();
+            return Err([of_recipe, admittance.err().unwrap_or_default()].concat());
+        }
+    };
+    let listeners =
+        listeners::open_all(config, &in_force.birth, &in_force.listeners).map_err(|message| vec![message])?;
+    Ok(Prepared { configuration, recipe, listeners, admittance })
+}

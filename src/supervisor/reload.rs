@@ -1,0 +1,212 @@
+//! From one configuration to the next while the master runs: has the next one prepared as an errand, takes it over when its
+//! upgrade starts, and goes back to the last one when that upgrade is given up.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use crate::config::{Bind, Config, Difference, Effect};
+use crate::pool::{Event, Version};
+use crate::supervisor::admittance::Admittance;
+use crate::supervisor::listeners::{Listener, is_same_place};
+use crate::supervisor::prepare::{self, Configuration, InForce, Prepared};
+use crate::supervisor::release::Release;
+use crate::supervisor::reply::Asking;
+use crate::supervisor::{Supervisor, logging, settings};
+use crate::sys::errno::{errno_of, words};
+use crate::threads::errand::Errand;
+
+type Lines = Vec<String>;
+
+/// What is done with the result of an errand, the oldest first.
+pub(in crate::supervisor) enum Purpose {
+    Upgrade(Version, Errand<Result<Prepared, Lines>>),
+    /// A client wants to know what an upgrade would change.
+    Diff(Asking, Errand<Result<Configuration, Lines>>),
+}
+
+pub(in crate::supervisor) type Purposes = VecDeque<Purpose>;
+
+/// A configuration and what was worked out of it.
+#[derive(Clone)]
+pub(in crate::supervisor) struct Settled {
+    /// As it counts.
+    pub(in crate::supervisor) effective: Config,
+    /// As it was read.
+    pub(in crate::supervisor) loaded: Config,
+    pub(in crate::supervisor) admittance: Admittance,
+}
+
+/// What counts as soon as its upgrade starts.
+pub(in crate::supervisor) struct Coming {
+    settled: Settled,
+    differences: Vec<Difference>,
+}
+
+/// No errand can be run.
+const TOO_MUCH: &str = "too much is being prepared already, try again";
+
+impl Supervisor {
+    /// The answer to `PrepareRelease`, if it can be given at once: that it cannot be done. Everything is looked up anew: a
+    /// link may lead elsewhere since the last deploy, and the configuration may say something else.
+    pub(in crate::supervisor) fn prepare_release(&mut self, version: Version) -> Option<Event> {
+        self.forget_unneeded_releases();
+        let (call, in_force) = (self.call.clone(), self.in_force());
+        match self.errands.run(move || prepare::prepare(&call, &in_force)) {
+            Some(errand) => {
+                self.purposes.push_back(Purpose::Upgrade(version, errand));
+                None
+            }
+            None => Some(Event::ReleaseRefused { version, reason: TOO_MUCH.to_owned() }),
+        }
+    }
+
+    /// Has the configuration read; the client hears what is different when that is done.
+    pub(in crate::supervisor) fn tell_differences(&mut self, asking: Asking) {
+        let (call, in_force) = (self.call.clone(), self.in_force());
+        match self.errands.run(move || prepare::reread(&call, &in_force)) {
+            Some(errand) => self.purposes.push_back(Purpose::Diff(asking, errand)),
+            None => self.tell_difference_of(asking, Err(vec![TOO_MUCH.to_owned()])),
+        }
+    }
+
+    /// Takes in the result of the oldest errand.
+    pub(in crate::supervisor) fn on_errand_done(&mut self) -> Option<Event> {
+        match self.purposes.pop_front()? {
+            Purpose::Upgrade(version, errand) => {
+                Some(self.on_prepared(version, errand.result().unwrap_or_else(|| Err(failed()))))
+            }
+            Purpose::Diff(asking, errand) => {
+                self.tell_difference_of(asking, errand.result().unwrap_or_else(|| Err(failed())));
+                None
+            }
+        }
+    }
+
+    fn on_prepared(&mut self, version: Version, outcome: Result<Prepared, Lines>) -> Event {
+        let Prepared { configuration, recipe, listeners, admittance } = match outcome {
+            Ok(prepared) => prepared,
+            Err(lines) => return Event::ReleaseRefused { version, reason: lines.join("; ") },
+        };
+        self.keep_open(&listeners);
+        self.releases.insert(version, Release { recipe, listeners });
+        // Somebody may have commanded something since the errand began.
+        let Configuration { loaded, effective, differences } =
+            Configuration::of(configuration.loaded, &self.loaded, &self.config);
+        let settings = settings::of(&effective);
+        self.coming = Some(Coming { settled: Settled { effective, loaded, admittance }, differences });
+        Event::ReleaseReady { version, settings }
+    }
+
+    fn keep_open(&mut self, listeners: &[Arc<Listener>]) {
+        for listener in listeners {
+            if !self.listeners.iter().any(|known| Arc::ptr_eq(known, listener)) {
+                self.listeners.push(Arc::clone(listener));
+            }
+        }
+    }
+
+    /// The upgrade that was prepared starts: what its configuration says counts from now on.
+    pub(in crate::supervisor) fn on_upgrade_started(&mut self) {
+        self.upgrade_askers.clear();
+        let Some(Coming { settled, differences }) = self.coming.take() else { return };
+        for difference in &differences {
+            say(difference);
+        }
+        let before = self.settled();
+        self.adapt_listeners(&before.effective, &settled.effective);
+        self.take_over(settled);
+        // One that starts over leaves the last good one where it is.
+        self.fallback.get_or_insert(before);
+    }
+
+    /// The new configuration has proved itself.
+    pub(in crate::supervisor) fn on_upgrade_done(&mut self) {
+        self.fallback = None;
+    }
+
+    /// What was in force before the upgrade is in force again.
+    pub(in crate::supervisor) fn on_upgrade_given_up(&mut self) {
+        if let Some(before) = self.fallback.take() {
+            self.adapt_listeners(&self.config, &before.effective);
+            self.take_over(before);
+        }
+    }
+
+    fn take_over(&mut self, settled: Settled) {
+        let Settled { effective, loaded, admittance } = settled;
+        self.config = effective;
+        self.loaded = loaded;
+        if let Err(error) = logging::apply(&settings::log_plan(&self.config.log)) {
+            log::error!("cannot send the log where the configuration says: {}", words(errno_of(&error)));
+        }
+        if admittance != self.admittance {
+            self.control.admit(admittance.policy(), admittance.access);
+            self.admittance = admittance;
+        }
+    }
+
+    fn settled(&self) -> Settled {
+        let (effective, loaded, admittance) = (self.config.clone(), self.loaded.clone(), self.admittance.clone());
+        Settled { effective, loaded, admittance }
+    }
+
+    fn in_force(&self) -> InForce {
+        InForce {
+            running: self.config.clone(),
+            loaded: self.loaded.clone(),
+            listeners: self.listeners.clone(),
+            birth: self.birth,
+        }
+    }
+
+    /// Sockets stay when what is said about their address changes, and change with it.
+    fn adapt_listeners(&self, old: &Config, new: &Config) {
+        for bind in &new.binds {
+            let same_place = |other: &&Bind| is_same_place(bind, other);
+            let Some(was) = old.binds.iter().find(same_place) else { continue };
+            for listener in self.listeners.iter().filter(|listener| is_same_place(&listener.bind, bind)) {
+                if let Err(error) = listener.adapt(was, bind) {
+                    log::error!("{error}");
+                }
+            }
+        }
+        if old.backlog != new.backlog {
+            self.listeners.iter().for_each(|listener| listener.lengthen(new.backlog));
+        }
+    }
+
+    /// Keeps what the pool can still launch, and what has a worker: its sockets stay open as long.
+    pub(in crate::supervisor) fn forget_unneeded_releases(&mut self) {
+        let pool = &self.pool;
+        let has_worker = |version: Version| pool.workers().iter().any(|worker| worker.version == version);
+        let wanted = [pool.modern(), pool.good()];
+        self.releases.retain(|&version, _| wanted.contains(&version) || has_worker(version));
+        self.close_unneeded_listeners();
+    }
+}
+
+/// An errand that ended without a result.
+fn failed() -> Lines {
+    vec!["it failed because of a mistake in this program".to_owned()]
+}
+
+fn say(difference: &Difference) {
+    let text = sentence(difference);
+    match difference.effect {
+        Effect::AtOnce | Effect::NewWorkers => log::info!("Configuration: {text}"),
+        Effect::Restart => log::warn!("Configuration: {text}"),
+    }
+}
+
+/// `number: 4 -> 8 (web.toml:12)`
+pub(in crate::supervisor) fn sentence(difference: &Difference) -> String {
+    let Difference { key, from, to, origin, effect } = difference;
+    let none = || "nothing".to_owned();
+    let (from, to) = (from.clone().unwrap_or_else(none), to.clone().unwrap_or_else(none));
+    match effect {
+        Effect::AtOnce | Effect::NewWorkers => format!("{key}: {from} -> {to} ({origin})"),
+        Effect::Restart => {
+            format!("{key}: {from} -> {to} ({origin}) needs the master to be started again, it stays {from} till then")
+        }
+    }
+}

@@ -1,0 +1,91 @@
+//! The errand thread: does for the main thread what may take long, such as reading files and looking up users and hosts.
+//! One errand at a time, in the order in which they were given; it knows none of them.
+
+use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use crossbeam_channel::{Receiver, Sender, bounded};
+
+use crate::threads::{Input, spawn};
+
+/// How many errands may wait. Each is asked for by a client that waits for its end, or by an upgrade, of which there is one.
+const ERRANDS_MAX: usize = 512;
+
+type Job = Box<dyn FnOnce() + Send>;
+
+/// The main thread's end.
+pub struct Errands {
+    jobs: Sender<Job>,
+    inbox: Sender<Input>,
+}
+
+/// What an errand will come to.
+#[derive(Debug)]
+pub struct Errand<T>(Receiver<T>);
+
+impl<T> Errand<T> {
+    /// The result, once [`Input::ErrandDone`] has come. None: it failed in a way that nobody had foreseen.
+    pub fn result(self) -> Option<T> {
+        self.0.try_recv().ok()
+    }
+}
+
+impl Errands {
+    /// Has `job` done; [`Input::ErrandDone`] comes when it is, and in the same order for several. None: too many wait.
+    pub fn run<T: Send + 'static>(&self, job: impl FnOnce() -> T + Send + 'static) -> Option<Errand<T>> {
+        let (done, result) = bounded(1);
+        let inbox = self.inbox.clone();
+        let job = Box::new(move || {
+            // Whatever happens in there, the main thread must not wait for ever.
+            if let Ok(result) = catch_unwind(AssertUnwindSafe(job)) {
+                let _main_is_gone = done.send(result);
+            }
+            let _main_is_gone = inbox.send(Input::ErrandDone);
+        });
+        self.jobs.try_send(job).ok().map(|()| Errand(result))
+    }
+}
+
+/// Errors: no thread can be started.
+pub fn start(inbox: Sender<Input>) -> io::Result<Errands> {
+    let (jobs, queued): (Sender<Job>, Receiver<Job>) = bounded(ERRANDS_MAX);
+    spawn::named("errand", move || queued.iter().for_each(|job| job()))?;
+    Ok(Errands { jobs, inbox })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::panic::resume_unwind;
+
+    use super::*;
+    use crate::sys::testing::LIMIT;
+
+    #[test]
+    fn errands_are_done_in_their_order_and_one_that_fails_is_told_too() {
+        let (sender, inbox) = bounded(8);
+        let errands = start(sender).unwrap();
+        let first = errands.run(|| 1).unwrap();
+        // A panic that nothing prints.
+        let failing = errands.run(|| -> u8 { resume_unwind(Box::new(())) }).unwrap();
+        let last = errands.run(|| 3).unwrap();
+        for _ in 0..3 {
+            assert!(matches!(inbox.recv_timeout(LIMIT), Ok(Input::ErrandDone)));
+        }
+        assert_eq!([first.result(), failing.result(), last.result()], [Some(1), None, Some(3)]);
+    }
+
+    #[test]
+    fn what_is_too_much_is_refused() {
+        let (sender, inbox) = bounded(2 * ERRANDS_MAX);
+        let errands = start(sender).unwrap();
+        let (go, wait) = bounded::<()>(0);
+        errands.run(move || wait.recv().is_ok()).unwrap();
+        // The thread may or may not have taken the first one out of the queue.
+        let taken = (0..=ERRANDS_MAX).filter(|_| errands.run(|| ()).is_some()).count();
+        assert!((ERRANDS_MAX - 1..=ERRANDS_MAX).contains(&taken), "{taken}");
+        drop(go);
+        for _ in 0..=taken {
+            assert!(inbox.recv_timeout(LIMIT).is_ok());
+        }
+    }
+}

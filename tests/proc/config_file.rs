@@ -1,0 +1,178 @@
+//! The configuration file as a newcomer and an operator meet it: what runs from it, what is said when it is wrong, and what
+//! can be asked of it without a start.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+use std::process::{Command, Output};
+
+use nix::unistd::{Uid, chown};
+
+use crate::support::{EINHYRNINGSINS, OTHER_UID, Setup, ask, example, free_address};
+
+/// The program with these words, in that directory.
+fn einhyrningsins(directory: &Path, words: &str) -> Output {
+    let mut command = Command::new(EINHYRNINGSINS);
+    command.args(words.split_whitespace()).current_dir(directory).env_clear();
+    command.env("PATH", "/usr/bin:/bin").env("TMPDIR", directory).output().unwrap()
+}
+
+/// What it said to standard output, and to standard error, and its exit code.
+fn said(output: &Output) -> (Option<i32>, &str, &str) {
+    let text = |bytes| std::str::from_utf8(bytes).unwrap();
+    (output.status.code(), text(&output.stdout), text(&output.stderr))
+}
+
+fn directory(file: &str) -> tempfile::TempDir {
+    let directory = tempfile::tempdir().unwrap();
+    fs::write(directory.path().join("web.toml"), file).unwrap();
+    directory
+}
+
+#[test]
+fn a_service_is_one_file() {
+    let address = free_address();
+    let text = format!(
+        "command = ['{}', '--ack', 'manual']\nnumber = 2\nbind = ['{address},r']\nack-mode = 'manual'\n\
+         [env]\nset = {{ COLOUR = 'blue' }}\nunset = ['SECRET']\nenv-file = 'more.env'\n",
+        example("http_worker").display()
+    );
+    let setup = Setup::new("--config web.toml").env("SECRET", "x").release("one");
+    setup.write("web.toml", &text);
+    setup.write("more.env", "export SHAPE='round'\nCOLOUR=red\n");
+    let master = setup.start();
+    master.wait_for_log("Up to 2 / 2 manual ACKs", 1);
+    assert_eq!(ask(&address.into(), "/x").unwrap().release, "one");
+    for worker in master.wait_for_workers(2) {
+        let environ = worker.environ();
+        let value = |name: &str| environ.get(name).map(String::as_str);
+        assert_eq!([value("COLOUR"), value("SHAPE"), value("SECRET")], [Some("blue"), Some("round"), None]);
+    }
+}
+
+#[test]
+fn a_worker_starts_in_its_directory_with_its_umask_and_its_limits() {
+    let setup = Setup::new("--config web.toml -- ./run.sh");
+    let inner = setup.directory().join("inner");
+    fs::create_dir(&inner).unwrap();
+    let script = inner.join("run.sh");
+    fs::write(&script, "#!/bin/sh\nexec sleep 1000\n").unwrap();
+    fs::set_permissions(&script, fs::Permissions::from_mode(0o755)).unwrap();
+    let text =
+        "[worker]\ndirectory = 'inner'\numask = '027'\nrlimits = { nofile = '100:200', core = 0, as = '1GiB' }\n";
+    setup.write("web.toml", text);
+    let master = setup.start();
+    let worker = master.wait_for_workers(1)[0];
+    assert_eq!(worker.directory().unwrap(), inner.canonicalize().unwrap());
+    assert_eq!(worker.umask().unwrap(), "0027");
+    let limits = worker.limits();
+    let limit = |name: &str| (limits[name].0.as_str(), limits[name].1.as_str());
+    assert_eq!(limit("Max open files"), ("100", "200"));
+    assert_eq!(limit("Max core file size"), ("0", "0"));
+    assert_eq!(limit("Max address space"), ("1073741824", "1073741824"));
+}
+
+#[test]
+fn a_start_with_a_wrong_file_says_all_that_is_wrong_and_changes_nothing() {
+    let setup = Setup::new("--config web.toml").program(["/bin/sleep", "1"]);
+    setup.write("web.toml", "nubmer = 2\nmax-unacked = 0\n");
+    let refusal = setup.refused();
+    assert_eq!(refusal.code, Some(100));
+    let lines = [
+        "einhyrningsins: web.toml:1:1: unknown key \"nubmer\", did you mean \"number\"?",
+        "einhyrningsins: web.toml:2:15: max-unacked 0: need a whole number from 1 to 1000",
+    ];
+    assert_eq!(refusal.lines, lines);
+    refusal.assert_nothing_left();
+}
+
+#[test]
+fn a_check_finds_all_that_a_start_would_find_and_more() {
+    let text = "command = ['/no/such/server']\nsocket-group = 'nobodys-group'\n[worker]\nuser = 'nobodys-user'\n\
+                directory = '/no/such/place'\n[control]\nallow-users = ['root', 'nobodys-friend']\n";
+    let directory = directory(text);
+    let output = einhyrningsins(directory.path(), "--config web.toml --check-config");
+    let expected = [
+        "web.toml:4:8: worker.user: there is no user \"nobodys-user\"",
+        "web.toml:5:13: worker.directory: cannot enter /no/such/place: no such file or directory",
+        "web.toml:1:12: command: cannot run /no/such/server: no such file",
+        "web.toml:2:16: socket-group: there is no group \"nobodys-group\"",
+        "web.toml:7:24: control.allow-users: there is no user \"nobodys-friend\"",
+    ];
+    let expected: String = expected.map(|line| format!("einhyrningsins: {line}\n")).concat();
+    assert_eq!(said(&output), (Some(100), "", expected.as_str()));
+    fs::write(directory.path().join("web.toml"), "command = ['sleep', '1']\n").unwrap();
+    let output = einhyrningsins(directory.path(), "--config web.toml --check-config");
+    assert_eq!(said(&output), (Some(0), "The configuration can be used\n", ""));
+    let output = einhyrningsins(directory.path(), "--check-config");
+    let line = "einhyrningsins: there is no program, neither as the command of a file nor behind the options\n";
+    assert_eq!(said(&output), (Some(100), "", line));
+}
+
+#[test]
+fn what_is_printed_says_where_it_comes_from_and_prints_itself() {
+    let directory =
+        directory("command = ['sleep', '1']\nnumber = 3\n[profiles.big]\nnumber = 30\nenv.set.A = \"a 'b'\"\n");
+    let output = einhyrningsins(directory.path(), "--config web.toml --profile big -t 7 --print-config");
+    let (code, text, complaint) = said(&output);
+    assert_eq!((code, complaint), (Some(0), ""));
+    for (setting, origin) in [
+        ("number = 30", "web.toml:4"),
+        ("signal-timeout = 7", "--signal-timeout"),
+        ("A = \"a 'b'\"", "web.toml:5"),
+        ("backlog = 1024", "default"),
+    ] {
+        let line = text.lines().find(|line| line.starts_with(setting)).unwrap_or_else(|| panic!("{setting}: {text}"));
+        assert_eq!(line.rsplit("# ").next(), Some(origin), "{line}");
+    }
+    fs::write(directory.path().join("again.toml"), text).unwrap();
+    let again = einhyrningsins(directory.path(), "--config again.toml --print-config");
+    let settings = |text: &str| {
+        text.lines().map(|line| line.split("  # ").next().unwrap().trim_end().to_owned()).collect::<Vec<_>>()
+    };
+    assert_eq!(settings(said(&again).1), settings(text));
+}
+
+#[test]
+fn a_file_that_others_could_write_is_refused_to_root() {
+    if !Uid::effective().is_root() {
+        eprintln!("not run: only root is refused");
+        return;
+    }
+    let directory = directory("command = ['sleep', '1']\n");
+    let file = directory.path().join("web.toml");
+    let refused = |cause: &str| {
+        let output = einhyrningsins(directory.path(), "--config web.toml --print-config");
+        assert_eq!(
+            said(&output),
+            (Some(100), "", format!("einhyrningsins: cannot trust web.toml: {cause}\n").as_str())
+        );
+    };
+    let mode = |mode| fs::set_permissions(&file, fs::Permissions::from_mode(mode)).unwrap();
+    mode(0o666);
+    refused("it is writable by others");
+    mode(0o600);
+    chown(&file, Some(Uid::from_raw(OTHER_UID)), None).unwrap();
+    refused(&format!("it belongs to uid {OTHER_UID}"));
+    chown(&file, Some(Uid::from_raw(0)), None).unwrap();
+    assert_eq!(einhyrningsins(directory.path(), "--config web.toml --print-config").status.code(), Some(0));
+}
+
+#[test]
+fn files_that_cannot_be_read_are_named() {
+    let directory = directory("env.env-file = 'none.env'\n");
+    let line = |words: &str| said(&einhyrningsins(directory.path(), words)).2.to_owned();
+    assert_eq!(line("--config none.toml x"), "einhyrningsins: cannot read none.toml: no such file or directory\n");
+    assert_eq!(line("--config . x"), "einhyrningsins: cannot read .: it is a directory\n");
+    let expected = "einhyrningsins: web.toml:1:16: env.env-file: cannot read none.env: no such file or directory\n";
+    assert_eq!(line("--config web.toml sleep 1"), expected);
+}
+
+#[test]
+fn the_schema_is_json() {
+    let output = einhyrningsins(Path::new("/"), "--config-schema");
+    let (code, text, complaint) = said(&output);
+    assert_eq!((code, complaint), (Some(0), ""));
+    let schema: serde_json::Value = serde_json::from_str(text).unwrap();
+    assert_eq!(schema["properties"]["number"]["default"], 1);
+}
