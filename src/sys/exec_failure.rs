@@ -15,6 +15,12 @@ use crate::sys::errno::words;
 /// As much of a `#!` line as the kernel reads.
 const LINE_MAX: u64 = 256;
 
+/// How every binary begins.
+const ELF_MAGIC: &[u8] = b"\x7fELF";
+
+/// A binary that this machine can run.
+const OWN_PROGRAM: &str = "/proc/self/exe";
+
 /// `cannot run /srv/web: its interpreter /usr/bin/rubby is missing`
 pub fn explain_exec_failure(path: &Path, errno: Errno) -> String {
     let cause = match errno {
@@ -67,11 +73,24 @@ fn unknown_format(path: &Path) -> String {
     let head = head(path);
     if head.is_empty() {
         "the file is empty".to_owned()
-    } else if head.starts_with(b"\x7fELF") {
-        "it is built for another kind of machine".to_owned()
-    } else {
+    } else if !head.starts_with(ELF_MAGIC) {
         "it is neither a program for this machine nor a script that begins with #!".to_owned()
+    } else if is_for_this_machine(&head) {
+        "the file is damaged".to_owned()
+    } else {
+        "it is built for another kind of machine".to_owned()
     }
+}
+
+/// Whether this is the head of a binary that is like ours. So little of one that it does not say is not.
+fn is_for_this_machine(head: &[u8]) -> bool {
+    let own = self::head(Path::new(OWN_PROGRAM));
+    kind_of_machine(head).is_some_and(|kind| kind_of_machine(&own) == Some(kind))
+}
+
+/// Word size and byte order, and the field e_machine, see elf(5).
+fn kind_of_machine(head: &[u8]) -> Option<(&[u8], &[u8])> {
+    Some((head.get(4..6)?, head.get(18..20)?))
 }
 
 /// The first directory above the file that we may not search.
@@ -140,6 +159,15 @@ mod tests {
             assert_eq!(cause(&dir, content, mode, errno), expected);
         }
         assert!(cause(&dir, b"hello", 0o755, Errno::ENOEXEC).starts_with("it is neither a program"));
+    }
+
+    #[test]
+    fn a_damaged_program_is_told_from_a_foreign_one() {
+        let dir = TempDir::new().unwrap();
+        let mut header = head(Path::new(OWN_PROGRAM));
+        assert_eq!(cause(&dir, &header, 0o755, Errno::ENOEXEC), "the file is damaged");
+        header[18] ^= 0xff;
+        assert_eq!(cause(&dir, &header, 0o755, Errno::ENOEXEC), "it is built for another kind of machine");
     }
 
     #[test]
