@@ -31,6 +31,7 @@ pub mod socket;
 pub mod stderr;
 #[cfg(test)]
 pub(crate) mod testing;
+pub mod title;
 pub mod tmpdir;
 pub mod trusted_file;
 pub mod unix_client;

@@ -143,6 +143,28 @@ pub fn is_root() -> bool {
     root
 }
 
+/// Runs the body on the first and only thread of a process; it may become another program, which must end with 0.
+pub fn on_first_thread(module: &str, test: &str, body: impl FnOnce()) {
+    in_own_process(module, test, || assert_eq!(reap(fork_to_run(body)), Ending::Code(0)));
+}
+
+/// A child that runs the body on its only thread. To be called in a process of its own: the lock that another test's
+/// thread holds at the fork would stay locked in the child.
+pub fn fork_to_run(body: impl FnOnce()) -> Pid {
+    // SAFETY: only the thread that waits for this test is left behind, and the C library keeps its own locks usable.
+    match unsafe { libc::fork() } {
+        0 => {
+            let result = std::panic::catch_unwind(std::panic::AssertUnwindSafe(body));
+            // SAFETY: ends the process without running what belongs to its parent.
+            unsafe { libc::_exit(i32::from(result.is_err())) }
+        }
+        pid => {
+            assert!(pid > 0, "cannot fork");
+            Pid(pid)
+        }
+    }
+}
+
 /// Runs the body in a fresh process of this test binary, in which no other test runs.
 pub fn in_own_process(module: &str, test: &str, body: impl FnOnce()) {
     if env::var_os(MARK).is_some() {
