@@ -45,7 +45,7 @@ impl Blueprint {
         Ok(Self {
             path: c_string(request.path.as_os_str())?,
             directory: request.directory.map(Path::as_os_str).map(c_string).transpose()?,
-            argv: StringArray::new(request.argv.iter().map(|word| terminated(word)).collect::<Result<_, _>>()?),
+            argv: StringArray::of_words(request.argv)?,
             envp,
             pid_slot,
             descriptors: request.descriptors.iter().map(|(source, target)| (source.as_raw_fd(), *target)).collect(),
@@ -67,6 +67,16 @@ pub(super) struct StringArray {
 }
 
 impl StringArray {
+    /// An argument vector. EINVAL for a NUL byte.
+    pub fn of_words(words: &[OsString]) -> Result<Self, Errno> {
+        Ok(Self::new(words.iter().map(|word| terminated(word)).collect::<Result<_, _>>()?))
+    }
+
+    /// An environment. EINVAL for a NUL byte, and for a variable whose name is empty or has a `=`.
+    pub fn of_variables(env: &[(OsString, OsString)]) -> Result<Self, Errno> {
+        Ok(Self::new(assignments(env)?))
+    }
+
     /// Each string must have its final NUL.
     fn new(strings: Vec<Vec<u8>>) -> Self {
         let pointers = strings.iter().map(|string| string.as_ptr().cast()).chain([ptr::null()]).collect();
@@ -82,7 +92,7 @@ fn lay_out_env(
     env: &[(OsString, OsString)],
     own_pid_variable: Option<&OsStr>,
 ) -> Result<(StringArray, Option<*mut u8>), Errno> {
-    let mut strings = env.iter().map(|(name, value)| assignment(name, value)).collect::<Result<Vec<_>, _>>()?;
+    let mut strings = assignments(env)?;
     let Some(name) = own_pid_variable else {
         return Ok((StringArray::new(strings), None));
     };
@@ -93,6 +103,10 @@ fn lay_out_env(
     // The buffer of a Vec stays where it is when the Vec itself moves.
     let pid_slot = strings.last_mut().and_then(|slot| slot.get_mut(digits_at..)).map(<[u8]>::as_mut_ptr);
     Ok((StringArray::new(strings), pid_slot))
+}
+
+fn assignments(env: &[(OsString, OsString)]) -> Result<Vec<Vec<u8>>, Errno> {
+    env.iter().map(|(name, value)| assignment(name, value)).collect()
 }
 
 fn assignment(name: &OsStr, value: &OsStr) -> Result<Vec<u8>, Errno> {
@@ -109,6 +123,6 @@ fn terminated(word: &OsStr) -> Result<Vec<u8>, Errno> {
     Ok(c_string(word)?.into_bytes_with_nul())
 }
 
-fn c_string(word: &OsStr) -> Result<CString, Errno> {
+pub(super) fn c_string(word: &OsStr) -> Result<CString, Errno> {
     CString::new(word.as_bytes()).map_err(|_| Errno::EINVAL)
 }

@@ -160,16 +160,22 @@ fn arm_parent_death(plan: &Blueprint) -> Result<(), Errno> {
 }
 
 fn exec(plan: &Blueprint) -> Result<Infallible, Errno> {
-    let mut retries_left = BUSY_RETRIES_MAX;
-    loop {
+    retry_while_busy(|| {
         // SAFETY: a C string and two null-terminated arrays of C strings, which the blueprint owns.
         unsafe { libc::execve(plan.path.as_ptr(), plan.argv.as_ptr(), plan.envp.as_ptr()) };
-        match Errno::last() {
-            Errno::ETXTBSY if retries_left > 0 => retries_left -= 1,
-            errno => return Err(errno),
+        Err(Errno::last())
+    })
+}
+
+/// Calls an execve(2) again while its program is open for writing, for about a second. Async-signal-safe if the call is.
+pub(super) fn retry_while_busy(mut call: impl FnMut() -> Result<Infallible, Errno>) -> Result<Infallible, Errno> {
+    for _ in 0..BUSY_RETRIES_MAX {
+        match call() {
+            Err(Errno::ETXTBSY) => pause(),
+            result => return result,
         }
-        pause();
     }
+    call()
 }
 
 /// A shorter pause, because of a signal, does no harm.

@@ -67,6 +67,12 @@ pub fn close_on_exec(fd: BorrowedFd<'_>) -> Result<(), Errno> {
     retry(|| fcntl(fd, FcntlArg::F_SETFD(FdFlag::FD_CLOEXEC))).map(drop)
 }
 
+/// Whether the next exec will close it.
+pub(super) fn closes_on_exec(fd: BorrowedFd<'_>) -> Result<bool, Errno> {
+    let flags = retry(|| fcntl(fd, FcntlArg::F_GETFD))?;
+    Ok(FdFlag::from_bits_retain(flags).contains(FdFlag::FD_CLOEXEC))
+}
+
 /// Sets or clears O_NONBLOCK, and leaves the other flags alone.
 pub fn set_blocking(fd: BorrowedFd<'_>, blocking: Blocking) -> Result<(), Errno> {
     let mut flags = OFlag::from_bits_retain(retry(|| fcntl(fd, FcntlArg::F_GETFL))?);
@@ -139,7 +145,7 @@ mod tests {
     use crate::sys::testing::in_own_process;
 
     fn closes_on_exec(fd: BorrowedFd<'_>) -> bool {
-        FdFlag::from_bits_retain(fcntl(fd, FcntlArg::F_GETFD).unwrap()).contains(FdFlag::FD_CLOEXEC)
+        super::closes_on_exec(fd).unwrap()
     }
 
     fn inherited() -> OwnedFd {

@@ -25,6 +25,7 @@ pub mod pidfile;
 pub mod place;
 pub mod process;
 pub mod program;
+pub mod reexec;
 pub mod resource_limit;
 pub mod signal;
 pub mod socket;

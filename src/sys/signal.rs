@@ -70,6 +70,25 @@ pub(super) fn reset_dispositions() {
     }
 }
 
+/// What a signal did before somebody changed it.
+pub(super) struct Disposition {
+    number: c_int,
+    action: libc::sigaction,
+}
+
+impl Disposition {
+    /// Lets SIGPIPE end a program again, as programs expect it at their birth; an ignored signal stays ignored over an exec.
+    pub(super) fn exchange_sigpipe_for_the_default() -> Self {
+        let action = exchange_disposition(libc::SIGPIPE, &plain_action(libc::SIG_DFL));
+        Self { number: libc::SIGPIPE, action }
+    }
+
+    /// Makes it so again.
+    pub(super) fn restore(&self) {
+        exchange_disposition(self.number, &self.action);
+    }
+}
+
 /// kill(2) to one process. ESRCH is normal for one that has just ended.
 pub fn send(pid: Pid, signal: Signal) -> Result<(), Errno> {
     assert!(pid.0 > 1, "a signal to pid {pid} would reach strangers");
@@ -88,11 +107,23 @@ fn kill(target: c_int, signal: Signal) -> Result<(), Errno> {
 }
 
 fn set_disposition(number: c_int, disposition: libc::sighandler_t) {
+    exchange_disposition(number, &plain_action(disposition));
+}
+
+/// No flags, an empty mask.
+fn plain_action(disposition: libc::sighandler_t) -> libc::sigaction {
     // SAFETY: all-zero is a valid sigaction: no flags, an empty mask, SIG_DFL.
     let mut action: libc::sigaction = unsafe { MaybeUninit::zeroed().assume_init() };
     action.sa_sigaction = disposition;
-    // SAFETY: the action is initialised and holds no handler of ours; the old one is not asked for.
-    unsafe { libc::sigaction(number, &action, ptr::null_mut()) };
+    action
+}
+
+/// Returns what was there before.
+fn exchange_disposition(number: c_int, action: &libc::sigaction) -> libc::sigaction {
+    let mut old = plain_action(libc::SIG_DFL);
+    // SAFETY: the action has no handler, or one that was there before; the old one is written where there is room for it.
+    unsafe { libc::sigaction(number, action, &mut old) };
+    old
 }
 
 /// Past the C library, to reach what it keeps to itself. Async-signal-safe.
