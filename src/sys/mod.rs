@@ -20,6 +20,7 @@ pub mod identity;
 pub mod interrupt;
 pub mod limits;
 pub mod lockfile;
+pub mod memfd;
 pub mod peer;
 pub mod pidfile;
 pub mod place;

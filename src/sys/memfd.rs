@@ -1,0 +1,237 @@
+//! Files in memory, for what one image of the master hands to the next: no full or read-only disk is in their way. Seals
+//! what it writes, so that nobody can change it on its way; reads whatever it is given. Looks at no byte, and never leaves
+//! a descriptor open when it fails.
+
+use std::fmt;
+use std::fs::File;
+use std::io::{Seek, Write};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::time::Duration;
+
+use nix::errno::Errno;
+use nix::fcntl::{FcntlArg, SealFlag, fcntl};
+use nix::sys::memfd::{MFdFlags, memfd_create};
+use nix::unistd::{Whence, lseek};
+
+use crate::pool::Mono;
+use crate::sys::clock;
+use crate::sys::errno::{errno_of, retry, words};
+use crate::sys::unix_client::wait_readable;
+
+/// How long reading may take: who writes into a pipe may never come to an end.
+const READ_TIME_MAX: Duration = Duration::from_secs(10);
+
+/// How much is read at once.
+const CHUNK_BYTES: usize = 64 * 1024;
+
+/// Why there is no sealed file, or nothing was read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum MemfdError {
+    Create(Errno),
+    Write(Errno),
+    Seal(Errno),
+    Read(Errno),
+    /// Its writer holds it open, and is silent.
+    Endless,
+    TooLong {
+        max_bytes: usize,
+    },
+}
+
+impl fmt::Display for MemfdError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Create(errno) => write!(f, "cannot make a file in memory: {}", words(*errno)),
+            Self::Write(errno) => write!(f, "cannot write a file in memory: {}", words(*errno)),
+            Self::Seal(errno) => write!(f, "cannot seal a file in memory: {}", words(*errno)),
+            Self::Read(errno) => write!(f, "cannot read the descriptor: {}", words(*errno)),
+            Self::Endless => f.write_str("cannot read the descriptor: its end does not come"),
+            Self::TooLong { max_bytes } => write!(f, "cannot read the descriptor: more than {max_bytes} bytes"),
+        }
+    }
+}
+
+impl std::error::Error for MemfdError {}
+
+/// A file in memory that holds these bytes and can never be changed again, at its beginning. Close-on-exec. The name is for
+/// those who look into /proc.
+///
+/// Errors: no descriptor or no memory is to be had, or the bytes are more than RLIMIT_FSIZE.
+pub fn sealed(name: &str, bytes: &[u8]) -> Result<OwnedFd, MemfdError> {
+    let mut file = File::from(create(name).map_err(MemfdError::Create)?);
+    file.write_all(bytes).map_err(|error| MemfdError::Write(errno_of(&error)))?;
+    file.rewind().map_err(|error| MemfdError::Write(errno_of(&error)))?;
+    let seals = SealFlag::F_SEAL_WRITE | SealFlag::F_SEAL_GROW | SealFlag::F_SEAL_SHRINK | SealFlag::F_SEAL_SEAL;
+    retry(|| fcntl(&file, FcntlArg::F_ADD_SEALS(seals))).map_err(MemfdError::Seal)?;
+    Ok(file.into())
+}
+
+/// All that a descriptor has to give: what can be rewound from its beginning, a pipe from where it is, until its last writer
+/// has closed it.
+///
+/// Errors: it cannot be read, gives more than `max_bytes`, or does not end within ten seconds.
+pub fn read_all(fd: impl AsFd, max_bytes: usize) -> Result<Vec<u8>, MemfdError> {
+    read_all_until(fd.as_fd(), max_bytes, clock::now().after(READ_TIME_MAX))
+}
+
+/// Not executable: some systems allow no other (vm.memfd_noexec). Before Linux 6.3 there was no way to say so.
+fn create(name: &str) -> Result<OwnedFd, Errno> {
+    let flags = MFdFlags::MFD_CLOEXEC | MFdFlags::MFD_ALLOW_SEALING;
+    match memfd_create(name, flags | MFdFlags::from_bits_retain(libc::MFD_NOEXEC_SEAL)) {
+        Err(Errno::EINVAL) => memfd_create(name, flags),
+        result => result,
+    }
+}
+
+fn read_all_until(fd: BorrowedFd<'_>, max_bytes: usize, until: Mono) -> Result<Vec<u8>, MemfdError> {
+    rewind(fd).map_err(MemfdError::Read)?;
+    let mut bytes = Vec::new();
+    let mut chunk = vec![0; CHUNK_BYTES];
+    loop {
+        let read = read_some(fd, &mut chunk, until)?;
+        if read.is_empty() {
+            return Ok(bytes);
+        }
+        if bytes.len() + read.len() > max_bytes {
+            return Err(MemfdError::TooLong { max_bytes });
+        }
+        bytes.extend_from_slice(read);
+    }
+}
+
+/// As far as it can be done.
+fn rewind(fd: BorrowedFd<'_>) -> Result<(), Errno> {
+    // To read nothing never waits; waiting for the end of a pipe that can only be written would be in vain.
+    retry(|| nix::unistd::read(fd, &mut []))?;
+    match lseek(fd, 0, Whence::SeekSet) {
+        Ok(_) | Err(Errno::ESPIPE) => Ok(()),
+        Err(errno) => Err(errno),
+    }
+}
+
+/// Nothing at the end only.
+fn read_some<'a>(fd: BorrowedFd<'_>, chunk: &'a mut [u8], until: Mono) -> Result<&'a [u8], MemfdError> {
+    loop {
+        wait_readable(&[fd], Some(until)).map_err(MemfdError::Read)?.ok_or(MemfdError::Endless)?;
+        match retry(|| nix::unistd::read(fd, chunk)) {
+            Ok(length) => return Ok(chunk.get(..length).unwrap_or_default()),
+            // Somebody else reads it, too.
+            Err(Errno::EAGAIN) => {}
+            Err(errno) => return Err(MemfdError::Read(errno)),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+    use std::fs;
+    use std::io::Read;
+
+    use nix::fcntl::OFlag;
+    use nix::sys::resource::{Resource, setrlimit};
+    use nix::unistd::pipe2;
+
+    use super::*;
+    use crate::sys::fd::closes_on_exec;
+    use crate::sys::signal::block_all;
+    use crate::sys::testing::in_own_process;
+
+    const PLENTY: usize = 1 << 20;
+
+    /// The numbers that are open; the directory's own is the same each time.
+    fn open() -> BTreeSet<String> {
+        let names = fs::read_dir("/proc/self/fd").unwrap().map(|entry| entry.unwrap().file_name());
+        names.map(|name| name.into_string().unwrap()).collect()
+    }
+
+    #[test]
+    fn what_is_sealed_is_read_as_often_as_one_likes() {
+        for bytes in [&b""[..], b"state", &[7; 300_000]] {
+            let fd = sealed("state", bytes).unwrap();
+            assert_eq!(closes_on_exec(fd.as_fd()), Ok(true));
+            let mut from_where_it_stands = Vec::new();
+            File::from(fd.try_clone().unwrap()).read_to_end(&mut from_where_it_stands).unwrap();
+            assert_eq!(from_where_it_stands, bytes);
+            assert_eq!(read_all(&fd, bytes.len()).unwrap(), bytes);
+            assert_eq!(read_all(fd, PLENTY).unwrap(), bytes);
+        }
+    }
+
+    #[test]
+    fn nobody_changes_what_is_sealed() {
+        let fd = sealed("state", b"state").unwrap();
+        let mut file = File::from(fd.try_clone().unwrap());
+        for error in [
+            file.write(b"x").unwrap_err(),
+            file.set_len(2).unwrap_err(),
+            file.set_len(9).unwrap_err(),
+            fcntl(&fd, FcntlArg::F_ADD_SEALS(SealFlag::empty())).unwrap_err().into(),
+        ] {
+            assert_eq!(errno_of(&error), Errno::EPERM);
+        }
+        assert_eq!(read_all(fd, PLENTY).unwrap(), b"state");
+    }
+
+    #[test]
+    fn a_pipe_is_read_to_its_end() {
+        for flags in [OFlag::O_CLOEXEC, OFlag::O_CLOEXEC | OFlag::O_NONBLOCK] {
+            let (reader, writer) = pipe2(flags).unwrap();
+            nix::unistd::write(&writer, b"state").unwrap();
+            drop(writer);
+            assert_eq!(read_all(reader, PLENTY).unwrap(), b"state");
+        }
+        let (reader, writer) = pipe2(OFlag::O_CLOEXEC).unwrap();
+        let long = vec![b'x'; 300_000];
+        let read = std::thread::scope(|scope| {
+            scope.spawn(|| File::from(writer).write_all(&long).unwrap());
+            read_all(reader, PLENTY)
+        });
+        assert_eq!(read.unwrap(), long);
+    }
+
+    #[test]
+    fn a_writer_that_never_closes_is_not_waited_for_for_ever() {
+        for flags in [OFlag::O_CLOEXEC, OFlag::O_CLOEXEC | OFlag::O_NONBLOCK] {
+            let (reader, writer) = pipe2(flags).unwrap();
+            nix::unistd::write(&writer, b"half a st").unwrap();
+            let soon = clock::now().after(Duration::from_millis(20));
+            assert_eq!(read_all_until(reader.as_fd(), PLENTY, soon), Err(MemfdError::Endless));
+        }
+    }
+
+    #[test]
+    fn more_than_the_limit_is_refused() {
+        let max_bytes = CHUNK_BYTES + 10;
+        let fd = sealed("state", &vec![b'x'; max_bytes + 1]).unwrap();
+        assert_eq!(read_all(fd, max_bytes), Err(MemfdError::TooLong { max_bytes }));
+        // It would never end, either.
+        let endless = File::open("/dev/zero").unwrap();
+        assert_eq!(read_all(endless, max_bytes), Err(MemfdError::TooLong { max_bytes }));
+    }
+
+    #[test]
+    fn what_cannot_be_read_says_why() {
+        let (_reader, writer) = pipe2(OFlag::O_CLOEXEC).unwrap();
+        let directory = File::open("/").unwrap();
+        assert_eq!(read_all(directory, PLENTY), Err(MemfdError::Read(Errno::EISDIR)));
+        let error = read_all(writer, PLENTY).unwrap_err();
+        assert_eq!(error.to_string(), "cannot read the descriptor: bad file number");
+    }
+
+    #[test]
+    fn a_failure_leaves_nothing_open() {
+        in_own_process(module_path!(), "a_failure_leaves_nothing_open", || {
+            // XFSZ would end the process.
+            block_all();
+            let before = open();
+            let create_error = sealed(&"x".repeat(300), b"").unwrap_err();
+            assert_eq!(create_error.to_string(), "cannot make a file in memory: invalid argument");
+            setrlimit(Resource::RLIMIT_FSIZE, 10, 10).unwrap();
+            let write_error = sealed("state", &[0; 11]).unwrap_err();
+            assert_eq!(write_error.to_string(), "cannot write a file in memory: file too large");
+            assert_eq!(read_all(sealed("state", &[0; 10]).unwrap(), 9), Err(MemfdError::TooLong { max_bytes: 9 }));
+            assert_eq!(open(), before);
+        });
+    }
+}
