@@ -5,6 +5,7 @@
 
 pub mod client;
 pub mod config;
+pub mod handoff;
 pub mod pool;
 pub mod protocol;
 pub mod supervisor;

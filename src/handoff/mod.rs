@@ -1,0 +1,121 @@
+//! The handoff: what a master passes on when it replaces its own program. The document is einhorn's own state document, so that
+//! Ruby's einhorn reads what we write and we read what it wrote (1.1.1 and 0.8.2 write alike); what einhorn has no place for
+//! stands under a key of our own beside its two, where it looks for nothing.
+//!
+//! Text to plain values and back. This room opens no descriptor, reads no clock, and decides nothing by what it reads: it
+//! says which field is wrong, and never panics on a document.
+
+mod checksum;
+mod distinct;
+pub mod einhorn;
+mod error;
+mod field;
+pub mod ours;
+mod record;
+mod section;
+mod state;
+
+#[cfg(test)]
+mod testing;
+#[cfg(test)]
+mod tests;
+
+pub use error::HandoffError;
+
+use crate::handoff::checksum::{Verdict, seal, verify};
+use crate::handoff::distinct::check_ids;
+use crate::handoff::error::Fault;
+use crate::handoff::field::Field;
+use crate::handoff::record::{Keys, Record};
+use crate::handoff::section::{check_needs, check_sense};
+use crate::yaml::{self, Aliases, Limits, Value};
+
+/// Ten thousand workers take some 9 MB and 600,000 nodes. A client's request id may be as deep as a request, and stands
+/// below some keys of ours.
+const LIMITS: Limits = Limits {
+    input_bytes: 64 << 20,
+    depth: Limits::UNTRUSTED.depth * 2,
+    nodes: 4_000_000,
+    aliases: Aliases::Allowed { extra_nodes: 1_000_000 },
+};
+
+/// Our key in the document.
+const OURS: &str = "einhyrningsins";
+
+/// Everything that is passed on.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Document {
+    /// `:state:`.
+    pub state: einhorn::State,
+    /// `:persistent_descriptors:`.
+    pub descriptors: einhorn::Descriptors,
+    /// `:einhyrningsins:`; none in what Ruby wrote.
+    pub ours: Option<ours::Section>,
+}
+
+/// A descriptor by its number, open in the process that the document is for; never 0, 1 or 2. The number alone closes
+/// nothing: who reads the document makes an `OwnedFd` of it, once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Fd(pub i32);
+
+/// A number as Ruby has it: one without a fraction may be either.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Number {
+    Int(i64),
+    Float(f64),
+}
+
+/// A moment by the wall clock.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Wall {
+    /// Since 1970-01-01 00:00:00 UTC; negative before.
+    pub seconds: i64,
+    /// 0 to 999,999,999.
+    pub nanos: u32,
+}
+
+impl Document {
+    /// The text, with its checksum.
+    pub fn to_yaml(&self) -> String {
+        let mut document = Value::symbol_map([
+            ("state", self.state.to_value()),
+            ("persistent_descriptors", self.descriptors.to_value()),
+        ]);
+        if let Some(ours) = &self.ours {
+            document.insert(Value::symbol(OURS), section::to_value(ours));
+        }
+        seal(&yaml::write(&document))
+    }
+
+    /// Reads what this or another version of ours wrote, or Ruby's einhorn. Ours must have its checksum, Ruby's has none.
+    ///
+    /// Errors: the text is too long, damaged or no YAML, it needs a newer reader, or a field is not what it must be.
+    pub fn from_yaml(text: &str) -> Result<Self, HandoffError> {
+        if text.len() > LIMITS.input_bytes {
+            return Err(HandoffError::TooLong { bytes: text.len() });
+        }
+        let verdict = verify(text);
+        if verdict == Verdict::Damaged {
+            return Err(HandoffError::Damaged);
+        }
+        let value = yaml::read(text, LIMITS).map_err(HandoffError::Unreadable)?;
+        let section = value.get_symbol(OURS);
+        if section.is_some() && verdict == Verdict::Silent {
+            return Err(HandoffError::Damaged);
+        }
+        section.map_or(Ok(()), check_needs)?;
+        Ok(Self::of(&value)?)
+    }
+
+    fn of(value: &Value) -> Result<Self, Fault> {
+        let record = Record::of(value, Keys::Symbols)?;
+        let document = Self {
+            state: record.need("state")?,
+            descriptors: record.need("persistent_descriptors")?,
+            ours: record.or(OURS, || None)?,
+        };
+        document.ours.as_ref().map_or(Ok(()), check_sense)?;
+        check_ids(&document)?;
+        Ok(document)
+    }
+}
