@@ -104,8 +104,8 @@ pub fn supplementary_groups(account: &Account, gid: u32) -> Result<Vec<u32>, Acc
     Ok(groups.into_iter().map(Gid::as_raw).collect())
 }
 
-/// Whether the calling thread may give a child another user and other groups: as root, or with the two capabilities for it.
-/// Without CAP_KILL besides them, it could neither signal the child later, nor would its parent-death signal come.
+/// Whether the calling thread may give a child another user and other groups: as root, or with the capabilities for it.
+/// CAP_KILL is one of them: without it, we could neither signal the child later, nor would its parent-death signal come.
 pub fn may_change_identity() -> bool {
     geteuid().is_root() || fs::read_to_string("/proc/thread-self/status").is_ok_and(|status| has_capabilities(&status))
 }
@@ -141,8 +141,9 @@ fn number(text: &str) -> Option<u32> {
     text.parse().ok().filter(|number| digits && *number != u32::MAX)
 }
 
-/// CAP_SETGID and CAP_SETUID by their bits, see capabilities(7).
-const NEEDED: u64 = 1 << 6 | 1 << 7;
+/// CAP_KILL, CAP_SETGID and CAP_SETUID by their bits, see capabilities(7). Whoever cannot signal another user's process could
+/// make workers of that user and never end them.
+const NEEDED: u64 = 1 << 5 | 1 << 6 | 1 << 7;
 
 fn has_capabilities(status: &str) -> bool {
     let effective = status.lines().find_map(|line| line.strip_prefix("CapEff:"));
@@ -215,8 +216,8 @@ mod tests {
     }
 
     #[test]
-    fn it_takes_both_capabilities_to_become_another() {
-        for (line, enough) in [("00000000000000c0", true), ("0000000000000040", false), ("0000000000000080", false)] {
+    fn it_takes_three_capabilities_to_run_another() {
+        for (line, enough) in [("00000000000000e0", true), ("00000000000000c0", false), ("0000000000000060", false)] {
             assert_eq!(has_capabilities(&format!("Name:\tx\nCapPrm:\t00000000000000c0\nCapEff:\t{line}\n")), enough);
         }
         assert!(!has_capabilities("") && !has_capabilities("CapEff:\tmany"));

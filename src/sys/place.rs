@@ -98,6 +98,8 @@ pub enum Mistrust {
     NotRegular { kind: &'static str },
     Foreign { uid: u32 },
     HardLinked,
+    WritableByOthers,
+    WritableByGroup { gid: u32 },
 }
 
 impl fmt::Display for Mistrust {
@@ -106,6 +108,8 @@ impl fmt::Display for Mistrust {
             Self::NotRegular { kind } => write!(f, "it is {kind}"),
             Self::Foreign { uid } => write!(f, "it belongs to uid {uid}"),
             Self::HardLinked => f.write_str("it has more than one name"),
+            Self::WritableByOthers => f.write_str("it is writable by others"),
+            Self::WritableByGroup { gid } => write!(f, "it is writable by the group with gid {gid}"),
         }
     }
 }
@@ -124,6 +128,20 @@ pub(super) fn trust_owner(meta: &Metadata) -> Result<(), Mistrust> {
         return Ok(());
     }
     Err(Mistrust::Foreign { uid: meta.uid() })
+}
+
+/// Accepts a file that root alone can write; group 0 is root's.
+pub(super) fn trust_for_root(meta: &Metadata) -> Result<(), Mistrust> {
+    if meta.uid() != 0 {
+        return Err(Mistrust::Foreign { uid: meta.uid() });
+    }
+    if meta.mode() & libc::S_IWOTH != 0 {
+        return Err(Mistrust::WritableByOthers);
+    }
+    if meta.mode() & libc::S_IWGRP != 0 && meta.gid() != 0 {
+        return Err(Mistrust::WritableByGroup { gid: meta.gid() });
+    }
+    Ok(())
 }
 
 /// The kind of a file with its article.

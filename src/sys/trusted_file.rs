@@ -1,21 +1,23 @@
-//! Reads a configuration file whole, and refuses one that others could have written to command us by. All that is judged is
-//! judged of the opened file, so that it cannot be exchanged in between. Writes nothing.
+//! Reads a configuration file whole. What root reads it also does, so for root it has to be a file that root alone can
+//! change. Judges the file that was opened, whatever its name leads to later, and not what is in it.
 
 use std::fmt;
-use std::fs::{File, Metadata, OpenOptions};
+use std::fs::{self, File, Metadata, OpenOptions};
 use std::io::{self, Read};
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::os::fd::AsRawFd;
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
+use nix::errno::Errno;
 use nix::unistd::geteuid;
 
 use crate::sys::errno::{errno_of, words};
-use crate::sys::place::{self, DirectoryError};
+use crate::sys::place::{DirectoryError, Mistrust, check_directory, kind, trust_for_root};
 
-/// The longest file that is read, in bytes.
-pub const FILE_BYTES_MAX: u64 = 1 << 20;
+/// More than anybody writes by hand; a log or a disk image that was named by mistake is not read to its end.
+pub const FILE_BYTES_MAX: u64 = 1024 * 1024;
 
-/// Why a file is not read.
+/// Why a file was not read. The path, as it was given, and the cause.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ReadError {
     pub path: PathBuf,
@@ -24,164 +26,238 @@ pub struct ReadError {
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ReadCause {
-    /// The system does not let us, in its words.
-    System(String),
-    /// A directory, a FIFO or the like.
+    System(Errno),
     NotRegular {
         kind: &'static str,
     },
-    TooLong,
-    /// Where the first byte is that is no UTF-8; counted from 1.
-    NotText {
+    /// More than [`FILE_BYTES_MAX`].
+    TooLarge,
+    /// Where the first byte stands that is none, from 1; columns are characters.
+    NotUtf8 {
         line: usize,
         column: usize,
     },
-    /// We are root, and somebody else could change the file.
-    Untrusted(String),
+    Mistrusted(Mistrust),
+    Directory(DirectoryError),
 }
 
 impl fmt::Display for ReadError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let path = self.path.display();
-        match &self.cause {
-            ReadCause::System(words) => write!(f, "cannot read {path}: {words}"),
-            ReadCause::NotRegular { kind } => write!(f, "cannot read {path}: it is {kind}"),
-            ReadCause::TooLong => write!(f, "cannot read {path}: it is larger than {} MiB", FILE_BYTES_MAX >> 20),
-            ReadCause::NotText { line, column } => write!(f, "{path}:{line}:{column}: need text in UTF-8"),
-            ReadCause::Untrusted(why) => write!(f, "cannot trust {path}: {why}"),
-        }
+        let verb = match self.cause {
+            ReadCause::Mistrusted(_) | ReadCause::Directory(_) => "trust",
+            ReadCause::System(_) | ReadCause::NotRegular { .. } | ReadCause::TooLarge | ReadCause::NotUtf8 { .. } => {
+                "read"
+            }
+        };
+        write!(f, "cannot {verb} {}: {}", self.path.display(), self.cause)
     }
 }
 
 impl std::error::Error for ReadError {}
 
-/// The text of a file. Links are followed: people link their configurations.
+impl fmt::Display for ReadCause {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::System(errno) => f.write_str(&words(*errno)),
+            Self::NotRegular { kind } => write!(f, "it is {kind}"),
+            Self::TooLarge => write!(f, "it is larger than {} MiB", FILE_BYTES_MAX / 1024 / 1024),
+            Self::NotUtf8 { line, column } => write!(f, "it is not UTF-8 at line {line}, column {column}"),
+            Self::Mistrusted(mistrust) => mistrust.fmt(f),
+            Self::Directory(error) => error.fmt(f),
+        }
+    }
+}
+
+/// The text of a regular file, to which the path may be a link: people link configurations. If we are root, nobody else may
+/// be able to write the file, or to put another in its place.
 pub fn read(path: &Path) -> Result<String, ReadError> {
-    read_as(path, geteuid().is_root()).map_err(|cause| ReadError { path: path.to_owned(), cause })
+    read_checked(path).map_err(|cause| ReadError { path: path.to_owned(), cause })
 }
 
-fn read_as(path: &Path, as_root: bool) -> Result<String, ReadCause> {
-    let failed = |error: io::Error| ReadCause::System(words(errno_of(&error)));
-    // Not to wait for the other end of a FIFO.
-    let mut file = OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK).open(path).map_err(failed)?;
-    let meta = file.metadata().map_err(failed)?;
+fn read_checked(path: &Path) -> Result<String, ReadCause> {
+    let file = open(path)?;
+    let meta = file.metadata().map_err(system)?;
     if !meta.is_file() {
-        return Err(ReadCause::NotRegular { kind: place::kind(meta.file_type()) });
+        return Err(ReadCause::NotRegular { kind: kind(meta.file_type()) });
     }
-    if as_root {
-        trust(path, &meta)?;
+    if geteuid().is_root() {
+        check_for_root(path, &file, &meta)?;
     }
+    String::from_utf8(read_whole(&file)?).map_err(|error| {
+        let good = error.utf8_error().valid_up_to();
+        first_bad(error.as_bytes().get(..good).unwrap_or_default())
+    })
+}
+
+fn system(error: io::Error) -> ReadCause {
+    ReadCause::System(errno_of(&error))
+}
+
+/// O_NONBLOCK for a FIFO, which would keep us waiting, and O_NOCTTY for a terminal, which would become ours.
+fn open(path: &Path) -> Result<File, ReadCause> {
+    let opened = OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK | libc::O_NOCTTY).open(path);
+    opened.map_err(|error| match fs::metadata(path) {
+        // A socket cannot be opened, and the errno alone would not say so.
+        Ok(meta) if !meta.is_file() => ReadCause::NotRegular { kind: kind(meta.file_type()) },
+        Ok(_) | Err(_) => system(error),
+    })
+}
+
+/// Both where the file lies and where its name does, for a link can be replaced as well. Without /proc, the name alone.
+fn check_for_root(path: &Path, file: &File, meta: &Metadata) -> Result<(), ReadCause> {
+    trust_for_root(meta).map_err(ReadCause::Mistrusted)?;
+    if let Ok(place) = fs::read_link(format!("/proc/self/fd/{}", file.as_raw_fd())) {
+        check_directory(&place).map_err(ReadCause::Directory)?;
+    }
+    check_directory(path).map_err(ReadCause::Directory)
+}
+
+fn read_whole(file: &File) -> Result<Vec<u8>, ReadCause> {
     let mut bytes = Vec::new();
-    File::by_ref(&mut file).take(FILE_BYTES_MAX + 1).read_to_end(&mut bytes).map_err(failed)?;
-    if bytes.len() as u64 > FILE_BYTES_MAX {
-        return Err(ReadCause::TooLong);
-    }
-    String::from_utf8(bytes).map_err(|error| not_text(error.as_bytes(), error.utf8_error().valid_up_to()))
+    // One byte more shows that there is more, even if the file grows meanwhile.
+    let length = file.take(FILE_BYTES_MAX + 1).read_to_end(&mut bytes).map_err(system)?;
+    if length as u64 > FILE_BYTES_MAX { Err(ReadCause::TooLarge) } else { Ok(bytes) }
 }
 
-/// What root does by a file is done by everybody who can write it.
-fn trust(path: &Path, meta: &Metadata) -> Result<(), ReadCause> {
-    let by_others = meta.mode() & libc::S_IWOTH != 0;
-    let by_group = meta.mode() & libc::S_IWGRP != 0 && meta.gid() != 0;
-    if meta.uid() != 0 {
-        return Err(ReadCause::Untrusted(format!("it belongs to uid {}", meta.uid())));
-    }
-    if by_others {
-        return Err(ReadCause::Untrusted("it is writable by others".to_owned()));
-    }
-    if by_group {
-        return Err(ReadCause::Untrusted(format!("it is writable by group {}", meta.gid())));
-    }
-    match place::check_directory(path) {
-        Ok(()) | Err(DirectoryError::NotADirectory { .. } | DirectoryError::System { .. }) => Ok(()),
-        Err(unprotected @ DirectoryError::Unprotected { .. }) => Err(ReadCause::Untrusted(unprotected.to_string())),
-    }
-}
-
-fn not_text(bytes: &[u8], valid_up_to: usize) -> ReadCause {
-    let before = String::from_utf8_lossy(&bytes[..valid_up_to]);
-    let line = before.matches('\n').count() + 1;
-    let column = before.rsplit('\n').next().unwrap_or_default().chars().count() + 1;
-    ReadCause::NotText { line, column }
+/// Where the byte behind this text stands.
+fn first_bad(before: &[u8]) -> ReadCause {
+    let text = String::from_utf8_lossy(before);
+    let line = text.matches('\n').count() + 1;
+    let column = text.rsplit('\n').next().unwrap_or_default().chars().count() + 1;
+    ReadCause::NotUtf8 { line, column }
 }
 
 #[cfg(test)]
 mod tests {
-    use std::fs::{self, Permissions};
     use std::os::unix::fs::{PermissionsExt, symlink};
+    use std::os::unix::net::UnixListener;
 
     use nix::sys::stat::Mode;
-    use nix::unistd::{Gid, Uid, chown, mkfifo};
+    use nix::unistd::{Gid, Uid, chown, getuid, mkfifo, seteuid};
     use tempfile::TempDir;
 
     use super::*;
+    use crate::sys::testing::{in_own_process, is_root};
 
-    fn file(content: &[u8]) -> (TempDir, PathBuf) {
-        let directory = TempDir::new().unwrap();
-        let path = directory.path().join("web.toml");
-        fs::write(&path, content).unwrap();
-        fs::set_permissions(&path, Permissions::from_mode(0o644)).unwrap();
-        (directory, path)
+    fn place() -> (TempDir, PathBuf) {
+        let dir = TempDir::new().unwrap();
+        let path = dir.path().join("web.toml");
+        (dir, path)
     }
 
-    #[track_caller]
-    fn refused(path: &Path, words: &str) {
-        let said = read(path).unwrap_err().to_string();
-        assert_eq!(said.replace(&path.display().to_string(), "PATH"), words);
+    fn set_mode(path: &Path, mode: u32) {
+        fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
     }
 
-    #[test]
-    fn a_file_is_read_whole_through_a_link_too() {
-        let (directory, path) = file("number = 1 # \u{e9}\n".as_bytes());
-        let link = directory.path().join("link");
-        symlink(&path, &link).unwrap();
-        assert_eq!(read(&link), Ok("number = 1 # \u{e9}\n".to_owned()));
+    /// What the error says behind the path, and before it.
+    fn refusal(path: &Path) -> (String, String) {
+        let text = read(path).unwrap_err().to_string();
+        let (verb, cause) = text.split_once(&format!(" {}: ", path.display())).unwrap();
+        (verb.to_owned(), cause.to_owned())
     }
 
-    #[test]
-    fn what_is_no_file_is_named() {
-        let (directory, path) = file(b"");
-        refused(&directory.path().join("none"), "cannot read PATH: no such file or directory");
-        refused(directory.path(), "cannot read PATH: it is a directory");
-        let fifo = directory.path().join("fifo");
-        mkfifo(&fifo, Mode::S_IRWXU).unwrap();
-        refused(&fifo, "cannot read PATH: it is a FIFO");
-        refused(&path.join("x"), "cannot read PATH: not a directory");
+    fn assert_refused(path: &Path, verb: &str, cause: &str) {
+        assert_eq!(refusal(path), (verb.to_owned(), cause.to_owned()));
     }
 
     #[test]
-    fn what_is_too_long_or_no_text_is_refused() {
-        let longest = vec![b' '; FILE_BYTES_MAX as usize];
-        let (_directory, path) = file(&longest);
-        assert_eq!(read(&path).unwrap().len() as u64, FILE_BYTES_MAX);
-        let (_directory, path) = file(&[longest.as_slice(), b"x"].concat());
-        refused(&path, "cannot read PATH: it is larger than 1 MiB");
-        let (_directory, path) = file(b"a = 1\n\xc3\xa9 = \xff\n");
-        refused(&path, "PATH:2:5: need text in UTF-8");
+    fn a_file_is_read_through_links() {
+        let (dir, path) = place();
+        fs::write(dir.path().join("real.toml"), "workers = 4 # größer\n").unwrap();
+        symlink("real.toml", &path).unwrap();
+        assert_eq!(read(&path).as_deref(), Ok("workers = 4 # größer\n"));
     }
 
     #[test]
-    fn root_trusts_no_file_that_another_can_change() {
-        if !geteuid().is_root() {
-            eprintln!("not run: only root is careful, and we are not");
+    fn what_is_no_file_is_refused_without_waiting() {
+        let (_dir, path) = place();
+        assert_refused(&path, "cannot read", "no such file or directory");
+        mkfifo(&path, Mode::S_IRWXU).unwrap();
+        assert_refused(&path, "cannot read", "it is a FIFO");
+        fs::remove_file(&path).unwrap();
+        let _listener = UnixListener::bind(&path).unwrap();
+        assert_refused(&path, "cannot read", "it is a socket");
+        fs::remove_file(&path).unwrap();
+        fs::create_dir(&path).unwrap();
+        assert_refused(&path, "cannot read", "it is a directory");
+        assert_refused(Path::new("/dev/zero"), "cannot read", "it is a device");
+    }
+
+    #[test]
+    fn a_file_has_a_mebibyte_at_the_most() {
+        let (_dir, path) = place();
+        let largest = " ".repeat(1024 * 1024);
+        fs::write(&path, &largest).unwrap();
+        assert_eq!(read(&path), Ok(largest.clone()));
+        fs::write(&path, largest + " ").unwrap();
+        assert_refused(&path, "cannot read", "it is larger than 1 MiB");
+    }
+
+    #[test]
+    fn the_first_bad_byte_is_shown_where_an_editor_shows_it() {
+        let (_dir, path) = place();
+        for (bytes, position) in [
+            (&b"\xff"[..], "line 1, column 1"),
+            (b"a = 1\nb = \"\xc3\xa4\xff\"\n\xff", "line 2, column 7"),
+            (b"a\n\n\xc3", "line 3, column 1"),
+        ] {
+            fs::write(&path, bytes).unwrap();
+            assert_refused(&path, "cannot read", &format!("it is not UTF-8 at {position}"));
+        }
+    }
+
+    #[test]
+    fn root_trusts_no_file_that_others_can_write() {
+        if !is_root() {
             return;
         }
-        let (directory, path) = file(b"");
-        let mode = |path: &Path, mode| fs::set_permissions(path, Permissions::from_mode(mode)).unwrap();
-        mode(&path, 0o664);
-        assert!(read(&path).is_ok(), "root's own group may");
-        chown(&path, None, Some(Gid::from_raw(65_500))).unwrap();
-        refused(&path, "cannot trust PATH: it is writable by group 65500");
-        mode(&path, 0o646);
-        refused(&path, "cannot trust PATH: it is writable by others");
-        mode(&path, 0o644);
-        mode(directory.path(), 0o777);
-        let said = read(&path).unwrap_err().to_string();
-        assert!(said.ends_with("is writable by everybody and not sticky"), "{said}");
-        mode(directory.path(), 0o1777);
-        assert!(read(&path).is_ok());
-        chown(&path, Some(Uid::from_raw(65_534)), None).unwrap();
-        refused(&path, "cannot trust PATH: it belongs to uid 65534");
-        assert_eq!(read_as(&path, false), Ok(String::new()), "who is not root may use what he can read");
+        let (_dir, path) = place();
+        fs::write(&path, "").unwrap();
+        chown(&path, Some(Uid::from_raw(0)), Some(Gid::from_raw(27))).unwrap();
+        for (mode, cause) in [(0o646, "it is writable by others"), (0o664, "it is writable by the group with gid 27")] {
+            set_mode(&path, mode);
+            assert_refused(&path, "cannot trust", cause);
+        }
+        set_mode(&path, 0o644);
+        assert_eq!(read(&path).as_deref(), Ok(""));
+        chown(&path, None, Some(Gid::from_raw(0))).unwrap();
+        set_mode(&path, 0o664);
+        assert_eq!(read(&path).as_deref(), Ok(""));
+        chown(&path, Some(Uid::from_raw(33)), None).unwrap();
+        assert_refused(&path, "cannot trust", "it belongs to uid 33");
+    }
+
+    #[test]
+    fn root_trusts_no_file_that_others_can_replace() {
+        if !is_root() {
+            return;
+        }
+        let ((named, name), (real, file)) = (place(), place());
+        fs::write(&file, "").unwrap();
+        symlink(&file, &name).unwrap();
+        for directory in [&named, &real] {
+            let refused = format!("directory {} is writable by everybody and not sticky", directory.path().display());
+            set_mode(directory.path(), 0o777);
+            assert_refused(&name, "cannot trust", &refused);
+            set_mode(directory.path(), 0o1777);
+            assert_eq!(read(&name).as_deref(), Ok(""));
+        }
+    }
+
+    #[test]
+    fn whoever_is_not_root_may_read_what_he_likes() {
+        in_own_process(module_path!(), "whoever_is_not_root_may_read_what_he_likes", || {
+            let (dir, path) = place();
+            fs::write(&path, "workers = 4").unwrap();
+            set_mode(&path, 0o666);
+            set_mode(dir.path(), 0o777);
+            if getuid().is_root() {
+                seteuid(Uid::from_raw(712_345)).unwrap();
+            }
+            let text = read(&path);
+            // Back, since only root may remove the directory.
+            seteuid(getuid()).unwrap();
+            assert_eq!(text.as_deref(), Ok("workers = 4"));
+        });
     }
 }
