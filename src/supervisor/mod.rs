@@ -22,6 +22,7 @@ mod signals;
 mod startup;
 mod state;
 mod status;
+mod title;
 
 use std::collections::BTreeMap;
 use std::process::ExitCode;
@@ -42,6 +43,7 @@ use crate::supervisor::startup::Files;
 use crate::supervisor::status::Counters;
 use crate::sys::birth::Birth;
 use crate::sys::exec_pipe::ExecPipe;
+use crate::sys::title::Title;
 use crate::threads::Input;
 use crate::threads::control::Control;
 use crate::threads::errand::Errands;
@@ -60,6 +62,8 @@ struct Supervisor {
     /// What counts when the upgrade that was prepared starts.
     coming: Option<Coming>,
     call: Call,
+    /// None where there is no room for one.
+    title: Option<Title>,
     birth: Birth,
     releases: BTreeMap<Version, Release>,
     /// Every open one, of all versions.

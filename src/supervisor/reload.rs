@@ -11,7 +11,7 @@ use crate::supervisor::listeners::{Listener, is_same_place};
 use crate::supervisor::prepare::{self, Configuration, InForce, Prepared};
 use crate::supervisor::release::Release;
 use crate::supervisor::reply::Asking;
-use crate::supervisor::{Supervisor, logging, settings};
+use crate::supervisor::{Supervisor, logging, settings, title};
 use crate::sys::errno::{errno_of, words};
 use crate::threads::errand::Errand;
 
@@ -136,6 +136,9 @@ impl Supervisor {
         let Settled { effective, loaded, admittance } = settled;
         self.config = effective;
         self.loaded = loaded;
+        if let Some(title) = &mut self.title {
+            title.set(&title::of(&self.config));
+        }
         if let Err(error) = logging::apply(&settings::log_plan(&self.config.log)) {
             log::error!("cannot send the log where the configuration says: {}", words(errno_of(&error)));
         }

@@ -21,13 +21,14 @@ use crate::supervisor::release::{self, Recipe, Release};
 use crate::supervisor::reload::Purposes;
 use crate::supervisor::reply::Denials;
 use crate::supervisor::status::Counters;
-use crate::supervisor::{Supervisor, exit_code, listeners, logging, settings, signals};
+use crate::supervisor::{Supervisor, exit_code, listeners, logging, settings, signals, title};
 use crate::sys::birth::Birth;
 use crate::sys::control_socket::Access;
 use crate::sys::errno::words;
 use crate::sys::lockfile::Lock;
 use crate::sys::pidfile::{PidFile, PidFileCause};
 use crate::sys::place::FileId;
+use crate::sys::title::Title;
 use crate::sys::tmpdir::temporary_directory;
 use crate::sys::{control_socket, fd, limits, signal, wait};
 use crate::threads::socket_file::SocketFile;
@@ -130,6 +131,11 @@ pub(in crate::supervisor) fn run(config: Config, call: Call, birth: Birth) -> Ex
             return complain_of_all(&messages(&problems), code);
         }
     };
+    // There is one thread still, and the arguments have been read.
+    let mut title = Title::prepare();
+    if let Some(title) = &mut title {
+        title.set(&title::of(&config));
+    }
     // A thread keeps the level that it was started at, so this comes before the first.
     let nice = config.nice.master.map_or(Ok(()), limits::set_nice);
     let logging = match logging::start(&settings::log_plan(&config.log)) {
@@ -140,6 +146,7 @@ pub(in crate::supervisor) fn run(config: Config, call: Call, birth: Birth) -> Ex
         log::error!("cannot set the nice level of the master, going on without: {}", words(errno));
     }
     let started = start(config, call, birth, recipe, admittance);
+    let started = started.map(|supervisor| Supervisor { title, ..supervisor });
     let code = match started {
         Ok(mut supervisor) => {
             let reason = supervisor.run();
@@ -218,6 +225,7 @@ fn start(
         fallback: None,
         coming: None,
         call,
+        title: None,
         birth,
         releases: BTreeMap::from([(Version(0), Release { recipe, listeners: listeners.clone() })]),
         listeners,

@@ -27,5 +27,6 @@ mod shutdown;
 mod signals;
 mod support;
 mod syslog;
+mod title;
 mod upgrade;
 mod worker;
