@@ -87,7 +87,7 @@ impl Plan {
             release_at_once: rng.pick(&OFTEN),
             renews: rng.pick(&OFTEN),
             keeps_target: rng.one_in(4),
-            stops: rng.pick(&[0, 0, 1, 8]),
+            stops: rng.pick(&[0, 0, 1, 8, 64]),
         }
     }
 

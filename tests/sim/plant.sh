@@ -62,6 +62,31 @@ plant 'forgotten deadline' mod.rs \
 plant 'version not raised' upgrade.rs \
     '/^        self.modern = version;$/d'
 
+plant 'the graceful signal of today' tell.rs \
+    's/farewell.signal(worker.graceful)/farewell.signal(self.settings.graceful)/'
+plant 'the graceful signal at the answer' replenish.rs \
+    's/Worker::new(pid, launch, now)/Worker::new(pid, Launch { graceful: self.settings.graceful, ..launch }, now)/'
+plant 'USR2 to what a dead worker left' worker.rs \
+    's/unwrap_or(graceful)/unwrap_or(Signal::USR2)/'
+plant 'a graceful TERM as urgent as TERM' shutdown.rs \
+    's/Farewell::Signal(_) | Farewell::Graceful => timeout,/Farewell::Graceful if self.settings.graceful == Signal::TERM => Some(timeout.unwrap_or(TERM_GRACE)),\n            &/'
+plant 'settings kept after giving up' upgrade.rs \
+    '/^        self.settings = self.fallback;$/d'
+plant 'back to what started over' upgrade.rs \
+    's/^        if self.upgrade.is_none() {$/        if true {/'
+plant 'a target that giving up undoes' mod.rs \
+    '/^                self.fallback.target = target;$/d'
+plant 'the old judged by the new settings' ack.rs \
+    's/if worker.version == self.modern { &self.settings } else { &self.fallback }/let _ = worker;\n        \&self.settings/'
+plant 'a given-up version judged at all' ack.rs \
+    's/^        wanted \&\& /        (wanted || true) \&\& /'
+plant 'an answer older than the request' upgrade.rs \
+    '/^            preparing.asked_again = true;$/d'
+plant 'a request forgotten in the answer' upgrade.rs \
+    '/^            return self.prepare_again(version, actions);$/s/self.prepare_again(version, actions)//'
+plant 'what was found in vain is kept' upgrade.rs \
+    '/^            self.forget_releases(actions);$/d'
+
 if [ "$missed" -gt 0 ]; then
     echo "plant: $missed planted faults were not found" >&2
     exit 1
