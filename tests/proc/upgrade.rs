@@ -111,6 +111,22 @@ fn an_alrm_upgrades_as_a_hup_does() {
     assert_all_answer_as(&master.addr().into(), "new");
 }
 
+// The settings of a new version are made of the configuration, which has to know of it.
+#[test]
+fn a_number_that_was_changed_by_hand_outlasts_an_upgrade_and_a_change_of_something_else() {
+    let master = start("-n 1");
+    wait_for_first(&master, 1);
+    master.control(r#"{"command": "inc", "id": 1}"#);
+    master.wait_for_log("Up to 2 / 2 manual ACKs", 1);
+    master.signal(Signal::SIGHUP);
+    master.wait_for_log("===> Exited worker", 2);
+    assert_eq!(master.wait_for_workers(2).len(), 2);
+    master.control(r#"{"command": "set_workers", "args": ["3"], "id": 1}"#);
+    master.control(r#"{"command": "config", "args": ["{signal_timeout: 7}"], "id": 1}"#);
+    master.wait_for_log("Up to 3 / 3 manual ACKs", 1);
+    assert_eq!(master.log().count("Have too many workers"), 0, "{}", master.log());
+}
+
 #[test]
 fn what_is_in_flight_ends_on_the_old_workers_while_all_else_goes_to_the_new() {
     let master = start("-n 2");
