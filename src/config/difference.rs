@@ -1,7 +1,7 @@
 //! What two configurations differ in, and what it takes for a difference to show. Decides what stays when a file is read
 //! again: what was set on the control socket since, and what cannot change while the master runs.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
 use std::os::unix::ffi::OsStrExt;
 
@@ -10,7 +10,7 @@ use serde::Serialize;
 use crate::config::Config;
 use crate::config::definition::{Kind, keys};
 use crate::config::origin::{Given, Origin};
-use crate::config::words::split_at_equals;
+use crate::config::words::{Word, split_at_equals};
 
 /// One option that is not the same.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -42,7 +42,7 @@ const FIXED: [&str; 4] = ["command-name", "socket-path", "pidfile", "lockfile"];
 /// What a worker is born with.
 const OF_WORKERS: [&str; 10] = [
     "bind",
-    "backlog",
+    "preload",
     "ipv4-only",
     "ipv6-only",
     "kill-children-on-exit",
@@ -60,7 +60,7 @@ pub fn differences(old: &Config, new: &Config) -> Vec<Difference> {
         let shown = |given: &Given| shown(given, &key.name);
         if key.kind == Kind::Map {
             found.extend(of_map(&old.given, &new.given, &key.name));
-        } else if old.given.values(&key.name) != new.given.values(&key.name) {
+        } else if shown(&old.given) != shown(&new.given) {
             let origin = new.given.origin(&key.name).shown(&key.name);
             let (from, to) = (shown(&old.given), shown(&new.given));
             found.push(Difference { from, to, origin, effect: effect(&key.name, old, new), key: key.name });
@@ -74,7 +74,7 @@ pub fn differences(old: &Config, new: &Config) -> Vec<Difference> {
 /// something else than it did then.
 pub fn keep_commanded(new: &mut Config, loaded: &Config, running: &Config) {
     let commanded = |flag: &str| *running.given.origin(flag) == Origin::ControlSocket;
-    let same = |new: &Config, flag: &str| new.given.values(flag) == loaded.given.values(flag);
+    let same = |new: &Config, flag: &str| new.given.agrees(flag, &loaded.given);
     for (flag, copy) in COMMANDABLE {
         if commanded(flag) && same(new, flag) {
             copy(new, running);
@@ -89,7 +89,11 @@ pub fn keep_fixed(new: &mut Config, running: &Config) {
     new.socket_path.clone_from(&running.socket_path);
     new.pidfile.clone_from(&running.pidfile);
     new.lockfile.clone_from(&running.lockfile);
-    new.nice.master = running.nice.master;
+    if new.nice.master != running.nice.master {
+        // It is shown as differing as long as it does; the workers' part counts all the same.
+        new.nice.master = running.nice.master;
+        new.given.copy("nice", &running.given);
+    }
     for flag in FIXED {
         new.given.copy(flag, &running.given);
     }
@@ -122,20 +126,17 @@ fn effect(key: &str, old: &Config, new: &Config) -> Effect {
 
 fn shown(given: &Given, key: &str) -> Option<String> {
     let values: Vec<String> = given.values(key).iter().map(|value| value.to_string_lossy().into_owned()).collect();
+    // A switch that is off says nothing.
+    let values: Vec<String> = values.into_iter().filter(|value| value != "false").collect();
     (!values.is_empty()).then(|| values.join(if key == "command" { " " } else { ", " }))
 }
 
 fn of_map(old: &Given, new: &Given, key: &str) -> Vec<Difference> {
-    let entry = |given: &Given, name: &[u8]| {
-        let word = given.words(key).find(|word| word.map_name() == Some(name))?;
-        let value = word.value.as_deref().unwrap_or_default();
-        Some((split_at_equals(value.as_bytes()).1.unwrap_or_default().to_owned(), word.origin.shown(key)))
-    };
-    let names: BTreeSet<Vec<u8>> =
-        old.words(key).chain(new.words(key)).filter_map(|word| word.map_name().map(<[u8]>::to_vec)).collect();
+    let (mut old, mut new) = (entries(old, key), entries(new, key));
+    let names: BTreeSet<Vec<u8>> = old.keys().chain(new.keys()).cloned().collect();
     let mut found = Vec::new();
     for name in names {
-        let (was, is) = (entry(old, &name), entry(new, &name));
+        let (was, is) = (old.remove(&name), new.remove(&name));
         if was.as_ref().map(|(value, _)| value) != is.as_ref().map(|(value, _)| value) {
             let origin = is.as_ref().map_or_else(|| Origin::Default.shown(key), |(_, origin)| origin.clone());
             let hidden = key == "env.set";
@@ -148,6 +149,15 @@ fn of_map(old: &Given, new: &Given, key: &str) -> Vec<Difference> {
         }
     }
     found
+}
+
+/// The entries of a table by name, each with its origin.
+fn entries(given: &Given, key: &str) -> BTreeMap<Vec<u8>, (OsString, String)> {
+    let entry = |word: &Word| {
+        let (name, value) = split_at_equals(word.value.as_deref()?.as_bytes());
+        Some((name.to_vec(), (value.unwrap_or_default().to_owned(), word.origin.shown(key))))
+    };
+    given.words(key).filter_map(entry).collect()
 }
 
 /// The files may be the same, and say something else.

@@ -62,6 +62,11 @@ pub enum ConfigError {
         /// Every profile that there is.
         known: Vec<String>,
     },
+    /// Too many profiles inherit one from the other.
+    ProfileDepth {
+        spelled: String,
+        depth_max: usize,
+    },
     /// A profile that inherits itself.
     ProfileCircle {
         spelled: String,
@@ -126,6 +131,9 @@ impl fmt::Display for ConfigError {
                     None if known.is_empty() => f.write_str(", the file has none"),
                     None => write!(f, ", the file has {}", one_line(&known.join(", "))),
                 }
+            }
+            Self::ProfileDepth { spelled, depth_max } => {
+                write!(f, "{}: more than {depth_max} profiles inherit one from the other", one_line(spelled))
             }
             Self::ProfileCircle { spelled, circle } => {
                 write!(f, "{}: the profiles inherit each other in a circle, {}", one_line(spelled), one_line(circle))

@@ -20,7 +20,7 @@ const INHERITS: &str = "inherits";
 /// Keys that are another name of one in the definition.
 const ALIASES: [(&str, &str); 2] = [("control.mode", "socket-mode"), ("control.group", "socket-group")];
 /// Keys whose values are octal digits.
-const PERMISSIONS: [&str; 3] = ["socket-mode", "control.mode", "worker.umask"];
+const PERMISSIONS: [&str; 4] = ["socket-mode", "control.mode", "worker.umask", "bind.mode"];
 /// What a bind may say when it is a table; the order is that of the short form.
 const BIND_KEYS: [&str; 4] = ["address", "reuse-addr", "nonblock", "mode"];
 
@@ -42,7 +42,8 @@ pub struct Profile {
 
 /// Reads the text of a file; `name` is how errors call it. What is wrong is added to `problems`, in the order of the text.
 pub fn read(name: &str, text: &str, problems: &mut Vec<ConfigError>) -> Document {
-    let mut reader = Reader { text, file: name.into(), keys: keys(), found: Vec::new() };
+    let line_starts = std::iter::once(0).chain(text.match_indices('\n').map(|(at, _)| at + 1)).collect();
+    let mut reader = Reader { text, file: name.into(), line_starts, keys: keys(), found: Vec::new() };
     let (root, errors) = DeTable::parse_recoverable(text);
     let mut document = Document::default();
     // What was made out of a broken text would be complained of for what it is not.
@@ -67,6 +68,8 @@ type Entry<'a, 'i> = (&'a Spanned<std::borrow::Cow<'i, str>>, &'a Spanned<DeValu
 struct Reader<'a> {
     text: &'a str,
     file: Arc<str>,
+    /// Where each line begins.
+    line_starts: Vec<usize>,
     keys: Vec<Key>,
     /// With the line and column of each.
     found: Vec<((usize, usize), ConfigError)>,
@@ -159,13 +162,25 @@ impl Reader<'_> {
         }
     }
 
+    /// What `scalar` makes of a value, unless it is an integer of a base in which nobody writes permissions.
+    fn plain(&mut self, name: &str, value: &Spanned<DeValue<'_>>) -> Option<String> {
+        match value.get_ref() {
+            DeValue::Integer(number) if PERMISSIONS.contains(&name) && ![8, 10].contains(&number.radix()) => {
+                self.mistaken(name, value, "octal digits, as in \"0660\" or 0o660")
+            }
+            value => scalar(name, value),
+        }
+    }
+
     fn single(
         &mut self,
         key: &Key,
         name: &str,
         value: &Spanned<DeValue<'_>>,
     ) -> Option<(Option<String>, Range<usize>)> {
-        match (scalar(name, value.get_ref()), value.get_ref()) {
+        let problem_count = self.found.len();
+        match (self.plain(name, value), value.get_ref()) {
+            (None, _) if self.found.len() > problem_count => None,
             (Some(text), _) => Some((Some(text), value.span())),
             (None, DeValue::Array(words)) if key.value_name == "CMDLINE" => {
                 let words: Vec<String> = self.array(name, words).into_iter().map(|(word, _)| word).collect();
@@ -257,8 +272,11 @@ impl Reader<'_> {
                 ("address", DeValue::String(text)) => address = Some((text.to_string(), value.span())),
                 ("reuse-addr", DeValue::Boolean(on)) => flags.push_str(if *on { ",r" } else { "" }),
                 ("nonblock", DeValue::Boolean(on)) => flags.push_str(if *on { ",n" } else { "" }),
-                ("mode", DeValue::String(mode)) => flags.push_str(&format!(",mode={mode}")),
-                ("address" | "mode", _) => self.mistaken(&format!("bind.{}", key.get_ref()), value, "a string")?,
+                ("mode", _) => {
+                    let mode = self.plain("bind.mode", value);
+                    flags.push_str(&mode.map(|mode| format!(",mode={mode}")).unwrap_or_default());
+                }
+                ("address", _) => self.mistaken(&format!("bind.{}", key.get_ref()), value, "a string")?,
                 ("reuse-addr" | "nonblock", _) => {
                     self.mistaken(&format!("bind.{}", key.get_ref()), value, "true or false")?;
                 }
@@ -298,7 +316,8 @@ impl Reader<'_> {
         // To forget the table, or to be still in one, is as likely as a slip of the fingers.
         let bare = bare_name(table, name);
         let displaced = known.iter().find(|known| **known == bare || bare_name(table_of(known), known) == bare);
-        let near = displaced.copied().or_else(|| nearest(name, known.iter().copied())).map(str::to_owned);
+        let near = displaced.copied().or_else(|| nearest(name, known.iter().copied()));
+        let near = near.filter(|near| *near != name).map(str::to_owned);
         self.report(span, |place| ConfigError::UnknownKey { place, nearest: near }, name);
     }
 
@@ -322,10 +341,9 @@ impl Reader<'_> {
     }
 
     fn place(&self, key: &str, span: &Range<usize>) -> Place {
-        let before = self.text.get(..span.start).unwrap_or(self.text);
-        let line_start = before.rfind('\n').map_or(0, |newline| newline + 1);
-        let line = before.matches('\n').count() + 1;
-        let column = before[line_start..].chars().count() + 1;
+        let line = self.line_starts.partition_point(|start| *start <= span.start);
+        let line_start = self.line_starts.get(line.saturating_sub(1)).copied().unwrap_or_default();
+        let column = self.text.get(line_start..span.start).unwrap_or_default().chars().count() + 1;
         Place { file: Arc::clone(&self.file), line, column, key: key.to_owned() }
     }
 }

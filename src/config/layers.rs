@@ -52,11 +52,29 @@ pub fn defaults() -> Vec<Word> {
 
 /// Puts each layer on top of those before it.
 pub fn merge(layers: impl IntoIterator<Item = Vec<Word>>) -> Vec<Word> {
-    layers.into_iter().fold(Vec::new(), |mut below, layer| {
+    layers.into_iter().fold(Vec::new(), |mut below: Vec<Word>, layer| {
         below.retain(|word| !layer.iter().any(|above| hides(above, word)));
         below.extend(layer);
         below
     })
+}
+
+/// Adds the defaults that nothing stands in for. A default may have been replaced by an alternative that a higher layer then
+/// turned off: it counts again, as if neither had been said.
+pub fn complete(mut words: Vec<Word>) -> Vec<Word> {
+    for default in defaults() {
+        let is_said = words.iter().any(|word| word.flag == default.flag);
+        if !is_said && !words.iter().any(|word| word.is_active() && is_alternative(word, &default)) {
+            words.push(default);
+        }
+    }
+    words
+}
+
+/// This option, and those that say the same in another way.
+pub fn ways_to_say(flag: &str) -> Vec<&str> {
+    let group = ALTERNATIVES.iter().find(|group| group.contains(&flag));
+    group.map_or_else(|| vec![flag], |group| group.to_vec())
 }
 
 /// What one place says twice, in two ways of which only one can count.
@@ -135,6 +153,14 @@ mod tests {
         assert_eq!(merged(&["manual=true", "ack-mode=5"]), "ack-mode=5");
         assert_eq!(merged(&["ack-mode=5", "manual=false"]), "ack-mode=5 manual=false");
         assert_eq!(merged(&["log.level=info", "quiet=true", "verbose=true"]), "verbose=true");
+    }
+
+    #[test]
+    fn a_default_comes_back_when_its_alternative_is_turned_off() {
+        let layers = [defaults(), words("verbose=true"), words("verbose=false")];
+        let words = complete(merge(layers));
+        let level = words.iter().find(|word| word.flag == "log.level").unwrap();
+        assert_eq!((level.value.as_deref(), &level.origin), (Some("info".as_ref()), &Origin::Default));
     }
 
     #[test]

@@ -86,7 +86,7 @@ pub fn parse(argv0: &OsStr, args: Vec<OsString>, read_file: ReadFile<'_>) -> Res
     let once = Everything::from_words(&line)?.once;
     let below = read_layers(&line, read_file, &mut problems);
     let line = line.into_iter().chain(words_of(&program)).collect();
-    let words = layers::merge([vec![layers::defaults()], below, vec![line]].concat());
+    let words = layers::complete(layers::merge([vec![layers::defaults()], below, vec![line]].concat()));
     let all = Everything::from_words(&words)?;
     let mut config = resolve::read_each(argv0, &all, Given::new(words), &mut problems);
     read_env_files(&mut config, read_file, &mut problems);

@@ -183,7 +183,7 @@ pub struct Sections {
     #[arg(long = "env.set", value_name = "NAME=VALUE", hide = true)]
     pub env_set: Vec<Raw>,
 
-    /// Variables of the master's environment that no worker has
+    /// Variables that no worker has, neither from the master nor from a file
     #[arg(long = "env.unset", value_name = "VAR", hide = true)]
     pub env_unset: Vec<Raw>,
 

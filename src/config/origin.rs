@@ -4,6 +4,7 @@
 use std::ffi::{OsStr, OsString};
 use std::sync::Arc;
 
+use crate::config::layers::ways_to_say;
 use crate::config::words::Word;
 
 /// Where a value came from.
@@ -56,14 +57,32 @@ impl Given {
 
     /// Replaces what was given. `None`: it is said that there is no value.
     pub fn set(&mut self, flag: &str, value: Option<OsString>, origin: Origin) {
-        self.0.retain(|word| word.flag != flag);
+        self.remove(flag);
         self.0.push(Word { flag: flag.to_owned(), origin, value });
     }
 
-    /// Takes over what another has for an option.
+    /// Takes over what another has for an option, said in whichever way.
     pub fn copy(&mut self, flag: &str, other: &Self) {
-        self.0.retain(|word| word.flag != flag);
-        self.0.extend(other.words(flag).cloned());
+        self.remove(flag);
+        for flag in ways_to_say(flag) {
+            self.0.extend(other.words(flag).cloned());
+        }
+    }
+
+    /// With the other ways to say it.
+    fn remove(&mut self, flag: &str) {
+        let ways = ways_to_say(flag);
+        self.0.retain(|word| !ways.contains(&word.flag.as_str()));
+    }
+
+    /// Whether both say the same of an option, in whichever way.
+    pub fn agrees(&self, flag: &str, other: &Self) -> bool {
+        ways_to_say(flag).into_iter().all(|flag| self.effective(flag) == other.effective(flag))
+    }
+
+    /// The values, where a switch that is off is none.
+    fn effective(&self, flag: &str) -> Vec<&OsStr> {
+        self.values(flag).into_iter().filter(|value| *value != "false").collect()
     }
 
     /// Whether anybody has said it; a switch, whether anybody has turned it on.

@@ -6,6 +6,9 @@ use crate::config::file::{Document, Profile};
 use crate::config::nearest::nearest;
 use crate::config::words::Word;
 
+/// How many profiles may inherit one from the other in a row; a person has lost count long before.
+const DEPTH_MAX: usize = 32;
+
 /// The words of the profiles named, the last one on top. A profile that is reached twice counts where it is reached last.
 pub fn layers(document: &Document, asked: &[(String, String)], problems: &mut Vec<ConfigError>) -> Vec<Vec<Word>> {
     let mut order: Vec<&Profile> = Vec::new();
@@ -41,6 +44,9 @@ impl Walk<'_, '_> {
         if self.path.iter().any(|known| known == name) {
             let circle = format!("{} -> {name}", self.path.join(" -> "));
             return self.problems.push(ConfigError::ProfileCircle { spelled: spelled(), circle });
+        }
+        if self.path.len() >= DEPTH_MAX {
+            return self.problems.push(ConfigError::ProfileDepth { spelled: spelled(), depth_max: DEPTH_MAX });
         }
         if self.found.iter().any(|known| known.name == name) {
             return;

@@ -3,6 +3,7 @@
 
 use std::cell::RefCell;
 use std::ffi::{OsStr, OsString};
+use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -11,6 +12,7 @@ use crate::config::options::{Everything, Options, Raw};
 use crate::config::sections::{self, Control, Env, Log, LogLevel, WorkerSetup};
 use crate::config::values;
 use crate::config::values::{AckMode, Need};
+use crate::config::words::split_at_equals;
 use crate::config::{Bind, ConfigError, Given, Origin};
 
 pub use crate::config::values::Nice;
@@ -122,7 +124,7 @@ pub fn read_each(argv0: &OsStr, all: &Everything, given: Given, problems: &mut V
     let socket = |value: &OsStr| values::limited_path(value, SOCKET_PATH_MAX);
     let config = Config {
         argv0: argv0.to_owned(),
-        program: all.sections.command.iter().map(|word| word.as_os_str().to_owned()).collect(),
+        program: read.each("command", &all.sections.command, values::word),
         binds: read.each("bind", &raw.bind, Bind::read),
         family: family(raw),
         backlog: read.whole("backlog", &raw.backlog, BACKLOG_MAX).unwrap_or_default(),
@@ -240,6 +242,10 @@ fn is_on(switch: Option<bool>) -> bool {
     switch.unwrap_or(false)
 }
 
+fn map_name(assignment: &OsStr) -> OsString {
+    OsStr::from_bytes(split_at_equals(assignment.as_bytes()).0).to_owned()
+}
+
 /// Reads raw values, and names the option as the user spelled it where one is refused.
 pub(in crate::config) struct Reader<'a> {
     given: &'a Given,
@@ -274,8 +280,10 @@ impl Reader<'_> {
         values.filter_map(Result::ok).collect()
     }
 
+    /// Of a variable for the workers its name alone is shown: its value may be a secret.
     fn refuse(&self, spelled: String, raw: &Raw, need: Need) {
-        let value = raw.as_os_str().to_owned();
+        let value = raw.as_os_str();
+        let value = if spelled.ends_with("env.set") { map_name(value) } else { value.to_owned() };
         self.problems.borrow_mut().push(ConfigError::BadValue { spelled, value, need });
     }
 }

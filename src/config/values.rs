@@ -206,6 +206,14 @@ pub fn group(value: &OsStr) -> Result<String, Need> {
     if fits { Ok(name.to_owned()) } else { Err("need the name or number of a group".to_owned()) }
 }
 
+/// A word of a command line, in whatever bytes.
+pub fn word(value: &OsStr) -> Result<OsString, Need> {
+    if value.as_bytes().contains(&0) {
+        return Err("need a word without a zero byte".to_owned());
+    }
+    Ok(value.to_owned())
+}
+
 /// The name of an environment variable, in whatever bytes.
 pub fn variable(value: &OsStr) -> Result<OsString, Need> {
     if value.is_empty() || value.as_bytes().iter().any(|&byte| byte == b'=' || byte == 0) {
@@ -300,6 +308,7 @@ pub fn command_line(value: &OsStr) -> Result<Vec<String>, Need> {
     let words =
         shell_words::split(text(value)?).map_err(|_| "need a command line with its quotes closed".to_owned())?;
     match words.first() {
+        Some(_) if words.iter().any(|word| word.contains('\0')) => Err("need words without a zero byte".to_owned()),
         Some(program) if !program.is_empty() => Ok(words),
         Some(_) | None => Err("need a command line that begins with a program".to_owned()),
     }

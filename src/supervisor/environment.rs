@@ -1,6 +1,7 @@
 //! The environment of a worker. Built anew for each from the one the master was born with: nothing that pretends to come
 //! from a supervisor gets through (failure mode 104).
 
+use std::collections::BTreeSet;
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
@@ -31,8 +32,8 @@ pub(in crate::supervisor) struct Facts<'a> {
 
 pub(in crate::supervisor) type Environment = Vec<(OsString, OsString)>;
 
-/// What every worker of a release has: the master's own less what is `dropped` or unset, what belongs to the user that it
-/// runs as, and what the configuration sets.
+/// What every worker of a release has: the master's own less what is `dropped`, what belongs to the user that it runs as, what
+/// stands in the files of the configuration, all that less what it unsets, and what it sets.
 pub(in crate::supervisor) fn of_release(
     environ: &Environment,
     dropped: &[OsString],
@@ -40,13 +41,19 @@ pub(in crate::supervisor) fn of_release(
     user: Option<&Entry>,
 ) -> Environment {
     let mut environment = inherited(environ, dropped);
-    environment.retain(|(name, _)| !changes.unset.contains(name));
     let of_user = user.map(of_user).unwrap_or_default();
-    for (name, value) in of_user.into_iter().chain(changes.from_files.iter().chain(&changes.set).cloned()) {
-        environment.retain(|(known, _)| *known != name);
-        environment.push((name, value));
-    }
+    put(&mut environment, of_user);
+    put(&mut environment, changes.from_files.clone());
+    environment.retain(|(name, _)| !changes.unset.contains(name));
+    put(&mut environment, changes.set.clone());
     environment
+}
+
+/// Each variable in place of the one of its name.
+fn put(environment: &mut Environment, variables: Environment) {
+    let names: BTreeSet<&OsString> = variables.iter().map(|(name, _)| name).collect();
+    environment.retain(|(known, _)| !names.contains(known));
+    environment.extend(variables);
 }
 
 /// As login(1) has it.
@@ -111,6 +118,33 @@ mod tests {
         let born =
             pairs(&[("A", "1"), ("EINHORN_FD_COUNT", "9"), ("LISTEN_FDS", "3"), ("B", "2"), ("A", "3"), ("C", "x")]);
         assert_eq!(inherited(&born, &["C".into()]), pairs(&[("A", "1"), ("B", "2")]));
+    }
+
+    #[test]
+    fn what_is_set_counts_most_and_what_is_unset_goes_wherever_it_came_from() {
+        let changes = Env {
+            unset: vec!["A".into(), "F".into()],
+            files: Vec::new(),
+            from_files: pairs(&[("F", "file"), ("S", "file"), ("HOME", "/file")]),
+            set: pairs(&[("S", "set"), ("A", "again")]),
+        };
+        let entry = Entry { name: "web".to_owned(), gid: 7, home: "/home/web".into(), shell: "/bin/sh".into() };
+        let found = of_release(&pairs(&[("A", "1"), ("HOME", "/root"), ("B", "2")]), &[], &changes, Some(&entry));
+        let expected = [
+            ("B", "2"),
+            ("USER", "web"),
+            ("LOGNAME", "web"),
+            ("SHELL", "/bin/sh"),
+            ("HOME", "/file"),
+            ("S", "set"),
+            ("A", "again"),
+        ];
+        assert_eq!(sorted(found), sorted(pairs(&expected)));
+    }
+
+    fn sorted(mut environment: Environment) -> Environment {
+        environment.sort();
+        environment
     }
 
     #[test]

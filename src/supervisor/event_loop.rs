@@ -44,7 +44,7 @@ impl Supervisor {
 
     /// Waits for the next input or the next deadline, and not at all otherwise: an idle master makes no system call.
     fn receive(&self) -> Result<Input, RecvTimeoutError> {
-        let due = [self.pool.deadline(), self.recheck.deadline()].into_iter().flatten().min();
+        let due = [self.pool.deadline(), self.recheck.deadline(), self.errand_note_due].into_iter().flatten().min();
         match due {
             Some(moment) => self.inbox.recv_timeout(moment.since(clock::now())),
             None => self.inbox.recv().map_err(|_| RecvTimeoutError::Disconnected),
@@ -139,6 +139,7 @@ impl Supervisor {
 
     /// Finds out what sends no event: whether children became their programs, and whether groups are empty.
     fn look_around(&mut self) -> Turn {
+        self.note_slow_errand();
         let mut turn = self.poll_exec_pipes();
         if let Turn::GoOn = turn {
             turn = self.look_at_groups();

@@ -8,14 +8,15 @@ use std::net::SocketAddr;
 use std::os::fd::{AsFd, OwnedFd, RawFd};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::config::{Bind, Config, Family as WantedFamily};
 use crate::supervisor::Supervisor;
+use crate::supervisor::exit_code::Problem;
 use crate::sys::birth::Birth;
 use crate::sys::errno::words;
 use crate::sys::fd::{self, Blocking};
-use crate::sys::place::FileId;
+use crate::sys::place::{FileId, check_directory};
 use crate::sys::socket::{self, Family, LocalAddress, ReuseAddr, V6Only};
 use crate::sys::unix_socket::listen_unix;
 
@@ -27,25 +28,53 @@ pub(in crate::supervisor) const WORKER_FD_FIRST: RawFd = 3;
 pub(in crate::supervisor) struct Listener {
     /// Above every number that workers found sockets at when it was made.
     pub(in crate::supervisor) fd: OwnedFd,
-    /// As it was asked for.
+    /// As it was asked for first.
     pub(in crate::supervisor) bind: Bind,
     pub(in crate::supervisor) address: LocalAddress,
     /// The file of a unix socket, to be removed at the end.
     pub(in crate::supervisor) file: Option<(PathBuf, FileId)>,
+    /// What of a bind is in force on the socket. A mutex, since a thread that prepares a version may hold the listener, too.
+    manner: Mutex<Manner>,
+}
+
+/// What a bind says of its socket beside its address.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Manner {
+    nonblock: bool,
+    /// Of a unix socket's file.
+    mode: u32,
+}
+
+impl Manner {
+    /// A mode that is not said is what the umask leaves.
+    fn of(bind: &Bind, birth: &Birth) -> Self {
+        let mode = match bind {
+            Bind::Unix { mode, .. } => *mode,
+            Bind::Tcp { .. } => None,
+        };
+        Self { nonblock: bind.flags().nonblock(), mode: mode.unwrap_or(0o777 & !birth.umask) }
+    }
+
+    fn blocking(self) -> Blocking {
+        if self.nonblock { Blocking::NonBlocking } else { Blocking::Blocking }
+    }
 }
 
 impl Listener {
-    /// Takes over what a new configuration says otherwise of the same address. What it says as before is left as workers
-    /// have made it.
-    pub(in crate::supervisor) fn adapt(&self, was: &Bind, is: &Bind) -> Result<(), String> {
-        let said = |error: &dyn std::fmt::Display| format!("cannot change {is}: {error}");
-        if is.flags().nonblock() != was.flags().nonblock() {
-            fd::set_blocking(self.fd.as_fd(), blocking(is)).map_err(|errno| said(&errno))?;
+    /// Takes over what a bind says otherwise of this socket than the one before. What both say is left as workers have made it.
+    pub(in crate::supervisor) fn adapt(&self, bind: &Bind, birth: &Birth) -> Result<(), String> {
+        let said = |error: &dyn std::fmt::Display| format!("cannot change {bind}: {error}");
+        let wanted = Manner::of(bind, birth);
+        let mut manner = self.manner.lock().unwrap_or_else(PoisonError::into_inner);
+        if manner.nonblock != wanted.nonblock {
+            fd::set_blocking(self.fd.as_fd(), wanted.blocking()).map_err(|errno| said(&errno))?;
+            manner.nonblock = wanted.nonblock;
         }
-        let (Bind::Unix { mode: Some(mode), .. }, Some((path, id))) = (is, &self.file) else { return Ok(()) };
-        if was != is && id.stands_at(path) {
-            std::fs::set_permissions(path, Permissions::from_mode(*mode)).map_err(|error| said(&error))?;
+        let Some((path, id)) = self.file.as_ref().filter(|_| manner.mode != wanted.mode) else { return Ok(()) };
+        if id.stands_at(path) {
+            std::fs::set_permissions(path, Permissions::from_mode(wanted.mode)).map_err(|error| said(&error))?;
         }
+        manner.mode = wanted.mode;
         Ok(())
     }
 
@@ -85,71 +114,94 @@ pub(in crate::supervisor) fn open_all(
 ) -> Result<Vec<Arc<Listener>>, String> {
     let mut found: Vec<Arc<Listener>> = Vec::new();
     for bind in &config.binds {
-        let unused = || open.iter().filter(|known| !found.iter().any(|other| Arc::ptr_eq(other, known)));
-        let same = unused().find(|known| is_same_place(&known.bind, bind)).cloned();
-        let listener = match (same, bind) {
-            (Some(listener), _) => listener,
-            (None, Bind::Tcp { host, port, .. }) => {
-                let address = look_up(host, *port, config.family)?;
-                // Another way to write the address of one that is open; who wants any port wants a new one.
-                let there = unused().find(|known| *port != 0 && known.address == LocalAddress::Inet(address));
-                match there {
+        let mut unused = open.iter().filter(|known| !found.iter().any(|other| Arc::ptr_eq(other, known)));
+        let listener = match bind {
+            Bind::Tcp { host, port, .. } => match look_up(host, *port, config.family) {
+                Ok(address) => match unused.find(|known| known.serves_address(address)) {
                     Some(listener) => Arc::clone(listener),
-                    None => Arc::new(open_tcp(bind, address, config)?),
-                }
-            }
-            (None, Bind::Unix { path, mode, .. }) => Arc::new(open_unix(bind, path, *mode, config, birth)?),
+                    None => Arc::new(open_tcp(bind, address, config, birth)?),
+                },
+                // A name server that is away must not keep anybody from a deploy that changes no address.
+                Err(error) => Arc::clone(unused.find(|known| known.was_asked_as(host, *port)).ok_or(error)?),
+            },
+            Bind::Unix { path, .. } => match unused.find(|known| known.serves_file(path)) {
+                Some(listener) => Arc::clone(listener),
+                None => Arc::new(open_unix(bind, path, config, birth)?),
+            },
         };
         found.push(listener);
     }
     Ok(found)
 }
 
-/// Whether two binds name one socket; two of port 0 are told apart by their order alone.
-pub(in crate::supervisor) fn is_same_place(one: &Bind, other: &Bind) -> bool {
-    match (one, other) {
-        (Bind::Tcp { host, port, .. }, Bind::Tcp { host: other_host, port: other_port, .. }) => {
-            (host, port) == (other_host, other_port)
+/// What of the binds can be found wrong without binding: a host that nobody knows, a directory that is not there.
+pub(in crate::supervisor) fn check(config: &Config) -> Vec<Problem> {
+    let cause = |bind: &Bind| match bind {
+        Bind::Tcp { host, port, .. } => look_up(host, *port, config.family).err(),
+        Bind::Unix { path, .. } => check_directory(path).err().map(|error| error.to_string()),
+    };
+    let refused = config.binds.iter().enumerate().filter_map(|(index, bind)| Some((index, cause(bind)?)));
+    refused.map(|(index, cause)| Problem::of_option(config.blame_item("bind", index, &cause))).collect()
+}
+
+impl Listener {
+    /// However the address is written. Whoever wants any port has one that was wanted so, on the same address.
+    fn serves_address(&self, wanted: SocketAddr) -> bool {
+        let asked_for_any = matches!(self.bind, Bind::Tcp { port: 0, .. });
+        match &self.address {
+            LocalAddress::Inet(address) if wanted.port() == 0 => asked_for_any && address.ip() == wanted.ip(),
+            LocalAddress::Inet(address) => *address == wanted,
+            LocalAddress::Unix(_) | LocalAddress::Other => false,
         }
-        (Bind::Unix { path, .. }, Bind::Unix { path: other, .. }) => path == other,
-        (Bind::Tcp { .. }, Bind::Unix { .. }) | (Bind::Unix { .. }, Bind::Tcp { .. }) => false,
+    }
+
+    fn was_asked_as(&self, host: &str, port: u16) -> bool {
+        matches!(&self.bind, Bind::Tcp { host: own, port: own_port, .. } if own == host && *own_port == port)
+    }
+
+    /// Whether clients of this path come to us: a file that was deleted, or replaced by another's, leads to nobody here.
+    fn serves_file(&self, path: &Path) -> bool {
+        self.file.as_ref().is_some_and(|(_, id)| id.stands_at(path))
     }
 }
 
-fn open_tcp(bind: &Bind, address: SocketAddr, config: &Config) -> Result<Listener, String> {
-    let Bind::Tcp { host, port, flags } = bind else { return Err(format!("cannot bind {bind} as an address")) };
-    log::info!("Binding to {host}:{port} with flags {:?}", flags.words());
-    let reuse = if flags.reuse_addr() { ReuseAddr::Yes } else { ReuseAddr::No };
-    let listening = socket::listen_tcp(address, reuse, blocking(bind), queue_length(config.backlog), V6Only::Yes);
-    let listener = keep(listening.map_err(|error| error.to_string())?, None, bind, config)?;
-    if let (0, LocalAddress::Inet(chosen)) = (port, &listener.address) {
+fn open_tcp(bind: &Bind, address: SocketAddr, config: &Config, birth: &Birth) -> Result<Listener, String> {
+    log::info!("Binding to {bind} with flags {:?}", bind.flags().words());
+    let reuse = if bind.flags().reuse_addr() { ReuseAddr::Yes } else { ReuseAddr::No };
+    let manner = Manner::of(bind, birth);
+    let backlog = queue_length(config.backlog);
+    let listening = socket::listen_tcp(address, reuse, manner.blocking(), backlog, V6Only::Yes);
+    let listener = keep(listening.map_err(|error| error.to_string())?, None, bind, manner, config)?;
+    if let (0, LocalAddress::Inet(chosen)) = (address.port(), &listener.address) {
         log::info!("Listening on {chosen}");
     }
     Ok(listener)
 }
 
-fn open_unix(bind: &Bind, path: &Path, mode: Option<u32>, config: &Config, birth: &Birth) -> Result<Listener, String> {
-    log::info!("Binding to unix:{} with flags {:?}", path.display(), bind.flags().words());
-    let mode = mode.unwrap_or(0o777 & !birth.umask);
-    let listening = listen_unix(path, mode, queue_length(config.backlog), blocking(bind));
-    keep(listening.map_err(|error| error.to_string())?, Some(file_of(path)?), bind, config)
+fn open_unix(bind: &Bind, path: &Path, config: &Config, birth: &Birth) -> Result<Listener, String> {
+    log::info!("Binding to {bind} with flags {:?}", bind.flags().words());
+    let manner = Manner::of(bind, birth);
+    let listening = listen_unix(path, manner.mode, queue_length(config.backlog), manner.blocking());
+    keep(listening.map_err(|error| error.to_string())?, Some(file_of(path)?), bind, manner, config)
 }
 
-fn keep(fd: OwnedFd, file: Option<(PathBuf, FileId)>, bind: &Bind, config: &Config) -> Result<Listener, String> {
+fn keep(
+    fd: OwnedFd,
+    file: Option<(PathBuf, FileId)>,
+    bind: &Bind,
+    manner: Manner,
+    config: &Config,
+) -> Result<Listener, String> {
     let said = |error: io::Error| format!("cannot keep the socket of {bind}: {error}");
     let fd = fd::lift(fd, worker_fds_end(config.binds.len())).map_err(said)?;
     let address = socket::local_address(fd.as_fd()).unwrap_or(LocalAddress::Other);
-    Ok(Listener { fd, bind: bind.clone(), address, file })
+    Ok(Listener { fd, bind: bind.clone(), address, file, manner: Mutex::new(manner) })
 }
 
 /// The first number that no worker of so many sockets finds a descriptor at.
 pub(in crate::supervisor) fn worker_fds_end(listener_count: usize) -> RawFd {
     // One more than there are sockets: the connection of `-g`.
     WORKER_FD_FIRST + RawFd::try_from(listener_count).unwrap_or(RawFd::MAX / 2) + 1
-}
-
-fn blocking(bind: &Bind) -> Blocking {
-    if bind.flags().nonblock() { Blocking::NonBlocking } else { Blocking::Blocking }
 }
 
 fn queue_length(backlog: u32) -> i32 {

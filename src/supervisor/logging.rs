@@ -157,7 +157,39 @@ fn escape_controls(message: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::escape_controls;
+    use std::fs;
+
+    use super::*;
+    use crate::sys::testing::{LIMIT, in_own_process, wait_until};
+    use crate::threads::log_plan::Target;
+
+    fn syslog_threads() -> usize {
+        let names = fs::read_dir("/proc/self/task").unwrap().flatten().map(|task| task.path().join("comm"));
+        names.filter(|name| fs::read_to_string(name).is_ok_and(|name| name.trim() == "syslog")).count()
+    }
+
+    #[test]
+    fn the_syslog_thread_is_there_while_something_goes_to_syslog() {
+        let test = "the_syslog_thread_is_there_while_something_goes_to_syslog";
+        in_own_process(module_path!(), test, || {
+            let plan = |target, level| LogPlan { target, level, ..LogPlan::default() };
+            let logging = start(&plan(Target::Stderr, LevelFilter::Error)).unwrap();
+            let plans = [
+                (Target::Stderr, LevelFilter::Error, 0),
+                (Target::Both, LevelFilter::Info, 1),
+                (Target::Syslog, LevelFilter::Debug, 1),
+                (Target::Stderr, LevelFilter::Warn, 0),
+                (Target::Syslog, LevelFilter::Warn, 1),
+            ];
+            for (target, level, threads) in plans {
+                apply(&plan(target, level)).unwrap();
+                assert_eq!(log::max_level(), level);
+                // One that has just been started has no name yet, and one that is no longer needed ends soon.
+                assert!(wait_until(LIMIT, || syslog_threads() == threads), "{target:?}");
+                logging.finish();
+            }
+        });
+    }
 
     #[test]
     fn a_message_cannot_forge_a_second_line_or_steer_a_terminal() {

@@ -31,7 +31,7 @@ use std::sync::Arc;
 use crossbeam_channel::Receiver;
 
 use crate::config::{Config, Invocation};
-use crate::pool::{Action, ClientId, Pid, Pool, Version};
+use crate::pool::{Action, ClientId, Mono, Pid, Pool, Version};
 use crate::supervisor::admittance::Admittance;
 use crate::supervisor::listeners::Listener;
 use crate::supervisor::prepare::Call;
@@ -78,6 +78,8 @@ struct Supervisor {
     errands: Errands,
     /// What the errands under way are for.
     purposes: Purposes,
+    /// When it is said that the oldest of them takes long.
+    errand_note_due: Option<Mono>,
     files: Files,
     /// Reused from event to event.
     actions: Vec<Action>,

@@ -62,7 +62,8 @@ impl Supervisor {
                     self.control.conclude_for(client, verdict.clone());
                 }
             }
-            _ => self.control.conclude(verdict),
+            // Whose upgrade is still being prepared waits for that one.
+            _ => self.control.conclude(verdict, self.upgrade_askers.clone()),
         }
     }
 

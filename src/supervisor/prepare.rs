@@ -92,6 +92,22 @@ impl Configuration {
     }
 }
 
+/// What the names in a configuration stand for: looks at the system, and touches nothing.
+///
+/// Errors: everything that is wrong, in the order in which it would be met.
+pub(in crate::supervisor) fn work_out(
+    config: &Config,
+    environ: &Environment,
+    dropped: &[OsString],
+) -> Result<(Recipe, Admittance), Vec<Problem>> {
+    let recipe = release::resolve(config, environ, dropped);
+    let admittance = admittance::resolve(config, recipe.as_ref().ok().and_then(|recipe| recipe.identity.as_ref()));
+    match (recipe, admittance) {
+        (Ok(recipe), Ok(admittance)) => Ok((recipe, admittance)),
+        (recipe, admittance) => Err([recipe.err().unwrap_or_default(), admittance.err().unwrap_or_default()].concat()),
+    }
+}
+
 /// The whole of it. What was opened is closed again if this is dropped.
 ///
 /// Errors: every line that says what is wrong.
@@ -100,15 +116,8 @@ pub(in crate::supervisor) fn prepare(call: &Call, in_force: &InForce) -> Result<
     let config = &configuration.effective;
     let messages = |problems: Vec<Problem>| problems.into_iter().map(|problem| problem.message).collect::<Vec<_>>();
     // einhorn's first workers still see the variables that are to be dropped; these are not the first.
-    let recipe = release::resolve(config, &call.environ, &config.drop_env_vars).map_err(messages);
-    let admittance = admittance::resolve(config, recipe.as_ref().ok().and_then(|recipe| recipe.identity.as_ref()));
-    let (recipe, admittance) = match (recipe, admittance.map_err(messages)) {
-        (Ok(recipe), Ok(admittance)) => (recipe, admittance),
-        (recipe, admittance) => {
-            let of_recipe = recipe.err().unwrap_or_default();
-            return Err([of_recipe, admittance.err().unwrap_or_default()].concat());
-        }
-    };
+    let worked_out = work_out(config, &call.environ, &config.drop_env_vars);
+    let (recipe, admittance) = worked_out.map_err(messages)?;
     let listeners =
         listeners::open_all(config, &in_force.birth, &in_force.listeners).map_err(|message| vec![message])?;
     Ok(Prepared { configuration, recipe, listeners, admittance })

@@ -3,15 +3,17 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
+use std::time::Duration;
 
-use crate::config::{Bind, Config, Difference, Effect};
+use crate::config::{Config, Difference, Effect};
 use crate::pool::{Event, Version};
 use crate::supervisor::admittance::Admittance;
-use crate::supervisor::listeners::{Listener, is_same_place};
+use crate::supervisor::listeners::Listener;
 use crate::supervisor::prepare::{self, Configuration, InForce, Prepared};
 use crate::supervisor::release::Release;
 use crate::supervisor::reply::Asking;
 use crate::supervisor::{Supervisor, logging, settings, title};
+use crate::sys::clock;
 use crate::sys::errno::{errno_of, words};
 use crate::threads::errand::Errand;
 
@@ -42,6 +44,9 @@ pub(in crate::supervisor) struct Coming {
     differences: Vec<Difference>,
 }
 
+/// How long an errand may take before it is said that it does, and how often then.
+const ERRAND_NOTE: Duration = Duration::from_secs(30);
+
 /// No errand can be run.
 const TOO_MUCH: &str = "too much is being prepared already, try again";
 
@@ -53,7 +58,7 @@ impl Supervisor {
         let (call, in_force) = (self.call.clone(), self.in_force());
         match self.errands.run(move || prepare::prepare(&call, &in_force)) {
             Some(errand) => {
-                self.purposes.push_back(Purpose::Upgrade(version, errand));
+                self.await_errand(Purpose::Upgrade(version, errand));
                 None
             }
             None => Some(Event::ReleaseRefused { version, reason: TOO_MUCH.to_owned() }),
@@ -64,14 +69,16 @@ impl Supervisor {
     pub(in crate::supervisor) fn tell_differences(&mut self, asking: Asking) {
         let (call, in_force) = (self.call.clone(), self.in_force());
         match self.errands.run(move || prepare::reread(&call, &in_force)) {
-            Some(errand) => self.purposes.push_back(Purpose::Diff(asking, errand)),
+            Some(errand) => self.await_errand(Purpose::Diff(asking, errand)),
             None => self.tell_difference_of(asking, Err(vec![TOO_MUCH.to_owned()])),
         }
     }
 
     /// Takes in the result of the oldest errand.
     pub(in crate::supervisor) fn on_errand_done(&mut self) -> Option<Event> {
-        match self.purposes.pop_front()? {
+        let purpose = self.purposes.pop_front()?;
+        self.errand_note_due = (!self.purposes.is_empty()).then(|| clock::now().after(ERRAND_NOTE));
+        match purpose {
             Purpose::Upgrade(version, errand) => {
                 Some(self.on_prepared(version, errand.result().unwrap_or_else(|| Err(failed()))))
             }
@@ -79,6 +86,23 @@ impl Supervisor {
                 self.tell_difference_of(asking, errand.result().unwrap_or_else(|| Err(failed())));
                 None
             }
+        }
+    }
+
+    fn await_errand(&mut self, purpose: Purpose) {
+        self.purposes.push_back(purpose);
+        self.errand_note_due.get_or_insert(clock::now().after(ERRAND_NOTE));
+    }
+
+    /// An errand cannot be stopped, and what keeps it (a name server, a disk) cannot be seen from here. But it can be said.
+    pub(in crate::supervisor) fn note_slow_errand(&mut self) {
+        let now = clock::now();
+        if self.errand_note_due.take_if(|due| *due <= now).is_some() {
+            let seconds = ERRAND_NOTE.as_secs();
+            log::warn!(
+                "Still reading the configuration or looking up what it names, for {seconds}s and more; upgrades wait for it"
+            );
+            self.errand_note_due = Some(now.after(ERRAND_NOTE));
         }
     }
 
@@ -113,7 +137,6 @@ impl Supervisor {
             say(difference);
         }
         let before = self.settled();
-        self.adapt_listeners(&before.effective, &settled.effective);
         self.take_over(settled);
         // One that starts over leaves the last good one where it is.
         self.fallback.get_or_insert(before);
@@ -127,14 +150,14 @@ impl Supervisor {
     /// What was in force before the upgrade is in force again.
     pub(in crate::supervisor) fn on_upgrade_given_up(&mut self) {
         if let Some(before) = self.fallback.take() {
-            self.adapt_listeners(&self.config, &before.effective);
             self.take_over(before);
         }
     }
 
     fn take_over(&mut self, settled: Settled) {
         let Settled { effective, loaded, admittance } = settled;
-        self.config = effective;
+        let backlog_before = std::mem::replace(&mut self.config, effective).backlog;
+        self.adapt_listeners(backlog_before);
         self.loaded = loaded;
         if let Some(title) = &mut self.title {
             title.set(&title::of(&self.config));
@@ -162,19 +185,16 @@ impl Supervisor {
         }
     }
 
-    /// Sockets stay when what is said about their address changes, and change with it.
-    fn adapt_listeners(&self, old: &Config, new: &Config) {
-        for bind in &new.binds {
-            let same_place = |other: &&Bind| is_same_place(bind, other);
-            let Some(was) = old.binds.iter().find(same_place) else { continue };
-            for listener in self.listeners.iter().filter(|listener| is_same_place(&listener.bind, bind)) {
-                if let Err(error) = listener.adapt(was, bind) {
-                    log::error!("{error}");
-                }
+    /// Sockets stay when what is said of their address changes, and change with it. By now the version that is modern is the
+    /// one whose configuration counts.
+    fn adapt_listeners(&self, backlog_before: u32) {
+        for (listener, bind) in self.modern_listeners().iter().zip(&self.config.binds) {
+            if let Err(error) = listener.adapt(bind, &self.birth) {
+                log::error!("{error}");
             }
         }
-        if old.backlog != new.backlog {
-            self.listeners.iter().for_each(|listener| listener.lengthen(new.backlog));
+        if backlog_before != self.config.backlog {
+            self.listeners.iter().for_each(|listener| listener.lengthen(self.config.backlog));
         }
     }
 

@@ -211,7 +211,9 @@ impl Supervisor {
         };
         let reply = Reply { more: More::Follows, ..Reply::last(message, asking.id) };
         self.control.reply(asking.client, reply, asking.format, Then::Subscribe);
-        self.upgrade_askers.push(asking.client);
+        if !self.upgrade_askers.contains(&asking.client) {
+            self.upgrade_askers.push(asking.client);
+        }
         vec![Event::CommandGiven(Command::Upgrade(style))]
     }
 

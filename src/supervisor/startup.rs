@@ -12,16 +12,16 @@ use crossbeam_channel::bounded;
 
 use crate::config::{self, Config, Detail, Invocation};
 use crate::pool::{Pid, Pool, Version};
-use crate::supervisor::admittance::{self, Admittance};
+use crate::supervisor::admittance::Admittance;
 use crate::supervisor::environment::Environment;
 use crate::supervisor::exit_code::Problem;
 use crate::supervisor::prepare::Call;
 use crate::supervisor::recheck::Recheck;
-use crate::supervisor::release::{self, Recipe, Release};
+use crate::supervisor::release::{Recipe, Release};
 use crate::supervisor::reload::Purposes;
 use crate::supervisor::reply::Denials;
 use crate::supervisor::status::Counters;
-use crate::supervisor::{Supervisor, exit_code, listeners, logging, settings, signals, title};
+use crate::supervisor::{Supervisor, exit_code, listeners, logging, prepare, settings, signals, title};
 use crate::sys::birth::Birth;
 use crate::sys::control_socket::Access;
 use crate::sys::errno::words;
@@ -174,23 +174,28 @@ fn check(config: &Config, environ: &Environment) -> Result<(Recipe, Admittance),
         return Err(vec![Problem::of_option(message)]);
     }
     // einhorn's first workers still see the variables that are to be dropped.
-    let recipe = release::resolve(config, environ, &[]);
-    let admittance = admittance::resolve(config, recipe.as_ref().ok().and_then(|recipe| recipe.identity.as_ref()));
-    match (recipe, admittance) {
-        (Ok(recipe), Ok(admittance)) => Ok((recipe, admittance)),
-        (recipe, admittance) => Err([recipe.err().unwrap_or_default(), admittance.err().unwrap_or_default()].concat()),
-    }
+    prepare::work_out(config, environ, &[])
 }
 
-/// The same for who wants to know nothing else. That the program is still to be named is a problem then, too.
+/// The same for who wants to know nothing else, with what a start would find out on its way. That the program is still to be
+/// named is a problem then, too.
 fn check_alone(config: &Config, environ: &Environment) -> Result<(), Vec<Problem>> {
-    let checked = check(config, environ).map(drop);
-    if !config.program.is_empty() {
-        return checked;
+    let mut problems = check(config, environ).err().unwrap_or_default();
+    if config.program.is_empty() {
+        problems.retain(|problem| problem.code != exit_code::NOT_FOUND);
+        let message = "there is no program, neither as the command of a file nor behind the options".to_owned();
+        problems.push(Problem { code: exit_code::NO_PROGRAM, message });
     }
-    let message = "there is no program, neither as the command of a file nor behind the options".to_owned();
-    let others = checked.err().unwrap_or_default().into_iter().filter(|problem| problem.code != exit_code::NOT_FOUND);
-    Err(others.chain([Problem { code: exit_code::NO_PROGRAM, message }]).collect())
+    problems.extend(listeners::check(config));
+    let directory = directory_of(environ).and_then(|directory| tell_apart(config, &directory));
+    problems.extend(directory.err().map(Problem::of_option));
+    if problems.is_empty() { Ok(()) } else { Err(problems) }
+}
+
+/// Where the files go that were given no path.
+fn directory_of(environ: &Environment) -> Result<PathBuf, String> {
+    let born_with = |name: &str| environ.iter().find(|(known, _)| known == name).map(|(_, value)| value.clone());
+    temporary_directory(born_with).map_err(|error| error.to_string())
 }
 
 /// Opens what is to be opened, in the order in which others could be disturbed: nobody, until the lock is held.
@@ -202,8 +207,7 @@ fn start(
     admittance: Admittance,
 ) -> Result<Supervisor, String> {
     settle_in(&config, &birth);
-    let born_with = |name: &str| call.environ.iter().find(|(known, _)| known == name).map(|(_, value)| value.clone());
-    let directory = temporary_directory(born_with).map_err(|error| error.to_string())?;
+    let directory = directory_of(&call.environ)?;
     let pid_path = config::pid_path(&config, &directory);
     tell_apart(&config, &directory)?;
     log::info!("Writing PID to {}", pid_path.display());
@@ -236,6 +240,7 @@ fn start(
         control,
         errands,
         purposes: Purposes::new(),
+        errand_note_due: None,
         files,
         actions: Vec::new(),
         upgrade_askers: Vec::new(),

@@ -62,9 +62,14 @@ fn bind(path: &Path, access: Access) -> Result<(OwnedFd, FileId), UnixSocketCaus
     };
     let fd = bind_and_listen(path, stale, Access::OWN.mode, BACKLOG, Blocking::NonBlocking)?;
     let failed = |error| UnixSocketCause::System(errno_of(&error));
-    set_access(path, access).map_err(failed)?;
     let meta = fs::symlink_metadata(path).map_err(failed)?;
-    Ok((fd, FileId::of(&meta)))
+    let id = FileId::of(&meta);
+    if let Err(error) = set_access(path, access) {
+        // Nobody may find a socket there that is never served.
+        let _gone_or_not = remove_control_socket(path, id);
+        return Err(failed(error));
+    }
+    Ok((fd, id))
 }
 
 /// Not even a dead one is taken from another user, nor a living one spoken to. Not from root either: root's clients would

@@ -51,9 +51,21 @@ pub fn sharing(directory: &Metadata) -> Shared {
 /// Why no file of ours may be made in a directory.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum DirectoryError {
-    Unprotected { directory: PathBuf },
-    NotADirectory { directory: PathBuf },
-    System { directory: PathBuf, errno: Errno },
+    Unprotected {
+        directory: PathBuf,
+    },
+    /// We are root, and somebody else could exchange the files in it.
+    Mistrusted {
+        directory: PathBuf,
+        mistrust: Mistrust,
+    },
+    NotADirectory {
+        directory: PathBuf,
+    },
+    System {
+        directory: PathBuf,
+        errno: Errno,
+    },
 }
 
 impl fmt::Display for DirectoryError {
@@ -62,6 +74,7 @@ impl fmt::Display for DirectoryError {
             Self::Unprotected { directory } => {
                 write!(f, "directory {} is writable by everybody and not sticky", directory.display())
             }
+            Self::Mistrusted { directory, mistrust } => write!(f, "directory {}: {mistrust}", directory.display()),
             Self::NotADirectory { directory } => write!(f, "{} is not a directory", directory.display()),
             Self::System { directory, errno } => write!(f, "directory {}: {}", directory.display(), words(*errno)),
         }
@@ -80,6 +93,17 @@ pub fn check_directory(path: &Path) -> Result<(), DirectoryError> {
             Shared::Unprotected => Err(DirectoryError::Unprotected { directory }),
             Shared::Private | Shared::Sticky => Ok(()),
         },
+    }
+}
+
+/// The same for what root is to trust: nobody but root may be able to replace the file. In a directory like /tmp nobody can.
+pub(super) fn check_directory_for_root(path: &Path) -> Result<(), DirectoryError> {
+    check_directory(path)?;
+    let directory = parent_of(path).to_owned();
+    match fs::metadata(&directory) {
+        Ok(meta) if meta.mode() & libc::S_ISVTX != 0 && meta.uid() == 0 => Ok(()),
+        Ok(meta) => trust_for_root(&meta).map_err(|mistrust| DirectoryError::Mistrusted { directory, mistrust }),
+        Err(error) => Err(DirectoryError::System { directory, errno: errno_of(&error) }),
     }
 }
 

@@ -12,7 +12,7 @@ use nix::errno::Errno;
 use nix::unistd::geteuid;
 
 use crate::sys::errno::{errno_of, words};
-use crate::sys::place::{DirectoryError, Mistrust, check_directory, kind, trust_for_root};
+use crate::sys::place::{DirectoryError, Mistrust, check_directory_for_root, kind, trust_for_root};
 
 /// More than anybody writes by hand; a log or a disk image that was named by mistake is not read to its end.
 pub const FILE_BYTES_MAX: u64 = 1024 * 1024;
@@ -107,9 +107,9 @@ fn open(path: &Path) -> Result<File, ReadCause> {
 fn check_for_root(path: &Path, file: &File, meta: &Metadata) -> Result<(), ReadCause> {
     trust_for_root(meta).map_err(ReadCause::Mistrusted)?;
     if let Ok(place) = fs::read_link(format!("/proc/self/fd/{}", file.as_raw_fd())) {
-        check_directory(&place).map_err(ReadCause::Directory)?;
+        check_directory_for_root(&place).map_err(ReadCause::Directory)?;
     }
-    check_directory(path).map_err(ReadCause::Directory)
+    check_directory_for_root(path).map_err(ReadCause::Directory)
 }
 
 fn read_whole(file: &File) -> Result<Vec<u8>, ReadCause> {

@@ -43,6 +43,8 @@ pub(in crate::threads) enum Message {
     /// The last they hear of it.
     Conclude {
         message: String,
+        /// Those who go on waiting.
+        except: Vec<ClientId>,
     },
     /// The last that this one hears of it: its upgrade did not come to be.
     ConcludeFor {
@@ -106,9 +108,9 @@ impl Control {
         self.post(Message::Publish { message });
     }
 
-    /// Tells them the outcome; they wait no longer.
-    pub fn conclude(&self, message: String) {
-        self.post(Message::Conclude { message });
+    /// Tells them the outcome, but for these; they wait no longer.
+    pub fn conclude(&self, message: String, except: Vec<ClientId>) {
+        self.post(Message::Conclude { message, except });
     }
 
     /// Tells one of them the outcome of what it asked for.

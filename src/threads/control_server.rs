@@ -155,8 +155,8 @@ impl Server {
         while let Ok(message) = self.messages.try_recv() {
             match *message {
                 Message::Reply { client, reply, format, then } => self.reply(client, reply, format, then, now),
-                Message::Publish { message } => self.publish(&message, More::Follows, now),
-                Message::Conclude { message } => self.publish(&message, More::No, now),
+                Message::Publish { message } => self.publish(&message, More::Follows, &[], now),
+                Message::Conclude { message, except } => self.publish(&message, More::No, &except, now),
                 Message::ConcludeFor { client, message } => {
                     if let Some(to) = self.find(client) {
                         news(to, &message, More::No, now);
@@ -195,8 +195,8 @@ impl Server {
         }
     }
 
-    fn publish(&mut self, message: &str, more: More, now: Mono) {
-        for connection in &mut self.connections {
+    fn publish(&mut self, message: &str, more: More, except: &[ClientId], now: Mono) {
+        for connection in self.connections.iter_mut().filter(|connection| !except.contains(&connection.id)) {
             news(connection, message, more, now);
         }
     }

@@ -11,6 +11,9 @@ use crate::threads::{Input, spawn};
 /// How many errands may wait. Each is asked for by a client that waits for its end, or by an upgrade, of which there is one.
 const ERRANDS_MAX: usize = 512;
 
+/// As large as a main thread's: the databases of users and hosts are modules of others.
+const STACK_BYTES: usize = 8 * 1024 * 1024;
+
 type Job = Box<dyn FnOnce() + Send>;
 
 /// The main thread's end.
@@ -49,7 +52,7 @@ impl Errands {
 /// Errors: no thread can be started.
 pub fn start(inbox: Sender<Input>) -> io::Result<Errands> {
     let (jobs, queued): (Sender<Job>, Receiver<Job>) = bounded(ERRANDS_MAX);
-    spawn::named("errand", move || queued.iter().for_each(|job| job()))?;
+    spawn::with_stack("errand", STACK_BYTES, move || queued.iter().for_each(|job| job()))?;
     Ok(Errands { jobs, inbox })
 }
 

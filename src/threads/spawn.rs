@@ -15,6 +15,15 @@ const STACK_BYTES: usize = 512 * 1024;
 ///
 /// Errors: the system has no room for another thread.
 pub(in crate::threads) fn named(name: &'static str, body: impl Fn() + Send + 'static) -> io::Result<()> {
+    with_stack(name, STACK_BYTES, body)
+}
+
+/// The same for code that is not flat, or not ours: it gets a stack of this size.
+pub(in crate::threads) fn with_stack(
+    name: &'static str,
+    stack_bytes: usize,
+    body: impl Fn() + Send + 'static,
+) -> io::Result<()> {
     let turns = move || {
         for _ in 0..RESTARTS_MAX {
             if catch_unwind(AssertUnwindSafe(&body)).is_ok() {
@@ -24,7 +33,7 @@ pub(in crate::threads) fn named(name: &'static str, body: impl Fn() + Send + 'st
         }
         log::error!("the {name} thread failed {RESTARTS_MAX} times and is not started again");
     };
-    thread::Builder::new().name(name.to_owned()).stack_size(STACK_BYTES).spawn(turns).map(drop)
+    thread::Builder::new().name(name.to_owned()).stack_size(stack_bytes).spawn(turns).map(drop)
 }
 
 #[cfg(test)]

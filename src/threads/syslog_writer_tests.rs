@@ -165,6 +165,23 @@ fn one_that_does_not_read_holds_the_thread_for_no_longer_than_one_message() {
 }
 
 #[test]
+fn a_count_that_could_not_be_told_is_told_the_next_time() {
+    let dir = TempDir::new().unwrap();
+    let path = dir.path().join("log");
+    let syslog = listen(&path);
+    let filled = fill(&path);
+    let ((_items, queued), missed) = (bounded(1), AtomicU64::new(3));
+    let paths = [path];
+    let mut writer = Writer::new(&paths, &queued, &missed, header(), &|_| ());
+    assert_eq!(writer.reach(), Err(Errno::EAGAIN));
+    for _ in 0..filled {
+        assert_eq!(received(&syslog), "filler");
+    }
+    assert_eq!(writer.reach(), Ok(()));
+    assert_eq!(received(&syslog), "3 lines did not get here, standard error has them");
+}
+
+#[test]
 fn what_finds_no_room_in_the_queue_comes_back_at_once_and_is_counted() {
     let dir = TempDir::new().unwrap();
     let path = dir.path().join("log");

@@ -2,11 +2,12 @@
 //! a file that cannot be used changes nothing.
 
 use std::net::{SocketAddr, TcpStream};
+use std::os::unix::fs::MetadataExt;
 
 use nix::sys::signal::Signal;
 use serde_json::Value;
 
-use crate::support::{HeldRequest, LIMIT, Load, Master, Process, Setup, ask, decoded, example, free_address};
+use crate::support::{HeldRequest, LIMIT, Load, Master, Process, Setup, Target, ask, decoded, example, free_address};
 
 /// A file whose workers serve on these addresses, and whatever else it says.
 fn file(addresses: &[SocketAddr], rest: &str) -> String {
@@ -161,6 +162,80 @@ fn an_upgrade_that_is_given_up_gives_the_old_configuration_back() {
     assert_eq!((&status["status"]["target"], &status["status"]["version"]), (&2.into(), &0.into()));
     upgrade(&master, &text, "new", 1);
     assert_eq!(ask(&added.into(), "/x").unwrap().release, "new");
+}
+
+fn mode(master: &Master, name: &str) -> u32 {
+    std::fs::metadata(master.file(name)).unwrap().mode() & 0o777
+}
+
+/// A file whose workers serve on this unix socket.
+fn unix_file(bind: &str, rest: &str) -> String {
+    file(&[], rest).replace("bind = []", &format!("bind = ['unix:{bind}']"))
+}
+
+#[test]
+fn a_unix_socket_has_the_mode_of_the_configuration_that_counts() {
+    let master = start(&unix_file("web.sock,mode=0600", "retries = 1"));
+    wait_for_first(&master, 1);
+    let bad = unix_file("web.sock,mode=0666", "retries = 1").replace("'--ack', 'manual'", "'--exit-before-ack'");
+    master.replace("web.toml", &bad);
+    master.signal(Signal::SIGHUP);
+    master.wait_for_log("Going back to version 0", 1);
+    master.wait_until("the mode is as before", LIMIT, || mode(&master, "web.sock") == 0o600);
+    upgrade(&master, &unix_file("web.sock,mode=0640", "retries = 1"), "new", 1);
+    assert_eq!(mode(&master, "web.sock"), 0o640);
+    // What is not said is what the umask leaves.
+    upgrade(&master, &unix_file("web.sock", "retries = 1"), "newer", 2);
+    assert_eq!(mode(&master, "web.sock") & 0o700, 0o700);
+}
+
+#[test]
+fn a_unix_socket_that_was_deleted_is_there_again_after_an_upgrade() {
+    let master = start(&unix_file("web.sock", ""));
+    wait_for_first(&master, 1);
+    std::fs::remove_file(master.file("web.sock")).unwrap();
+    upgrade(&master, &unix_file("web.sock", ""), "new", 1);
+    let target: Target = master.file("web.sock").as_path().into();
+    assert_eq!(ask(&target, "/x").unwrap().release, "new");
+    master.wait_for_log("===> Exited worker", 1);
+    master.wait_for_log("Closing unix:web.sock, no worker needs it any more", 1);
+    assert_eq!(ask(&target, "/x").unwrap().release, "new");
+}
+
+#[test]
+fn an_address_that_is_written_in_another_way_is_the_same_socket() {
+    let address = free_address();
+    let SocketAddr::V4(v4) = address else { panic!("{address}") };
+    let [a, b, c, d] = v4.ip().octets();
+    // inet_aton(3) knows this one.
+    let other = format!("{a}.{b}.{}:{}", u32::from(c) * 256 + u32::from(d), address.port());
+    let with_unix = |text: String, path: &str| text.replace(",r'", &format!(",r', 'unix:{path}'"));
+    let master = start(&with_unix(file(&[address], ""), "web.sock"));
+    wait_for_first(&master, 1);
+    let text = with_unix(file(&[address], "").replace(&address.to_string(), &other), "./web.sock");
+    upgrade(&master, &text, "new", 1);
+    master.wait_for_log("===> Exited worker", 1);
+    assert_eq!(ask(&address.into(), "/x").unwrap().release, "new");
+    assert_eq!(ask(&master.file("web.sock").as_path().into(), "/x").unwrap().release, "new");
+    assert_eq!(master.log().count("INFO: Closing") + master.log().count("INFO: Binding"), 2, "{}", master.log());
+}
+
+#[test]
+fn a_client_whose_upgrade_comes_after_the_one_under_way_waits_for_its_own() {
+    let address = free_address();
+    let master = start(&file(&[address], "number = 1"));
+    wait_for_first(&master, 1);
+    // The first upgrade waits for an ack; the second is asked for when it is about to be done.
+    master.replace("web.toml", &file(&[address], "number = 1").replace("'manual']", "'manual', '--ack-after', '300']"));
+    master.signal(Signal::SIGHUP);
+    master.wait_for_log("Starting smooth upgrade", 1);
+    let mut client = master.connect();
+    client.send("{id: 1, command: upgrade, format: json}");
+    let mut last = Value::Null;
+    while last["message"] != "Upgrade done" {
+        last = serde_json::from_str(&client.receive().unwrap()).unwrap();
+    }
+    master.wait_for_log("Upgraded successfully to version 2", 1);
 }
 
 #[test]
