@@ -167,9 +167,8 @@ impl Supervisor {
             }
             ExecState::Failed { stage, errno } => {
                 let version = pool.workers().iter().find(|worker| worker.pid == *pid).map(|worker| worker.version);
-                let path =
-                    version.and_then(|version| releases.get(&version)).map(|release| release.recipe.path.as_path());
-                let reason = explain_exec_failure(path.unwrap_or_else(|| "".as_ref()), errno);
+                let path = version.and_then(|version| releases.get(&version)).map(|release| release.recipe.file());
+                let reason = explain_exec_failure(&path.unwrap_or_default(), errno);
                 match stage {
                     Stage::Exec => log::error!("Worker {pid}: {reason}"),
                     _ => log::error!("Worker {pid}: {stage}: {}", words(errno)),

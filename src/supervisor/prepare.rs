@@ -3,7 +3,7 @@
 //! what it was given.
 
 use std::ffi::OsString;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::config::{self, Config, Invocation};
@@ -22,14 +22,24 @@ pub(in crate::supervisor) struct Call {
     pub(in crate::supervisor) args: Vec<OsString>,
     /// The environment that the master was born with.
     pub(in crate::supervisor) environ: Environment,
+    /// The name of the directory that it was started in, as its starter knew it: links on the way may lead elsewhere later.
+    pub(in crate::supervisor) directory: Option<PathBuf>,
 }
 
 impl Call {
     pub(in crate::supervisor) fn of_this_process() -> Self {
         let mut args = std::env::args_os();
         let argv0 = args.next().unwrap_or_default();
-        Self { argv0, args: args.collect(), environ: std::env::vars_os().collect() }
+        let directory = logical_directory(std::env::var_os("PWD"));
+        Self { argv0, args: args.collect(), environ: std::env::vars_os().collect(), directory }
     }
+}
+
+/// A shell's PWD is believed if it leads to where we are.
+fn logical_directory(pwd: Option<OsString>) -> Option<PathBuf> {
+    let named = pwd.map(PathBuf::from).filter(|named| named.is_absolute())?;
+    let is_here = std::fs::canonicalize(&named).ok()? == std::fs::canonicalize(".").ok()?;
+    is_here.then_some(named)
 }
 
 /// What is in force when it is read again.
@@ -97,10 +107,10 @@ impl Configuration {
 /// Errors: everything that is wrong, in the order in which it would be met.
 pub(in crate::supervisor) fn work_out(
     config: &Config,
-    environ: &Environment,
+    call: &Call,
     dropped: &[OsString],
 ) -> Result<(Recipe, Admittance), Vec<Problem>> {
-    let recipe = release::resolve(config, environ, dropped);
+    let recipe = release::resolve(config, call, dropped);
     let admittance = admittance::resolve(config, recipe.as_ref().ok().and_then(|recipe| recipe.identity.as_ref()));
     match (recipe, admittance) {
         (Ok(recipe), Ok(admittance)) => Ok((recipe, admittance)),
@@ -116,7 +126,7 @@ pub(in crate::supervisor) fn prepare(call: &Call, in_force: &InForce) -> Result<
     let config = &configuration.effective;
     let messages = |problems: Vec<Problem>| problems.into_iter().map(|problem| problem.message).collect::<Vec<_>>();
     // einhorn's first workers still see the variables that are to be dropped; these are not the first.
-    let worked_out = work_out(config, &call.environ, &config.drop_env_vars);
+    let worked_out = work_out(config, call, &config.drop_env_vars);
     let (recipe, admittance) = worked_out.map_err(messages)?;
     let listeners =
         listeners::open_all(config, &in_force.birth, &in_force.listeners).map_err(|message| vec![message])?;

@@ -1,8 +1,8 @@
 //! What a version runs: program, arguments, environment and all that its workers are born with, worked out once when its
-//! upgrade starts. (A link on the way to the program is followed at each launch; to pin that too comes with the re-exec.)
-//! Looks at the system, and changes nothing; it may take long, so an errand does it once the master runs.
+//! upgrade starts, and the same until the next: no link is followed again at a later launch. Looks at the system, and changes nothing; it may take long, so an errand does it once the master runs.
 
 use std::ffi::{OsStr, OsString};
+use std::fs::canonicalize;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf, absolute};
 use std::sync::Arc;
@@ -12,6 +12,7 @@ use crate::pool::Signal;
 use crate::supervisor::environment::{self, Environment};
 use crate::supervisor::exit_code::{NOT_EXECUTABLE, NOT_FOUND, Problem};
 use crate::supervisor::listeners::Listener;
+use crate::supervisor::prepare::Call;
 use crate::sys::account::{self, Account};
 use crate::sys::errno::{errno_of, words};
 use crate::sys::identity::Identity;
@@ -26,6 +27,13 @@ pub(in crate::supervisor) struct Release {
     pub(in crate::supervisor) recipe: Recipe,
     /// In the order of the `-b` options.
     pub(in crate::supervisor) listeners: Vec<Arc<Listener>>,
+}
+
+impl Recipe {
+    /// The program's file, from where the master is.
+    pub(in crate::supervisor) fn file(&self) -> PathBuf {
+        self.directory.as_ref().map_or_else(|| self.path.clone(), |directory| directory.join(&self.path))
+    }
 }
 
 /// All of it but the sockets.
@@ -47,21 +55,25 @@ pub(in crate::supervisor) struct Recipe {
     pub(in crate::supervisor) socket_as_fd: bool,
 }
 
-/// Works out what `config` means. `dropped` variables of `environ` do not get through.
+/// Works out what `config` means. `dropped` variables of the environment do not get through.
 ///
 /// Errors: everything that cannot be had, the program's last.
 pub(in crate::supervisor) fn resolve(
     config: &Config,
-    environ: &Environment,
+    call: &Call,
     dropped: &[OsString],
 ) -> Result<Recipe, Vec<Problem>> {
     let mut problems = Vec::new();
     let user = or_note(user(config), &mut problems).flatten();
     let identity = or_note(identity(config, user.as_ref()), &mut problems).flatten();
     let limits = or_note(limits(config), &mut problems).unwrap_or_default();
-    let directory = or_note(directory(config), &mut problems).flatten();
-    let environment =
-        environment::of_release(environ, dropped, &config.env, user.as_ref().and_then(|user| user.entry.as_ref()));
+    let directory = or_note(directory(config, call.directory.as_deref()), &mut problems).flatten();
+    let environment = environment::of_release(
+        &call.environ,
+        dropped,
+        &config.env,
+        user.as_ref().and_then(|user| user.entry.as_ref()),
+    );
     let program = or_note(find(config, directory.as_deref(), &environment), &mut problems);
     match program {
         Some((path, argv)) if problems.is_empty() => Ok(Recipe {
@@ -134,15 +146,23 @@ fn limits(config: &Config) -> Result<Vec<ResourceLimit>, Problem> {
     Ok(limits)
 }
 
-/// Where the workers start, from the root: what is found from here must be found from there, too.
-fn directory(config: &Config) -> Result<Option<PathBuf>, Problem> {
-    let Some(directory) = &config.worker.directory else { return Ok(None) };
-    let cause = match std::fs::metadata(directory).and_then(|meta| Ok((meta, absolute(directory)?))) {
-        Ok((meta, from_root)) if meta.is_dir() => return Ok(Some(from_root)),
+/// Where the workers start, without links on the way. None: where the master is.
+fn directory(config: &Config, logical: Option<&Path>) -> Result<Option<PathBuf>, Problem> {
+    let Some(directory) = &config.worker.directory else { return Ok(logical.and_then(moved)) };
+    let cause = match std::fs::metadata(directory).and_then(|meta| Ok((meta, canonicalize(directory)?))) {
+        Ok((meta, real)) if meta.is_dir() => return Ok(Some(real)),
         Ok(_) => "it is not a directory".to_owned(),
         Err(error) => words(errno_of(&error)),
     };
     Err(refuse(config, "worker.directory", &format!("cannot enter {}: {cause}", directory.display())))
+}
+
+/// Where the name of the directory in which the master was started leads now, if that is not where it still is: a deploy
+/// has switched a link. A name that leads nowhere any more changes nothing.
+fn moved(logical: &Path) -> Option<PathBuf> {
+    let real = canonicalize(logical).ok().filter(|real| real.is_dir())?;
+    let is_here = canonicalize(".").is_ok_and(|here| here == real);
+    (!is_here).then_some(real)
 }
 
 /// The program, and its arguments with its name. A name without a slash is looked for where the workers would look.
@@ -154,33 +174,47 @@ fn find(
     let command = config.program.as_slice();
     let (name, rest) = command.split_first().map_or((OsStr::new(""), command), |(name, rest)| (name.as_os_str(), rest));
     let path_var = environment.iter().find(|(variable, _)| variable == "PATH").map(|(_, value)| value.as_os_str());
-    let name = match directory {
-        // What has no slash stays a name; what begins with one stays what it is.
-        Some(directory) if name.as_bytes().contains(&b'/') => directory.join(name).into_os_string(),
+    let is_path = name.as_bytes().contains(&b'/');
+    let looked_up = match directory {
+        Some(directory) if is_path => directory.join(name).into_os_string(),
         Some(_) | None => name.to_owned(),
     };
-    let path = program::find_program(&name, path_var).map_err(|error| {
+    let found = program::find_program(&looked_up, path_var).map_err(|error| {
         let code = match error {
             FindError::NoSuchFile { .. } | FindError::NotInPath { .. } => NOT_FOUND,
             FindError::NotExecutable { .. } | FindError::NotAFile { .. } => NOT_EXECUTABLE,
         };
         Problem { code, message: config.blame("command", &error.to_string()) }
     })?;
-    // A part of PATH may be relative, to where we are.
-    let path = if directory.is_some() { absolute(&path).unwrap_or(path) } else { path };
-    let (path, mut argv) = runner(path);
+    let needs_shell = program::needs_shell(&found).unwrap_or_default();
+    let path = match directory {
+        // From its directory, which has no links in it, a relative name leads to the same file for ever.
+        Some(_) if is_path && Path::new(name).is_relative() => PathBuf::from(name),
+        // A part of PATH may be relative, to where we are.
+        Some(_) => absolute(&found).unwrap_or(found),
+        None => found,
+    };
+    let (path, mut argv) = if needs_shell { by_shell(&path) } else { (pinned(&path), vec![path.into_os_string()]) };
     argv.extend_from_slice(rest);
     Ok((path, argv))
 }
 
 /// A script without an interpreter line is the shell's, as for execvp(3) and for Ruby. One that cannot be read is left
 /// to the kernel to judge.
-fn runner(path: PathBuf) -> (PathBuf, Vec<OsString>) {
-    if program::needs_shell(&path).unwrap_or_default() {
-        (Path::new(SHELL).to_owned(), vec![SHELL.into(), path.into_os_string()])
-    } else {
-        (path.clone(), vec![path.into_os_string()])
-    }
+fn by_shell(script: &Path) -> (PathBuf, Vec<OsString>) {
+    (Path::new(SHELL).to_owned(), vec![SHELL.into(), pinned(script).into_os_string()])
+}
+
+/// The path without the links on its way, so that whoever is launched later runs the same: a deploy may have switched a
+/// link since, and its upgrade is still to come. A script keeps its own name, which it may go by, and a path without links
+/// stays as it was written.
+fn pinned(path: &Path) -> PathBuf {
+    let Ok(from_root) = absolute(path) else { return path.to_owned() };
+    let real = match (program::is_script(path), from_root.parent(), from_root.file_name()) {
+        (Ok(true), Some(parent), Some(name)) => canonicalize(parent).map(|parent| parent.join(name)),
+        (_, _, _) => canonicalize(&from_root),
+    };
+    real.ok().filter(|real| *real != from_root).unwrap_or_else(|| path.to_owned())
 }
 
 fn refuse(config: &Config, key: &str, cause: &str) -> Problem {

@@ -95,7 +95,7 @@ pub(in crate::supervisor) fn answer(invocation: Invocation, call: &Call) -> Exit
             Ok(text) => (text, 0),
             Err(error) => return complain(&error, exit_code::BAD_OPTION),
         },
-        Invocation::CheckConfig(config) => match check_alone(&config, &call.environ) {
+        Invocation::CheckConfig(config) => match check_alone(&config, call) {
             Ok(()) => ("The configuration can be used\n".to_owned(), 0),
             Err(problems) => return complain_of_all(&messages(&problems), exit_code::BAD_OPTION),
         },
@@ -124,7 +124,7 @@ fn messages(problems: &[Problem]) -> Vec<&str> {
 
 /// Starts, supervises, ends.
 pub(in crate::supervisor) fn run(config: Config, call: Call, birth: Birth) -> ExitCode {
-    let (recipe, admittance) = match check(&config, &call.environ) {
+    let (recipe, admittance) = match check(&config, &call) {
         Ok(found) => found,
         Err(problems) => {
             let code = problems.first().map_or(exit_code::BAD_OPTION, |problem| problem.code);
@@ -168,26 +168,26 @@ pub(in crate::supervisor) fn run(config: Config, call: Call, birth: Birth) -> Ex
 }
 
 /// What can be found wrong without touching anything: all of it, in the order in which it would be met.
-fn check(config: &Config, environ: &Environment) -> Result<(Recipe, Admittance), Vec<Problem>> {
+fn check(config: &Config, call: &Call) -> Result<(Recipe, Admittance), Vec<Problem>> {
     if config.with_state_fd.is_some() {
         let message = "--with-state-fd: taking over from a running master is not possible with this version".to_owned();
         return Err(vec![Problem::of_option(message)]);
     }
     // einhorn's first workers still see the variables that are to be dropped.
-    prepare::work_out(config, environ, &[])
+    prepare::work_out(config, call, &[])
 }
 
 /// The same for who wants to know nothing else, with what a start would find out on its way. That the program is still to be
 /// named is a problem then, too.
-fn check_alone(config: &Config, environ: &Environment) -> Result<(), Vec<Problem>> {
-    let mut problems = check(config, environ).err().unwrap_or_default();
+fn check_alone(config: &Config, call: &Call) -> Result<(), Vec<Problem>> {
+    let mut problems = check(config, call).err().unwrap_or_default();
     if config.program.is_empty() {
         problems.retain(|problem| problem.code != exit_code::NOT_FOUND);
         let message = "there is no program, neither as the command of a file nor behind the options".to_owned();
         problems.push(Problem { code: exit_code::NO_PROGRAM, message });
     }
     problems.extend(listeners::check(config));
-    let directory = directory_of(environ).and_then(|directory| tell_apart(config, &directory));
+    let directory = directory_of(&call.environ).and_then(|directory| tell_apart(config, &directory));
     problems.extend(directory.err().map(Problem::of_option));
     if problems.is_empty() { Ok(()) } else { Err(problems) }
 }

@@ -67,6 +67,13 @@ pub fn needs_shell(path: &Path) -> io::Result<bool> {
     Ok(!head.is_empty() && !head.starts_with(b"#!") && !head.starts_with(b"\x7fELF") && !first_line.contains(&0))
 }
 
+/// Whether an interpreter will read the file: the kernel passes it the path that it was told, and the program goes by it.
+pub fn is_script(path: &Path) -> io::Result<bool> {
+    let mut head = Vec::new();
+    File::open(path)?.take(2).read_to_end(&mut head)?;
+    Ok(head == b"#!" || needs_shell(path)?)
+}
+
 fn judge(path: PathBuf) -> Result<PathBuf, FindError> {
     match fs::metadata(&path) {
         Err(error) if error.kind() == io::ErrorKind::PermissionDenied => Err(FindError::NotExecutable { path }),

@@ -109,7 +109,9 @@ fn arguments_that_are_too_long_are_named() {
     let worker = master.wait_for_workers(1)[0];
     limit_stack(&master, "131072");
     assert!(worker.signal(Signal::SIGKILL));
-    master.wait_for_log(": cannot run /bin/sh: its arguments and environment are too long", 1);
+    // Whatever program /bin/sh is a link to.
+    let lines = master.wait_for_log(": its arguments and environment are too long", 1);
+    assert!(lines[0].contains(": cannot run /"), "{}", lines[0]);
     assert!(answers(&master));
     limit_stack(&master, "8388608");
     master.wait_for_workers(1);

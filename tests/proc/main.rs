@@ -22,6 +22,7 @@ mod log;
 mod pacing;
 mod privileges;
 mod reap;
+mod release;
 mod reload;
 mod shutdown;
 mod signals;

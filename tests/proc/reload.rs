@@ -7,7 +7,10 @@ use std::os::unix::fs::MetadataExt;
 use nix::sys::signal::Signal;
 use serde_json::Value;
 
-use crate::support::{HeldRequest, LIMIT, Load, Master, Process, Setup, Target, ask, decoded, example, free_address};
+use crate::support::{
+    ControlClient, HeldRequest, Injection, LIMIT, Load, Master, Process, Setup, Target, ask, decoded, example,
+    free_address,
+};
 
 /// A file whose workers serve on these addresses, and whatever else it says.
 fn file(addresses: &[SocketAddr], rest: &str) -> String {
@@ -225,17 +228,23 @@ fn a_client_whose_upgrade_comes_after_the_one_under_way_waits_for_its_own() {
     let address = free_address();
     let master = start(&file(&[address], "number = 1"));
     wait_for_first(&master, 1);
-    // The first upgrade waits for an ack; the second is asked for when it is about to be done.
-    master.replace("web.toml", &file(&[address], "number = 1").replace("'manual']", "'manual', '--ack-after', '300']"));
+    let text = file(&[address], "number = 1");
+    master.replace("web.toml", &text.replace("'manual']", "'manual', '--ack-after', '1500']"));
     master.signal(Signal::SIGHUP);
     master.wait_for_log("Starting smooth upgrade", 1);
+    master.replace("web.toml", &text);
+    // The first upgrade is done while the file is opened for the second.
+    let slowness = Injection::attach(&master, "openat:delay_enter=3000000");
     let mut client = master.connect();
     client.send("{id: 1, command: upgrade, format: json}");
+    master.wait_for_log("Upgraded successfully to version 1", 1);
+    drop(slowness);
     let mut last = Value::Null;
     while last["message"] != "Upgrade done" {
         last = serde_json::from_str(&client.receive().unwrap()).unwrap();
     }
-    master.wait_for_log("Upgraded successfully to version 2", 1);
+    master.log().settle();
+    assert_eq!(master.log().count("Upgraded successfully to version 2"), 1, "{}", master.log());
 }
 
 #[test]
@@ -249,6 +258,16 @@ fn what_cannot_change_is_said_and_stays() {
     assert!(lines[0].ends_with("started again, it stays web till then"), "{lines:?}");
     master.wait_for_log("WARN: Configuration: socket-path: nothing -> other.sock", 1);
     assert!(master.file("einhorn-web.sock").exists() && !master.file("other.sock").exists());
+    // It is not taken for what counts, so it goes on to differ.
+    let mut client = ControlClient::connect(&master.file("einhorn-web.sock"));
+    let mut asked = |line: &str| {
+        client.send(line);
+        decoded(&client.receive().unwrap())
+    };
+    let state = asked("{id: 1, command: state, format: json}");
+    assert!(state.contains("\"cmd_name\":\"web\""), "{state}");
+    let diff = asked("{id: 2, command: diff, format: json}");
+    assert!(diff.contains("command-name: web -> www"), "{diff}");
 }
 
 #[test]
