@@ -10,17 +10,24 @@ mod distinct;
 pub mod einhorn;
 mod error;
 mod field;
+mod from_pool;
 pub mod ours;
 mod record;
 mod section;
 mod state;
+mod to_pool;
+mod to_pool_from_ruby;
 
+#[cfg(test)]
+mod pool_tests;
 #[cfg(test)]
 mod testing;
 #[cfg(test)]
 mod tests;
 
 pub use error::HandoffError;
+pub use from_pool::{EinhornPart, OurPart};
+pub use to_pool::Reader;
 
 use crate::handoff::checksum::{Verdict, seal, verify};
 use crate::handoff::distinct::check_ids;

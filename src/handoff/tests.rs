@@ -10,12 +10,12 @@ use crate::pool::{Pid, Signal, Version, WorkerIndex};
 
 const DOCUMENTS: u64 = 1_000;
 
-fn golden(name: &str) -> String {
+pub(in crate::handoff) fn golden(name: &str) -> String {
     let path = format!("{}/tests/golden/handoff/{name}.yaml", env!("CARGO_MANIFEST_DIR"));
     fs::read_to_string(&path).unwrap_or_else(|error| panic!("cannot read {path}: {error}"))
 }
 
-fn read(text: &str) -> Document {
+pub(in crate::handoff) fn read(text: &str) -> Document {
     Document::from_yaml(text).unwrap_or_else(|error| panic!("{error}"))
 }
 
@@ -24,7 +24,7 @@ fn refusal(text: &str) -> String {
 }
 
 /// One change to a document of ours, and a checksum that says it was meant.
-fn changed(from: &str, to: &str) -> String {
+pub(in crate::handoff) fn changed(from: &str, to: &str) -> String {
     let text = golden("ours-1");
     assert!(text.contains(from), "{from} is not in it");
     let body = text.split_inclusive('\n').filter(|line| !line.starts_with("# crc32 ")).collect::<String>();

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::pool::settings::{EXEC_LIMIT, REQUEST_ID_MAX, UNACKED_GRACE};
+use crate::pool::settings::{EXEC_LIMIT, UNACKED_GRACE};
 use crate::pool::tell::Farewell;
 use crate::pool::worker::earlier;
 use crate::pool::{AckIgnored, AckMode, Action, Mono, Notice, Pid, Ping, Pool, Settings, Signal, Worker};
@@ -31,7 +31,7 @@ impl Pool {
         let Some(worker) = self.workers.iter_mut().find(|worker| worker.pid == pid) else {
             return ignore(pid, AckIgnored::Unknown, actions);
         };
-        worker.ping = Some(Ping { at: now, request_id: cut(request_id) });
+        worker.ping = Some(Ping::new(now, request_id));
     }
 
     /// Acks whose timer has run out, and the end of waiting for those that will not come.
@@ -129,14 +129,4 @@ fn ignore(pid: Pid, reason: AckIgnored, actions: &mut Vec<Action>) {
 
 pub(in crate::pool) fn due(moment: Option<Mono>, now: Mono) -> bool {
     moment.is_some_and(|moment| moment <= now)
-}
-
-/// The id at its longest allowed length, cut between characters.
-fn cut(mut request_id: String) -> String {
-    let mut length = request_id.len().min(REQUEST_ID_MAX);
-    while !request_id.is_char_boundary(length) {
-        length -= 1;
-    }
-    request_id.truncate(length);
-    request_id
 }

@@ -13,15 +13,15 @@ const EXPONENT_MAX: i32 = 100;
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Backoff {
     /// Modern workers that died before their ack, since the last ack (einhorn's `consecutive_deaths_before_ack`).
-    pub(in crate::pool) unacked_deaths: u32,
+    pub unacked_deaths: u32,
     /// Launches that failed for want of processes or memory, since the last that did not.
-    pub(in crate::pool) failed_launches: u32,
+    pub failed_launches: u32,
     /// When the last of them was asked for: several that were asked for together are one sign.
-    last_failed_launch: Option<Mono>,
+    pub last_failed_launch: Option<Mono>,
     /// A chain of workers that died soon after their ack, each launched after the one before it had died. Without it a
     /// worker that acks and dies at once would be launched again every second, since each ack breaks the other streak.
-    early_deaths: u32,
-    last_early_death: Option<Mono>,
+    pub early_deaths: u32,
+    pub last_early_death: Option<Mono>,
 }
 
 impl Backoff {

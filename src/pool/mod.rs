@@ -21,6 +21,7 @@ mod replenish;
 mod settings;
 mod shutdown;
 mod signal;
+mod snapshot;
 mod tell;
 mod time;
 mod upgrade;
@@ -31,6 +32,8 @@ mod graceful_tests;
 #[cfg(test)]
 mod preparing_tests;
 #[cfg(test)]
+mod snapshot_tests;
+#[cfg(test)]
 mod testing;
 #[cfg(test)]
 mod tests;
@@ -38,20 +41,21 @@ mod tests;
 mod version_tests;
 
 pub use action::{Action, ExitReason};
+pub use backoff::Backoff;
 pub use command::{Command, UpgradeStyle};
 pub use event::{Ending, Event, Group};
 pub use ids::{ClientId, Pid, Version, WorkerIndex};
 pub use notice::{AckIgnored, Acked, Asked, Blocked, Notice, UpgradeFailure};
 pub use settings::{AckMode, EXEC_LIMIT, QUIT_GRACE, REQUEST_ID_MAX, Settings, TERM_GRACE};
+pub use shutdown::Stopping;
 pub use signal::Signal;
+pub use snapshot::Snapshot;
+pub use tell::Farewell;
 pub use time::Mono;
+pub use upgrade::{Preparing, Upgrade};
 pub use worker::{Ping, Remnant, Told, Worker};
 
-use crate::pool::backoff::Backoff;
 use crate::pool::replenish::Launch;
-use crate::pool::shutdown::Stopping;
-use crate::pool::tell::Farewell;
-use crate::pool::upgrade::{Preparing, Upgrade};
 
 /// The workers, and everything that decisions about them rest on.
 #[derive(Clone, Debug, PartialEq)]

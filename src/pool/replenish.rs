@@ -31,8 +31,7 @@ impl Pool {
         if std::mem::take(&mut self.launch_at_once) && !self.is_stopping() {
             self.launch_all_missing(now, actions);
         }
-        let wanted = !self.is_stopping() && self.missing() > 0;
-        let blocked = if wanted { self.block() } else { None };
+        let blocked = self.what_blocks();
         if blocked != self.blocked {
             self.blocked = blocked;
             actions.extend(blocked.map(|blocked| Action::Tell(Notice::LaunchBlocked(blocked))));
@@ -106,6 +105,12 @@ impl Pool {
         let Some(additional) = self.settings.max_upgrade_additional else { return u32::MAX };
         let living = count(&self.workers, |_| true).saturating_add(self.launching());
         self.settings.target.saturating_add(additional).saturating_sub(living)
+    }
+
+    /// What keeps a launch that is wanted from being made.
+    pub(in crate::pool) fn what_blocks(&self) -> Option<Blocked> {
+        let wanted = !self.is_stopping() && self.missing() > 0;
+        if wanted { self.block() } else { None }
     }
 
     fn block(&self) -> Option<Blocked> {

@@ -9,13 +9,14 @@ use crate::pool::{Action, ExitReason, Mono, Pid, Pool, Signal};
 
 /// That the master is to end, and how.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in crate::pool) struct Stopping {
+pub struct Stopping {
     /// What a worker that is launched too late is told.
-    pub(in crate::pool) farewell: Farewell,
-    pub(in crate::pool) grace: Option<Duration>,
-    reason: ExitReason,
+    pub farewell: Farewell,
+    /// How long it may take then; none means for ever.
+    pub grace: Option<Duration>,
+    pub reason: ExitReason,
     /// Whether `Exit` was asked for.
-    concluded: bool,
+    pub concluded: bool,
 }
 
 impl Pool {

@@ -9,7 +9,7 @@ use crate::pool::{Action, Mono, Notice, Pid, Pool, Signal, Worker};
 
 /// By which signal workers are told to go.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in crate::pool) enum Farewell {
+pub enum Farewell {
     /// Each by its own.
     Graceful,
     /// All by the one that somebody named.

@@ -5,20 +5,20 @@ use crate::pool::{Action, Mono, Notice, Pool, Settings, UpgradeFailure, UpgradeS
 
 /// An upgrade that has not begun: its program is being looked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in crate::pool) struct Preparing {
-    version: Version,
-    style: UpgradeStyle,
+pub struct Preparing {
+    pub version: Version,
+    pub style: UpgradeStyle,
     /// Somebody asked while it was being looked for. A deploy may have come in between, so what is found then may be what
     /// was there before it.
-    asked_again: bool,
+    pub asked_again: bool,
 }
 
 /// An upgrade under way.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in crate::pool) struct Upgrade {
-    pub(in crate::pool) style: UpgradeStyle,
+pub struct Upgrade {
+    pub style: UpgradeStyle,
     /// New workers that died or missed their ack since the last that acked.
-    pub(in crate::pool) failures: u32,
+    pub failures: u32,
 }
 
 impl Pool {

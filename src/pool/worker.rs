@@ -1,6 +1,7 @@
 //! One worker, and what is left of one. They know what they are, and decide nothing.
 
 use crate::pool::replenish::Launch;
+use crate::pool::settings::REQUEST_ID_MAX;
 use crate::pool::{Mono, Pid, Signal, Version, WorkerIndex};
 
 /// A worker that was launched and has not ended.
@@ -55,6 +56,18 @@ pub struct Remnant {
     pub reaped: bool,
     pub kill_at: Option<Mono>,
     pub killed: bool,
+}
+
+impl Ping {
+    /// The id is cut, between characters, to its longest allowed length.
+    pub fn new(at: Mono, mut request_id: String) -> Self {
+        let mut length = request_id.len().min(REQUEST_ID_MAX);
+        while !request_id.is_char_boundary(length) {
+            length -= 1;
+        }
+        request_id.truncate(length);
+        Self { at, request_id }
+    }
 }
 
 impl Worker {

@@ -1,0 +1,158 @@
+//! What Ruby's einhorn wrote, as a picture of a pool that goes on where it was. Ruby knows less than we do: what it does not
+//! say is what its einhorn would do. No worker is taken to serve that Ruby did not take to.
+
+use std::time::Duration;
+
+use crate::handoff::Number;
+use crate::handoff::einhorn::{AckMode as EinhornAck, AckTimer, Child, Descriptors, State};
+use crate::handoff::error::Fault;
+use crate::handoff::to_pool::{Reader, check_versions, indices, ping};
+use crate::pool::{
+    AckMode, Backoff, ExitReason, Farewell, Mono, Pid, Preparing, Settings, Signal, Snapshot, Stopping, Told, Upgrade,
+    UpgradeStyle, Version, Worker, WorkerIndex,
+};
+
+/// The signal by which einhorn's workers are told to go.
+const GRACEFUL: Signal = Signal::USR2;
+
+pub(in crate::handoff) fn snapshot(
+    state: &State,
+    descriptors: &Descriptors,
+    reader: &Reader<'_>,
+) -> Result<Snapshot, Fault> {
+    let settings = settings(state, reader).map_err(|fault| fault.within(":state"))?;
+    check_versions(&state.children, state.version)?;
+    let upgrade = state.upgrading && state.respawn;
+    let style = if state.smooth_upgrade { UpgradeStyle::Smooth } else { UpgradeStyle::Fleet };
+    let workers = workers(state, descriptors, &settings, reader);
+    Ok(Snapshot {
+        settings,
+        fallback: settings,
+        good: if upgrade { good(state) } else { state.version },
+        ever_acked: workers.iter().any(Worker::is_acked),
+        workers,
+        remnants: Vec::new(),
+        launch_at_once: false,
+        modern: state.version,
+        newest: state.version,
+        preparing: preparing(state, style),
+        upgrade: upgrade.then_some(Upgrade { style, failures: 0 }),
+        stopping: stopping(state, &settings),
+        backoff: Backoff { unacked_deaths: state.consecutive_deaths_before_ack, ..Backoff::default() },
+        // Without one, nothing would ever be launched.
+        last_spinup: Some(state.last_spinup.map_or(reader.now, |wall| reader.moment(wall))),
+        last_upgraded: state.last_upgraded.map(|wall| reader.moment(wall)),
+        last_style: (upgrade || state.last_upgraded.is_some()).then_some(style),
+        last_linger_note: None,
+    })
+}
+
+/// The highest version below the wanted one of which somebody served; without one there is nothing to go back to.
+fn good(state: &State) -> Version {
+    let served = state.children.workers.iter().filter(|(_, child)| child.acked && child.version < state.version);
+    served.map(|(_, child)| child.version).max().unwrap_or(state.version)
+}
+
+/// einhorn replaces its program before each upgrade, and starts it afterwards.
+fn preparing(state: &State, style: UpgradeStyle) -> Option<Preparing> {
+    let version = Version(state.version.0.saturating_add(1));
+    (state.reloading_for_upgrade && state.respawn).then_some(Preparing { version, style, asked_again: false })
+}
+
+/// Everybody has heard of it from Ruby already.
+fn stopping(state: &State, settings: &Settings) -> Option<Stopping> {
+    let (farewell, grace, reason) = (Farewell::Graceful, settings.signal_timeout, ExitReason::Stopped);
+    (!state.respawn).then_some(Stopping { farewell, grace, reason, concluded: false })
+}
+
+fn workers(state: &State, descriptors: &Descriptors, settings: &Settings, reader: &Reader<'_>) -> Vec<Worker> {
+    let children = state.children.workers.iter().zip(indices(&state.children));
+    let worker = |((pid, child), index): (&(Pid, Child), WorkerIndex)| {
+        let timer = descriptors.ack_timers.iter().find(|timer| timer.pid == *pid && !child.acked);
+        let spawned_at = timer.and_then(|timer| spawned_before(timer, settings, reader));
+        let spawned_at = spawned_at.unwrap_or_else(|| reader.spinup(state, child));
+        Worker {
+            pid: *pid,
+            index,
+            version: child.version,
+            graceful: GRACEFUL,
+            spawned_at,
+            execed: true,
+            // When it was, Ruby does not say: not before the launch.
+            acked_at: child.acked.then_some(spawned_at),
+            stopped: false,
+            ping: child.pinged_at.map(|at| ping(reader.moment(at), child)),
+            told: told(child, settings, reader),
+            killed: child.signaled.0.contains(&Signal::KILL),
+            written_off: false,
+        }
+    };
+    children.map(worker).collect()
+}
+
+/// When a worker must have been launched for our timer to ack it at the moment of Ruby's. They may have been set to
+/// different times, so it may lie ahead.
+fn spawned_before(timer: &AckTimer, settings: &Settings, reader: &Reader<'_>) -> Option<Mono> {
+    let AckMode::Timer(timeout) = settings.ack else { return None };
+    let acked_at = reader.moment(timer.start).after(span(timer.time).ok()?);
+    let timeout = u64::try_from(timeout.as_nanos()).unwrap_or(u64::MAX);
+    Some(Mono::from_nanos(acked_at.as_nanos().saturating_sub(timeout)))
+}
+
+/// Ruby forgets, over its own re-exec, that it wanted to kill; the time it gave is kept here.
+fn told(child: &Child, settings: &Settings, reader: &Reader<'_>) -> Option<Told> {
+    if child.signaled.0.is_empty() {
+        return None;
+    }
+    let at = child.last_signaled_at.map_or(reader.now, |wall| reader.moment(wall));
+    let kill_at = settings.signal_timeout.map(|timeout| at.after(timeout));
+    Some(Told { signals: child.signaled.0.clone(), first_at: at, last_at: at, kill_at })
+}
+
+fn settings(state: &State, reader: &Reader<'_>) -> Result<Settings, Fault> {
+    let ack = match state.ack_mode {
+        EinhornAck::Manual => AckMode::Manual,
+        EinhornAck::Timer(timeout) => {
+            AckMode::Timer(span(timeout).map_err(|fault| fault.within(":timeout").within(":ack_mode"))?)
+        }
+    };
+    let config = &state.config;
+    let count = |key: &str, count: u32| at_least_one(count).map_err(|fault| fault.within(key).within(":config"));
+    Ok(Settings {
+        target: count(":number", config.number)?,
+        ack,
+        ack_timeout: None,
+        spacing_s: spacing(config.seconds).map_err(|fault| fault.within(":seconds").within(":config"))?,
+        max_unacked: count(":max_unacked", config.max_unacked.unwrap_or(reader.max_unacked))?,
+        max_upgrade_additional: match config.max_upgrade_additional {
+            Some(additional) => Some(count(":max_upgrade_additional", additional)?),
+            None => None,
+        },
+        signal_timeout: match state.signal_timeout {
+            Some(timeout) => Some(span(timeout).map_err(|fault| fault.within(":signal_timeout"))?),
+            None => None,
+        },
+        graceful: GRACEFUL,
+        retries: None,
+    })
+}
+
+fn at_least_one(count: u32) -> Result<u32, Fault> {
+    if count >= 1 { Ok(count) } else { Err(Fault::new("need a number from 1 on, found 0")) }
+}
+
+fn spacing(seconds: Number) -> Result<f64, Fault> {
+    let seconds = match seconds {
+        Number::Int(whole) => whole as f64,
+        Number::Float(seconds) => seconds,
+    };
+    if seconds > 0.0 { Ok(seconds) } else { Err(Fault::new(format!("need seconds above 0, found {seconds}"))) }
+}
+
+fn span(seconds: Number) -> Result<Duration, Fault> {
+    let (span, shown) = match seconds {
+        Number::Int(whole) => (u64::try_from(whole).ok().map(Duration::from_secs), whole.to_string()),
+        Number::Float(seconds) => (Duration::try_from_secs_f64(seconds).ok(), seconds.to_string()),
+    };
+    span.ok_or_else(|| Fault::new(format!("need seconds from 0 on, found {shown}")))
+}

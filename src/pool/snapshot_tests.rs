@@ -1,0 +1,96 @@
+//! A pool that is handed on: it is the same afterwards, and goes on where it was.
+
+use std::time::Duration;
+
+use super::testing::{FLEET, Play, SMOOTH, settings};
+use super::*;
+
+/// The same play, by the pool that the next image makes of this one.
+fn handed_on(play: &mut Play) {
+    let restored = Pool::restore(play.pool.snapshot());
+    assert_eq!(restored, play.pool);
+    play.pool = restored;
+}
+
+fn resumed(play: &mut Play) -> Vec<Action> {
+    handed_on(play);
+    let mut actions = Vec::new();
+    play.pool.resume(play.now, &mut actions);
+    actions
+}
+
+#[test]
+fn a_pool_is_the_same_after_it_was_handed_on_at_any_moment() {
+    let mut play = Play::of(Settings { retries: Some(2), ..settings() });
+    handed_on(&mut play);
+    play.tell(Event::Started);
+    handed_on(&mut play);
+    play.ack(1);
+    play.ack(2);
+    play.tell(Event::WorkerPinged { pid: Pid(1), request_id: "well".into() });
+    play.tell(Event::WorkerStopped { pid: Pid(2) });
+    handed_on(&mut play);
+    for upgrade in [SMOOTH, FLEET] {
+        play.command(upgrade);
+        handed_on(&mut play);
+        for _ in 0..2 {
+            play.die(play.launched);
+            handed_on(&mut play);
+            play.wait(5.0);
+            handed_on(&mut play);
+        }
+    }
+    play.command(Command::Stop(Signal::TERM));
+    handed_on(&mut play);
+}
+
+#[test]
+fn a_pool_at_rest_asks_for_nothing_when_it_goes_on() {
+    let mut play = Play::serving(settings());
+    assert_eq!(resumed(&mut play), []);
+}
+
+#[test]
+fn a_launch_that_is_blocked_is_not_told_of_again() {
+    let mut play = Play::of(Settings { target: 3, max_unacked: 1, ..settings() });
+    play.tell(Event::Started);
+    play.die(1);
+    play.wait(60.0);
+    assert!(play.actions.contains(&Action::Tell(Notice::LaunchBlocked(Blocked::Unacked { unacked: 2, max: 1 }))));
+    assert_eq!(resumed(&mut play), []);
+}
+
+#[test]
+fn what_was_being_prepared_is_asked_for_again() {
+    let mut play = Play::serving(settings());
+    play.deferred = Some(Version(1));
+    play.command(SMOOTH);
+    assert_eq!(resumed(&mut play), [Action::PrepareRelease { version: Version(1) }]);
+    play.tell(play.ready(Version(1)));
+    assert_eq!(play.pool.upgrading(), Some(UpgradeStyle::Smooth));
+}
+
+#[test]
+fn what_fell_due_meanwhile_is_done_at_once() {
+    let mut play = Play::serving(settings());
+    play.command(Command::SetTarget(1));
+    play.now = play.now.after(Duration::from_secs(2));
+    let killed = Action::SignalGroup { pid: Pid(1), signal: Signal::KILL };
+    assert!(resumed(&mut play).contains(&killed));
+}
+
+#[test]
+#[should_panic(expected = "a launch is answered before anything else happens")]
+fn nothing_is_handed_on_while_a_launch_is_not_answered() {
+    let mut pool = Pool::new(settings());
+    pool.handle(Mono::from_nanos(1), Event::Started, &mut Vec::new());
+    pool.snapshot();
+}
+
+#[test]
+#[should_panic(expected = "a master that ends hands nothing on")]
+fn nothing_is_handed_on_after_the_end() {
+    let mut pool = Pool::new(settings());
+    pool.handle(Mono::from_nanos(1), Event::CommandGiven(Command::StopGracefully), &mut Vec::new());
+    pool.snapshot();
+}
