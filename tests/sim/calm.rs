@@ -45,8 +45,8 @@ impl Run {
 
     fn forgive(&mut self, past: Past) {
         let calm = Plan::calm(self.ledger.settings, self.plan.target_max);
-        let (kinds, pid_count) = (std::mem::take(&mut self.plan.kinds), self.plan.pid_count);
-        self.plan = Plan { kinds, pid_count, ..calm };
+        let kinds = std::mem::take(&mut self.plan.kinds);
+        self.plan = Plan { kinds, pid_count: self.plan.pid_count, reexecs: self.plan.reexecs, ..calm };
         for process in &mut self.world.processes {
             process.heeds = Heeds::Polite;
             process.dies_after_ack = false;

@@ -121,6 +121,11 @@ pub struct Coverage {
     pub given_back: u64,
     /// Workers that a timer acked while another way of acking was set for new ones.
     pub acked_otherwise: u64,
+    /// Pools that were handed on, upgrades that were being prepared then, and steps that were compared with a pool that
+    /// was not handed on.
+    pub reexecs: u64,
+    pub prepared_anew: u64,
+    pub compared: u64,
     /// Runs brought to rest by the liveness phase.
     pub settled: u64,
     /// Runs that ended with `Exit`.
@@ -161,6 +166,9 @@ impl Coverage {
         self.found_too_late += other.found_too_late;
         self.given_back += other.given_back;
         self.acked_otherwise += other.acked_otherwise;
+        self.reexecs += other.reexecs;
+        self.prepared_anew += other.prepared_anew;
+        self.compared += other.compared;
         self.settled += other.settled;
         self.ended += other.ended;
     }
@@ -173,6 +181,9 @@ impl Coverage {
             ("releases found too late", self.found_too_late),
             ("settings given back", self.given_back),
             ("old workers acked their own way", self.acked_otherwise),
+            ("re-execs", self.reexecs),
+            ("releases prepared anew after one", self.prepared_anew),
+            ("steps compared with no re-exec", self.compared),
             ("runs settled", self.settled),
             ("runs ended", self.ended),
         ];

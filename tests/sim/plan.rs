@@ -55,8 +55,11 @@ pub struct Plan {
     pub keeps_target: bool,
     /// Out of 1024 commands.
     pub stops: u64,
+    /// Out of 65,536 turns: one costs as much as hundreds of steps.
+    pub reexecs: u64,
 }
 
+const REEXECS: [u64; 6] = [0, 0, 8, 32, 64, 256];
 const OFTEN: [u64; 4] = [0, 8, 64, 250];
 /// What programs end at gracefully: einhorn's workers, gunicorn, nginx, Apache.
 pub const GRACEFUL: [Signal; 5] = [Signal::USR2, Signal::USR2, Signal::TERM, Signal::QUIT, Signal::INT];
@@ -88,6 +91,7 @@ impl Plan {
             renews: rng.pick(&OFTEN),
             keeps_target: rng.one_in(4),
             stops: rng.pick(&[0, 0, 1, 8, 64]),
+            reexecs: rng.pick(&REEXECS),
         }
     }
 
@@ -116,6 +120,7 @@ impl Plan {
             renews: 0,
             keeps_target: true,
             stops: 0,
+            reexecs: 0,
         }
     }
 }

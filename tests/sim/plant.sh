@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Plants known faults in a copy of the pool, one at a time, and shows that the simulator finds each of them.
+# Plants known faults in a copy of the pool and of what hands it on, one at a time, and shows that the simulator finds each of them.
 # Usage: tests/sim/plant.sh          (SIM_STEPS and SIM_SEED as for the simulator; PLANT_TARGET_DIR to keep the builds)
 # It changes nothing in the tree it is run from. It fails when a fault cannot be planted, or is not found.
 set -euo pipefail
@@ -22,11 +22,11 @@ run_simulator() {
 
 # plant NAME FILE SED-EXPRESSION
 plant() {
-    local name=$1 file=$copy/tree/src/pool/$2 expression=$3
+    local name=$1 file=$copy/tree/src/$2 expression=$3
     cp "$file" "$copy/sound"
     sed -i "$expression" "$file"
     if cmp -s "$file" "$copy/sound"; then
-        echo "plant: cannot plant '$name': nothing in src/pool/$2 matches" >&2
+        echo "plant: cannot plant '$name': nothing in src/$2 matches" >&2
         exit 2
     fi
     if run_simulator; then
@@ -49,18 +49,26 @@ if ! run_simulator; then
 fi
 printf '%-38s nothing found in %s steps\n' 'no fault' "$SIM_STEPS"
 
-plant 'cull without waiting for the ack' cull.rs \
+plant 'cull without waiting for the ack' pool/cull.rs \
     's/count(&self.workers, |worker| worker.version == self.modern \&\& worker.serves());/count(\&self.workers, |worker| worker.version == self.modern);/; s/self.upgrade.is_none() \&\& modern >= self.settings.target/modern >= self.settings.target/'
-plant 'never-acked counted as serving' cull.rs \
+plant 'never-acked counted as serving' pool/cull.rs \
     's/=> self.serving_count(),/=> count(\&self.workers, |worker| !worker.is_told()),/'
-plant 'signal to a pid already let go' exit.rs \
+plant 'signal to a pid already let go' pool/exit.rs \
     's/^        actions.push(Action::ReapWorker { pid });/&\n        actions.push(Action::SignalWorker { pid, signal: Signal::USR2 });/'
-plant 'one spawn too many' replenish.rs \
+plant 'one spawn too many' pool/replenish.rs \
     's/self.settings.target.saturating_sub(modern + self.launching())/(self.settings.target + 1).saturating_sub(modern + self.launching())/'
-plant 'forgotten deadline' mod.rs \
+plant 'forgotten deadline' pool/mod.rs \
     's/self.patience_deadline(), //'
-plant 'version not raised' upgrade.rs \
+plant 'version not raised' pool/upgrade.rs \
     '/^        self.modern = version;$/d'
+plant 'a field forgotten in the handoff' handoff/to_pool.rs \
+    's/^        written_off: \*written_off,$/        written_off: false,/'
+plant 'a field forgotten in the snapshot' pool/snapshot.rs \
+    's/^            backoff: backoff.clone(),$/            backoff: Default::default(),/'
+plant 'nothing prepared anew after a re-exec' pool/snapshot.rs \
+    's/^            actions.push(Action::PrepareRelease { version });$/            let _ = version;/'
+plant 'a re-exec that oversleeps' pool/snapshot.rs \
+    '/^        self.settle(now, actions);$/d'
 
 plant 'the graceful signal of today' tell.rs \
     's/farewell.signal(worker.graceful)/farewell.signal(self.settings.graceful)/'

@@ -7,6 +7,7 @@ use einhyrningsins::pool::{Action, Command, Event, Group, Mono, Pid, Pool, Signa
 use crate::coverage::Coverage;
 use crate::ledger::Ledger;
 use crate::plan::Plan;
+use crate::reexec::Shadow;
 use crate::rng::Rng;
 use crate::trace::{Trace, portrait};
 use crate::world::World;
@@ -99,6 +100,8 @@ pub struct Run {
     pub step: Step,
     /// What the pool named after the last step.
     pub deadline: Option<Mono>,
+    /// The pool as it would be without the last re-execs.
+    pub shadow: Option<Shadow>,
 }
 
 impl Run {
@@ -117,12 +120,21 @@ impl Run {
             step_count: 0,
             step: Step::of(Cause::Other),
             deadline: None,
+            shadow: None,
         }
     }
 
-    /// Hands the pool an event, and then the answers to what it asks for, as the supervisor does.
+    /// Hands the pool an event, and then the answers to what it asks for, as the supervisor does. Then there may be a re-exec.
     pub fn deliver(&mut self, event: Event) {
         self.feed(event);
+        self.feed_replies();
+        if self.plan.reexecs > 0 && !self.ledger.exited && self.rng.below(65_536) < self.plan.reexecs {
+            self.reexec();
+            self.feed_replies();
+        }
+    }
+
+    fn feed_replies(&mut self) {
         while let Some(reply) = self.replies.pop_front() {
             self.feed(reply);
         }
@@ -130,18 +142,31 @@ impl Run {
 
     /// One step: one event handled, its actions done and judged in order, and every invariant checked.
     fn feed(&mut self, event: Event) {
-        self.step_count += 1;
         self.coverage.events.count(&event);
-        self.trace.line(|| format!("{:>8} at {} ns: {event:?}", self.step_count, self.now.as_nanos()));
+        self.trace.line(|| format!("{:>8} at {} ns: {event:?}", self.step_count + 1, self.now.as_nanos()));
         self.begin(&event);
-        self.ledger.note(&mut self.world, self.now, &event);
+        let mut actions = std::mem::take(&mut self.actions);
+        actions.clear();
+        self.tell_shadow(&event);
+        self.pool.handle(self.now, event, &mut actions);
+        self.compare_with_shadow(&actions);
+        self.finish(&actions, actions.len());
+        self.actions = actions;
+    }
+
+    /// What is to be known before the pool hears of the event.
+    pub fn begin(&mut self, event: &Event) {
+        self.step_count += 1;
+        self.note_cause(event);
+        self.ledger.note(&mut self.world, self.now, event);
         if let Cause::Stop(stop) = self.step.cause {
             self.begin_stop(stop);
         }
-        let mut actions = std::mem::take(&mut self.actions);
-        actions.clear();
-        self.pool.handle(self.now, event, &mut actions);
-        for action in &actions {
+    }
+
+    /// Does what the pool asks for, and judges the step; so many of the actions are owed to what happened.
+    pub fn finish(&mut self, actions: &[Action], owed_count: usize) {
+        for action in actions {
             self.coverage.action(action);
             self.trace.line(|| format!("         -> {action:?}"));
             self.perform(action);
@@ -150,11 +175,10 @@ impl Run {
             let text = portrait(&self.world, &self.ledger);
             self.trace.line(|| text);
         }
-        self.audit(actions.len());
-        self.actions = actions;
+        self.audit(owed_count);
     }
 
-    fn begin(&mut self, event: &Event) {
+    fn note_cause(&mut self, event: &Event) {
         let cause = match event {
             Event::Started => Cause::Started,
             Event::CommandGiven(Command::Forward(signal)) => Cause::Forward(*signal),

@@ -53,13 +53,14 @@ fn an_upgrade_to_good_code_completes_after_many_bad_ones() {
     }
 }
 
-/// L1 and L3 for upgrades that fall into each other at any moment: the floor holds throughout, and the last one completes.
+/// L1 and L3 for upgrades that fall into each other, and into re-execs, at any moment: the floor holds throughout, and the last one completes.
 #[test]
 fn upgrades_during_upgrades_lose_nobody_and_the_last_one_completes() {
     for seed in 0..200 {
         let mut run = settled(seed);
         run.ledger.floor = run.ledger.settings.target;
         run.plan.renews = if seed % 2 == 0 { 0 } else { ALWAYS };
+        run.plan.reexecs = if seed % 4 < 2 { 0 } else { 1_024 };
         for _ in 0..UPGRADES {
             upgrade(&mut run);
             let turns = run.rng.below(12);

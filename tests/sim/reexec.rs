@@ -1,0 +1,118 @@
+//! The re-exec: between two events the master becomes its next image, and the pool goes there as text, through the real
+//! handoff. For a while the pool that stayed is kept beside the one that went, is told the same, and must ask for the same,
+//! action by action (I13). What comes back out of the text must be what went in (I12).
+
+use std::sync::LazyLock;
+
+use einhyrningsins::handoff::einhorn::{Children, Config, Descriptors, State};
+use einhyrningsins::handoff::ours::Section;
+use einhyrningsins::handoff::{Document, EinhornPart, OurPart, Reader, Wall};
+use einhyrningsins::pool::{Action, Event, Mono, Pool, Snapshot};
+
+use crate::hold;
+use crate::run::Run;
+
+/// For how many events after the last re-exec the pool that stayed is listened to.
+const WINDOW: u32 = 200;
+
+/// How long an exec takes.
+const EXEC_NS: [u64; 5] = [0, 0, 1_000, 20_000_000, 3_000_000_000];
+
+/// What a document has beside the pool's part; of no importance here, so it is as short as can be.
+static REST: LazyLock<(State, Section)> = LazyLock::new(|| {
+    let golden = Document::from_yaml(include_str!("../golden/handoff/ours-1.yaml")).expect("a golden document loads");
+    let ours = golden.ours.expect("it is of ours");
+    let (releases, listeners, connections) = (Vec::new(), Vec::new(), Vec::new());
+    let section = Section { releases, listeners, connections, upgrade_askers: Vec::new(), ..ours };
+    (golden.state, section)
+});
+
+/// The pool that stayed.
+pub struct Shadow {
+    pool: Pool,
+    actions: Vec<Action>,
+    left: u32,
+}
+
+impl Run {
+    /// Nothing is lost of the pool. What the old image had sent for, it waits for in vain, and the next must send again.
+    pub fn reexec(&mut self) {
+        let snapshot = self.pool.snapshot();
+        let read = handed_on(&snapshot, self.now);
+        hold!("I12", read.as_ref() == Ok(&snapshot), "{snapshot:?} comes out as {read:?}");
+        let restored = Pool::restore(read.expect("it is what went in"));
+        hold!("I12", restored == self.pool, "{:?} is restored as {restored:?}", self.pool);
+        let stayed = std::mem::replace(&mut self.pool, restored);
+        self.shadow.get_or_insert(Shadow { pool: stayed, actions: Vec::new(), left: 0 }).left = WINDOW;
+        self.coverage.reexecs += 1;
+        self.coverage.prepared_anew += u64::from(self.ledger.outstanding.take().is_some());
+        let later = self.rng.pick(&EXEC_NS);
+        self.now = self.moment(later);
+        self.resume();
+    }
+
+    /// To the pool that stayed it is an event like any other.
+    fn resume(&mut self) {
+        self.trace.line(|| format!("{:>8} at {} ns: re-exec", self.step_count + 1, self.now.as_nanos()));
+        self.begin(&Event::DeadlinePassed);
+        self.tell_shadow(&Event::DeadlinePassed);
+        let mut actions = Vec::new();
+        self.pool.resume(self.now, &mut actions);
+        let sent_again = usize::from(matches!(actions.first(), Some(Action::PrepareRelease { .. })));
+        self.compare_with_shadow(&actions[sent_again..]);
+        self.finish(&actions, actions.len() - sent_again);
+    }
+
+    pub fn tell_shadow(&mut self, event: &Event) {
+        if let Some(shadow) = &mut self.shadow {
+            shadow.actions.clear();
+            shadow.pool.handle(self.now, event.clone(), &mut shadow.actions);
+        }
+    }
+
+    pub fn compare_with_shadow(&mut self, actions: &[Action]) {
+        let Some(shadow) = &mut self.shadow else { return };
+        hold!("I13", shadow.actions == actions, "{actions:?} after a re-exec, {:?} without", shadow.actions);
+        let (went, stayed) = (self.pool.deadline(), shadow.pool.deadline());
+        hold!("I13", went == stayed, "the deadline is {went:?} after a re-exec, {stayed:?} without");
+        self.coverage.compared += 1;
+        shadow.left -= 1;
+        if shadow.left == 0 {
+            self.shadow = None;
+        }
+    }
+}
+
+fn handed_on(snapshot: &Snapshot, now: Mono) -> Result<Snapshot, einhyrningsins::handoff::HandoffError> {
+    let text = document(snapshot).to_yaml();
+    // Every moment of the pool's stands in our part, so nobody asks what one is by the wall clock.
+    let mono = |wall: Wall| panic!("I12 broken: {wall:?} is read, and rounded");
+    Document::from_yaml(&text)?.pool(Reader { now, mono: &mono, max_unacked: 1 })
+}
+
+fn document(snapshot: &Snapshot) -> Document {
+    let (ours, theirs) = (OurPart::of(snapshot), EinhornPart::of(snapshot, wall));
+    let (state, section) = &*REST;
+    let state = State {
+        children: Children { workers: theirs.workers, state_passers: Vec::new() },
+        config: Config { number: theirs.number, seconds: theirs.seconds, ..state.config.clone() },
+        version: theirs.version,
+        last_spinup: theirs.last_spinup,
+        ..state.clone()
+    };
+    let section = Section {
+        workers: ours.workers,
+        remnants: ours.remnants,
+        pool: ours.pool,
+        settings: ours.settings,
+        fallback_settings: ours.fallback_settings,
+        ..section.clone()
+    };
+    let descriptors = Descriptors { ack_timers: theirs.ack_timers, ..Descriptors::default() };
+    Document { state, descriptors, ours: Some(section) }
+}
+
+fn wall(moment: Mono) -> Wall {
+    let nanos = moment.as_nanos();
+    Wall { seconds: (nanos / 1_000_000_000) as i64, nanos: (nanos % 1_000_000_000) as u32 }
+}
