@@ -21,6 +21,8 @@ mod to_pool_from_ruby;
 #[cfg(test)]
 mod pool_tests;
 #[cfg(test)]
+mod ruby_pool_tests;
+#[cfg(test)]
 mod testing;
 #[cfg(test)]
 mod tests;
