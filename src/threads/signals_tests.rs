@@ -1,0 +1,166 @@
+//! Freezes the signal thread of real processes, and sees that every signal is heard afterwards, here or in the next image.
+
+use std::collections::BTreeSet;
+use std::ffi::OsString;
+use std::fs;
+use std::path::Path;
+
+use tempfile::TempDir;
+
+use super::*;
+use crate::pool::{Ending, Pid};
+use crate::sys::clock;
+use crate::sys::reexec::{Program, exec};
+use crate::sys::testing::{LIMIT, fork_to_run, in_own_process, on_first_thread, reap, wait_until, words};
+
+const HEARD: &[Signal] = &[Signal::HUP, Signal::USR1, Signal::USR2, Signal::TERM, Signal::CONT];
+
+fn numbers() -> BTreeSet<i32> {
+    HEARD.iter().map(|signal| signal.number()).collect()
+}
+
+/// As a master does it, on the first and only thread.
+fn started(room: usize) -> (SignalThread, Receiver<Input>) {
+    sys_signal::block_all();
+    sys_signal::prepare_dispositions();
+    let (sender, inbox) = bounded(room);
+    (start(HEARD, sender).unwrap(), inbox)
+}
+
+fn send_each(times: usize) {
+    let own = Pid(nix::unistd::getpid().as_raw());
+    for _ in 0..times {
+        HEARD.iter().for_each(|&signal| sys_signal::send(own, signal).unwrap());
+    }
+}
+
+fn number(input: &Input) -> i32 {
+    match input {
+        Input::Signaled(signal) => signal.number(),
+        other => panic!("{other:?}"),
+    }
+}
+
+/// Waits until each has been heard.
+fn hear_each(inbox: &Receiver<Input>) {
+    let mut left = numbers();
+    while !left.is_empty() {
+        left.remove(&number(&inbox.recv_timeout(LIMIT).unwrap()));
+    }
+}
+
+/// Masks of a status file, as sets of signals.
+fn mask(status: &str, field: &str) -> BTreeSet<i32> {
+    let line = status.lines().find(|line| line.starts_with(field)).unwrap();
+    let bits = u64::from_str_radix(line.split_whitespace().nth(1).unwrap(), 16).unwrap();
+    (1..=64).filter(|number| bits & (1 << (number - 1)) != 0).collect()
+}
+
+/// The signals that some thread of this process lets through.
+fn let_through() -> BTreeSet<i32> {
+    let threads = fs::read_dir("/proc/self/task").unwrap();
+    let blocked = threads.map(|thread| {
+        let status = fs::read_to_string(thread.unwrap().path().join("status")).unwrap();
+        mask(&status, "SigBlk")
+    });
+    blocked.flat_map(|blocked| &numbers() - &blocked).collect()
+}
+
+#[test]
+fn what_comes_while_it_is_frozen_is_heard_after_the_thaw() {
+    on_first_thread(module_path!(), "what_comes_while_it_is_frozen_is_heard_after_the_thaw", || {
+        let (thread, inbox) = started(64);
+        send_each(1);
+        hear_each(&inbox);
+        assert_eq!(let_through(), numbers());
+        for _ in 0..100 {
+            let deafness = thread.freeze().unwrap();
+            assert_eq!((let_through(), inbox.len()), (BTreeSet::new(), 0));
+            send_each(20);
+            assert_eq!(inbox.len(), 0);
+            drop(deafness);
+            hear_each(&inbox);
+            assert!(wait_until(LIMIT, || let_through() == numbers()));
+            assert_eq!(inbox.len(), 0, "a signal was heard twice");
+        }
+    });
+}
+
+#[test]
+fn what_was_taken_is_in_the_inbox_and_the_rest_is_pending() {
+    on_first_thread(module_path!(), "what_was_taken_is_in_the_inbox_and_the_rest_is_pending", || {
+        let (thread, inbox) = started(64);
+        for _ in 0..200 {
+            send_each(1);
+            let deafness = thread.freeze().unwrap();
+            let status = fs::read_to_string("/proc/self/status").unwrap();
+            let mut found = mask(&status, "ShdPnd");
+            found.extend(inbox.try_iter().map(|input| number(&input)));
+            assert_eq!(found, numbers());
+            drop(deafness);
+            let left = mask(&status, "ShdPnd");
+            let heard = left.iter().map(|_| number(&inbox.recv_timeout(LIMIT).unwrap()));
+            assert_eq!(heard.collect::<BTreeSet<_>>(), left);
+        }
+    });
+}
+
+#[test]
+fn a_full_inbox_keeps_nobody_waiting_and_loses_nothing() {
+    on_first_thread(module_path!(), "a_full_inbox_keeps_nobody_waiting_and_loses_nothing", || {
+        let (thread, inbox) = started(1);
+        send_each(1);
+        assert!(wait_until(LIMIT, || inbox.is_full()));
+        let begun = clock::now();
+        for _ in 0..ORDERS_MAX {
+            assert!(thread.freeze().is_none());
+        }
+        assert!(thread.freeze().is_none());
+        assert!(clock::now().since(begun) < LIMIT);
+        hear_each(&inbox);
+        // The orders that nobody waits for any more have no effect.
+        assert!(wait_until(LIMIT, || thread.freeze().is_some()));
+        assert!(wait_until(LIMIT, || let_through() == numbers()));
+        send_each(1);
+        hear_each(&inbox);
+    });
+}
+
+#[test]
+fn the_next_image_finds_them_pending_and_blocked() {
+    in_own_process(module_path!(), "the_next_image_finds_them_pending_and_blocked", || {
+        let dir = TempDir::new().unwrap();
+        let path = dir.path().join("status");
+        // A shell that waits for a child clears its mask; this one waits for none.
+        let script = format!("exec cat /proc/self/status >{}", path.display());
+        let pid = fork_to_run(|| {
+            let (thread, inbox) = started(64);
+            let _deafness = thread.freeze().unwrap();
+            send_each(20);
+            assert_eq!(inbox.len(), 0);
+            panic!("{}", become_shell(&script));
+        });
+        assert_eq!(reap(pid), Ending::Code(0));
+        let status = fs::read_to_string(path).unwrap();
+        assert_eq!(mask(&status, "ShdPnd"), numbers());
+        assert!(numbers().is_subset(&mask(&status, "SigBlk")));
+    });
+}
+
+fn become_shell(script: &str) -> impl std::fmt::Display + use<> {
+    let argv: Vec<OsString> = words(&["sh", "-c", script]);
+    exec(Program::At(Path::new("/bin/sh")), &argv, &[("PATH".into(), "/usr/bin:/bin".into())], &[])
+}
+
+#[test]
+fn after_an_exec_that_fails_they_are_heard() {
+    on_first_thread(module_path!(), "after_an_exec_that_fails_they_are_heard", || {
+        let (thread, inbox) = started(64);
+        let deafness = thread.freeze().unwrap();
+        send_each(1);
+        let failure = exec(Program::At(Path::new("/no/such")), &words(&["x"]), &[], &[]);
+        assert_eq!(failure.errno, nix::errno::Errno::ENOENT);
+        drop(deafness);
+        hear_each(&inbox);
+    });
+}
