@@ -57,6 +57,20 @@ pub fn duplicate_above(fd: BorrowedFd<'_>, min: RawFd) -> Result<OwnedFd, Errno>
     Ok(unsafe { OwnedFd::from_raw_fd(duplicate) })
 }
 
+/// Takes over a descriptor that came over an exec and is known by its number alone; it closes on the next. The caller sees to
+/// it that nothing else owns that number, and adopts none twice.
+///
+/// Errors: EBADF if it is not open, or one of the standard three, which belong to everybody.
+pub fn adopt(number: RawFd) -> Result<OwnedFd, Errno> {
+    if number <= libc::STDERR_FILENO || !is_open(number) {
+        return Err(Errno::EBADF);
+    }
+    // SAFETY: it is open, and the caller says that it is nobody else's.
+    let fd = unsafe { OwnedFd::from_raw_fd(number) };
+    close_on_exec(fd.as_fd())?;
+    Ok(fd)
+}
+
 /// Lets the descriptor through the next exec: the exception, for what is handed on.
 pub fn keep_over_exec(fd: BorrowedFd<'_>) -> Result<(), Errno> {
     retry(|| fcntl(fd, FcntlArg::F_SETFD(FdFlag::empty()))).map(drop)
@@ -161,6 +175,18 @@ mod tests {
         assert!(closes_on_exec(lifted.as_fd()));
         let number = lifted.as_raw_fd();
         assert_eq!(lift(lifted, 100).unwrap().as_raw_fd(), number);
+    }
+
+    #[test]
+    fn an_adopted_number_is_open_and_closes_on_exec() {
+        let number = lift(inherited(), 300).unwrap().into_raw_fd();
+        // SAFETY: the number is open, and nobody owns it.
+        keep_over_exec(unsafe { BorrowedFd::borrow_raw(number) }).unwrap();
+        let adopted = adopt(number).unwrap();
+        assert_eq!((adopted.as_raw_fd(), closes_on_exec(adopted.as_fd())), (number, true));
+        for nobodys in [-1, 0, 1, 2, 100_000] {
+            assert_eq!(adopt(nobodys).unwrap_err(), Errno::EBADF, "{nobodys}");
+        }
     }
 
     #[test]
