@@ -41,3 +41,39 @@ fn watch(inbox: &Sender<Input>, resumed: &Receiver<()>) {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::pool::{Ending, Signal};
+    use crate::sys::signal::send;
+    use crate::sys::testing::{LIMIT, in_own_process, sleeper};
+
+    /// While the master prepares to replace its own program, nobody looks at the children. The thread needs no freeze for
+    /// that: it takes nothing, so that a death waits for this image or the next.
+    #[test]
+    fn no_death_is_lost_while_nobody_looks() {
+        in_own_process(module_path!(), "no_death_is_lost_while_nobody_looks", || {
+            let children = [sleeper(|_| {}), sleeper(|_| {})];
+            let (sender, inbox) = bounded(8);
+            let reaper = start(sender).unwrap();
+            for child in children {
+                send(child, Signal::KILL).unwrap();
+                assert!(matches!(inbox.recv_timeout(LIMIT), Ok(Input::ChildrenChanged)));
+                // Told once, and not again before somebody has looked.
+                assert!(inbox.is_empty());
+                reaper.resume();
+                assert!(matches!(inbox.recv_timeout(LIMIT), Ok(Input::ChildrenChanged)));
+                assert_eq!(wait::reap(child), Ok(Some(Ending::Signal(Signal::KILL))));
+                reaper.resume();
+            }
+            // Another image's thread begins like this one, and sees what is there.
+            let (sender, inbox) = bounded(8);
+            let last = sleeper(|_| {});
+            send(last, Signal::KILL).unwrap();
+            let _next = start(sender).unwrap();
+            assert!(matches!(inbox.recv_timeout(LIMIT), Ok(Input::ChildrenChanged)));
+            assert_eq!(wait::reap(last), Ok(Some(Ending::Signal(Signal::KILL))));
+        });
+    }
+}
