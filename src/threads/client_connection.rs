@@ -1,13 +1,17 @@
 //! One control connection: its bytes in and out, and what it waits for. It knows lines, not requests.
 
 use std::io::{ErrorKind, Read, Write};
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::os::unix::net::UnixStream;
 use std::time::Duration;
 
+use nix::errno::Errno;
+
 use crate::pool::{ClientId, Mono};
-use crate::protocol::{Format, LINE_MAX, RequestId};
+use crate::protocol::LINE_MAX;
+use crate::sys::fd::{Blocking, set_blocking};
 use crate::threads::admission::Peer;
+use crate::threads::control_handover::{Carried, Subscription};
 
 /// How much may wait for a client that does not read; beyond it the client is dropped.
 const UNREAD_MAX: usize = 1024 * 1024;
@@ -38,12 +42,6 @@ pub(in crate::threads) enum Fault {
     Unread,
     Unended,
     TooLong,
-}
-
-/// What a client that waits for an upgrade is sent its news under.
-pub(in crate::threads) struct Subscription {
-    pub(in crate::threads) id: RequestId,
-    pub(in crate::threads) format: Format,
 }
 
 /// How far a connection is from its end.
@@ -98,6 +96,42 @@ impl Connection {
             unwritten: Vec::new(),
             stalled_since: None,
         }
+    }
+
+    /// Goes on with one that came from the image before; its patience begins anew. That the client has closed its end is
+    /// found out again.
+    ///
+    /// Errors: it cannot be kept from blocking, so it is closed.
+    pub(in crate::threads) fn resume(carried: Carried<OwnedFd>, now: Mono) -> Result<Self, Errno> {
+        set_blocking(carried.fd.as_fd(), Blocking::NonBlocking)?;
+        let line_since = (!carried.unparsed.is_empty()).then_some(now);
+        let stalled_since = (!carried.unwritten.is_empty()).then_some(now);
+        Ok(Self {
+            subscription: carried.subscription,
+            phase: if carried.asked { Phase::Asked } else { Phase::Open },
+            unparsed: carried.unparsed,
+            line_since,
+            unwritten: carried.unwritten,
+            stalled_since,
+            ..Self::new(carried.id, carried.fd, carried.peer, now)
+        })
+    }
+
+    /// Whether the next image gets it: not if it is over, or was told so and has only to read it.
+    pub(in crate::threads) fn is_carried(&self) -> bool {
+        match self.phase {
+            Phase::Open | Phase::Asked => true,
+            Phase::Closing | Phase::Over => false,
+        }
+    }
+
+    /// As the next image needs it.
+    pub(in crate::threads) fn describe(&self) -> Carried<RawFd> {
+        let asked = self.phase == Phase::Asked;
+        let (id, peer, subscription) = (self.id, self.peer, self.subscription.clone());
+        let (unparsed, unwritten) = (self.unparsed.clone(), self.unwritten.clone());
+        let fd = self.stream.as_raw_fd();
+        Carried { fd, id, peer, asked, subscription, unparsed, unwritten }
     }
 
     pub(in crate::threads) fn is_over(&self) -> bool {

@@ -4,7 +4,7 @@ use std::net::Shutdown;
 
 use super::*;
 use crate::pool::Pid;
-use crate::protocol::RequestId;
+use crate::protocol::{Format, RequestId};
 use crate::sys::socket::socket_pair;
 use crate::threads::admission::made_for;
 
@@ -226,4 +226,43 @@ fn who_has_just_sent_a_line_is_not_idle() {
     assert!(connection.is_idle(START));
     client.write_all(b", and its end\n").unwrap();
     assert!(!connection.is_idle(START));
+}
+
+/// The clock goes on over an exec, but a client cannot help that the master took its time.
+#[test]
+fn in_the_next_image_patience_begins_anew_for_what_was_unfinished() {
+    for (unparsed, unwritten, limit) in [
+        ("", "", None),
+        ("hal", "", Some(LINE_TIME_MAX)),
+        ("", "wor", Some(STALL_MAX)),
+        ("hal", "wor", Some(STALL_MAX)),
+    ] {
+        let (mut connection, mut client) = connected();
+        connection.unparsed = unparsed.into();
+        connection.unwritten = unwritten.into();
+        let described = connection.describe();
+        assert_eq!((described.asked, described.fd), (false, connection.as_fd().as_raw_fd()));
+        let fd = connection.as_fd().try_clone_to_owned().unwrap();
+        let (id, peer) = (described.id, described.peer);
+        let (unparsed, unwritten) = (described.unparsed, described.unwritten);
+        let carried = Carried { fd, id, peer, asked: true, subscription: None, unparsed, unwritten };
+        let mut resumed = Connection::resume(carried, after(100)).unwrap();
+        assert_eq!(resumed.deadline(), limit.map(|limit| after(100).after(limit)));
+        client.write_all(b"f\n").unwrap();
+        resumed.read(after(100));
+        // Not before the reply to the request on its way.
+        assert!(matches!(resumed.next_line(), Reading::Nothing));
+        resumed.answer("ds\n", after(101));
+        assert!(matches!(resumed.next_line(), Reading::Line(line) if line.ends_with(b"f")));
+        assert!(!resumed.wants_to_write() && resumed.deadline().is_none());
+    }
+}
+
+#[test]
+fn who_has_only_to_hear_its_refusal_is_not_carried_on() {
+    let (mut connection, _client) = connected();
+    assert!(connection.is_carried());
+    stall(&mut connection, START);
+    connection.refuse("no\n", START);
+    assert!(!connection.is_over() && !connection.is_carried());
 }

@@ -14,7 +14,8 @@ use crate::sys::control_socket::Access;
 use crate::sys::wakeup::Wakeup;
 use crate::threads::Input;
 use crate::threads::admission::Policy;
-use crate::threads::control_server::Server;
+use crate::threads::control_handover::{Clients, Freeze, Frozen, freeze};
+use crate::threads::control_server::{self, Server};
 use crate::threads::socket_file::{Retired, SocketFile};
 use crate::threads::spawn;
 
@@ -64,6 +65,8 @@ pub(in crate::threads) enum Message {
         policy: Policy,
         access: Access,
     },
+    /// All that the thread holds goes to the main thread, and comes back.
+    Freeze(Freeze),
     /// Its sender waits until it is dropped: what was said before has been written by then.
     Flush {
         done: Sender<()>,
@@ -133,6 +136,18 @@ impl Control {
         self.post(Message::Admit { policy, access });
     }
 
+    /// Stops the thread where nothing is half done, and takes all that it holds. What was said before has been written as far
+    /// as it can be; every request that was passed on is in the inbox. None: the thread did not come to it in half a second,
+    /// and goes on.
+    pub fn freeze(&self) -> Option<Frozen> {
+        freeze(|order| self.post(Message::Freeze(order)))
+    }
+
+    /// Everything goes on where it stopped, timers too, as if nothing had happened. To drop it is the same.
+    pub fn thaw(&self, frozen: Frozen) {
+        drop(frozen);
+    }
+
     fn post(&self, message: Message) {
         if self.mailbox.try_send(Box::new(message)).is_err() {
             log::error!("the control thread does not keep up, a message to it is dropped");
@@ -145,12 +160,28 @@ impl Control {
 ///
 /// Errors: no descriptor for the wake-up, or no thread can be had.
 pub fn start(socket: SocketFile, policy: Policy, inbox: Sender<Input>) -> io::Result<Control> {
+    resume(socket, Clients::none(), policy, inbox)
+}
+
+/// Serves the socket and the clients of the image before. What they said meanwhile is heard now; who may no longer speak as
+/// they did, [`Control::admit`] finds out.
+///
+/// Errors: no descriptor for the wake-up, or no thread can be had.
+pub fn resume(
+    socket: SocketFile,
+    clients: Clients<OwnedFd>,
+    policy: Policy,
+    inbox: Sender<Input>,
+) -> io::Result<Control> {
     let (mailbox, messages) = bounded(MAILBOX_MAX);
     let wakeup = Wakeup::new()?;
     let woken = wakeup.try_clone()?;
     let retired = socket.retired();
+    let server = Server::new(socket, clients, policy, inbox, messages, woken);
     // A mutex only because the thread may have to begin again; nobody else ever locks it.
-    let server = Mutex::new(Server::new(socket, policy, inbox, messages, woken));
-    spawn::named("control", move || server.lock().unwrap_or_else(PoisonError::into_inner).serve())?;
+    let server = Mutex::new(Some(Box::new(server)));
+    spawn::named("control", move || {
+        control_server::run(&mut server.lock().unwrap_or_else(PoisonError::into_inner));
+    })?;
     Ok(Control { mailbox, wakeup, retired })
 }

@@ -3,7 +3,7 @@
 
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::time::Duration;
 
 use crossbeam_channel::{Receiver, Sender};
@@ -18,8 +18,9 @@ use crate::sys::wakeup::Wakeup;
 use crate::sys::{accept, clock};
 use crate::threads::Input;
 use crate::threads::admission::{Policy, Role, judge, made_for};
-use crate::threads::client_connection::{Connection, Fault, Reading, Subscription};
+use crate::threads::client_connection::{Connection, Fault, Reading};
 use crate::threads::control::{Message, Then};
+use crate::threads::control_handover::{Clients, Freeze, Stand, Subscription};
 use crate::threads::socket_file::SocketFile;
 use crate::threads::throttle::Throttle;
 
@@ -68,25 +69,58 @@ enum Inbox {
     Closed,
 }
 
+/// Why serving has stopped.
+enum Stop {
+    /// The main thread is gone.
+    Alone,
+    /// It wants to have the server for a while.
+    Frozen(Freeze),
+}
+
+/// The thread's body. Where the server stands is where it is found when the thread has to begin again.
+pub(in crate::threads) fn run(place: &mut Option<Box<Server>>) {
+    while let Some(server) = place {
+        match server.serve() {
+            Stop::Alone => return,
+            Stop::Frozen(order) => *place = place.take().and_then(|server| order.give(server)),
+        }
+    }
+}
+
 impl Server {
     pub(in crate::threads) fn new(
         socket: SocketFile,
+        clients: Clients<OwnedFd>,
         policy: Policy,
         inbox: Sender<Input>,
         messages: Receiver<Box<Message>>,
         woken: Wakeup,
     ) -> Self {
-        let (connections, notes) = (Vec::new(), Notes::default());
-        Self { socket, policy, inbox, messages, woken, connections, next_id: 0, accept_again: None, notes }
+        // No id is given out twice, whatever the image before has written down.
+        let highest = clients.connections.iter().map(|carried| carried.id.0).max().unwrap_or(0);
+        let next_id = clients.next_client.0.saturating_sub(1).max(highest);
+        let now = clock::now();
+        let resumed = clients.connections.into_iter().map(|carried| (carried.id, Connection::resume(carried, now)));
+        let connections = resumed.filter_map(|(id, connection)| {
+            connection.inspect_err(|errno| log::error!("[client {}] dropped: {}", id.0, words(*errno))).ok()
+        });
+        let connections = connections.collect();
+        let notes = Notes::default();
+        Self { socket, policy, inbox, messages, woken, connections, next_id, accept_again: None, notes }
     }
 
-    pub(in crate::threads) fn serve(&mut self) {
+    fn serve(&mut self) -> Stop {
+        // After a freeze there may be messages, and lines that can be passed on now, of which poll(2) tells nothing.
+        self.woken.wake();
         loop {
             let ready = self.wait();
             let now = clock::now();
             if ready.woken {
                 self.woken.rest();
-                self.read_mailbox(now);
+                if let Some(order) = self.read_mailbox(now) {
+                    self.settle(now);
+                    return Stop::Frozen(order);
+                }
             }
             if ready.socket_changed {
                 // Those who came by the old file would be sent away with its listener.
@@ -103,13 +137,44 @@ impl Server {
                 }
             }
             if self.pass_requests_on(now) == Inbox::Closed {
-                return;
+                return Stop::Alone;
             }
             self.forget_those_who_are_over(now);
             if ready.accept {
                 self.accept(ACCEPTED_AT_ONCE, now);
             }
         }
+    }
+
+    /// Writes what can be written at once.
+    fn settle(&mut self, now: Mono) {
+        for connection in self.connections.iter_mut().filter(|connection| connection.wants_to_write()) {
+            connection.write(now);
+        }
+        self.forget_those_who_are_over(now);
+    }
+
+    /// Does what the main thread has said since the thread stopped. No request is passed on.
+    pub(in crate::threads) fn catch_up(&mut self) {
+        let now = clock::now();
+        // An order to freeze in there is one that nobody waits for any more.
+        while self.read_mailbox(now).is_some() {}
+        self.settle(now);
+    }
+
+    pub(in crate::threads) fn describe(&self) -> Stand {
+        let connections = self.carried().map(Connection::describe).collect();
+        let clients = Clients { connections, next_client: ClientId(self.next_id + 1) };
+        Stand { listener: self.socket.listener_fd().as_raw_fd(), file: self.socket.id(), clients }
+    }
+
+    /// Of the listener, and of every connection that is described.
+    pub(in crate::threads) fn descriptors(&self) -> Vec<BorrowedFd<'_>> {
+        [self.socket.listener_fd()].into_iter().chain(self.carried().map(AsFd::as_fd)).collect()
+    }
+
+    fn carried(&self) -> impl Iterator<Item = &Connection> {
+        self.connections.iter().filter(|connection| connection.is_carried())
     }
 
     fn forget_those_who_are_over(&mut self, now: Mono) {
@@ -151,7 +216,8 @@ impl Server {
         }
     }
 
-    fn read_mailbox(&mut self, now: Mono) {
+    /// Does what the main thread says, up to its order to freeze: what it says behind that is for afterwards.
+    fn read_mailbox(&mut self, now: Mono) -> Option<Freeze> {
         while let Ok(message) = self.messages.try_recv() {
             match *message {
                 Message::Reply { client, reply, format, then } => self.reply(client, reply, format, then, now),
@@ -170,9 +236,11 @@ impl Server {
                     self.connections.retain(|connection| connection.peer.role != Role::Worker(worker));
                 }
                 Message::Admit { policy, access } => self.change_admission(policy, access),
+                Message::Freeze(order) => return Some(order),
                 Message::Flush { done } => drop(done),
             }
         }
+        None
     }
 
     /// Whoever may no longer speak as an admin must not go on as one on a connection that is open.

@@ -8,6 +8,7 @@ mod absence;
 pub mod admission;
 mod client_connection;
 pub mod control;
+pub mod control_handover;
 mod control_server;
 pub mod errand;
 pub mod log_plan;

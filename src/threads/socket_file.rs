@@ -43,9 +43,9 @@ impl Retired {
 }
 
 impl SocketFile {
-    /// `listener` was bound at `path` and made the file `id`.
+    /// `listener` was bound at `path` and made the file `id`, now or in the image before.
     pub fn new(path: PathBuf, access: Access, listener: OwnedFd, id: FileId) -> Self {
-        let (watch, again) = watch(&path);
+        let (watch, again) = watch(&path, id);
         Self { path, access, listener, id, watch, again, retired: Retired::default() }
     }
 
@@ -55,6 +55,10 @@ impl SocketFile {
 
     pub(in crate::threads) fn listener_fd(&self) -> BorrowedFd<'_> {
         self.listener.as_fd()
+    }
+
+    pub(in crate::threads) fn id(&self) -> FileId {
+        self.id
     }
 
     /// Readable when something has happened to the file.
@@ -110,14 +114,18 @@ impl SocketFile {
         let (listener, id) = bound.map_err(|error| error.to_string())?;
         self.listener = listener;
         self.id = id;
-        (self.watch, self.again) = watch(&self.path);
+        (self.watch, self.again) = watch(&self.path, id);
         Ok(id)
     }
 }
 
-/// A watch on the file, or else when to look at it.
-fn watch(path: &Path) -> (Option<FileWatch>, Option<Mono>) {
-    match FileWatch::new(path) {
+/// A watch on the file, or else when to look at it. At once if it is gone already, for then nothing happens to it any more.
+fn watch(path: &Path, id: FileId) -> (Option<FileWatch>, Option<Mono>) {
+    let watch = FileWatch::new(path);
+    if !id.stands_at(path) {
+        return (watch.ok(), Some(clock::now()));
+    }
+    match watch {
         Ok(watch) => (Some(watch), None),
         Err(error) => {
             log::warn!("cannot watch {}, looking at it twice a minute instead: {error}", path.display());

@@ -1,0 +1,126 @@
+//! What the control thread gives away before the master replaces its own program: all that it holds. It comes back as it was
+//! when there is no next image; for the next image it is described as plain data. Nothing here decides what a handoff has.
+
+use std::os::fd::{BorrowedFd, OwnedFd, RawFd};
+use std::time::Duration;
+
+use crossbeam_channel::{Receiver, Sender, bounded};
+
+use crate::pool::ClientId;
+use crate::protocol::{Format, RequestId};
+use crate::sys::place::FileId;
+use crate::threads::admission::Peer;
+use crate::threads::control_server::Server;
+
+/// How long the main thread waits for the control thread. It only takes longer when that waits for room in the inbox, and
+/// then the main thread must not wait for it.
+const FREEZE_MAX: Duration = Duration::from_millis(500);
+
+/// What a client that waits for an upgrade is sent its news under.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Subscription {
+    pub id: RequestId,
+    pub format: Format,
+}
+
+/// A client's connection on its way from one image to the next. `F` is its descriptor: a number while it is described, an
+/// [`OwnedFd`] when it has arrived.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Carried<F> {
+    pub fd: F,
+    pub id: ClientId,
+    pub peer: Peer,
+    /// A request of its is on its way, and the reply has still to come.
+    pub asked: bool,
+    pub subscription: Option<Subscription>,
+    /// What it has sent and nobody has looked at, whole lines among it.
+    pub unparsed: Vec<u8>,
+    /// What it has not taken yet.
+    pub unwritten: Vec<u8>,
+}
+
+/// All connections, and the ids of those to come.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Clients<F> {
+    pub connections: Vec<Carried<F>>,
+    /// The id that the next client will have.
+    pub next_client: ClientId,
+}
+
+/// The listener and its file; its path and mode are known to the main thread.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Stand {
+    pub listener: RawFd,
+    pub file: FileId,
+    pub clients: Clients<RawFd>,
+}
+
+/// What the control thread held. While this lives, that thread waits; when it is dropped, everything goes on.
+#[must_use = "the control thread goes on once it is dropped"]
+pub struct Frozen {
+    server: Option<Box<Server>>,
+    back: Sender<Box<Server>>,
+}
+
+impl Frozen {
+    /// Says what there is. What the main thread has told the control thread meanwhile is done before: a reply to a request
+    /// that was still in the inbox must go to its client, or into the description.
+    pub fn describe(&mut self) -> Option<Stand> {
+        let server = self.server.as_mut()?;
+        server.catch_up();
+        Some(server.describe())
+    }
+
+    /// Every descriptor that was described, to be kept over the exec. All others close with it, such as those of clients
+    /// that were refused and only have to hear it still.
+    pub fn descriptors(&self) -> Vec<BorrowedFd<'_>> {
+        self.server.as_ref().map_or_else(Vec::new, |server| server.descriptors())
+    }
+}
+
+impl Drop for Frozen {
+    fn drop(&mut self) {
+        if let Some(server) = self.server.take() {
+            // There is room for it, and the thread waits for nothing else.
+            let _thread_is_gone = self.back.try_send(server);
+        }
+    }
+}
+
+/// An order to give all away.
+#[derive(Debug)]
+pub(in crate::threads) struct Freeze {
+    away: Sender<Box<Server>>,
+    back: Receiver<Box<Server>>,
+}
+
+/// Waits for what the control thread gives away; None if it does not come to it in time. Nothing gets lost between the two:
+/// the channel holds nothing, so that the thread knows whether it was taken.
+pub(in crate::threads) fn freeze(give: impl FnOnce(Freeze)) -> Option<Frozen> {
+    let (away, given) = bounded(0);
+    let (back, returned) = bounded(1);
+    give(Freeze { away, back: returned });
+    let server = given.recv_timeout(FREEZE_MAX).ok()?;
+    Some(Frozen { server: Some(server), back })
+}
+
+impl Freeze {
+    /// Gives the server away and waits for its return. At once if nobody takes it: the order came to its turn too late.
+    pub(in crate::threads) fn give(self, server: Box<Server>) -> Option<Box<Server>> {
+        match self.away.send(server) {
+            Ok(()) => self.back.recv().ok(),
+            Err(refused) => Some(refused.0),
+        }
+    }
+}
+
+impl Clients<OwnedFd> {
+    /// Those of a master that has just been started.
+    pub fn none() -> Self {
+        Self { connections: Vec::new(), next_client: ClientId(1) }
+    }
+}
+
+#[cfg(test)]
+#[path = "control_handover_tests.rs"]
+mod tests;

@@ -1,0 +1,309 @@
+//! Stops the control thread under real clients, and lets it go on, or another one in its place: no client may notice.
+
+use std::collections::BTreeSet;
+use std::io::{BufRead, BufReader, Write};
+use std::os::fd::{AsFd, AsRawFd};
+use std::os::unix::net::UnixStream;
+use std::path::PathBuf;
+
+use tempfile::TempDir;
+
+use super::*;
+use crate::pool::Pid;
+use crate::protocol::{Reply, Request};
+use crate::sys::control_socket::{Access, bind_control_socket};
+use crate::sys::fd::{Blocking, adopt, set_blocking};
+use crate::sys::socket::socket_pair;
+use crate::sys::testing::{LIMIT, wait_until};
+use crate::threads::Input;
+use crate::threads::admission::{Policy, Role};
+use crate::threads::control::{Control, Then, resume, start};
+use crate::threads::socket_file::SocketFile;
+
+/// More than the kernel keeps for a client that does not read.
+const LONG: usize = 900 * 1024;
+
+/// The control thread and who speaks for the main thread.
+struct House {
+    control: Control,
+    inbox: Receiver<Input>,
+    path: PathBuf,
+    dir: TempDir,
+}
+
+fn policy() -> Policy {
+    Policy { own_uid: nix::unistd::getuid().as_raw(), connections_max: 64, ..Policy::default() }
+}
+
+fn open() -> House {
+    let dir = TempDir::new().unwrap();
+    let path = dir.path().join("einhorn.sock");
+    let (listener, id) = bind_control_socket(&path, Access::OWN).unwrap();
+    let (sender, inbox) = bounded(64);
+    let control = start(SocketFile::new(path.clone(), Access::OWN, listener, id), policy(), sender).unwrap();
+    House { control, inbox, path, dir }
+}
+
+struct Client(BufReader<UnixStream>);
+
+impl Client {
+    fn new(stream: UnixStream) -> Self {
+        stream.set_read_timeout(Some(LIMIT)).unwrap();
+        Self(BufReader::new(stream))
+    }
+
+    fn connect(house: &House) -> Self {
+        Self::new(UnixStream::connect(&house.path).unwrap())
+    }
+
+    fn say(&mut self, text: &str) {
+        self.0.get_mut().write_all(text.as_bytes()).unwrap();
+    }
+
+    /// The message of its next line.
+    fn hear(&mut self) -> String {
+        let mut line = String::new();
+        self.0.read_line(&mut line).unwrap();
+        let found: serde_json::Value = serde_json::from_str(&line).unwrap();
+        found["message"].as_str().unwrap().to_owned()
+    }
+}
+
+fn state(id: u32) -> String {
+    format!("{{\"command\":\"state\",\"id\":{id}}}\n")
+}
+
+impl House {
+    fn next(&self) -> (ClientId, Peer, Request) {
+        match self.inbox.recv_timeout(LIMIT).unwrap() {
+            Input::Requested { client, peer, request } => (client, peer, request),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    fn answer(&self, client: ClientId, request: Request, message: &str, then: Then) {
+        self.control.reply(client, Reply::last(message, request.id), Format::Json, then);
+    }
+
+    /// Answers the next request; says whose it was.
+    fn answer_next(&self, message: &str, then: Then) -> ClientId {
+        let (client, _, request) = self.next();
+        self.answer(client, request, message, then);
+        client
+    }
+}
+
+/// What becomes of a house that was frozen, and had this done meanwhile.
+type Way = fn(House, &mut dyn FnMut(&House)) -> House;
+
+const WAYS: [Way; 2] = [thawed, resumed];
+
+fn thawed(house: House, meanwhile: &mut dyn FnMut(&House)) -> House {
+    let frozen = house.control.freeze().unwrap();
+    meanwhile(&house);
+    assert!(house.inbox.is_empty(), "something was passed on");
+    house.control.thaw(frozen);
+    house
+}
+
+fn resumed(house: House, meanwhile: &mut dyn FnMut(&House)) -> House {
+    let mut frozen = house.control.freeze().unwrap();
+    meanwhile(&house);
+    let stand = frozen.describe().unwrap();
+    let lent: BTreeSet<RawFd> = frozen.descriptors().iter().map(AsRawFd::as_raw_fd).collect();
+    let described = stand.clients.connections.iter().map(|carried| carried.fd).chain([stand.listener]);
+    assert_eq!(lent, described.collect());
+    // As over an exec: nobody owns the numbers, and the old thread never comes back.
+    std::mem::forget(frozen);
+    assert!(house.inbox.is_empty(), "something was passed on");
+    let (sender, inbox) = bounded(64);
+    let socket = SocketFile::new(house.path.clone(), Access::OWN, adopt(stand.listener).unwrap(), stand.file);
+    let control = resume(socket, arrived(stand.clients), policy(), sender).unwrap();
+    House { control, inbox, path: house.path, dir: house.dir }
+}
+
+fn arrived(clients: Clients<RawFd>) -> Clients<OwnedFd> {
+    let arrive = |carried: Carried<RawFd>| Carried {
+        fd: adopt(carried.fd).unwrap(),
+        id: carried.id,
+        peer: carried.peer,
+        asked: carried.asked,
+        subscription: carried.subscription,
+        unparsed: carried.unparsed,
+        unwritten: carried.unwritten,
+    };
+    let connections = clients.connections.into_iter().map(arrive).collect();
+    Clients { connections, next_client: clients.next_client }
+}
+
+#[test]
+fn a_request_may_be_cut_in_two() {
+    for way in WAYS {
+        let house = open();
+        let (mut client, mut other) = (Client::connect(&house), Client::connect(&house));
+        let (begin, end) = ("{\"command\":\"sta", "te\",\"id\":1}\n");
+        client.say(begin);
+        // When this one is answered, the thread has read that.
+        other.say(&state(1));
+        house.answer_next("first", Then::Nothing);
+        assert_eq!(other.hear(), "first");
+        let house = way(house, &mut |_| client.say(end));
+        house.answer_next("whole", Then::Nothing);
+        assert_eq!(client.hear(), "whole");
+    }
+}
+
+#[test]
+fn a_reply_that_comes_while_all_stands_still_finds_its_client() {
+    for way in WAYS {
+        let house = open();
+        let mut client = Client::connect(&house);
+        // The second line is complete, and must wait for the reply to the first.
+        client.say(&[state(1), state(2)].concat());
+        let (id, _, request) = house.next();
+        let house = way(house, &mut |house| house.answer(id, request.clone(), "one", Then::Nothing));
+        assert_eq!(client.hear(), "one");
+        assert_eq!(house.answer_next("two", Then::Nothing), id);
+        assert_eq!(client.hear(), "two");
+    }
+}
+
+#[test]
+fn a_reply_may_come_after_all() {
+    for way in WAYS {
+        let house = open();
+        let mut client = Client::connect(&house);
+        client.say(&state(1));
+        let (id, _, request) = house.next();
+        let house = way(house, &mut |_| client.say(&state(2)));
+        // The next request is not looked at before.
+        house.answer(id, request, "one", Then::Nothing);
+        assert_eq!(client.hear(), "one");
+        house.answer_next("two", Then::Nothing);
+        assert_eq!(client.hear(), "two");
+    }
+}
+
+#[test]
+fn what_nobody_has_read_yet_is_kept() {
+    for way in WAYS {
+        let house = open();
+        let mut client = Client::connect(&house);
+        let long = "x".repeat(LONG);
+        client.say(&state(1));
+        house.answer_next(&long, Then::Nothing);
+        let house = way(house, &mut |_| {});
+        assert_eq!(client.hear(), long);
+        client.say(&state(2));
+        house.answer_next("short", Then::Nothing);
+        assert_eq!(client.hear(), "short");
+    }
+}
+
+#[test]
+fn who_waits_for_an_upgrade_still_hears_of_it() {
+    for way in WAYS {
+        let house = open();
+        let mut client = Client::connect(&house);
+        client.say(&state(1));
+        house.answer_next("waiting", Then::Subscribe);
+        assert_eq!(client.hear(), "waiting");
+        let house = way(house, &mut |house| house.control.publish("in between".to_owned()));
+        house.control.conclude("done".to_owned());
+        house.control.publish("nobody waits any more".to_owned());
+        assert_eq!([client.hear(), client.hear()], ["in between", "done"]);
+        client.say(&state(2));
+        house.answer_next("last", Then::Nothing);
+        assert_eq!(client.hear(), "last");
+    }
+}
+
+#[test]
+fn a_workers_own_connection_stays_its_own() {
+    for way in WAYS {
+        let house = open();
+        let (ours, theirs) = socket_pair().unwrap();
+        set_blocking(ours.as_fd(), Blocking::NonBlocking).unwrap();
+        house.control.adopt(ours, Pid(77));
+        let mut worker = Client::new(theirs.into());
+        let house = way(house, &mut |_| worker.say("{\"command\":\"worker:ack\",\"pid\":77}\n"));
+        let (_, peer, request) = house.next();
+        assert_eq!((peer.role, request.asked.ends_connection()), (Role::Worker(Pid(77)), true));
+        house.control.forget(Pid(77));
+        assert_eq!(worker.0.read_line(&mut String::new()).unwrap(), 0);
+    }
+}
+
+#[test]
+fn who_connects_meanwhile_is_served_and_gets_an_id_of_its_own() {
+    for way in WAYS {
+        let house = open();
+        let mut first = Client::connect(&house);
+        first.say(&state(1));
+        let id = house.answer_next("hello", Then::Nothing);
+        let mut second = None;
+        let house = way(house, &mut |house| {
+            let mut client = Client::connect(house);
+            client.say(&state(2));
+            second = Some(client);
+        });
+        assert!(house.answer_next("welcome", Then::Nothing) > id);
+        assert_eq!([first.hear(), second.unwrap().hear()], ["hello", "welcome"]);
+    }
+}
+
+#[test]
+fn who_goes_meanwhile_is_forgotten() {
+    for way in WAYS {
+        let house = open();
+        let mut client = Client::connect(&house);
+        client.say(&state(1));
+        house.answer_next("hello", Then::Nothing);
+        client.hear();
+        let mut client = Some(client);
+        let house = way(house, &mut |_| drop(client.take()));
+        let nobody = || house.control.freeze().unwrap().describe().unwrap().clients.connections.is_empty();
+        assert!(wait_until(LIMIT, nobody));
+    }
+}
+
+#[test]
+fn a_socket_that_is_removed_meanwhile_is_made_anew() {
+    for way in WAYS {
+        let house = open();
+        let house = way(house, &mut |house| std::fs::remove_file(&house.path).unwrap());
+        assert!(matches!(house.inbox.recv_timeout(LIMIT), Ok(Input::SocketMoved(id)) if id.stands_at(&house.path)));
+        Client::connect(&house).say(&state(1));
+        house.answer_next("hello", Then::Nothing);
+    }
+}
+
+#[test]
+fn a_full_inbox_keeps_nobody_waiting_and_loses_nothing() {
+    let house = open();
+    let mut clients: Vec<Client> = (0..62).map(|_| Client::connect(&house)).collect();
+    let more = |clients: &mut [Client]| clients.iter_mut().for_each(|client| client.say(&state(1)));
+    more(&mut clients);
+    // A worker's acks need no reply, so that they fill what is left.
+    let (ours, theirs) = socket_pair().unwrap();
+    set_blocking(ours.as_fd(), Blocking::NonBlocking).unwrap();
+    house.control.adopt(ours, Pid(77));
+    let mut worker = Client::new(theirs.into());
+    assert!(wait_until(LIMIT, || {
+        worker.say("{\"command\":\"worker:ack\",\"pid\":77}\n");
+        house.inbox.is_full()
+    }));
+    worker.say("{\"command\":\"worker:ack\",\"pid\":77}\n");
+    let blocked = wait_until(LIMIT, || house.control.freeze().is_none());
+    assert!(blocked, "the thread never waits for room");
+    let mut left = clients.len();
+    while left > 0 {
+        let (client, peer, request) = house.next();
+        if peer.role == Role::Admin {
+            house.answer(client, request, "at last", Then::Nothing);
+            left -= 1;
+        }
+    }
+    clients.iter_mut().for_each(|client| assert_eq!(client.hear(), "at last"));
+    assert!(wait_until(LIMIT, || house.control.freeze().is_some()));
+}
