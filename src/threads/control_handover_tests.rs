@@ -307,3 +307,18 @@ fn a_full_inbox_keeps_nobody_waiting_and_loses_nothing() {
     clients.iter_mut().for_each(|client| assert_eq!(client.hear(), "at last"));
     assert!(wait_until(LIMIT, || house.control.freeze().is_some()));
 }
+
+#[test]
+fn a_worker_may_say_two_things_in_one_breath() {
+    for way in WAYS {
+        let house = open();
+        let (ours, theirs) = socket_pair().unwrap();
+        set_blocking(ours.as_fd(), Blocking::NonBlocking).unwrap();
+        house.control.adopt(ours, Pid(77));
+        let mut worker = Client::new(theirs.into());
+        let house = way(house, &mut |_| worker.say(&"{\"command\":\"worker:ack\",\"pid\":77}\n".repeat(3)));
+        for _ in 0..3 {
+            assert_eq!(house.next().1.role, Role::Worker(Pid(77)));
+        }
+    }
+}

@@ -292,7 +292,11 @@ impl Server {
             match connection.peer.role {
                 _ if !ends => {}
                 // It has this connection for life: a ping may follow its ack.
-                Role::Worker(_) => connection.go_on(),
+                Role::Worker(_) => {
+                    connection.go_on();
+                    // No reply will come that makes a turn for the next line, if that is here already.
+                    self.woken.wake();
+                }
                 Role::Admin | Role::Guest => connection.close(),
             }
         }
