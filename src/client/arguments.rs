@@ -59,7 +59,7 @@ pub(in crate::client) enum Command {
         #[arg(value_name = "SIG", required = true)]
         signals: Vec<String>,
     },
-    /// Send a signal (USR2) to every worker, launch no more, and end when all are gone
+    /// Send a signal (the graceful one, mostly USR2) to every worker, launch no more, and end when all are gone
     Die {
         #[arg(value_name = "SIG")]
         signal: Option<String>,

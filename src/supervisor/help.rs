@@ -4,7 +4,10 @@
 const COMMANDS: [(&str, &str); 16] = [
     ("config", "Change settings while running (args: a YAML map, such as {signal_timeout: 30})"),
     ("dec", "Run one worker less"),
-    ("die", "Tell all workers to go, start no more, and end when they are gone (args: [SIGNAL], default USR2)"),
+    (
+        "die",
+        "Tell all workers to go, start no more, and end when they are gone (args: [SIGNAL], default: the graceful one, USR2)",
+    ),
     ("diff", "Show what an upgrade would change in the configuration"),
     ("help", "Show this list"),
     ("inc", "Run one worker more"),

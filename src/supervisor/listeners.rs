@@ -134,14 +134,36 @@ pub(in crate::supervisor) fn open_all(
     Ok(found)
 }
 
-/// What of the binds can be found wrong without binding: a host that nobody knows, a directory that is not there.
+/// What of the binds can be found wrong without binding: a host that nobody knows, a directory that is not there, an address
+/// that stands twice.
 pub(in crate::supervisor) fn check(config: &Config) -> Vec<Problem> {
-    let cause = |bind: &Bind| match bind {
-        Bind::Tcp { host, port, .. } => look_up(host, *port, config.family).err(),
-        Bind::Unix { path, .. } => check_directory(path).err().map(|error| error.to_string()),
-    };
-    let refused = config.binds.iter().enumerate().filter_map(|(index, bind)| Some((index, cause(bind)?)));
-    refused.map(|(index, cause)| Problem::of_option(config.blame_item("bind", index, &cause))).collect()
+    let (mut problems, mut places) = (Vec::new(), Vec::new());
+    for (index, bind) in config.binds.iter().enumerate() {
+        let cause = match place(bind, config.family) {
+            Ok(place) if place.is_some() && places.contains(&place) => Some(format!("{bind} stands there twice")),
+            Ok(place) => {
+                places.push(place);
+                None
+            }
+            Err(cause) => Some(cause),
+        };
+        problems.extend(cause.map(|cause| Problem::of_option(config.blame_item("bind", index, &cause))));
+    }
+    problems
+}
+
+/// Where a socket would be bound. None: at a port that the system chooses.
+fn place(bind: &Bind, family: WantedFamily) -> Result<Option<LocalAddress>, String> {
+    match bind {
+        Bind::Tcp { host, port, .. } => {
+            let address = look_up(host, *port, family)?;
+            Ok((*port != 0).then_some(LocalAddress::Inet(address)))
+        }
+        Bind::Unix { path, .. } => match check_directory(path) {
+            Ok(()) => Ok(Some(LocalAddress::Unix(path.clone()))),
+            Err(error) => Err(error.to_string()),
+        },
+    }
 }
 
 impl Listener {

@@ -209,7 +209,7 @@ fn who_waits_for_an_upgrade_still_hears_of_it() {
         house.answer_next("waiting", Then::Subscribe);
         assert_eq!(client.hear(), "waiting");
         let house = way(house, &mut |house| house.control.publish("in between".to_owned()));
-        house.control.conclude("done".to_owned());
+        house.control.conclude("done".to_owned(), Vec::new());
         house.control.publish("nobody waits any more".to_owned());
         assert_eq!([client.hear(), client.hear()], ["in between", "done"]);
         client.say(&state(2));

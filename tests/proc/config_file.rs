@@ -104,6 +104,17 @@ fn a_check_finds_all_that_a_start_would_find_and_more() {
     fs::write(directory.path().join("web.toml"), "command = ['sleep', '1']\n").unwrap();
     let output = einhyrningsins(directory.path(), "--config web.toml --check-config");
     assert_eq!(said(&output), (Some(0), "The configuration can be used\n", ""));
+    let text = "command = 'sleep'\nsocket-path = 'x'\nlockfile = 'x'\n\
+                bind = ['127.0.0.1:8', 'unix:no/such', '127.0.0.1:0', '127.1:8', '127.0.0.1:0']\n";
+    fs::write(directory.path().join("web.toml"), text).unwrap();
+    let output = einhyrningsins(directory.path(), "--config web.toml --check-config");
+    let expected = [
+        "web.toml:4:24: bind: directory no: no such file or directory",
+        "web.toml:4:55: bind: 127.1:8 stands there twice",
+        "cannot use x as control socket and lock file",
+    ];
+    let expected: String = expected.map(|line| format!("einhyrningsins: {line}\n")).concat();
+    assert_eq!(said(&output), (Some(100), "", expected.as_str()));
     let output = einhyrningsins(directory.path(), "--check-config");
     let line = "einhyrningsins: there is no program, neither as the command of a file nor behind the options\n";
     assert_eq!(said(&output), (Some(100), "", line));
