@@ -131,6 +131,10 @@ fn read_layers(line: &[Word], read_file: ReadFile<'_>, problems: &mut Vec<Config
         problems.extend(unused);
         return Vec::new();
     };
+    if let Err(need) = values::path(&path) {
+        problems.push(ConfigError::BadValue { spelled: "--config".to_owned(), value: path, need });
+        return Vec::new();
+    }
     let text = match read_file(Path::new(&path)) {
         Ok(text) => text,
         Err(message) => {

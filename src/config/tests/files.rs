@@ -137,6 +137,7 @@ fn a_file_without_a_command_needs_a_program() {
 #[test]
 fn what_is_wrong_with_the_choice_of_files_is_said() {
     assert_eq!(problem("", &["--config", "no.toml", "x"]), "cannot find no.toml");
+    assert_eq!(problem("", &["--config", "", "x"]), "--config \"\": need a path");
     assert_eq!(
         problem("[profiles.staging]", &["--profile", "stagin"]),
         "--profile stagin: there is no such profile, did you mean \"staging\"?"
