@@ -66,7 +66,7 @@ pub(in crate::supervisor) fn resolve(
     let mut problems = Vec::new();
     let user = or_note(user(config), &mut problems).flatten();
     let identity = or_note(identity(config, user.as_ref()), &mut problems).flatten();
-    let limits = or_note(limits(config), &mut problems).unwrap_or_default();
+    let limits = limits(config, &mut problems);
     let directory = or_note(directory(config, call.directory.as_deref()), &mut problems).flatten();
     let environment = environment::of_release(
         &call.environ,
@@ -132,18 +132,18 @@ fn identity(config: &Config, user: Option<&Account>) -> Result<Option<Identity>,
     Ok(Some(wanted))
 }
 
-fn limits(config: &Config) -> Result<Vec<ResourceLimit>, Problem> {
+fn limits(config: &Config, problems: &mut Vec<Problem>) -> Vec<ResourceLimit> {
     let mut limits = Vec::new();
-    for limit in &config.worker.limits {
+    for (index, limit) in config.worker.limits.iter().enumerate() {
         let Some(resource) = Resource::from_name(limit.name) else { continue };
-        let hard_now = resource.current().map_or(u64::MAX, |(_, hard)| hard);
-        if limit.hard > hard_now && !account::may_change_identity() {
-            let need = format!("cannot raise {} above {hard_now}, its hard limit, without being root", limit.name);
-            return Err(refuse(config, "worker.rlimits", &need));
+        let limit = ResourceLimit { resource, soft: limit.soft, hard: limit.hard };
+        if let Some(obstacle) = limit.obstacle() {
+            let blame = config.blame_item("worker.rlimits", index, &format!("{resource}: {obstacle}"));
+            problems.push(Problem::of_option(blame));
         }
-        limits.push(ResourceLimit { resource, soft: limit.soft, hard: limit.hard });
+        limits.push(limit);
     }
-    Ok(limits)
+    limits
 }
 
 /// Where the workers start, without links on the way. None: where the master is.

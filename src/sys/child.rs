@@ -41,7 +41,7 @@ fn prepare(plan: &Blueprint) -> Result<(), (Stage, Errno)> {
     place_descriptors(&plan.descriptors).map_err(|errno| (Stage::Descriptors, errno))?;
     restore_birth(&plan.birth);
     set_nice(plan).map_err(|errno| (Stage::Nice, errno))?;
-    set_limits(&plan.limits).map_err(|errno| (Stage::Limits, errno))?;
+    set_limits(&plan.limits)?;
     // The rest is done with the program's rights; the limits above may need the master's.
     plan.identity.as_ref().map_or(Ok(()), Identity::assume)?;
     enter_directory(plan).map_err(|errno| (Stage::Directory, errno))?;
@@ -102,9 +102,9 @@ fn setpriority(level: c_int) -> Result<(), Errno> {
 
 /// After the descriptors are placed, which may stand above the new limit of them, and after the birth's limit is restored,
 /// which gives way to one that was asked for.
-fn set_limits(limits: &[ResourceLimit]) -> Result<(), Errno> {
+fn set_limits(limits: &[ResourceLimit]) -> Result<(), (Stage, Errno)> {
     for limit in limits {
-        limit.apply()?;
+        limit.apply().map_err(|errno| (Stage::Limit(limit.resource), errno))?;
     }
     Ok(())
 }

@@ -6,6 +6,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use nix::errno::Errno;
 
 use crate::sys::errno::retry;
+use crate::sys::resource_limit::Resource;
 
 /// What the child was doing between fork and exec when it failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -13,7 +14,8 @@ pub enum Stage {
     ProcessGroup,
     Descriptors,
     Nice,
-    Limits,
+    /// Of this resource.
+    Limit(Resource),
     Groups,
     Group,
     User,
@@ -23,11 +25,11 @@ pub enum Stage {
 }
 
 impl Stage {
-    const ALL: [Self; 10] = [
+    /// All but those of a resource, whose bytes are above [`Self::FIRST_LIMIT`].
+    const PLAIN: [Self; 9] = [
         Self::ProcessGroup,
         Self::Descriptors,
         Self::Nice,
-        Self::Limits,
         Self::Groups,
         Self::Group,
         Self::User,
@@ -36,12 +38,22 @@ impl Stage {
         Self::Exec,
     ];
 
-    const fn to_byte(self) -> u8 {
-        self as u8
+    const FIRST_LIMIT: u8 = 128;
+
+    /// Allocates nothing: the child of a fork calls it.
+    fn to_byte(self) -> u8 {
+        let byte = match self {
+            Self::Limit(resource) => resource.index().map(|index| Self::FIRST_LIMIT + index),
+            plain => Self::PLAIN.iter().position(|stage| *stage == plain).and_then(|index| u8::try_from(index).ok()),
+        };
+        byte.unwrap_or(u8::MAX)
     }
 
     fn from_byte(byte: u8) -> Option<Self> {
-        Self::ALL.into_iter().find(|stage| stage.to_byte() == byte)
+        match byte.checked_sub(Self::FIRST_LIMIT) {
+            Some(index) => Resource::from_index(index).map(Self::Limit),
+            None => Self::PLAIN.get(usize::from(byte)).copied(),
+        }
     }
 }
 
@@ -49,10 +61,10 @@ impl fmt::Display for Stage {
     /// The beginning of a message: `cannot enter the directory`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
+            Self::Limit(resource) => return write!(f, "cannot set the limit of {resource}"),
             Self::ProcessGroup => "cannot make a process group",
             Self::Descriptors => "cannot pass the descriptors",
             Self::Nice => "cannot set the nice level",
-            Self::Limits => "cannot set the resource limits",
             Self::Groups => "cannot set the supplementary groups",
             Self::Group => "cannot change the group",
             Self::User => "cannot change the user",
@@ -140,7 +152,8 @@ mod tests {
 
     #[test]
     fn every_stage_comes_through_the_pipe() {
-        for stage in Stage::ALL {
+        let limits = (0..).map_while(Resource::from_index).map(Stage::Limit);
+        for stage in Stage::PLAIN.into_iter().chain(limits) {
             let (mut pipe, writer) = pipe();
             assert_eq!(pipe.poll(), ExecState::Pending);
             nix::unistd::write(&writer, &encode(stage, libc::ENOENT)).unwrap();
@@ -153,7 +166,7 @@ mod tests {
 
     #[test]
     fn rubbish_is_a_failure_and_no_panic() {
-        for rubbish in [&[200, 1, 0, 0, 0][..], &[0, 1]] {
+        for rubbish in [&[200, 1, 0, 0, 0][..], &[100, 1, 0, 0, 0], &[0, 1]] {
             let (mut pipe, writer) = pipe();
             nix::unistd::write(&writer, rubbish).unwrap();
             assert_eq!(pipe.poll(), ExecState::Failed { stage: Stage::Exec, errno: Errno::EPROTO });

@@ -7,6 +7,7 @@ pub mod accept;
 pub mod account;
 pub mod birth;
 mod blueprint;
+mod capability;
 mod child;
 pub mod clock;
 pub mod control_socket;

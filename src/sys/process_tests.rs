@@ -165,9 +165,12 @@ fn descriptors_are_passed_above_the_childs_own_limit() {
 #[test]
 fn an_impossible_limit_ends_the_child() {
     let argv = words(&["true"]);
-    let limits = [limit("nofile", 2, 1)];
+    let limits = [limit("core", 0, 0), limit("nofile", 2, 1)];
     let mut spawned = spawn(&SpawnRequest { limits: &limits, ..request(Path::new("/bin/true"), &argv) }).unwrap();
-    assert_eq!(outcome(&mut spawned), ExecState::Failed { stage: Stage::Limits, errno: Errno::EINVAL });
+    assert_eq!(
+        outcome(&mut spawned),
+        ExecState::Failed { stage: Stage::Limit(limits[1].resource), errno: Errno::EINVAL }
+    );
     reap(spawned.pid);
 }
 

@@ -2,10 +2,16 @@
 //! getrlimit(2), and decides no limit.
 
 use std::fmt;
+use std::fs;
 use std::ptr;
 
 use nix::errno::Errno;
 use nix::sys::resource::Resource as Number;
+
+use crate::sys::capability::{self, SYS_RESOURCE};
+
+/// The most that a limit of descriptors can be, for root too.
+const DESCRIPTORS_MAX: &str = "/proc/sys/fs/nr_open";
 
 /// The names of systemd and limits.conf in lower case, without their prefix.
 const NAMES: [(&str, Number); 16] = [
@@ -44,6 +50,15 @@ impl Resource {
         Errno::result(unsafe { libc::prlimit64(0, self.0 as _, ptr::null(), &mut found) })?;
         Ok((found.rlim_cur, found.rlim_max))
     }
+
+    /// Its place among the names, which a child can send through a pipe.
+    pub(super) fn index(self) -> Option<u8> {
+        NAMES.iter().position(|(_, number)| *number == self.0).and_then(|index| u8::try_from(index).ok())
+    }
+
+    pub(super) fn from_index(index: u8) -> Option<Self> {
+        NAMES.get(usize::from(index)).map(|(_, number)| Self(*number))
+    }
 }
 
 impl fmt::Display for Resource {
@@ -64,6 +79,19 @@ pub struct ResourceLimit {
 }
 
 impl ResourceLimit {
+    /// Why this process cannot give itself the limit, as far as that can be told without trying.
+    pub fn obstacle(&self) -> Option<Obstacle> {
+        if self.resource.0 == Number::RLIMIT_NOFILE
+            && let Some(max) = descriptors_max()
+            && self.hard > max
+        {
+            return Some(Obstacle::AboveTheSystems { max });
+        }
+        // What we are not told is no reason to refuse.
+        let hard = self.resource.current().map_or(u64::MAX, |(_, hard)| hard);
+        (self.hard > hard && !capability::has(&[SYS_RESOURCE])).then_some(Obstacle::AboveOurs { hard })
+    }
+
     /// Limits this process. EINVAL when soft is above hard, EPERM when hard is above what it was and we may not raise it.
     ///
     /// Async-signal-safe: the child of a fork calls it. prlimit64(2) takes 64 bits on every architecture, with all of them
@@ -75,11 +103,39 @@ impl ResourceLimit {
     }
 }
 
+/// What stands in the way of a limit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Obstacle {
+    /// Nobody may have more descriptors.
+    AboveTheSystems { max: u64 },
+    /// Who may not raise limits has a lower hard one.
+    AboveOurs { hard: u64 },
+}
+
+impl fmt::Display for Obstacle {
+    /// What would be right: `need at most 1024, ...`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::AboveTheSystems { max } => write!(f, "need at most {max}, fs.nr_open of this system"),
+            Self::AboveOurs { hard } => {
+                write!(f, "need at most {hard}, the hard limit that there is; raising it takes CAP_SYS_RESOURCE")
+            }
+        }
+    }
+}
+
+/// None when the system does not say.
+fn descriptors_max() -> Option<u64> {
+    fs::read_to_string(DESCRIPTORS_MAX).ok()?.trim().parse().ok()
+}
+
 #[cfg(test)]
 mod tests {
     use nix::sys::resource::getrlimit;
+    use nix::unistd::{Uid, setresuid};
 
     use super::*;
+    use crate::sys::testing::{in_own_process, is_root};
 
     #[test]
     fn each_name_is_that_of_its_constant() {
@@ -91,6 +147,35 @@ mod tests {
         for unknown in ["", "NOFILE", "rlimit_nofile", "swap"] {
             assert_eq!(Resource::from_name(unknown), None);
         }
+    }
+
+    #[test]
+    fn who_may_not_raise_limits_is_told_the_hard_one() {
+        in_own_process(module_path!(), "who_may_not_raise_limits_is_told_the_hard_one", || {
+            let limit = |name, hard| ResourceLimit { resource: Resource::from_name(name).unwrap(), soft: 1, hard };
+            limit("core", 4096).apply().unwrap();
+            if is_root() {
+                // Root in a container may lack the capability: what the kernel does decides.
+                let (told, tried) = (limit("core", 4097).obstacle(), limit("core", 4097).apply());
+                assert_eq!(told.is_none(), tried.is_ok());
+                limit("core", 4096).apply().unwrap();
+                let nobody = Uid::from_raw(65534);
+                setresuid(nobody, nobody, nobody).unwrap();
+            }
+            assert_eq!(limit("core", 4096).obstacle(), None);
+            assert_eq!(limit("core", 4097).obstacle(), Some(Obstacle::AboveOurs { hard: 4096 }));
+            assert_eq!(limit("core", 4097).apply(), Err(Errno::EPERM));
+        });
+    }
+
+    #[test]
+    fn nobody_has_more_descriptors_than_the_system_allows() {
+        let max = descriptors_max().unwrap();
+        let limit = |name, hard| ResourceLimit { resource: Resource::from_name(name).unwrap(), soft: 1, hard };
+        for hard in [max + 1, u64::MAX] {
+            assert_eq!(limit("nofile", hard).obstacle(), Some(Obstacle::AboveTheSystems { max }));
+        }
+        assert_eq!(limit("nofile", 1).obstacle(), None);
     }
 
     #[test]

@@ -73,6 +73,22 @@ fn a_worker_starts_in_its_directory_with_its_umask_and_its_limits() {
 }
 
 #[test]
+fn limits_that_nobody_can_have_are_refused_before_a_worker_is() {
+    let max = fs::read_to_string("/proc/sys/fs/nr_open").unwrap().trim().to_owned();
+    let directory =
+        directory(&format!("command = ['sleep', '1']\n[worker.rlimits]\ncore = 0\nnofile = '{max}:unlimited'\n"));
+    let check = || einhyrningsins(directory.path(), "--config web.toml --check-config");
+    let refusal = format!(
+        "einhyrningsins: web.toml:4:10: worker.rlimits: nofile: need at most {max}, \
+         fs.nr_open of this system\n"
+    );
+    assert_eq!(said(&check()), (Some(100), "", refusal.as_str()));
+    fs::write(directory.path().join("web.toml"), "command = ['sleep', '1']\n[worker.rlimits]\nnofile = '1:2'\n")
+        .unwrap();
+    assert_eq!(said(&check()), (Some(0), "The configuration can be used\n", ""));
+}
+
+#[test]
 fn a_start_with_a_wrong_file_says_all_that_is_wrong_and_changes_nothing() {
     let setup = Setup::new("--config web.toml").program(["/bin/sleep", "1"]);
     setup.write("web.toml", "nubmer = 2\nmax-unacked = 0\n");
