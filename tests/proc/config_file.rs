@@ -8,7 +8,7 @@ use std::process::{Command, Output};
 
 use nix::unistd::{Uid, chown};
 
-use crate::support::{EINHYRNINGSINS, OTHER_UID, Setup, ask, example, free_address};
+use crate::support::{EINHYRNINGSINS, OTHER_UID, Setup, ask, example, free_address, is_root};
 
 /// The program with these words, in that directory.
 fn einhyrningsins(directory: &Path, words: &str) -> Output {
@@ -162,8 +162,7 @@ fn what_is_printed_says_where_it_comes_from_and_prints_itself() {
 
 #[test]
 fn a_file_that_others_could_write_is_refused_to_root() {
-    if !Uid::effective().is_root() {
-        eprintln!("not run: only root is refused");
+    if !is_root() {
         return;
     }
     let directory = directory("command = ['sleep', '1']\n");

@@ -13,7 +13,7 @@ use std::thread;
 use nix::sys::signal::Signal;
 use tempfile::TempDir;
 
-use crate::support::{LIMIT, Master, Process, Setup, wait_until};
+use crate::support::{LIMIT, Master, Process, Setup, is_root, wait_until};
 
 /// The program under test.
 const CTL: &str = env!("CARGO_BIN_EXE_einhyrningsinsctl");
@@ -258,10 +258,9 @@ fn a_mistyped_line_has_its_own_code() {
     assert!(help.code == Some(0) && help.out.contains("Exit codes:"), "{help:?}");
 }
 
-/// Needs root, to be somebody else.
 #[test]
 fn somebody_elses_socket_names_its_owner() {
-    if !nix::unistd::geteuid().is_root() {
+    if !is_root() {
         return;
     }
     let directory = TempDir::new().unwrap();
@@ -277,10 +276,9 @@ fn somebody_elses_socket_names_its_owner() {
     assert_explained(&said(command), 3, &["permission denied", "belongs to uid 0", "you are uid 65534"]);
 }
 
-/// Needs root, to be somebody else.
 #[test]
 fn a_stranger_is_not_spoken_to() {
-    if !nix::unistd::geteuid().is_root() {
+    if !is_root() {
         return;
     }
     let directory = TempDir::new().unwrap();

@@ -2,20 +2,11 @@
 //! ack. Only root can make a worker somebody else, so these tests say so and end where we are not.
 
 use nix::sys::signal::Signal;
-use nix::unistd::Uid;
 
-use crate::support::{Master, OTHER_UID, Process, Setup, Strace, Stranger, decoded};
+use crate::support::{Master, OTHER_UID, Process, Setup, Strace, Stranger, decoded, is_root};
 
 /// A group that nobody is in.
 const GROUP: u32 = 65_500;
-
-fn are_we_root() -> bool {
-    let root = Uid::effective().is_root();
-    if !root {
-        eprintln!("not run: this test needs root");
-    }
-    root
-}
 
 fn start(file: &str, program: &[&str]) -> Master {
     let setup = Setup::new("--config web.toml").program(program).open_to_all();
@@ -29,7 +20,7 @@ fn numbers(process: Process, field: &str) -> Vec<u32> {
 
 #[test]
 fn a_worker_is_its_user_with_its_groups_and_nothing_else() {
-    if !are_we_root() {
+    if !is_root() {
         return;
     }
     // daemon and its group are on every system; nobody is told of further groups.
@@ -51,7 +42,7 @@ fn a_worker_is_its_user_with_its_groups_and_nothing_else() {
 
 #[test]
 fn numbers_without_a_name_will_do() {
-    if !are_we_root() {
+    if !is_root() {
         return;
     }
     let master = start("[worker]\nuser = 64999\ngroup = 65500\n", &["/bin/sleep", "1000"]);
@@ -63,7 +54,7 @@ fn numbers_without_a_name_will_do() {
 
 #[test]
 fn groups_go_first_then_the_group_then_the_user_and_then_the_death_signal_is_set() {
-    if !are_we_root() {
+    if !is_root() {
         return;
     }
     let file = "kill-children-on-exit = true\nack-mode = 0\nseconds = 0.01\n[worker]\nuser = 'daemon'\n";
@@ -92,7 +83,7 @@ fn groups_go_first_then_the_group_then_the_user_and_then_the_death_signal_is_set
 
 #[test]
 fn a_worker_of_another_user_dies_with_its_master_and_can_ack_before() {
-    if !are_we_root() {
+    if !is_root() {
         return;
     }
     let ack = "import json, os, signal, socket\n\
@@ -121,7 +112,7 @@ fn a_user_that_cannot_be_become_is_refused_before_anything_is_opened() {
 
 #[test]
 fn whom_the_configuration_allows_may_command_and_no_longer_when_it_does_not() {
-    if !are_we_root() {
+    if !is_root() {
         return;
     }
     let allowed = format!("[control]\nallow-users = [{OTHER_UID}]\nallow-groups = [{GROUP}]\n");

@@ -1,0 +1,17 @@
+//! Tests that have to be root, to become somebody else or to be refused what only root is.
+
+use std::io::{Write, stderr};
+use std::panic::Location;
+
+use nix::unistd::geteuid;
+
+/// Whether we are root; if not, says that the test which asks was not run, so that nobody takes it for one that passed.
+#[track_caller]
+pub fn is_root() -> bool {
+    let root = geteuid().is_root();
+    if !root {
+        // Not by a macro, whose words the test harness would keep to itself.
+        let _nobody_listens = writeln!(stderr(), "{}: this test was not run, it needs root", Location::caller());
+    }
+    root
+}
