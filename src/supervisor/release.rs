@@ -16,6 +16,7 @@ use crate::supervisor::prepare::Call;
 use crate::sys::account::{self, Account};
 use crate::sys::errno::{errno_of, words};
 use crate::sys::identity::Identity;
+use crate::sys::limits;
 use crate::sys::program::{self, FindError};
 use crate::sys::resource_limit::{Resource, ResourceLimit};
 
@@ -66,7 +67,8 @@ pub(in crate::supervisor) fn resolve(
     let mut problems = Vec::new();
     let user = or_note(user(config), &mut problems).flatten();
     let identity = or_note(identity(config, user.as_ref()), &mut problems).flatten();
-    let limits = limits(config, &mut problems);
+    let limits = resource_limits(config, &mut problems);
+    let nice = or_note(worker_nice(config), &mut problems).flatten();
     let directory = or_note(directory(config, call.directory.as_deref()), &mut problems).flatten();
     let environment = environment::of_release(
         &call.environ,
@@ -84,7 +86,7 @@ pub(in crate::supervisor) fn resolve(
             umask: config.worker.umask,
             limits,
             identity,
-            nice: config.nice.worker,
+            nice,
             parent_death: config.kill_children_on_exit.then_some(config.worker.graceful_signal),
             socket_as_fd: config.socket_as_fd,
         }),
@@ -132,7 +134,7 @@ fn identity(config: &Config, user: Option<&Account>) -> Result<Option<Identity>,
     Ok(Some(wanted))
 }
 
-fn limits(config: &Config, problems: &mut Vec<Problem>) -> Vec<ResourceLimit> {
+fn resource_limits(config: &Config, problems: &mut Vec<Problem>) -> Vec<ResourceLimit> {
     let mut limits = Vec::new();
     for (index, limit) in config.worker.limits.iter().enumerate() {
         let Some(resource) = Resource::from_name(limit.name) else { continue };
@@ -144,6 +146,17 @@ fn limits(config: &Config, problems: &mut Vec<Problem>) -> Vec<ResourceLimit> {
         limits.push(limit);
     }
     limits
+}
+
+fn worker_nice(config: &Config) -> Result<Option<i32>, Problem> {
+    let Some(level) = config.nice.worker else { return Ok(None) };
+    match limits::lowest_nice(config.nice.master) {
+        lowest if level < lowest => {
+            let need = format!("need a level of workers from {lowest} on; a lower one takes CAP_SYS_NICE");
+            Err(refuse(config, "nice", &need))
+        }
+        _ => Ok(Some(level)),
+    }
 }
 
 /// Where the workers start, without links on the way. None: where the master is.

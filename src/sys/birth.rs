@@ -4,6 +4,8 @@ use nix::errno::Errno;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use nix::sys::stat::{Mode, umask};
 
+use crate::sys::limits;
+
 /// Plain numbers, so that a handoff can carry them: a re-executed master is not born again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Birth {
@@ -19,7 +21,7 @@ impl Birth {
     /// To be called before the first thread is started: the umask can only be read by setting it.
     pub fn record() -> Result<Self, Errno> {
         let (nofile_soft, nofile_hard) = getrlimit(Resource::RLIMIT_NOFILE)?;
-        Ok(Self { umask: read_umask().bits(), nofile_soft, nofile_hard, nice: read_nice()? })
+        Ok(Self { umask: read_umask().bits(), nofile_soft, nofile_hard, nice: limits::nice()? })
     }
 
     /// Raises our own soft limit of descriptors to the hard one; workers are born with the old one. Returns the new one.
@@ -34,17 +36,6 @@ fn read_umask() -> Mode {
     let found = umask(Mode::S_IRWXG | Mode::S_IRWXO);
     umask(found);
     found
-}
-
-/// getpriority(2) may return -1 for success, so that only errno tells.
-fn read_nice() -> Result<i32, Errno> {
-    Errno::clear();
-    // SAFETY: no memory is passed.
-    let level = unsafe { libc::getpriority(libc::PRIO_PROCESS, 0) };
-    match Errno::last_raw() {
-        0 => Ok(level),
-        errno => Err(Errno::from_raw(errno)),
-    }
 }
 
 #[cfg(test)]

@@ -9,6 +9,7 @@ pub(super) struct Capability(u32);
 pub(super) const KILL: Capability = Capability(5);
 pub(super) const SETGID: Capability = Capability(6);
 pub(super) const SETUID: Capability = Capability(7);
+pub(super) const SYS_NICE: Capability = Capability(23);
 pub(super) const SYS_RESOURCE: Capability = Capability(24);
 
 /// Whether all of them are in the effective set. Without /proc none is. In a user namespace of its own a process has them

@@ -3,10 +3,11 @@
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
+use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Command, Output};
 
-use nix::unistd::{Uid, chown};
+use nix::unistd::{Uid, chown, geteuid};
 
 use crate::support::{EINHYRNINGSINS, OTHER_UID, Setup, ask, example, free_address, is_root};
 
@@ -86,6 +87,26 @@ fn limits_that_nobody_can_have_are_refused_before_a_worker_is() {
     fs::write(directory.path().join("web.toml"), "command = ['sleep', '1']\n[worker.rlimits]\nnofile = '1:2'\n")
         .unwrap();
     assert_eq!(said(&check()), (Some(0), "The configuration can be used\n", ""));
+}
+
+#[test]
+fn a_nice_level_that_takes_a_right_is_refused_before_a_worker_is() {
+    let directory = directory("command = ['sleep', '1']\nnice = '19:-20'\n");
+    // A copy, since the build directory may be closed to others.
+    let copy = directory.path().join("einhyrningsins");
+    fs::copy(EINHYRNINGSINS, &copy).unwrap();
+    fs::set_permissions(directory.path(), fs::Permissions::from_mode(0o755)).unwrap();
+    let mut command = Command::new(copy);
+    command.args(["--config", "web.toml", "--check-config"]).current_dir(directory.path());
+    if geteuid().is_root() {
+        command.uid(OTHER_UID).gid(OTHER_UID);
+    }
+    let output = command.output().unwrap();
+    let (code, _, error) = said(&output);
+    assert_eq!(code, Some(100), "{error}");
+    let lowest = error.strip_prefix("einhyrningsins: web.toml:2:8: nice: need a level of workers from ").unwrap();
+    let lowest = lowest.strip_suffix(" on; a lower one takes CAP_SYS_NICE\n").unwrap();
+    assert!((-19..=19).contains(&lowest.parse::<i32>().unwrap()), "{error}");
 }
 
 #[test]
