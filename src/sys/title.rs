@@ -1,5 +1,6 @@
-//! The title by which ps(1), top and the kernel's log know the process: its arguments, overwritten in place, and the name
-//! of its first thread. Never changes the environment that std::env, C and children see; where there is no /proc, nothing.
+//! The title by which ps(1) shows the process: its arguments, overwritten in place. The name of the program's file stays,
+//! by which killall(1) and pidof(8) know it. Never changes the environment that std::env, C and children see; where there
+//! is no /proc, nothing.
 
 use std::ffi::{CStr, OsStr};
 use std::fs;
@@ -7,9 +8,6 @@ use std::os::unix::ffi::OsStrExt;
 use std::ptr;
 
 use libc::c_char;
-
-/// How much of a title becomes the thread's name; the kernel has room for that much and a NUL.
-const NAME_MAX: usize = 15;
 
 /// Stands in the last byte of the arguments when the title ends before it. Any byte but NUL tells the kernel to show the
 /// memory up to the first NUL, instead of the NULs up to the end too.
@@ -45,7 +43,6 @@ impl Title {
     pub fn set(&mut self, title: &OsStr) {
         let shown = title.as_bytes().split(|byte| *byte == 0).next().unwrap_or_default();
         self.overwrite(cut(shown, self.room - 1));
-        name_thread(cut(shown, NAME_MAX));
     }
 
     /// Who looks at that moment may see half of it.
@@ -121,15 +118,6 @@ unsafe fn copy_strings(array: *mut *mut c_char) -> Vec<*mut c_char> {
     copies
 }
 
-fn name_thread(name: &[u8]) {
-    let mut buffer = [0_u8; NAME_MAX + 1];
-    for (to, from) in buffer.iter_mut().zip(name) {
-        *to = *from;
-    }
-    // SAFETY: the kernel reads 16 bytes at most, and there are as many, with a NUL at the end.
-    unsafe { libc::prctl(libc::PR_SET_NAME, buffer.as_ptr()) };
-}
-
 /// At most so many bytes, and no half of a character: /proc/PID/stat would not be text any more.
 fn cut(text: &[u8], max: usize) -> &[u8] {
     let continues = |at: usize| text.get(at).is_some_and(|byte| byte & 0xc0 == 0x80);
@@ -146,9 +134,8 @@ mod tests {
     use crate::sys::testing::{in_own_process, on_first_thread};
 
     /// What others see.
-    fn shown() -> (String, String) {
-        let name = fs::read_to_string("/proc/self/comm").unwrap();
-        (fs::read_to_string("/proc/self/cmdline").unwrap(), name.trim_end().to_owned())
+    fn shown() -> String {
+        fs::read_to_string("/proc/self/cmdline").unwrap()
     }
 
     fn children_environment() -> Vec<u8> {
@@ -164,7 +151,7 @@ mod tests {
             let fitting = "x".repeat(title.argv_len - 1);
             for text in ["einhorn: web", &long, "einhorn", &fitting, &fitting[1..], "", "einhorn: web"] {
                 title.set(OsStr::new(text));
-                assert_eq!(shown(), (format!("{text}\0"), text[..text.len().min(NAME_MAX)].to_owned()));
+                assert_eq!(shown(), format!("{text}\0"));
                 assert_eq!((env::vars_os().collect::<Vec<_>>(), children_environment()), before);
             }
         });
@@ -173,11 +160,13 @@ mod tests {
     #[test]
     fn ps_shows_the_title() {
         on_first_thread(module_path!(), "ps_shows_the_title", || {
+            let name = fs::read_to_string("/proc/self/comm").unwrap();
             Title::prepare().unwrap().set(OsStr::new("einhorn: web (pool 3)"));
             let pid = std::process::id().to_string();
             let output = Command::new("ps").args(["-o", "args=", "-o", "comm=", "-p", &pid]).output().unwrap();
             let said = String::from_utf8(output.stdout).unwrap();
-            assert_eq!(said.split_whitespace().collect::<Vec<_>>().join(" "), "einhorn: web (pool 3) einhorn: web (p");
+            let said = said.split_whitespace().collect::<Vec<_>>().join(" ");
+            assert_eq!(said, format!("einhorn: web (pool 3) {}", name.trim_end()));
         });
     }
 
@@ -186,11 +175,9 @@ mod tests {
         on_first_thread(module_path!(), "a_title_that_is_too_long_is_cut", || {
             let mut title = Title::prepare().unwrap();
             title.set(OsStr::new(&"y".repeat(title.room + 10)));
-            let (text, name) = shown();
-            assert_eq!(text.trim_end_matches('\0'), "y".repeat((title.room - 1).min(4096)));
-            assert_eq!(name, "y".repeat(NAME_MAX));
+            assert_eq!(shown().trim_end_matches('\0'), "y".repeat((title.room - 1).min(4096)));
             title.set(OsStr::new("before\0behind"));
-            assert_eq!(shown(), ("before\0".to_owned(), "before".to_owned()));
+            assert_eq!(shown(), "before\0");
         });
     }
 

@@ -1,5 +1,7 @@
 //! What ps(1) shows the master as. Scripts look for these words.
 
+use std::fs;
+
 use nix::sys::signal::Signal;
 
 use crate::support::{Master, Setup};
@@ -15,6 +17,8 @@ fn the_master_is_shown_as_einhorn_with_what_it_runs() {
     let master = Setup::new("-n 1 -m 0").program(["/bin/sleep", "1000"]).env("KEPT", "yes").start();
     let worker = master.wait_for_workers(1)[0];
     assert_eq!(shown(&master), "einhorn: /bin/sleep 1000");
+    // For killall and pidof, which want the name of the file.
+    assert_eq!(fs::read_to_string(format!("/proc/{}/comm", master.pid())).unwrap(), "einhyrningsins\n");
     // It stands where the environment was, which the workers still get.
     assert_eq!(worker.environ()["KEPT"], "yes");
     assert_eq!(worker.command_line(), ["/bin/sleep", "1000"]);
