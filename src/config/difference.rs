@@ -90,8 +90,8 @@ pub fn keep_fixed(new: &mut Config, running: &Config) {
     new.pidfile.clone_from(&running.pidfile);
     new.lockfile.clone_from(&running.lockfile);
     if new.nice.master != running.nice.master {
-        // It is shown as differing as long as it does; the workers' part counts all the same.
-        new.nice.master = running.nice.master;
+        // The workers' part with it: half of a value would be hard to tell of.
+        new.nice.clone_from(&running.nice);
         new.given.copy("nice", &running.given);
     }
     for flag in FIXED {

@@ -9,7 +9,7 @@ use serde_json::Value;
 
 use crate::support::{
     ControlClient, HeldRequest, Injection, LIMIT, Load, Master, Process, Setup, Target, ask, decoded, example,
-    free_address,
+    free_address, wait_until,
 };
 
 /// A file whose workers serve on these addresses, and whatever else it says.
@@ -268,6 +268,27 @@ fn what_cannot_change_is_said_and_stays() {
     assert!(state.contains("\"cmd_name\":\"web\""), "{state}");
     let diff = asked("{id: 2, command: diff, format: json}");
     assert!(diff.contains("command-name: web -> www"), "{diff}");
+}
+
+#[test]
+fn a_nice_level_of_the_master_stays_with_that_of_its_workers() {
+    let address = free_address();
+    let master = start(&file(&[address], "number = 1\nnice = '15:16'"));
+    wait_for_first(&master, 1);
+    for (nice, version, level) in [("17:18", 1, 16), ("15:18", 2, 18)] {
+        upgrade(&master, &file(&[address], &format!("number = 1\nnice = '{nice}'")), "new", version);
+        assert_eq!(master.process().nice(), Some(15));
+        wait_until("the old worker is gone", LIMIT, || master.workers().len() == 1);
+        assert_eq!(master.workers()[0].nice(), Some(level), "{nice}");
+    }
+    let lines = master.wait_for_log("WARN: Configuration: nice: ", 1);
+    assert!(
+        lines[0].ends_with(
+            "nice: 15:16 -> 17:18 (web.toml:6) needs the master to be started again, it stays 15:16 till then"
+        ),
+        "{lines:?}"
+    );
+    assert_eq!(lines.len(), 1);
 }
 
 #[test]
