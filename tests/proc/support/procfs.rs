@@ -32,11 +32,14 @@ impl Process {
         found
     }
 
-    /// All whose environment, as it was at their exec, speaks of this directory.
+    /// All whose environment, as it was at their exec, speaks of this directory, and all that are in it: a master's title
+    /// stands where its environment was.
     pub fn all_of_directory(directory: &Path) -> Vec<Self> {
         let needle = directory.as_os_str().as_encoded_bytes();
         let speaks = |process: &Self| process.bytes("environ").windows(needle.len()).any(|window| window == needle);
-        Self::all().into_iter().filter(|process| *process != Self::this()).filter(speaks).collect()
+        let belongs =
+            |process: &Self| process.directory().is_some_and(|cwd| cwd.starts_with(directory)) || speaks(process);
+        Self::all().into_iter().filter(|process| *process != Self::this()).filter(belongs).collect()
     }
 
     /// The children of the first thread, zombies too, by one look: fast enough to be taken all the time.

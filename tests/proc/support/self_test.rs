@@ -113,6 +113,17 @@ fn orphans_of_a_killed_master_are_found_and_cleaned_away() {
 }
 
 #[test]
+fn a_master_behind_a_wrapper_is_ended_with_it() {
+    let wrapper = ["/bin/sh", "-c", "\"$@\"; true", "sh"];
+    let wrapped = Setup::new("").program(["/bin/sleep", "1000"]).through(&wrapper).start();
+    wrapped.wait_for_log("===> Launched", 1);
+    let master: i32 = std::fs::read_to_string(wrapped.file("einhorn.pid")).unwrap().parse().unwrap();
+    assert_ne!(master, wrapped.pid());
+    drop(wrapped);
+    assert!(!std::path::Path::new(&format!("/proc/{master}/exe")).exists());
+}
+
+#[test]
 fn waiting_in_vain_panics_with_what_was_waited_for_and_the_log() {
     let master = stand_in().start();
     master.wait_for_log("two", 1);
