@@ -1,7 +1,7 @@
 //! Reads `-b`: `ADDR:PORT[,OPT...]` as einhorn does, IPv6 addresses in brackets, and `unix:/path[,mode=0660]`. Resolves no
 //! host name and opens nothing.
 
-use std::ffi::OsStr;
+use std::ffi::{OsStr, OsString};
 use std::fmt;
 use std::net::{Ipv4Addr, Ipv6Addr};
 use std::os::unix::ffi::OsStrExt;
@@ -65,6 +65,19 @@ impl Bind {
             Some(rest) => read_unix(rest),
             None => read_tcp(values::text(value)?),
         }
+    }
+
+    /// As [`Bind::read`] reads it.
+    pub fn to_word(&self) -> OsString {
+        let mut word = match self {
+            Self::Tcp { .. } => OsString::from(self.to_string()),
+            Self::Unix { path, .. } => [OsStr::new("unix:"), path.as_os_str()].into_iter().collect(),
+        };
+        for flag in self.flags().words() {
+            word.push(",");
+            word.push(flag);
+        }
+        word
     }
 
     pub fn flags(&self) -> &BindFlags {

@@ -9,6 +9,7 @@
 //! what is wrong leaves as [`Problems`], complete before anything is opened.
 
 mod bind;
+mod carried;
 mod definition;
 mod difference;
 mod env_file;
@@ -32,6 +33,7 @@ mod words;
 mod tests;
 
 pub use bind::{Bind, BindFlags, SOCKET_PATH_MAX};
+pub use carried::{from_foreign_words, from_words, to_words};
 pub use difference::{Difference, Effect, differences, keep_commanded, keep_fixed};
 pub use error::{ConfigError, Problems};
 pub use origin::{Given, Origin};
@@ -42,12 +44,13 @@ pub use schema::schema;
 pub use sections::{Env, Log as LogSettings, LogLevel, LogTarget, WorkerSetup};
 pub use usage::{Detail, usage};
 pub use values::{FACILITIES, LIMIT_NAMES, Limit, is_masters};
+pub use words::Word;
 
 use std::ffi::{OsStr, OsString};
 use std::path::Path;
 
 use crate::config::options::Everything;
-use crate::config::words::{End, Word};
+use crate::config::words::End;
 
 /// What the command line asks for.
 #[derive(Clone, Debug, PartialEq)]

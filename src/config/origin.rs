@@ -40,6 +40,10 @@ impl Given {
         Self(words)
     }
 
+    pub(in crate::config) fn all(&self) -> &[Word] {
+        &self.0
+    }
+
     /// What was given for one option, by its long name; several values for a list.
     pub(in crate::config) fn words(&self, flag: &str) -> impl Iterator<Item = &Word> {
         self.0.iter().filter(move |word| word.flag == flag)

@@ -120,6 +120,8 @@ pub fn read_each(argv0: &OsStr, all: &Everything, given: Given, problems: &mut V
     let raw = &all.options;
     let read = Reader { given: &given, problems: RefCell::default() };
     let (ack, mode_timeout) = read_ack(&read, raw);
+    // It may be said that there is none.
+    let mode_timeout = mode_timeout.filter(|_| !given.is_given("ack-timeout"));
     let additional = |value: &OsStr| values::upgrade_additional(value, 1..=NUMBER_MAX);
     let socket = |value: &OsStr| values::limited_path(value, SOCKET_PATH_MAX);
     let config = Config {

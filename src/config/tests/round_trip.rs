@@ -1,8 +1,8 @@
-//! What `--print-config` writes gives the same settings when it is read.
+//! What `--print-config` writes gives the same settings when it is read, and so does what one image hands to the next.
 
 use crate::config::definition::{Kind, keys};
 use crate::config::tests::{Random, parse_with, words};
-use crate::config::{Config, Given, Invocation, print};
+use crate::config::{Bind, Config, Given, Invocation, Origin, Word, from_words, print, to_words};
 
 const ROUNDS: u64 = 1_000;
 
@@ -77,6 +77,12 @@ fn values(config: &Config) -> (Config, Vec<Vec<String>>) {
     (Config { given: Given::default(), ..config.clone() }, given)
 }
 
+/// As it comes out in the next image, its origins through their text.
+fn carried(config: &Config) -> Config {
+    let through_text = |word: Word| Word { origin: Origin::from_text(&word.origin.to_text()), ..word };
+    from_words(&config.argv0, to_words(config).into_iter().map(through_text).collect()).unwrap()
+}
+
 #[test]
 fn the_printed_settings_give_the_same_settings() {
     let mut accepted = 0;
@@ -89,6 +95,10 @@ fn the_printed_settings_give_the_same_settings() {
         let again = read(&printed).unwrap_or_else(|| panic!("seed {seed}: what was printed is refused:\n{printed}"));
         assert_eq!(values(&again), values(&config), "seed {seed}:\n{text}\n{printed}");
         assert_eq!(values(&read(&print(&again).unwrap()).unwrap()), values(&again), "seed {seed}");
+        assert_eq!(carried(&config), config, "seed {seed}:\n{text}");
+        for bind in &config.binds {
+            assert_eq!(Bind::read(&bind.to_word()).as_ref(), Ok(bind), "seed {seed}");
+        }
     }
     assert!(accepted > ROUNDS / 50, "too wild: only {accepted} of {ROUNDS} were right");
 }

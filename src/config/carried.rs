@@ -1,0 +1,165 @@
+//! A configuration as words that can be written down and read again by another version of this program: what one image of the
+//! master hands to the next. Nothing is looked up and no file is read on the way, so that it means the same there.
+
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt;
+
+use crate::config::options::Everything;
+use crate::config::origin::{Given, Origin, Place};
+use crate::config::words::{Word, split_at_equals};
+use crate::config::{Config, ConfigError, Problems, layers, resolve};
+
+/// The flag of a variable that was read from a file of `env.env-file`. It stands for itself, and is no option.
+const FROM_FILE: &str = "env.from-files";
+
+/// The effective values, with what the files of variables said when they were read.
+pub fn to_words(config: &Config) -> Vec<Word> {
+    let variables = config.env.from_files.iter().map(|(name, value)| {
+        let assignment = [name.as_bytes(), b"=", value.as_bytes()].concat();
+        Word {
+            flag: FROM_FILE.to_owned(),
+            origin: Origin::Default,
+            value: Some(OsStr::from_bytes(&assignment).to_owned()),
+        }
+    });
+    config.given.all().iter().cloned().chain(variables).collect()
+}
+
+/// The configuration that [`to_words`] was given. `argv0` is how the first image was called.
+///
+/// Errors: this version does not take what the other one took.
+pub fn from_words(argv0: &OsStr, words: Vec<Word>) -> Result<Config, Problems> {
+    let (variables, words): (Vec<Word>, Vec<Word>) = words.into_iter().partition(|word| word.flag == FROM_FILE);
+    let mut problems = Vec::new();
+    let all = Everything::from_words(&words)?;
+    let mut config = resolve::read_each(argv0, &all, Given::new(words), &mut problems);
+    config.env.from_files = variables.iter().filter_map(variable).collect();
+    if problems.is_empty() { Ok(config) } else { Err(Problems(problems)) }
+}
+
+/// The configuration that a command line would give that says this, and nothing else. What this version does not take is left
+/// out, and comes back with the reason: who takes over a master that runs cannot refuse to.
+pub fn from_foreign_words(argv0: &OsStr, words: Vec<Word>) -> (Config, Vec<ConfigError>) {
+    let mut refused = Vec::new();
+    let mut taken: Vec<Word> = Vec::new();
+    for word in words {
+        let read = from_words(argv0, layers::merge([layers::defaults(), vec![word.clone()]]));
+        match read {
+            Ok(_) => taken.push(word),
+            Err(problems) => refused.extend(problems.0),
+        }
+    }
+    let words = layers::complete(layers::merge([layers::defaults(), taken]));
+    let mut problems = Vec::new();
+    // Each word was read by itself.
+    let all = Everything::from_words(&words).unwrap_or_default();
+    let config = resolve::read_each(argv0, &all, Given::new(words), &mut problems);
+    refused.extend(problems);
+    (config, refused)
+}
+
+fn variable(word: &Word) -> Option<(std::ffi::OsString, std::ffi::OsString)> {
+    let (name, value) = split_at_equals(word.value.as_deref()?.as_bytes());
+    Some((OsStr::from_bytes(name).to_owned(), value?.to_owned()))
+}
+
+impl Origin {
+    /// In one line, for [`Origin::from_text`].
+    pub fn to_text(&self) -> String {
+        match self {
+            Self::Default => "default".to_owned(),
+            Self::ControlSocket => "control socket".to_owned(),
+            Self::CommandLine(spelled) => format!("command line {spelled}"),
+            // The name of the file comes last, since it may have anything in it.
+            Self::File(Place { file, line, column, key }) => format!("file {line} {column} {key} {file}"),
+        }
+    }
+
+    /// What this version cannot make sense of was said somewhere: that is all it needs to know.
+    pub fn from_text(text: &str) -> Self {
+        match text.split_once(' ') {
+            None => Self::Default,
+            Some(("control", _)) => Self::ControlSocket,
+            Some(("file", place)) => read_place(place).map_or_else(|| Self::CommandLine(text.to_owned()), Self::File),
+            Some((_, spelled)) => Self::CommandLine(spelled.strip_prefix("line ").unwrap_or(spelled).to_owned()),
+        }
+    }
+}
+
+fn read_place(text: &str) -> Option<Place> {
+    let mut parts = text.splitn(4, ' ');
+    let (line, column) = (parts.next()?.parse().ok()?, parts.next()?.parse().ok()?);
+    let (key, file) = (parts.next()?.to_owned(), parts.next()?.into());
+    Some(Place { file, line, column, key })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::ffi::OsString;
+
+    use super::*;
+    use crate::config::tests::config;
+
+    #[test]
+    fn an_origin_comes_back_as_it_was() {
+        let place =
+            |file: &str, key: &str| Origin::File(Place { file: file.into(), line: 3, column: 10, key: key.into() });
+        for origin in [
+            Origin::Default,
+            Origin::ControlSocket,
+            Origin::CommandLine("-n".to_owned()),
+            Origin::CommandLine("cannot run the program".to_owned()),
+            place("/etc/a file with blanks.toml", "number"),
+            place("web.toml", "worker.user"),
+        ] {
+            assert_eq!(Origin::from_text(&origin.to_text()), origin);
+        }
+        assert_eq!(Origin::from_text("file of another kind"), Origin::CommandLine("file of another kind".to_owned()));
+    }
+
+    #[test]
+    fn a_configuration_comes_back_as_it_was_commands_included() {
+        let mut config = config(&[
+            "-m",
+            "--ack-timeout",
+            "5",
+            "-b",
+            "127.0.0.1:80,r,n",
+            "-b",
+            "unix:/run/a,mode=0660",
+            "-n",
+            "3",
+            "-k",
+            "--nice",
+            "2:5",
+            "-c",
+            "web",
+            "--drop-env-var",
+            "A",
+            "--",
+            "./server",
+            "--port",
+            "80",
+        ]);
+        config.env.from_files = vec![("A".into(), "x=y\n".into()), ("B".into(), OsString::new())];
+        assert_eq!(from_words(OsStr::new("einhorn"), to_words(&config)), Ok(config.clone()));
+        // A command may take a value away that another option would bring.
+        config.ack_timeout = None;
+        config.given.set("ack-timeout", None, Origin::ControlSocket);
+        assert_eq!(from_words(OsStr::new("einhorn"), to_words(&config)), Ok(config));
+    }
+
+    #[test]
+    fn what_another_program_took_and_we_do_not_is_left_out_and_named() {
+        let word = |flag: &str, value: &str| Word {
+            flag: flag.to_owned(),
+            origin: Origin::CommandLine(format!("--{flag}")),
+            value: Some(value.into()),
+        };
+        let words = vec![word("number", "2"), word("bind", "*:80"), word("bind", "a:81"), word("seconds", "1e9")];
+        let (config, refused) = from_foreign_words(OsStr::new("einhorn"), words);
+        assert_eq!((config.number, config.binds.len(), config.seconds), (2, 1, 1.0));
+        assert_eq!(refused.len(), 2, "{refused:?}");
+        assert!(refused[0].to_string().contains("*:80"), "{refused:?}");
+    }
+}
