@@ -35,8 +35,7 @@ fn our_fds(ours: &Section) -> impl Iterator<Item = (i32, &'static str)> {
     let connections = ours.connections.iter().map(|connection| (connection.fd, "connections"));
     let lock = ours.lock.iter().map(|file| (file.fd, "lock"));
     let pid_file = ours.pid_file.iter().map(|file| (file.fd, "pid_file"));
-    let image = ours.old_image.iter().flat_map(|image| [Some(image.program), image.document]);
-    let image = image.flatten().map(|fd| (fd, "old_image"));
+    let image = ours.old_image.iter().map(|image| (image.program, "old_image"));
     let all = pipes.chain(listeners).chain(connections).chain(lock).chain(pid_file).chain(image);
     all.map(|(Fd(fd), key)| (fd, key))
 }

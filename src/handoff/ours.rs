@@ -23,7 +23,13 @@ pub struct Section {
     /// What they were before the upgrade under way.
     pub fallback_settings: Option<Settings>,
     pub command_line: CommandLine,
+    /// The path under which the program is looked for when it is replaced. None: nobody knows.
+    pub image: Option<PathBuf>,
     pub configuration: Configuration,
+    /// None: what the configuration says now.
+    pub admittance: Option<Admittance>,
+    /// What counted before the upgrade under way.
+    pub fallback_admittance: Option<Admittance>,
     pub releases: Vec<Release>,
     /// Every open one, of all versions.
     pub listeners: Vec<Listener>,
@@ -160,6 +166,18 @@ pub struct Configuration {
     pub loaded: Option<Vec<Word>>,
     /// What counted before the upgrade under way.
     pub fallback: Option<Vec<Word>>,
+    /// As it had been read then. None: the same.
+    pub fallback_loaded: Option<Vec<Word>>,
+}
+
+/// Who may connect to the control socket and do everything there.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Admittance {
+    /// Permissions of its file.
+    pub mode: u32,
+    pub group: Option<u32>,
+    pub users: Vec<u32>,
+    pub groups: Vec<u32>,
 }
 
 /// One value of one option.
@@ -210,12 +228,20 @@ pub struct Identity {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Listener {
     pub fd: Fd,
-    /// As it was asked for.
+    /// As it was asked for first.
     pub bind: OsString,
-    /// What it is bound to. None: what the kernel says of it.
-    pub address: Option<OsString>,
     /// A unix socket's file, to be removed at the end.
     pub file: Option<File>,
+    /// What a bind has made of it since. None: what `bind` says.
+    pub manner: Option<Manner>,
+}
+
+/// What a bind says of its socket beside the address.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Manner {
+    pub nonblock: bool,
+    /// Permissions of a unix socket's file.
+    pub mode: u32,
 }
 
 /// A file, and which one it was when it was made.
@@ -248,8 +274,6 @@ pub struct Connection {
     pub fd: Fd,
     pub id: ClientId,
     pub peer: Peer,
-    /// How it wants the reply to the request on its way. None: there is none.
-    pub format: Option<Format>,
     /// Whether a request of its is on its way.
     pub asked: bool,
     pub subscription: Option<Subscription>,
@@ -300,10 +324,8 @@ pub struct Counters {
     pub strangers: u64,
 }
 
-/// The way back to the program that wrote the document.
+/// The way back to the program that wrote the document. Who cannot read that has its number from elsewhere.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct OldImage {
     pub program: Fd,
-    /// The document itself, for that program to read again.
-    pub document: Option<Fd>,
 }

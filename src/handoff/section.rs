@@ -7,9 +7,9 @@
 use crate::handoff::error::Fault;
 use crate::handoff::field::Field;
 use crate::handoff::ours::{
-    Backoff, Birth, CommandLine, Configuration, Connection, Counters, File, Format, HeldFile, Identity, Limit,
-    Listener, OldImage, Peer, Pool, Preparing, Release, Remnant, Role, Section, Settings, Stopping, Subscription,
-    Upgrade, Word, Worker,
+    Admittance, Backoff, Birth, CommandLine, Configuration, Connection, Counters, File, Format, HeldFile, Identity,
+    Limit, Listener, Manner, OldImage, Peer, Pool, Preparing, Release, Remnant, Role, Section, Settings, Stopping,
+    Subscription, Upgrade, Word, Worker,
 };
 use crate::handoff::record::{Keys, Record, record, with_first, words};
 use crate::handoff::{HandoffError, OURS};
@@ -64,7 +64,10 @@ record! {
         settings,
         fallback_settings = None,
         command_line,
+        image = None,
         configuration,
+        admittance = None,
+        fallback_admittance = None,
         releases = Vec::new(),
         listeners = Vec::new(),
         birth,
@@ -193,6 +196,16 @@ record! {
         effective,
         loaded = None,
         fallback = None,
+        fallback_loaded = None,
+    }
+}
+
+record! {
+    Admittance as Keys::Strings {
+        mode,
+        group = None,
+        users = Vec::new(),
+        groups = Vec::new(),
     }
 }
 
@@ -241,8 +254,15 @@ record! {
     Listener as Keys::Strings {
         fd,
         bind,
-        address = None,
         file = None,
+        manner = None,
+    }
+}
+
+record! {
+    Manner as Keys::Strings {
+        nonblock = false,
+        mode,
     }
 }
 
@@ -275,7 +295,6 @@ record! {
         fd,
         id,
         peer,
-        format = None,
         asked = false,
         subscription = None,
         unparsed = Vec::new(),
@@ -312,7 +331,6 @@ record! {
 record! {
     OldImage as Keys::Strings {
         program,
-        document = None,
     }
 }
 

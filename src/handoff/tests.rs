@@ -119,7 +119,9 @@ fn a_document_of_ours_means_what_it_meant() {
     assert_eq!(ours.releases[0].limits[0].hard, u64::MAX);
     assert_eq!(ours.command_line.args[4].as_encoded_bytes(), b"\xffar\xff");
     assert_eq!(ours.connections[0].unwritten, "---%0Amessage: é%0A\n".as_bytes());
-    assert_eq!(ours.old_image.unwrap().document, Some(Fd(18)));
+    assert_eq!(ours.old_image.unwrap().program, Fd(17));
+    assert_eq!(ours.admittance.unwrap().groups, [33, 34]);
+    assert!(ours.listeners[0].manner.unwrap().nonblock);
 }
 
 #[test]
