@@ -71,6 +71,35 @@ pub fn adopt(number: RawFd) -> Result<OwnedFd, Errno> {
     Ok(fd)
 }
 
+/// Another descriptor of what is open at this number, close-on-exec. The number stays as it is.
+///
+/// Errors: EBADF if nothing is.
+pub fn duplicate_number(number: RawFd) -> Result<OwnedFd, Errno> {
+    if number < 0 {
+        return Err(Errno::EBADF);
+    }
+    // SAFETY: only used for this call, and fcntl(2) says EBADF for what is not open.
+    duplicate_above(unsafe { BorrowedFd::borrow_raw(number) }, libc::STDERR_FILENO + 1)
+}
+
+/// The numbers from 3 up that are open. None without /proc.
+pub fn open_numbers() -> Option<Vec<RawFd>> {
+    let entries = fs::read_dir("/proc/self/fd").ok()?;
+    let mut numbers: Vec<RawFd> =
+        entries.flatten().filter_map(|entry| entry.file_name().to_str()?.parse().ok()).collect();
+    // The directory's own is among them, and closed by now.
+    numbers.retain(|number| *number > libc::STDERR_FILENO && is_open(*number));
+    Some(numbers)
+}
+
+/// Closes numbers that came over an exec and that nobody has adopted. The caller sees to it that nothing owns them.
+pub fn close_strays(numbers: &[RawFd]) {
+    for number in numbers.iter().filter(|number| **number > libc::STDERR_FILENO) {
+        // SAFETY: nobody owns it, as the caller says; one that is not open is an error without consequence.
+        unsafe { libc::close(*number) };
+    }
+}
+
 /// Lets the descriptor through the next exec: the exception, for what is handed on.
 pub fn keep_over_exec(fd: BorrowedFd<'_>) -> Result<(), Errno> {
     retry(|| fcntl(fd, FcntlArg::F_SETFD(FdFlag::empty()))).map(drop)
@@ -146,7 +175,8 @@ fn number_limit() -> RawFd {
     RawFd::try_from(soft).unwrap_or(RawFd::MAX)
 }
 
-fn is_open(fd: RawFd) -> bool {
+/// Whether anything is open at this number.
+pub fn is_open(fd: RawFd) -> bool {
     // SAFETY: F_GETFD only asks, and takes no pointer.
     unsafe { libc::fcntl(fd, libc::F_GETFD) >= 0 }
 }
@@ -187,6 +217,25 @@ mod tests {
         for nobodys in [-1, 0, 1, 2, 100_000] {
             assert_eq!(adopt(nobodys).unwrap_err(), Errno::EBADF, "{nobodys}");
         }
+    }
+
+    #[test]
+    fn strays_are_found_by_their_numbers_and_closed() {
+        in_own_process(module_path!(), "strays_are_found_by_their_numbers_and_closed", || {
+            let before = open_numbers().unwrap();
+            let (stray, owned) = (inherited().into_raw_fd(), inherited());
+            let mut now = open_numbers().unwrap();
+            now.retain(|number| !before.contains(number));
+            now.sort_unstable();
+            let mut expected = [stray, owned.as_raw_fd()];
+            expected.sort_unstable();
+            assert_eq!(now, expected);
+            close_strays(&[-1, 0, 1, 2, stray]);
+            assert_eq!([0, 1, 2, stray, owned.as_raw_fd()].map(is_open), [true, true, true, false, true]);
+            assert_eq!(duplicate_number(stray).unwrap_err(), Errno::EBADF);
+            let duplicate = duplicate_number(owned.as_raw_fd()).unwrap();
+            assert!(duplicate.as_raw_fd() != owned.as_raw_fd() && closes_on_exec(duplicate.as_fd()));
+        });
     }
 
     #[test]

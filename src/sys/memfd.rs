@@ -66,6 +66,13 @@ pub fn sealed(name: &str, bytes: &[u8]) -> Result<OwnedFd, MemfdError> {
     Ok(file.into())
 }
 
+/// An empty file in memory that whoever gets it can write. Close-on-exec.
+///
+/// Errors: no descriptor or no memory is to be had.
+pub fn scratch(name: &str) -> Result<OwnedFd, MemfdError> {
+    create(name).map_err(MemfdError::Create)
+}
+
 /// All that a descriptor has to give: what can be rewound from its beginning, a pipe from where it is, until its last writer
 /// has closed it.
 ///
@@ -143,6 +150,15 @@ mod tests {
     fn open() -> BTreeSet<String> {
         let names = fs::read_dir("/proc/self/fd").unwrap().map(|entry| entry.unwrap().file_name());
         names.map(|name| name.into_string().unwrap()).collect()
+    }
+
+    #[test]
+    fn what_others_write_is_read_from_the_beginning() {
+        let fd = scratch("answer").unwrap();
+        assert_eq!(read_all(&fd, PLENTY).unwrap(), b"");
+        File::from(fd.try_clone().unwrap()).write_all(b"here").unwrap();
+        assert_eq!(read_all(&fd, PLENTY).unwrap(), b"here");
+        assert_eq!(closes_on_exec(fd.as_fd()), Ok(true));
     }
 
     #[test]

@@ -10,7 +10,7 @@ use std::fs::{self, File, OpenOptions};
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use nix::errno::Errno;
@@ -71,6 +71,22 @@ impl AsFd for Image {
     /// For keeping it over an exec; it cannot be read.
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.file.as_fd()
+    }
+}
+
+/// Which file stands at a path, and in which state: whether it still is the one that was tried.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Stamp {
+    file: FileId,
+    bytes: u64,
+    modified: (i64, i64),
+}
+
+impl Stamp {
+    /// Of what links lead to. None: nothing that we may look at.
+    pub fn of(path: &Path) -> Option<Self> {
+        let meta = fs::metadata(path).ok()?;
+        Some(Self { file: FileId::of(&meta), bytes: meta.len(), modified: (meta.mtime(), meta.mtime_nsec()) })
     }
 }
 

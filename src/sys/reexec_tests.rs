@@ -205,6 +205,22 @@ fn a_wrapper_may_be_a_script() {
 }
 
 #[test]
+fn a_file_is_known_again_until_it_is_replaced_or_written() {
+    let dir = TempDir::new().unwrap();
+    let path = file(&dir, b"one", 0o755);
+    let before = Stamp::of(&path).unwrap();
+    assert_eq!(Stamp::of(&path), Some(before));
+    fs::write(&path, "longer").unwrap();
+    let written = Stamp::of(&path).unwrap();
+    assert_ne!(written, before);
+    let other = dir.path().join("other");
+    fs::copy(&path, &other).unwrap();
+    fs::rename(&other, &path).unwrap();
+    assert_ne!(Stamp::of(&path), Some(written));
+    assert_eq!(Stamp::of(&dir.path().join("none")), None);
+}
+
+#[test]
 fn an_image_can_be_gone_back_to_when_its_file_is_replaced_or_gone() {
     in_own_process(module_path!(), "an_image_can_be_gone_back_to_when_its_file_is_replaced_or_gone", || {
         let dir = TempDir::new().unwrap();

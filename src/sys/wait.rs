@@ -37,6 +37,11 @@ pub fn any_child() -> bool {
     wait_id(libc::P_ALL, 0, libc::WEXITED | libc::WNOHANG | libc::WNOWAIT) != Err(Errno::ECHILD)
 }
 
+/// Whether this is a child of ours, living or not yet reaped.
+pub fn is_child(pid: Pid) -> bool {
+    wait_id(libc::P_PID, named(pid), libc::WEXITED | libc::WNOHANG | libc::WNOWAIT) != Err(Errno::ECHILD)
+}
+
 /// Waits until some child has news, and leaves it as it is. ECHILD when there is no child at all.
 pub fn watch() -> Result<Child, Errno> {
     loop {
@@ -134,7 +139,9 @@ mod tests {
     #[test]
     fn a_child_is_reaped_once() {
         let pid = shell("exit 0");
+        assert!(is_child(pid));
         testing::reap(pid);
+        assert!(!is_child(pid));
         assert_eq!(reap(pid), Err(Errno::ECHILD));
         assert_eq!(consume_job_change(pid), Err(Errno::ECHILD));
     }
