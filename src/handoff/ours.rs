@@ -155,6 +155,8 @@ pub struct CommandLine {
     pub argv0: OsString,
     /// Without `argv0`.
     pub args: Vec<OsString>,
+    /// The name of the directory that it was started in, where links on the way may lead elsewhere by now.
+    pub directory: Option<PathBuf>,
 }
 
 /// What was configured, word for word.

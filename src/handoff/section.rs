@@ -188,6 +188,7 @@ record! {
     CommandLine as Keys::Strings {
         argv0,
         args,
+        directory = None,
     }
 }
 

@@ -27,11 +27,16 @@ pub(in crate::supervisor) struct Admittance {
     /// Who may connect.
     pub(in crate::supervisor) access: Access,
     /// Who may do everything, beside root and our own user.
-    users: Vec<u32>,
-    groups: Vec<u32>,
+    pub(in crate::supervisor) users: Vec<u32>,
+    pub(in crate::supervisor) groups: Vec<u32>,
 }
 
 impl Admittance {
+    /// Nobody but root and our own user.
+    pub(in crate::supervisor) fn closed() -> Self {
+        Self { access: Access::OWN, users: Vec::new(), groups: Vec::new() }
+    }
+
     /// Who may speak as what. Half of the descriptors stay for workers, and what is to be opened for them.
     pub(in crate::supervisor) fn policy(&self) -> Policy {
         let descriptors = usize::try_from(limits::descriptor_limit()).unwrap_or(usize::MAX);

@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 
 use crossbeam_channel::RecvTimeoutError;
 
-use crate::pool::{Event, ExitReason, Mono, Pid};
+use crate::pool::{Action, Ending, Event, ExitReason, Mono, Pid};
 use crate::supervisor::{Supervisor, signals};
 use crate::sys::clock;
 use crate::sys::errno::words;
@@ -13,16 +13,38 @@ use crate::sys::exec_pipe::{ExecState, Stage};
 use crate::sys::wait::{self, Child, ChildChange};
 use crate::threads::Input;
 
+/// Of a child that was reaped by another program, which has taken its ending with it.
+const UNKNOWN_ENDING: Ending = Ending::Code(0);
+
 /// What is left to do after an input.
-enum Turn {
+pub(in crate::supervisor) enum Turn {
     GoOn,
     End(ExitReason),
 }
 
 impl Supervisor {
-    /// Supervises until the pool says that it is over.
+    /// Supervises from the beginning until the pool says that it is over.
     pub(in crate::supervisor) fn run(&mut self) -> ExitReason {
-        let mut turn = self.dispatch(Event::Started);
+        let turn = self.dispatch(Event::Started);
+        self.supervise(turn)
+    }
+
+    /// The same, from where another image has stopped. These are the workers that somebody else has reaped.
+    pub(in crate::supervisor) fn go_on(&mut self, reaped: &[Pid]) -> ExitReason {
+        let mut actions = std::mem::take(&mut self.actions);
+        // First what can no longer be told anything: its pid may be a stranger's.
+        let mut turn = self.dispatch_all(reaped.iter().map(|&pid| Event::WorkerExited { pid, ending: UNKNOWN_ENDING }));
+        if let Turn::GoOn = turn {
+            self.pool.resume(clock::now(), &mut actions);
+            turn = self.perform_all(actions);
+        }
+        self.forget_unneeded_releases();
+        self.expect_news(clock::now());
+        self.supervise(turn)
+    }
+
+    fn supervise(&mut self, first: Turn) -> ExitReason {
+        let mut turn = first;
         loop {
             if let Turn::End(reason) = turn {
                 return reason;
@@ -39,12 +61,25 @@ impl Supervisor {
                     }
                 };
             }
+            if let Turn::GoOn = turn {
+                turn = self.go_on_with_reexec();
+            }
         }
+    }
+
+    /// Acts on all that was said until now. The threads that could say more have been stopped.
+    pub(in crate::supervisor) fn take_in_everything(&mut self) -> Turn {
+        let mut turn = Turn::GoOn;
+        while let (Turn::GoOn, Ok(input)) = (&turn, self.inbox.try_recv()) {
+            turn = self.take_in(input);
+        }
+        turn
     }
 
     /// Waits for the next input or the next deadline, and not at all otherwise: an idle master makes no system call.
     fn receive(&self) -> Result<Input, RecvTimeoutError> {
-        let due = [self.pool.deadline(), self.recheck.deadline(), self.errand_note_due].into_iter().flatten().min();
+        let due = [self.pool.deadline(), self.recheck.deadline(), self.errand_note_due, self.reexec.deadline()];
+        let due = due.into_iter().flatten().min();
         match due {
             Some(moment) => self.inbox.recv_timeout(moment.since(clock::now())),
             None => self.inbox.recv().map_err(|_| RecvTimeoutError::Disconnected),
@@ -78,17 +113,23 @@ impl Supervisor {
 
     /// Hands an event to the pool and performs what it asks for; the results of that come before anything else.
     fn dispatch(&mut self, event: Event) -> Turn {
-        let mut events = VecDeque::from([event]);
         let mut actions = std::mem::take(&mut self.actions);
+        self.pool.handle(clock::now(), event, &mut actions);
+        self.perform_all(actions)
+    }
+
+    fn perform_all(&mut self, mut actions: Vec<Action>) -> Turn {
+        let mut events = VecDeque::new();
         let mut turn = Turn::GoOn;
-        while let Some(event) = events.pop_front() {
-            self.pool.handle(clock::now(), event, &mut actions);
+        loop {
             for action in actions.drain(..) {
                 match self.perform(action) {
                     Ok(result) => events.extend(result),
                     Err(reason) => turn = Turn::End(reason),
                 }
             }
+            let Some(event) = events.pop_front() else { break };
+            self.pool.handle(clock::now(), event, &mut actions);
         }
         self.actions = actions;
         turn
@@ -114,6 +155,7 @@ impl Supervisor {
                 self.control.forget(pid);
                 self.dispatch(Event::WorkerExited { pid, ending })
             }
+            ChildChange::Exited(_) if self.is_check(pid) => self.bury_check(pid),
             ChildChange::Exited(_) => self.bury_stranger(pid),
             ChildChange::Stopped(_) => self.note_job_change(pid, Event::WorkerStopped { pid }),
             ChildChange::Continued => self.note_job_change(pid, Event::WorkerContinued { pid }),
@@ -125,6 +167,12 @@ impl Supervisor {
             log::debug!("cannot read how child {pid} changed: {errno}");
         }
         self.dispatch(event)
+    }
+
+    fn bury_check(&mut self, pid: Pid) -> Turn {
+        let ending = wait::reap(pid).ok().flatten().unwrap_or(UNKNOWN_ENDING);
+        let event = self.on_check_ended(ending);
+        self.dispatch_all(event.into_iter())
     }
 
     /// Reaps a child that is no worker: an orphan that a worker left to us, or somebody's whom we adopted as pid 1.
@@ -186,7 +234,7 @@ impl Supervisor {
         self.dispatch_all(emptied.into_iter().map(|pid| Event::GroupEmptied { pid }))
     }
 
-    fn dispatch_all(&mut self, events: impl Iterator<Item = Event>) -> Turn {
+    pub(in crate::supervisor) fn dispatch_all(&mut self, events: impl Iterator<Item = Event>) -> Turn {
         let mut turn = Turn::GoOn;
         for event in events {
             if let Turn::GoOn = turn {

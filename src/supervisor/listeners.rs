@@ -39,10 +39,10 @@ pub(in crate::supervisor) struct Listener {
 
 /// What a bind says of its socket beside its address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Manner {
-    nonblock: bool,
+pub(in crate::supervisor) struct Manner {
+    pub(in crate::supervisor) nonblock: bool,
     /// Of a unix socket's file.
-    mode: u32,
+    pub(in crate::supervisor) mode: u32,
 }
 
 impl Manner {
@@ -61,6 +61,23 @@ impl Manner {
 }
 
 impl Listener {
+    /// One that another image of the master has opened.
+    pub(in crate::supervisor) fn adopt(
+        fd: OwnedFd,
+        bind: Bind,
+        file: Option<(PathBuf, FileId)>,
+        manner: Option<Manner>,
+        birth: &Birth,
+    ) -> Self {
+        let address = socket::local_address(fd.as_fd()).unwrap_or(LocalAddress::Other);
+        let manner = Mutex::new(manner.unwrap_or_else(|| Manner::of(&bind, birth)));
+        Self { fd, bind, address, file, manner }
+    }
+
+    pub(in crate::supervisor) fn manner(&self) -> Manner {
+        *self.manner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Takes over what a bind says otherwise of this socket than the one before. What both say is left as workers have made it.
     pub(in crate::supervisor) fn adapt(&self, bind: &Bind, birth: &Birth) -> Result<(), String> {
         let said = |error: &dyn std::fmt::Display| format!("cannot change {bind}: {error}");

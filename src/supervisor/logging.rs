@@ -92,13 +92,26 @@ pub fn log_for_worker(pid: Pid, message: &str) {
 }
 
 impl Logging {
-    /// Waits, not for long, until the last lines are written: to syslog first, for standard error may have to stand in.
+    /// Waits, not for long, until the last lines are written.
     pub fn finish(&self) {
-        let syslog = read_route().as_ref().map(Route::queue);
-        if let Some(syslog) = syslog {
-            syslog.flush();
-        }
+        flush_syslog();
         self.queue.flush();
+    }
+}
+
+/// The same before another program takes this one's place.
+pub(in crate::supervisor) fn flush() {
+    flush_syslog();
+    if let Some(queue) = QUEUE.get() {
+        queue.flush();
+    }
+}
+
+/// It comes first, for standard error may have to stand in.
+fn flush_syslog() {
+    let syslog = read_route().as_ref().map(Route::queue);
+    if let Some(syslog) = syslog {
+        syslog.flush();
     }
 }
 

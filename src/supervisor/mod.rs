@@ -2,21 +2,30 @@
 //! execs; it never waits for anything but the next input or deadline.
 
 mod admittance;
+mod calendar;
 mod environment;
 mod event_loop;
 mod exit_code;
+mod files;
+mod hand_over;
 mod help;
 mod launch;
 mod listeners;
 mod log_route;
 mod logging;
+mod next_program;
 mod perform;
+mod plan;
+mod plan_from_ruby;
+mod preflight;
 mod prepare;
 mod recheck;
+mod reexec;
 mod release;
 mod reload;
 mod reply;
 mod report;
+mod resume;
 mod settings;
 mod signals;
 mod startup;
@@ -33,13 +42,14 @@ use crossbeam_channel::Receiver;
 use crate::config::{Config, Invocation};
 use crate::pool::{Action, ClientId, Mono, Pid, Pool, Version};
 use crate::supervisor::admittance::Admittance;
+use crate::supervisor::files::Files;
 use crate::supervisor::listeners::Listener;
 use crate::supervisor::prepare::Call;
 use crate::supervisor::recheck::Recheck;
+use crate::supervisor::reexec::Reexec;
 use crate::supervisor::release::Release;
 use crate::supervisor::reload::{Coming, Purposes, Settled};
 use crate::supervisor::reply::Denials;
-use crate::supervisor::startup::Files;
 use crate::supervisor::status::Counters;
 use crate::sys::birth::Birth;
 use crate::sys::exec_pipe::ExecPipe;
@@ -48,6 +58,7 @@ use crate::threads::Input;
 use crate::threads::control::Control;
 use crate::threads::errand::Errands;
 use crate::threads::reaper::Reaper;
+use crate::threads::signals::SignalThread;
 
 /// Everything that the main thread holds while it supervises.
 struct Supervisor {
@@ -73,6 +84,7 @@ struct Supervisor {
     /// When to look again at what sends no event: the exec pipes, and groups that outlived their leader.
     recheck: Recheck,
     inbox: Receiver<Input>,
+    signals: SignalThread,
     reaper: Reaper,
     control: Control,
     errands: Errands,
@@ -89,6 +101,7 @@ struct Supervisor {
     denials: Denials,
     /// Children reaped that were no workers: adopted orphans of theirs.
     strangers: u64,
+    reexec: Reexec,
 }
 
 /// The program `einhyrningsins` (or `einhorn`), from its arguments to its exit code.

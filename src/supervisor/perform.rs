@@ -10,7 +10,7 @@ impl Supervisor {
     /// Does it, and says what came of it if the pool wants to know. An end is no error, but nothing follows it.
     pub(in crate::supervisor) fn perform(&mut self, action: Action) -> Result<Option<Event>, ExitReason> {
         match action {
-            Action::PrepareRelease { version } => return Ok(self.prepare_release(version)),
+            Action::PrepareRelease { version } => return Ok(self.begin_upgrade(version)),
             // Which those are, the pool knows whenever it is asked; a worker's own is kept as long as the worker lives.
             Action::KeepReleases { .. } => self.forget_unneeded_releases(),
             Action::SpawnWorker { index, version } => return Ok(Some(self.launch(index, version))),

@@ -7,13 +7,19 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::config::{self, Config, Invocation};
+use crate::handoff::ours;
 use crate::supervisor::admittance::{self, Admittance};
 use crate::supervisor::environment::Environment;
 use crate::supervisor::exit_code::Problem;
 use crate::supervisor::listeners::{self, Listener};
+use crate::supervisor::preflight::CHECK_VARIABLE;
+use crate::supervisor::reexec::{REFUSED_VARIABLE, RETURN_VARIABLE};
 use crate::supervisor::release::{self, Recipe};
 use crate::sys::birth::Birth;
 use crate::sys::trusted_file;
+
+/// Variables by which an image speaks to the next one.
+const PRIVATE: [&str; 3] = [CHECK_VARIABLE, RETURN_VARIABLE, REFUSED_VARIABLE];
 
 /// How the master was called: what it takes to read the configuration once more.
 #[derive(Clone, Debug)]
@@ -31,7 +37,21 @@ impl Call {
         let mut args = std::env::args_os();
         let argv0 = args.next().unwrap_or_default();
         let directory = logical_directory(std::env::var_os("PWD"));
-        Self { argv0, args: args.collect(), environ: std::env::vars_os().collect(), directory }
+        // What one image says to the next is for nobody else.
+        let environ = std::env::vars_os().filter(|(name, _)| !PRIVATE.iter().any(|private| name == private));
+        Self { argv0, args: args.collect(), environ: environ.collect(), directory }
+    }
+}
+
+impl Call {
+    /// The call of the first image, made anew in this one. A name that led here when it was called may lead elsewhere by now;
+    /// it counts still, unless somebody has entered another directory on the way.
+    pub(in crate::supervisor) fn resumed(self, first: ours::CommandLine) -> Self {
+        let ours::CommandLine { argv0, args, directory } = first;
+        let is_as_it_was =
+            |name: &PathBuf| self.environ.iter().any(|(key, value)| key == "PWD" && value == name.as_os_str());
+        let directory = directory.filter(is_as_it_was).or(self.directory);
+        Self { argv0, args, directory, environ: self.environ }
     }
 }
 

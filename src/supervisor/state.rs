@@ -6,9 +6,10 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 
 use crate::config::{Ack, Bind};
+use crate::handoff::Wall;
 use crate::pool::{Mono, Told, UpgradeStyle, Worker};
 use crate::supervisor::Supervisor;
-use crate::sys::clock;
+use crate::supervisor::calendar::Calendar;
 use crate::yaml::{Time, Value};
 
 const RENICE: &str = "/usr/bin/renice";
@@ -16,7 +17,7 @@ const RENICE: &str = "/usr/bin/renice";
 /// The whole document, `:state:` and all.
 pub(in crate::supervisor) fn document(supervisor: &Supervisor) -> Value {
     let calendar = Calendar::now();
-    let last_spinup = supervisor.pool.last_spinup().map(|moment| calendar.time(moment).share());
+    let last_spinup = supervisor.pool.last_spinup().map(|moment| time(&calendar, moment).share());
     let mut state = Value::symbol_map([
         ("children", children(supervisor, &calendar, last_spinup.as_ref())),
         ("config", config(supervisor)),
@@ -27,7 +28,7 @@ pub(in crate::supervisor) fn document(supervisor: &Supervisor) -> Value {
     ]);
     extend(&mut state, sockets(supervisor));
     extend(&mut state, progress(supervisor));
-    let last_upgraded = supervisor.pool.last_upgraded().map(|moment| calendar.time(moment));
+    let last_upgraded = supervisor.pool.last_upgraded().map(|moment| time(&calendar, moment));
     extend(&mut state, [("last_spinup", last_spinup.unwrap_or(Value::Nil)), ("ack_mode", ack_mode(supervisor))]);
     extend(&mut state, files(supervisor));
     let deaths = Value::Int(i64::from(supervisor.pool.unacked_deaths()));
@@ -50,7 +51,7 @@ fn children(supervisor: &Supervisor, calendar: &Calendar, last_spinup: Option<&V
     let entry = |(at, worker): (usize, &Worker)| {
         let spinup = match last_spinup {
             Some(shared) if last == Some(at) => shared.clone(),
-            _ => calendar.time(worker.spawned_at),
+            _ => time(calendar, worker.spawned_at),
         };
         (Value::Int(i64::from(worker.pid.0)), child(worker, spinup, calendar))
     };
@@ -61,7 +62,7 @@ fn child(worker: &Worker, spinup: Value, calendar: &Calendar) -> Value {
     let signals = worker.told.iter().flat_map(|told: &Told| told.signals.iter().map(ToString::to_string));
     let killed = worker.killed.then(|| "KILL".to_owned());
     let signaled = Value::Set(signals.chain(killed).map(Value::Str).collect());
-    let last_signaled = worker.told.as_ref().map_or(Value::Nil, |told| calendar.time(told.last_at));
+    let last_signaled = worker.told.as_ref().map_or(Value::Nil, |told| time(calendar, told.last_at));
     let mut child = Value::symbol_map([
         ("type", Value::symbol("worker")),
         ("version", Value::Int(int(worker.version.0))),
@@ -73,7 +74,7 @@ fn child(worker: &Worker, spinup: Value, calendar: &Calendar) -> Value {
     ]);
     if let Some(ping) = &worker.ping {
         let request_id = Value::str(ping.request_id.clone());
-        extend(&mut child, [("pinged_at", calendar.time(ping.at)), ("pinged_request_id", request_id)]);
+        extend(&mut child, [("pinged_at", time(calendar, ping.at)), ("pinged_request_id", request_id)]);
     }
     child
 }
@@ -134,7 +135,7 @@ fn progress(supervisor: &Supervisor) -> [(&'static str, Value); 9] {
         ("path", path(supervisor.config.preload.as_ref())),
         ("cmd_name", name),
         ("verbosity", Value::Int(i64::from(supervisor.config.log.level.verbosity()))),
-        ("generation", Value::Int(0)),
+        ("generation", Value::Int(int(supervisor.reexec.generation()))),
     ]
 }
 
@@ -202,22 +203,8 @@ fn int(number: u64) -> i64 {
     i64::try_from(number).unwrap_or(i64::MAX)
 }
 
-/// What a monotonic moment is by the wall clock of now.
-struct Calendar {
-    now: Mono,
-    wall: (i64, u32),
-}
-
-impl Calendar {
-    fn now() -> Self {
-        Self { now: clock::now(), wall: clock::wall() }
-    }
-
-    fn time(&self, moment: Mono) -> Value {
-        let wall = i128::from(self.wall.0) * 1_000_000_000 + i128::from(self.wall.1);
-        let then = wall - i128::try_from(self.now.since(moment).as_nanos()).unwrap_or(0);
-        let seconds = i64::try_from(then.div_euclid(1_000_000_000)).unwrap_or(i64::MAX);
-        let nanos = u32::try_from(then.rem_euclid(1_000_000_000)).unwrap_or(0);
-        Value::Time(Time::local(seconds, nanos, 0))
-    }
+/// A moment as einhorn writes it, by the wall clock.
+fn time(calendar: &Calendar, moment: Mono) -> Value {
+    let Wall { seconds, nanos } = calendar.wall(moment);
+    Value::Time(Time::local(seconds, nanos, 0))
 }

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use serde_json::Value as Json;
 
+use crate::handoff::ours;
 use crate::pool::{Notice, UpgradeFailure, UpgradeStyle, Worker};
 use crate::protocol::object;
 use crate::supervisor::{Supervisor, logging};
@@ -20,6 +21,16 @@ pub(in crate::supervisor) struct Counters {
 }
 
 impl Counters {
+    pub(in crate::supervisor) fn of(carried: &ours::Counters) -> Self {
+        let ours::Counters { launched, exited, killed, upgrades, failed_upgrades, strangers: _ } = *carried;
+        Self { launched, exited, killed, upgrades, failed_upgrades }
+    }
+
+    pub(in crate::supervisor) fn carried(self, strangers: u64) -> ours::Counters {
+        let Self { launched, exited, killed, upgrades, failed_upgrades } = self;
+        ours::Counters { launched, exited, killed, upgrades, failed_upgrades, strangers }
+    }
+
     pub(in crate::supervisor) fn count(&mut self, notice: &Notice) {
         match notice {
             Notice::Launched { .. } => self.launched += 1,

@@ -104,6 +104,11 @@ impl ExecPipe {
         Self { reader, outcome: None }
     }
 
+    /// One that came over an exec, with nothing read from it.
+    pub fn resume(reader: OwnedFd) -> Self {
+        Self::new(reader)
+    }
+
     /// Looks without waiting. An outcome stays, however often one looks.
     pub fn poll(&mut self) -> ExecState {
         if let Some(outcome) = self.outcome {

@@ -79,6 +79,13 @@ impl PidFile {
         Ok(Self { path: path.to_owned(), file })
     }
 
+    /// Holds the file at the path from now on if it has this pid in it, and nobody else holds it: another program has written
+    /// it in our name.
+    pub fn find(path: &Path, pid: Pid) -> Option<Self> {
+        let mut file = claim(path).ok()??;
+        (read_pid(&mut file) == Some(pid.0)).then(|| Self { path: path.to_owned(), file })
+    }
+
     /// Goes on holding a pid file that came with a re-exec.
     pub fn adopt(path: PathBuf, fd: OwnedFd) -> Self {
         Self { path, file: fd.into() }

@@ -193,10 +193,10 @@ fn a_program_that_is_not_there_is_127_and_one_that_cannot_run_is_126() {
 }
 
 #[test]
-fn taking_over_is_refused_for_now() {
-    let reason = "--with-state-fd: taking over from a running master is not possible with this version";
-    Caller::new().assert_refused(&["--with-state-fd", "9", "--", "sleep", "1000"], 100, reason);
-    Caller::new().assert_refused(&["--with-state-fd=9"], 100, reason);
+fn a_state_that_is_not_there_is_said() {
+    let reason = "cannot read the state from descriptor 9: bad file number";
+    Caller::new().assert_refused(&["--with-state-fd", "9", "--", "sleep", "1000"], 111, reason);
+    Caller::new().assert_refused(&["--with-state-fd=9"], 111, reason);
 }
 
 #[test]

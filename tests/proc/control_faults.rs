@@ -53,7 +53,7 @@ fn a_refused_upgrade_is_told_to_who_asked_for_it_and_ends_its_wait() {
     let workers = master.wait_for_workers(1);
     let mut bystander = master.connect();
     fs::remove_file(&program).unwrap();
-    for (command, said) in [("upgrade", "smoothly"), ("upgrade_fleet", "fleet")] {
+    for (refused, command, said) in [(2, "upgrade", "smoothly"), (4, "upgrade_fleet", "fleet")] {
         let mut client = master.connect();
         client.send(&format!("{{command: {command}, id: mine}}"));
         let first = format!("---\nmessage: Upgrading {said}, as commanded\nrequest_id: mine\nwait: true\n");
@@ -64,7 +64,7 @@ fn a_refused_upgrade_is_told_to_who_asked_for_it_and_ends_its_wait() {
         assert_eq!([receive(&mut client), receive(&mut client)], [first, last]);
         // Nothing more for this id, whatever happens from now on.
         master.signal(Signal::SIGHUP);
-        master.wait_for_log("Upgrade refused, nothing was changed", 2);
+        master.wait_for_log("Upgrade refused, nothing was changed", refused);
         client.send("{command: ehlo, user: next, id: 2}");
         assert!(receive(&mut client).contains("Welcome, next!"));
     }

@@ -314,12 +314,14 @@ impl Master {
         assert!(self.process.signal(signal), "cannot send {signal}: the master is gone; the log:\n{}", self.log);
     }
 
-    /// Living children that have become another program, in the order of their ids.
+    /// Living children that have become another program, in the order of their ids. One that only checks whether the master can
+    /// be replaced is none.
     pub fn workers(&self) -> Vec<Process> {
         let own = self.process.command_line();
         let is_worker = |child: &Process| {
             let words = child.command_line();
-            child.is_alive() && !words.is_empty() && words != own
+            let checks = words.iter().any(|word| word == "--upgrade-check");
+            child.is_alive() && !words.is_empty() && words != own && !checks
         };
         self.process.children().into_iter().filter(is_worker).collect()
     }

@@ -1,0 +1,58 @@
+//! What a monotonic moment is by the wall clock of now, and the other way round.
+
+use crate::handoff::Wall;
+use crate::pool::Mono;
+use crate::sys::clock;
+
+const NANOS_PER_SECOND: i128 = 1_000_000_000;
+
+/// Both clocks at one moment.
+#[derive(Clone, Copy)]
+pub(in crate::supervisor) struct Calendar {
+    now: Mono,
+    wall: i128,
+}
+
+impl Calendar {
+    pub(in crate::supervisor) fn now() -> Self {
+        let (seconds, nanos) = clock::wall();
+        Self { now: clock::now(), wall: i128::from(seconds) * NANOS_PER_SECOND + i128::from(nanos) }
+    }
+
+    pub(in crate::supervisor) fn moment(&self) -> Mono {
+        self.now
+    }
+
+    pub(in crate::supervisor) fn wall(&self, moment: Mono) -> Wall {
+        let then = self.wall + i128::from(moment.as_nanos()) - i128::from(self.now.as_nanos());
+        Wall {
+            seconds: i64::try_from(then.div_euclid(NANOS_PER_SECOND)).unwrap_or(i64::MAX),
+            nanos: u32::try_from(then.rem_euclid(NANOS_PER_SECOND)).unwrap_or(0),
+        }
+    }
+
+    /// A moment before the machine was started is its start.
+    pub(in crate::supervisor) fn mono(&self, wall: Wall) -> Mono {
+        let ago = self.wall - (i128::from(wall.seconds) * NANOS_PER_SECOND + i128::from(wall.nanos));
+        let since_start = i128::from(self.now.as_nanos()) - ago;
+        Mono::from_nanos(u64::try_from(since_start.max(0)).unwrap_or(u64::MAX))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_moment_goes_to_the_wall_and_back() {
+        let calendar = Calendar { now: Mono::from_nanos(5_000_000_007), wall: 100 * NANOS_PER_SECOND + 3 };
+        for (nanos, seconds, rest) in
+            [(5_000_000_007, 100, 3), (5_000_000_003, 99, 999_999_999), (6_000_000_007, 101, 3)]
+        {
+            let (moment, wall) = (Mono::from_nanos(nanos), Wall { seconds, nanos: rest });
+            assert_eq!(calendar.wall(moment), wall);
+            assert_eq!(calendar.mono(wall), moment);
+        }
+        assert_eq!(calendar.mono(Wall { seconds: 3, nanos: 0 }), Mono::from_nanos(0));
+    }
+}

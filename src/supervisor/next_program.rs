@@ -1,0 +1,73 @@
+//! What a re-exec runs: the file that stands where this program was called from, or what `--reexec-as` names; its words, and the
+//! environment that the first master was born with.
+
+use std::ffi::{OsStr, OsString};
+use std::path::{Path, PathBuf};
+
+use crate::config::Config;
+use crate::supervisor::environment::Environment;
+use crate::supervisor::title;
+use crate::sys::program::find_program;
+
+/// Its path, its words without those that depend on the occasion, and its environment.
+#[derive(Clone, Debug)]
+pub(in crate::supervisor) struct NextProgram {
+    pub(in crate::supervisor) path: PathBuf,
+    /// With its name first.
+    head: Vec<OsString>,
+    /// What it is called in a list of processes from the first moment on, where it takes any name.
+    title: Option<OsString>,
+    /// The workers' program, which einhorn's wrappers know.
+    command: Vec<OsString>,
+    pub(in crate::supervisor) environment: Environment,
+}
+
+impl NextProgram {
+    /// `image` is where this program was called from.
+    ///
+    /// Errors: `--reexec-as` names nothing that can be run, or nobody knows what this program was called by.
+    pub(in crate::supervisor) fn of(
+        config: &Config,
+        image: Option<&Path>,
+        environ: &Environment,
+    ) -> Result<Self, String> {
+        let environment: Environment =
+            environ.iter().filter(|(name, _)| !config.drop_env_vars.contains(name)).cloned().collect();
+        let (path, head, title) = match (&config.reexec_as, image) {
+            (Some(words), _) => {
+                let words: Vec<OsString> = words.iter().map(OsString::from).collect();
+                let path_var = environment.iter().find(|(name, _)| name == "PATH").map(|(_, value)| value.as_os_str());
+                let name = words.first().map_or(OsStr::new(""), |name| name.as_os_str());
+                (find_program(name, path_var).map_err(|error| error.to_string())?, words, None)
+            }
+            (None, Some(image)) => (image.to_owned(), vec![image.as_os_str().to_owned()], Some(title::of(config))),
+            (None, None) => return Err("nobody knows which file this program was started from".to_owned()),
+        };
+        Ok(Self { path, head, title, command: config.program.clone(), environment })
+    }
+
+    /// `NEW --upgrade-check -- ./server`
+    pub(in crate::supervisor) fn check_argv(&self) -> Vec<OsString> {
+        self.argv(self.head.clone(), &[OsStr::new("--upgrade-check")])
+    }
+
+    /// `NEW --with-state-fd 9 -- ./server`
+    pub(in crate::supervisor) fn argv_with_state(&self, fd: i32) -> Vec<OsString> {
+        let mut head = self.head.clone();
+        if let (Some(name), Some(title)) = (head.first_mut(), &self.title) {
+            name.clone_from(title);
+        }
+        self.argv(head, &[OsStr::new("--with-state-fd"), OsStr::new(&fd.to_string())])
+    }
+
+    fn argv(&self, head: Vec<OsString>, flags: &[&OsStr]) -> Vec<OsString> {
+        let flags = flags.iter().map(|flag| (*flag).to_owned());
+        head.into_iter().chain(flags).chain(["--".into()]).chain(self.command.iter().cloned()).collect()
+    }
+
+    /// The words, as einhorn shows them in its log.
+    pub(in crate::supervisor) fn shown(&self, fd: i32) -> String {
+        let words = self.argv(self.head.clone(), &[OsStr::new("--with-state-fd"), OsStr::new(&fd.to_string())]);
+        format!("{:?}", words.iter().map(|word| word.to_string_lossy()).collect::<Vec<_>>())
+    }
+}

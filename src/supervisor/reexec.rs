@@ -1,0 +1,293 @@
+//! The re-exec, step by step: the next program is tried in a child that nobody waits for; then the threads are stopped, what they
+//! have said is acted on, everything is written down, and this process becomes that program. What fails on the way leaves this
+//! master as it was, and whoever asked is told.
+
+use std::ffi::OsString;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::time::Duration;
+
+use crate::pool::{Ending, Event, Mono, Pid, Version};
+use crate::supervisor::event_loop::Turn;
+use crate::supervisor::next_program::NextProgram;
+use crate::supervisor::preflight::{Check, Successor};
+use crate::supervisor::{Supervisor, logging};
+use crate::sys::reexec::{self, Image, Program, Stamp};
+use crate::sys::{clock, memfd};
+use crate::threads::control_handover::Frozen;
+
+/// In the environment of the next image: the descriptor of the program to go back to.
+pub(in crate::supervisor) const RETURN_VARIABLE: &str = "EINHYRNINGSINS_RETURN";
+/// In the environment of an image that was gone back to: why.
+pub(in crate::supervisor) const REFUSED_VARIABLE: &str = "EINHYRNINGSINS_REFUSED";
+
+/// How long to wait before the threads are asked to stop once more, and how often they are.
+const PAUSE: Duration = Duration::from_millis(50);
+const TRIES_MAX: u32 = 40;
+
+/// How often a program is checked that is replaced again and again.
+const CHECKS_MAX: u32 = 5;
+
+/// What there is to know of it between one event and the next.
+pub(in crate::supervisor) struct Reexec {
+    /// None: it cannot be found, for want of a /proc. Then only `--reexec-as` can be run.
+    image: Option<Image>,
+    /// How often the master has replaced its program.
+    generation: u64,
+    origin: Origin,
+    stage: Stage,
+    /// The upgrade that waits for it.
+    version: Option<Version>,
+    /// Since the last success or refusal.
+    checks: u32,
+}
+
+/// How this image came to be, as far as the next upgrade goes.
+pub(in crate::supervisor) enum Origin {
+    /// It is not of that upgrade's making.
+    Elsewhere,
+    /// It is the new image that the upgrade asked for.
+    Upgrade,
+    /// That one could not go on, for this reason, and went back to this.
+    Return(String),
+}
+
+enum Stage {
+    Idle,
+    Checking(Box<Check>),
+    /// At the next turn, or somewhat later if a thread was too busy to stop.
+    Ready {
+        successor: Successor,
+        stamp: Option<Stamp>,
+        due: Mono,
+        tries: u32,
+    },
+}
+
+/// How an attempt ended that left us here.
+enum Attempt {
+    /// The master ends instead, or something has to be done first.
+    Turn(Turn),
+    /// A thread was busy, or something is under way that the next image would know nothing of.
+    Later,
+    /// The program was replaced since it was checked.
+    Changed,
+    Failed(String),
+}
+
+impl Reexec {
+    pub(in crate::supervisor) fn new(image: Option<Image>, generation: u64, origin: Origin) -> Self {
+        Self { image, generation, origin, stage: Stage::Idle, version: None, checks: 0 }
+    }
+
+    pub(in crate::supervisor) fn image(&self) -> Option<&Image> {
+        self.image.as_ref()
+    }
+
+    pub(in crate::supervisor) fn generation(&self) -> u64 {
+        self.generation
+    }
+
+    pub(in crate::supervisor) fn deadline(&self) -> Option<Mono> {
+        match &self.stage {
+            Stage::Idle => None,
+            Stage::Checking(check) => check.deadline(),
+            Stage::Ready { due, .. } => Some(*due),
+        }
+    }
+
+    /// Ends a check under way. Says whether there was one: its child is about to go.
+    pub(in crate::supervisor) fn abandon(&mut self) -> bool {
+        match std::mem::replace(&mut self.stage, Stage::Idle) {
+            Stage::Checking(check) => {
+                check.kill();
+                true
+            }
+            Stage::Idle | Stage::Ready { .. } => false,
+        }
+    }
+}
+
+impl Supervisor {
+    /// The answer to `PrepareRelease`, if it can be given at once. The master replaces itself first, as einhorn does; the new
+    /// image prepares the version.
+    pub(in crate::supervisor) fn begin_upgrade(&mut self, version: Version) -> Option<Event> {
+        match std::mem::replace(&mut self.reexec.origin, Origin::Elsewhere) {
+            Origin::Upgrade => return self.prepare_release(version),
+            Origin::Return(reason) => return Some(Event::ReleaseRefused { version, reason }),
+            Origin::Elsewhere => {}
+        }
+        if self.reexec.image.is_none() && self.config.reexec_as.is_none() {
+            return self.prepare_release(version);
+        }
+        self.reexec.version = Some(version);
+        self.begin_reexec()
+    }
+
+    /// The command `reload`: the program is replaced, and the workers stay.
+    pub(in crate::supervisor) fn reload(&mut self) -> Vec<Event> {
+        if self.pool.is_stopping() {
+            log::info!("Not reloading einhorn because we're exiting");
+            return Vec::new();
+        }
+        self.begin_reexec().into_iter().collect()
+    }
+
+    /// Replaces the program alone; one that is under way already is as good. Says what has to be told to the pool.
+    pub(in crate::supervisor) fn begin_reexec(&mut self) -> Option<Event> {
+        if !matches!(self.reexec.stage, Stage::Idle) {
+            return None;
+        }
+        log::info!("Reloading einhorn master ({})...", self.next_name());
+        self.check_next()
+    }
+
+    fn next_name(&self) -> String {
+        match (&self.config.reexec_as, &self.reexec.image) {
+            (Some(words), _) => words.join(" "),
+            (None, Some(image)) => image.path().display().to_string(),
+            (None, None) => "nobody knows where".to_owned(),
+        }
+    }
+
+    fn next_program(&self) -> Result<NextProgram, String> {
+        NextProgram::of(&self.config, self.reexec.image.as_ref().map(Image::path), &self.call.environ)
+    }
+
+    fn check_next(&mut self) -> Option<Event> {
+        self.reexec.checks += 1;
+        if self.reexec.checks > CHECKS_MAX {
+            return self.give_up_reexec(&format!("{} is replaced again and again", self.next_name()));
+        }
+        let started = self.next_program().and_then(|next| {
+            let state = self.document(None, Successor::Ours).to_yaml();
+            Check::start(&next, &state, &self.birth)
+        });
+        match started {
+            Ok(check) => {
+                self.reexec.stage = Stage::Checking(Box::new(check));
+                self.reaper.resume();
+                None
+            }
+            Err(reason) => self.give_up_reexec(&reason),
+        }
+    }
+
+    /// All goes on here. The upgrade that waits for it is refused.
+    fn give_up_reexec(&mut self, reason: &str) -> Option<Event> {
+        log::error!("Can not initiate einhorn master reload safely, aborting: {reason}");
+        self.reexec.stage = Stage::Idle;
+        self.reexec.checks = 0;
+        let version = self.reexec.version.take()?;
+        Some(Event::ReleaseRefused { version, reason: reason.to_owned() })
+    }
+
+    /// Whether this child is the one that checks.
+    pub(in crate::supervisor) fn is_check(&self, pid: Pid) -> bool {
+        matches!(&self.reexec.stage, Stage::Checking(check) if check.pid == pid)
+    }
+
+    /// It has ended, and was reaped.
+    pub(in crate::supervisor) fn on_check_ended(&mut self, ending: Ending) -> Option<Event> {
+        let Stage::Checking(check) = std::mem::replace(&mut self.reexec.stage, Stage::Idle) else { return None };
+        let stamp = check.stamp;
+        match check.conclude(ending) {
+            Ok(successor) => {
+                self.reexec.stage = Stage::Ready { successor, stamp, due: clock::now(), tries: 0 };
+                None
+            }
+            Err(reason) => self.give_up_reexec(&reason),
+        }
+    }
+
+    /// Does what is due of it: at the end of a turn, when no input is in anybody's hands.
+    pub(in crate::supervisor) fn go_on_with_reexec(&mut self) -> Turn {
+        let now = clock::now();
+        match &mut self.reexec.stage {
+            Stage::Idle => Turn::GoOn,
+            Stage::Checking(check) => {
+                check.look(now);
+                Turn::GoOn
+            }
+            Stage::Ready { due, .. } if *due > now => Turn::GoOn,
+            Stage::Ready { .. } => self.try_to_replace(),
+        }
+    }
+
+    fn try_to_replace(&mut self) -> Turn {
+        let Stage::Ready { successor, stamp, tries, .. } = self.reexec.stage else { return Turn::GoOn };
+        let event = match self.replace(successor, stamp) {
+            Attempt::Turn(turn) => {
+                self.reexec.stage = Stage::Idle;
+                self.reexec.version = None;
+                return turn;
+            }
+            Attempt::Later if tries < TRIES_MAX => {
+                let due = clock::now().after(PAUSE);
+                self.reexec.stage = Stage::Ready { successor, stamp, due, tries: tries + 1 };
+                None
+            }
+            Attempt::Later => self.give_up_reexec("something is under way that does not come to an end"),
+            Attempt::Changed => self.check_next(),
+            Attempt::Failed(reason) => self.give_up_reexec(&reason),
+        };
+        self.dispatch_all(event.into_iter())
+    }
+
+    /// Comes back only if there is no next image. Everything that was stopped goes on then.
+    fn replace(&mut self, successor: Successor, stamp: Option<Stamp>) -> Attempt {
+        if !self.purposes.is_empty() {
+            return Attempt::Later;
+        }
+        let next = match self.next_program() {
+            Ok(next) => next,
+            Err(reason) => return Attempt::Failed(reason),
+        };
+        if stamp.is_some() && Stamp::of(&next.path) != stamp {
+            return Attempt::Changed;
+        }
+        let Some(deafness) = self.signals.freeze() else { return Attempt::Later };
+        let Some(mut frozen) = self.control.freeze() else { return Attempt::Later };
+        // Whoever stops the master now shall not find it upgraded instead.
+        if let Turn::End(reason) = self.take_in_everything() {
+            return Attempt::Turn(Turn::End(reason));
+        }
+        if self.pool.is_stopping() {
+            log::info!("Not reloading einhorn because we're exiting");
+            return Attempt::Turn(Turn::GoOn);
+        }
+        if !self.purposes.is_empty() {
+            return Attempt::Later;
+        }
+        let failure = self.become_next(&next, &mut frozen, successor);
+        // In this order: whoever hears a signal now shall find somebody to answer.
+        drop(frozen);
+        drop(deafness);
+        Attempt::Failed(failure)
+    }
+
+    /// Comes back with the reason why it is still this program.
+    fn become_next(&mut self, next: &NextProgram, frozen: &mut Frozen, successor: Successor) -> String {
+        let Some(stand) = frozen.describe() else { return "the control thread is gone".to_owned() };
+        let text = self.document(Some(&stand), successor).to_yaml();
+        let state = match memfd::sealed("einhyrningsins state", text.as_bytes()) {
+            Ok(state) => state,
+            Err(error) => return error.to_string(),
+        };
+        drop(text);
+        let number = state.as_raw_fd();
+        log::info!("About to re-exec einhorn master as {}", next.shown(number));
+        logging::flush();
+        self.exec(next, &state, frozen, successor)
+    }
+
+    fn exec(&self, next: &NextProgram, state: &OwnedFd, frozen: &Frozen, successor: Successor) -> String {
+        let mut env = next.environment.clone();
+        if let (Successor::Ours, Some(image)) = (successor, &self.reexec.image) {
+            env.push((RETURN_VARIABLE.into(), image.as_fd().as_raw_fd().to_string().into()));
+        }
+        let mut keep: Vec<BorrowedFd<'_>> = self.kept_descriptors(frozen, successor);
+        keep.push(state.as_fd());
+        let argv: Vec<OsString> = next.argv_with_state(state.as_raw_fd());
+        reexec::exec(Program::At(&next.path), &argv, &env, &keep).to_string()
+    }
+}

@@ -1,0 +1,278 @@
+//! The beginning of an image that another one has become: reads the handoff, and goes on where it stopped. Until all of it is
+//! understood no descriptor is touched, so that the image before can be gone back to. From then on nothing may fail any more.
+
+use std::collections::BTreeMap;
+use std::os::fd::{AsFd, OwnedFd, RawFd};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use crossbeam_channel::bounded;
+
+use crate::config::{self, Config};
+use crate::handoff::{Document, Fd};
+use crate::pool::{Pid, Pool, Version};
+use crate::supervisor::files::{Files, directory_of};
+use crate::supervisor::listeners::Listener;
+use crate::supervisor::plan::{Plan, PlannedControl, PlannedListener, PlannedRelease};
+use crate::supervisor::prepare::Call;
+use crate::supervisor::recheck::Recheck;
+use crate::supervisor::reexec::{Origin, REFUSED_VARIABLE, RETURN_VARIABLE, Reexec};
+use crate::supervisor::release::Release;
+use crate::supervisor::reload::{Purposes, Settled};
+use crate::supervisor::reply::Denials;
+use crate::supervisor::{Supervisor, exit_code, logging, settings, signals, startup, title};
+use crate::sys::birth::Birth;
+use crate::sys::errno::words;
+use crate::sys::exec_pipe::ExecPipe;
+use crate::sys::fd::{Blocking, adopt, close_strays, is_open, open_numbers, set_blocking, set_cloexec_on_inherited};
+use crate::sys::lockfile::Lock;
+use crate::sys::pidfile::PidFile;
+use crate::sys::reexec::{self, Image, Program};
+use crate::sys::title::Title;
+use crate::sys::wait;
+use crate::threads::control_handover::{Carried, Clients};
+use crate::threads::socket_file::SocketFile;
+use crate::threads::{self, INBOX_MAX, control, errand, reaper};
+
+/// What this image finds beside the document.
+pub(in crate::supervisor) struct Arrival {
+    /// The document's descriptor.
+    pub(in crate::supervisor) state_fd: RawFd,
+    /// What came over the exec. None: nobody can tell.
+    pub(in crate::supervisor) inherited: Option<Vec<RawFd>>,
+    /// The image to go back to.
+    return_fd: Option<RawFd>,
+    /// Why another image came back to this one.
+    refused: Option<String>,
+}
+
+impl Arrival {
+    /// To be called before anything is opened.
+    pub(in crate::supervisor) fn look(state_fd: RawFd) -> Self {
+        let text = |name: &str| std::env::var_os(name).map(|value| value.to_string_lossy().into_owned());
+        Self {
+            state_fd,
+            inherited: open_numbers(),
+            return_fd: text(RETURN_VARIABLE).and_then(|number| number.parse().ok()),
+            refused: text(REFUSED_VARIABLE),
+        }
+    }
+}
+
+/// Goes on; or back, if the handoff is of no use to this version.
+pub(in crate::supervisor) fn run(config: &Config, call: Call, arrival: Arrival) -> ExitCode {
+    // There is one thread still, and the arguments have been read.
+    let mut title = Title::prepare();
+    if let Some(title) = &mut title {
+        title.set(&title::of(config));
+    }
+    let read = catch_unwind(AssertUnwindSafe(|| understand(&arrival)));
+    let plan =
+        match read.unwrap_or_else(|_| Err("this version fails at the handoff, by a mistake of its own".to_owned())) {
+            Ok(plan) => plan,
+            Err(reason) => return go_back(&reason, config, &call, &arrival),
+        };
+    let logging = match logging::start(&settings::log_plan(&plan.settled.effective.log)) {
+        Ok(logging) => logging,
+        Err(error) => return go_back(&format!("cannot start a thread: {error}"), config, &call, &arrival),
+    };
+    if let Some(title) = &mut title {
+        title.set(&title::of(&plan.settled.effective));
+    }
+    let reaped: Vec<Pid> =
+        plan.pool.workers.iter().map(|worker| worker.pid).filter(|&pid| !wait::is_child(pid)).collect();
+    for pid in &reaped {
+        log::warn!("Worker {pid} was reaped by another program, how it ended nobody knows");
+    }
+    match take_over(plan, call, arrival) {
+        Ok(supervisor) => {
+            let supervisor = Supervisor { title, ..supervisor };
+            startup::supervise(supervisor, &logging, |supervisor| supervisor.go_on(&reaped))
+        }
+        Err(reason) => {
+            logging.finish();
+            startup::complain(&reason, exit_code::CANNOT_START)
+        }
+    }
+}
+
+/// Changes nothing.
+fn understand(arrival: &Arrival) -> Result<Plan, String> {
+    let document = Document::from_yaml(&Plan::read_text(arrival.state_fd)?).map_err(|error| error.to_string())?;
+    let plan = Plan::of(&document)?;
+    if plan.control.is_none() {
+        return Err("the handoff has no control socket".to_owned());
+    }
+    match plan.descriptors().into_iter().find(|fd| !is_open(fd.0)) {
+        Some(Fd(closed)) => {
+            Err(format!("descriptor {closed} of the handoff is not open, something on the way has closed it"))
+        }
+        None => Ok(plan),
+    }
+}
+
+/// Becomes the image before, under the same pid, with all that it had left open and the same document. Comes back only if there
+/// is none.
+fn go_back(reason: &str, config: &Config, call: &Call, arrival: &Arrival) -> ExitCode {
+    let Some(image) = arrival.return_fd.and_then(|number| adopt(number).ok()) else {
+        return startup::complain(&reason, exit_code::CANNOT_START);
+    };
+    let image = match Image::adopt(PathBuf::from("the program before"), image) {
+        Ok(image) => image,
+        Err(errno) => return startup::complain(&format!("{reason}; {}", words(errno)), exit_code::CANNOT_START),
+    };
+    let name = title::of(config);
+    let number = arrival.state_fd.to_string();
+    let words = [name, "--with-state-fd".into(), number.into(), "--".into()];
+    let argv: Vec<_> = words.into_iter().chain(config.program.iter().cloned()).collect();
+    let mut env = call.environ.clone();
+    env.push((REFUSED_VARIABLE.into(), reason.replace('\0', " ").into()));
+    // It expects the descriptor that the document names as its way back.
+    let error = reexec::exec(Program::Image(&image), &argv, &env, &[image.as_fd()]);
+    startup::complain(&format!("{reason}; {error}"), exit_code::CANNOT_START)
+}
+
+/// Everything that came by its number, owned.
+struct Adopted {
+    listeners: Vec<Arc<Listener>>,
+    releases: BTreeMap<Version, Release>,
+    exec_pipes: Vec<(Pid, ExecPipe)>,
+    files: Files,
+    socket: SocketFile,
+    clients: Clients<OwnedFd>,
+}
+
+/// Errors: a thread cannot be started, however often it is tried.
+fn take_over(mut plan: Plan, call: Call, arrival: Arrival) -> Result<Supervisor, String> {
+    let said = |error: std::io::Error| format!("cannot start a thread: {error}");
+    let (sender, inbox) = bounded(INBOX_MAX);
+    let signals = threads::signals::start(signals::HEARD, sender.clone()).map_err(said)?;
+    let reaper = reaper::start(sender.clone()).map_err(said)?;
+    let errands = errand::start(sender.clone()).map_err(said)?;
+    let call = match plan.call.take() {
+        Some(carried) => call.resumed(carried),
+        None => call,
+    };
+    let reexec = Reexec::new(image(plan.image.take()), plan.generation, origin(arrival.refused, &plan));
+    log::info!("Using loaded state: generation {}, {} workers", plan.generation, plan.pool.workers.len());
+    let Adopted { listeners, releases, exec_pipes, files, socket, clients } =
+        adopt_all(&mut plan, &call, arrival.inherited.unwrap_or_default())?;
+    startup::settle_in(&plan.birth);
+    let Settled { effective, loaded, admittance } = plan.settled;
+    let control = control::resume(socket, clients, admittance.policy(), sender).map_err(said)?;
+    Ok(Supervisor {
+        pool: Pool::restore(plan.pool),
+        config: effective,
+        loaded,
+        admittance,
+        fallback: plan.fallback,
+        coming: None,
+        call,
+        title: None,
+        birth: plan.birth,
+        releases,
+        listeners,
+        exec_pipes,
+        recheck: Recheck::default(),
+        inbox,
+        signals,
+        reaper,
+        control,
+        errands,
+        purposes: Purposes::new(),
+        errand_note_due: None,
+        files,
+        actions: Vec::new(),
+        upgrade_askers: plan.upgrade_askers,
+        counters: plan.counters,
+        denials: Denials::default(),
+        strangers: plan.strangers,
+        reexec,
+    })
+}
+
+/// An earlier image may know a better name: who was run by descriptor has none.
+fn image(known: Option<PathBuf>) -> Option<Image> {
+    let found = Image::remember().inspect_err(|error| log::warn!("{error}")).ok()?;
+    Some(match known {
+        Some(path) => found.named(path),
+        None => found,
+    })
+}
+
+fn origin(refused: Option<String>, plan: &Plan) -> Origin {
+    if let Some(reason) = &refused {
+        log::error!("Could not reload! Attempting to continue. Error was: {reason}");
+    }
+    match (refused, plan.pool.preparing) {
+        (_, None) => Origin::Elsewhere,
+        (None, Some(_)) => Origin::Upgrade,
+        (Some(reason), Some(_)) => Origin::Return(reason),
+    }
+}
+
+fn adopt_all(plan: &mut Plan, call: &Call, inherited: Vec<RawFd>) -> Result<Adopted, String> {
+    let spoken_of = plan.descriptors();
+    // What came along and nobody speaks of, the document among it.
+    let strays: Vec<RawFd> = inherited.into_iter().filter(|number| !spoken_of.contains(&Fd(*number))).collect();
+    close_strays(&strays);
+    drop(plan.old_image.take().and_then(owned));
+    let listeners = std::mem::take(&mut plan.listeners);
+    let listeners: Vec<_> = listeners.into_iter().filter_map(|planned| listener(planned, &plan.birth)).collect();
+    let release = |planned: PlannedRelease| {
+        let sockets = planned.listeners.iter().filter_map(|place| listeners.get(*place).cloned());
+        Release { recipe: planned.recipe, listeners: sockets.collect() }
+    };
+    let releases = std::mem::take(&mut plan.releases);
+    let releases = releases.into_iter().map(|(version, planned)| (version, release(planned))).collect();
+    let exec_pipes = std::mem::take(&mut plan.exec_pipes).into_iter();
+    let exec_pipes = exec_pipes.filter_map(|(pid, fd)| Some((pid, ExecPipe::resume(owned(fd)?)))).collect();
+    let control = plan.control.take().ok_or("the handoff has no control socket")?;
+    let files = files(plan, call, &control);
+    let access = plan.settled.admittance.access;
+    let server = owned(control.listener).ok_or("the control socket is gone")?;
+    set_blocking(server.as_fd(), Blocking::NonBlocking).map_err(words)?;
+    let (path, id) = control.file;
+    let socket = SocketFile::new(path, access, server, id);
+    let Clients { connections, next_client } = control.clients;
+    let clients = Clients { connections: connections.into_iter().filter_map(connection).collect(), next_client };
+    // Everything closes with the next exec that it is not meant for.
+    if let Err(errno) = set_cloexec_on_inherited(&[]) {
+        log::warn!("cannot keep descriptors from workers: {}", words(errno));
+    }
+    Ok(Adopted { listeners, releases, exec_pipes, files, socket, clients })
+}
+
+/// It was open when the document was read.
+fn owned(fd: Fd) -> Option<OwnedFd> {
+    adopt(fd.0).inspect_err(|errno| log::error!("descriptor {} is lost: {}", fd.0, words(*errno))).ok()
+}
+
+fn listener(planned: PlannedListener, birth: &Birth) -> Option<Arc<Listener>> {
+    let PlannedListener { fd, bind, file, manner } = planned;
+    Some(Arc::new(Listener::adopt(owned(fd)?, bind, file, manner, birth)))
+}
+
+fn connection(carried: Carried<Fd>) -> Option<Carried<OwnedFd>> {
+    let Carried { fd, id, peer, asked, subscription, unparsed, unwritten } = carried;
+    Some(Carried { fd: owned(fd)?, id, peer, asked, subscription, unparsed, unwritten })
+}
+
+/// Ruby's einhorn lets go of its lock once it has started, and holds no pid file: those are looked for at their paths.
+fn files(plan: &mut Plan, call: &Call, control: &PlannedControl) -> Files {
+    let config = &plan.settled.effective;
+    let directory = directory_of(&call.environ).unwrap_or_default();
+    let lock = match plan.lock.take() {
+        Some(held) => owned(held.fd).map(|fd| Lock::adopt(held.path, fd)),
+        None => Lock::acquire(&config::lock_path(config, &directory))
+            .inspect_err(|error| log::warn!("{error}; going on without a lock"))
+            .ok(),
+    };
+    let pid_file = match plan.pid_file.take() {
+        Some(held) => owned(held.fd).map(|fd| PidFile::adopt(held.path, fd)),
+        None => PidFile::find(&config::pid_path(config, &directory), startup::own_pid()),
+    };
+    Files::adopt(control.file.clone(), lock, pid_file)
+}
