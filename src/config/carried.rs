@@ -1,9 +1,10 @@
 //! A configuration as words that can be written down and read again by another version of this program: what one image of the
 //! master hands to the next. Nothing is looked up and no file is read on the way, so that it means the same there.
 
-use std::ffi::OsStr;
+use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;
 
+use crate::config::definition::flags;
 use crate::config::options::Everything;
 use crate::config::origin::{Given, Origin, Place};
 use crate::config::words::{Word, split_at_equals};
@@ -58,7 +59,19 @@ pub fn from_foreign_words(argv0: &OsStr, words: Vec<Word>) -> (Config, Vec<Confi
     (config, refused)
 }
 
-fn variable(word: &Word) -> Option<(std::ffi::OsString, std::ffi::OsString)> {
+/// A command line that gives this configuration, without the name of this program. What only a file can say is not in it.
+pub fn to_args(config: &Config) -> Vec<OsString> {
+    let flags = flags();
+    let option = |word: &Word| match flags.iter().find(|flag| flag.long == word.flag) {
+        Some(flag) if flag.value_name.is_some() => word.to_normal_form(),
+        Some(flag) => word.is_active().then(|| format!("--{}", flag.long).into()),
+        None => None,
+    };
+    let given = config.given.all().iter().filter(|word| word.origin != Origin::Default);
+    given.filter_map(option).chain(["--".into()]).chain(config.program.iter().cloned()).collect()
+}
+
+fn variable(word: &Word) -> Option<(OsString, OsString)> {
     let (name, value) = split_at_equals(word.value.as_deref()?.as_bytes());
     Some((OsStr::from_bytes(name).to_owned(), value?.to_owned()))
 }
@@ -95,10 +108,9 @@ fn read_place(text: &str) -> Option<Place> {
 
 #[cfg(test)]
 mod tests {
-    use std::ffi::OsString;
-
     use super::*;
-    use crate::config::tests::config;
+    use crate::config::Invocation;
+    use crate::config::tests::{config, parse_with};
 
     #[test]
     fn an_origin_comes_back_as_it_was() {
@@ -147,6 +159,13 @@ mod tests {
         config.ack_timeout = None;
         config.given.set("ack-timeout", None, Origin::ControlSocket);
         assert_eq!(from_words(OsStr::new("einhorn"), to_words(&config)), Ok(config));
+    }
+
+    #[test]
+    fn a_configuration_of_flags_is_a_command_line_again() {
+        let config = config(&["-m", "-b", "a:80,r", "-b", "b:81", "-gkn3", "-q", "-s", "0.5", "--", "./server", "-x"]);
+        let Ok(Invocation::Run(again)) = parse_with(to_args(&config), &[]) else { panic!("{:?}", to_args(&config)) };
+        assert_eq!(Config { given: Given::default(), ..*again }, Config { given: Given::default(), ..config });
     }
 
     #[test]

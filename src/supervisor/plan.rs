@@ -47,6 +47,8 @@ pub(in crate::supervisor) struct Plan {
     pub(in crate::supervisor) upgrade_askers: Vec<ClientId>,
     pub(in crate::supervisor) generation: u64,
     pub(in crate::supervisor) old_image: Option<Fd>,
+    /// What is to be said once somebody can hear it.
+    pub(in crate::supervisor) notes: Vec<String>,
 }
 
 /// With the places of its sockets in [`Plan::listeners`].
@@ -152,6 +154,7 @@ fn of_ours(document: &Document, section: &ours::Section, pool: Snapshot) -> Resu
         upgrade_askers: section.upgrade_askers.clone(),
         generation: document.state.generation,
         old_image: section.old_image.map(|image| image.program),
+        notes: Vec::new(),
     })
 }
 

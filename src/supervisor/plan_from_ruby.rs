@@ -1,9 +1,265 @@
-//! What Ruby's einhorn wrote, as what a master of ours needs to go on.
+//! What Ruby's einhorn wrote, as what a master of ours needs to go on. Ruby's is gone by then and cannot be gone back to, so that
+//! nothing here is a reason to stop: what we do not take is left out and said.
 
-use crate::handoff::Document;
-use crate::pool::Snapshot;
-use crate::supervisor::plan::Plan;
+use std::collections::BTreeMap;
+use std::ffi::{OsStr, OsString};
+use std::fs;
+use std::net::SocketAddr;
+use std::os::fd::AsFd;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
 
-pub(in crate::supervisor) fn plan(_document: &Document, _pool: Snapshot) -> Result<Plan, String> {
-    Err("not yet".to_owned())
+use crate::config::{self, Bind, BindFlags, Config, NUMBER_MAX, Origin, Word};
+use crate::handoff::einhorn::{AckMode, Bind as RubyBind, Connection, State};
+use crate::handoff::{Document, Fd, Number, ours};
+use crate::pool::{ClientId, Snapshot};
+use crate::protocol::Format;
+use crate::supervisor::admittance::Admittance;
+use crate::supervisor::files::directory_of;
+use crate::supervisor::plan::{Plan, PlannedControl, PlannedListener, PlannedRelease};
+use crate::supervisor::prepare::{self, Call};
+use crate::supervisor::release::{self, Recipe};
+use crate::supervisor::reload::Settled;
+use crate::supervisor::status::Counters;
+use crate::sys::birth::Birth;
+use crate::sys::errno::words;
+use crate::sys::fd::duplicate_number;
+use crate::sys::place::FileId;
+use crate::sys::socket::{self, LocalAddress};
+use crate::threads::admission::{Policy, judge};
+use crate::threads::control_handover::{Carried, Clients, Subscription};
+
+/// The event that clients wait for.
+const UPGRADE: &str = "upgrade";
+
+/// What is to be said once somebody can hear it.
+type Notes = Vec<String>;
+
+/// Errors: the master has no descriptor left to look at another with.
+pub(in crate::supervisor) fn plan(document: &Document, pool: Snapshot) -> Result<Plan, String> {
+    let state = &document.state;
+    let mut notes = Notes::new();
+    let call = Call::of_this_process();
+    let (config, args) = configuration(state, &mut notes);
+    let call = Call { argv0: config.argv0.clone(), args, ..call };
+    let (recipe, admittance) = worked_out(&config, &call, &mut notes);
+    let listeners = listeners(state, &mut notes);
+    let places: Vec<usize> = (0..listeners.len()).collect();
+    let release = || PlannedRelease { recipe: recipe.clone(), listeners: places.clone() };
+    let releases = BTreeMap::from([pool.modern, pool.good].map(|version| (version, release())));
+    let control = control(document, &config, &call, &admittance, &mut notes);
+    if !matches!(&state.sockets, crate::yaml::Value::Map(sockets) if sockets.is_empty()) {
+        notes.push(
+            "srv: words of the program's arguments are not known to this version, new workers find no socket there"
+                .to_owned(),
+        );
+    }
+    Ok(Plan {
+        pool,
+        call: Some(ours::CommandLine { argv0: call.argv0, args: call.args, directory: call.directory }),
+        image: None,
+        settled: Settled { effective: config.clone(), loaded: config, admittance },
+        fallback: None,
+        birth: Birth::record().map_err(words)?,
+        releases,
+        listeners,
+        exec_pipes: Vec::new(),
+        control,
+        lock: None,
+        pid_file: None,
+        counters: Counters::default(),
+        strangers: 0,
+        upgrade_askers: Vec::new(),
+        generation: state.generation,
+        old_image: None,
+        notes,
+    })
+}
+
+/// The configuration, and the command line that says the same: it is read again with the next upgrade.
+fn configuration(state: &State, notes: &mut Notes) -> (Config, Vec<OsString>) {
+    let said = words_of(state);
+    let argv0 = OsStr::new("einhorn");
+    let (config, refused) = config::from_foreign_words(argv0, said);
+    notes.extend(refused.iter().map(|problem| format!("einhorn's state: {problem}; going on without")));
+    if let Some(path) = &config.preload {
+        notes
+            .push(format!("Proceeding with postload: preloading {} is not possible with this version", path.display()));
+    }
+    let args = config::to_args(&config);
+    (config, args)
+}
+
+/// Each option as it would have to be given to us. What einhorn has by default is not, but for the backlog: ours is another.
+fn words_of(state: &State) -> Vec<Word> {
+    let mut words = Vec::new();
+    let mut say = |flag: &str, value: OsString| {
+        let origin = Origin::CommandLine(if flag == "command" {
+            "cannot run the program".to_owned()
+        } else {
+            format!("--{flag}")
+        });
+        words.push(Word { flag: flag.to_owned(), origin, value: Some(value) });
+    };
+    let path = |path: &Option<PathBuf>| path.clone().map(PathBuf::into_os_string);
+    say("number", state.config.number.min(NUMBER_MAX).to_string().into());
+    say("backlog", state.config.backlog.to_string().into());
+    if let Number::Float(seconds) = state.config.seconds {
+        say("seconds", seconds.to_string().into());
+    }
+    match state.ack_mode {
+        AckMode::Manual => say("ack-mode", "manual".into()),
+        AckMode::Timer(Number::Float(seconds)) => say("ack-mode", seconds.to_string().into()),
+        AckMode::Timer(Number::Int(1)) => {}
+        AckMode::Timer(Number::Int(seconds)) => say("ack-mode", seconds.to_string().into()),
+    }
+    let numbers =
+        [("max-unacked", state.config.max_unacked), ("max-upgrade-additional", state.config.max_upgrade_additional)];
+    for (flag, number) in numbers {
+        number.into_iter().for_each(|number| say(flag, number.to_string().into()));
+    }
+    match state.signal_timeout {
+        Some(Number::Int(seconds)) => say("signal-timeout", seconds.to_string().into()),
+        Some(Number::Float(seconds)) => say("signal-timeout", seconds.ceil().to_string().into()),
+        None => {}
+    }
+    let switches = [
+        ("gc-before-fork", state.config.gc_before_fork),
+        ("kill-children-on-exit", state.kill_children_on_exit),
+        ("command-socket-as-fd", state.command_socket_as_fd),
+        ("verbose", state.verbosity == 0),
+        ("quiet", state.verbosity > 1),
+    ];
+    switches.iter().filter(|(_, on)| *on).for_each(|(flag, _)| say(flag, "true".into()));
+    let texts = [
+        ("preload", path(&state.path)),
+        ("command-name", state.cmd_name.clone()),
+        ("socket-path", path(&state.socket_path)),
+        ("pidfile", path(&state.pidfile)),
+        ("lockfile", path(&state.lockfile)),
+        ("nice", nice(state)),
+        ("reexec-as", reexec_as(state)),
+    ];
+    texts.into_iter().for_each(|(flag, text)| text.into_iter().for_each(|text| say(flag, text)));
+    state.drop_environment_variables.iter().for_each(|name| say("drop-env-var", name.clone()));
+    state.bind.iter().for_each(|bind| say("bind", bind_word(bind)));
+    state.cmd.iter().for_each(|word| say("command", word.clone()));
+    words
+}
+
+/// Flags that mean nothing are left out: einhorn takes any, and we do not.
+fn bind_word(bind: &RubyBind) -> OsString {
+    let known = |flag: &&String| {
+        let flags = BindFlags::from_words(vec![(*flag).clone()]);
+        flags.reuse_addr() || flags.nonblock()
+    };
+    let mut word = bind.host.clone();
+    if !bind.host.as_bytes().starts_with(b"unix:") {
+        word.push(format!(":{}", bind.port));
+    }
+    for flag in bind.flags.iter().filter(known) {
+        word.push(",");
+        word.push(flag);
+    }
+    word
+}
+
+fn nice(state: &State) -> Option<OsString> {
+    match (state.nice.master, state.nice.worker) {
+        (None, None) => None,
+        (Some(master), None) => Some(master.to_string().into()),
+        (master, Some(worker)) => Some(format!("{}:{worker}", master.unwrap_or(0)).into()),
+    }
+}
+
+/// As a shell would have to be told.
+fn reexec_as(state: &State) -> Option<OsString> {
+    let quoted = |word: &OsString| format!("'{}'", word.to_string_lossy().replace('\'', "'\\''"));
+    let words = state.reexec_commandline.as_ref()?;
+    Some(words.iter().map(quoted).collect::<Vec<_>>().join(" ").into())
+}
+
+/// As far as it can be found out. A program that cannot be found now may be there when a worker is launched.
+fn worked_out(config: &Config, call: &Call, notes: &mut Notes) -> (Recipe, Admittance) {
+    prepare::work_out(config, call, &[]).unwrap_or_else(|problems| {
+        notes.extend(problems.into_iter().map(|problem| problem.message));
+        (release::as_it_stands(config, call), Admittance::closed())
+    })
+}
+
+/// Those that are open. An address that we cannot read as it was given is what its socket is bound to.
+fn listeners(state: &State, notes: &mut Notes) -> Vec<PlannedListener> {
+    let mut found = Vec::new();
+    for (bind, fd) in state.bind.iter().zip(&state.bind_fds) {
+        let duplicate = duplicate_number(fd.0).and_then(|socket| socket::local_address(socket.as_fd()));
+        match duplicate {
+            Ok(address) => found.push(listener(bind, *fd, &address)),
+            Err(errno) => notes.push(format!("the socket of {} is lost: {}", bind.host.display(), words(errno))),
+        }
+    }
+    found
+}
+
+fn listener(bind: &RubyBind, fd: Fd, address: &LocalAddress) -> PlannedListener {
+    let flags = BindFlags::from_words(bind.flags.clone());
+    let as_given = Bind::read(&bind_word(bind)).ok();
+    let bind = as_given.unwrap_or_else(|| match address {
+        LocalAddress::Inet(SocketAddr::V4(at)) => Bind::Tcp { host: at.ip().to_string(), port: at.port(), flags },
+        LocalAddress::Inet(SocketAddr::V6(at)) => Bind::Tcp { host: at.ip().to_string(), port: at.port(), flags },
+        LocalAddress::Unix(path) => Bind::Unix { path: path.clone(), mode: None, flags },
+        LocalAddress::Other => Bind::Tcp { host: "0.0.0.0".to_owned(), port: bind.port, flags },
+    });
+    let file = match &bind {
+        Bind::Unix { path, .. } => fs::symlink_metadata(path).ok().map(|meta| (path.clone(), FileId::of(&meta))),
+        Bind::Tcp { .. } => None,
+    };
+    PlannedListener { fd, bind, file, manner: None }
+}
+
+fn control(
+    document: &Document,
+    config: &Config,
+    call: &Call,
+    admittance: &Admittance,
+    notes: &mut Notes,
+) -> Option<PlannedControl> {
+    let listener = document.descriptors.command_server?;
+    let directory = directory_of(&call.environ).unwrap_or_default();
+    let path = config::socket_path(config, &directory);
+    let policy = admittance.policy();
+    let connections = document.descriptors.connections.iter().zip(1..);
+    let connections: Vec<_> =
+        connections.filter_map(|(connection, id)| client(connection, ClientId(id), &policy, notes)).collect();
+    let next_client = ClientId(u64::try_from(document.descriptors.connections.len()).unwrap_or(0) + 1);
+    Some(PlannedControl {
+        listener,
+        file: (path.clone(), file_at(&path)),
+        clients: Clients { connections, next_client },
+    })
+}
+
+/// If it is not there, the control thread finds out, and makes it anew.
+fn file_at(path: &Path) -> FileId {
+    fs::symlink_metadata(path).map_or(FileId { device: 0, inode: 0 }, |meta| FileId::of(&meta))
+}
+
+fn client(connection: &Connection, id: ClientId, policy: &Policy, notes: &mut Notes) -> Option<Carried<Fd>> {
+    let judged = duplicate_number(connection.socket.0).and_then(|socket| judge(socket.as_fd(), policy));
+    let peer = match judged {
+        Ok(peer) => peer,
+        Err(errno) => {
+            notes.push(format!("[client {}] lost: {}", id.0, words(errno)));
+            return None;
+        }
+    };
+    let waits = connection.subscriptions.0.iter().find(|(event, _)| event == UPGRADE);
+    Some(Carried {
+        fd: connection.socket,
+        id,
+        peer,
+        asked: false,
+        subscription: waits.map(|(_, id)| Subscription { id: id.clone(), format: Format::Yaml }),
+        unparsed: connection.read_buffer.0.clone(),
+        unwritten: connection.write_buffer.clone(),
+    })
 }

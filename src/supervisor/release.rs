@@ -95,6 +95,22 @@ pub(in crate::supervisor) fn resolve(
     }
 }
 
+/// The program as it was named, for who must go on whatever has become of it: its workers fail to start until it is back.
+pub(in crate::supervisor) fn as_it_stands(config: &Config, call: &Call) -> Recipe {
+    Recipe {
+        path: config.program.first().map(PathBuf::from).unwrap_or_default(),
+        argv: config.program.clone(),
+        environment: environment::of_release(&call.environ, &[], &config.env, None),
+        directory: None,
+        umask: None,
+        limits: Vec::new(),
+        identity: None,
+        nice: config.nice.worker,
+        parent_death: config.kill_children_on_exit.then_some(config.worker.graceful_signal),
+        socket_as_fd: config.socket_as_fd,
+    }
+}
+
 fn or_note<T>(result: Result<T, Problem>, problems: &mut Vec<Problem>) -> Option<T> {
     result.map_err(|problem| problems.push(problem)).ok()
 }

@@ -157,6 +157,9 @@ fn take_over(mut plan: Plan, call: Call, arrival: Arrival) -> Result<Supervisor,
     };
     let reexec = Reexec::new(image(plan.image.take()), plan.generation, origin(arrival.refused, &plan));
     log::info!("Using loaded state: generation {}, {} workers", plan.generation, plan.pool.workers.len());
+    for note in &plan.notes {
+        log::warn!("{note}");
+    }
     let Adopted { listeners, releases, exec_pipes, files, socket, clients } =
         adopt_all(&mut plan, &call, arrival.inherited.unwrap_or_default())?;
     startup::settle_in(&plan.birth);

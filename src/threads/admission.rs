@@ -42,7 +42,7 @@ pub enum Role {
 /// Who is at the other end.
 ///
 /// Errors: the kernel does not say, so nobody is let in.
-pub(in crate::threads) fn judge(connection: BorrowedFd<'_>, policy: &Policy) -> Result<Peer, nix::errno::Errno> {
+pub fn judge(connection: BorrowedFd<'_>, policy: &Policy) -> Result<Peer, nix::errno::Errno> {
     let found = peer::credentials(connection)?;
     let role = role(found.uid, found.gid, || peer::groups(connection).unwrap_or_default(), policy);
     Ok(Peer { pid: found.pid, uid: found.uid, role })
