@@ -194,7 +194,9 @@ fn listeners(state: &State, notes: &mut Notes) -> Vec<PlannedListener> {
         let duplicate = duplicate_number(fd.0).and_then(|socket| socket::local_address(socket.as_fd()));
         match duplicate {
             Ok(address) => found.push(listener(bind, *fd, &address)),
-            Err(errno) => notes.push(format!("the socket of {} is lost: {}", bind.host.display(), words(errno))),
+            Err(errno) => {
+                notes.push(format!("the socket of {} is lost: {}", bind.host.to_string_lossy(), words(errno)))
+            }
         }
     }
     found

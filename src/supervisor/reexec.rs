@@ -10,12 +10,13 @@ use crate::pool::{Ending, Event, Mono, Pid, Version};
 use crate::supervisor::event_loop::Turn;
 use crate::supervisor::next_program::NextProgram;
 use crate::supervisor::preflight::{Check, Successor};
-use crate::supervisor::{Supervisor, logging};
+use crate::supervisor::{Supervisor, logging, startup};
 use crate::sys::reexec::{self, Image, Program, Stamp};
 use crate::sys::{clock, memfd};
 use crate::threads::control_handover::Frozen;
 
-/// In the environment of the next image: the descriptor of the program to go back to.
+/// In the environment of the next image: the descriptors of the program to go back to, and of the document that it is meant
+/// with, since Ruby's einhorn may pass the variable on.
 pub(in crate::supervisor) const RETURN_VARIABLE: &str = "EINHYRNINGSINS_RETURN";
 /// In the environment of an image that was gone back to: why.
 pub(in crate::supervisor) const REFUSED_VARIABLE: &str = "EINHYRNINGSINS_REFUSED";
@@ -202,6 +203,10 @@ impl Supervisor {
     /// Does what is due of it: at the end of a turn, when no input is in anybody's hands.
     pub(in crate::supervisor) fn go_on_with_reexec(&mut self) -> Turn {
         let now = clock::now();
+        if self.pool.is_stopping() && self.reexec.abandon() {
+            self.reexec.version = None;
+            log::info!("Not reloading einhorn because we're exiting");
+        }
         match &mut self.reexec.stage {
             Stage::Idle => Turn::GoOn,
             Stage::Checking(check) => {
@@ -283,11 +288,17 @@ impl Supervisor {
     fn exec(&self, next: &NextProgram, state: &OwnedFd, frozen: &Frozen, successor: Successor) -> String {
         let mut env = next.environment.clone();
         if let (Successor::Ours, Some(image)) = (successor, &self.reexec.image) {
-            env.push((RETURN_VARIABLE.into(), image.as_fd().as_raw_fd().to_string().into()));
+            let numbers = format!("{},{}", image.as_fd().as_raw_fd(), state.as_raw_fd());
+            env.push((RETURN_VARIABLE.into(), numbers.into()));
+        }
+        if successor == Successor::Einhorn {
+            startup::move_out(&self.birth);
         }
         let mut keep: Vec<BorrowedFd<'_>> = self.kept_descriptors(frozen, successor);
         keep.push(state.as_fd());
         let argv: Vec<OsString> = next.argv_with_state(state.as_raw_fd());
-        reexec::exec(Program::At(&next.path), &argv, &env, &keep).to_string()
+        let error = reexec::exec(Program::At(&next.path), &argv, &env, &keep);
+        startup::settle_in(&self.birth);
+        error.to_string()
     }
 }

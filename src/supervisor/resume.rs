@@ -55,10 +55,15 @@ impl Arrival {
         Self {
             state_fd,
             inherited: open_numbers(),
-            return_fd: text(RETURN_VARIABLE).and_then(|number| number.parse().ok()),
+            return_fd: text(RETURN_VARIABLE).and_then(|numbers| return_fd(&numbers, state_fd)),
             refused: text(REFUSED_VARIABLE),
         }
     }
+}
+
+fn return_fd(numbers: &str, state_fd: RawFd) -> Option<RawFd> {
+    let (image, state) = numbers.split_once(',')?;
+    (state.parse() == Ok(state_fd)).then(|| image.parse().ok())?
 }
 
 /// Goes on; or back, if the handoff is of no use to this version.

@@ -242,6 +242,13 @@ pub(in crate::supervisor) fn settle_in(birth: &Birth) {
     }
 }
 
+/// Takes that back, for a successor that knows nothing of it and would hand it to its workers.
+pub(in crate::supervisor) fn move_out(birth: &Birth) {
+    if let Err(errno) = limits::unset_child_subreaper().and_then(|()| birth.restore_nofile()) {
+        log::warn!("cannot leave the process as it was found: {}", words(errno));
+    }
+}
+
 fn say_what_is_not_done(config: &Config) {
     if config.nice.renice_cmd.is_some() {
         log::warn!("The renice command of --nice is not run, nice levels are set directly");

@@ -29,6 +29,11 @@ impl Birth {
         setrlimit(Resource::RLIMIT_NOFILE, self.nofile_hard, self.nofile_hard)?;
         Ok(self.nofile_hard)
     }
+
+    /// Takes [`Self::raise_nofile`] back, for a program that would pass the limit on.
+    pub fn restore_nofile(&self) -> Result<(), Errno> {
+        setrlimit(Resource::RLIMIT_NOFILE, self.nofile_soft, self.nofile_hard)
+    }
 }
 
 /// The mask in between is a strict one: a file that another thread made now would be too private rather than too open.
@@ -53,6 +58,8 @@ mod tests {
             assert_eq!(Birth::record().unwrap(), birth);
             assert_eq!(birth.raise_nofile(), Ok(hard));
             assert_eq!(getrlimit(Resource::RLIMIT_NOFILE).unwrap(), (hard, hard));
+            birth.restore_nofile().unwrap();
+            assert_eq!(getrlimit(Resource::RLIMIT_NOFILE).unwrap(), (soft, hard));
         });
     }
 

@@ -52,8 +52,17 @@ pub fn cpu_count() -> usize {
 
 /// Makes orphaned descendants our children, see prctl(2). It outlives an exec, and is not inherited by children.
 pub fn set_child_subreaper() -> Result<(), Errno> {
+    child_subreaper(1)
+}
+
+/// Takes [`set_child_subreaper`] back. Those that are our children already stay so.
+pub fn unset_child_subreaper() -> Result<(), Errno> {
+    child_subreaper(0)
+}
+
+fn child_subreaper(on: libc::c_ulong) -> Result<(), Errno> {
     // SAFETY: PR_SET_CHILD_SUBREAPER takes a number.
-    Errno::result(unsafe { libc::prctl(libc::PR_SET_CHILD_SUBREAPER, 1_u64, 0_u64, 0_u64, 0_u64) }).map(drop)
+    Errno::result(unsafe { libc::prctl(libc::PR_SET_CHILD_SUBREAPER, on, 0_u64, 0_u64, 0_u64) }).map(drop)
 }
 
 /// Makes the allocator give memory back when it is freed. By default glibc raises its threshold with each large block that

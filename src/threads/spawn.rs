@@ -2,10 +2,16 @@
 
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
+use std::time::Duration;
 
 /// How often a thread may panic before it is left alone; one that fails at every turn must not take the processor.
 const RESTARTS_MAX: u32 = 100;
+
+/// How often a thread is tried to be started, and how long to wait in between.
+const ATTEMPTS_MAX: u32 = 200;
+const PAUSE: Duration = Duration::from_millis(50);
 
 /// A thread's small stack: its code is flat.
 const STACK_BYTES: usize = 512 * 1024;
@@ -33,7 +39,33 @@ pub(in crate::threads) fn with_stack(
         }
         log::error!("the {name} thread failed {RESTARTS_MAX} times and is not started again");
     };
-    thread::Builder::new().name(name.to_owned()).stack_size(stack_bytes).spawn(turns).map(drop)
+    // What cannot be started is not lost with the attempt.
+    let waiting = Arc::new(Mutex::new(Some(turns)));
+    let take = |waiting: &Mutex<Option<_>>| waiting.lock().unwrap_or_else(PoisonError::into_inner).take();
+    patiently(|| {
+        let waiting = Arc::clone(&waiting);
+        let run = move || {
+            if let Some(turns) = take(&waiting) {
+                turns();
+            }
+        };
+        thread::Builder::new().name(name.to_owned()).stack_size(stack_bytes).spawn(run).map(drop)
+    })
+}
+
+/// Tries again while there is no room for another thread: at a limit of processes, and in the middle of a re-exec, somebody
+/// else may have taken the place that was ours.
+#[expect(clippy::disallowed_methods, reason = "whoever leaves a place tells nobody")]
+fn patiently(mut start: impl FnMut() -> io::Result<()>) -> io::Result<()> {
+    let mut outcome = start();
+    for _ in 0..ATTEMPTS_MAX {
+        match &outcome {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => thread::sleep(PAUSE),
+            Ok(()) | Err(_) => break,
+        }
+        outcome = start();
+    }
+    outcome
 }
 
 #[cfg(test)]
@@ -58,6 +90,25 @@ mod tests {
         .unwrap();
         assert!(wait_until(LIMIT, || Arc::strong_count(&begun) == 1), "the thread does not end");
         begun.load(Ordering::SeqCst)
+    }
+
+    #[test]
+    fn who_finds_no_room_tries_again() {
+        let mut refusals = 3;
+        let started = patiently(|| {
+            if refusals == 0 {
+                return Ok(());
+            }
+            refusals -= 1;
+            Err(io::ErrorKind::WouldBlock.into())
+        });
+        assert!(started.is_ok() && refusals == 0);
+        let mut attempts = 0;
+        let refused = patiently(|| {
+            attempts += 1;
+            Err(io::ErrorKind::OutOfMemory.into())
+        });
+        assert_eq!((refused.unwrap_err().kind(), attempts), (io::ErrorKind::OutOfMemory, 1));
     }
 
     #[test]
