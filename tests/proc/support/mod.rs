@@ -28,6 +28,7 @@ mod self_test;
 mod sockets;
 mod strace;
 mod stranger;
+mod successor;
 mod vitals;
 mod wait;
 
