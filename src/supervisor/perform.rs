@@ -1,5 +1,7 @@
 //! What each action of the pool's means in the world. Every arm is short; nothing is decided here.
 
+use nix::errno::Errno;
+
 use crate::pool::{Action, Event, ExitReason, Group, Notice, Pid, Signal};
 use crate::supervisor::report::Audience;
 use crate::supervisor::{Supervisor, report};
@@ -78,8 +80,10 @@ impl Supervisor {
     }
 
     fn reap(&mut self, pid: Pid) -> Event {
-        if let Err(errno) = wait::reap(pid) {
-            log::error!("cannot reap worker {pid}: {errno}");
+        match wait::reap(pid) {
+            // Another program has, in the middle of a re-exec; it was said then.
+            Ok(_) | Err(Errno::ECHILD) => {}
+            Err(errno) => log::error!("cannot reap worker {pid}: {errno}"),
         }
         let group = if wait::group_lives(pid) { Group::Outlived } else { Group::Empty };
         if group == Group::Outlived {

@@ -117,10 +117,11 @@ impl Check {
                 _ => format!("cannot try {}: {stage}: {}", self.name, words(errno)),
             });
         }
-        let answer = memfd::read_all(&self.answer, ANSWER_BYTES_MAX).unwrap_or_default();
+        let answer = memfd::read_all(&self.answer, ANSWER_BYTES_MAX);
+        let answer = answer.map_err(|error| format!("{} --upgrade-check: {error}", self.name))?;
         let answer = String::from_utf8_lossy(&answer).into_owned();
         match (answer.strip_prefix(ANSWER).map(|rest| rest.split_once('\n')), ending) {
-            (Some(Some((_, problem))), _) if !problem.is_empty() => Err(problem.to_owned()),
+            (Some(Some((_, problem))), _) if !problem.trim().is_empty() => Err(problem.trim().to_owned()),
             (_, Ending::Signal(signal)) => Err(format!("{} --upgrade-check was killed by SIG{signal}", self.name)),
             (Some(_), Ending::Code(0)) => Ok(Successor::Ours),
             (None, Ending::Code(0)) => Ok(Successor::Einhorn),

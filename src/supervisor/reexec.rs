@@ -11,12 +11,13 @@ use crate::supervisor::event_loop::Turn;
 use crate::supervisor::next_program::NextProgram;
 use crate::supervisor::preflight::{Check, Successor};
 use crate::supervisor::{Supervisor, logging, startup};
+use crate::sys::errno::{errno_of, words};
 use crate::sys::reexec::{self, Image, Program, Stamp};
 use crate::sys::{clock, memfd};
 use crate::threads::control_handover::Frozen;
 
-/// In the environment of the next image: the descriptors of the program to go back to, and of the document that it is meant
-/// with, since Ruby's einhorn may pass the variable on.
+/// In the environment of the next image: the descriptors of the program to go back to, of the document that it is meant with
+/// (Ruby's einhorn may pass the variable on), and of the same document once more, whatever a wrapper does to the first.
 pub(in crate::supervisor) const RETURN_VARIABLE: &str = "EINHYRNINGSINS_RETURN";
 /// In the environment of an image that was gone back to: why.
 pub(in crate::supervisor) const REFUSED_VARIABLE: &str = "EINHYRNINGSINS_REFUSED";
@@ -282,20 +283,25 @@ impl Supervisor {
         let number = state.as_raw_fd();
         log::info!("About to re-exec einhorn master as {}", next.shown(number));
         logging::flush();
-        self.exec(next, &state, frozen, successor)
+        match state.try_clone() {
+            Ok(spare) => self.exec(next, [&state, &spare], frozen, successor),
+            Err(error) => words(errno_of(&error)),
+        }
     }
 
-    fn exec(&self, next: &NextProgram, state: &OwnedFd, frozen: &Frozen, successor: Successor) -> String {
+    fn exec(&self, next: &NextProgram, state: [&OwnedFd; 2], frozen: &Frozen, successor: Successor) -> String {
+        let [state, spare] = state;
         let mut env = next.environment.clone();
+        let mut keep: Vec<BorrowedFd<'_>> = self.kept_descriptors(frozen, successor);
+        keep.push(state.as_fd());
         if let (Successor::Ours, Some(image)) = (successor, &self.reexec.image) {
-            let numbers = format!("{},{}", image.as_fd().as_raw_fd(), state.as_raw_fd());
-            env.push((RETURN_VARIABLE.into(), numbers.into()));
+            let numbers = [image.as_fd(), state.as_fd(), spare.as_fd()].map(|fd| fd.as_raw_fd().to_string());
+            env.push((RETURN_VARIABLE.into(), numbers.join(",").into()));
+            keep.push(spare.as_fd());
         }
         if successor == Successor::Einhorn {
             startup::move_out(&self.birth);
         }
-        let mut keep: Vec<BorrowedFd<'_>> = self.kept_descriptors(frozen, successor);
-        keep.push(state.as_fd());
         let argv: Vec<OsString> = next.argv_with_state(state.as_raw_fd());
         let error = reexec::exec(Program::At(&next.path), &argv, &env, &keep);
         startup::settle_in(&self.birth);

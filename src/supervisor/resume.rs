@@ -42,8 +42,8 @@ pub(in crate::supervisor) struct Arrival {
     pub(in crate::supervisor) state_fd: RawFd,
     /// What came over the exec. None: nobody can tell.
     pub(in crate::supervisor) inherited: Option<Vec<RawFd>>,
-    /// The image to go back to.
-    return_fd: Option<RawFd>,
+    /// The image to go back to, and the document for it.
+    way_back: Option<(RawFd, RawFd)>,
     /// Why another image came back to this one.
     refused: Option<String>,
 }
@@ -55,15 +55,16 @@ impl Arrival {
         Self {
             state_fd,
             inherited: open_numbers(),
-            return_fd: text(RETURN_VARIABLE).and_then(|numbers| return_fd(&numbers, state_fd)),
+            way_back: text(RETURN_VARIABLE).and_then(|numbers| way_back(&numbers, state_fd)),
             refused: text(REFUSED_VARIABLE),
         }
     }
 }
 
-fn return_fd(numbers: &str, state_fd: RawFd) -> Option<RawFd> {
-    let (image, state) = numbers.split_once(',')?;
-    (state.parse() == Ok(state_fd)).then(|| image.parse().ok())?
+fn way_back(numbers: &str, state_fd: RawFd) -> Option<(RawFd, RawFd)> {
+    let numbers: Vec<RawFd> = numbers.split(',').filter_map(|number| number.parse().ok()).collect();
+    let [image, state, spare] = numbers[..] else { return None };
+    (state == state_fd).then_some((image, spare))
 }
 
 /// Goes on; or back, if the handoff is of no use to this version.
@@ -121,15 +122,16 @@ fn understand(arrival: &Arrival) -> Result<Plan, String> {
 /// Becomes the image before, under the same pid, with all that it had left open and the same document. Comes back only if there
 /// is none.
 fn go_back(reason: &str, config: &Config, call: &Call, arrival: &Arrival) -> ExitCode {
-    let Some(image) = arrival.return_fd.and_then(|number| adopt(number).ok()) else {
+    let Some((image, spare)) = arrival.way_back else {
         return startup::complain(&reason, exit_code::CANNOT_START);
     };
-    let image = match Image::adopt(PathBuf::from("the program before"), image) {
+    let image = adopt(image).and_then(|image| Image::adopt(PathBuf::from("the program before"), image));
+    let image = match image {
         Ok(image) => image,
         Err(errno) => return startup::complain(&format!("{reason}; {}", words(errno)), exit_code::CANNOT_START),
     };
     let name = title::of(config);
-    let number = arrival.state_fd.to_string();
+    let number = spare.to_string();
     let words = [name, "--with-state-fd".into(), number.into(), "--".into()];
     let argv: Vec<_> = words.into_iter().chain(config.program.iter().cloned()).collect();
     let mut env = call.environ.clone();

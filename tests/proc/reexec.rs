@@ -7,9 +7,7 @@ use std::fs;
 use nix::sys::signal::Signal;
 use serde_json::Value;
 
-use crate::support::{
-    EINHYRNINGSINS, HeldRequest, LIMIT, Master, Process, Setup, ask, decoded, example, holds_within,
-};
+use crate::support::{EINHYRNINGSINS, HeldRequest, LIMIT, Master, Process, Setup, ask, decoded, example, holds_within};
 
 fn serving(options: &str) -> Setup {
     Setup::new("-m manual -s 0.01").options(options).bind(",r").http_worker("--ack manual").release("old")
@@ -36,7 +34,10 @@ fn the_file_that_stands_where_the_master_was_started_from_is_run() {
     let workers = wait_for_first(&master, 1);
     let other = master.file("other");
     fs::copy(EINHYRNINGSINS, &other).unwrap();
-    assert_eq!(fs::read_link(format!("/proc/{}/exe", master.pid())).unwrap(), fs::canonicalize(EINHYRNINGSINS).unwrap());
+    assert_eq!(
+        fs::read_link(format!("/proc/{}/exe", master.pid())).unwrap(),
+        fs::canonicalize(EINHYRNINGSINS).unwrap()
+    );
     master.relink(&other);
     master.reload();
     assert_eq!(fs::read_link(format!("/proc/{}/exe", master.pid())).unwrap(), fs::canonicalize(&other).unwrap());
@@ -73,7 +74,8 @@ fn a_worker_finds_the_same_before_and_after() {
     let setup = Setup::new("-m 0 -n 1 -s 0.01 -g -b 127.0.0.1:0,r -b 127.0.0.1:0").program(["sleep", "1000"]);
     let master = setup.env("KEPT", "x").start();
     master.wait_for_log("Up to 1 / 1", 1);
-    let seen = |worker: Process| (worker.descriptors().into_keys().collect::<Vec<_>>(), worker.environ(), worker.ignored());
+    let seen =
+        |worker: Process| (worker.descriptors().into_keys().collect::<Vec<_>>(), worker.environ(), worker.ignored());
     let before = seen(master.wait_for_workers(1)[0]);
     for death in 1..=3 {
         master.reload();
@@ -221,7 +223,8 @@ fn upgrades_do_not_pile_up_old_workers() {
     // Two old ones and the modern one keep the newest from being launched; as soon as they may go, all goes on.
     held.into_iter().for_each(|request| assert!(request.finish().is_ok()));
     master.wait_until("one is left, of the last version", LIMIT, || {
-        master.workers().len() == 1 && master.log().with("Upgrade").last().is_some_and(|line| line.contains("successfully"))
+        master.workers().len() == 1
+            && master.log().with("Upgrade").last().is_some_and(|line| line.contains("successfully"))
     });
 }
 
