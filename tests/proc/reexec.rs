@@ -96,7 +96,7 @@ fn the_master_has_the_same_open_after_a_first_re_exec_as_after_a_tenth() {
     wait_for_first(&master, 2);
     // What the starter has left open ends with the first.
     master.reload();
-    // The listening socket, the control socket, and a connection for each worker.
+    // What listens, and the pair that wakes the signal thread: the workers have closed the connections that they got.
     let sockets = |of: &[String]| of.iter().filter(|kind| *kind == "socket").count();
     master.wait_until("no client is left", LIMIT, || sockets(&open(master.process())) == 4);
     let first = open(master.process());
