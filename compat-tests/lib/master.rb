@@ -11,10 +11,11 @@ class Master
   attr_reader :pid, :directory
 
   # `options` are words that come before the program, which is `./worker`; `habits` are files that its workers look for, see
-  # worker.rb; `socket` is where the options put the control socket.
-  def self.start(subject, options, habits: [], socket: 'einhorn.sock')
+  # worker.rb; `socket` is where the options put the control socket. With `file`, a word of the subject's command, a link to it
+  # at bin/einhorn is run in its place.
+  def self.start(subject, options, habits: [], socket: 'einhorn.sock', file: nil)
     master = new(subject, habits, socket)
-    master.launch(options)
+    master.launch(options, file)
     master
   end
 
@@ -30,8 +31,10 @@ class Master
     habits.each { |habit| take_up(habit) }
   end
 
-  def launch(options)
-    words = [*@subject.command, *options, '--', './worker']
+  def launch(options, file)
+    link(file) if file
+    command = @subject.command.map { |word| word == file ? path('bin', 'einhorn') : word }
+    words = [*command, *options, '--', './worker']
     inherited = ENV.keys.grep(/\AEINHORN_/).to_h { |name| [name, nil] }
     environment = inherited.merge(@subject.environment, 'TMPDIR' => directory)
     @pid = Process.spawn(environment, *words, chdir: directory, in: File::NULL, out: path('stdout'), err: path('log'))
@@ -118,6 +121,9 @@ class Master
   end
 
   def close
+    return if @closed
+
+    @closed = true
     @clients.each(&:close)
     unless over?
       kill(pid)
@@ -128,6 +134,11 @@ class Master
   end
 
   private
+
+  def link(file)
+    Dir.mkdir(path('bin'))
+    FileUtils.ln_s(File.expand_path(file), path('bin', 'einhorn'))
+  end
 
   def path(*names)
     File.join(directory, *names)

@@ -16,7 +16,8 @@ class Stage
     @differences = []
   end
 
-  def start(options, **habits)
+  # `subject` is the one under test, if it is not to be another.
+  def start(options, subject: self.subject, **habits)
     Master.start(subject, options.split, **habits).tap { |master| @masters << master }
   end
 

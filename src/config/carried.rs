@@ -41,6 +41,10 @@ pub fn from_words(argv0: &OsStr, words: Vec<Word>) -> Result<Config, Problems> {
 /// The configuration that a command line would give that says this, and nothing else. What this version does not take is left
 /// out, and comes back with the reason: who takes over a master that runs cannot refuse to.
 pub fn from_foreign_words(argv0: &OsStr, words: Vec<Word>) -> (Config, Vec<ConfigError>) {
+    let all = |said: &[Word]| layers::complete(layers::merge([layers::defaults(), said.to_vec()]));
+    if let Ok(config) = from_words(argv0, all(&words)) {
+        return (config, Vec::new());
+    }
     let mut refused = Vec::new();
     let mut taken: Vec<Word> = Vec::new();
     for word in words {
@@ -50,11 +54,11 @@ pub fn from_foreign_words(argv0: &OsStr, words: Vec<Word>) -> (Config, Vec<Confi
             Err(problems) => refused.extend(problems.0),
         }
     }
-    let words = layers::complete(layers::merge([layers::defaults(), taken]));
+    let words = all(&taken);
     let mut problems = Vec::new();
     // Each word was read by itself.
-    let all = Everything::from_words(&words).unwrap_or_default();
-    let config = resolve::read_each(argv0, &all, Given::new(words), &mut problems);
+    let read = Everything::from_words(&words).unwrap_or_default();
+    let config = resolve::read_each(argv0, &read, Given::new(words), &mut problems);
     refused.extend(problems);
     (config, refused)
 }

@@ -26,6 +26,7 @@ mod reload;
 mod reply;
 mod report;
 mod resume;
+mod salvage;
 mod settings;
 mod signals;
 mod startup;

@@ -97,6 +97,12 @@ impl Plan {
         }
     }
 
+    /// The numbers at which a socket must listen.
+    pub(in crate::supervisor) fn sockets(&self) -> Vec<Fd> {
+        let control = self.control.iter().map(|control| control.listener);
+        self.listeners.iter().map(|listener| listener.fd).chain(control).collect()
+    }
+
     /// Every number that it speaks of.
     pub(in crate::supervisor) fn descriptors(&self) -> Vec<Fd> {
         let listeners = self.listeners.iter().map(|listener| listener.fd);

@@ -265,3 +265,70 @@ fn client(connection: &Connection, id: ClientId, policy: &Policy, notes: &mut No
         unwritten: connection.write_buffer.clone(),
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Ack;
+    use crate::pool::{Pid, Version};
+
+    const BUSY: &str = include_str!("../../tests/golden/handoff/einhorn-1.1.1-busy.yaml");
+    const TIMERS: &str = include_str!("../../tests/golden/handoff/einhorn-1.1.1-timers.yaml");
+    const OLD: &str = include_str!("../../tests/golden/handoff/einhorn-0.8.2-derived.yaml");
+
+    fn plan_of(text: &str) -> Result<Plan, String> {
+        Plan::of(&Document::from_yaml(text).map_err(|error| error.to_string())?)
+    }
+
+    #[test]
+    fn what_ruby_was_told_is_a_command_line_of_ours() {
+        let plan = plan_of(BUSY).unwrap();
+        let config = &plan.settled.effective;
+        assert_eq!((config.number, config.backlog, config.seconds, config.ack), (1, 100, 0.1, Ack::Manual));
+        assert_eq!((config.signal_timeout, config.kill_children_on_exit, config.socket_as_fd), (Some(30), true, true));
+        let args: Vec<String> =
+            plan.call.unwrap().args.iter().map(|word| word.to_string_lossy().into_owned()).collect();
+        let expected = [
+            "--number=1",
+            "--backlog=100",
+            "--seconds=0.1",
+            "--ack-mode=manual",
+            "--signal-timeout=30",
+            "--kill-children-on-exit",
+            "--command-socket-as-fd",
+            "--reexec-as='./dumper.sh'",
+            "--drop-env-var=X",
+            "--bind=127.0.0.1:0",
+            "--",
+            "./worker",
+        ];
+        assert_eq!(args, expected);
+        assert_eq!(plan.releases.keys().copied().collect::<Vec<_>>(), [Version(0)]);
+    }
+
+    #[test]
+    fn timers_are_given_only_where_they_are_not_rubys_own() {
+        assert_eq!(plan_of(TIMERS).unwrap().settled.effective.ack, Ack::Timer(std::time::Duration::from_secs(500)));
+        let by_default = plan_of(&TIMERS.replace(":timeout: 500.0", ":timeout: 1")).unwrap();
+        assert!(!by_default.settled.effective.is_ack_given());
+    }
+
+    #[test]
+    fn sockets_of_the_old_kind_are_said_to_be_unknown() {
+        let plan = plan_of(OLD).unwrap();
+        assert_eq!(plan.pool.workers.iter().map(|worker| worker.pid).collect::<Vec<_>>(), [Pid(4711), Pid(4712)]);
+        assert!(plan.notes.iter().any(|note| note.starts_with("srv: words")), "{:?}", plan.notes);
+    }
+
+    /// Nobody can tell what was meant; but nothing panics.
+    #[test]
+    fn a_document_with_a_wrong_byte_is_planned_or_refused() {
+        for text in [BUSY, TIMERS] {
+            for place in 0..text.len() {
+                let mut bytes = text.as_bytes().to_vec();
+                bytes[place] ^= 1;
+                let _planned_or_refused = String::from_utf8(bytes).map(|damaged| plan_of(&damaged).map(drop));
+            }
+        }
+    }
+}

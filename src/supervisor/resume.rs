@@ -22,14 +22,17 @@ use crate::supervisor::reexec::{Origin, REFUSED_VARIABLE, RETURN_VARIABLE, Reexe
 use crate::supervisor::release::Release;
 use crate::supervisor::reload::{Purposes, Settled};
 use crate::supervisor::reply::Denials;
-use crate::supervisor::{Supervisor, exit_code, logging, settings, signals, startup, title};
+use crate::supervisor::{Supervisor, exit_code, logging, salvage, settings, signals, startup, title};
 use crate::sys::birth::Birth;
 use crate::sys::errno::words;
 use crate::sys::exec_pipe::ExecPipe;
-use crate::sys::fd::{Blocking, adopt, close_strays, is_open, open_numbers, set_blocking, set_cloexec_on_inherited};
+use crate::sys::fd::{
+    Blocking, adopt, close_strays, duplicate_number, is_open, open_numbers, set_blocking, set_cloexec_on_inherited,
+};
 use crate::sys::lockfile::Lock;
 use crate::sys::pidfile::PidFile;
 use crate::sys::reexec::{self, Image, Program};
+use crate::sys::socket::is_accepting;
 use crate::sys::title::Title;
 use crate::sys::wait;
 use crate::threads::control_handover::{Carried, Clients};
@@ -75,14 +78,18 @@ pub(in crate::supervisor) fn run(config: &Config, call: Call, arrival: Arrival) 
         title.set(&title::of(config));
     }
     let read = catch_unwind(AssertUnwindSafe(|| understand(&arrival)));
-    let plan =
-        match read.unwrap_or_else(|_| Err("this version fails at the handoff, by a mistake of its own".to_owned())) {
-            Ok(plan) => plan,
-            Err(reason) => return go_back(&reason, config, &call, &arrival),
-        };
+    let read = read.unwrap_or_else(|_| Err("this version fails at the handoff, by a mistake of its own".to_owned()));
+    let plan = match read.or_else(|reason| go_back(&reason, config, &call, &arrival)) {
+        Ok(plan) => plan,
+        Err(reason) => return startup::complain(&reason, exit_code::CANNOT_START),
+    };
     let logging = match logging::start(&settings::log_plan(&plan.settled.effective.log)) {
         Ok(logging) => logging,
-        Err(error) => return go_back(&format!("cannot start a thread: {error}"), config, &call, &arrival),
+        Err(error) => {
+            let reason = format!("cannot start a thread: {error}");
+            let reason = go_back(&reason, config, &call, &arrival).err().unwrap_or(reason);
+            return startup::complain(&reason, exit_code::CANNOT_START);
+        }
     };
     if let Some(title) = &mut title {
         title.set(&title::of(&plan.settled.effective));
@@ -111,6 +118,9 @@ fn understand(arrival: &Arrival) -> Result<Plan, String> {
     if plan.control.is_none() {
         return Err("the handoff has no control socket".to_owned());
     }
+    if let Some(Fd(other)) = plan.sockets().into_iter().find(|fd| is_open(fd.0) && !is_socket(*fd)) {
+        return Err(format!("descriptor {other} of the handoff is no socket, it was exchanged on the way"));
+    }
     match plan.descriptors().into_iter().find(|fd| !is_open(fd.0)) {
         Some(Fd(closed)) => {
             Err(format!("descriptor {closed} of the handoff is not open, something on the way has closed it"))
@@ -119,16 +129,40 @@ fn understand(arrival: &Arrival) -> Result<Plan, String> {
     }
 }
 
-/// Becomes the image before, under the same pid, with all that it had left open and the same document. Comes back only if there
-/// is none.
-fn go_back(reason: &str, config: &Config, call: &Call, arrival: &Arrival) -> ExitCode {
-    let Some((image, spare)) = arrival.way_back else {
-        return startup::complain(&reason, exit_code::CANNOT_START);
+/// One that a worker has shut down can be mended.
+fn is_socket(fd: Fd) -> bool {
+    duplicate_number(fd.0).is_ok_and(|socket| is_accepting(socket.as_fd()).is_ok())
+}
+
+/// Becomes the image before, under the same pid, with all that it had left open and the same document. Where there is none, as
+/// after Ruby's einhorn, it goes on with what there is to see.
+///
+/// Errors: there is nothing.
+fn go_back(reason: &str, config: &Config, call: &Call, arrival: &Arrival) -> Result<Plan, String> {
+    let reason = match arrival.way_back {
+        Some((image, spare)) => format!("{reason}; {}", become_the_one_before(image, spare, reason, config, call)),
+        None => reason.to_owned(),
     };
+    let inherited = arrival.inherited.as_deref().unwrap_or_default();
+    let Some(document) = salvage::document(config, inherited) else { return Err(reason) };
+    let mut plan = Plan::of(&document)?;
+    plan.notes.insert(
+        0,
+        format!(
+            "{reason}; going on with {} workers and {} sockets that are there, and with default options",
+            plan.pool.workers.len(),
+            plan.listeners.len()
+        ),
+    );
+    Ok(plan)
+}
+
+/// Comes back with the reason why it could not.
+fn become_the_one_before(image: RawFd, spare: RawFd, reason: &str, config: &Config, call: &Call) -> String {
     let image = adopt(image).and_then(|image| Image::adopt(PathBuf::from("the program before"), image));
     let image = match image {
         Ok(image) => image,
-        Err(errno) => return startup::complain(&format!("{reason}; {}", words(errno)), exit_code::CANNOT_START),
+        Err(errno) => return words(errno),
     };
     let name = title::of(config);
     let number = spare.to_string();
@@ -137,8 +171,7 @@ fn go_back(reason: &str, config: &Config, call: &Call, arrival: &Arrival) -> Exi
     let mut env = call.environ.clone();
     env.push((REFUSED_VARIABLE.into(), reason.replace('\0', " ").into()));
     // It expects the descriptor that the document names as its way back.
-    let error = reexec::exec(Program::Image(&image), &argv, &env, &[image.as_fd()]);
-    startup::complain(&format!("{reason}; {error}"), exit_code::CANNOT_START)
+    reexec::exec(Program::Image(&image), &argv, &env, &[image.as_fd()]).to_string()
 }
 
 /// Everything that came by its number, owned.

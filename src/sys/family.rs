@@ -1,5 +1,5 @@
-//! Whose child a process is, from /proc. For acks from behind a wrapper, never for deciding whom to signal: what is read
-//! may be outdated when it is used.
+//! Whose child a process is, and what it was born with, from /proc. For acks from behind a wrapper, and where nothing better is
+//! known; what is read may be outdated when it is used.
 
 use std::fs;
 
@@ -13,9 +13,52 @@ pub fn parent(pid: Pid) -> Option<Pid> {
     rest.split_whitespace().nth(1)?.parse().ok().map(Pid)
 }
 
+/// The living children of the calling thread, in the order of their birth. None where /proc does not show them.
+pub fn living_children() -> Option<Vec<Pid>> {
+    let text = fs::read_to_string("/proc/thread-self/children").ok()?;
+    let pids = text.split_whitespace().filter_map(|pid| pid.parse().ok().map(Pid));
+    Some(pids.filter(|pid| state(*pid).is_some_and(|state| state != "Z" && state != "X")).collect())
+}
+
+/// What /proc calls it: `S`, `R`, `Z`.
+fn state(pid: Pid) -> Option<String> {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    let (_, rest) = stat.rsplit_once(')')?;
+    rest.split_whitespace().next().map(str::to_owned)
+}
+
+/// A variable of the environment that a process was born with.
+pub fn variable(pid: Pid, name: &str) -> Option<String> {
+    let environ = fs::read(format!("/proc/{pid}/environ")).ok()?;
+    let prefix = format!("{name}=");
+    let found = environ.split(|byte| *byte == 0).find_map(|entry| entry.strip_prefix(prefix.as_bytes()));
+    found.map(|value| String::from_utf8_lossy(value).into_owned())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::pool::Signal;
+    use crate::sys::testing::{self, LIMIT, in_own_process, sleeper, wait_until};
+
+    #[test]
+    fn living_children_are_found_and_dead_ones_are_not() {
+        in_own_process(module_path!(), "living_children_are_found_and_dead_ones_are_not", || {
+            let children = [sleeper(|_| {}), sleeper(|_| {})];
+            assert_eq!(living_children(), Some(children.to_vec()));
+            crate::sys::signal::send(children[0], Signal::KILL).unwrap();
+            assert!(wait_until(LIMIT, || state(children[0]).as_deref() == Some("Z")));
+            assert_eq!(living_children(), Some(vec![children[1]]));
+            testing::reap(children[0]);
+        });
+    }
+
+    #[test]
+    fn a_variable_is_what_a_process_was_born_with() {
+        let own = Pid(nix::unistd::getpid().as_raw());
+        assert_eq!(variable(own, "PATH"), std::env::var("PATH").ok());
+        assert_eq!(variable(own, "NO_SUCH_VARIABLE"), None);
+    }
 
     #[test]
     fn our_parent_is_our_parent() {

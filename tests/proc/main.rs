@@ -32,6 +32,7 @@ mod shutdown;
 mod signals;
 mod support;
 mod syslog;
+mod takeover;
 mod title;
 mod upgrade;
 mod worker;

@@ -1,0 +1,123 @@
+//! What can be saved where the handoff cannot be read and there is no image to go back to: the sockets that came over the exec, and
+//! the children. The options of the master before are lost; its service is not. It is put into words as a document of einhorn's
+//! would have it, and goes the way of those.
+
+use std::fs;
+use std::os::fd::{AsFd, RawFd};
+use std::path::PathBuf;
+
+use crate::config::Config;
+use crate::handoff::einhorn::{
+    AckMode, Bind, Child, Children, Config as EinhornConfig, Descriptors, Nice, Signaled, State,
+};
+use crate::handoff::{Document, Fd, Number};
+use crate::pool::{Pid, Version, WorkerIndex};
+use crate::sys::family;
+use crate::sys::fd::duplicate_number;
+use crate::sys::socket::{LocalAddress, is_accepting, local_address};
+use crate::yaml::Value;
+
+/// einhorn's own.
+const BACKLOG: u32 = 100;
+
+/// A document of what there is. None: this process has been nobody's master.
+pub(in crate::supervisor) fn document(config: &Config, inherited: &[RawFd]) -> Option<Document> {
+    let listening: Vec<(Fd, LocalAddress)> = inherited.iter().filter_map(|number| listening(*number)).collect();
+    let control = listening.iter().find_map(|(fd, address)| match address {
+        LocalAddress::Unix(path) => Some((*fd, path.clone())),
+        LocalAddress::Inet(_) | LocalAddress::Other => None,
+    });
+    let (server, socket_path) = control?;
+    let sockets: Vec<(Fd, Bind)> = listening.iter().filter_map(|(fd, address)| Some((*fd, bind(address)?))).collect();
+    let workers = workers();
+    let descriptors = Descriptors { command_server: Some(server), ..Descriptors::default() };
+    Some(Document { state: state(config, workers, sockets, socket_path), descriptors, ours: None })
+}
+
+/// A socket that listens, and where.
+fn listening(number: RawFd) -> Option<(Fd, LocalAddress)> {
+    let socket = duplicate_number(number).ok()?;
+    let listens = is_accepting(socket.as_fd()).ok()?;
+    listens.then_some(())?;
+    Some((Fd(number), local_address(socket.as_fd()).ok()?))
+}
+
+/// Of an address of the network: the one unix socket that einhorn has is its own.
+fn bind(address: &LocalAddress) -> Option<Bind> {
+    let LocalAddress::Inet(address) = address else { return None };
+    let host = if address.is_ipv6() { format!("[{}]", address.ip()) } else { address.ip().to_string() };
+    Some(Bind { host: host.into(), port: address.port(), flags: vec!["r".to_owned()] })
+}
+
+/// Every child that lives, and serves as far as anybody can tell.
+fn workers() -> Vec<(Pid, Child)> {
+    let children = family::living_children().unwrap_or_default();
+    let indexed = children.into_iter().filter_map(|pid| {
+        let index = family::variable(pid, "EINHORN_CHILD_INDEX")?.parse().ok()?;
+        Some((pid, WorkerIndex(index)))
+    });
+    let child = |index| Child {
+        version: Version(0),
+        acked: true,
+        signaled: Signaled::default(),
+        last_signaled_at: None,
+        index: Some(index),
+        spinup_time: None,
+        pinged_at: None,
+        pinged_request_id: None,
+    };
+    indexed.map(|(pid, index)| (pid, child(index))).collect()
+}
+
+fn state(config: &Config, workers: Vec<(Pid, Child)>, sockets: Vec<(Fd, Bind)>, socket_path: PathBuf) -> State {
+    let number = u32::try_from(workers.len()).unwrap_or(1).max(1);
+    let (bind_fds, bind): (Vec<Fd>, Vec<Bind>) = sockets.into_iter().unzip();
+    let besides = |suffix: &str| {
+        let path = socket_path.with_extension(suffix);
+        fs::exists(&path).is_ok_and(|there| there).then_some(path)
+    };
+    State {
+        children: Children { workers, state_passers: Vec::new() },
+        config: EinhornConfig {
+            number,
+            backlog: BACKLOG,
+            seconds: Number::Int(1),
+            max_unacked: None,
+            max_upgrade_additional: None,
+            gc_before_fork: false,
+            others: Vec::new(),
+        },
+        versions: Value::Map(Vec::new()),
+        version: Version(0),
+        sockets: Value::Map(Vec::new()),
+        orig_cmd: config.program.clone(),
+        bound_ports: bind.iter().map(|bind| bind.port).collect(),
+        bind,
+        bind_fds,
+        cmd: config.program.clone(),
+        script_name: None,
+        respawn: true,
+        upgrading: false,
+        smooth_upgrade: false,
+        reloading_for_upgrade: false,
+        path: None,
+        cmd_name: None,
+        verbosity: 1,
+        generation: 0,
+        last_spinup: None,
+        ack_mode: AckMode::Timer(Number::Int(1)),
+        kill_children_on_exit: false,
+        command_socket_as_fd: false,
+        pidfile: besides("pid"),
+        lockfile: besides("lock"),
+        socket_path: Some(socket_path),
+        consecutive_deaths_before_ack: 0,
+        last_upgraded: None,
+        nice: Nice { master: None, worker: None, renice_cmd: None },
+        reexec_commandline: None,
+        drop_environment_variables: Vec::new(),
+        signal_timeout: None,
+        preloaded: false,
+        others: Vec::new(),
+    }
+}
