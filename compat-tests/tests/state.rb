@@ -72,8 +72,7 @@ Suite.test('state shows old workers that linger after an upgrade', quotes: 'stat
   stage.same('Upgrade done', client.receive_to_the_end.last['message'], 'the last line')
   Wait.until('both old workers were told') { master.state[:children].values.count { |child| child[:signaled]&.any? } == 2 }
   decoded = StateDocument::TEXT[/\(decoded\)\n(.*)\z/m, 1]
-  recorded = StateDocument.recorded(stage, decoded, '| `-l`, backlog |' => [':backlog: 100', ':backlog: 1024'],
-                                                    '| `:generation:` in `state` |' => [':generation: 1', ':generation: 0'])
+  recorded = StateDocument.recorded(stage, decoded, '| `-l`, backlog |' => [':backlog: 100', ':backlog: 1024'])
   StateDocument.compare(stage, master, recorded, client.ask('command' => 'state')['message'])
 end
 

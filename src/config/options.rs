@@ -255,7 +255,7 @@ pub struct Once {
     #[arg(long, help_heading = OTHER)]
     pub version: Option<bool>,
 
-    /// Internal: show that this program can be executed, and exit
+    /// Internal: show that this program could take over from a running master, and exit
     #[arg(long, help_heading = OTHER)]
     pub upgrade_check: Option<bool>,
 

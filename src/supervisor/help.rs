@@ -13,7 +13,7 @@ const COMMANDS: [(&str, &str); 16] = [
     ("inc", "Run one worker more"),
     ("louder", "Log more"),
     ("quieter", "Log less"),
-    ("reload", "Replace the master itself (answered, and not possible with this version)"),
+    ("reload", "Replace the master itself, and leave the workers alone"),
     ("set_workers", "Run so many workers (args: COUNT)"),
     ("signal", "Send signals to all workers (args: SIG1 [SIG2 ...])"),
     ("state", "Show the state document"),
