@@ -10,7 +10,7 @@ TARGET_DIR = $(if $(CARGO_TARGET_DIR),$(CARGO_TARGET_DIR),target)
 SIM_STEPS_TEST = 10000000
 SIM_STEPS_LONG = 100000000
 
-.PHONY: help demo check test compat sim bench install
+.PHONY: help demo check test compat sim bench reexec install
 
 help:
 	@echo 'make demo     run four workers on 127.0.0.1:$(PORT) (PORT=...) and say how to ask and upgrade them'
@@ -19,6 +19,7 @@ help:
 	@echo 'make check    formatting, lints and documentation: silent when all is well'
 	@echo 'make sim      run the simulator ten times as long as in make test (SIM_SEED=... to repeat a run)'
 	@echo 'make bench    how fast the control socket answers, beside a plain echo: a table in about a minute'
+	@echo 'make reexec   replace a master a thousand times under load, and say how long its control socket is silent then'
 	@echo 'make install  build and install below PREFIX=$(PREFIX) (and DESTDIR=...)'
 
 demo:
@@ -49,6 +50,9 @@ sim:
 
 bench:
 	$(CARGO) bench --bench control
+
+reexec:
+	$(CARGO) test --release --test proc -- --nocapture reexec_thousand::a_thousand
 
 install:
 	$(CARGO) build --release --locked --bins

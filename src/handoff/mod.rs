@@ -84,6 +84,9 @@ pub struct Wall {
 }
 
 impl Document {
+    /// As long as a text may be that is to be read again.
+    pub const BYTES_MAX: usize = LIMITS.input_bytes;
+
     /// The text, with its checksum.
     pub fn to_yaml(&self) -> String {
         let mut document = Value::symbol_map([

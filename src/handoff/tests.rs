@@ -228,6 +228,7 @@ fn a_wrong_field_is_named() {
     assert_eq!(refusal(&without), "cannot read the handoff: :einhyrningsins: command_line: argv0: it is missing");
 }
 
+/// Failure mode 43: an older version reads what a newer one wrote, unless that says that it would misunderstand it.
 #[test]
 fn a_document_for_newer_readers_is_refused() {
     let newer = changed("  needs: 1\n", "  needs: 2\n");

@@ -24,9 +24,6 @@ use crate::sys::{fd, limits, memfd};
 use crate::threads::admission::{Peer, Role};
 use crate::threads::control_handover::{Carried, Clients, Subscription};
 
-/// As much as a document may have.
-const TEXT_BYTES_MAX: usize = 64 << 20;
-
 /// Everything, with descriptors by their numbers.
 pub(in crate::supervisor) struct Plan {
     pub(in crate::supervisor) pool: Snapshot,
@@ -78,7 +75,7 @@ impl Plan {
     pub(in crate::supervisor) fn read_text(number: i32) -> Result<String, String> {
         let said = |error: &dyn std::fmt::Display| format!("cannot read the state from descriptor {number}: {error}");
         let state = fd::duplicate_number(number).map_err(|errno| said(&words(errno)))?;
-        let bytes = memfd::read_all(state, TEXT_BYTES_MAX).map_err(|error| said(&error))?;
+        let bytes = memfd::read_all(state, Document::BYTES_MAX).map_err(|error| said(&error))?;
         String::from_utf8(bytes).map_err(|_| said(&"it is no text in UTF-8"))
     }
 

@@ -6,6 +6,7 @@ use std::ffi::OsString;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::time::Duration;
 
+use crate::handoff::Document;
 use crate::pool::{Ending, Event, Mono, Pid, Version};
 use crate::supervisor::event_loop::Turn;
 use crate::supervisor::next_program::NextProgram;
@@ -25,6 +26,9 @@ pub(in crate::supervisor) const REFUSED_VARIABLE: &str = "EINHYRNINGSINS_REFUSED
 /// How long to wait before the threads are asked to stop once more, and how often they are.
 const PAUSE: Duration = Duration::from_millis(50);
 const TRIES_MAX: u32 = 40;
+
+/// How long to wait for an errand before it is looked again; that it takes long, the log says.
+const ERRAND_PAUSE: Duration = Duration::from_millis(250);
 
 /// How often a program is checked that is replaced again and again.
 const CHECKS_MAX: u32 = 5;
@@ -69,8 +73,10 @@ enum Stage {
 enum Attempt {
     /// The master ends instead, or something has to be done first.
     Turn(Turn),
-    /// A thread was busy, or something is under way that the next image would know nothing of.
+    /// A thread was busy.
     Later,
+    /// An errand is under way, of which the next image would know nothing.
+    AfterErrands,
     /// The program was replaced since it was checked.
     Changed,
     Failed(String),
@@ -232,7 +238,12 @@ impl Supervisor {
                 self.reexec.stage = Stage::Ready { successor, stamp, due, tries: tries + 1 };
                 None
             }
-            Attempt::Later => self.give_up_reexec("something is under way that does not come to an end"),
+            Attempt::Later => self.give_up_reexec("the threads of this master are too busy to be stopped"),
+            Attempt::AfterErrands => {
+                let due = clock::now().after(ERRAND_PAUSE);
+                self.reexec.stage = Stage::Ready { successor, stamp, due, tries };
+                None
+            }
             Attempt::Changed => self.check_next(),
             Attempt::Failed(reason) => self.give_up_reexec(&reason),
         };
@@ -242,7 +253,7 @@ impl Supervisor {
     /// Comes back only if there is no next image. Everything that was stopped goes on then.
     fn replace(&mut self, successor: Successor, stamp: Option<Stamp>) -> Attempt {
         if !self.purposes.is_empty() {
-            return Attempt::Later;
+            return Attempt::AfterErrands;
         }
         let next = match self.next_program() {
             Ok(next) => next,
@@ -262,7 +273,7 @@ impl Supervisor {
             return Attempt::Turn(Turn::GoOn);
         }
         if !self.purposes.is_empty() {
-            return Attempt::Later;
+            return Attempt::AfterErrands;
         }
         let failure = self.become_next(&next, &mut frozen, successor);
         // In this order: whoever hears a signal now shall find somebody to answer.
@@ -275,6 +286,13 @@ impl Supervisor {
     fn become_next(&mut self, next: &NextProgram, frozen: &mut Frozen, successor: Successor) -> String {
         let Some(stand) = frozen.describe() else { return "the control thread is gone".to_owned() };
         let text = self.document(Some(&stand), successor).to_yaml();
+        if text.len() > Document::BYTES_MAX {
+            return format!(
+                "the state has {} bytes, since clients do not read; the most is {}",
+                text.len(),
+                Document::BYTES_MAX
+            );
+        }
         let state = match memfd::sealed("einhyrningsins state", text.as_bytes()) {
             Ok(state) => state,
             Err(error) => return error.to_string(),

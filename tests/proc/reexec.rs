@@ -71,15 +71,18 @@ fn no_file_and_no_directory_is_needed() {
 /// Failure modes 49 and 50: the numbers that workers know stay, and they get nothing else of the master's.
 #[test]
 fn a_worker_finds_the_same_before_and_after() {
-    let setup = Setup::new("-m 0 -n 1 -s 0.01 -g -b 127.0.0.1:0,r -b 127.0.0.1:0").program(["sleep", "1000"]);
+    // With -k, a worker is sent USR2 when the thread of the master's that forked it is no more.
+    let setup = Setup::new("-m 0 -n 1 -s 0.01 -g -k -b 127.0.0.1:0,r -b 127.0.0.1:0").program(["sleep", "1000"]);
     let master = setup.env("KEPT", "x").start();
     master.wait_for_log("Up to 1 / 1", 1);
     let seen =
         |worker: Process| (worker.descriptors().into_keys().collect::<Vec<_>>(), worker.environ(), worker.ignored());
     let before = seen(master.wait_for_workers(1)[0]);
     for death in 1..=3 {
+        let old = master.wait_for_workers(1);
         master.reload();
-        master.wait_for_workers(1)[0].signal(Signal::SIGKILL);
+        assert_eq!(master.workers(), old);
+        old[0].signal(Signal::SIGKILL);
         master.wait_for_log("===> Launched", death + 1);
         master.wait_for_log("Up to 1 / 1", death + 1);
         let worker = master.wait_for_workers(1)[0];
