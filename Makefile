@@ -52,6 +52,7 @@ bench:
 	$(CARGO) bench --bench control
 
 reexec:
+	$(CARGO) build --release --example http_worker
 	$(CARGO) test --release --test proc -- --nocapture reexec_thousand::a_thousand
 
 install:
