@@ -83,7 +83,10 @@ fn what_is_wrong_with_a_ledger_is_found() {
     assert_eq!(faults(&row("E01", "`a_test_of_this_name`, \"a sentence\""), texts), [""; 0]);
     assert_eq!(faults(&row("E01", "not yet: why"), texts), [""; 0]);
     assert_eq!(faults(&row("E01", "it is so"), texts), ["E01: nothing shows it"]);
-    assert_eq!(faults(&row("E01", "`another_test_of_a_name`"), texts), ["E01: there is no test another_test_of_a_name"]);
+    assert_eq!(
+        faults(&row("E01", "`another_test_of_a_name`"), texts),
+        ["E01: there is no test another_test_of_a_name"]
+    );
     assert_eq!(faults(&row("E01", "\"no sentence\""), texts), ["E01: the suite has no test \"no sentence\""]);
     assert_eq!(faults(&[row("E01", "not yet: a"), row("E01", "not yet: b")].concat(), texts).len(), 1);
 }

@@ -7,7 +7,7 @@ use std::os::unix::ffi::OsStrExt;
 use crate::config::definition::flags;
 use crate::config::options::Everything;
 use crate::config::origin::{Given, Origin, Place};
-use crate::config::words::{Word, split_at_equals};
+use crate::config::words::{NOT_EINHORNS, Word, split_at_equals};
 use crate::config::{Config, ConfigError, Problems, layers, resolve};
 
 /// The flag of a variable that was read from a file of `env.env-file`. It stands for itself, and is no option.
@@ -73,6 +73,21 @@ pub fn to_args(config: &Config) -> Vec<OsString> {
     };
     let given = config.given.all().iter().filter(|word| word.origin != Origin::Default);
     given.filter_map(option).chain(["--".into()]).chain(config.program.iter().cloned()).collect()
+}
+
+/// The options that were given and that einhorn does not have, each once.
+pub fn unknown_to_einhorn(config: &Config) -> Vec<String> {
+    let mut names: Vec<String> = Vec::new();
+    for word in config.given.all().iter().filter(|word| word.origin != Origin::Default && word.is_active()) {
+        let is_theirs =
+            word.flag != "command" && !word.flag.contains('.') && !NOT_EINHORNS.contains(&word.flag.as_str());
+        let is_bind =
+            word.flag == "bind" && word.value.as_ref().is_some_and(|bind| bind.as_bytes().starts_with(b"unix:"));
+        if (word.flag != "command" && !is_theirs || is_bind) && !names.contains(&word.flag) {
+            names.push(word.flag.clone());
+        }
+    }
+    names
 }
 
 fn variable(word: &Word) -> Option<(OsString, OsString)> {
@@ -170,6 +185,12 @@ mod tests {
         let config = config(&["-m", "-b", "a:80,r", "-b", "b:81", "-gkn3", "-q", "-s", "0.5", "--", "./server", "-x"]);
         let Ok(Invocation::Run(again)) = parse_with(to_args(&config), &[]) else { panic!("{:?}", to_args(&config)) };
         assert_eq!(Config { given: Given::default(), ..*again }, Config { given: Given::default(), ..config });
+    }
+
+    #[test]
+    fn what_einhorn_does_not_know_is_found() {
+        let config = config(&["-n", "3", "-b", "a:1", "-b", "unix:/x", "-b", "unix:/y", "--retries", "2", "-4", "-k"]);
+        assert_eq!(unknown_to_einhorn(&config), ["bind", "retries", "ipv4-only"]);
     }
 
     #[test]

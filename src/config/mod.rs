@@ -33,7 +33,7 @@ mod words;
 mod tests;
 
 pub use bind::{Bind, BindFlags, SOCKET_PATH_MAX};
-pub use carried::{from_foreign_words, from_words, to_args, to_words};
+pub use carried::{from_foreign_words, from_words, to_args, to_words, unknown_to_einhorn};
 pub use difference::{Difference, Effect, differences, keep_commanded, keep_fixed};
 pub use error::{ConfigError, Problems};
 pub use origin::{Given, Origin};

@@ -21,7 +21,7 @@ const VERBOSITY_MAX: u8 = 2;
 const ON: &str = "true";
 
 /// The flags that einhorn does not have.
-const NOT_EINHORNS: [&str; 13] = [
+pub(in crate::config) const NOT_EINHORNS: [&str; 13] = [
     "ipv4-only",
     "ipv6-only",
     "retries",

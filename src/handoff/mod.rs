@@ -87,6 +87,11 @@ impl Document {
     /// As long as a text may be that is to be read again.
     pub const BYTES_MAX: usize = LIMITS.input_bytes;
 
+    /// Whether one of us has written a text, by the looks of it: it need not be readable.
+    pub fn is_of_ours(text: &str) -> bool {
+        text.lines().any(|line| line.strip_prefix(':').is_some_and(|key| key.starts_with(OURS)))
+    }
+
     /// The text, with its checksum.
     pub fn to_yaml(&self) -> String {
         let mut document = Value::symbol_map([

@@ -157,6 +157,15 @@ pub struct CommandLine {
     pub args: Vec<OsString>,
     /// The name of the directory that it was started in, where links on the way may lead elsewhere by now.
     pub directory: Option<PathBuf>,
+    /// Where the process is, under whatever name.
+    pub place: Option<Place>,
+}
+
+/// A directory apart from its name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Place {
+    pub device: u64,
+    pub inode: u64,
 }
 
 /// What was configured, word for word.
@@ -322,6 +331,8 @@ pub struct Counters {
     pub killed: u64,
     pub upgrades: u64,
     pub failed_upgrades: u64,
+    /// Lines of the log that nobody read in time.
+    pub dropped_lines: u64,
     /// Children reaped that were no workers.
     pub strangers: u64,
 }

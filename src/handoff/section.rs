@@ -8,8 +8,8 @@ use crate::handoff::error::Fault;
 use crate::handoff::field::Field;
 use crate::handoff::ours::{
     Admittance, Backoff, Birth, CommandLine, Configuration, Connection, Counters, File, Format, HeldFile, Identity,
-    Limit, Listener, Manner, OldImage, Peer, Pool, Preparing, Release, Remnant, Role, Section, Settings, Stopping,
-    Subscription, Upgrade, Word, Worker,
+    Limit, Listener, Manner, OldImage, Peer, Place, Pool, Preparing, Release, Remnant, Role, Section, Settings,
+    Stopping, Subscription, Upgrade, Word, Worker,
 };
 use crate::handoff::record::{Keys, Record, record, with_first, words};
 use crate::handoff::{HandoffError, OURS};
@@ -189,6 +189,14 @@ record! {
         argv0,
         args,
         directory = None,
+        place = None,
+    }
+}
+
+record! {
+    Place as Keys::Strings {
+        device,
+        inode,
     }
 }
 
@@ -325,6 +333,7 @@ record! {
         killed = 0,
         upgrades = 0,
         failed_upgrades = 0,
+        dropped_lines = 0,
         strangers = 0,
     }
 }

@@ -228,6 +228,12 @@ fn a_wrong_field_is_named() {
     assert_eq!(refusal(&without), "cannot read the handoff: :einhyrningsins: command_line: argv0: it is missing");
 }
 
+#[test]
+fn what_is_of_ours_is_known_though_it_cannot_be_read() {
+    assert!(Document::is_of_ours(&format!("[\n{}", golden("ours-1"))));
+    assert!(!Document::is_of_ours(&golden("einhorn-1.1.1-busy")));
+}
+
 /// Failure mode 43: an older version reads what a newer one wrote, unless that says that it would misunderstand it.
 #[test]
 fn a_document_for_newer_readers_is_refused() {

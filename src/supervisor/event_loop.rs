@@ -33,6 +33,10 @@ impl Supervisor {
     pub(in crate::supervisor) fn go_on(&mut self, reaped: &[Pid]) -> ExitReason {
         let mut actions = std::mem::take(&mut self.actions);
         // First what can no longer be told anything: its pid may be a stranger's.
+        for pid in reaped {
+            self.exec_pipes.retain(|(owner, _)| owner != pid);
+            self.control.forget(*pid);
+        }
         let mut turn = self.dispatch_all(reaped.iter().map(|&pid| Event::WorkerExited { pid, ending: UNKNOWN_ENDING }));
         if let Turn::GoOn = turn {
             self.pool.resume(clock::now(), &mut actions);

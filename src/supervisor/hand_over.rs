@@ -17,7 +17,7 @@ use crate::supervisor::admittance::Admittance;
 use crate::supervisor::calendar::Calendar;
 use crate::supervisor::listeners::{Listener, Manner};
 use crate::supervisor::preflight::Successor;
-use crate::supervisor::prepare::Call;
+use crate::supervisor::prepare::{self, Call};
 use crate::supervisor::release::{Recipe, Release};
 use crate::sys::birth::Birth;
 use crate::sys::identity::Identity;
@@ -201,7 +201,7 @@ fn descriptors(part: &EinhornPart, stand: Option<&Stand>) -> Descriptors {
 fn command_line(call: &Call) -> ours::CommandLine {
     // The environment comes by itself.
     let Call { argv0, args, environ: _, directory } = call.clone();
-    ours::CommandLine { argv0, args, directory }
+    ours::CommandLine { argv0, args, directory, place: prepare::place() }
 }
 
 fn number(of: &impl AsFd) -> Fd {

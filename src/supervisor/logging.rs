@@ -85,6 +85,18 @@ pub(in crate::supervisor) fn dropped_lines() -> u64 {
     QUEUE.get().map_or(0, LogQueue::dropped_lines)
 }
 
+/// Those, and what is lost with this image if nobody reads it now.
+pub(in crate::supervisor) fn lost_lines() -> u64 {
+    dropped_lines() + QUEUE.get().map_or(0, LogQueue::waiting_lines)
+}
+
+/// Counts what the image before has lost.
+pub(in crate::supervisor) fn count_lost(lines: u64) {
+    if let Some(queue) = QUEUE.get() {
+        queue.count_dropped(lines);
+    }
+}
+
 /// Says what a worker is about to do, in the worker's name, as einhorn's workers say it themselves: between fork and exec
 /// a child of ours may not log.
 pub fn log_for_worker(pid: Pid, message: &str) {

@@ -56,7 +56,12 @@ pub(in crate::supervisor) fn plan(document: &Document, pool: Snapshot) -> Result
     }
     Ok(Plan {
         pool,
-        call: Some(ours::CommandLine { argv0: call.argv0, args: call.args, directory: call.directory }),
+        call: Some(ours::CommandLine {
+            argv0: call.argv0,
+            args: call.args,
+            directory: call.directory,
+            place: prepare::place(),
+        }),
         image: None,
         settled: Settled { effective: config.clone(), loaded: config, admittance },
         fallback: None,
@@ -68,6 +73,7 @@ pub(in crate::supervisor) fn plan(document: &Document, pool: Snapshot) -> Result
         lock: None,
         pid_file: None,
         counters: Counters::default(),
+        dropped_lines: 0,
         strangers: 0,
         upgrade_askers: Vec::new(),
         generation: state.generation,

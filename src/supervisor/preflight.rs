@@ -29,6 +29,10 @@ pub(in crate::supervisor) const CHECK_VARIABLE: &str = "EINHYRNINGSINS_CHECK";
 const STATE_FD: i32 = 3;
 const ANSWER_FD: i32 = 4;
 
+/// What the files of the two are called in /proc.
+const STATE_NAME: &str = "einhyrningsins state to check";
+const ANSWER_NAME: &str = "einhyrningsins answer";
+
 /// How an answer of ours begins; behind it, on the next line, what is wrong, if anything.
 const ANSWER: &str = "einhyrningsins ";
 const ANSWER_BYTES_MAX: usize = 64 * 1024;
@@ -61,8 +65,8 @@ impl Check {
         let name = next.path.display().to_string();
         let said = |error: &dyn std::fmt::Display| format!("cannot try {name}: {error}");
         let lift = |file: OwnedFd| fd::lift(file, ANSWER_FD + 1).map_err(|error| said(&error));
-        let state = lift(memfd::sealed("state to check", state.as_bytes()).map_err(|error| said(&error))?)?;
-        let answer = lift(memfd::scratch("answer of a check").map_err(|error| said(&error))?)?;
+        let state = lift(memfd::sealed(STATE_NAME, state.as_bytes()).map_err(|error| said(&error))?)?;
+        let answer = lift(memfd::scratch(ANSWER_NAME).map_err(|error| said(&error))?)?;
         let mut env = next.environment.clone();
         env.push((CHECK_VARIABLE.into(), format!("{STATE_FD},{ANSWER_FD}").into()));
         let stamp = Stamp::of(&next.path);
@@ -132,7 +136,9 @@ impl Check {
 
 /// `--upgrade-check`: whether we could take over. Without a state to look at we could.
 pub(in crate::supervisor) fn answer(variable: Option<&str>) -> ExitCode {
-    let Some((state, answer)) = variable.and_then(descriptors) else { return ExitCode::SUCCESS };
+    let Some((state, answer)) = variable.and_then(descriptors).or_else(descriptors_by_name) else {
+        return ExitCode::SUCCESS;
+    };
     let problem = read(state).err().unwrap_or_default();
     let said = format!("{ANSWER}{}\n{problem}", env!("CARGO_PKG_VERSION"));
     let written = fd::duplicate_number(answer).map(|fd| File::from(fd).write_all(said.as_bytes()));
@@ -140,6 +146,16 @@ pub(in crate::supervisor) fn answer(variable: Option<&str>) -> ExitCode {
         (Ok(Ok(())), true) => ExitCode::SUCCESS,
         (_, _) => ExitCode::from(exit_code::CANNOT_START),
     }
+}
+
+/// Of who has lost the variable on the way: a wrapper that clears the environment must not be taken for Ruby's einhorn, which
+/// knows no users of workers.
+fn descriptors_by_name() -> Option<(i32, i32)> {
+    let is_there = |fd: i32, name: &str| {
+        let link = std::fs::read_link(format!("/proc/self/fd/{fd}"));
+        link.is_ok_and(|link| link.to_string_lossy().starts_with(&format!("/memfd:{name}")))
+    };
+    (is_there(STATE_FD, STATE_NAME) && is_there(ANSWER_FD, ANSWER_NAME)).then_some((STATE_FD, ANSWER_FD))
 }
 
 fn descriptors(text: &str) -> Option<(i32, i32)> {

@@ -16,6 +16,7 @@ use crate::supervisor::preflight::CHECK_VARIABLE;
 use crate::supervisor::reexec::{REFUSED_VARIABLE, RETURN_VARIABLE};
 use crate::supervisor::release::{self, Recipe};
 use crate::sys::birth::Birth;
+use crate::sys::place::FileId;
 use crate::sys::trusted_file;
 
 /// Variables by which an image speaks to the next one.
@@ -44,15 +45,20 @@ impl Call {
 }
 
 impl Call {
-    /// The call of the first image, made anew in this one. A name that led here when it was called may lead elsewhere by now;
-    /// it counts still, unless somebody has entered another directory on the way.
+    /// The call of the first image, made anew in this one. A name that led here when it was called may lead elsewhere by now (so
+    /// that a shell on the way has put another into PWD); it counts still, unless somebody has entered another directory.
     pub(in crate::supervisor) fn resumed(self, first: ours::CommandLine) -> Self {
-        let ours::CommandLine { argv0, args, directory } = first;
-        let is_as_it_was =
-            |name: &PathBuf| self.environ.iter().any(|(key, value)| key == "PWD" && value == name.as_os_str());
-        let directory = directory.filter(is_as_it_was).or(self.directory);
+        let ours::CommandLine { argv0, args, directory, place } = first;
+        let is_here = place.is_some() && place == self::place();
+        let directory = directory.filter(|_| is_here).or(self.directory);
         Self { argv0, args, directory, environ: self.environ }
     }
+}
+
+/// Where this process is.
+pub(in crate::supervisor) fn place() -> Option<ours::Place> {
+    let FileId { device, inode } = FileId::of(&std::fs::metadata(".").ok()?);
+    Some(ours::Place { device, inode })
 }
 
 /// A shell's PWD is believed if it leads to where we are.

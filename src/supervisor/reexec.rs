@@ -6,6 +6,7 @@ use std::ffi::OsString;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::time::Duration;
 
+use crate::config;
 use crate::handoff::Document;
 use crate::pool::{Ending, Event, Mono, Pid, Version};
 use crate::supervisor::event_loop::Turn;
@@ -59,6 +60,8 @@ pub(in crate::supervisor) enum Origin {
 
 enum Stage {
     Idle,
+    /// It begins at the end of the turn: in the middle of one, a launch may still be without its answer.
+    Wanted,
     Checking(Box<Check>),
     /// At the next turn, or somewhat later if a thread was too busy to stop.
     Ready {
@@ -98,6 +101,7 @@ impl Reexec {
     pub(in crate::supervisor) fn deadline(&self) -> Option<Mono> {
         match &self.stage {
             Stage::Idle => None,
+            Stage::Wanted => Some(Mono::from_nanos(0)),
             Stage::Checking(check) => check.deadline(),
             Stage::Ready { due, .. } => Some(*due),
         }
@@ -110,7 +114,7 @@ impl Reexec {
                 check.kill();
                 true
             }
-            Stage::Idle | Stage::Ready { .. } => false,
+            Stage::Idle | Stage::Wanted | Stage::Ready { .. } => false,
         }
     }
 }
@@ -128,25 +132,25 @@ impl Supervisor {
             return self.prepare_release(version);
         }
         self.reexec.version = Some(version);
-        self.begin_reexec()
+        self.want_reexec();
+        None
     }
 
     /// The command `reload`: the program is replaced, and the workers stay.
-    pub(in crate::supervisor) fn reload(&mut self) -> Vec<Event> {
+    pub(in crate::supervisor) fn reload(&mut self) {
         if self.pool.is_stopping() {
             log::info!("Not reloading einhorn because we're exiting");
-            return Vec::new();
+        } else {
+            self.want_reexec();
         }
-        self.begin_reexec().into_iter().collect()
     }
 
-    /// Replaces the program alone; one that is under way already is as good. Says what has to be told to the pool.
-    pub(in crate::supervisor) fn begin_reexec(&mut self) -> Option<Event> {
-        if !matches!(self.reexec.stage, Stage::Idle) {
-            return None;
+    /// One that is under way already is as good.
+    fn want_reexec(&mut self) {
+        if let Stage::Idle = self.reexec.stage {
+            log::info!("Reloading einhorn master ({})...", self.next_name());
+            self.reexec.stage = Stage::Wanted;
         }
-        log::info!("Reloading einhorn master ({})...", self.next_name());
-        self.check_next()
     }
 
     fn next_name(&self) -> String {
@@ -210,12 +214,21 @@ impl Supervisor {
     /// Does what is due of it: at the end of a turn, when no input is in anybody's hands.
     pub(in crate::supervisor) fn go_on_with_reexec(&mut self) -> Turn {
         let now = clock::now();
-        if self.pool.is_stopping() && self.reexec.abandon() {
+        let stopping = self.pool.is_stopping();
+        if stopping && self.reexec.abandon() {
             self.reexec.version = None;
             log::info!("Not reloading einhorn because we're exiting");
         }
         match &mut self.reexec.stage {
             Stage::Idle => Turn::GoOn,
+            Stage::Wanted if stopping => {
+                self.reexec.stage = Stage::Idle;
+                Turn::GoOn
+            }
+            Stage::Wanted => {
+                let event = self.check_next();
+                self.dispatch_all(event.into_iter())
+            }
             Stage::Checking(check) => {
                 check.look(now);
                 Turn::GoOn
@@ -231,6 +244,7 @@ impl Supervisor {
             Attempt::Turn(turn) => {
                 self.reexec.stage = Stage::Idle;
                 self.reexec.version = None;
+                self.reexec.checks = 0;
                 return turn;
             }
             Attempt::Later if tries < TRIES_MAX => {
@@ -275,6 +289,11 @@ impl Supervisor {
         if !self.purposes.is_empty() {
             return Attempt::AfterErrands;
         }
+        if successor == Successor::Einhorn {
+            if let Some(problem) = self.what_einhorn_must_not_lose() {
+                return Attempt::Failed(problem);
+            }
+        }
         let failure = self.become_next(&next, &mut frozen, successor);
         // In this order: whoever hears a signal now shall find somebody to answer.
         drop(frozen);
@@ -282,8 +301,23 @@ impl Supervisor {
         Attempt::Failed(failure)
     }
 
+    /// einhorn would launch the workers with our own rights. What else it does not know is said.
+    fn what_einhorn_must_not_lose(&self) -> Option<String> {
+        if self.releases.values().any(|release| release.recipe.identity.is_some()) {
+            let name = self.next_name();
+            return Some(format!("{name} is einhorn, or does not say that it is not, and knows no users of workers"));
+        }
+        let lost = config::unknown_to_einhorn(&self.config);
+        if !lost.is_empty() {
+            log::warn!("{} does not know these settings, they are lost: {}", self.next_name(), lost.join(", "));
+        }
+        None
+    }
+
     /// Comes back with the reason why it is still this program.
     fn become_next(&mut self, next: &NextProgram, frozen: &mut Frozen, successor: Successor) -> String {
+        // What is not written now is lost, and counted in the document.
+        logging::flush();
         let Some(stand) = frozen.describe() else { return "the control thread is gone".to_owned() };
         let text = self.document(Some(&stand), successor).to_yaml();
         if text.len() > Document::BYTES_MAX {
@@ -292,6 +326,10 @@ impl Supervisor {
                 text.len(),
                 Document::BYTES_MAX
             );
+        }
+        // The way back leads to this very image.
+        if let Err(error) = Document::from_yaml(&text) {
+            return error.to_string();
         }
         let state = match memfd::sealed("einhyrningsins state", text.as_bytes()) {
             Ok(state) => state,

@@ -88,8 +88,8 @@ impl Supervisor {
             Asked::Louder => self.change_verbosity(asking, louder(self.config.log.level.verbosity())),
             Asked::Upgrade(style) => self.upgrade(asking, style),
             Asked::Reload => {
-                self.say(asking, "Reloading, as commanded".to_owned());
-                self.reload()
+                self.reload();
+                self.say(asking, "Reloading, as commanded".to_owned())
             }
             Asked::Signal(signals) => {
                 let silence = vec![""; signals.len()].join("\n");

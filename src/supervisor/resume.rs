@@ -64,6 +64,14 @@ impl Arrival {
     }
 }
 
+impl Arrival {
+    /// Whether one of us has written the document, as far as can be told of one that cannot be read.
+    fn is_of_ours(&self) -> bool {
+        let names_us = || Plan::read_text(self.state_fd).is_ok_and(|text| Document::is_of_ours(&text));
+        self.way_back.is_some() || self.refused.is_some() || names_us()
+    }
+}
+
 fn way_back(numbers: &str, state_fd: RawFd) -> Option<(RawFd, RawFd)> {
     let numbers: Vec<RawFd> = numbers.split(',').filter_map(|number| number.parse().ok()).collect();
     let [image, state, spare] = numbers[..] else { return None };
@@ -143,6 +151,10 @@ fn go_back(reason: &str, config: &Config, call: &Call, arrival: &Arrival) -> Res
         Some((image, spare)) => format!("{reason}; {}", become_the_one_before(image, spare, reason, config, call)),
         None => reason.to_owned(),
     };
+    if arrival.is_of_ours() {
+        // It says as whom its workers run, which nobody can see otherwise.
+        return Err(reason);
+    }
     let inherited = arrival.inherited.as_deref().unwrap_or_default();
     let Some(document) = salvage::document(config, inherited) else { return Err(reason) };
     let mut plan = Plan::of(&document)?;
@@ -188,21 +200,22 @@ struct Adopted {
 fn take_over(mut plan: Plan, call: Call, arrival: Arrival) -> Result<Supervisor, String> {
     let said = |error: std::io::Error| format!("cannot start a thread: {error}");
     let (sender, inbox) = bounded(INBOX_MAX);
-    let signals = threads::signals::start(signals::HEARD, sender.clone()).map_err(said)?;
-    let reaper = reaper::start(sender.clone()).map_err(said)?;
-    let errands = errand::start(sender.clone()).map_err(said)?;
     let call = match plan.call.take() {
         Some(carried) => call.resumed(carried),
         None => call,
     };
     let reexec = Reexec::new(image(plan.image.take()), plan.generation, origin(arrival.refused, &plan));
     log::info!("Using loaded state: generation {}, {} workers", plan.generation, plan.pool.workers.len());
+    logging::count_lost(plan.dropped_lines);
     for note in &plan.notes {
         log::warn!("{note}");
     }
     let Adopted { listeners, releases, exec_pipes, files, socket, clients } =
         adopt_all(&mut plan, &call, arrival.inherited.unwrap_or_default())?;
     startup::settle_in(&plan.birth);
+    let signals = threads::signals::start(signals::HEARD, sender.clone()).map_err(said)?;
+    let reaper = reaper::start(sender.clone()).map_err(said)?;
+    let errands = errand::start(sender.clone()).map_err(said)?;
     let Settled { effective, loaded, admittance } = plan.settled;
     let control = control::resume(socket, clients, admittance.policy(), sender).map_err(said)?;
     Ok(Supervisor {
@@ -263,9 +276,9 @@ fn adopt_all(plan: &mut Plan, call: &Call, inherited: Vec<RawFd>) -> Result<Adop
     close_strays(&strays);
     drop(plan.old_image.take().and_then(owned));
     let listeners = std::mem::take(&mut plan.listeners);
-    let listeners: Vec<_> = listeners.into_iter().filter_map(|planned| listener(planned, &plan.birth)).collect();
+    let listeners: Vec<Option<_>> = listeners.into_iter().map(|planned| listener(planned, &plan.birth)).collect();
     let release = |planned: PlannedRelease| {
-        let sockets = planned.listeners.iter().filter_map(|place| listeners.get(*place).cloned());
+        let sockets = planned.listeners.iter().filter_map(|place| listeners.get(*place).cloned().flatten());
         Release { recipe: planned.recipe, listeners: sockets.collect() }
     };
     let releases = std::mem::take(&mut plan.releases);
@@ -285,6 +298,7 @@ fn adopt_all(plan: &mut Plan, call: &Call, inherited: Vec<RawFd>) -> Result<Adop
     if let Err(errno) = set_cloexec_on_inherited(&[]) {
         log::warn!("cannot keep descriptors from workers: {}", words(errno));
     }
+    let listeners = listeners.into_iter().flatten().collect();
     Ok(Adopted { listeners, releases, exec_pipes, files, socket, clients })
 }
 

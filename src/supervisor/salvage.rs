@@ -2,6 +2,7 @@
 //! the children. The options of the master before are lost; its service is not. It is put into words as a document of einhorn's
 //! would have it, and goes the way of those.
 
+use std::ffi::OsStr;
 use std::fs;
 use std::os::fd::{AsFd, RawFd};
 use std::path::PathBuf;
@@ -15,6 +16,7 @@ use crate::pool::{Pid, Version, WorkerIndex};
 use crate::sys::family;
 use crate::sys::fd::duplicate_number;
 use crate::sys::socket::{LocalAddress, is_accepting, local_address};
+use crate::sys::wait;
 use crate::yaml::Value;
 
 /// einhorn's own.
@@ -23,15 +25,31 @@ const BACKLOG: u32 = 100;
 /// A document of what there is. None: this process has been nobody's master.
 pub(in crate::supervisor) fn document(config: &Config, inherited: &[RawFd]) -> Option<Document> {
     let listening: Vec<(Fd, LocalAddress)> = inherited.iter().filter_map(|number| listening(*number)).collect();
-    let control = listening.iter().find_map(|(fd, address)| match address {
+    let children = children();
+    let (server, socket_path) = control_socket(&listening, &children)?;
+    let others = listening.iter().filter(|(fd, _)| *fd != server);
+    let sockets: Vec<(Fd, Bind)> = others.filter_map(|(fd, address)| Some((*fd, bind(address)?))).collect();
+    let descriptors = Descriptors { command_server: Some(server), ..Descriptors::default() };
+    Some(Document { state: state(config, workers(&children), sockets, socket_path), descriptors, ours: None })
+}
+
+/// The one that the workers know; where nobody says, the first of the kind.
+fn control_socket(listening: &[(Fd, LocalAddress)], children: &[Pid]) -> Option<(Fd, PathBuf)> {
+    let known = children.iter().find_map(|pid| family::variable(*pid, "EINHORN_SOCK_PATH")).map(PathBuf::from);
+    let paths = listening.iter().filter_map(|(fd, address)| match address {
         LocalAddress::Unix(path) => Some((*fd, path.clone())),
         LocalAddress::Inet(_) | LocalAddress::Other => None,
     });
-    let (server, socket_path) = control?;
-    let sockets: Vec<(Fd, Bind)> = listening.iter().filter_map(|(fd, address)| Some((*fd, bind(address)?))).collect();
-    let workers = workers();
-    let descriptors = Descriptors { command_server: Some(server), ..Descriptors::default() };
-    Some(Document { state: state(config, workers, sockets, socket_path), descriptors, ours: None })
+    let paths: Vec<(Fd, PathBuf)> = paths.collect();
+    let of_workers = paths.iter().find(|(_, path)| Some(path) == known.as_ref());
+    of_workers.or(paths.first()).cloned()
+}
+
+/// Those that were born as workers, and not as a process of one.
+fn children() -> Vec<Pid> {
+    let mut children = family::living_children().unwrap_or_default();
+    children.retain(|pid| wait::process_group(*pid) == Some(*pid));
+    children
 }
 
 /// A socket that listens, and where.
@@ -42,19 +60,25 @@ fn listening(number: RawFd) -> Option<(Fd, LocalAddress)> {
     Some((Fd(number), local_address(socket.as_fd()).ok()?))
 }
 
-/// Of an address of the network: the one unix socket that einhorn has is its own.
 fn bind(address: &LocalAddress) -> Option<Bind> {
-    let LocalAddress::Inet(address) = address else { return None };
-    let host = if address.is_ipv6() { format!("[{}]", address.ip()) } else { address.ip().to_string() };
-    Some(Bind { host: host.into(), port: address.port(), flags: vec!["r".to_owned()] })
+    match address {
+        LocalAddress::Inet(address) => {
+            let host = if address.is_ipv6() { format!("[{}]", address.ip()) } else { address.ip().to_string() };
+            Some(Bind { host: host.into(), port: address.port(), flags: vec!["r".to_owned()] })
+        }
+        LocalAddress::Unix(path) => {
+            let host = [OsStr::new("unix:"), path.as_os_str()].into_iter().collect();
+            Some(Bind { host, port: 0, flags: Vec::new() })
+        }
+        LocalAddress::Other => None,
+    }
 }
 
-/// Every child that lives, and serves as far as anybody can tell.
-fn workers() -> Vec<(Pid, Child)> {
-    let children = family::living_children().unwrap_or_default();
-    let indexed = children.into_iter().filter_map(|pid| {
-        let index = family::variable(pid, "EINHORN_CHILD_INDEX")?.parse().ok()?;
-        Some((pid, WorkerIndex(index)))
+/// Each serves, as far as anybody can tell.
+fn workers(children: &[Pid]) -> Vec<(Pid, Child)> {
+    let indexed = children.iter().filter_map(|pid| {
+        let index = family::variable(*pid, "EINHORN_CHILD_INDEX")?.parse().ok()?;
+        Some((*pid, WorkerIndex(index)))
     });
     let child = |index| Child {
         version: Version(0),

@@ -22,13 +22,22 @@ pub(in crate::supervisor) struct Counters {
 
 impl Counters {
     pub(in crate::supervisor) fn of(carried: &ours::Counters) -> Self {
-        let ours::Counters { launched, exited, killed, upgrades, failed_upgrades, strangers: _ } = *carried;
+        let ours::Counters { launched, exited, killed, upgrades, failed_upgrades, dropped_lines: _, strangers: _ } =
+            *carried;
         Self { launched, exited, killed, upgrades, failed_upgrades }
     }
 
     pub(in crate::supervisor) fn carried(self, strangers: u64) -> ours::Counters {
         let Self { launched, exited, killed, upgrades, failed_upgrades } = self;
-        ours::Counters { launched, exited, killed, upgrades, failed_upgrades, strangers }
+        ours::Counters {
+            launched,
+            exited,
+            killed,
+            upgrades,
+            failed_upgrades,
+            dropped_lines: logging::lost_lines(),
+            strangers,
+        }
     }
 
     pub(in crate::supervisor) fn count(&mut self, notice: &Notice) {

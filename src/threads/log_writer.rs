@@ -37,6 +37,16 @@ impl LogQueue {
         self.dropped_ever.load(Ordering::Relaxed)
     }
 
+    /// How many wait to be written.
+    pub fn waiting_lines(&self) -> u64 {
+        u64::try_from(self.items.len()).unwrap_or(u64::MAX)
+    }
+
+    /// Counts what an earlier image has dropped.
+    pub fn count_dropped(&self, lines: u64) {
+        self.dropped_ever.fetch_add(lines, Ordering::Relaxed);
+    }
+
     /// Queues a line with its newline, or counts it as dropped.
     pub fn push(&self, line: Vec<u8>) {
         if self.items.try_send(Item::Line(line)).is_err() {

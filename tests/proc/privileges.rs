@@ -3,7 +3,7 @@
 
 use nix::sys::signal::Signal;
 
-use crate::support::{Master, OTHER_UID, Process, Setup, Strace, Stranger, decoded, is_root};
+use crate::support::{EINHYRNINGSINS, Master, OTHER_UID, Process, Setup, Strace, Stranger, decoded, is_root};
 
 /// A group that nobody is in.
 const GROUP: u32 = 65_500;
@@ -128,4 +128,46 @@ fn whom_the_configuration_allows_may_command_and_no_longer_when_it_does_not() {
     let denied = decoded(&Stranger::nobody(65_534, &[]).ask(&socket, &[state]));
     assert!(denied.contains("Permission denied: uid 65534 may only ack and ping its worker"), "{denied}");
     assert!(decoded(&Stranger::nobody(65_534, &[GROUP]).ask(&socket, &[state])).contains("Verbosity set to 0"));
+}
+
+/// A wrapper that clears the environment is not taken for Ruby's einhorn, which would launch the workers as root.
+#[test]
+fn a_worker_is_its_user_after_any_re_exec_too() {
+    if !is_root() {
+        return;
+    }
+    let file = "seconds = 0.01\nack-mode = 0\nreexec-as = 'env -i PATH=/usr/bin:/bin TMPDIR=DIR OURS'\n\
+        [worker]\nuser = 'daemon'\n";
+    let setup = Setup::new("--config web.toml").program(["/bin/sleep", "1000"]).open_to_all();
+    let directory = setup.directory().display().to_string();
+    setup.write("web.toml", &file.replace("DIR", &directory).replace("OURS", EINHYRNINGSINS));
+    let master = setup.start();
+    let uids = |worker: Process| numbers(worker, "Uid");
+    let first = uids(master.wait_for_workers(1)[0]);
+    assert_ne!(first, [0; 4]);
+    master.wait_for_log("Up to 1 / 1", 1);
+    master.reload();
+    for upgrade in 1..=2 {
+        master.signal(Signal::SIGHUP);
+        master.wait_for_log("Upgraded successfully", upgrade);
+        master.wait_for_log("===> Exited worker", upgrade);
+        assert_eq!(uids(master.wait_for_workers(1)[0]), first);
+    }
+}
+
+/// What does not say that it is one of us would launch the workers as root.
+#[test]
+fn a_master_that_knows_no_users_of_workers_does_not_get_them() {
+    if !is_root() {
+        return;
+    }
+    let setup = Setup::new("--config web.toml").program(["/bin/sleep", "1000"]).open_to_all();
+    setup.write("web.toml", "ack-mode = 0\n[worker]\nuser = 'daemon'\n");
+    let master = setup.reexec_as("exit 0").start();
+    master.wait_for_log("Up to 1 / 1", 1);
+    let workers = master.wait_for_workers(1);
+    master.signal(Signal::SIGHUP);
+    master.wait_for_log("is einhorn, or does not say that it is not, and knows no users of workers", 1);
+    assert_eq!(master.workers(), workers);
+    assert!(master.is_running());
 }

@@ -366,3 +366,17 @@ fn the_answer_of_a_check_may_be_anything() {
         assert_unimpaired(&master, worker);
     }
 }
+
+/// What clients have half said is in the state. A state that is too long is found before the exec, not after.
+#[test]
+fn a_state_that_is_too_long_is_refused() {
+    let (master, worker) = start(serving());
+    let half = vec![1; 60 * 1024];
+    let mut clients: Vec<_> = (0..200).map(|_| master.connect()).collect();
+    clients.iter_mut().for_each(|client| client.send_bytes(&half));
+    let said = verdict(&master);
+    assert!(said.contains("the state has ") && said.contains("the most is 67108864"), "{said}");
+    assert_eq!(master.workers(), [worker]);
+    drop(clients);
+    master.wait_until("it can be done without them", LIMIT, || verdict(&master) == "Upgrade done");
+}

@@ -191,3 +191,20 @@ fn a_wrapper_that_closes_descriptors_is_found_at_the_check() {
     assert_eq!(master.workers(), workers);
     assert!(fs::exists(master.socket()).unwrap());
 }
+
+/// A launch that is due when the upgrade is asked for is asked for in the same breath.
+#[test]
+fn an_upgrade_among_many_launches_is_begun_between_two_of_them() {
+    let master = Setup::new("-n 1 -m 0 -s 0.001 --max-unacked 1000").program(["sleep", "1000"]).start();
+    master.wait_for_log("Up to 1 / 1", 1);
+    let mut client = master.connect();
+    for round in 1..=20 {
+        client.send(&format!("{{command: set_workers, args: ['{}']}}", 1 + round % 2 * 30));
+        client.send("{command: state}");
+        client.send("{command: reload}");
+        client.send("{command: upgrade}");
+        (0..4).for_each(|_| _ = client.receive().expect("the master lives"));
+        master.wait_until("it is another image", LIMIT, || master.generation() >= round);
+    }
+    assert_eq!(master.log().count("panicked"), 0, "{}", master.log());
+}

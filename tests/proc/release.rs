@@ -92,6 +92,35 @@ fn the_directory_of_the_master_is_looked_up_anew_by_its_name() {
     master.wait_for_log("Upgraded successfully to version 2", 1);
 }
 
+/// A shell between the images finds PWD to be wrong by then, and puts the real name there.
+#[test]
+fn the_directory_of_the_master_is_looked_up_anew_behind_a_wrapper_too() {
+    let enter = "cd current && export PWD && exec \"$@\"";
+    let setup = setup("-m 0 -s 0.01").reexec_as("exec \"$OURS\" \"$@\"").program(["./bin/server"]);
+    let master = setup.through(&["/bin/sh", "-c", enter, "sh"]).start();
+    assert_eq!(wait_for_words(&master, 1)[0][0], "one");
+    for (count, name) in [(2, "two"), (3, "one")] {
+        switch(master.directory(), name);
+        master.signal(Signal::SIGHUP);
+        assert_eq!(wait_for_words(&master, count)[count - 1][..2], [name.to_owned(), real(&master, name)]);
+        master.wait_for_log("===> Exited worker", count - 1);
+    }
+}
+
+/// One that enters another directory means it.
+#[test]
+fn the_directory_that_a_wrapper_enters_counts() {
+    let wrapper = "cd current && exec \"$OURS\" \"$@\"";
+    let master = setup("-m 0 -s 0.01").reexec_as(wrapper).program(["current/bin/server"]).start();
+    assert_eq!(wait_for_words(&master, 1)[0][0], "one");
+    master.replace("two/current", "");
+    fs::remove_file(master.file("two/current")).unwrap();
+    symlink(".", master.file("two/current")).unwrap();
+    switch(master.directory(), "two");
+    master.signal(Signal::SIGHUP);
+    assert_eq!(wait_for_words(&master, 2)[1][..2], ["two".to_owned(), real(&master, "two")]);
+}
+
 #[test]
 fn a_configured_directory_is_looked_up_anew_too() {
     let setup = setup("--config web.toml -m 0 -s 0.01").program(["./bin/server"]);

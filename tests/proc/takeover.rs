@@ -30,7 +30,7 @@ workers = []
 for index in range(2):
     env = dict(os.environ, EINHORN_SOCK_PATH=control.getsockname(), EINHORN_MASTER_PID=str(os.getpid()), EINHORN_FD_COUNT="1", EINHORN_FD_0=str(server.fileno()),
                EINHORN_CHILD_INDEX=str(index))
-    workers.append(subprocess.Popen(command, env=env, pass_fds=[server.fileno()]))
+    workers.append(subprocess.Popen(command, env=env, pass_fds=[server.fileno()], preexec_fn=os.setpgrp))
 text = open("document").read()
 places = {"4711": workers[0].pid, "4712": workers[1].pid, "<BIND>": server.fileno(), "<SERVER>": control.fileno(),
           "<CLIENT1>": clients[0].fileno(), "<CLIENT2>": clients[1].fileno(), "38211": port, "<HOST>": host,
