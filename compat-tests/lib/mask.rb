@@ -8,6 +8,12 @@ class Mask
     'FD' => '\d+',
     'PORT' => '[1-9]\d*',
     'EINHORN' => '[^"]*',
+    'TMP' => '[^"]*',
+    'SECONDS' => '\d+(?:\.\d+)?(?:e-\d+)?',
+    # A time as Ruby shows it in its log, and not as it writes it.
+    'CLOCK' => '\d{4}-\d\d-\d\d \d\d:\d\d:\d\d(?:\.\d+)? (?:UTC|[+-]\d{4})',
+    'VERSION' => '\d[\w.]*',
+    'REST' => '.*',
     # The list of commands: einhorn's words for them are its own, and so are ours.
     'HELP' => '(?:  [a-z_:]+: [^%]+%0A)+',
     # An error of Ruby's goes on with where it happened.
@@ -29,6 +35,11 @@ class Mask
     match = Regexp.new("\\A#{pattern(known, names)}\\z", Regexp::MULTILINE).match(text)
     match && names.each { |name| @pids[name] = match[name] }
     !match.nil?
+  end
+
+  # This run's pid for a recorded one, such as `PID1`; nil if it was not seen yet.
+  def pid(name)
+    @pids[name.downcase]&.to_i
   end
 
   private

@@ -12,10 +12,12 @@ class Master
 
   # `options` are words that come before the program, which is `./worker`; `habits` are files that its workers look for, see
   # worker.rb; `socket` is where the options put the control socket. With `file`, a word of the subject's command, a link to it
-  # at bin/einhorn is run in its place.
-  def self.start(subject, options, habits: [], socket: 'einhorn.sock', file: nil)
+  # at bin/einhorn is run in its place. Another `program`, by its words, finds the `files` that it needs beside it; it has to open
+  # workers/PID, for this is how its processes are found.
+  def self.start(subject, options, habits: [], socket: 'einhorn.sock', file: nil, program: ['./worker'], files: [])
     master = new(subject, habits, socket)
-    master.launch(options, file)
+    master.bring(files)
+    master.launch(options, file, program)
     master
   end
 
@@ -31,10 +33,14 @@ class Master
     habits.each { |habit| take_up(habit) }
   end
 
-  def launch(options, file)
+  def bring(files)
+    files.each { |file| FileUtils.cp(file, directory, preserve: true) }
+  end
+
+  def launch(options, file, program)
     link(file) if file
     command = @subject.command.map { |word| word == file ? path('bin', 'einhorn') : word }
-    words = [*command, *options, '--', './worker']
+    words = [*command, *options, '--', *program]
     inherited = ENV.keys.grep(/\AEINHORN_/).to_h { |name| [name, nil] }
     environment = inherited.merge(@subject.environment, 'TMPDIR' => directory)
     @pid = Process.spawn(environment, *words, chdir: directory, in: File::NULL, out: path('stdout'), err: path('log'))
@@ -101,8 +107,9 @@ class Master
     pid
   end
 
+  # Still known when the master is closed.
   def log
-    File.read(path('log'))
+    @log || File.read(path('log'))
   end
 
   def kill_workers
@@ -130,6 +137,7 @@ class Master
       Wait.until('the master is gone') { over? }
     end
     Wait.until('the workers are gone') { kill_workers.empty? }
+    @log = log
     FileUtils.remove_entry(directory)
   end
 

@@ -21,6 +21,12 @@ class Stage
     Master.start(subject, options.split, **habits).tap { |master| @masters << master }
   end
 
+  # Something else with a log, which is closed with the test.
+  def keep(other)
+    @masters << other
+    other
+  end
+
   def ours?
     subject.ours?
   end
