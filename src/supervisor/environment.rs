@@ -78,7 +78,8 @@ fn inherited(environ: &Environment, dropped: &[OsString]) -> Environment {
     kept
 }
 
-/// einhorn's variables, and `EINHORN_FD_FAMILY_n` as Python's client reads it.
+/// einhorn's variables, with `EINHORN_FDS` of its versions before 1.0, which PHP's client reads, and `EINHORN_FD_FAMILY_n` as
+/// Python's client does.
 pub(in crate::supervisor) fn of_worker(inherited: &Environment, facts: &Facts<'_>) -> Environment {
     let mut environment = inherited.clone();
     let mut set = |name: String, value: OsString| environment.push((name.into(), value));
@@ -88,6 +89,8 @@ pub(in crate::supervisor) fn of_worker(inherited: &Environment, facts: &Facts<'_
         set("EINHORN_SOCK_FD".into(), fd.to_string().into());
     }
     set("EINHORN_FD_COUNT".into(), facts.listeners.len().to_string().into());
+    let all: Vec<String> = facts.listeners.iter().map(|(fd, _)| fd.to_string()).collect();
+    set("EINHORN_FDS".into(), all.join(" ").into());
     for (at, (fd, family)) in facts.listeners.iter().enumerate() {
         set(format!("EINHORN_FD_{at}"), fd.to_string().into());
         set(format!("EINHORN_FD_FAMILY_{at}"), family_name(*family).into());
@@ -162,6 +165,7 @@ mod tests {
             ("EINHORN_SOCK_PATH", "./rel.sock"),
             ("EINHORN_SOCK_FD", "5"),
             ("EINHORN_FD_COUNT", "2"),
+            ("EINHORN_FDS", "3 4"),
             ("EINHORN_FD_0", "3"),
             ("EINHORN_FD_FAMILY_0", "AF_INET"),
             ("EINHORN_FD_1", "4"),

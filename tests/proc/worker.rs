@@ -172,7 +172,8 @@ fn numbers(soft: &str, hard: &str) -> (String, String) {
 fn fd_variables(count: usize) -> Vec<String> {
     let each =
         (0..count).flat_map(|at| [format!("EINHORN_FD_{at}={}", at + 3), format!("EINHORN_FD_FAMILY_{at}=AF_INET")]);
-    [format!("EINHORN_FD_COUNT={count}")].into_iter().chain(each).collect()
+    let all = (3..count + 3).map(|fd| fd.to_string()).collect::<Vec<_>>().join(" ");
+    [format!("EINHORN_FD_COUNT={count}"), format!("EINHORN_FDS={all}")].into_iter().chain(each).collect()
 }
 
 /// What the harness gives, einhorn's two, and `more`.
@@ -187,11 +188,14 @@ fn environment_with(master: &Master, more: &[String]) -> Vec<String> {
     common.into_iter().chain(more.iter().cloned()).collect()
 }
 
-/// As recorded of einhorn, with EINHORN_FD_FAMILY_n beside it, and no variable more.
+/// As recorded of einhorn 0.8.2, with EINHORN_FD_FAMILY_n beside it, and no variable more.
 #[test]
 fn the_environment_is_einhorns() {
     let master = Setup::new("-n 1").program(["sleep", "1000"]).start();
-    let expected = environment_with(&master, &["EINHORN_FD_COUNT=0".into(), "EINHORN_CHILD_INDEX=0".into()]);
+    let expected = environment_with(
+        &master,
+        &["EINHORN_FD_COUNT=0".into(), "EINHORN_FDS=".into(), "EINHORN_CHILD_INDEX=0".into()],
+    );
     assert_eq!(master.wait_for_workers(1)[0].assignments(), expected);
 
     let master = Setup::new("-c nm").bind("").program(["sleep", "1000"]).start();
@@ -256,7 +260,10 @@ fn what_pretends_to_come_from_a_supervisor_is_dropped() {
     let setup = Setup::new("-n 1").program(["sleep", "1000"]);
     let master = setup.through(&["python3", "-c", FORGER]).start();
     let worker = master.wait_for_workers(1)[0];
-    let mut expected = environment_with(&master, &["EINHORN_FD_COUNT=0".into(), "EINHORN_CHILD_INDEX=0".into()]);
+    let mut expected = environment_with(
+        &master,
+        &["EINHORN_FD_COUNT=0".into(), "EINHORN_FDS=".into(), "EINHORN_CHILD_INDEX=0".into()],
+    );
     let kept = ["A=first", "EMPTY=", "BYTES=\u{fffd}\u{fffd}", "EINHORN=kept"].map(str::to_owned);
     expected.splice(2..2, kept);
     assert_eq!(worker.assignments(), expected);
