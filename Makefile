@@ -10,6 +10,10 @@ TARGET_DIR = $(if $(CARGO_TARGET_DIR),$(CARGO_TARGET_DIR),target)
 SIM_STEPS_TEST = 10000000
 SIM_STEPS_LONG = 100000000
 
+# The real clients of the compatibility suite, and what its deploy scripts call.
+COMPAT_NEEDS = ruby pgrep=procps python3 pip3=python3-pip php=php-cli socat nc=netcat-openbsd go=golang-go \
+  /usr/share/gocode/src/github.com/zenazn/goji/goji.go=golang-github-zenazn-goji-dev
+
 .PHONY: help demo check test compat sim bench reexec install
 
 help:
@@ -40,8 +44,8 @@ test:
 
 # The ruby_yaml target has `test = false`, so that plain `cargo test` needs no Ruby.
 compat:
-	@.ci/need ruby
-	$(CARGO) build --bin einhyrningsins
+	@.ci/need $(COMPAT_NEEDS)
+	$(CARGO) build --bins
 	$(CARGO) test --test ruby_yaml
 	EINHORN_OURS=$(TARGET_DIR)/debug/einhyrningsins COMPAT_REPORT=$(TARGET_DIR)/compat/report.md ruby compat-tests/run.rb
 
