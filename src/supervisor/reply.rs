@@ -31,15 +31,13 @@ pub(in crate::supervisor) struct Denials {
 impl Denials {
     fn not_admin(&mut self, client: ClientId, peer: &Peer) {
         if let Some(unsaid) = self.not_admin.count_one(clock::now()) {
-            let (client, uid, pid) = (client.0, peer.uid, peer.pid);
-            log::warn!("[client {client}] uid {uid}, pid {pid} asked for what only an admin may{unsaid}");
+            log::warn!("[client {}] {} asked for what only an admin may{unsaid}", client.0, in_words(peer));
         }
     }
 
     fn not_that_worker(&mut self, client: ClientId, peer: &Peer, worker: Pid) {
         if let Some(unsaid) = self.not_that_worker.count_one(clock::now()) {
-            let (client, uid, pid) = (client.0, peer.uid, peer.pid);
-            log::warn!("[client {client}] uid {uid}, pid {pid} may not speak for worker {worker}{unsaid}");
+            log::warn!("[client {}] {} may not speak for worker {worker}{unsaid}", client.0, in_words(peer));
         }
     }
 }
@@ -65,7 +63,7 @@ impl Supervisor {
             asked if peer.role == Role::Admin => self.obey(asking, peer, asked),
             _ => {
                 self.denials.not_admin(client, peer);
-                self.say(asking, format!("Permission denied: uid {} may only ack and ping its worker", peer.uid))
+                self.say(asking, denial(peer))
             }
         }
     }
@@ -255,6 +253,23 @@ impl Supervisor {
 
     fn is_worker(&self, pid: Pid) -> bool {
         self.pool.workers().iter().any(|worker| worker.pid == pid)
+    }
+}
+
+/// Of a connection that was made for a worker, the kernel says only that it is ours.
+fn in_words(peer: &Peer) -> String {
+    match peer.role {
+        Role::Worker(worker) => format!("worker {worker}"),
+        Role::Admin | Role::Guest => format!("uid {}, pid {}", peer.uid, peer.pid),
+    }
+}
+
+fn denial(peer: &Peer) -> String {
+    match peer.role {
+        Role::Worker(worker) => {
+            format!("Permission denied: worker {worker} may only ack and ping on its own connection")
+        }
+        Role::Admin | Role::Guest => format!("Permission denied: uid {} may only ack and ping its worker", peer.uid),
     }
 }
 

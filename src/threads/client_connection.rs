@@ -36,6 +36,13 @@ pub(in crate::threads) enum Reading {
     TooLong,
 }
 
+/// Whether there may be more to read.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Taken {
+    Something,
+    Nothing,
+}
+
 /// Why a client is dropped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(in crate::threads) enum Fault {
@@ -206,7 +213,9 @@ impl Connection {
     /// The other end is gone altogether; what it had written before still counts.
     pub(in crate::threads) fn hang_up(&mut self, now: Mono) {
         while !self.half_closed && self.phase != Phase::Over && self.unparsed.len() <= LINE_MAX {
-            self.read(now);
+            if self.take_in(now) == Taken::Nothing {
+                break;
+            }
         }
         self.half_closed = true;
         self.hung_up = true;
@@ -214,6 +223,10 @@ impl Connection {
 
     /// Takes in what is there, once.
     pub(in crate::threads) fn read(&mut self, now: Mono) {
+        self.take_in(now);
+    }
+
+    fn take_in(&mut self, now: Mono) -> Taken {
         let mut chunk = [0; CHUNK];
         match self.stream.read(&mut chunk) {
             Ok(0) => self.half_closed = true,
@@ -221,11 +234,13 @@ impl Connection {
                 self.active_at = now;
                 self.line_since.get_or_insert(now);
                 self.unparsed.extend_from_slice(&chunk[..length]);
+                return Taken::Something;
             }
-            Err(error) if error.kind() == ErrorKind::Interrupted => {}
+            Err(error) if error.kind() == ErrorKind::Interrupted => return Taken::Something,
             Err(error) if error.kind() == ErrorKind::WouldBlock && !self.hung_up => {}
             Err(_) => self.phase = Phase::Over,
         }
+        Taken::Nothing
     }
 
     pub(in crate::threads) fn write(&mut self, now: Mono) {

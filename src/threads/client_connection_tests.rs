@@ -60,6 +60,15 @@ fn lines_may_come_in_pieces_and_joined() {
 }
 
 #[test]
+fn a_hang_up_takes_in_what_is_there_and_waits_for_nothing() {
+    let (mut connection, mut client) = connected();
+    client.write_all(b"one\ntwo").unwrap();
+    // The other end is still there; whoever said otherwise, nobody waits for it.
+    connection.hang_up(START);
+    assert!(matches!(connection.next_line(), Reading::Line(line) if line == b"one"));
+}
+
+#[test]
 fn the_next_request_waits_for_the_reply_to_the_last() {
     let (mut connection, mut client) = connected();
     client.write_all(b"one\ntwo\n").unwrap();

@@ -129,11 +129,13 @@ impl Server {
                     let _main_is_gone = self.inbox.send(Input::SocketMoved(moved));
                 }
             }
-            for (at, event) in ready.clients {
+            for (client, event) in ready.clients {
+                // It may be gone since: the main thread has had a worker's connection closed, or it had to make room.
+                let Some(connection) = self.find(client) else { continue };
                 match event {
-                    ClientEvent::HungUp => self.connections[at].hang_up(now),
-                    ClientEvent::Readable => self.connections[at].read(now),
-                    ClientEvent::Writable => self.connections[at].write(now),
+                    ClientEvent::HungUp => connection.hang_up(now),
+                    ClientEvent::Readable => connection.read(now),
+                    ClientEvent::Writable => connection.write(now),
                 }
             }
             if self.pass_requests_on(now) == Inbox::Closed {
@@ -204,14 +206,12 @@ impl Server {
             None => PollFd::new(self.woken.as_fd(), PollFlags::empty()),
         });
         fds.push(PollFd::new(self.socket.listener_fd(), accepting));
-        let polled = self.connections.iter().enumerate().filter(|(_, connection)| connection.is_worth_polling());
-        let places: Vec<usize> = polled.map(|(at, _)| at).collect();
-        fds.extend(places.iter().map(|&at| {
-            let connection = &self.connections[at];
-            PollFd::new(connection.as_fd(), interest(connection))
-        }));
+        let polled: Vec<&Connection> =
+            self.connections.iter().filter(|connection| connection.is_worth_polling()).collect();
+        fds.extend(polled.iter().map(|connection| PollFd::new(connection.as_fd(), interest(connection))));
+        let ids: Vec<ClientId> = polled.iter().map(|connection| connection.id).collect();
         match poll(&mut fds, timeout) {
-            Ok(_) => Ready::of(&fds, &places, self.socket.deadline().is_some_and(|moment| moment <= clock::now())),
+            Ok(_) => Ready::of(&fds, &ids, self.socket.deadline().is_some_and(|moment| moment <= clock::now())),
             Err(_) => Ready::default(),
         }
     }
@@ -419,8 +419,7 @@ struct Ready {
     woken: bool,
     socket_changed: bool,
     accept: bool,
-    /// Connections by their place.
-    clients: Vec<(usize, ClientEvent)>,
+    clients: Vec<(ClientId, ClientEvent)>,
 }
 
 #[derive(Clone, Copy)]
@@ -431,18 +430,18 @@ enum ClientEvent {
 }
 
 impl Ready {
-    fn of(fds: &[PollFd<'_>], places: &[usize], overdue: bool) -> Self {
+    fn of(fds: &[PollFd<'_>], ids: &[ClientId], overdue: bool) -> Self {
         let found = |fd: &PollFd<'_>| fd.revents().unwrap_or(PollFlags::empty());
         let mut clients = Vec::new();
-        for (fd, &at) in fds[3..].iter().zip(places) {
+        for (fd, &id) in fds[3..].iter().zip(ids) {
             let events = found(fd);
             if events.intersects(PollFlags::POLLERR | PollFlags::POLLHUP | PollFlags::POLLNVAL) {
-                clients.push((at, ClientEvent::HungUp));
+                clients.push((id, ClientEvent::HungUp));
             } else if events.contains(PollFlags::POLLIN) {
-                clients.push((at, ClientEvent::Readable));
+                clients.push((id, ClientEvent::Readable));
             }
             if events.contains(PollFlags::POLLOUT) {
-                clients.push((at, ClientEvent::Writable));
+                clients.push((id, ClientEvent::Writable));
             }
         }
         Self {

@@ -229,6 +229,18 @@ printf '{"command":"worker:ack", "pid":%s}\n' "$other" >&9
 exec sleep 1000
 "#;
 
+/// The kernel says of this connection only that it is ours, so that it is the worker which is named.
+#[test]
+fn the_given_connection_is_for_acks_and_pings_alone() {
+    let program = "import os\nfd = int(os.environ['EINHORN_SOCK_FD'])\nos.write(fd, b'{command: die}\\n')\n\
+        print(os.read(fd, 1000).decode(), flush=True)\nos.read(fd, 1)";
+    let master = Setup::new("-n 1 -m 0 -g").program(["python3", "-c", program]).start();
+    let worker = master.wait_for_workers(1)[0];
+    let denial = format!("Permission denied: worker {worker} may only ack and ping on its own connection");
+    master.wait_until("it is answered", LIMIT, || master.stdout().replace("%0A ", "").contains(&denial));
+    master.wait_for_log(&format!("worker {worker} asked for what only an admin may"), 1);
+}
+
 // E15, and E23 for this connection: failure mode 78.
 #[test]
 fn an_ack_over_the_given_connection_counts_for_its_own_worker_whatever_pid_it_names() {
