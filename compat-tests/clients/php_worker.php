@@ -1,7 +1,7 @@
 #!/usr/bin/env php
 <?php
-// Acks with what PHP has by itself, and waits until it is told to go. Plain PHP cannot accept on an inherited descriptor; that
-// it has one is looked at. EINHORN_FDS is what einhorn had before version 1.
+// Acks with what PHP has by itself, and becomes the program that is named, or waits until it is told to go. Plain PHP cannot
+// accept on an inherited descriptor; that it has one is looked at. EINHORN_FDS is what einhorn had before version 1.
 
 if (getenv('EINHORN_MASTER_PID') !== (string) posix_getppid()) {
     fwrite(STDERR, "the master is not the parent\n");
@@ -30,6 +30,9 @@ $master = stream_socket_client('unix://' . getenv('EINHORN_SOCK_PATH'));
 fwrite($master, json_encode(['command' => 'worker:ack', 'pid' => getmypid()]) . "\n");
 fclose($master);
 
+if (isset($argv[1])) {
+    pcntl_exec($argv[1]);
+}
 while (true) {
     sleep(3600);
 }

@@ -171,6 +171,18 @@ end
   end
 end
 
+# None of these can accept on a socket that it is given, so that what serves is another program in the same process.
+{ 'nc' => ['netcat-openbsd', 'shell_worker.sh', 'nc'], 'socat' => ['socat', 'shell_worker.sh', 'socat'],
+  'php' => ['php-cli', 'php_worker.php'] }.each do |tool, (package, worker, *words)|
+  Suite.test("real clients: what #{tool} has acked for serves, and loses nothing in an upgrade",
+             quotes: 'einhorn, README: Manual ACK') do |stage|
+    Workshop.need(tool => package, 'python3' => 'python3')
+    program = ["./#{worker}", *words, './http_server.py']
+    master = RealClients.serving(stage, program, '-m manual', beside: [worker, 'http_server.py'])
+    RealClients.live(stage, master, Load::HTTP)
+  end
+end
+
 Suite.test('real clients: nc hears how the upgrade ends that it asked for',
            quotes: 'tests/proc: a half-closed subscriber is waited for', only: :ours) do |stage|
   Workshop.need('nc' => 'netcat-openbsd')
