@@ -240,15 +240,15 @@ Suite.test('a variable to be dropped is gone from workers that are launched afte
 end
 
 Suite.test('what the master finds of other supervisors goes on to the workers', quotes: 'einhorn 1.1.1 as it runs',
-           differs: '| `EINHORN_*` and `LISTEN_*` in the environment of the master |') do |stage|
-  variant = Variant.new(stage.subject, 'EINHORN_FD_3' => '33', 'LISTEN_FDS' => '4')
+           differs: '| `EINHORN_*`, `LISTEN_*`, `NOTIFY_SOCKET`, `WATCHDOG_USEC` and `WATCHDOG_PID` in the environment of the master |') do |stage|
+  variant = Variant.new(stage.subject, 'EINHORN_FD_3' => '33', 'LISTEN_FDS' => '4', 'NOTIFY_SOCKET' => '/nowhere')
   _, birth = Environment.born(stage, '', subject: variant)
-  stage.same(%w[33 4], birth.environment.values_at('EINHORN_FD_3', 'LISTEN_FDS'), 'the variables')
+  stage.same(%w[33 4 /nowhere], birth.environment.values_at('EINHORN_FD_3', 'LISTEN_FDS', 'NOTIFY_SOCKET'), 'the variables')
 end
 
 Suite.test('what the master finds of other supervisors is kept from the workers', quotes: 'compat.md', only: :ours) do |stage|
-  stage.differs('| `EINHORN_*` and `LISTEN_*` in the environment of the master |')
-  variant = Variant.new(stage.subject, 'EINHORN_FD_3' => '33', 'LISTEN_FDS' => '4')
+  stage.differs('| `EINHORN_*`, `LISTEN_*`, `NOTIFY_SOCKET`, `WATCHDOG_USEC` and `WATCHDOG_PID` in the environment of the master |')
+  variant = Variant.new(stage.subject, 'EINHORN_FD_3' => '33', 'LISTEN_FDS' => '4', 'NOTIFY_SOCKET' => '/nowhere')
   _, birth = Environment.born(stage, '', subject: variant)
-  stage.same([nil, nil], birth.environment.values_at('EINHORN_FD_3', 'LISTEN_FDS'), 'the variables')
+  stage.same([nil, nil, nil], birth.environment.values_at('EINHORN_FD_3', 'LISTEN_FDS', 'NOTIFY_SOCKET'), 'the variables')
 end

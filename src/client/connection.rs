@@ -69,12 +69,12 @@ impl Trust {
         Self { own_uid: geteuid().as_raw(), master }
     }
 
-    /// Root may do anything with us anyway, and so may our own user. Who names the socket's path means whoever is there;
-    /// and root speaks to every user's master, as deploy scripts have always done: what a squatter hears is a command, and
+    /// Root may do anything with us anyway, and so may our own user. Who names the socket's path means whoever is there, and a
+    /// service's socket lies where only root can have put its directory; and root speaks to every user's master, as deploy scripts have always done: what a squatter hears is a command, and
     /// its answer is no worse than a broken deploy's.
     fn believes(self, peer: Credentials, chosen_by: &ChosenBy) -> bool {
         let known = peer.uid == 0 || peer.uid == self.own_uid || self.master == Some(peer.pid);
-        known || self.own_uid == 0 || *chosen_by == ChosenBy::Path
+        known || self.own_uid == 0 || matches!(chosen_by, ChosenBy::Path | ChosenBy::Service(_))
     }
 }
 

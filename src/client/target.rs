@@ -7,12 +7,15 @@ use std::path::{Path, PathBuf};
 use nix::errno::Errno;
 
 use crate::client::failure::{ConnectCause, Failure};
-use crate::config::{SOCKET_PATH_MAX, default_socket_path};
+use crate::config::{Directory, SOCKET_PATH_MAX, default_socket_path, service_directory};
 use crate::sys::errno::words;
 use crate::sys::tmpdir::temporary_directory;
 
 /// How many other masters a hint names.
 const OTHERS_MAX: usize = 5;
+
+/// Below which each service of the package has a directory of its name; `packaging/systemd` has the same.
+const SERVICES: &str = "/run/einhyrningsins";
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(in crate::client) struct Target {
@@ -26,6 +29,8 @@ pub(in crate::client) enum ChosenBy {
     Path,
     /// `-c`, or a name as the only argument.
     Name(String),
+    /// The same, and it is the name of a service, whose directory only root can have made.
+    Service(String),
     Default,
 }
 
@@ -36,8 +41,18 @@ impl Target {
             return Ok(Self { path: path.to_owned(), chosen_by: ChosenBy::Path });
         }
         let directory = temporary_directory(|variable| std::env::var_os(variable)).map_err(Failure::NoDirectory)?;
-        let chosen_by = name.map_or(ChosenBy::Default, |name| ChosenBy::Name(name.to_owned()));
-        Ok(Self { path: default_socket_path(name, &directory), chosen_by })
+        Ok(Self::by_name(name, directory, Path::new(SERVICES)))
+    }
+
+    /// einhorn's place before that of a service of this name, which is for those who have no such file.
+    fn by_name(name: Option<&str>, directory: PathBuf, services: &Path) -> Self {
+        let path = default_socket_path(name, &Directory::Shared(directory));
+        let Some(name) = name else { return Self { path, chosen_by: ChosenBy::Default } };
+        let of_service = service_directory(name, services).map(|own| default_socket_path(Some(name), &own));
+        match of_service.filter(|of_service| !exists(&path) && exists(of_service)) {
+            Some(of_service) => Self { path: of_service, chosen_by: ChosenBy::Service(name.to_owned()) },
+            None => Self { path, chosen_by: ChosenBy::Name(name.to_owned()) },
+        }
     }
 
     /// Says in words what connecting has met.
@@ -63,7 +78,9 @@ impl Target {
     pub(in crate::client) fn hint_of_missing(&self, others: &[String]) -> String {
         let mut hint = match &self.chosen_by {
             ChosenBy::Path => "No master has its socket there: does it run, and was it started with this -d?".to_owned(),
-            ChosenBy::Name(name) => format!("No master of the name {name} seems to run, or it has another TMPDIR or a -d."),
+            ChosenBy::Name(name) | ChosenBy::Service(name) => {
+                format!("No master of the name {name} seems to run, or it has another TMPDIR or a -d.")
+            }
             ChosenBy::Default => {
                 "No master seems to run here. If it was started with -c NAME, -d PATH or another TMPDIR, give the same here."
                     .to_owned()
@@ -75,15 +92,35 @@ impl Target {
         hint
     }
 
-    /// The options that lead to other sockets in the same directory.
+    /// The options that lead to other sockets in the same directory, and to those of services.
     fn others(&self) -> Vec<String> {
-        let entries = self.path.parent().and_then(|directory| fs::read_dir(directory).ok());
-        let names = entries.into_iter().flatten().filter_map(|entry| entry.ok()?.file_name().into_string().ok());
-        let mut found: Vec<String> = names.filter_map(|name| option_for(&name)).collect();
+        let beside = self.path.parent().map(names_in).unwrap_or_default();
+        let beside = beside.iter().filter_map(|name| option_for(name));
+        let mut found: Vec<String> = beside.chain(services(Path::new(SERVICES))).collect();
         found.sort();
+        found.dedup();
         found.truncate(OTHERS_MAX);
         found
     }
+}
+
+/// Whatever it is; whether it can be connected to is seen then.
+fn exists(path: &Path) -> bool {
+    fs::symlink_metadata(path).is_ok()
+}
+
+fn names_in(directory: &Path) -> Vec<String> {
+    let entries = fs::read_dir(directory).into_iter().flatten();
+    entries.filter_map(|entry| entry.ok()?.file_name().into_string().ok()).collect()
+}
+
+/// The options that lead to the services that run.
+fn services(directory: &Path) -> Vec<String> {
+    let runs = |name: &String| {
+        let own = service_directory(name, directory);
+        own.is_some_and(|own| exists(&default_socket_path(Some(name), &own)))
+    };
+    names_in(directory).into_iter().filter(runs).map(|name| format!("-c {name}")).collect()
 }
 
 fn option_for(file_name: &str) -> Option<String> {
@@ -119,6 +156,26 @@ mod tests {
         assert_eq!(cause, ConnectCause::Missing { others: others.clone() });
         let hint = target.hint_of_missing(&others);
         assert!(hint.contains("name x") && hint.ends_with("There is: -c web, one without a name."), "{hint}");
+    }
+
+    #[test]
+    fn a_service_is_found_by_its_name_where_no_other_master_has_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let (shared, all) = (dir.path().join("tmp"), dir.path().join("run"));
+        fs::create_dir_all(all.join("web")).unwrap();
+        fs::create_dir_all(all.join("down")).unwrap();
+        fs::create_dir_all(&shared).unwrap();
+        let of_service = all.join("web/einhorn.sock");
+        fs::write(&of_service, "").unwrap();
+        let find = |name| Target::by_name(name, shared.clone(), &all);
+
+        assert_eq!(find(Some("web")), Target { path: of_service, chosen_by: ChosenBy::Service("web".to_owned()) });
+        assert_eq!(find(Some("down")).path, shared.join("einhorn-down.sock"));
+        assert_eq!(find(None).path, shared.join("einhorn.sock"));
+        assert_eq!(services(&all), ["-c web"]);
+
+        fs::write(shared.join("einhorn-web.sock"), "").unwrap();
+        assert_eq!(find(Some("web")).chosen_by, ChosenBy::Name("web".to_owned()));
     }
 
     #[test]

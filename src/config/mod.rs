@@ -37,13 +37,15 @@ pub use carried::{from_foreign_words, from_words, to_args, to_words, unknown_to_
 pub use difference::{Difference, Effect, differences, keep_commanded, keep_fixed};
 pub use error::{ConfigError, Problems};
 pub use origin::{Given, Origin};
-pub use paths::{default_socket_path, lock_path, pid_path, socket_path};
+pub use paths::{Directory, default_socket_path, lock_path, pid_path, service_directory, socket_path};
 pub use print::print;
 pub use resolve::{Ack, Config, Family, NUMBER_MAX, Nice};
 pub use schema::schema;
 pub use sections::{Env, Log as LogSettings, LogLevel, LogTarget, WorkerSetup};
 pub use usage::{Detail, usage};
-pub use values::{FACILITIES, LIMIT_NAMES, Limit, is_masters};
+pub use values::{
+    FACILITIES, LIMIT_NAMES, Limit, NOTIFY_SOCKET, WATCHDOG_PID, WATCHDOG_USEC, is_masters, is_service_managers,
+};
 pub use words::Word;
 
 use std::ffi::{OsStr, OsString};

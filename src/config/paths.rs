@@ -5,17 +5,36 @@ use std::path::{Path, PathBuf};
 
 use crate::config::Config;
 
+/// Where files go that were given no path.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Directory {
+    /// Many masters put theirs there, which are told apart by the command name in them.
+    Shared(PathBuf),
+    /// It belongs to this master alone: a service manager has made it (RUNTIME_DIRECTORY).
+    Own(PathBuf),
+}
+
+impl Directory {
+    /// `einhorn[-NAME].SUFFIX` in it; in a directory of the master's own, without the name.
+    fn file(&self, command_name: Option<&str>, suffix: &str) -> PathBuf {
+        match (self, command_name) {
+            (Self::Shared(path), Some(name)) => path.join(format!("einhorn-{name}.{suffix}")),
+            (Self::Shared(path), None) | (Self::Own(path), _) => path.join(format!("einhorn.{suffix}")),
+        }
+    }
+}
+
 /// The control socket's path: `-d`, or `einhorn[-NAME].sock` in `dir`. Above [`SOCKET_PATH_MAX`] bytes it cannot be bound,
 /// which for the default depends on `dir`.
 ///
 /// [`SOCKET_PATH_MAX`]: crate::config::SOCKET_PATH_MAX
-pub fn socket_path(config: &Config, dir: &Path) -> PathBuf {
+pub fn socket_path(config: &Config, dir: &Directory) -> PathBuf {
     config.socket_path.clone().unwrap_or_else(|| default_socket_path(config.command_name.as_deref(), dir))
 }
 
 /// The lock's path: `-f`; with only `-d PATH`, `PATH.lock`, since the lock is held for life and two masters that differ
 /// in nothing but `-d` must both run, as einhorn's do; else `einhorn[-NAME].lock` in `dir`.
-pub fn lock_path(config: &Config, dir: &Path) -> PathBuf {
+pub fn lock_path(config: &Config, dir: &Directory) -> PathBuf {
     match (&config.lockfile, &config.socket_path) {
         (Some(lockfile), _) => lockfile.clone(),
         (None, Some(socket)) => {
@@ -23,25 +42,25 @@ pub fn lock_path(config: &Config, dir: &Path) -> PathBuf {
             name.push(".lock");
             PathBuf::from(name)
         }
-        (None, None) => default_path(config.command_name.as_deref(), dir, "lock"),
+        (None, None) => dir.file(config.command_name.as_deref(), "lock"),
     }
 }
 
 /// The pid file's path: `-e`, or `einhorn[-NAME].pid` in `dir`.
-pub fn pid_path(config: &Config, dir: &Path) -> PathBuf {
-    config.pidfile.clone().unwrap_or_else(|| default_path(config.command_name.as_deref(), dir, "pid"))
+pub fn pid_path(config: &Config, dir: &Directory) -> PathBuf {
+    config.pidfile.clone().unwrap_or_else(|| dir.file(config.command_name.as_deref(), "pid"))
 }
 
-/// The control socket's path where `-d` does not say it: `einhorn[-NAME].sock` in `dir`. Master and client agree by it.
-pub fn default_socket_path(command_name: Option<&str>, dir: &Path) -> PathBuf {
-    default_path(command_name, dir, "sock")
+/// The control socket's path where `-d` does not say it. Master and client agree by it.
+pub fn default_socket_path(command_name: Option<&str>, dir: &Directory) -> PathBuf {
+    dir.file(command_name, "sock")
 }
 
-fn default_path(command_name: Option<&str>, dir: &Path, suffix: &str) -> PathBuf {
-    match command_name {
-        Some(name) => dir.join(format!("einhorn-{name}.{suffix}")),
-        None => dir.join(format!("einhorn.{suffix}")),
-    }
+/// The directory that the service NAME of the package has for its own, below `base`. None: no service has such a name.
+/// `packaging/systemd/einhyrningsins@.service` has the same.
+pub fn service_directory(name: &str, base: &Path) -> Option<Directory> {
+    let is_one = !name.is_empty() && !name.contains('/') && ![".", ".."].contains(&name);
+    is_one.then(|| Directory::Own(base.join(name)))
 }
 
 #[cfg(test)]
@@ -50,7 +69,11 @@ mod tests {
     use crate::config::tests::config;
 
     fn paths(args: &[&str]) -> [String; 3] {
-        let (config, dir) = (config(args), Path::new("/run"));
+        paths_in(args, &Directory::Shared("/run".into()))
+    }
+
+    fn paths_in(args: &[&str], dir: &Directory) -> [String; 3] {
+        let config = config(args);
         [socket_path(&config, dir), lock_path(&config, dir), pid_path(&config, dir)]
             .map(|path| path.display().to_string())
     }
@@ -67,5 +90,22 @@ mod tests {
         assert_eq!(paths(&["-d", "/s", "-f", "/l", "-e", "p"]), ["/s", "/l", "p"]);
         assert_eq!(paths(&["-f", "/l", "-c", "x"]), ["/run/einhorn-x.sock", "/l", "/run/einhorn-x.pid"]);
         assert_eq!(paths(&["-d", "/s", "-c", "x"]), ["/s", "/s.lock", "/run/einhorn-x.pid"]);
+    }
+
+    #[test]
+    fn a_directory_of_its_own_needs_no_names() {
+        let own = Directory::Own("/run/web".into());
+        let expected = ["/run/web/einhorn.sock", "/run/web/einhorn.lock", "/run/web/einhorn.pid"];
+        assert_eq!(paths_in(&["-c", "x"], &own), expected);
+        assert_eq!(paths_in(&["-c", "x", "-d", "/s"], &own), ["/s", "/s.lock", "/run/web/einhorn.pid"]);
+    }
+
+    #[test]
+    fn a_service_has_a_directory_below_that_of_all() {
+        let directory = |name: &str| service_directory(name, Path::new("/run/einhyrningsins"));
+        assert_eq!(directory("web"), Some(Directory::Own("/run/einhyrningsins/web".into())));
+        for none in ["", ".", "..", "../x", "/x"] {
+            assert_eq!(directory(none), None);
+        }
     }
 }

@@ -44,6 +44,8 @@ pub struct Section {
     pub old_image: Option<OldImage>,
     /// Who asked for an upgrade that has neither begun nor been refused.
     pub upgrade_askers: Vec<ClientId>,
+    /// As many workers as wanted have served once: a service manager has been told, or would have been.
+    pub was_ready: bool,
 }
 
 /// What einhorn does not know of a worker.

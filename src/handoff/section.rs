@@ -79,6 +79,7 @@ record! {
         counters = Counters::default(),
         old_image = None,
         upgrade_askers = Vec::new(),
+        was_ready = false,
     }
 }
 

@@ -213,6 +213,11 @@ impl Pool {
         self.upgrade.as_ref().map(|upgrade| upgrade.style)
     }
 
+    /// Whether the program of an upgrade that was asked for is being looked for.
+    pub fn is_preparing(&self) -> bool {
+        self.preparing.is_some()
+    }
+
     /// New workers that failed since the last that acked, in the upgrade under way.
     pub fn upgrade_failures(&self) -> u32 {
         self.upgrade.as_ref().map_or(0, |upgrade| upgrade.failures)

@@ -70,7 +70,7 @@ fn of_user(user: &Entry) -> Environment {
 fn inherited(environ: &Environment, dropped: &[OsString]) -> Environment {
     let mut kept: Environment = Vec::new();
     for (name, value) in environ {
-        let ours = config::is_masters(name.as_bytes());
+        let ours = config::is_masters(name.as_bytes()) || config::is_service_managers(name.as_bytes());
         if !ours && !dropped.contains(name) && !kept.iter().any(|(known, _)| known == name) {
             kept.push((name.clone(), value.clone()));
         }
@@ -121,6 +121,14 @@ mod tests {
         let born =
             pairs(&[("A", "1"), ("EINHORN_FD_COUNT", "9"), ("LISTEN_FDS", "3"), ("B", "2"), ("A", "3"), ("C", "x")]);
         assert_eq!(inherited(&born, &["C".into()]), pairs(&[("A", "1"), ("B", "2")]));
+        let born = pairs(&[
+            ("NOTIFY_SOCKET", "/n"),
+            ("WATCHDOG_USEC", "1"),
+            ("WATCHDOG_PID", "1"),
+            ("FDSTORE", "1"),
+            ("WATCHDOG_DOG", "rex"),
+        ]);
+        assert_eq!(inherited(&born, &[]), pairs(&[("WATCHDOG_DOG", "rex")]));
     }
 
     #[test]

@@ -53,6 +53,7 @@ impl Supervisor {
             if let Turn::End(reason) = turn {
                 return reason;
             }
+            self.tell_service_manager();
             let input = self.receive();
             turn = self.look_around();
             if let Turn::GoOn = turn {
@@ -82,7 +83,13 @@ impl Supervisor {
 
     /// Waits for the next input or the next deadline, and not at all otherwise: an idle master makes no system call.
     fn receive(&self) -> Result<Input, RecvTimeoutError> {
-        let due = [self.pool.deadline(), self.recheck.deadline(), self.errand_note_due, self.reexec.deadline()];
+        let due = [
+            self.pool.deadline(),
+            self.recheck.deadline(),
+            self.errand_note_due,
+            self.reexec.deadline(),
+            self.service_manager.deadline(),
+        ];
         let due = due.into_iter().flatten().min();
         match due {
             Some(moment) => self.inbox.recv_timeout(moment.since(clock::now())),

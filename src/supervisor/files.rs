@@ -1,9 +1,11 @@
 //! The files that a master owns while it lives: its lock, the control socket's, and the pid file. Claims them in the order in
 //! which others could be disturbed, hands them on, and removes what is its own at the end.
 
+use std::ffi::{OsStr, OsString};
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 
-use crate::config::{self, Config};
+use crate::config::{self, Config, Directory};
 use crate::pool::Pid;
 use crate::supervisor::environment::Environment;
 use crate::sys::control_socket::{self, Access};
@@ -12,6 +14,9 @@ use crate::sys::pidfile::{PidFile, PidFileCause};
 use crate::sys::place::FileId;
 use crate::sys::tmpdir::temporary_directory;
 use crate::threads::socket_file::SocketFile;
+
+/// Where a service manager has made directories for this service alone.
+const RUNTIME_DIRECTORY: &str = "RUNTIME_DIRECTORY";
 
 /// The files that a master owns while it lives. They go with it, except for the lock: another master may hold it open.
 pub(in crate::supervisor) struct Files {
@@ -36,7 +41,7 @@ impl Files {
     /// Claims the lock and the socket. Lock first: under it, nobody else of us looks for stale sockets.
     pub(in crate::supervisor) fn claim(
         config: &Config,
-        directory: &Path,
+        directory: &Directory,
         access: Access,
     ) -> Result<(Self, SocketFile), String> {
         let lock = Lock::acquire(&config::lock_path(config, directory)).map_err(|error| error.to_string())?;
@@ -93,7 +98,7 @@ impl Drop for Files {
 }
 
 /// One file cannot be two of them; what would come of it is a puzzling error of our own making.
-pub(in crate::supervisor) fn tell_apart(config: &Config, directory: &Path) -> Result<(), String> {
+pub(in crate::supervisor) fn tell_apart(config: &Config, directory: &Directory) -> Result<(), String> {
     let socket = ("control socket", config::socket_path(config, directory));
     let lock = ("lock file", config::lock_path(config, directory));
     let pid_file = ("pid file", config::pid_path(config, directory));
@@ -105,8 +110,32 @@ pub(in crate::supervisor) fn tell_apart(config: &Config, directory: &Path) -> Re
     Ok(())
 }
 
-/// Where the files go that were given no path.
-pub(in crate::supervisor) fn directory_of(environ: &Environment) -> Result<PathBuf, String> {
+/// Where the files go that were given no path. einhorn's command line means einhorn's places; a service that is a file has the
+/// directory that its service manager made for it.
+pub(in crate::supervisor) fn directory_of(config: &Config, environ: &Environment) -> Result<Directory, String> {
     let born_with = |name: &str| environ.iter().find(|(known, _)| known == name).map(|(_, value)| value.clone());
-    temporary_directory(born_with).map_err(|error| error.to_string())
+    if let Some(own) = runtime_directory(born_with(RUNTIME_DIRECTORY)).filter(|_| config.given.is_given("config")) {
+        return Ok(Directory::Own(own));
+    }
+    temporary_directory(born_with).map(Directory::Shared).map_err(|error| error.to_string())
+}
+
+/// The first of those that it names, see systemd.exec(5).
+fn runtime_directory(names: Option<OsString>) -> Option<PathBuf> {
+    let names = names?.into_vec();
+    let first = names.split(|byte| *byte == b':').next()?;
+    Some(PathBuf::from(OsStr::from_bytes(first))).filter(|path| path.is_absolute())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_first_runtime_directory_counts() {
+        let first = |text: &str| runtime_directory(Some(text.into()));
+        assert_eq!(first("/run/web"), Some("/run/web".into()));
+        assert_eq!(first("/run/web:/run/web/other"), Some("/run/web".into()));
+        assert_eq!([first(""), first("run/web"), runtime_directory(None)], [None, None, None]);
+    }
 }

@@ -152,6 +152,7 @@ impl Supervisor {
             counters: self.counters.carried(self.strangers),
             old_image: self.reexec.image().map(|image| ours::OldImage { program: number(image) }),
             upgrade_askers: self.upgrade_askers.clone(),
+            was_ready: self.service_manager.is_ready(),
         }
     }
 

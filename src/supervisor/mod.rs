@@ -27,6 +27,7 @@ mod reply;
 mod report;
 mod resume;
 mod salvage;
+mod service_manager;
 mod settings;
 mod signals;
 mod startup;
@@ -51,6 +52,7 @@ use crate::supervisor::reexec::Reexec;
 use crate::supervisor::release::Release;
 use crate::supervisor::reload::{Coming, Purposes, Settled};
 use crate::supervisor::reply::Denials;
+use crate::supervisor::service_manager::ServiceManager;
 use crate::supervisor::status::Counters;
 use crate::sys::birth::Birth;
 use crate::sys::exec_pipe::ExecPipe;
@@ -103,6 +105,7 @@ struct Supervisor {
     /// Children reaped that were no workers: adopted orphans of theirs.
     strangers: u64,
     reexec: Reexec,
+    service_manager: ServiceManager,
 }
 
 /// The program `einhyrningsins` (or `einhorn`), from its arguments to its exit code.

@@ -57,6 +57,15 @@ impl Supervisor {
             Audience::Nobody => {}
         }
         let Some(verdict) = report::verdict(notice) else { return };
+        self.tell_verdict(notice, verdict);
+    }
+
+    /// To the service manager first: who waits for the end of an upgrade may be its own `ExecReload=`.
+    fn tell_verdict(&mut self, notice: &Notice, verdict: String) {
+        if !matches!(notice, Notice::Upgraded { .. }) {
+            self.service_manager.note_failed_upgrade(&verdict);
+        }
+        self.tell_service_manager();
         match notice {
             // It concerns those who asked for it, not those who wait for one that is under way.
             Notice::UpgradeRefused { .. } | Notice::NotUpgradingWhileStopping => {

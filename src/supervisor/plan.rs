@@ -43,6 +43,8 @@ pub(in crate::supervisor) struct Plan {
     pub(in crate::supervisor) dropped_lines: u64,
     pub(in crate::supervisor) strangers: u64,
     pub(in crate::supervisor) upgrade_askers: Vec<ClientId>,
+    /// As many workers as wanted have served once.
+    pub(in crate::supervisor) was_ready: bool,
     pub(in crate::supervisor) generation: u64,
     pub(in crate::supervisor) old_image: Option<Fd>,
     /// What is to be said once somebody can hear it.
@@ -157,6 +159,7 @@ fn of_ours(document: &Document, section: &ours::Section, pool: Snapshot) -> Resu
         dropped_lines: section.counters.dropped_lines,
         strangers: section.counters.strangers,
         upgrade_askers: section.upgrade_askers.clone(),
+        was_ready: section.was_ready,
         generation: document.state.generation,
         old_image: section.old_image.map(|image| image.program),
         notes: Vec::new(),

@@ -9,7 +9,7 @@ use std::os::fd::AsFd;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
-use crate::config::{self, Bind, BindFlags, Config, NUMBER_MAX, Origin, Word};
+use crate::config::{self, Bind, BindFlags, Config, Directory, NUMBER_MAX, Origin, Word};
 use crate::handoff::einhorn::{AckMode, Bind as RubyBind, Connection, State};
 use crate::handoff::{Document, Fd, Number, ours};
 use crate::pool::{ClientId, Snapshot};
@@ -76,6 +76,7 @@ pub(in crate::supervisor) fn plan(document: &Document, pool: Snapshot) -> Result
         dropped_lines: 0,
         strangers: 0,
         upgrade_askers: Vec::new(),
+        was_ready: false,
         generation: state.generation,
         old_image: None,
         notes,
@@ -232,7 +233,7 @@ fn control(
     notes: &mut Notes,
 ) -> Option<PlannedControl> {
     let listener = document.descriptors.command_server?;
-    let directory = directory_of(&call.environ).unwrap_or_default();
+    let directory = directory_of(config, &call.environ).unwrap_or_else(|_| Directory::Shared(PathBuf::new()));
     let path = config::socket_path(config, &directory);
     let policy = admittance.policy();
     let connections = document.descriptors.connections.iter().zip(1..);

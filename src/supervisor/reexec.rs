@@ -98,6 +98,11 @@ impl Reexec {
         self.generation
     }
 
+    /// Whether this program is about to be replaced, or at least to be tried to.
+    pub(in crate::supervisor) fn is_under_way(&self) -> bool {
+        !matches!(self.stage, Stage::Idle)
+    }
+
     pub(in crate::supervisor) fn deadline(&self) -> Option<Mono> {
         match &self.stage {
             Stage::Idle => None,
@@ -301,11 +306,17 @@ impl Supervisor {
         Attempt::Failed(failure)
     }
 
-    /// einhorn would launch the workers with our own rights. What else it does not know is said.
+    /// einhorn would launch the workers with our own rights, and knows no watchdog. What else it does not know is said.
     fn what_einhorn_must_not_lose(&self) -> Option<String> {
         if self.releases.values().any(|release| release.recipe.identity.is_some()) {
             let name = self.next_name();
             return Some(format!("{name} is einhorn, or does not say that it is not, and knows no users of workers"));
+        }
+        if self.service_manager.is_watching() {
+            let name = self.next_name();
+            return Some(format!(
+                "{name} is einhorn, or does not say that it is not, and the service's watchdog would kill it"
+            ));
         }
         let lost = config::unknown_to_einhorn(&self.config);
         if !lost.is_empty() {

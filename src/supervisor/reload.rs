@@ -132,6 +132,7 @@ impl Supervisor {
     /// The upgrade that was prepared starts: what its configuration says counts from now on.
     pub(in crate::supervisor) fn on_upgrade_started(&mut self) {
         self.upgrade_askers.clear();
+        self.service_manager.note_upgrade_begun();
         let Some(Coming { settled, differences }) = self.coming.take() else { return };
         for difference in &differences {
             say(difference);

@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use crossbeam_channel::bounded;
 
-use crate::config::{self, Config};
+use crate::config::{self, Config, Directory};
 use crate::handoff::{Document, Fd};
 use crate::pool::{Pid, Pool, Version};
 use crate::supervisor::files::{Files, directory_of};
@@ -22,6 +22,7 @@ use crate::supervisor::reexec::{Origin, REFUSED_VARIABLE, RETURN_VARIABLE, Reexe
 use crate::supervisor::release::Release;
 use crate::supervisor::reload::{Purposes, Settled};
 use crate::supervisor::reply::Denials;
+use crate::supervisor::service_manager::ServiceManager;
 use crate::supervisor::{Supervisor, exit_code, logging, salvage, settings, signals, startup, title};
 use crate::sys::birth::Birth;
 use crate::sys::errno::words;
@@ -218,6 +219,7 @@ fn take_over(mut plan: Plan, call: Call, arrival: Arrival) -> Result<Supervisor,
     let errands = errand::start(sender.clone()).map_err(said)?;
     let Settled { effective, loaded, admittance } = plan.settled;
     let control = control::resume(socket, clients, admittance.policy(), sender).map_err(said)?;
+    let service_manager = ServiceManager::of(&call.environ, startup::own_pid(), plan.was_ready);
     Ok(Supervisor {
         pool: Pool::restore(plan.pool),
         config: effective,
@@ -246,6 +248,7 @@ fn take_over(mut plan: Plan, call: Call, arrival: Arrival) -> Result<Supervisor,
         denials: Denials::default(),
         strangers: plan.strangers,
         reexec,
+        service_manager,
     })
 }
 
@@ -320,7 +323,7 @@ fn connection(carried: Carried<Fd>) -> Option<Carried<OwnedFd>> {
 /// Ruby's einhorn lets go of its lock once it has started, and holds no pid file: those are looked for at their paths.
 fn files(plan: &mut Plan, call: &Call, control: &PlannedControl) -> Files {
     let config = &plan.settled.effective;
-    let directory = directory_of(&call.environ).unwrap_or_default();
+    let directory = directory_of(config, &call.environ).unwrap_or_else(|_| Directory::Shared(PathBuf::new()));
     let lock = match plan.lock.take() {
         Some(held) => owned(held.fd).map(|fd| Lock::adopt(held.path, fd)),
         None => Lock::acquire(&config::lock_path(config, &directory))

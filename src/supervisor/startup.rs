@@ -24,6 +24,7 @@ use crate::supervisor::release::{Recipe, Release};
 use crate::supervisor::reload::Purposes;
 use crate::supervisor::reply::Denials;
 use crate::supervisor::resume::{self, Arrival};
+use crate::supervisor::service_manager::ServiceManager;
 use crate::supervisor::status::Counters;
 use crate::supervisor::{Supervisor, exit_code, listeners, logging, prepare, settings, signals, title};
 use crate::sys::birth::Birth;
@@ -138,6 +139,7 @@ pub(in crate::supervisor) fn supervise(
     to_the_end: impl FnOnce(&mut Supervisor) -> ExitReason,
 ) -> ExitCode {
     let reason = to_the_end(&mut supervisor);
+    supervisor.take_leave_of_service_manager();
     supervisor.control.retire();
     let was_checking = supervisor.reexec.abandon();
     if !was_checking && wait::any_child() {
@@ -170,7 +172,7 @@ fn check_alone(config: &Config, call: &Call) -> Result<(), Vec<Problem>> {
         problems.push(Problem { code: exit_code::NO_PROGRAM, message });
     }
     problems.extend(listeners::check(config));
-    let directory = directory_of(&call.environ).and_then(|directory| tell_apart(config, &directory));
+    let directory = directory_of(config, &call.environ).and_then(|directory| tell_apart(config, &directory));
     problems.extend(directory.err().map(Problem::of_option));
     if problems.is_empty() { Ok(()) } else { Err(problems) }
 }
@@ -185,7 +187,7 @@ fn start(
 ) -> Result<Supervisor, String> {
     settle_in(&birth);
     say_what_is_not_done(&config);
-    let directory = directory_of(&call.environ)?;
+    let directory = directory_of(&config, &call.environ)?;
     let pid_path = config::pid_path(&config, &directory);
     tell_apart(&config, &directory)?;
     log::info!("Writing PID to {}", pid_path.display());
@@ -201,6 +203,7 @@ fn start(
     let reaper = reaper::start(sender.clone()).map_err(said)?;
     let control = control::start(socket, admittance.policy(), sender.clone()).map_err(said)?;
     let errands = errand::start(sender).map_err(said)?;
+    let service_manager = ServiceManager::of(&call.environ, own_pid(), false);
     Ok(Supervisor {
         pool: Pool::new(settings::of(&config)),
         loaded: config.clone(),
@@ -229,6 +232,7 @@ fn start(
         denials: Denials::default(),
         strangers: 0,
         reexec: Reexec::new(image, 0, Origin::Elsewhere),
+        service_manager,
     })
 }
 

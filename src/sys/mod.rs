@@ -22,6 +22,7 @@ pub mod interrupt;
 pub mod limits;
 pub mod lockfile;
 pub mod memfd;
+pub mod notify_socket;
 pub mod peer;
 pub mod pidfile;
 pub mod place;

@@ -28,6 +28,7 @@ mod reexec_thousand;
 mod reexec_window;
 mod release;
 mod reload;
+mod service_manager;
 mod shutdown;
 mod signals;
 mod support;

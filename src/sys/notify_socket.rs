@@ -1,0 +1,114 @@
+//! The socket on which a service manager hears its service, see sd_notify(3): one datagram a message, to a path or to an abstract
+//! name. It never waits for room in the other side's queue, and knows nothing of what the messages mean.
+
+use std::ffi::OsStr;
+use std::fmt;
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
+
+use nix::errno::Errno;
+use nix::sys::socket::{AddressFamily, MsgFlags, SockFlag, SockType, UnixAddr, sendto, socket};
+
+use crate::sys::errno::{retry, words};
+
+/// Our end. It belongs to no connection, so that it does not matter whether the other side is there yet, or again.
+#[derive(Debug)]
+pub struct NotifySocket {
+    fd: OwnedFd,
+    address: UnixAddr,
+}
+
+/// What NOTIFY_SOCKET says cannot be used.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum NotifySocketError {
+    /// Neither an absolute path nor a name behind `@`.
+    Name(String),
+    System(Errno),
+}
+
+impl fmt::Display for NotifySocketError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Name(name) => write!(f, "NOTIFY_SOCKET is {name:?}, need an absolute path or a name behind @"),
+            Self::System(errno) => write!(f, "cannot use NOTIFY_SOCKET: {}", words(*errno)),
+        }
+    }
+}
+
+impl std::error::Error for NotifySocketError {}
+
+impl NotifySocket {
+    /// `name` as NOTIFY_SOCKET has it: `/run/systemd/notify`, or `@name` for an abstract one.
+    pub fn open(name: &OsStr) -> Result<Self, NotifySocketError> {
+        let address = match name.as_bytes() {
+            [b'/', _, ..] => UnixAddr::new(name),
+            [b'@', name @ ..] if !name.is_empty() => UnixAddr::new_abstract(name),
+            _ => return Err(NotifySocketError::Name(name.to_string_lossy().into_owned())),
+        };
+        let address = address.map_err(NotifySocketError::System)?;
+        let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
+        let fd = retry(|| socket(AddressFamily::Unix, SockType::Datagram, flags, None));
+        Ok(Self { fd: fd.map_err(NotifySocketError::System)?, address })
+    }
+
+    /// Errors: EAGAIN when the other side has not read enough of what was sent before; ENOENT and ECONNREFUSED when nobody is there.
+    pub fn send(&self, message: &str) -> Result<(), Errno> {
+        let flags = MsgFlags::MSG_DONTWAIT | MsgFlags::MSG_NOSIGNAL;
+        retry(|| sendto(self.fd.as_raw_fd(), message.as_bytes(), &self.address, flags)).map(drop)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::linux::net::SocketAddrExt;
+    use std::os::unix::net::{SocketAddr, UnixDatagram};
+
+    use super::*;
+
+    fn read(socket: &UnixDatagram) -> String {
+        let mut buffer = [0; 100];
+        let length = socket.recv(&mut buffer).unwrap();
+        String::from_utf8_lossy(&buffer[..length]).into_owned()
+    }
+
+    #[test]
+    fn a_message_comes_to_a_path_and_to_an_abstract_name() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("notify");
+        let manager = UnixDatagram::bind(&path).unwrap();
+        NotifySocket::open(path.as_os_str()).unwrap().send("READY=1").unwrap();
+        assert_eq!(read(&manager), "READY=1");
+
+        let name = format!("einhyrningsins-test-{}", std::process::id());
+        let manager = UnixDatagram::bind_addr(&SocketAddr::from_abstract_name(&name).unwrap()).unwrap();
+        NotifySocket::open(OsStr::new(&format!("@{name}"))).unwrap().send("STATUS=x").unwrap();
+        assert_eq!(read(&manager), "STATUS=x");
+    }
+
+    #[test]
+    fn nobody_waits_for_a_manager_that_does_not_read_or_is_gone() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("notify");
+        let socket = NotifySocket::open(path.as_os_str()).unwrap();
+        assert_eq!(socket.send("READY=1"), Err(Errno::ENOENT));
+        let manager = UnixDatagram::bind(&path).unwrap();
+        let full = (0..100_000).find_map(|_| socket.send("STATUS=x").err());
+        assert_eq!(full, Some(Errno::EAGAIN));
+        while read(&manager) != "READY=1" {
+            // One place is free now.
+            let _still_full = socket.send("READY=1");
+        }
+        drop(manager);
+        assert_eq!(socket.send("READY=1"), Err(Errno::ECONNREFUSED));
+    }
+
+    #[test]
+    fn a_name_that_is_none_is_refused() {
+        for name in ["", "/", "@", "notify", "vsock:2:1234"] {
+            let error = NotifySocket::open(OsStr::new(name)).unwrap_err();
+            assert_eq!(error, NotifySocketError::Name(name.to_owned()));
+        }
+        let long = format!("/{}", "x".repeat(200));
+        assert!(NotifySocket::open(OsStr::new(&long)).unwrap_err().to_string().contains("too long"));
+    }
+}

@@ -1,0 +1,231 @@
+//! What a service manager hears of a master, as sd_notify(3) has it, and where a service puts its files.
+
+use std::fs;
+use std::os::unix::net::UnixDatagram;
+
+use nix::sys::signal::Signal;
+
+use crate::support::{Manager, Master, Setup, example, free_address};
+
+const FIRST: &str = "STATUS=2/2 serving, version 0";
+
+fn service(options: &str) -> (Setup, Manager) {
+    let setup = Setup::new("-n 2 -m manual -s 0.01").options(options).bind(",r").release("one");
+    let manager = Manager::at(&setup.directory().join("notify"));
+    let setup = setup.env("NOTIFY_SOCKET", manager.name());
+    (setup, manager)
+}
+
+fn wait_for_first(manager: &mut Manager, master: &Master) {
+    manager.wait_for(FIRST, 1, master);
+    assert_eq!(manager.states(), ["READY=1"]);
+}
+
+/// A script of workers that ack if the file `ack` is there when they are born.
+fn ack_while_allowed() -> String {
+    let worker = example("http_worker").display().to_string();
+    format!("[ -e ack ] && mode=manual || mode=none\nexec {worker} --ack $mode\n")
+}
+
+#[test]
+fn a_service_is_ready_when_all_its_workers_have_acked() {
+    let (setup, mut manager) = service("");
+    let master = setup.http_worker("--ack manual --ack-after 100").start();
+    wait_for_first(&mut manager, &master);
+    let status = manager.values("STATUS");
+    assert!(status.starts_with(&["0/2 serving, version 0".to_owned()]), "{status:?}");
+    assert!(!manager.values("EXTEND_TIMEOUT_USEC").is_empty());
+    assert!(manager.values("MAINPID").is_empty() && manager.is_told_by_alone(master.pid()));
+}
+
+#[test]
+fn one_that_has_a_worker_without_an_ack_is_not_ready_whatever_becomes_of_it() {
+    let (setup, mut manager) = service("");
+    let master = setup.script(&ack_while_allowed()).start();
+    master.wait_for_workers(2);
+    master.reload();
+    manager.wait_for("STATUS=0/2 serving, version 0", 2, &master);
+    assert_eq!(manager.states(), [""; 0]);
+    fs::write(master.file("ack"), "").unwrap();
+    for worker in master.wait_for_workers(2) {
+        worker.signal(Signal::SIGKILL);
+    }
+    manager.wait_for(FIRST, 1, &master);
+    assert_eq!(manager.states(), ["READY=1"]);
+}
+
+#[test]
+fn an_upgrade_is_a_reload_that_ends_with_ready() {
+    let (setup, mut manager) = service("");
+    let master = setup.http_worker("--ack manual").start();
+    wait_for_first(&mut manager, &master);
+    master.signal(Signal::SIGHUP);
+    manager.wait_for("STATUS=2/2 serving, version 1", 1, &master);
+    assert_eq!(manager.states().first().map(String::as_str), Some("READY=1"));
+    assert_eq!(manager.states().last().map(String::as_str), Some("READY=1"));
+    // The new image says it once more.
+    assert!((1..=2).contains(&manager.count("RELOADING=1")), "{:?}", manager.heard());
+    assert!(manager.values("STATUS").iter().any(|status| status.contains("upgrading to version 1: ")));
+    let monotonic = manager.values("MONOTONIC_USEC");
+    assert!(monotonic.iter().all(|micros| micros.parse::<u64>().unwrap() > 0), "{monotonic:?}");
+    assert_eq!(monotonic.len(), manager.count("RELOADING=1"));
+    assert!(manager.is_told_by_alone(master.pid()));
+}
+
+#[test]
+fn one_that_fails_ends_with_ready_too_and_the_status_says_why() {
+    let (setup, mut manager) = service("-r 1");
+    setup.write("ack", "");
+    let master = setup.script(&ack_while_allowed()).start();
+    wait_for_first(&mut manager, &master);
+    master.replace("worker.sh", "exit 3\n");
+    master.signal(Signal::SIGHUP);
+    manager.wait_for(
+        "STATUS=2/2 serving, version 0. Upgrade failed: 1 new workers in a row died or did not ACK, version 0 goes on",
+        1,
+        &master,
+    );
+    assert_eq!(manager.states().last().map(String::as_str), Some("READY=1"));
+    assert!(manager.count("RELOADING=1") >= 1);
+}
+
+/// Readiness is over what was once ready: it is carried to the next image.
+#[test]
+fn a_service_that_was_ready_stays_so_when_the_master_replaces_itself_while_a_worker_is_missing() {
+    let (setup, mut manager) = service("");
+    setup.write("ack", "");
+    let master = setup.script(&ack_while_allowed()).start();
+    wait_for_first(&mut manager, &master);
+    fs::remove_file(master.file("ack")).unwrap();
+    master.workers()[0].signal(Signal::SIGKILL);
+    manager.wait_for("STATUS=1/2 serving, version 0", 1, &master);
+    let readies = manager.count("READY=1");
+    master.reload();
+    manager.wait_for("READY=1", readies + 1, &master);
+    assert_eq!(manager.states(), ["READY=1", "RELOADING=1", "READY=1"]);
+}
+
+#[test]
+fn an_end_is_said_when_it_begins() {
+    let (setup, mut manager) = service("");
+    let master = setup.http_worker("--ack manual").start();
+    wait_for_first(&mut manager, &master);
+    master.signal(Signal::SIGINT);
+    assert_eq!(master.wait_exit().code(), Some(0));
+    assert_eq!(manager.states(), ["READY=1", "STOPPING=1"]);
+    let status = manager.values("STATUS");
+    assert!(status.iter().any(|status| status == "stopping, 2 workers left"), "{status:?}");
+    assert_eq!(status.last().map(String::as_str), Some("ended"));
+}
+
+#[test]
+fn the_watchdog_hears_the_master_before_and_after_it_has_replaced_itself() {
+    let (setup, mut manager) = service("");
+    let master = setup.env("WATCHDOG_USEC", "50000").http_worker("--ack manual").start();
+    wait_for_first(&mut manager, &master);
+    let heard = manager.count("WATCHDOG=1");
+    manager.wait_for("WATCHDOG=1", heard + 3, &master);
+    master.reload();
+    let heard = manager.count("WATCHDOG=1");
+    manager.wait_for("WATCHDOG=1", heard + 3, &master);
+    assert!(manager.is_told_by_alone(master.pid()));
+}
+
+#[test]
+fn a_watchdog_that_means_another_process_is_not_served() {
+    let (setup, mut manager) = service("");
+    let setup = setup.env("WATCHDOG_USEC", "2000").env("WATCHDOG_PID", "1");
+    let master = setup.http_worker("--ack manual").start();
+    wait_for_first(&mut manager, &master);
+    assert_eq!(manager.count("WATCHDOG=1"), 0);
+}
+
+/// Ruby's einhorn does not serve it. (This successor does not say what it is, so it is taken for one.)
+#[test]
+fn who_knows_no_watchdog_does_not_become_a_watched_master() {
+    let (setup, mut manager) = service("--reexec-as /bin/true");
+    let master = setup.env("WATCHDOG_USEC", "30000000").http_worker("--ack manual").start();
+    wait_for_first(&mut manager, &master);
+    master.control("{command: reload}");
+    master.wait_for_log("and the service's watchdog would kill it", 1);
+    assert!(master.is_running());
+}
+
+#[test]
+fn an_abstract_name_will_do() {
+    let setup = Setup::new("-n 1 -m 0").program(["sleep", "1000"]);
+    let mut manager = Manager::abstract_named(&format!("einhyrningsins-proc-{}", std::process::id()));
+    let master = setup.env("NOTIFY_SOCKET", manager.name()).start();
+    manager.wait_for("READY=1", 1, &master);
+}
+
+/// Nothing of ours waits for a manager: not one that does not read, nor one that is not there.
+#[test]
+fn a_manager_that_does_not_read_hears_it_later() {
+    let (setup, mut manager) = service("");
+    let filler = UnixDatagram::unbound().unwrap();
+    filler.set_nonblocking(true).unwrap();
+    while filler.send_to(b"STATUS=full", setup.directory().join("notify")).is_ok() {}
+    let master = setup.http_worker("--ack manual").start();
+    master.wait_for_log("cannot tell the service manager how things stand, trying again", 1);
+    master.wait_for_log("Up to 2 / 2 manual ACKs", 1);
+    wait_for_first(&mut manager, &master);
+}
+
+#[test]
+fn a_manager_that_cannot_be_is_told_of_once() {
+    let master = Setup::new("-n 1 -m 0").program(["sleep", "1000"]).env("NOTIFY_SOCKET", "nowhere").start();
+    master.wait_for_log("NOTIFY_SOCKET is \"nowhere\", need an absolute path or a name behind @; going on without", 1);
+    master.wait_for_log("Up to 1 / 1", 1);
+}
+
+/// Failure mode 104. What is about the master is for the master.
+#[test]
+fn workers_do_not_see_what_the_manager_says_to_the_master() {
+    let (setup, mut manager) = service("");
+    let setup =
+        setup.env("WATCHDOG_USEC", "30000000").env("FDSTORE", "3").env("LISTEN_FDS", "1").env("LISTEN_PID", "1");
+    let master = setup.env("LISTEN_FDNAMES", "x").env("WATCHDOG_DOG", "rex").http_worker("--ack manual").start();
+    wait_for_first(&mut manager, &master);
+    for round in 0..2 {
+        for worker in master.wait_for_workers(2) {
+            let environ = worker.environ();
+            let hidden = |name: &&String| {
+                name.starts_with("LISTEN_") || ["NOTIFY_SOCKET", "WATCHDOG_USEC", "FDSTORE"].contains(&name.as_str())
+            };
+            assert_eq!(environ.keys().find(hidden), None);
+            assert_eq!(environ.get("WATCHDOG_DOG").map(String::as_str), Some("rex"));
+        }
+        if round == 0 {
+            master.signal(Signal::SIGHUP);
+            manager.wait_for("STATUS=2/2 serving, version 1", 1, &master);
+        }
+    }
+}
+
+/// The files of a master that is run from a configuration file are in the directory that its manager made for it; einhorn's
+/// command line has einhorn's places.
+#[test]
+fn a_service_has_its_files_in_its_runtime_directory() {
+    let text = format!(
+        "command = ['{}']\ncommand-name = 'other'\nbind = ['{},r']\n",
+        example("http_worker").display(),
+        free_address()
+    );
+    let setup = Setup::new("--config web.toml");
+    setup.write("web.toml", &text);
+    let own = setup.directory().join("own");
+    fs::create_dir(&own).unwrap();
+    let names = format!("{}:/elsewhere", own.display());
+    let master = setup.env("RUNTIME_DIRECTORY", &names).start();
+    master.wait_for_log("Up to 1 / 1", 1);
+    let mut files: Vec<_> = fs::read_dir(&own).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    files.sort();
+    assert_eq!(files, ["einhorn.lock", "einhorn.pid", "einhorn.sock"]);
+    let socket = master.workers()[0].environ().get("EINHORN_SOCK_PATH").cloned();
+    assert_eq!(socket, Some(own.join("einhorn.sock").display().to_string()));
+
+    let plain = Setup::new("-n 1 -m 0").program(["sleep", "1000"]).env("RUNTIME_DIRECTORY", "/nowhere").start();
+    plain.wait_for_log("Up to 1 / 1", 1);
+    assert!(plain.file("einhorn.sock").exists() && plain.file("einhorn.pid").exists());
+}
