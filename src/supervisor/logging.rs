@@ -6,11 +6,12 @@ use std::io::{self, Write as _};
 use std::sync::{OnceLock, PoisonError, RwLock, RwLockReadGuard};
 
 use env_logger::{Builder, WriteStyle};
-use log::{LevelFilter, Record};
+use log::{Level, LevelFilter, Record};
 
 use crate::pool::Pid;
 use crate::supervisor::log_route::Route;
 use crate::sys::errno::words;
+use crate::sys::stderr::is_journal;
 use crate::threads::log_plan::{LogPlan, level_of};
 use crate::threads::log_writer::{self, LogQueue};
 use crate::threads::syslog_writer::{Report, usual_paths};
@@ -28,6 +29,9 @@ static QUEUE: OnceLock<LogQueue> = OnceLock::new();
 /// makes nobody wait, or to put another in its place.
 static ROUTE: RwLock<Option<Route>> = RwLock::new(None);
 
+/// Whether standard error is the journal, which reads a line's level from a mark in front of it.
+static MARKS_LEVELS: OnceLock<bool> = OnceLock::new();
+
 /// Where lines go; dropped at the very end.
 pub struct Logging {
     queue: LogQueue,
@@ -39,6 +43,7 @@ pub struct Logging {
 pub fn start(plan: &LogPlan) -> io::Result<Logging> {
     let queue = log_writer::start(format!("[MASTER {}]", std::process::id()))?;
     let _first = QUEUE.set(queue.clone());
+    let _first = MARKS_LEVELS.set(std::env::var_os("JOURNAL_STREAM").is_some_and(|stream| is_journal(&stream)));
     let sink = env_logger::Target::Pipe(Box::new(queue.clone()));
     let builder = &mut Builder::new();
     builder.filter_level(LevelFilter::Trace).write_style(WriteStyle::Never).target(sink);
@@ -136,7 +141,8 @@ fn line_for_standard_error(record: &Record<'_>) -> Option<String> {
     let message = escape_controls(&record.args().to_string());
     let worker = record.target().strip_prefix(WORKER_TARGET);
     let speaker = worker.map_or_else(|| format!("MASTER {}", std::process::id()), |pid| format!("WORKER {pid}"));
-    let line = format!("[{speaker}] {}: {message}\n", record.level());
+    let mark = if MARKS_LEVELS.get() == Some(&true) { mark_of(record.level()) } else { "" };
+    let line = format!("{mark}[{speaker}] {}: {message}\n", record.level());
     match &*read_route() {
         Some(route) if record.target() != ABOUT_SYSLOG => {
             // The master's name and pid are in every message anyway.
@@ -144,6 +150,16 @@ fn line_for_standard_error(record: &Record<'_>) -> Option<String> {
             route.pass(record.level(), text, line)
         }
         Some(_) | None => Some(line),
+    }
+}
+
+/// As sd-daemon(3) has them.
+fn mark_of(level: Level) -> &'static str {
+    match level {
+        Level::Error => "<3>",
+        Level::Warn => "<4>",
+        Level::Info => "<6>",
+        Level::Debug | Level::Trace => "<7>",
     }
 }
 

@@ -1,10 +1,12 @@
 //! Writing to standard error, whatever it is: it may be a full pipe, or non-blocking because somebody shares it. Only the
 //! log thread may wait here.
 
+use std::ffi::OsStr;
 use std::io;
 
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::stat::fstat;
 
 use crate::sys::errno::retry;
 
@@ -21,6 +23,27 @@ pub fn write(bytes: &[u8]) -> io::Result<usize> {
                 retry(|| poll(&mut room, PollTimeout::NONE))?;
             }
             Err(errno) => return Err(errno.into()),
+        }
+    }
+}
+
+/// Whether it is the socket of the journal that `stream` names, JOURNAL_STREAM of systemd.exec(5): `DEVICE:INODE`. It may have been
+/// sent elsewhere on the way to us.
+pub fn is_journal(stream: &OsStr) -> bool {
+    let stat = fstat(io::stderr());
+    stat.is_ok_and(|stat| stream == OsStr::new(&format!("{}:{}", stat.st_dev, stat.st_ino)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_journal_is_what_the_variable_names() {
+        let stat = fstat(io::stderr()).unwrap();
+        assert!(is_journal(OsStr::new(&format!("{}:{}", stat.st_dev, stat.st_ino))));
+        for other in ["", "8:1", &format!("{}:{}", stat.st_dev, stat.st_ino + 1)] {
+            assert!(!is_journal(OsStr::new(other)));
         }
     }
 }

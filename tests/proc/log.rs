@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{File, OpenOptions};
 use std::io::{BufRead, BufReader, Read};
 use std::os::fd::OwnedFd;
+use std::os::unix::fs::MetadataExt;
 use std::sync::mpsc::{Receiver, channel};
 
 use nix::fcntl::OFlag;
@@ -224,5 +225,25 @@ fn what_clients_say_and_files_are_called_cannot_forge_a_line_or_steer_a_terminal
     assert!(said.iter().any(|line| line.contains("forged")), "{said:?}");
     for line in master.log().lines() {
         assert!(!line.contains(char::is_control) && !line.starts_with("[MASTER 1]"), "{line:?}");
+    }
+}
+
+/// The journal shows neither; another standard error would.
+#[test]
+fn lines_that_go_to_the_journal_carry_its_mark_of_their_level() {
+    for (offset, mark) in [(0, ["<6>[MASTER ", "<4>[MASTER "]), (1, ["[MASTER ", "[MASTER "])] {
+        let setup = Setup::new("-n 1 -m 0 -s 0.01").program(["sleep", "1000"]);
+        let path = setup.directory().join("journal");
+        let file = File::create(&path).unwrap();
+        let meta = file.metadata().unwrap();
+        let stream = format!("{}:{}", meta.dev(), meta.ino() + offset);
+        let master = setup.stderr(file).env("JOURNAL_STREAM", &stream).start();
+        master.wait_for_workers(1)[0].signal(Signal::SIGKILL);
+        let text = || std::fs::read_to_string(&path).unwrap();
+        master.wait_until("the death is logged", LIMIT, || text().contains("was killed by SIGKILL"));
+        let text = text();
+        let line = |part: &str| text.lines().find(|line| line.contains(part)).unwrap().to_owned();
+        assert!(line("===> Launched").starts_with(mark[0]), "{text}");
+        assert!(line("was killed by SIGKILL").starts_with(mark[1]), "{text}");
     }
 }
