@@ -44,7 +44,7 @@ pub struct Section {
     pub old_image: Option<OldImage>,
     /// Who asked for an upgrade that has neither begun nor been refused.
     pub upgrade_askers: Vec<ClientId>,
-    /// As many workers as wanted have served once: a service manager has been told, or would have been.
+    /// As many workers as wanted have served once, as far as a service manager asks for it.
     pub was_ready: bool,
 }
 

@@ -201,6 +201,9 @@ impl ServiceManager {
 impl Supervisor {
     /// Says what has changed since it was called last.
     pub(in crate::supervisor) fn tell_service_manager(&mut self) {
+        if self.service_manager.socket.is_none() {
+            return;
+        }
         let is_replacing = self.pool.is_preparing() || self.pool.upgrading().is_some() || self.reexec.is_under_way();
         let stand = self.service_manager.look_at(&self.pool, is_replacing);
         self.service_manager.tell(clock::now(), stand);
