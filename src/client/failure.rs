@@ -22,6 +22,9 @@ pub(in crate::client) enum Exit {
 }
 
 impl Exit {
+    pub(in crate::client) const ALL: [Self; 6] =
+        [Self::Done, Self::Failed, Self::Usage, Self::NoMaster, Self::TimedOut, Self::Interrupted];
+
     pub(in crate::client) fn code(self) -> u8 {
         match self {
             Self::Done => 0,
@@ -254,8 +257,7 @@ mod tests {
 
     #[test]
     fn the_shell_has_rubys_two_codes() {
-        let exits = [Exit::Done, Exit::Failed, Exit::Usage, Exit::NoMaster, Exit::TimedOut, Exit::Interrupted];
-        assert_eq!(exits.map(Exit::code), [0, 1, 2, 3, 4, 130]);
-        assert_eq!(exits.map(Exit::shell_code), [0, 1, 1, 1, 1, 0]);
+        assert_eq!(Exit::ALL.map(Exit::code), [0, 1, 2, 3, 4, 130]);
+        assert_eq!(Exit::ALL.map(Exit::shell_code), [0, 1, 1, 1, 1, 0]);
     }
 }

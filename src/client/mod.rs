@@ -28,7 +28,7 @@ use std::io::{self, IsTerminal, Write};
 use std::path::Path;
 use std::process::ExitCode;
 
-use clap::Parser;
+use clap::{CommandFactory, Parser};
 
 use crate::client::arguments::{Arguments, Command};
 use crate::client::connection::{Connection, Trust};
@@ -42,6 +42,16 @@ use crate::sys::errno::{errno_of, words};
 /// Under this name the program is Ruby's shell.
 const SHELL_NAME: &str = "einhornsh";
 const CTL_NAME: &str = "einhyrningsinsctl";
+
+/// What the command line of einhyrningsinsctl may say, and what that of the shell; for the manual's sake.
+pub fn definitions() -> [clap::Command; 2] {
+    [Arguments::command(), shell_arguments::definition()]
+}
+
+/// What einhyrningsinsctl may end with.
+pub fn exit_codes() -> Vec<u8> {
+    Exit::ALL.map(Exit::code).to_vec()
+}
 
 /// Either program, from its arguments to its exit code.
 pub fn main() -> ExitCode {

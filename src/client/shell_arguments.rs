@@ -3,7 +3,7 @@
 use std::ffi::OsString;
 use std::path::PathBuf;
 
-use clap::Parser;
+use clap::{Command, CommandFactory, Parser};
 
 /// Talk to a running einhyrningsins, or a Ruby einhorn, line by line
 #[derive(Clone, Debug, Default, PartialEq, Parser)]
@@ -50,6 +50,11 @@ standard input, `help` lists them, several on a line are parted by `;`.
     -d, --socket-path PATH      The master's control socket, before any name
     -e, --execute COMMANDS      Run these and exit
 ";
+
+/// What the shell's command line may say.
+pub(in crate::client) fn definition() -> Command {
+    Words::command()
+}
 
 impl ShellArguments {
     pub(in crate::client) fn read(words: impl IntoIterator<Item = OsString>) -> Result<Self, NoShell> {

@@ -113,15 +113,20 @@ const COMMANDABLE: [(&str, Copy); 8] = [
     ("log.level", |new, running| new.log.level = running.log.level),
 ];
 
-fn effect(key: &str, old: &Config, new: &Config) -> Effect {
-    let of_master = key == "nice" && old.nice.master != new.nice.master;
-    if FIXED.contains(&key) || of_master {
+/// What it takes for a new value of this key to count. `nice` counts for new workers in its second part alone.
+pub fn effect_of(key: &str) -> Effect {
+    if FIXED.contains(&key) {
         Effect::Restart
     } else if OF_WORKERS.contains(&key) || key.starts_with("env.") || key.starts_with("worker.") {
         Effect::NewWorkers
     } else {
         Effect::AtOnce
     }
+}
+
+fn effect(key: &str, old: &Config, new: &Config) -> Effect {
+    let of_master = key == "nice" && old.nice.master != new.nice.master;
+    if of_master { Effect::Restart } else { effect_of(key) }
 }
 
 fn shown(given: &Given, key: &str) -> Option<String> {

@@ -63,6 +63,14 @@ pub fn read(name: &str, text: &str, problems: &mut Vec<ConfigError>) -> Document
     document
 }
 
+/// The names that a file knows beside those of the definition: other names of keys, what a bind may say when it is a table,
+/// and what a profile alone may say. Each with its table.
+pub fn further_names() -> Vec<String> {
+    let aliases = ALIASES.iter().map(|(alias, _)| (*alias).to_owned());
+    let of_binds = BIND_KEYS.iter().map(|key| format!("bind.{key}"));
+    aliases.chain(of_binds).chain([format!("{PROFILES}.{INHERITS}")]).collect()
+}
+
 type Entry<'a, 'i> = (&'a Spanned<std::borrow::Cow<'i, str>>, &'a Spanned<DeValue<'i>>);
 
 struct Reader<'a> {

@@ -34,8 +34,11 @@ mod tests;
 
 pub use bind::{Bind, BindFlags, SOCKET_PATH_MAX};
 pub use carried::{from_foreign_words, from_words, to_args, to_words, unknown_to_einhorn};
-pub use difference::{Difference, Effect, differences, keep_commanded, keep_fixed};
+pub use definition::{Flag, Key, Kind, flags, keys};
+pub use difference::{Difference, Effect, differences, effect_of, keep_commanded, keep_fixed};
 pub use error::{ConfigError, Problems};
+pub use file::further_names;
+pub use layers::DEFAULTS;
 pub use origin::{Given, Origin};
 pub use paths::{Directory, default_socket_path, lock_path, pid_path, service_directory, socket_path};
 pub use print::print;

@@ -64,6 +64,28 @@ pub enum Asked {
     Unreadable,
 }
 
+/// Every command there is; `asked` knows what each means.
+pub const COMMANDS: [&str; 18] = [
+    "config",
+    "dec",
+    "die",
+    "diff",
+    "ehlo",
+    "help",
+    "inc",
+    "louder",
+    "quieter",
+    "reload",
+    "set_workers",
+    "signal",
+    "state",
+    "status",
+    "upgrade",
+    "upgrade_fleet",
+    "worker:ack",
+    "worker:ping",
+];
+
 impl Asked {
     /// Whether the connection is closed without an answer, for workers that forget to close it.
     pub fn ends_connection(&self) -> bool {
@@ -92,7 +114,8 @@ fn asked(request: &Value) -> Asked {
         return Asked::WithoutCommand;
     };
     let refused = |reply: Result<Asked, String>| reply.unwrap_or_else(Asked::Refused);
-    match command.as_str() {
+    // Nothing is understood that the list leaves out, so that the manual can be held to it.
+    match command.as_str().filter(|name| COMMANDS.contains(name)) {
         Some("worker:ack") => with_pid(request, |pid| Asked::Ack { pid }),
         Some("worker:ping") => with_pid(request, |pid| Asked::Ping { pid, request_id: request_id(request) }),
         Some("ehlo") => Asked::Ehlo { user: to_text(request.get("user")) },
@@ -166,6 +189,14 @@ mod tests {
         assert_eq!(asked(r#"{"command":"worker:ack", "pid":12}"#), ack);
         assert_eq!(asked("---%0Acommand: worker:ack%0Apid: 12%0A"), ack);
         assert_eq!(asked(r#"{"command":"worker:ack", "pid":"12"}"#), ack);
+    }
+
+    #[test]
+    fn every_command_of_the_list_is_understood() {
+        for name in COMMANDS {
+            assert!(!matches!(asked(&format!("{{command: {name:?}}}")), Asked::Unknown { .. }), "{name}");
+        }
+        assert!(matches!(asked("{command: nope}"), Asked::Unknown { .. }));
     }
 
     #[test]

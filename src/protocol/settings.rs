@@ -19,6 +19,18 @@ pub enum Change {
     Verbosity(u8),
 }
 
+/// What `config` may change, by the names that it has there; `change` reads each.
+pub const SETTINGS: [&str; 8] = [
+    "number",
+    "seconds",
+    "signal_timeout",
+    "max_unacked",
+    "max_upgrade_additional",
+    "ack_timeout",
+    "retries",
+    "verbosity",
+];
+
 const WORKERS_MAX: i64 = 1000;
 const RETRIES_MAX: i64 = 1_000_000;
 const SECONDS_MAX: f64 = 86_400.0;
@@ -55,6 +67,9 @@ fn collect(given: &Value, changes: &mut Vec<Change>) -> Result<(), String> {
 
 fn change(name: &str, value: &Value) -> Result<Change, String> {
     let workers = 1..=WORKERS_MAX;
+    if !SETTINGS.contains(&name) {
+        return Err(refusal(&format!(":{name}")));
+    }
     match name {
         "number" => Ok(Change::Number(whole(name, value, workers)?)),
         "seconds" => Ok(Change::Seconds(seconds(name, value)?)),
@@ -70,10 +85,8 @@ fn change(name: &str, value: &Value) -> Result<Change, String> {
 }
 
 fn refusal(key: &str) -> String {
-    format!(
-        "Refused key {key}: config may set number, seconds, signal_timeout, max_unacked, max_upgrade_additional, \
-         ack_timeout, retries and verbosity"
-    )
+    let (last, others) = SETTINGS.split_last().unwrap_or((&"nothing", &[]));
+    format!("Refused key {key}: config may set {} and {last}", others.join(", "))
 }
 
 fn optional(name: &str, value: &Value, range: std::ops::RangeInclusive<i64>) -> Result<Option<u32>, String> {
@@ -113,9 +126,17 @@ mod tests {
     }
 
     #[test]
+    fn every_setting_of_the_list_can_be_set() {
+        for name in SETTINGS {
+            assert_eq!(read(&[&format!("{name}: 1")]).map(|(changes, _)| changes.len()), Ok(1), "{name}");
+        }
+    }
+
+    #[test]
     fn what_is_not_on_the_list_is_refused_by_name() {
         let reply = read(&["{:number: 2, :reexec_commandline: [/bin/sh]}"]).unwrap_err();
-        assert!(reply.starts_with("Refused key :reexec_commandline: config may set number,"), "{reply}");
+        assert!(reply.starts_with("Refused key :reexec_commandline: config may set number, seconds,"), "{reply}");
+        assert!(reply.ends_with(", ack_timeout, retries and verbosity"), "{reply}");
         let reply = read(&["number: 0"]).unwrap_err();
         assert_eq!(reply, "Refused value 0 of :number: need a whole number from 1 to 1000");
         assert_eq!(read(&["[1]"]).unwrap_err(), "Parsed argument is a Array, not a hash");

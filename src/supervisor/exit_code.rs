@@ -18,6 +18,9 @@ pub(in crate::supervisor) const NOT_EXECUTABLE: u8 = 126;
 /// The program is not there.
 pub(in crate::supervisor) const NOT_FOUND: u8 = 127;
 
+/// Every one of them.
+pub const EXIT_CODES: [u8; 7] = [STOPPED, NO_PROGRAM, BAD_OPTION, CANNOT_START, GAVE_UP, NOT_EXECUTABLE, NOT_FOUND];
+
 /// Something that is wrong, and the exit code that says so where it keeps a master from starting.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(in crate::supervisor) struct Problem {

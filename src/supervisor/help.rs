@@ -36,3 +36,18 @@ fn list() -> String {
     let lines: Vec<String> = COMMANDS.iter().map(|(name, what)| format!("{name}: {what}")).collect();
     lines.join("\n")
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::protocol;
+
+    /// People do not greet, and only a worker's library pings.
+    #[test]
+    fn every_command_that_people_give_is_listed() {
+        let listed: Vec<&str> = COMMANDS.iter().map(|(name, _)| *name).collect();
+        let expected: Vec<&str> =
+            protocol::COMMANDS.into_iter().filter(|name| !["ehlo", "worker:ping"].contains(name)).collect();
+        assert_eq!(listed, expected);
+    }
+}

@@ -35,6 +35,9 @@ mod state;
 mod status;
 mod title;
 
+pub use exit_code::EXIT_CODES;
+pub use signals::HEARD;
+
 use std::collections::BTreeMap;
 use std::process::ExitCode;
 use std::sync::Arc;

@@ -3,7 +3,7 @@
 use crate::pool::{Command, Signal, UpgradeStyle};
 
 /// What the signal thread listens to.
-pub(in crate::supervisor) const HEARD: &[Signal] = &[
+pub const HEARD: &[Signal] = &[
     Signal::INT,
     Signal::USR2,
     Signal::TERM,
