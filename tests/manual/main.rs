@@ -1,0 +1,452 @@
+//! The manual is held to the program: every flag, key, command, signal, variable, exit code and field of a document stands in
+//! the page where it belongs, and no page names one that there is not. A check is a function from the pages to what is wrong
+//! with them; each is shown to fail once. It reads the macros of mdoc(7), never the prose, and it changes no file.
+
+mod page;
+mod source;
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::process::Command;
+
+use einhyrningsins::config::{self, DEFAULTS, Effect, FACILITIES, Kind};
+use einhyrningsins::pool::Signal;
+use einhyrningsins::{client, protocol, supervisor};
+
+use crate::page::{CLIENT, FILE, Item, MASTER, Manual, PROTOCOL};
+use crate::source::{fields_in, product_variables, root, variables_in};
+
+/// What the pages tell of already, and the program does not name yet.
+const TO_COME: &[&str] = &["NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID", "RUNTIME_DIRECTORY", "FDSTORE"];
+
+/// What requests and replies consist of.
+const PARTS_OF_MESSAGES: &[&str] = &[
+    "args",
+    "command",
+    "differences",
+    "format",
+    "id",
+    "message",
+    "pid",
+    "request_id",
+    "state",
+    "status",
+    "user",
+    "wait",
+];
+
+/// What is wrong with the pages.
+type Check = fn(&Manual) -> Vec<String>;
+
+#[test]
+fn every_flag_of_the_program_is_in_its_page() {
+    hold(flags_of_the_program);
+    assert_breaks(flags_of_the_program, MASTER, ".It Fl l , Fl -backlog Ar", ".It Fl l Ar", "--backlog is not told");
+    let also = ".It Fl -loud\n.It Fl k ,";
+    assert_breaks(flags_of_the_program, MASTER, ".It Fl k ,", also, "--loud is told and does not exist");
+}
+
+#[test]
+fn every_subcommand_and_flag_of_the_client_is_in_its_page() {
+    hold(words_of_the_client);
+    assert_breaks(words_of_the_client, CLIENT, ".It Fl V , Fl -version", ".It Fl V", "--version is not told");
+    assert_breaks(words_of_the_client, CLIENT, ".It Cm diff", ".It Cm dif", "subcommand diff is not told");
+    assert_breaks(words_of_the_client, CLIENT, " Oo Fl -watch Oc", "", "status --watch is not told");
+    assert_breaks(
+        words_of_the_client,
+        CLIENT,
+        "Cm debug | info",
+        "Cm debug | loud",
+        "logs-level loud is told and does",
+    );
+    assert_breaks(words_of_the_client, CLIENT, ".It Fl e , Fl -execute", ".It Fl -execute", "shell -e is not told");
+}
+
+#[test]
+fn no_page_speaks_of_a_flag_that_does_not_exist() {
+    hold(flags_anywhere);
+    assert_breaks(flags_anywhere, PROTOCOL, "\n.Fl g\n", "\n.Fl G\n", "control.7: -G does not exist");
+}
+
+#[test]
+fn every_key_is_in_the_page_of_the_file() {
+    hold(keys);
+    assert_breaks(keys, FILE, ".It Cm worker.umask = Ar permissions\n", "", "key worker.umask is not told");
+    assert_breaks(keys, FILE, ".It Cm bind.mode", ".It Cm bind.modes", "key bind.modes is told and does not exist");
+}
+
+#[test]
+fn no_page_speaks_of_a_key_that_does_not_exist() {
+    hold(keys_anywhere);
+    assert_breaks(keys_anywhere, FILE, "\n.Cm ack-timeout .", "\n.Cm ack-time .", "toml.5: ack-time does not exist");
+    assert_breaks(keys_anywhere, MASTER, ".Cm worker.graceful-signal", ".Cm worker.signal", "worker.signal does not");
+    assert_breaks(keys_anywhere, PROTOCOL, ".Cm control.allow-groups", ".Cm control.groups", "control.groups does not");
+}
+
+#[test]
+fn defaults_and_kinds_of_values_are_those_of_the_program() {
+    hold(defaults);
+    assert_breaks(defaults, FILE, "is\n.Cm 1024 .", "is\n.Cm 100 .", "default of backlog is told to be 100");
+    assert_breaks(defaults, FILE, "The default is\n.Cm warn .", "Guess.", "default of log.syslog-level is not told");
+    let told = "Without it, the master's.\n.It Cm worker.group";
+    let wrong = "The default is\n.Cm web .\n.It Cm worker.group";
+    assert_breaks(defaults, FILE, told, wrong, "default of worker.user is told to be web");
+    hold(kinds);
+    assert_breaks(
+        kinds,
+        FILE,
+        ".It Cm syslog = Ar boolean",
+        ".It Cm syslog = Ar string",
+        "syslog is told to be string",
+    );
+    assert_breaks(kinds, FILE, ".It Cm env.unset = Ar list", ".It Cm env.unset = Ar table", "env.unset is told to be");
+}
+
+#[test]
+fn it_is_told_of_every_key_when_a_change_counts() {
+    hold(effects);
+    assert_breaks(effects, FILE, ".Cm command-name , socket-path ,", ".Cm socket-path ,", "command-name is not told");
+    assert_breaks(effects, FILE, ".Cm backlog , number ,", ".Cm backlog , number , bind ,", "AtOnce: bind is told and");
+}
+
+#[test]
+fn every_command_and_setting_of_the_control_socket_is_in_its_page() {
+    hold(commands);
+    assert_breaks(commands, PROTOCOL, ".It Cm quieter , louder", ".It Cm quieter", "command louder is not told");
+    assert_breaks(commands, PROTOCOL, ".It Cm dec\n", ".It Cm dec\n.It Cm halve\n", "command halve is told and");
+    assert_breaks(commands, PROTOCOL, ".It Va retries\n", "", "setting retries is not told");
+    assert_breaks(
+        commands,
+        MASTER,
+        ".Ic reload\n",
+        ".Ic restart\n",
+        "einhyrningsins.1: command restart does not exist",
+    );
+}
+
+#[test]
+fn every_signal_is_in_the_page_of_the_program() {
+    hold(signals);
+    assert_breaks(signals, MASTER, ".It Dv SIGINT , SIGUSR2", ".It Dv SIGINT", "signal SIGUSR2 is not told");
+    assert_breaks(signals, MASTER, ".It Dv SIGTERM", ".It Dv SIGTERM , SIGPWR", "signal SIGPWR is told and does");
+}
+
+#[test]
+fn every_variable_is_in_the_pages_of_who_reads_or_sets_it() {
+    hold(variables);
+    assert_breaks(variables, MASTER, "Ev TMPDIR , TMP , TEMP", "Ev TMPDIR , TMP", "einhyrningsins.1: TEMP is not told");
+    assert_breaks(variables, MASTER, "\n.It Ev EINHORN_FDS\n", "\n.It Ev EINHORN_FD\n", "EINHORN_FDS is not told");
+    assert_breaks(variables, CLIENT, ".It Ev NO_COLOR", ".It Ev NO_COLOUR", "NO_COLOUR is told and does not exist");
+    assert_breaks(
+        variables,
+        PROTOCOL,
+        "\n.Ev EINHORN_SOCK_PATH .",
+        "\n.Ev EINHORN_SOCKET .",
+        "EINHORN_SOCKET does not",
+    );
+    let text = "let a = var_os(\"HOME\"); // \"NOT\"\nset(format!(\"FD_{at}\"), \"PID\")\n\
+                #[cfg(test)]\nmod tests {\n    f(\"TESTED\");\n}\n";
+    assert_eq!(variables_in(text), BTreeSet::from(["HOME", "FD_n"].map(str::to_owned)));
+}
+
+#[test]
+fn every_exit_code_is_in_the_pages() {
+    hold(exit_codes);
+    assert_breaks(exit_codes, MASTER, "\n.It 112\n", "\n.It 113\n", "exit code 112 is not told");
+    assert_breaks(
+        exit_codes,
+        CLIENT,
+        "\n.It 130\n",
+        "\n.It 130\n.It 131\n",
+        "exit code 131 is told and does not exist",
+    );
+}
+
+#[test]
+fn every_field_of_the_documents_is_in_the_page_of_the_protocol() {
+    hold(fields);
+    assert_breaks(fields, PROTOCOL, ".It Va ack_age_s\n", "", "STATUS DOCUMENT: ack_age_s is not told");
+    assert_breaks(
+        fields,
+        PROTOCOL,
+        ".It Va generation\n",
+        ".It Va epoch\n",
+        "STATE DOCUMENT: epoch is told and does not",
+    );
+    assert_eq!(
+        fields_in("object([\n    (\"pid\", 1),\n]);\nlet x = Some(\"no\");"),
+        BTreeSet::from(["pid".to_owned()])
+    );
+}
+
+#[test]
+fn the_pages_are_written_as_mdoc_has_it() {
+    hold(lint);
+    if is_installed("mandoc") {
+        assert_breaks(lint, FILE, ".Sh KEYS\n", ".Sh KEYS\n.Xx\n", "unknown macro");
+    }
+}
+
+fn flags(names: impl IntoIterator<Item = String>) -> BTreeSet<String> {
+    names.into_iter().map(|name| format!("-{name}")).collect()
+}
+
+fn set<T: ToString>(names: impl IntoIterator<Item = T>) -> BTreeSet<String> {
+    names.into_iter().map(|name| name.to_string()).collect()
+}
+
+/// What is in one and not in the other.
+fn compare(what: &str, told: &BTreeSet<String>, known: &BTreeSet<String>) -> Vec<String> {
+    let missing = known.difference(told).map(|name| format!("{what}{name} is not told"));
+    missing.chain(told.difference(known).map(|name| format!("{what}{name} is told and does not exist"))).collect()
+}
+
+/// What a page names and must not.
+fn strays(page: &str, what: &str, told: &BTreeSet<String>, known: &BTreeSet<String>) -> Vec<String> {
+    told.difference(known).map(|name| format!("{page}: {what}{name} does not exist")).collect()
+}
+
+fn known_flags() -> BTreeSet<String> {
+    let long = config::flags().into_iter().map(|flag| format!("--{}", flag.long));
+    let short = config::flags().into_iter().filter_map(|flag| flag.short).map(|letter| format!("-{letter}"));
+    long.chain(short).collect()
+}
+
+/// What a command of clap takes, the help of subcommands aside, which is told once.
+fn flags_of(command: &clap::Command) -> BTreeSet<String> {
+    let args = || command.get_arguments().filter(|arg| !arg.is_positional());
+    let long = args().filter_map(|arg| arg.get_long()).map(|long| format!("--{long}"));
+    long.chain(args().filter_map(|arg| arg.get_short()).map(|short| format!("-{short}"))).collect()
+}
+
+fn client_and_shell() -> [clap::Command; 2] {
+    client::definitions().map(|mut command| {
+        command.build();
+        command
+    })
+}
+
+fn flags_of_the_program(manual: &Manual) -> Vec<String> {
+    compare("", &flags(manual.page(MASTER).heads("OPTIONS", "Fl")), &known_flags())
+}
+
+fn words_of_the_client(manual: &Manual) -> Vec<String> {
+    let (page, [client, shell]) = (manual.page(CLIENT), client_and_shell());
+    let mut found = compare("", &flags(page.heads("OPTIONS", "Fl")), &flags_of(&client));
+    let items = page.items("SUBCOMMANDS");
+    let head = |item: &Item<'_>| item.line.arguments("Cm").first().cloned();
+    let names = set(client.get_subcommands().map(clap::Command::get_name));
+    found.extend(compare("subcommand ", &items.iter().filter_map(head).collect(), &names));
+    for command in client.get_subcommands() {
+        let name = command.get_name();
+        let Some(item) = items.iter().find(|item| head(item).as_deref() == Some(name)) else { continue };
+        let known = flags_of(command).into_iter().filter(|flag| !["-h", "--help"].contains(&flag.as_str())).collect();
+        found.extend(compare(&format!("{name} "), &flags(item.line.arguments("Fl")), &known));
+        let choices = command.get_positionals().flat_map(clap::Arg::get_possible_values);
+        let choices = set(choices.map(|choice| choice.get_name().to_owned()));
+        let told = set(item.line.arguments("Cm").into_iter().skip(1));
+        found.extend(compare(&format!("{name} "), &told, &choices));
+    }
+    found.extend(compare("shell ", &flags(page.heads("THE SHELL", "Fl")), &flags_of(&shell)));
+    found
+}
+
+fn flags_anywhere(manual: &Manual) -> Vec<String> {
+    let [client, shell] = client_and_shell();
+    let mut known: BTreeSet<String> = union([known_flags(), flags_of(&client), flags_of(&shell)]);
+    known.extend(client.get_subcommands().flat_map(flags_of));
+    manual.0.iter().flat_map(|(name, page)| strays(name, "", &flags(page.named("", "Fl")), &known)).collect()
+}
+
+fn union(sets: impl IntoIterator<Item = BTreeSet<String>>) -> BTreeSet<String> {
+    sets.into_iter().flatten().collect()
+}
+
+fn known_keys() -> BTreeSet<String> {
+    config::keys().into_iter().map(|key| key.name).chain(config::further_names()).collect()
+}
+
+fn keys(manual: &Manual) -> Vec<String> {
+    compare("key ", &manual.page(FILE).heads("KEYS", "Cm"), &known_keys())
+}
+
+/// In the page of the file, whatever is in this macro is a key or one of the values that a key may have; elsewhere, what has
+/// a point or a dash in it is a key.
+fn keys_anywhere(manual: &Manual) -> Vec<String> {
+    let known = known_keys();
+    let alternatives = config::keys().into_iter().flat_map(|key| {
+        key.value_name.split('|').filter(|word| *word == word.to_lowercase()).map(str::to_owned).collect::<Vec<_>>()
+    });
+    let values = DEFAULTS.iter().map(|(_, value)| (*value).to_owned()).chain(alternatives);
+    let facilities = FACILITIES.split('|').map(str::to_owned);
+    let mut values: BTreeSet<String> = values.chain(facilities).chain(["true".to_owned()]).collect();
+    values.extend(known.iter().cloned().chain(["inherits".to_owned()]));
+    let mut found = strays(FILE, "", &manual.page(FILE).named("", "Cm"), &values);
+    let words = set(protocol::COMMANDS).into_iter().chain(set(PARTS_OF_MESSAGES)).chain(known.iter().cloned());
+    found.extend(strays(PROTOCOL, "", &manual.page(PROTOCOL).named("", "Cm"), &words.collect()));
+    for page in [MASTER, CLIENT] {
+        let told = manual.page(page).named("", "Cm").into_iter().filter(|word| word.contains('.')).collect();
+        found.extend(strays(page, "", &told, &known));
+    }
+    found
+}
+
+fn defaults(manual: &Manual) -> Vec<String> {
+    let mut found = Vec::new();
+    for item in manual.page(FILE).items("KEYS") {
+        let at = item.body.iter().position(|line| line.text.ends_with("The default is"));
+        let told = at.and_then(|at| item.body.get(at + 1)?.arguments("Cm").first().cloned());
+        for key in item.line.arguments("Cm") {
+            let known = DEFAULTS.iter().find(|(name, _)| *name == key).map(|(_, value)| *value);
+            match (&told, known) {
+                (None, Some(_)) => found.push(format!("default of {key} is not told")),
+                (Some(told), known) if known != Some(told.as_str()) => {
+                    found.push(format!("default of {key} is told to be {told}"));
+                }
+                _ => {}
+            }
+        }
+    }
+    found
+}
+
+fn kinds(manual: &Manual) -> Vec<String> {
+    let keys = config::keys();
+    let mut found = Vec::new();
+    for item in manual.page(FILE).items("KEYS") {
+        let told = item.line.arguments("Ar").first().cloned().unwrap_or_default();
+        for name in item.line.arguments("Cm") {
+            let Some(key) = keys.iter().find(|key| key.name == name) else { continue };
+            let fits = match key.kind {
+                Kind::Switch => told == "boolean",
+                Kind::List => told == "list",
+                Kind::Map => told == "table",
+                Kind::Single if key.value_name == "CMDLINE" => told == "list",
+                Kind::Single => ["number", "permissions", "string", "time"].contains(&told.as_str()),
+            };
+            if !fits {
+                found.push(format!("{name} is told to be {told}"));
+            }
+        }
+    }
+    found
+}
+
+fn effects(manual: &Manual) -> Vec<String> {
+    let items = manual.page(FILE).items("WHEN A CHANGE COUNTS");
+    let in_order = [Effect::AtOnce, Effect::NewWorkers, Effect::Restart];
+    assert_eq!(items.len(), in_order.len());
+    let mut found = Vec::new();
+    for (item, effect) in items.iter().zip(in_order) {
+        // What comes behind the list is no part of its last entry.
+        let body = item.body.iter().take_while(|line| line.text != ".El");
+        let told = body.flat_map(|line| line.arguments("Cm")).collect();
+        let other_names = config::further_names().into_iter().filter(|name| name.starts_with("control."));
+        let names = config::keys().into_iter().map(|key| key.name).chain(other_names);
+        let known = names.filter(|name| config::effect_of(name) == effect).collect();
+        found.extend(compare(&format!("{effect:?}: "), &told, &known));
+    }
+    found
+}
+
+fn commands(manual: &Manual) -> Vec<String> {
+    let page = manual.page(PROTOCOL);
+    let known = set(protocol::COMMANDS);
+    let mut found = compare("command ", &page.heads("COMMANDS", "Cm"), &known);
+    let settings = page.items("COMMANDS").into_iter().filter(|item| item.line.subsection == "For settings");
+    let told = settings.flat_map(|item| item.line.arguments("Va")).collect();
+    found.extend(compare("setting ", &told, &set(protocol::SETTINGS)));
+    let [client, _] = client_and_shell();
+    let known = union([known, set(client.get_subcommands().map(clap::Command::get_name))]);
+    for name in [MASTER, PROTOCOL] {
+        // Whole lines of a shell are in this macro, too.
+        let single = manual.page(name).lines("").map(|line| line.arguments("Ic"));
+        let told = single.filter(|words| words.len() == 1).flatten().collect();
+        found.extend(strays(name, "command ", &told, &known));
+    }
+    found
+}
+
+fn signals(manual: &Manual) -> Vec<String> {
+    let page = manual.page(MASTER);
+    let known = supervisor::HEARD.iter().map(|signal| format!("SIG{signal}")).collect();
+    let mut found = compare("signal ", &page.heads("SIGNALS", "Dv"), &known);
+    for (name, page) in &manual.0 {
+        let unknown = page.named("", "Dv").into_iter().filter(|word| Signal::from_name(word).is_none());
+        found.extend(unknown.map(|word| format!("{name}: {word} does not exist")));
+    }
+    found
+}
+
+fn variables(manual: &Manual) -> Vec<String> {
+    let of_both = ["src/sys/tmpdir.rs"];
+    let of_master = ["src/supervisor", "src/sys", "src/threads"];
+    let read_by = |paths: &[&str]| paths.iter().flat_map(|path| product_variables(path)).collect::<BTreeSet<_>>();
+    let mut master = read_by(&of_master);
+    master.extend(set(TO_COME));
+    let client = union([read_by(&of_both), read_by(&["src/client"])]);
+    let mut found = compare("einhyrningsins.1: ", &manual.page(MASTER).named("ENVIRONMENT", "Ev"), &master);
+    found.extend(compare("einhyrningsinsctl.1: ", &manual.page(CLIENT).named("ENVIRONMENT", "Ev"), &client));
+    let known = union([master, client]);
+    found.extend(manual.0.iter().flat_map(|(name, page)| strays(name, "", &page.named("", "Ev"), &known)));
+    found
+}
+
+fn exit_codes(manual: &Manual) -> Vec<String> {
+    let told = |page: &str| {
+        let items = manual.page(page).items("EXIT STATUS");
+        items.iter().map(|item| item.line.text.trim_start_matches(".It ").to_owned()).collect()
+    };
+    let mut found = compare("exit code ", &told(MASTER), &set(supervisor::EXIT_CODES));
+    found.extend(compare("exit code ", &told(CLIENT), &set(client::exit_codes())));
+    found
+}
+
+fn fields(manual: &Manual) -> Vec<String> {
+    let documents =
+        [("THE STATUS DOCUMENT", "src/supervisor/status.rs"), ("THE STATE DOCUMENT", "src/supervisor/state.rs")];
+    let mut found = Vec::new();
+    for (section, file) in documents {
+        let known = fields_in(&fs::read_to_string(root().join(file)).unwrap());
+        found.extend(compare(&format!("{section}: "), &manual.page(PROTOCOL).named(section, "Va"), &known));
+    }
+    found
+}
+
+/// What mandoc(1) has to say, where it is installed.
+fn lint(manual: &Manual) -> Vec<String> {
+    if !is_installed("mandoc") {
+        return Vec::new();
+    }
+    let directory = tempfile::tempdir().unwrap();
+    let mut found = Vec::new();
+    for (name, page) in &manual.0 {
+        let path = directory.path().join(name);
+        fs::write(&path, &page.text).unwrap();
+        let output = Command::new("mandoc").args(["-Tlint", "-W", "warning"]).arg(&path).output().unwrap();
+        found.extend(String::from_utf8_lossy(&output.stdout).lines().map(str::to_owned));
+    }
+    found
+}
+
+fn is_installed(program: &str) -> bool {
+    let directories = std::env::var_os("PATH").unwrap_or_default();
+    std::env::split_paths(&directories).any(|directory| directory.join(program).is_file())
+}
+
+#[track_caller]
+fn hold(check: Check) {
+    let found = check(&Manual::read());
+    assert!(found.is_empty(), "\n{}", found.join("\n"));
+}
+
+/// The check finds fault with the page once this is changed in it.
+#[track_caller]
+fn assert_breaks(check: Check, page: &str, from: &str, to: &str, expected: &str) {
+    let manual = Manual::changed(page, |text| {
+        assert!(text.contains(from), "{page} has no {from:?}");
+        text.replacen(from, to, 1)
+    });
+    let found = check(&manual);
+    assert!(found.iter().any(|fault| fault.contains(expected)), "{expected:?} is not among {found:?}");
+}
