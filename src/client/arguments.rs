@@ -10,7 +10,7 @@ use clap::{Parser, Subcommand, ValueEnum};
 #[command(name = "einhyrningsinsctl", version, infer_long_args = true)]
 #[command(
     after_help = "Without a subcommand, on a terminal: a shell. Exit codes: 0 done, 1 refused or failed, 2 usage, \
-                        3 no master there, 4 timed out"
+                        3 no master there, 4 timed out, 130 Ctrl-C"
 )]
 pub(in crate::client) struct Arguments {
     /// The master that was started with this -c

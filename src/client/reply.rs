@@ -10,7 +10,7 @@ pub(in crate::client) const REPLY_MAX: usize = 64 << 20;
 const LIMITS: Limits = Limits { input_bytes: REPLY_MAX, depth: 32, nodes: 10_000, aliases: Aliases::Forbidden };
 
 /// How answers begin that mean no. einhorn has no other sign for it.
-const REFUSALS: [&str; 12] = [
+const REFUSALS: [&str; 13] = [
     "Invalid count",
     "Invalid signal",
     "Can't decrease",
@@ -22,6 +22,7 @@ const REFUSALS: [&str; 12] = [
     "Must pass in",
     "Error while processing",
     "Could not parse",
+    "Permission denied",
     "Refused",
 ];
 
@@ -147,6 +148,7 @@ mod tests {
             "Unrecognized command: \"nope\"\n\n",
             "No args provided",
             "Could not parse command",
+            "Permission denied: uid 7 may only ack and ping its worker",
             "Upgrade failed: no new worker served",
         ] {
             assert!(said(message).is_refusal(), "{message}");

@@ -7,6 +7,7 @@ use crate::client::connection::{Connection, Patience};
 use crate::client::failure::{Exit, Failure};
 use crate::client::progress::Progress;
 use crate::client::question::Question;
+use crate::client::reply::Reply;
 use crate::client::screen::{Colour, Screen};
 use crate::pool::Mono;
 use crate::sys::clock;
@@ -65,7 +66,7 @@ fn follow(
         let reply = connection.receive_until(earlier(next_look, patience.moment()), command)?;
         let now = clock::now();
         match reply {
-            Some(reply) if reply.id == Some(id) && !reply.waits => return Ok(reply.message),
+            Some(reply) if reply.id == Some(id) && !reply.waits => return last_word(reply),
             Some(reply) if reply.id == Some(id) => progress.step(&reply.message, screen),
             // How far it is can be left unsaid, whatever is wrong with it.
             Some(reply) => match question.take(connection, reply) {
@@ -84,6 +85,11 @@ fn follow(
             next_look = Some(now.after(LOOK_TIMEOUT));
         }
     }
+}
+
+/// What is refused has not failed: nothing was tried.
+fn last_word(reply: Reply) -> Result<String, Failure> {
+    if reply.is_failed_upgrade() { Ok(reply.message) } else { reply.accepted() }
 }
 
 /// The last word is said in full, with its colour; a failure has something to add.
@@ -145,6 +151,17 @@ mod tests {
         assert_eq!(result, Ok(Exit::Failed));
         assert_eq!(out, "Upgrade failed: no new worker served\n");
         assert!(err.contains("log"), "{err}");
+    }
+
+    #[test]
+    fn one_that_nobody_may_ask_for_has_not_failed() {
+        let denied =
+            "---%0Amessage: 'Permission denied: uid 7 may only ack and ping its worker'%0Arequest_id: <ID>%0A\n";
+        let master = FakeMaster::serve(&[("upgrade", denied)]);
+        let (result, out, err) = run(&master, Style::Smooth, None);
+        let failure = result.unwrap_err();
+        assert!(matches!(&failure, Failure::Refused { message } if message.starts_with("Permission denied")));
+        assert_eq!((failure.exit(), out, err), (Exit::Failed, String::new(), String::new()));
     }
 
     #[test]

@@ -46,9 +46,7 @@ pub use resolve::{Ack, Config, Family, NUMBER_MAX, Nice};
 pub use schema::schema;
 pub use sections::{Env, Log as LogSettings, LogLevel, LogTarget, WorkerSetup};
 pub use usage::{Detail, usage};
-pub use values::{
-    FACILITIES, LIMIT_NAMES, Limit, NOTIFY_SOCKET, WATCHDOG_PID, WATCHDOG_USEC, is_masters, is_service_managers,
-};
+pub use values::{FACILITIES, LIMIT_NAMES, Limit, is_masters};
 pub use words::Word;
 
 use std::ffi::{OsStr, OsString};

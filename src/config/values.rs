@@ -241,18 +241,6 @@ pub fn is_masters(name: &[u8]) -> bool {
     [&b"EINHORN_"[..], b"LISTEN_"].iter().any(|prefix| name.starts_with(prefix))
 }
 
-/// Where a service manager listens, see sd_notify(3); the rest says how often it wants to hear of the master.
-pub const NOTIFY_SOCKET: &str = "NOTIFY_SOCKET";
-pub const WATCHDOG_USEC: &str = "WATCHDOG_USEC";
-pub const WATCHDOG_PID: &str = "WATCHDOG_PID";
-/// That it keeps descriptors for the master.
-const FDSTORE: &str = "FDSTORE";
-
-/// Whether a variable of this name is what a service manager says to the master, and to nobody else.
-pub fn is_service_managers(name: &[u8]) -> bool {
-    [NOTIFY_SOCKET, WATCHDOG_USEC, WATCHDOG_PID, FDSTORE].iter().any(|known| known.as_bytes() == name)
-}
-
 /// One of the words that `alternatives` lists, parted by `|`.
 pub fn one_of(value: &OsStr, alternatives: &str) -> Result<String, Need> {
     let found = alternatives.split('|').find(|word| OsStr::new(word) == value);

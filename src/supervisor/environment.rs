@@ -8,6 +8,7 @@ use std::path::Path;
 
 use crate::config::{self, Env};
 use crate::pool::{Pid, WorkerIndex};
+use crate::supervisor::service_manager;
 use crate::sys::account::Entry;
 
 /// A listening socket's address family.
@@ -70,7 +71,7 @@ fn of_user(user: &Entry) -> Environment {
 fn inherited(environ: &Environment, dropped: &[OsString]) -> Environment {
     let mut kept: Environment = Vec::new();
     for (name, value) in environ {
-        let ours = config::is_masters(name.as_bytes()) || config::is_service_managers(name.as_bytes());
+        let ours = config::is_masters(name.as_bytes()) || service_manager::is_for_master(name);
         if !ours && !dropped.contains(name) && !kept.iter().any(|(known, _)| known == name) {
             kept.push((name.clone(), value.clone()));
         }

@@ -7,13 +7,19 @@ use std::time::Duration;
 
 use nix::errno::Errno;
 
-use crate::config::{NOTIFY_SOCKET, WATCHDOG_PID, WATCHDOG_USEC};
 use crate::pool::{Mono, Pid, Pool, Version};
 use crate::supervisor::Supervisor;
 use crate::supervisor::environment::Environment;
 use crate::sys::clock;
 use crate::sys::errno::words;
 use crate::sys::notify_socket::NotifySocket;
+
+/// Where the manager listens, see sd_notify(3); how often it wants to hear of us, and who it means by that.
+const NOTIFY_SOCKET: &str = "NOTIFY_SOCKET";
+const WATCHDOG_USEC: &str = "WATCHDOG_USEC";
+const WATCHDOG_PID: &str = "WATCHDOG_PID";
+/// That it keeps descriptors for us. Nothing is kept there yet; it is not for workers either.
+const FDSTORE: &str = "FDSTORE";
 
 /// By how much each step forward puts off the end of the manager's patience with a start or an upgrade.
 const EXTENSION: Duration = Duration::from_secs(300);
@@ -215,6 +221,11 @@ impl Supervisor {
         let stand = Stand { phase: Phase::Stopping, status, ..self.service_manager.told.clone() };
         self.service_manager.tell(clock::now(), stand);
     }
+}
+
+/// Whether a variable of this name is said to the master, and to nobody else.
+pub(in crate::supervisor) fn is_for_master(name: &OsStr) -> bool {
+    [NOTIFY_SOCKET, WATCHDOG_USEC, WATCHDOG_PID, FDSTORE].iter().any(|known| name == *known)
 }
 
 /// How often to be heard: twice in the time after which it would end us, if it is us that it means.

@@ -16,9 +16,6 @@ use einhyrningsins::{client, protocol, supervisor};
 use crate::page::{CLIENT, FILE, Item, MASTER, Manual, PROTOCOL};
 use crate::source::{fields_in, product_variables, root, variables_in};
 
-/// What the pages tell of already, and the program does not name yet.
-const TO_COME: &[&str] = &["NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID", "RUNTIME_DIRECTORY", "FDSTORE"];
-
 /// What requests and replies consist of.
 const PARTS_OF_MESSAGES: &[&str] = &[
     "args",
@@ -382,8 +379,7 @@ fn variables(manual: &Manual) -> Vec<String> {
     let of_both = ["src/sys/tmpdir.rs"];
     let of_master = ["src/supervisor", "src/sys", "src/threads"];
     let read_by = |paths: &[&str]| paths.iter().flat_map(|path| product_variables(path)).collect::<BTreeSet<_>>();
-    let mut master = read_by(&of_master);
-    master.extend(set(TO_COME));
+    let master = read_by(&of_master);
     let client = union([read_by(&of_both), read_by(&["src/client"])]);
     let mut found = compare("einhyrningsins.1: ", &manual.page(MASTER).named("ENVIRONMENT", "Ev"), &master);
     found.extend(compare("einhyrningsinsctl.1: ", &manual.page(CLIENT).named("ENVIRONMENT", "Ev"), &client));
