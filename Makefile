@@ -14,7 +14,7 @@ SIM_STEPS_LONG = 100000000
 COMPAT_NEEDS = ruby pgrep=procps python3 pip3=python3-pip php=php-cli socat nc=netcat-openbsd go=golang-go \
   /usr/share/gocode/src/github.com/zenazn/goji/goji.go=golang-github-zenazn-goji-dev
 
-.PHONY: help demo check test compat sim bench reexec install
+.PHONY: help demo check test compat sim bench reexec picture install
 
 help:
 	@echo 'make demo     run four workers on 127.0.0.1:$(PORT) (PORT=...) and say how to ask and upgrade them'
@@ -24,6 +24,7 @@ help:
 	@echo 'make sim      run the simulator ten times as long as in make test (SIM_SEED=... to repeat a run)'
 	@echo 'make bench    how fast the control socket answers, beside a plain echo: a table in about a minute'
 	@echo 'make reexec   replace a master a thousand times under load, and say how long its control socket is silent then'
+	@echo 'make picture  draw doc/upgrade.svg anew, from an upgrade under load that happens meanwhile'
 	@echo 'make install  build and install below PREFIX=$(PREFIX) (and DESTDIR=...)'
 
 demo:
@@ -58,6 +59,11 @@ bench:
 reexec:
 	$(CARGO) build --release --example http_worker
 	$(CARGO) test --release --test proc -- --nocapture reexec_thousand::a_thousand
+
+picture:
+	@.ci/need python3
+	$(CARGO) build --bins --example http_worker
+	python3 doc/picture.py --programs $(TARGET_DIR)/debug --out doc/upgrade.svg --lost $(TARGET_DIR)/upgrade-lost.svg
 
 install:
 	$(CARGO) build --release --locked --bins

@@ -20,6 +20,7 @@ mod idle;
 mod launch;
 mod log;
 mod pacing;
+mod picture;
 mod privileges;
 mod reap;
 mod reexec;
