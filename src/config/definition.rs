@@ -82,6 +82,19 @@ pub fn keys() -> Vec<Key> {
     of_file.map(key).collect()
 }
 
+/// The command line as shells complete it: the flags, then the program and its arguments. Nothing is parsed by it.
+pub fn command_line() -> Command {
+    let shown = definition().get_arguments().filter(|arg| !arg.is_hide_set()).cloned();
+    // On the command line a switch has no value; in a file it has one.
+    let flags = shown.map(|arg| match kind(&arg) {
+        Kind::Switch => arg.num_args(0).action(ArgAction::SetTrue),
+        Kind::Single | Kind::List | Kind::Map => arg,
+    });
+    let program = Arg::new("program").value_name("PROGRAM").num_args(1..).trailing_var_arg(true);
+    let bare = Command::new("einhyrningsins").disable_help_flag(true).disable_version_flag(true);
+    bare.args(flags).arg(program.help("The program and its arguments"))
+}
+
 pub fn flag(arg: &Arg) -> Flag {
     let is_switch = kind(arg) == Kind::Switch;
     let value_name = (!is_switch).then(|| value_name(arg));
