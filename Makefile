@@ -2,6 +2,7 @@
 
 PREFIX ?= /usr/local
 DESTDIR ?=
+SYSCONFDIR ?= /etc
 PORT ?= 8080
 CARGO ?= cargo
 TARGET_DIR = $(if $(CARGO_TARGET_DIR),$(CARGO_TARGET_DIR),target)
@@ -14,7 +15,11 @@ SIM_STEPS_LONG = 100000000
 COMPAT_NEEDS = ruby pgrep=procps python3 pip3=python3-pip php=php-cli socat nc=netcat-openbsd go=golang-go \
   /usr/share/gocode/src/github.com/zenazn/goji/goji.go=golang-github-zenazn-goji-dev
 
-.PHONY: help demo check test compat sim bench reexec picture install
+# What builds the packages (rpm is rpmbuild's too).
+DEB_NEEDS = dpkg-deb=dpkg dpkg-shlibdeps=dpkg-dev
+RPM_NEEDS = rpmbuild=rpm
+
+.PHONY: help demo check test compat sim bench reexec picture deb rpm size install
 
 help:
 	@echo 'make demo     run four workers on 127.0.0.1:$(PORT) (PORT=...) and say how to ask and upgrade them'
@@ -25,6 +30,9 @@ help:
 	@echo 'make bench    how fast the control socket answers, beside a plain echo: a table in about a minute'
 	@echo 'make reexec   replace a master a thousand times under load, and say how long its control socket is silent then'
 	@echo 'make picture  draw doc/upgrade.svg anew, from an upgrade under load that happens meanwhile'
+	@echo 'make deb      build the Debian packages into target/packages, the same bytes from the same sources'
+	@echo 'make rpm      the same as rpm packages'
+	@echo 'make size     how big the programs are, and how much memory an idle master takes'
 	@echo 'make install  build and install below PREFIX=$(PREFIX) (and DESTDIR=...)'
 
 demo:
@@ -32,8 +40,8 @@ demo:
 	@PORT=$(PORT) examples/demo.sh $(TARGET_DIR)/debug
 
 check:
-	@$(CARGO) fmt --check
-	@$(CARGO) clippy --quiet --all-targets -- -D warnings
+	@$(CARGO) fmt --all --check
+	@$(CARGO) clippy --quiet --workspace --all-targets -- -D warnings
 	@$(CARGO) clippy --quiet --test sim --test ruby_yaml -- -D warnings
 	@RUSTDOCFLAGS=-Dwarnings $(CARGO) doc --quiet --no-deps
 
@@ -65,17 +73,18 @@ picture:
 	$(CARGO) build --bins --example http_worker
 	python3 doc/picture.py --programs $(TARGET_DIR)/debug --out doc/upgrade.svg --lost $(TARGET_DIR)/upgrade-lost.svg
 
+deb:
+	@.ci/need $(DEB_NEEDS)
+	packaging/deb/build
+
+rpm:
+	@.ci/need $(RPM_NEEDS)
+	packaging/rpm/build
+
+size:
+	$(CARGO) build --release --locked --bins
+	@packaging/size $(TARGET_DIR)/release
+
 install:
 	$(CARGO) build --release --locked --bins
-	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/share/doc/einhyrningsins
-	for name in einhyrningsins einhyrningsinsctl; do \
-	  if [ -x $(TARGET_DIR)/release/$$name ]; then \
-	    install -m 755 $(TARGET_DIR)/release/$$name $(DESTDIR)$(PREFIX)/bin/ || exit; \
-	  fi; \
-	done
-	for page in doc/*.[1-8]; do \
-	  if [ -e $$page ]; then \
-	    install -D -m 644 $$page $(DESTDIR)$(PREFIX)/share/man/man$${page##*.}/$${page##*/} || exit; \
-	  fi; \
-	done
-	install -m 644 LICENSE $(DESTDIR)$(PREFIX)/share/doc/einhyrningsins/
+	CARGO='$(CARGO)' TARGET_DIR='$(TARGET_DIR)' DESTDIR='$(DESTDIR)' PREFIX='$(PREFIX)' SYSCONFDIR='$(SYSCONFDIR)' packaging/install

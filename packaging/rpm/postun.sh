@@ -1,0 +1,13 @@
+# After the files are gone: $1 is how many versions of the package are left. The user stays, and so do files that somebody wrote
+# to /etc/einhyrningsins.
+
+if [ -d /run/systemd/system ]; then
+	systemctl --system daemon-reload || :
+fi
+if [ "$1" -eq 0 ]; then
+	if [ -d /run/systemd/system ]; then
+		systemctl --system reset-failed 'einhyrningsins@*.service' >/dev/null 2>&1 || :
+	fi
+	rmdir /etc/einhyrningsins /run/einhyrningsins 2>/dev/null || :
+fi
+:
