@@ -15,11 +15,13 @@ SIM_STEPS_LONG = 100000000
 COMPAT_NEEDS = ruby pgrep=procps python3 pip3=python3-pip php=php-cli socat nc=netcat-openbsd go=golang-go \
   /usr/share/gocode/src/github.com/zenazn/goji/goji.go=golang-github-zenazn-goji-dev
 
-# What builds the packages (rpm is rpmbuild's too).
+# What builds the packages (rpm is rpmbuild's too), and what else their tests need.
 DEB_NEEDS = dpkg-deb=dpkg dpkg-shlibdeps=dpkg-dev
 RPM_NEEDS = rpmbuild=rpm
+PACKAGE_TEST_NEEDS = lintian mandoc man=man-db zsh fish /lib/systemd/systemd=systemd dbus-daemon /usr/bin/dbus-send=dbus \
+  ip=iproute2 unshare=util-linux python3 curl git
 
-.PHONY: help demo check test compat sim bench reexec picture deb rpm size install
+.PHONY: help demo check test compat sim bench reexec picture deb rpm package-test size install
 
 help:
 	@echo 'make demo     run four workers on 127.0.0.1:$(PORT) (PORT=...) and say how to ask and upgrade them'
@@ -33,6 +35,7 @@ help:
 	@echo 'make deb      build the Debian packages into target/packages, the same bytes from the same sources'
 	@echo 'make rpm      the same as rpm packages'
 	@echo 'make size     how big the programs are, and how much memory an idle master takes'
+	@echo 'make package-test  build all packages; install, upgrade and remove them in machines that boot for it (needs root)'
 	@echo 'make install  build and install below PREFIX=$(PREFIX) (and DESTDIR=...)'
 
 demo:
@@ -42,7 +45,7 @@ demo:
 check:
 	@$(CARGO) fmt --all --check
 	@$(CARGO) clippy --quiet --workspace --all-targets -- -D warnings
-	@$(CARGO) clippy --quiet --test sim --test ruby_yaml -- -D warnings
+	@$(CARGO) clippy --quiet --test sim --test ruby_yaml --test packaging -- -D warnings
 	@RUSTDOCFLAGS=-Dwarnings $(CARGO) doc --quiet --no-deps
 
 # The sim target has `test = false`, so that plain `cargo test` does not run it without optimisation too.
@@ -80,6 +83,13 @@ deb:
 rpm:
 	@.ci/need $(RPM_NEEDS)
 	packaging/rpm/build
+
+# The packaging target has `test = false`, so that plain `cargo test` needs no root. One machine at a time: each is a systemd.
+package-test:
+	@.ci/need $(PACKAGE_TEST_NEEDS)
+	$(CARGO) test --package einhyrningsins-assets
+	$(MAKE) deb rpm
+	$(CARGO) test --test packaging -- --test-threads=1
 
 size:
 	$(CARGO) build --release --locked --bins
