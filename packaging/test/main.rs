@@ -10,3 +10,7 @@ mod lint;
 mod machine;
 mod machine_self_test;
 mod packages;
+mod service;
+
+#[path = "../../tests/proc/support/mod.rs"]
+mod support;

@@ -37,6 +37,22 @@ pub fn install_deb(machine: &Machine, package: &Path) -> String {
     machine.sh(&format!("dpkg -i {inside} 2>&1"))
 }
 
+/// The same Debian package with a version that is higher, made in this directory.
+#[track_caller]
+pub fn newer(deb: &Path, directory: &Path) -> PathBuf {
+    let (tree, newer) = (directory.join("tree"), directory.join("newer.deb"));
+    output(Command::new("dpkg-deb").arg("--raw-extract").args([deb, &tree]));
+    let control = tree.join("DEBIAN/control");
+    let text = fs::read_to_string(&control).unwrap();
+    let higher = |line: &str| match line.strip_prefix("Version: ") {
+        Some(version) => format!("Version: {version}.1\n"),
+        None => format!("{line}\n"),
+    };
+    fs::write(&control, text.lines().map(higher).collect::<String>()).unwrap();
+    output(Command::new("dpkg-deb").args(["--root-owner-group", "--build"]).args([&tree, &newer]));
+    newer
+}
+
 /// The root of the sources.
 pub fn sources() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
