@@ -21,12 +21,17 @@ RPM_NEEDS = rpmbuild=rpm
 PACKAGE_TEST_NEEDS = lintian mandoc man=man-db zsh fish /lib/systemd/systemd=systemd dbus-daemon /usr/bin/dbus-send=dbus \
   ip=iproute2 unshare=util-linux python3 curl git
 
-.PHONY: help demo check test compat sim bench reexec picture deb rpm package-test size install
+# The servers whose samples lie in examples/servers.
+SERVERS_NEED = gunicorn puma unicorn node=nodejs go=golang-go \
+  /usr/lib/python3/dist-packages/uvicorn/__init__.py=python3-uvicorn
+
+.PHONY: help demo check test compat servers sim bench reexec picture deb rpm package-test size install
 
 help:
 	@echo 'make demo     run four workers on 127.0.0.1:$(PORT) (PORT=...) and say how to ask and upgrade them'
 	@echo 'make test     run every test, the simulator too'
 	@echo 'make compat   run compat-tests, on an installed einhorn too if EINHORN_THEIRS is its command (part of make test)'
+	@echo 'make servers  upgrade gunicorn, puma, unicorn, uvicorn, Node, Go and Rust under load, and count what is lost'
 	@echo 'make check    formatting, lints and documentation: silent when all is well'
 	@echo 'make sim      run the simulator ten times as long as in make test (SIM_SEED=... to repeat a run)'
 	@echo 'make bench    how fast the control socket answers, beside a plain echo: a table in about a minute'
@@ -45,7 +50,7 @@ demo:
 check:
 	@$(CARGO) fmt --all --check
 	@$(CARGO) clippy --quiet --workspace --all-targets -- -D warnings
-	@$(CARGO) clippy --quiet --test sim --test ruby_yaml --test packaging -- -D warnings
+	@$(CARGO) clippy --quiet --test sim --test ruby_yaml --test packaging --test servers -- -D warnings
 	@RUSTDOCFLAGS=-Dwarnings $(CARGO) doc --quiet --no-deps
 
 # The sim target has `test = false`, so that plain `cargo test` does not run it without optimisation too.
@@ -60,6 +65,13 @@ compat:
 	$(CARGO) build --bins
 	$(CARGO) test --test ruby_yaml
 	EINHORN_OURS=$(TARGET_DIR)/debug/einhyrningsins COMPAT_REPORT=$(TARGET_DIR)/compat/report.md ruby compat-tests/run.rb
+
+# The servers target has `test = false`, so that plain `cargo test` needs none of them. The samples name files in target/.
+servers:
+	@.ci/need $(SERVERS_NEED)
+	$(CARGO) build --target-dir target --example tiny_server
+	GO111MODULE=off go build -o target/servers/go_server examples/servers/server.go
+	$(CARGO) test --test servers -- --nocapture --skip support::
 
 sim:
 	SIM_STEPS=$(SIM_STEPS_LONG) $(CARGO) test --profile sim --test sim -- --nocapture

@@ -22,8 +22,10 @@ const ROOMS: &[(&str, &[&str])] = &[
 ];
 
 /// Files outside `src/sys` that need `unsafe`, each with the reason.
-const UNSAFE_ELSEWHERE: &[(&str, &str)] =
-    &[("examples/http_worker/accept.rs", "adopts inherited descriptors and interrupts accept(2)")];
+const UNSAFE_ELSEWHERE: &[(&str, &str)] = &[
+    ("examples/http_worker/accept.rs", "adopts inherited descriptors and interrupts accept(2)"),
+    ("examples/servers/tiny_server.rs", "adopts an inherited descriptor"),
+];
 
 /// What the pool must not name: it does no I/O, starts no thread and reads no environment.
 const NOT_IN_THE_POOL: &[&str] =

@@ -1,0 +1,238 @@
+//! Clients of the sample servers: threads that ask without pause, each on a new connection or each on one that is kept, and
+//! count what was answered, by whom, and what was lost. They never retry.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+use std::io::{self, BufRead, BufReader, Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+
+use crate::support::{LIMIT, wait_until};
+
+/// How long a connection, a write or a read may take before the request counts as lost.
+const REQUEST_LIMIT: Duration = Duration::from_secs(15);
+
+/// What the threads ask for, every other one for the second, which takes a fifth of a second: there is something to finish.
+const PATHS: [&str; 2] = ["/", "/slow"];
+
+/// Between an answer and the next request of a thread: who asks all the time measures nothing but the machine.
+const PAUSE: Duration = Duration::from_millis(2);
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Connections {
+    OneForEach,
+    Kept,
+}
+
+/// What became of the requests.
+#[derive(Clone, Debug, Default)]
+pub struct Report {
+    pub ok: u64,
+    /// Answered by which processes, and how often.
+    pub by_pid: BTreeMap<i32, u64>,
+    /// Sent on a kept connection that the server closed at the same moment, and not answered. HTTP/1.1 expects clients to ask
+    /// again on another, and this one does not count them as lost.
+    pub crossed: u64,
+    /// Why requests were lost, and how often.
+    pub lost: BTreeMap<String, u64>,
+    pub latency_max: Duration,
+}
+
+/// A running load.
+pub struct Load {
+    shared: Arc<Shared>,
+    threads: Vec<JoinHandle<()>>,
+}
+
+struct Shared {
+    address: SocketAddr,
+    connections: Connections,
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    report: Report,
+    next: u64,
+    stopping: bool,
+}
+
+impl Load {
+    pub fn start(address: SocketAddr, connections: Connections, threads: usize) -> Self {
+        let shared = Arc::new(Shared { address, connections, state: Mutex::default() });
+        let start = |at: usize| {
+            let shared = Arc::clone(&shared);
+            thread::spawn(move || shared.ask_until_stopped(PATHS[at % PATHS.len()]))
+        };
+        let threads = (0..threads).map(start).collect();
+        Self { shared, threads }
+    }
+
+    /// Waits until so many more requests were answered.
+    #[track_caller]
+    pub fn wait_for(&self, count: u64) {
+        let wanted = self.so_far().ok + count;
+        wait_until(&format!("{count} more answers"), LIMIT, || self.so_far().ok >= wanted);
+    }
+
+    pub fn so_far(&self) -> Report {
+        self.shared.state().report.clone()
+    }
+
+    /// Lets every thread finish its request, and counts.
+    pub fn stop(mut self) -> Report {
+        self.shared.state().stopping = true;
+        for thread in self.threads.drain(..) {
+            thread.join().expect("a client thread panicked");
+        }
+        self.so_far()
+    }
+}
+
+impl Drop for Load {
+    fn drop(&mut self) {
+        // Without waiting: a failing test shall end; each thread leaves after its request.
+        if let Ok(mut state) = self.shared.state.lock() {
+            state.stopping = true;
+        }
+    }
+}
+
+impl Shared {
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap()
+    }
+
+    fn next_id(&self) -> Option<u64> {
+        let mut state = self.state();
+        state.next += 1;
+        (!state.stopping).then_some(state.next)
+    }
+
+    fn ask_until_stopped(&self, path: &str) {
+        let mut kept = None;
+        while let Some(id) = self.next_id() {
+            thread::sleep(PAUSE);
+            let path = format!("{path}?id={id}");
+            let before = Instant::now();
+            let had_one = kept.is_some();
+            let outcome = self.ask(&mut kept, &path);
+            self.state().report.count(outcome, had_one, before.elapsed());
+        }
+    }
+
+    /// Asks on this connection, or on a new one, and leaves it there if it can be used again.
+    fn ask(&self, kept: &mut Option<Client>, path: &str) -> Result<i32, Loss> {
+        let mut client = match kept.take() {
+            Some(client) => client,
+            None => Client::connect(self.address).map_err(|error| Loss::Failed(format!("cannot connect: {error}")))?,
+        };
+        let answer = client.ask(path, self.connections)?;
+        if self.connections == Connections::Kept && !answer.closes {
+            *kept = Some(client);
+        }
+        let pid = answer.body.split_once(' ').filter(|(_, rest)| *rest == format!("{path}\n"));
+        let pid = pid.and_then(|(pid, _)| pid.parse().ok());
+        pid.ok_or_else(|| Loss::Failed(format!("wrong answer to {path}: {:?}", answer.body)))
+    }
+}
+
+/// Why there was no answer.
+enum Loss {
+    /// The connection ended before the first byte.
+    Closed(String),
+    Failed(String),
+}
+
+struct Answer {
+    body: String,
+    closes: bool,
+}
+
+struct Client {
+    reader: BufReader<TcpStream>,
+}
+
+impl Client {
+    fn connect(address: SocketAddr) -> io::Result<Self> {
+        let stream = TcpStream::connect_timeout(&address, REQUEST_LIMIT)?;
+        stream.set_nodelay(true)?;
+        stream.set_read_timeout(Some(REQUEST_LIMIT))?;
+        stream.set_write_timeout(Some(REQUEST_LIMIT))?;
+        Ok(Self { reader: BufReader::new(stream) })
+    }
+
+    fn ask(&mut self, path: &str, connections: Connections) -> Result<Answer, Loss> {
+        let close = if connections == Connections::OneForEach { "Connection: close\r\n" } else { "" };
+        let request = format!("GET {path} HTTP/1.1\r\nHost: test\r\n{close}\r\n");
+        let mut first = String::new();
+        let begun =
+            self.reader.get_mut().write_all(request.as_bytes()).and_then(|()| self.reader.read_line(&mut first));
+        match begun {
+            Ok(0) => Err(Loss::Closed("closed without an answer".to_owned())),
+            Err(error) if first.is_empty() => Err(Loss::Closed(format!("no answer: {error}"))),
+            Ok(_) | Err(_) => self.read_rest(&first).map_err(|why| Loss::Failed(format!("half an answer: {why}"))),
+        }
+    }
+
+    fn read_rest(&mut self, first: &str) -> io::Result<Answer> {
+        if !first.starts_with("HTTP/1.1 200 ") {
+            return Err(io::Error::other(format!("not an answer 200: {first:?}")));
+        }
+        let (mut length, mut closes) = (0, false);
+        loop {
+            let mut line = String::new();
+            self.reader.read_line(&mut line)?;
+            let Some((name, value)) = line.trim_end().split_once(':') else { break };
+            match name.to_ascii_lowercase().as_str() {
+                "content-length" => length = value.trim().parse().map_err(io::Error::other)?,
+                "connection" => closes = value.trim().eq_ignore_ascii_case("close"),
+                _ => {}
+            }
+        }
+        let mut body = vec![0; length];
+        self.reader.read_exact(&mut body)?;
+        Ok(Answer { body: String::from_utf8_lossy(&body).into_owned(), closes })
+    }
+}
+
+impl Report {
+    pub fn lost_count(&self) -> u64 {
+        self.lost.values().sum()
+    }
+
+    /// Every request got its own answer, and there were some.
+    #[track_caller]
+    pub fn assert_nothing_lost(&self) {
+        assert!(self.ok > 0, "no request was answered");
+        assert_eq!(self.lost_count(), 0, "{self}");
+    }
+
+    fn count(&mut self, outcome: Result<i32, Loss>, was_kept: bool, latency: Duration) {
+        match outcome {
+            Ok(pid) => {
+                self.ok += 1;
+                *self.by_pid.entry(pid).or_default() += 1;
+                self.latency_max = self.latency_max.max(latency);
+            }
+            Err(Loss::Closed(_)) if was_kept => self.crossed += 1,
+            Err(Loss::Closed(why) | Loss::Failed(why)) => *self.lost.entry(why).or_default() += 1,
+        }
+    }
+
+    /// The processes that have answered since then.
+    pub fn pids_since(&self, before: &Self) -> BTreeSet<i32> {
+        let more = |pid: &i32| self.by_pid[pid] > before.by_pid.get(pid).copied().unwrap_or(0);
+        self.by_pid.keys().copied().filter(more).collect()
+    }
+}
+
+impl fmt::Display for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} answered by {} processes, ", self.ok, self.by_pid.len())?;
+        write!(f, "{} lost {:?}, {} crossed; ", self.lost_count(), self.lost, self.crossed)?;
+        write!(f, "slowest {:?}", self.latency_max)
+    }
+}
