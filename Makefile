@@ -19,7 +19,7 @@ COMPAT_NEEDS = ruby pgrep=procps python3 pip3=python3-pip php=php-cli socat nc=n
 DEB_NEEDS = dpkg-deb=dpkg dpkg-shlibdeps=dpkg-dev
 RPM_NEEDS = rpmbuild=rpm
 PACKAGE_TEST_NEEDS = lintian mandoc man=man-db zsh fish /lib/systemd/systemd=systemd dbus-daemon /usr/bin/dbus-send=dbus \
-  ip=iproute2 unshare=util-linux python3 curl git
+  ip=iproute2 unshare=util-linux /usr/bin/python3=python3 perl ruby node=nodejs gunicorn curl git pgrep=procps
 
 # The servers whose samples lie in examples/servers.
 SERVERS_NEED = gunicorn puma unicorn node=nodejs go=golang-go \
@@ -101,6 +101,8 @@ package-test:
 	@.ci/need $(PACKAGE_TEST_NEEDS)
 	$(CARGO) test --package einhyrningsins-assets
 	$(MAKE) deb rpm
+	$(CARGO) build --release --locked --bins
+	$(CARGO) build --example http_worker
 	$(CARGO) test --test packaging -- --test-threads=1
 
 size:

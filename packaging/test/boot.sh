@@ -30,6 +30,7 @@ inside() {
     mount -t tmpfs -o mode=755 machine "$root/run"
     mount -t tmpfs -o mode=1777 machine "$root/tmp"
     settings "$root"
+    sources "$root"
     ip link set lo up
     hostname machine
 
@@ -41,6 +42,15 @@ inside() {
     # `container` keeps systemd from what only hardware needs.
     exec env -i container=test PATH=/usr/sbin:/usr/bin:/sbin:/bin \
         /lib/systemd/systemd --system --unit=machine.target --log-target=console --show-status=no
+}
+
+# At the path that they have outside, even if that is somewhere below /tmp, so that what has been built from them is up to date.
+sources() {
+    local sources
+    sources=$(realpath "$(dirname "$0")/../..")
+    mkdir -p "$1$sources" "$directory/upper/source-files" "$directory/upper/source-work"
+    mount -t overlay -o "lowerdir=$sources,upperdir=$directory/upper/source-files,workdir=$directory/upper/source-work" \
+        machine "$1$sources"
 }
 
 kernel() {

@@ -10,6 +10,7 @@ mod lint;
 mod machine;
 mod machine_self_test;
 mod packages;
+mod readme;
 mod service;
 
 #[path = "../../tests/proc/support/mod.rs"]

@@ -1,0 +1,157 @@
+//! The README, taken at its word: every command in it is run, in its order, on a machine that has just booted. A command has to end
+//! well; a master that stays in the foreground is left running until its section ends. What is to be written to a file says so in
+//! its first line.
+
+use std::fs;
+
+use crate::machine::{Machine, told};
+use crate::packages::sources;
+use crate::support::{LIMIT, example, holds_within};
+
+/// A piece of a section.
+#[derive(Debug, PartialEq, Eq)]
+enum Step {
+    /// Without the prompt.
+    Run(String),
+    /// Path and content.
+    Write(String, String),
+}
+
+/// A heading, and what there is to do below it.
+type Section = (String, Vec<Step>);
+
+/// The sections of a text, without those in which there is nothing to do.
+fn sections(text: &str) -> Vec<Section> {
+    let mut found: Vec<Section> = vec![(String::new(), Vec::new())];
+    let mut lines = text.lines();
+    while let Some(line) = lines.next() {
+        if let Some(heading) = line.strip_prefix("## ") {
+            found.push((heading.to_owned(), Vec::new()));
+        }
+        let Some(kind) = line.strip_prefix("```").filter(|kind| !kind.is_empty()) else { continue };
+        let block: Vec<&str> = lines.by_ref().take_while(|line| *line != "```").collect();
+        let steps = &mut found.last_mut().unwrap().1;
+        match (kind, block.first().and_then(|line| line.strip_prefix("# /"))) {
+            ("console", _) => steps.extend(block.iter().filter_map(|line| line.strip_prefix("$ ")).map(run)),
+            (_, Some(path)) => steps.push(Step::Write(format!("/{path}"), block.join("\n") + "\n")),
+            (_, None) => {}
+        }
+    }
+    found.retain(|(_, steps)| !steps.is_empty());
+    found
+}
+
+fn run(command: &str) -> Step {
+    Step::Run(command.to_owned())
+}
+
+/// Whether a command stays in the foreground: a master does, unless it is asked for something.
+fn stays(command: &str) -> bool {
+    let mut words = command.split(' ');
+    let program = words.next().unwrap_or_default().rsplit('/').next().unwrap_or_default();
+    ["einhyrningsins", "einhorn"].contains(&program) && !words.any(|word| word == "--check-config")
+}
+
+/// Whether a line of the log says that as many workers serve as are wanted: `Up to 4 / 4 manual ACKs`.
+fn is_full(line: &str) -> bool {
+    let words: Vec<&str> = line.split_once("Up to ").map(|(_, rest)| rest.split(' ').collect()).unwrap_or_default();
+    matches!(words[..], [count, "/", target, ..] if count == target)
+}
+
+/// A machine as a reader's: with this system's Rust, a program `./server`, and a sudo that has nothing to do.
+struct Reader(Machine);
+
+impl Reader {
+    fn new() -> Self {
+        let reader = Self(Machine::boot());
+        reader.0.write("/usr/local/bin/sudo", "#!/bin/sh\nexec \"$@\"\n");
+        let server = reader.0.copy_in(&example("http_worker"));
+        let script = format!("#!/bin/sh\nexec {server} --ack manual\n");
+        let place = sources().join("server").display().to_string();
+        reader.0.write(&place, &script);
+        reader.0.sh(&format!("chmod 755 /usr/local/bin/sudo {place}"));
+        reader
+    }
+
+    /// In the directory of the sources, with what cargo needs to be found.
+    fn here(&self, command: &str) -> String {
+        let variable = |name: &str, default: &str| std::env::var(name).unwrap_or_else(|_| default.to_owned());
+        let home = variable("HOME", "/root");
+        let cargo = variable("CARGO_HOME", &format!("{home}/.cargo"));
+        let rustup = variable("RUSTUP_HOME", &format!("{home}/.rustup"));
+        let place = sources().display();
+        format!("cd {place}; export PATH=$PATH:{cargo}/bin CARGO_HOME={cargo} RUSTUP_HOME={rustup}; {command}")
+    }
+
+    #[track_caller]
+    fn run(&self, command: &str) -> String {
+        let output = self.0.try_sh(&self.here(command));
+        assert!(output.status.success(), "$ {command}\n{}\nthe log:\n{}", told(&output), self.log());
+        String::from_utf8_lossy(&output.stdout).into_owned()
+    }
+
+    /// Starts it, and waits until as many workers serve as it was told to run.
+    #[track_caller]
+    fn leave_running(&self, command: &str) {
+        self.0.sh(&self.here(&format!("(setsid {command} </dev/null >/tmp/log 2>&1 &)")));
+        let serves = holds_within(LIMIT, || self.log().lines().any(is_full));
+        assert!(serves, "$ {command}\nthe log:\n{}", self.log());
+    }
+
+    fn log(&self) -> String {
+        String::from_utf8_lossy(&self.0.try_sh("cat /tmp/log").stdout).into_owned()
+    }
+
+    /// Ctrl-C for what the section has left running.
+    fn end_section(&self) {
+        self.0.sh("systemctl stop 'einhyrningsins@*'; pkill -INT -f '^einhorn:' || true; rm -f /tmp/log");
+        self.0.wait_until("every master has ended", || !self.0.try_sh("pgrep -f '^einhorn:'").status.success());
+    }
+}
+
+#[test]
+fn every_command_of_the_readme_does_what_it_says() {
+    let reader = Reader::new();
+    let text = fs::read_to_string(sources().join("README.md")).unwrap();
+    let mut upgrades = 0;
+    for (heading, steps) in sections(&text) {
+        for step in steps {
+            match step {
+                Step::Write(path, content) => reader.0.write(&path, &content),
+                Step::Run(command) if stays(&command) => reader.leave_running(&command),
+                Step::Run(command) => {
+                    let said = reader.run(&command);
+                    if command.ends_with("upgrade") {
+                        assert!(
+                            said.contains("Upgraded successfully") || said.contains("Upgrade done"),
+                            "{command}\n{said}"
+                        );
+                        upgrades += 1;
+                    }
+                    if command.contains("curl") {
+                        assert!(!said.trim().is_empty(), "{heading}: {command}");
+                    }
+                    if command.contains("systemctl reload") {
+                        assert_eq!(reader.0.property("einhyrningsins@web", "StatusText"), "4/4 serving, version 1");
+                        upgrades += 1;
+                    }
+                }
+            }
+        }
+        reader.end_section();
+    }
+    assert!(upgrades >= 3, "only {upgrades} upgrades");
+}
+
+#[test]
+fn a_readme_is_read_as_it_is_meant() {
+    let text = "# x\n```console\n$ make\nsaid\n```\n## Two\nwords\n```toml\n# /etc/x.toml\na = 1\n```\n## None\n```toml\nb = 2\n```\n";
+    let expected = vec![
+        (String::new(), vec![run("make")]),
+        ("Two".to_owned(), vec![Step::Write("/etc/x.toml".to_owned(), "# /etc/x.toml\na = 1\n".to_owned())]),
+    ];
+    assert_eq!(sections(text), expected);
+    assert!(stays("~/.local/bin/einhyrningsins -n 4") && stays("einhorn -n 8 -- ./server"));
+    assert!(is_full("[MASTER 1] INFO: Up to 4 / 4 manual ACKs") && !is_full("Up to 3 / 4 manual ACKs"));
+    assert!(!stays("einhyrningsins --config x --check-config") && !stays("einhyrningsinsctl upgrade"));
+}
