@@ -13,7 +13,7 @@ if [ -d /run/systemd/system ]; then
 	systemctl --system daemon-reload || :
 	if [ "$1" -gt 1 ]; then
 		# Each master becomes the new program in place: its pid, sockets and workers stay.
-		systemctl --system list-units --plain --no-legend --full --state=active 'einhyrningsins@*.service' |
+		systemctl --system list-units --plain --no-legend --full --state=active,reloading 'einhyrningsins@*.service' |
 			while read -r unit rest; do
 				name=${unit#einhyrningsins@}
 				name=${name%.service}
