@@ -18,8 +18,12 @@ COMPAT_NEEDS = ruby pgrep=procps python3 pip3=python3-pip php=php-cli socat nc=n
 # What builds the packages (rpm is rpmbuild's too), and what else their tests need.
 DEB_NEEDS = dpkg-deb=dpkg dpkg-shlibdeps=dpkg-dev
 RPM_NEEDS = rpmbuild=rpm
-PACKAGE_TEST_NEEDS = lintian mandoc man=man-db zsh fish /lib/systemd/systemd=systemd dbus-daemon /usr/bin/dbus-send=dbus \
-  ip=iproute2 unshare=util-linux /usr/bin/python3=python3 perl ruby node=nodejs gunicorn curl git pgrep=procps
+PACKAGE_TEST_NEEDS = lintian mandoc man=man-db zsh fish /lib/systemd/systemd=systemd /lib/systemd/system/dbus.socket=dbus \
+  ip=iproute2 nsenter=util-linux pgrep=procps dpkg-parsechangelog=dpkg-dev /usr/bin/python3=python3 perl ruby node=nodejs gunicorn \
+  curl git
+
+# Each works on its own in what there is.
+.NOTPARALLEL:
 
 # The servers whose samples lie in examples/servers.
 SERVERS_NEED = gunicorn puma unicorn node=nodejs go=golang-go \

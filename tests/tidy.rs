@@ -74,21 +74,21 @@ fn super_is_for_tests_alone() {
 
 #[test]
 fn every_file_says_first_what_it_is_for() {
-    hold(opening, &["src", "tests", "examples", "benches"], &["rs"]);
+    hold(opening, &["src", "tests", "examples", "benches", "packaging"], &["rs"]);
     assert_breaks(opening, "src/x.rs", "use std::fmt;\n//! Late.", &[1]);
     assert_breaks(opening, "src/x.rs", "//! At once.\nuse std::fmt;", &[]);
 }
 
 #[test]
 fn no_file_is_too_long() {
-    hold(file_length, &["src", "tests", "examples", "benches"], &["rs", "py"]);
+    hold(file_length, &["src", "tests", "examples", "benches", "packaging"], &["rs", "py"]);
     assert_breaks(file_length, "src/x.rs", &"\n".repeat(FILE_LINES_MAX), &[]);
     assert_breaks(file_length, "src/x.rs", &"\n".repeat(FILE_LINES_MAX + 1), &[FILE_LINES_MAX + 1]);
 }
 
 #[test]
 fn no_function_is_too_long() {
-    hold(function_length, &["src", "tests", "examples", "benches"], &["rs"]);
+    hold(function_length, &["src", "tests", "examples", "benches", "packaging"], &["rs"]);
     let function =
         |lines: usize| format!("pub const fn f(\n    a: u8,\n) {{\n{}}}\nfn g() {{}}", "    a;\n".repeat(lines - 4));
     assert_breaks(function_length, "src/x.rs", &function(FUNCTION_LINES_MAX), &[]);
@@ -99,7 +99,7 @@ fn no_function_is_too_long() {
 
 #[test]
 fn unsafe_stands_in_sys_or_has_a_reason() {
-    hold(unsafe_code, &["src", "tests", "examples", "benches"], &["rs"]);
+    hold(unsafe_code, &["src", "tests", "examples", "benches", "packaging"], &["rs"]);
     assert_breaks(unsafe_code, "src/pool/x.rs", "// unsafe\n#![allow(unsafe_code)]\nunsafe { f() }", &[3]);
     assert_breaks(unsafe_code, "src/sys/x.rs", "unsafe { f() }", &[]);
     for (path, reason) in UNSAFE_ELSEWHERE {
@@ -138,7 +138,7 @@ fn only_the_clock_reads_the_time() {
 
 #[test]
 fn no_line_has_tabs_or_trailing_blanks() {
-    hold(blanks, &["src", "tests", "examples", "benches", "doc", "."], &["rs", "md", "toml", "py"]);
+    hold(blanks, &["src", "tests", "examples", "benches", "packaging", "doc", "."], &["rs", "md", "toml", "py"]);
     assert_breaks(blanks, "src/x.rs", "a\nb \n\tc\n", &[2, 3]);
 }
 

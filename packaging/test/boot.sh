@@ -31,6 +31,9 @@ inside() {
     mount -t tmpfs -o mode=1777 machine "$root/tmp"
     settings "$root"
     sources "$root"
+    # What has been changed, and nothing else, is to be seen here.
+    mkdir "$root/run/changes"
+    mount --bind "$directory/upper/files" "$root/run/changes"
     ip link set lo up
     hostname machine
 
@@ -84,6 +87,10 @@ settings() {
     echo 0123456789abcdef0123456789abcdef >"$1/etc/machine-id"
     # Containers often have one that forbids packages to start or stop services.
     rm -f "$1/usr/sbin/policy-rc.d"
+    # Small images have rules that keep documents and pages out of what is installed.
+    grep -ls path-exclude "$1"/etc/dpkg/dpkg.cfg "$1"/etc/dpkg/dpkg.cfg.d/* | xargs -r sed -i /path-exclude/d
+    # With it each package that is installed has all manual pages of this system indexed anew.
+    rm -f "$1/var/lib/man-db/auto-update"
     cat >"$units/machine.target" <<'UNIT'
 [Unit]
 Requires=basic.target dbus.socket

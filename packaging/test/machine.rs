@@ -11,8 +11,11 @@
 //!
 //! `boot.sh` says what it has of its own. Commands run in it as root, and nothing that they do is seen outside.
 
+use std::collections::BTreeMap;
 use std::ffi::OsStr;
 use std::fs::{self, File};
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
@@ -131,6 +134,13 @@ impl Machine {
         self.path(inside).symlink_metadata().is_ok()
     }
 
+    /// What is otherwise below this directory than it is outside, each with what it is now. Times do not count.
+    pub fn changes(&self, inside: &str) -> BTreeMap<PathBuf, String> {
+        let mut changes = BTreeMap::new();
+        compare(&self.path("/run/changes"), Path::new(inside), &mut changes);
+        changes
+    }
+
     /// Copies a file of this system's into the machine's /tmp, with its permissions, and says where it is there.
     #[track_caller]
     pub fn copy_in(&self, outside: &Path) -> String {
@@ -187,6 +197,35 @@ impl Drop for Machine {
         let _ = self.holder.wait();
         self.cgroup.remove();
     }
+}
+
+/// Walks through the upper half of the overlay: a directory is there as soon as anything below it has changed.
+fn compare(upper: &Path, directory: &Path, changes: &mut BTreeMap<PathBuf, String>) {
+    let Ok(entries) = fs::read_dir(upper.join(directory.strip_prefix("/").unwrap())) else { return };
+    for entry in entries.map(Result::unwrap) {
+        let outside = directory.join(entry.file_name());
+        let (now, before) = (description(&entry.path()), description(&outside));
+        if now != before {
+            changes.insert(outside.clone(), now.unwrap_or_else(|| "gone".to_owned()));
+        }
+        if entry.file_type().unwrap().is_dir() {
+            compare(upper, &outside, changes);
+        }
+    }
+}
+
+/// None for what is not there, or was: an overlay puts a device of the number 0 in its place.
+fn description(path: &Path) -> Option<String> {
+    let metadata =
+        path.symlink_metadata().ok().filter(|found| !(found.file_type().is_char_device() && found.rdev() == 0))?;
+    let owner = format!("{:o} {}:{}", metadata.mode(), metadata.uid(), metadata.gid());
+    let mut hasher = DefaultHasher::new();
+    match () {
+        () if metadata.is_symlink() => fs::read_link(path).unwrap().hash(&mut hasher),
+        () if metadata.is_file() => fs::read(path).unwrap().hash(&mut hasher),
+        () => {}
+    }
+    Some(format!("{owner} {:x}", hasher.finish()))
 }
 
 /// Exit code or signal, and all that was said.

@@ -34,6 +34,20 @@ fn what_is_done_in_a_machine_is_not_seen_outside() {
 }
 
 #[test]
+fn what_has_changed_in_a_machine_is_told() {
+    let machine = Machine::boot();
+    let before = machine.changes("/usr");
+    machine
+        .sh("mkdir /usr/new && touch /usr/new/file && rm -r /usr/new && touch /usr/bin/touched && rm /usr/bin/touched");
+    assert_eq!(machine.changes("/usr"), before);
+    machine.sh("chmod 0700 /usr/bin/env && rm /usr/bin/who && ln -s x /usr/bin/a-link");
+    let changes = machine.changes("/usr");
+    let changed: Vec<_> = changes.keys().filter(|path| !before.contains_key(*path)).collect();
+    assert_eq!(changed, ["/usr/bin/a-link", "/usr/bin/env", "/usr/bin/who"].map(Path::new));
+    assert_eq!(changes[Path::new("/usr/bin/who")], "gone");
+}
+
+#[test]
 fn a_machine_has_a_network_of_its_own() {
     let machine = Machine::boot();
     let outside = TcpListener::bind("127.0.0.1:0").unwrap();

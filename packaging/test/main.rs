@@ -6,12 +6,17 @@
 #![allow(clippy::disallowed_methods, reason = "tests read the clock and wait")]
 
 mod completions;
+mod deb;
+mod install;
 mod lint;
 mod machine;
 mod machine_self_test;
 mod packages;
 mod readme;
+mod reproducible;
+mod rpm;
 mod service;
+mod unit;
 
 #[path = "../../tests/proc/support/mod.rs"]
 mod support;

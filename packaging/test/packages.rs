@@ -6,6 +6,9 @@ use std::process::Command;
 
 use crate::machine::{Machine, told};
 
+/// A service that is as small as one can be: the file of an instance.
+pub const SERVICE: &str = "command = [\"sleep\", \"600\"]\nnumber = 2\n";
+
 /// `einhyrningsins_0.3.0-1_amd64.deb`.
 #[track_caller]
 pub fn deb() -> PathBuf {

@@ -1,0 +1,35 @@
+//! The same sources make the same packages, byte for byte, wherever they lie and whoever builds them.
+
+use std::fs;
+use std::os::unix::fs::symlink;
+use std::process::Command;
+
+use crate::packages::{deb, einhorn_deb, einhorn_rpm, output, rpm, sources};
+
+#[test]
+fn packages_from_another_directory_are_the_same_bytes() {
+    let place = tempfile::tempdir().unwrap();
+    let elsewhere = place.path().join("with/a/longer/path/einhyrningsins-0");
+    fs::create_dir_all(elsewhere.join("target")).unwrap();
+    let copy = "tar --exclude=./target --exclude=./.git -cf - . | tar -C \"$1\" -xf -";
+    output(sh(copy).arg(&elsewhere).current_dir(sources()));
+    // The tools are no input; building them once more would only take its time.
+    symlink(sources().join("target/tools"), elsewhere.join("target/tools")).unwrap();
+    let date = output(sh(". packaging/environment; echo $SOURCE_DATE_EPOCH").current_dir(sources()));
+
+    let mut build = sh("umask 077; exec make deb rpm");
+    build.current_dir(&elsewhere).env("SOURCE_DATE_EPOCH", date.trim());
+    // Another user's settings.
+    output(build.env("TZ", "Asia/Tokyo").env("LC_ALL", "C").env("USER", "somebody").env_remove("MAKEFLAGS"));
+    for ours in [deb(), einhorn_deb(), rpm(), einhorn_rpm()] {
+        let name = ours.file_name().unwrap();
+        let theirs = fs::read(elsewhere.join("target/packages").join(name)).unwrap();
+        assert!(fs::read(&ours).unwrap() == theirs, "{} differs", name.display());
+    }
+}
+
+fn sh(script: &str) -> Command {
+    let mut sh = Command::new("sh");
+    sh.args(["-euc", script, "sh"]);
+    sh
+}
