@@ -54,31 +54,6 @@ fn each_drop_in_is_right_beside_the_unit_and_lets_a_service_run() {
     }
 }
 
-#[test]
-fn a_worker_may_compile_as_it_goes() {
-    let machine = Machine::boot();
-    install_deb(&machine, &deb());
-    // What node, java and others ask for: memory that is written and executed.
-    let worker = "import mmap, time; mmap.mmap(-1, 4096, prot=mmap.PROT_WRITE | mmap.PROT_EXEC); time.sleep(600)";
-    machine.write("/etc/einhyrningsins/web.toml", &format!("command = [\"/usr/bin/python3\", \"-c\", \"{worker}\"]\n"));
-    machine.sh(&format!("systemctl start {INSTANCE}"));
-    assert_eq!(machine.property(INSTANCE, "ActiveState"), "active");
-    assert!(!machine.journal(INSTANCE).contains("Traceback"));
-}
-
-#[test]
-fn a_start_that_could_not_go_better_is_not_tried_again() {
-    let machine = Machine::boot();
-    install_deb(&machine, &deb());
-    for (text, code) in [("nonsense = 1\n", "100"), ("command = [\"/nowhere\"]\n", "127")] {
-        machine.write("/etc/einhyrningsins/web.toml", text);
-        assert!(!machine.run(&["systemctl", "start", INSTANCE]).status.success());
-        let ended = ["ActiveState", "ExecMainStatus", "NRestarts"].map(|name| machine.property(INSTANCE, name));
-        assert_eq!(ended, ["failed", code, "0"], "{}", machine.journal(INSTANCE));
-        machine.sh(&format!("systemctl reset-failed {INSTANCE}"));
-    }
-}
-
 /// What systemd has to say against the unit, with the pages that it names.
 #[track_caller]
 fn assert_clean(machine: &Machine) {
