@@ -70,8 +70,8 @@ impl Trust {
     }
 
     /// Root may do anything with us anyway, and so may our own user. Who names the socket's path means whoever is there, and a
-    /// service's socket lies where only root can have put its directory; and root speaks to every user's master, as deploy scripts have always done: what a squatter hears is a command, and
-    /// its answer is no worse than a broken deploy's.
+    /// service's is in a directory that systemd made for it. Root speaks to every user's master, as deploy scripts have
+    /// always done: what a squatter hears is a command, and its answer is no worse than a broken deploy's.
     fn believes(self, peer: Credentials, chosen_by: &ChosenBy) -> bool {
         let known = peer.uid == 0 || peer.uid == self.own_uid || self.master == Some(peer.pid);
         known || self.own_uid == 0 || matches!(chosen_by, ChosenBy::Path | ChosenBy::Service(_))
@@ -210,6 +210,7 @@ mod tests {
     fn who_names_the_path_or_is_root_may_speak_to_anybody() {
         let stranger = Credentials { pid: Pid(1), uid: 8, gid: 8 };
         assert!(Trust { own_uid: 7, master: None }.believes(stranger, &ChosenBy::Path));
+        assert!(Trust { own_uid: 7, master: None }.believes(stranger, &ChosenBy::Service("x".to_owned())));
         assert!(!Trust { own_uid: 7, master: None }.believes(stranger, &ChosenBy::Name("x".to_owned())));
         assert!(Trust { own_uid: 0, master: None }.believes(stranger, &ChosenBy::Default));
     }

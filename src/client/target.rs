@@ -14,7 +14,7 @@ use crate::sys::tmpdir::temporary_directory;
 /// How many other masters a hint names.
 const OTHERS_MAX: usize = 5;
 
-/// Below which each service of the package has a directory of its name; `packaging/systemd` has the same.
+/// Below which systemd makes a directory for each service of the package; `packaging/systemd` has the same.
 const SERVICES: &str = "/run/einhyrningsins";
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -29,7 +29,7 @@ pub(in crate::client) enum ChosenBy {
     Path,
     /// `-c`, or a name as the only argument.
     Name(String),
-    /// The same, and it is the name of a service, whose directory only root can have made.
+    /// The same, and it is the name of a service that runs.
     Service(String),
     Default,
 }
@@ -40,19 +40,21 @@ impl Target {
         if let Some(path) = path {
             return Ok(Self { path: path.to_owned(), chosen_by: ChosenBy::Path });
         }
+        let services = Path::new(SERVICES);
+        // First what nobody else can have put there: anybody may make a socket of any name in /tmp.
+        let service = name.filter(|_| is_roots_alone(services)).and_then(|name| Self::of_service(name, services));
+        if let Some(service) = service {
+            return Ok(service);
+        }
         let directory = temporary_directory(|variable| std::env::var_os(variable)).map_err(Failure::NoDirectory)?;
-        Ok(Self::by_name(name, directory, Path::new(SERVICES)))
+        let chosen_by = name.map_or(ChosenBy::Default, |name| ChosenBy::Name(name.to_owned()));
+        Ok(Self { path: default_socket_path(name, &Directory::Shared(directory)), chosen_by })
     }
 
-    /// einhorn's place before that of a service of this name, which is for those who have no such file.
-    fn by_name(name: Option<&str>, directory: PathBuf, services: &Path) -> Self {
-        let path = default_socket_path(name, &Directory::Shared(directory));
-        let Some(name) = name else { return Self { path, chosen_by: ChosenBy::Default } };
-        let of_service = service_directory(name, services).map(|own| default_socket_path(Some(name), &own));
-        match of_service.filter(|of_service| !exists(&path) && exists(of_service)) {
-            Some(of_service) => Self { path: of_service, chosen_by: ChosenBy::Service(name.to_owned()) },
-            None => Self { path, chosen_by: ChosenBy::Name(name.to_owned()) },
-        }
+    /// The service of this name, if it runs.
+    fn of_service(name: &str, services: &Path) -> Option<Self> {
+        let path = default_socket_path(Some(name), &service_directory(name, services)?);
+        exists(&path).then(|| Self { path, chosen_by: ChosenBy::Service(name.to_owned()) })
     }
 
     /// Says in words what connecting has met.
@@ -78,9 +80,10 @@ impl Target {
     pub(in crate::client) fn hint_of_missing(&self, others: &[String]) -> String {
         let mut hint = match &self.chosen_by {
             ChosenBy::Path => "No master has its socket there: does it run, and was it started with this -d?".to_owned(),
-            ChosenBy::Name(name) | ChosenBy::Service(name) => {
-                format!("No master of the name {name} seems to run, or it has another TMPDIR or a -d.")
+            ChosenBy::Name(name) => {
+                format!("No master of the name {name} seems to run, or it has another TMPDIR, a RUNTIME_DIRECTORY or a -d.")
             }
+            ChosenBy::Service(name) => format!("The service {name} has just ended."),
             ChosenBy::Default => {
                 "No master seems to run here. If it was started with -c NAME, -d PATH or another TMPDIR, give the same here."
                     .to_owned()
@@ -96,7 +99,7 @@ impl Target {
     fn others(&self) -> Vec<String> {
         let beside = self.path.parent().map(names_in).unwrap_or_default();
         let beside = beside.iter().filter_map(|name| option_for(name));
-        let mut found: Vec<String> = beside.chain(services(Path::new(SERVICES))).collect();
+        let mut found: Vec<String> = beside.chain(running_services(Path::new(SERVICES))).collect();
         found.sort();
         found.dedup();
         found.truncate(OTHERS_MAX);
@@ -109,13 +112,19 @@ fn exists(path: &Path) -> bool {
     fs::symlink_metadata(path).is_ok()
 }
 
+/// Whether nobody but root can have made what is in it.
+fn is_roots_alone(directory: &Path) -> bool {
+    let meta = fs::symlink_metadata(directory);
+    meta.is_ok_and(|meta| meta.is_dir() && meta.uid() == 0 && meta.mode() & 0o022 == 0)
+}
+
 fn names_in(directory: &Path) -> Vec<String> {
     let entries = fs::read_dir(directory).into_iter().flatten();
     entries.filter_map(|entry| entry.ok()?.file_name().into_string().ok()).collect()
 }
 
 /// The options that lead to the services that run.
-fn services(directory: &Path) -> Vec<String> {
+fn running_services(directory: &Path) -> Vec<String> {
     let runs = |name: &String| {
         let own = service_directory(name, directory);
         own.is_some_and(|own| exists(&default_socket_path(Some(name), &own)))
@@ -159,23 +168,24 @@ mod tests {
     }
 
     #[test]
-    fn a_service_is_found_by_its_name_where_no_other_master_has_it() {
-        let dir = tempfile::tempdir().unwrap();
-        let (shared, all) = (dir.path().join("tmp"), dir.path().join("run"));
-        fs::create_dir_all(all.join("web")).unwrap();
-        fs::create_dir_all(all.join("down")).unwrap();
-        fs::create_dir_all(&shared).unwrap();
-        let of_service = all.join("web/einhorn.sock");
-        fs::write(&of_service, "").unwrap();
-        let find = |name| Target::by_name(name, shared.clone(), &all);
+    fn a_service_that_runs_is_found_by_its_name() {
+        let services = tempfile::tempdir().unwrap();
+        for name in ["web", "down"] {
+            fs::create_dir(services.path().join(name)).unwrap();
+        }
+        let path = services.path().join("web/einhorn.sock");
+        fs::write(&path, "").unwrap();
+        let find = |name| Target::of_service(name, services.path());
+        assert_eq!(find("web"), Some(Target { path, chosen_by: ChosenBy::Service("web".to_owned()) }));
+        assert_eq!([find("down"), find("nobody"), find("../web")], [None, None, None]);
+        assert_eq!(running_services(services.path()), ["-c web"]);
+    }
 
-        assert_eq!(find(Some("web")), Target { path: of_service, chosen_by: ChosenBy::Service("web".to_owned()) });
-        assert_eq!(find(Some("down")).path, shared.join("einhorn-down.sock"));
-        assert_eq!(find(None).path, shared.join("einhorn.sock"));
-        assert_eq!(services(&all), ["-c web"]);
-
-        fs::write(shared.join("einhorn-web.sock"), "").unwrap();
-        assert_eq!(find(Some("web")).chosen_by, ChosenBy::Name("web".to_owned()));
+    #[test]
+    fn a_directory_of_services_is_believed_if_it_is_roots_alone() {
+        assert!(is_roots_alone(Path::new("/usr")));
+        assert!(!is_roots_alone(Path::new("/tmp")) && !is_roots_alone(Path::new("/nowhere")));
+        assert!(!is_roots_alone(Path::new("/etc/passwd")));
     }
 
     #[test]

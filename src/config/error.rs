@@ -43,6 +43,8 @@ pub enum ConfigError {
     EmptyProgram {
         spelled: String,
     },
+    /// Nothing says what to run.
+    NoProgram,
     /// A key that the file may not have.
     UnknownKey {
         place: Place,
@@ -137,6 +139,9 @@ impl fmt::Display for ConfigError {
             }
             Self::ProfileCircle { spelled, circle } => {
                 write!(f, "{}: the profiles inherit each other in a circle, {}", one_line(spelled), one_line(circle))
+            }
+            Self::NoProgram => {
+                f.write_str("there is no program, neither as the command of a file nor behind the options")
             }
             Self::EmptyProgram { spelled } => write!(f, "{spelled}: its name is empty"),
             Self::Unread(cause) => write!(f, "cannot read the options: {}", shown(cause)),

@@ -110,6 +110,9 @@ pub fn parse(argv0: &OsStr, args: Vec<OsString>, read_file: ReadFile<'_>) -> Res
     } else if once.check_config.is_some() {
         Invocation::CheckConfig(Box::new(config))
     } else if config.program.is_empty() && config.with_state_fd.is_none() {
+        if config.given.is_given("config") {
+            return Err(Problems(vec![ConfigError::NoProgram]));
+        }
         Invocation::Usage
     } else {
         Invocation::Run(Box::new(config))

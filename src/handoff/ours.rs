@@ -46,6 +46,8 @@ pub struct Section {
     pub upgrade_askers: Vec<ClientId>,
     /// As many workers as wanted have served once, as far as a service manager asks for it.
     pub was_ready: bool,
+    /// Why the last upgrade failed, in a line.
+    pub upgrade_failure: Option<String>,
 }
 
 /// What einhorn does not know of a worker.

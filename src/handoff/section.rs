@@ -80,6 +80,7 @@ record! {
         old_image = None,
         upgrade_askers = Vec::new(),
         was_ready = false,
+        upgrade_failure = None,
     }
 }
 

@@ -19,6 +19,7 @@ use crate::supervisor::listeners::{Listener, Manner};
 use crate::supervisor::preflight::Successor;
 use crate::supervisor::prepare::{self, Call};
 use crate::supervisor::release::{Recipe, Release};
+use crate::supervisor::service_stand::Readiness;
 use crate::sys::birth::Birth;
 use crate::sys::identity::Identity;
 use crate::sys::place::FileId;
@@ -152,7 +153,8 @@ impl Supervisor {
             counters: self.counters.carried(self.strangers),
             old_image: self.reexec.image().map(|image| ours::OldImage { program: number(image) }),
             upgrade_askers: self.upgrade_askers.clone(),
-            was_ready: self.service_manager.is_ready(),
+            was_ready: self.service_manager.remembered().readiness == Readiness::Reached,
+            upgrade_failure: self.service_manager.remembered().failure.clone(),
         }
     }
 

@@ -41,9 +41,8 @@ pub struct Logging {
 ///
 /// Errors: a thread cannot be started.
 pub fn start(plan: &LogPlan) -> io::Result<Logging> {
-    let queue = log_writer::start(format!("[MASTER {}]", std::process::id()))?;
+    let queue = log_writer::start(format!("{}[MASTER {}]", mark_of(Level::Warn), std::process::id()))?;
     let _first = QUEUE.set(queue.clone());
-    let _first = MARKS_LEVELS.set(std::env::var_os("JOURNAL_STREAM").is_some_and(|stream| is_journal(&stream)));
     let sink = env_logger::Target::Pipe(Box::new(queue.clone()));
     let builder = &mut Builder::new();
     builder.filter_level(LevelFilter::Trace).write_style(WriteStyle::Never).target(sink);
@@ -141,8 +140,7 @@ fn line_for_standard_error(record: &Record<'_>) -> Option<String> {
     let message = escape_controls(&record.args().to_string());
     let worker = record.target().strip_prefix(WORKER_TARGET);
     let speaker = worker.map_or_else(|| format!("MASTER {}", std::process::id()), |pid| format!("WORKER {pid}"));
-    let mark = if MARKS_LEVELS.get() == Some(&true) { mark_of(record.level()) } else { "" };
-    let line = format!("{mark}[{speaker}] {}: {message}\n", record.level());
+    let line = format!("{}[{speaker}] {}: {message}\n", mark_of(record.level()), record.level());
     match &*read_route() {
         Some(route) if record.target() != ABOUT_SYSLOG => {
             // The master's name and pid are in every message anyway.
@@ -153,8 +151,12 @@ fn line_for_standard_error(record: &Record<'_>) -> Option<String> {
     }
 }
 
-/// As sd-daemon(3) has them.
-fn mark_of(level: Level) -> &'static str {
+/// What a line begins with, so that the journal knows its level, as sd-daemon(3) has it. Nothing where there is no journal.
+pub(in crate::supervisor) fn mark_of(level: Level) -> &'static str {
+    let is_read = || std::env::var_os("JOURNAL_STREAM").is_some_and(|stream| is_journal(&stream));
+    if !MARKS_LEVELS.get_or_init(is_read) {
+        return "";
+    }
     match level {
         Level::Error => "<3>",
         Level::Warn => "<4>",

@@ -28,6 +28,7 @@ mod report;
 mod resume;
 mod salvage;
 mod service_manager;
+mod service_stand;
 mod settings;
 mod signals;
 mod startup;

@@ -13,6 +13,8 @@ use crate::supervisor::listeners::Manner;
 use crate::supervisor::plan_from_ruby;
 use crate::supervisor::release::Recipe;
 use crate::supervisor::reload::Settled;
+use crate::supervisor::service_manager::Remembered;
+use crate::supervisor::service_stand::Readiness;
 use crate::supervisor::status::Counters;
 use crate::sys::birth::Birth;
 use crate::sys::control_socket::Access;
@@ -43,8 +45,7 @@ pub(in crate::supervisor) struct Plan {
     pub(in crate::supervisor) dropped_lines: u64,
     pub(in crate::supervisor) strangers: u64,
     pub(in crate::supervisor) upgrade_askers: Vec<ClientId>,
-    /// As many workers as wanted have served once.
-    pub(in crate::supervisor) was_ready: bool,
+    pub(in crate::supervisor) service: Remembered,
     pub(in crate::supervisor) generation: u64,
     pub(in crate::supervisor) old_image: Option<Fd>,
     /// What is to be said once somebody can hear it.
@@ -159,11 +160,15 @@ fn of_ours(document: &Document, section: &ours::Section, pool: Snapshot) -> Resu
         dropped_lines: section.counters.dropped_lines,
         strangers: section.counters.strangers,
         upgrade_askers: section.upgrade_askers.clone(),
-        was_ready: section.was_ready,
+        service: Remembered { readiness: readiness(section.was_ready), failure: section.upgrade_failure.clone() },
         generation: document.state.generation,
         old_image: section.old_image.map(|image| image.program),
         notes: Vec::new(),
     })
+}
+
+fn readiness(was_ready: bool) -> Readiness {
+    if was_ready { Readiness::Reached } else { Readiness::NotYet }
 }
 
 fn word(word: &ours::Word) -> Word {

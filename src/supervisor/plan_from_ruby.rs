@@ -20,6 +20,7 @@ use crate::supervisor::plan::{Plan, PlannedControl, PlannedListener, PlannedRele
 use crate::supervisor::prepare::{self, Call};
 use crate::supervisor::release::{self, Recipe};
 use crate::supervisor::reload::Settled;
+use crate::supervisor::service_manager::Remembered;
 use crate::supervisor::status::Counters;
 use crate::sys::birth::Birth;
 use crate::sys::errno::words;
@@ -76,7 +77,7 @@ pub(in crate::supervisor) fn plan(document: &Document, pool: Snapshot) -> Result
         dropped_lines: 0,
         strangers: 0,
         upgrade_askers: Vec::new(),
-        was_ready: false,
+        service: Remembered::nothing(),
         generation: state.generation,
         old_image: None,
         notes,

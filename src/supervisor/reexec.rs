@@ -298,6 +298,7 @@ impl Supervisor {
             if let Some(problem) = self.what_einhorn_must_not_lose() {
                 return Attempt::Failed(problem);
             }
+            self.end_reloading();
         }
         let failure = self.become_next(&next, &mut frozen, successor);
         // In this order: whoever hears a signal now shall find somebody to answer.
@@ -312,7 +313,7 @@ impl Supervisor {
             let name = self.next_name();
             return Some(format!("{name} is einhorn, or does not say that it is not, and knows no users of workers"));
         }
-        if self.service_manager.is_watching() {
+        if self.service_manager.has_watchdog() {
             let name = self.next_name();
             return Some(format!(
                 "{name} is einhorn, or does not say that it is not, and the service's watchdog would kill it"

@@ -219,7 +219,7 @@ fn take_over(mut plan: Plan, call: Call, arrival: Arrival) -> Result<Supervisor,
     let errands = errand::start(sender.clone()).map_err(said)?;
     let Settled { effective, loaded, admittance } = plan.settled;
     let control = control::resume(socket, clients, admittance.policy(), sender).map_err(said)?;
-    let service_manager = ServiceManager::of(&call.environ, startup::own_pid(), plan.was_ready);
+    let service_manager = ServiceManager::of(&call.environ, startup::own_pid(), plan.service);
     Ok(Supervisor {
         pool: Pool::restore(plan.pool),
         config: effective,

@@ -9,8 +9,9 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use crossbeam_channel::bounded;
+use log::Level;
 
-use crate::config::{self, Config, Detail, Invocation};
+use crate::config::{self, Config, ConfigError, Detail, Invocation};
 use crate::pool::{ExitReason, Pid, Pool, Version};
 use crate::supervisor::admittance::Admittance;
 use crate::supervisor::exit_code::Problem;
@@ -24,7 +25,7 @@ use crate::supervisor::release::{Recipe, Release};
 use crate::supervisor::reload::Purposes;
 use crate::supervisor::reply::Denials;
 use crate::supervisor::resume::{self, Arrival};
-use crate::supervisor::service_manager::ServiceManager;
+use crate::supervisor::service_manager::{Remembered, ServiceManager};
 use crate::supervisor::status::Counters;
 use crate::supervisor::{Supervisor, exit_code, listeners, logging, prepare, settings, signals, title};
 use crate::sys::birth::Birth;
@@ -83,7 +84,8 @@ pub(in crate::supervisor) fn complain(error: &dyn Display, code: u8) -> ExitCode
 
 /// A line on standard error for each.
 pub(in crate::supervisor) fn complain_of_all(errors: &[impl Display], code: u8) -> ExitCode {
-    let lines: Vec<String> = errors.iter().map(|error| format!("einhyrningsins: {error}\n")).collect();
+    let mark = logging::mark_of(Level::Error);
+    let lines: Vec<String> = errors.iter().map(|error| format!("{mark}einhyrningsins: {error}\n")).collect();
     let _nobody_listens = std::io::stderr().write_all(lines.concat().as_bytes());
     ExitCode::from(code)
 }
@@ -168,7 +170,7 @@ fn check_alone(config: &Config, call: &Call) -> Result<(), Vec<Problem>> {
     let mut problems = check(config, call).err().unwrap_or_default();
     if config.program.is_empty() {
         problems.retain(|problem| problem.code != exit_code::NOT_FOUND);
-        let message = "there is no program, neither as the command of a file nor behind the options".to_owned();
+        let message = ConfigError::NoProgram.to_string();
         problems.push(Problem { code: exit_code::NO_PROGRAM, message });
     }
     problems.extend(listeners::check(config));
@@ -203,7 +205,7 @@ fn start(
     let reaper = reaper::start(sender.clone()).map_err(said)?;
     let control = control::start(socket, admittance.policy(), sender.clone()).map_err(said)?;
     let errands = errand::start(sender).map_err(said)?;
-    let service_manager = ServiceManager::of(&call.environ, own_pid(), false);
+    let service_manager = ServiceManager::of(&call.environ, own_pid(), Remembered::nothing());
     Ok(Supervisor {
         pool: Pool::new(settings::of(&config)),
         loaded: config.clone(),

@@ -247,3 +247,18 @@ fn lines_that_go_to_the_journal_carry_its_mark_of_their_level() {
         assert!(line("was killed by SIGKILL").starts_with(mark[1]), "{text}");
     }
 }
+
+#[test]
+fn what_is_wrong_with_a_start_is_an_error_to_the_journal() {
+    let setup = Setup::new("-n 0").program(["sleep", "1000"]);
+    let path = setup.directory().join("journal");
+    let file = File::create(&path).unwrap();
+    let meta = file.metadata().unwrap();
+    let stream = format!("{}:{}", meta.dev(), meta.ino());
+    let master = setup.stderr(file).env("JOURNAL_STREAM", &stream).start();
+    assert_eq!(master.wait_exit().code(), Some(100));
+    assert_eq!(
+        std::fs::read_to_string(&path).unwrap(),
+        "<3>einhyrningsins: -n 0: need a whole number from 1 to 1000\n"
+    );
+}

@@ -129,9 +129,11 @@ fn numbers_may_have_another_base() {
 
 #[test]
 fn a_file_without_a_command_needs_a_program() {
-    assert_eq!(invoked("number = 4", &[]), Invocation::Usage);
     assert_eq!(config("number = 4", &["--", "sleep"]).program, ["sleep"]);
     assert!(matches!(invoked("number = 4", &["--check-config"]), Invocation::CheckConfig(_)));
+    // Whoever asks for a file does not want to be told how einhorn is called.
+    let message = "there is no program, neither as the command of a file nor behind the options";
+    assert_eq!(problem("number = 4", &[]), message);
 }
 
 #[test]

@@ -1,0 +1,238 @@
+//! How the service stands, and how sd_notify(3) says it: the phase, a line for people, and each step forward. It is told what there
+//! is to see, says the difference to what was said last, and sends nothing.
+
+use std::time::Duration;
+
+use crate::pool::{Mono, Pool, Version};
+
+/// By how much each step forward puts off the end of the manager's patience with a start or an upgrade.
+const EXTENSION: Duration = Duration::from_secs(300);
+
+/// As far as sd_notify(3) tells states apart.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::supervisor) enum Phase {
+    Starting,
+    Serving,
+    Replacing,
+    Stopping,
+}
+
+/// What is being replaced.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::supervisor) enum Exchange {
+    Nothing,
+    /// The program of the master alone.
+    Master,
+    /// All that an upgrade replaces; it may still be being prepared.
+    Workers,
+}
+
+/// Whether as many workers as are wanted have served once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::supervisor) enum Readiness {
+    NotYet,
+    Reached,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(in crate::supervisor) struct Stand {
+    pub(in crate::supervisor) phase: Phase,
+    pub(in crate::supervisor) status: String,
+    pub(in crate::supervisor) version: Version,
+    /// The most workers of `version` that have acked at a time: each is a step forward, once.
+    pub(in crate::supervisor) acked: u32,
+}
+
+impl Stand {
+    /// Before anything was said.
+    pub(in crate::supervisor) fn unknown() -> Self {
+        Self { phase: Phase::Starting, status: String::new(), version: Version(0), acked: 0 }
+    }
+
+    /// The stand after this one.
+    pub(in crate::supervisor) fn next(
+        &self,
+        pool: &Pool,
+        readiness: Readiness,
+        exchange: Exchange,
+        failure: Option<&str>,
+    ) -> Self {
+        let phase = match (pool.is_stopping(), readiness, exchange) {
+            (true, _, _) => Phase::Stopping,
+            (false, Readiness::NotYet, _) => Phase::Starting,
+            (false, Readiness::Reached, Exchange::Nothing) => Phase::Serving,
+            (false, Readiness::Reached, Exchange::Master | Exchange::Workers) => Phase::Replacing,
+        };
+        let (version, acked) = (pool.modern(), pool.acked_count());
+        let acked = if version == self.version { acked.max(self.acked) } else { acked };
+        Self { phase, status: status(pool, phase, exchange, failure), version, acked }
+    }
+
+    /// What has changed since `told`, as lines. The watchdog hears of a step, too: the manager puts off its end with the other's.
+    pub(in crate::supervisor) fn changes_since(&self, told: &Self, now: Mono) -> Vec<String> {
+        let mut lines = Vec::new();
+        if self.phase != told.phase {
+            match self.phase {
+                Phase::Starting => {}
+                Phase::Serving => lines.push("READY=1".to_owned()),
+                Phase::Replacing => {
+                    lines.extend(["RELOADING=1".to_owned(), format!("MONOTONIC_USEC={}", now.as_nanos() / 1000)]);
+                }
+                Phase::Stopping => lines.push("STOPPING=1".to_owned()),
+            }
+        }
+        if self.status != told.status {
+            lines.push(format!("STATUS={}", self.status));
+        }
+        if self.is_step_from(told) {
+            lines.push(format!("EXTEND_TIMEOUT_USEC={}", EXTENSION.as_micros()));
+        }
+        lines
+    }
+
+    /// Whether a start or an upgrade has got on.
+    pub(in crate::supervisor) fn is_step_from(&self, told: &Self) -> bool {
+        let before = if self.version == told.version { told.acked } else { 0 };
+        matches!(self.phase, Phase::Starting | Phase::Replacing) && self.acked > before
+    }
+}
+
+/// `4/4 serving, version 7`
+fn status(pool: &Pool, phase: Phase, exchange: Exchange, failure: Option<&str>) -> String {
+    if phase == Phase::Stopping {
+        return format!("stopping, {} workers left", pool.workers().len());
+    }
+    let (serving, target, version) = (pool.serving_count(), pool.settings().target, pool.modern());
+    if pool.upgrading().is_some() {
+        let acked = pool.acked_count();
+        return format!("{serving}/{target} serving, upgrading to version {version}: {acked}/{target} acked");
+    }
+    let about_to = match (phase, exchange) {
+        (Phase::Replacing, Exchange::Master) => ", replacing the master",
+        (Phase::Replacing, Exchange::Workers) => ", preparing an upgrade",
+        _ => "",
+    };
+    let failure = failure.map_or(String::new(), |failure| format!(". {failure}"));
+    format!("{serving}/{target} serving, version {version}{about_to}{failure}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::pool::{AckMode, Command, Ending, Event, Group, Pid, Settings, Signal, WorkerIndex};
+
+    const NOW: Mono = Mono::from_nanos(5_000);
+
+    struct Play {
+        pool: Pool,
+        told: Stand,
+        readiness: Readiness,
+    }
+
+    impl Play {
+        fn begin(readiness: Readiness) -> Self {
+            let settings = Settings {
+                target: 2,
+                ack: AckMode::Manual,
+                ack_timeout: None,
+                spacing_s: 1.0,
+                max_unacked: 2,
+                max_upgrade_additional: None,
+                signal_timeout: None,
+                graceful: Signal::USR2,
+                retries: None,
+            };
+            let mut play = Self { pool: Pool::new(settings), told: Stand::unknown(), readiness };
+            play.happen(Event::Started);
+            play
+        }
+
+        fn happen(&mut self, event: Event) {
+            self.pool.handle(NOW, event, &mut Vec::new());
+        }
+
+        fn launch(&mut self, pid: i32, index: u32) {
+            self.happen(Event::WorkerSpawned { pid: Pid(pid), index: WorkerIndex(index) });
+            self.happen(Event::WorkerExeced { pid: Pid(pid) });
+        }
+
+        fn ack(&mut self, pid: i32) {
+            self.happen(Event::WorkerAcked { pid: Pid(pid) });
+        }
+
+        fn die(&mut self, pid: i32) {
+            self.happen(Event::WorkerExited { pid: Pid(pid), ending: Ending::Code(1) });
+            self.happen(Event::WorkerReaped { pid: Pid(pid), group: Group::Empty });
+        }
+
+        fn say(&mut self, exchange: Exchange, failure: Option<&str>) -> Vec<String> {
+            let stand = self.told.next(&self.pool, self.readiness, exchange, failure);
+            let lines = stand.changes_since(&self.told, NOW);
+            self.told = stand;
+            lines
+        }
+    }
+
+    #[test]
+    fn each_worker_that_acks_is_a_step_of_the_start() {
+        let mut play = Play::begin(Readiness::NotYet);
+        assert_eq!(play.say(Exchange::Nothing, None), ["STATUS=0/2 serving, version 0"]);
+        play.launch(11, 0);
+        play.launch(12, 1);
+        assert_eq!(play.say(Exchange::Nothing, None), [""; 0]);
+        play.ack(11);
+        let step = ["STATUS=1/2 serving, version 0", "EXTEND_TIMEOUT_USEC=300000000"];
+        assert_eq!(play.say(Exchange::Nothing, None), step);
+        play.ack(12);
+        play.readiness = Readiness::Reached;
+        assert_eq!(play.say(Exchange::Nothing, None), ["READY=1", "STATUS=2/2 serving, version 0"]);
+        assert_eq!(play.say(Exchange::Nothing, None), [""; 0]);
+    }
+
+    #[test]
+    fn workers_that_ack_and_die_again_and_again_are_no_steps() {
+        let mut play = Play::begin(Readiness::NotYet);
+        play.launch(11, 0);
+        play.ack(11);
+        assert_eq!(play.say(Exchange::Nothing, None).len(), 2);
+        play.die(11);
+        assert_eq!(play.say(Exchange::Nothing, None), ["STATUS=0/2 serving, version 0"]);
+        play.launch(12, 1);
+        play.ack(12);
+        assert_eq!(play.say(Exchange::Nothing, None), ["STATUS=1/2 serving, version 0"]);
+    }
+
+    #[test]
+    fn a_step_is_one_of_its_version_and_of_a_start_or_an_upgrade() {
+        let stand = |phase, version, acked| Stand { phase, status: String::new(), version: Version(version), acked };
+        let before = stand(Phase::Replacing, 3, 2);
+        assert!(stand(Phase::Replacing, 4, 1).is_step_from(&before));
+        assert!(stand(Phase::Replacing, 3, 3).is_step_from(&before));
+        assert!(!stand(Phase::Replacing, 4, 0).is_step_from(&before));
+        assert!(!stand(Phase::Serving, 4, 1).is_step_from(&before));
+        assert!(!stand(Phase::Stopping, 4, 1).is_step_from(&before));
+    }
+
+    #[test]
+    fn what_is_replaced_is_reloading_until_it_is_over_and_never_before_it_was_ready() {
+        let mut play = Play::begin(Readiness::NotYet);
+        assert_eq!(play.say(Exchange::Workers, None), ["STATUS=0/2 serving, version 0"]);
+
+        let mut play = Play::begin(Readiness::Reached);
+        let preparing = ["RELOADING=1", "MONOTONIC_USEC=5", "STATUS=0/2 serving, version 0, preparing an upgrade"];
+        assert_eq!(play.say(Exchange::Workers, None), preparing);
+        let failed = ["READY=1", "STATUS=0/2 serving, version 0. Upgrade failed: no"];
+        assert_eq!(play.say(Exchange::Nothing, Some("Upgrade failed: no")), failed);
+        let replacing = play.say(Exchange::Master, None);
+        assert_eq!(replacing.last().map(String::as_str), Some("STATUS=0/2 serving, version 0, replacing the master"));
+    }
+
+    #[test]
+    fn the_end_is_said() {
+        let mut play = Play::begin(Readiness::Reached);
+        play.launch(11, 0);
+        play.say(Exchange::Nothing, None);
+        play.happen(Event::CommandGiven(Command::StopGracefully));
+        assert_eq!(play.say(Exchange::Workers, None), ["STOPPING=1", "STATUS=stopping, 1 workers left"]);
+    }
+}
