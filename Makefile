@@ -20,7 +20,7 @@ DEB_NEEDS = dpkg-deb=dpkg dpkg-shlibdeps=dpkg-dev
 RPM_NEEDS = rpmbuild=rpm
 PACKAGE_TEST_NEEDS = lintian mandoc man=man-db zsh fish /lib/systemd/systemd=systemd /lib/systemd/system/dbus.socket=dbus \
   ip=iproute2 nsenter=util-linux pgrep=procps dpkg-parsechangelog=dpkg-dev /usr/bin/python3=python3 perl ruby node=nodejs gunicorn \
-  curl git
+  curl git sudo
 
 # Each works on its own in what there is.
 .NOTPARALLEL:
@@ -29,7 +29,7 @@ PACKAGE_TEST_NEEDS = lintian mandoc man=man-db zsh fish /lib/systemd/systemd=sys
 SERVERS_NEED = gunicorn puma unicorn node=nodejs go=golang-go \
   /usr/lib/python3/dist-packages/uvicorn/__init__.py=python3-uvicorn
 
-.PHONY: help demo check test compat servers sim bench reexec picture deb rpm package-test size install
+.PHONY: help demo check test compat servers sim bench reexec picture deb rpm package-test size build install
 
 help:
 	@echo 'make demo     run four workers on 127.0.0.1:$(PORT) (PORT=...) and say how to ask and upgrade them'
@@ -45,6 +45,7 @@ help:
 	@echo 'make rpm      the same as rpm packages'
 	@echo 'make size     how big the programs are, and how much memory an idle master takes'
 	@echo 'make package-test  build all packages; install, upgrade and remove them in machines that boot for it (needs root)'
+	@echo 'make build    build what make install installs'
 	@echo 'make install  build and install below PREFIX=$(PREFIX) (and DESTDIR=...)'
 
 demo:
@@ -113,6 +114,10 @@ size:
 	$(CARGO) build --release --locked --bins
 	@packaging/size $(TARGET_DIR)/release
 
+build:
+	CARGO='$(CARGO)' packaging/build '$(TARGET_DIR)'
+
+# Root may have no cargo: then it installs what somebody has built.
 install:
-	$(CARGO) build --release --locked --bins
-	CARGO='$(CARGO)' TARGET_DIR='$(TARGET_DIR)' DESTDIR='$(DESTDIR)' PREFIX='$(PREFIX)' SYSCONFDIR='$(SYSCONFDIR)' packaging/install
+	@if command -v $(CARGO) >/dev/null; then $(MAKE) build; fi
+	TARGET_DIR='$(TARGET_DIR)' DESTDIR='$(DESTDIR)' PREFIX='$(PREFIX)' SYSCONFDIR='$(SYSCONFDIR)' packaging/install

@@ -10,6 +10,7 @@ use crate::packages::{SERVICE, deb, einhorn_deb, install_deb, newer};
 
 const WEB: &str = "einhyrningsins@web.service";
 const WANTS: &str = "/etc/systemd/system/multi-user.target.wants";
+const CONFFILE: &str = "/etc/needrestart/conf.d/einhyrningsins.conf";
 /// What is in these is looked at before and after.
 const LOOKED_AT: [&str; 4] = ["/etc", "/usr", "/var/lib", "/opt"];
 /// The user and group stay when all else is gone, and those who make them leave copies of the files before.
@@ -64,6 +65,44 @@ fn another_owner_of_the_configuration_is_respected() {
 }
 
 #[test]
+fn a_directory_that_is_there_is_left_as_it_is_and_a_new_one_is_for_the_service() {
+    let machine = Machine::boot();
+    let owner = || machine.sh("stat -c '%a %U:%G' /etc/einhyrningsins");
+    machine.sh("install -d -m 0770 -o daemon -g daemon /etc/einhyrningsins");
+    install_deb(&machine, &deb());
+    assert_eq!(owner(), "770 daemon:daemon");
+    machine.sh("dpkg -r einhyrningsins");
+    assert!(!machine.has("/etc/einhyrningsins"));
+    // dpkg remembers that it was installed once.
+    install_deb(&machine, &deb());
+    assert_eq!(owner(), "750 root:einhyrningsins");
+}
+
+#[test]
+fn a_conffile_that_was_edited_is_kept_and_goes_with_a_purge() {
+    let (machine, place) = (Machine::boot(), tempfile::tempdir().unwrap());
+    install_deb(&machine, &deb());
+    assert_eq!(machine.sh("dpkg-query -W -f '${Conffiles}' einhyrningsins | awk '{print $1}'").trim(), CONFFILE);
+    machine.sh(&format!(
+        "perl -we 'our %nrconf; do shift; die $@ if $@; die unless keys %{{$nrconf{{override_rc}}}} == 1' {CONFFILE}"
+    ));
+    let edited = machine.read(CONFFILE) + "# edited\n";
+    machine.write(CONFFILE, &edited);
+    let second = newer(&deb(), place.path(), |tree| {
+        let path = tree.join(&CONFFILE[1..]);
+        std::fs::write(&path, std::fs::read_to_string(&path).unwrap() + "# newer\n").unwrap();
+    });
+    let package = machine.copy_in(&second);
+    machine.sh(&format!("dpkg --force-confdef --force-confold -i {package}"));
+    assert_eq!(machine.read(CONFFILE), edited);
+    assert!(machine.read(&format!("{CONFFILE}.dpkg-dist")).ends_with("# newer\n"));
+    machine.sh("dpkg -r einhyrningsins");
+    assert_eq!(machine.read(CONFFILE), edited);
+    machine.sh("dpkg -P einhyrningsins");
+    assert!(!machine.has("/etc/needrestart"));
+}
+
+#[test]
 fn an_upgrade_keeps_files_and_workers_and_replaces_the_master() {
     let (machine, (second, _place)) = (Machine::boot(), second());
     install_deb(&machine, &deb());
@@ -92,12 +131,49 @@ fn an_upgrade_keeps_files_and_workers_and_replaces_the_master() {
 fn a_master_that_cannot_be_asked_is_no_reason_to_fail() {
     let (machine, (second, _place)) = (Machine::boot(), second());
     install_deb(&machine, &deb());
-    stand_in(&machine);
+    let elsewhere = format!("{SERVICE}socket-path = \"/run/einhyrningsins/web/other.sock\"\n");
+    machine.write("/etc/einhyrningsins/web.toml", &elsewhere);
     machine.sh(&format!("systemctl start {WEB}"));
     let said = install_deb(&machine, &second);
     assert!(said.contains(&format!("{WEB} goes on with the program of before")), "{said}");
     assert_eq!(machine.sh("dpkg-query -W -f '${Status}' einhyrningsins"), "install ok installed");
     assert_eq!(machine.property(WEB, "ActiveState"), "active");
+}
+
+#[test]
+fn a_program_that_does_not_work_is_told_of_and_the_one_before_goes_on() {
+    let (machine, place) = (Machine::boot(), tempfile::tempdir().unwrap());
+    install_deb(&machine, &deb());
+    machine.write("/etc/einhyrningsins/web.toml", SERVICE);
+    machine.sh(&format!("systemctl start {WEB}"));
+    let (master, workers) = (machine.property(WEB, "MainPID"), machine.sh("pgrep --exact sleep"));
+    let broken = newer(&deb(), place.path(), |tree| {
+        let program = tree.join("usr/bin/einhyrningsins");
+        std::fs::write(program, "#!/bin/sh\nexit 1\n").unwrap();
+    });
+    let said = install_deb(&machine, &broken);
+    assert!(said.contains(&format!("{WEB} goes on with the program of before")), "{said}");
+    assert_eq!((machine.property(WEB, "MainPID"), machine.sh("pgrep --exact sleep")), (master, workers));
+}
+
+/// What dpkg does if something else keeps it from removing the package.
+#[test]
+fn a_removal_that_fails_brings_back_what_ran_and_what_was_enabled() {
+    let machine = Machine::boot();
+    install_deb(&machine, &deb());
+    for name in ["web", "other"] {
+        machine.write(&format!("/etc/einhyrningsins/{name}.toml"), SERVICE);
+    }
+    machine.sh(&format!("systemctl enable --quiet {WEB} && systemctl start einhyrningsins@other"));
+    let script = |name: &str| format!("/var/lib/dpkg/info/einhyrningsins.{name}");
+    machine.sh(&format!("DPKG_MAINTSCRIPT_PACKAGE=einhyrningsins {} remove", script("prerm")));
+    assert_eq!(machine.property("einhyrningsins@other", "ActiveState"), "inactive");
+    // Once more, after a crash in the middle: what is known is not forgotten.
+    machine.sh(&format!("DPKG_MAINTSCRIPT_PACKAGE=einhyrningsins {} remove", script("prerm")));
+    machine.sh(&format!("DPKG_MAINTSCRIPT_PACKAGE=einhyrningsins {} abort-remove", script("postinst")));
+    assert_eq!(machine.property("einhyrningsins@other", "ActiveState"), "active");
+    assert_eq!(machine.sh(&format!("systemctl is-enabled {WEB}")), "enabled");
+    assert!(!machine.has("/var/lib/einhyrningsins"));
 }
 
 #[test]
@@ -137,8 +213,9 @@ fn purge_leaves_the_user_and_what_the_administrator_wrote() {
     machine.sh("dpkg -r einhyrningsins-einhorn einhyrningsins");
     let kept = difference(&before, &changes(&machine));
     let administrators = ["/etc/einhyrningsins", "/etc/einhyrningsins/web.toml"];
+    let conffile = ["/etc/needrestart", "/etc/needrestart/conf.d", CONFFILE];
     let state = ["/var/lib/einhyrningsins", "/var/lib/einhyrningsins/enabled-instances"];
-    assert_eq!(kept, [administrators, state].concat());
+    assert_eq!(kept, [&administrators[..], &conffile, &state].concat());
 
     let said = machine.sh("dpkg -P einhyrningsins-einhorn einhyrningsins 2>&1");
     assert_eq!(difference(&before, &changes(&machine)), administrators, "{said}");
@@ -195,15 +272,7 @@ fn the_second_package_brings_einhorns_names() {
 /// A package like the one that was built, of a higher version, and the directory that it lies in.
 fn second() -> (PathBuf, TempDir) {
     let place = tempfile::tempdir().unwrap();
-    (newer(&deb(), place.path()), place)
-}
-
-/// Something else than einhyrningsins runs as the service: it has no socket.
-fn stand_in(machine: &Machine) {
-    let directory = Path::new("/etc/systemd/system/einhyrningsins@.service.d");
-    let text = "[Service]\nType=exec\nExecStart=\nExecStart=/usr/bin/sleep 600\nWatchdogSec=0\n";
-    machine.write(&directory.join("stand-in.conf").to_string_lossy(), text);
-    machine.sh("systemctl daemon-reload");
+    (newer(&deb(), place.path(), |_| {}), place)
 }
 
 /// What the machine has changed by now, but for what may change.

@@ -40,9 +40,9 @@ pub fn install_deb(machine: &Machine, package: &Path) -> String {
     machine.sh(&format!("dpkg -i {inside} 2>&1"))
 }
 
-/// The same Debian package with a version that is higher, made in this directory.
+/// The same Debian package with a version that is higher and another content, made in this directory.
 #[track_caller]
-pub fn newer(deb: &Path, directory: &Path) -> PathBuf {
+pub fn newer(deb: &Path, directory: &Path, change: impl FnOnce(&Path)) -> PathBuf {
     let (tree, newer) = (directory.join("tree"), directory.join("newer.deb"));
     output(Command::new("dpkg-deb").arg("--raw-extract").args([deb, &tree]));
     let control = tree.join("DEBIAN/control");
@@ -52,6 +52,7 @@ pub fn newer(deb: &Path, directory: &Path) -> PathBuf {
         None => format!("{line}\n"),
     };
     fs::write(&control, text.lines().map(higher).collect::<String>()).unwrap();
+    change(&tree);
     output(Command::new("dpkg-deb").args(["--root-owner-group", "--build"]).args([&tree, &newer]));
     newer
 }

@@ -110,6 +110,8 @@ fn it_leaves_no_empty_directory_and_does_without_systemd() {
     let output = machine.try_sh(&script);
     assert!(output.status.success() && !told(&output).contains("scriptlet failed"), "{}", told(&output));
     assert!(!machine.has("/etc/einhyrningsins"));
+    let left = machine.changes("/usr");
+    assert!(!left.keys().any(|path| path.to_string_lossy().contains("einhyrningsins")), "{left:?}");
     assert!(machine.sh("getent passwd einhyrningsins").ends_with("/nologin"));
 }
 

@@ -335,7 +335,7 @@ fn an_upgrade_of_the_package_replaces_the_masters_and_no_worker() {
     let (pid, workers, load) = (site.main_pid(), site.workers("web"), site.load(WEB));
     load.wait_for(50);
     let directory = tempfile::tempdir().unwrap();
-    site.install(&packages::newer(&packages::deb(), directory.path()));
+    site.install(&packages::newer(&packages::deb(), directory.path(), |_| {}));
     site.wait_for("the master is the new program", || {
         let state = site.ok("einhyrningsinsctl -c web raw state");
         state.contains(":generation: 1")
