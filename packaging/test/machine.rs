@@ -20,7 +20,7 @@ use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 use std::{io, panic, process, thread};
 
 use nix::sched::{CloneFlags, setns};
@@ -28,13 +28,14 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::{Pid, geteuid};
 use tempfile::TempDir;
 
+use crate::support::holds_within;
+
 /// How long a machine may take to boot, and anything that is waited for to come true. Both mostly take a second.
 const LIMIT: Duration = Duration::from_secs(60);
 /// How long a command may run before it is killed; for installing packages on a slow disk.
 const COMMAND_SECONDS_MAX: &str = "300";
 /// A machine that is forgotten, since the test was killed, is gone after this time.
 const LIFE_SECONDS_MAX: &str = "1800";
-const LOOK_EVERY: Duration = Duration::from_millis(20);
 /// What the commands find in their environment.
 const ENVIRONMENT: [&str; 5] = [
     "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
@@ -311,15 +312,4 @@ fn parent_of(pid: Pid) -> Option<i32> {
 
 fn console_of(directory: &Path) -> String {
     fs::read_to_string(directory.join("console")).unwrap_or_default()
-}
-
-fn holds_within(limit: Duration, mut condition: impl FnMut() -> bool) -> bool {
-    let end = Instant::now() + limit;
-    while !condition() {
-        if Instant::now() >= end {
-            return false;
-        }
-        thread::sleep(LOOK_EVERY);
-    }
-    true
 }

@@ -141,6 +141,9 @@ fn a_start_waits_until_all_workers_serve_and_instances_live_side_by_side() {
     site.ok("systemctl enable --now einhyrningsins@api");
     assert_eq!(site.of("api", "StatusText"), "4/4 serving, version 0");
     assert_eq!(site.ok("systemctl is-enabled einhyrningsins@api"), "enabled");
+    // What no test can wait for: SIGINT is 2.
+    let settings = ["WatchdogUSec", "KillSignal", "OOMPolicy", "KillMode"].map(|name| site.of("api", name));
+    assert_eq!(settings, ["30s", "2", "continue", "mixed"]);
 
     site.ok("systemctl start --no-block einhyrningsins@web");
     site.wait_for_property("StatusText", "0/4 serving, version 0");
