@@ -96,7 +96,7 @@ fn web_toml_is_right_as_it_stands_and_so_is_each_of_its_settings() {
     let of_binds: Vec<usize> = settings().iter().filter(|it| it.is_of_a_bind()).map(|it| it.line_index).collect();
     let text = in_force(&|index, line| line == "# [[bind]]" || of_binds.contains(&index));
     let binds: Vec<String> = read(&text, &[]).binds.iter().map(ToString::to_string).collect();
-    assert_eq!(binds, ["0.0.0.0:8080", "unix:/run/web/web.sock"]);
+    assert_eq!(binds, ["0.0.0.0:8080", "unix:/run/einhyrningsins/web/web.sock"]);
 }
 
 #[test]
