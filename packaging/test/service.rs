@@ -268,6 +268,24 @@ fn a_master_that_hangs_is_ended_by_its_watchdog_and_comes_back() {
     assert_eq!(site.of("web", "StatusText"), "4/4 serving, version 0");
 }
 
+/// An update of systemd's package does that.
+#[test]
+fn a_systemd_that_replaces_itself_goes_on_hearing_the_master() {
+    let site = Site::new();
+    site.drop_in("WatchdogSec=2");
+    site.configure("web", WEB, "", "");
+    site.ok("systemctl start einhyrningsins@web");
+    let pid = site.main_pid();
+    site.ok("systemctl daemon-reexec");
+    let heard = || site.of("web", "WatchdogTimestampMonotonic").parse::<u64>().unwrap();
+    let before = heard();
+    // Longer than it would wait for a master that it does not hear.
+    site.wait_for("the watchdog goes on hearing", || heard() > before + 5_000_000);
+    site.ok("systemctl reload einhyrningsins@web");
+    assert_eq!((site.main_pid(), site.of("web", "NRestarts")), (pid, "0".to_owned()));
+    assert_eq!(site.of("web", "StatusText"), "4/4 serving, version 1");
+}
+
 #[test]
 fn what_another_start_would_not_mend_is_not_started_again() {
     let site = Site::new();
