@@ -136,7 +136,7 @@ class Master
       kill(pid)
       Wait.until('the master is gone') { over? }
     end
-    Wait.until('the workers are gone') { kill_workers.empty? }
+    Wait.until('the workers are gone') { processes.each { |pid| kill(pid) }.empty? }
     @log = log
     FileUtils.remove_entry(directory)
   end
@@ -154,6 +154,11 @@ class Master
 
   def known_workers
     Dir.children(path('workers')).map(&:to_i).sort
+  end
+
+  # All that work in our directory: workers that have noted nothing yet would do so while the directory is removed.
+  def processes
+    Dir.children('/proc').grep(/\A\d+\z/).map(&:to_i).select { |pid| own?(pid) }
   end
 
   # A pid counts only while its process works in our directory: the number may have gone to a stranger.
