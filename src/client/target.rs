@@ -9,6 +9,7 @@ use nix::errno::Errno;
 use crate::client::failure::{ConnectCause, Failure};
 use crate::config::{Directory, SOCKET_PATH_MAX, default_socket_path, service_directory};
 use crate::sys::errno::words;
+use crate::sys::place::is_roots_alone;
 use crate::sys::tmpdir::temporary_directory;
 
 /// How many other masters a hint names.
@@ -112,12 +113,6 @@ fn exists(path: &Path) -> bool {
     fs::symlink_metadata(path).is_ok()
 }
 
-/// Whether nobody but root can have made what is in it.
-fn is_roots_alone(directory: &Path) -> bool {
-    let meta = fs::symlink_metadata(directory);
-    meta.is_ok_and(|meta| meta.is_dir() && meta.uid() == 0 && meta.mode() & 0o022 == 0)
-}
-
 fn names_in(directory: &Path) -> Vec<String> {
     let entries = fs::read_dir(directory).into_iter().flatten();
     entries.filter_map(|entry| entry.ok()?.file_name().into_string().ok()).collect()
@@ -179,13 +174,6 @@ mod tests {
         assert_eq!(find("web"), Some(Target { path, chosen_by: ChosenBy::Service("web".to_owned()) }));
         assert_eq!([find("down"), find("nobody"), find("../web")], [None, None, None]);
         assert_eq!(running_services(services.path()), ["-c web"]);
-    }
-
-    #[test]
-    fn a_directory_of_services_is_believed_if_it_is_roots_alone() {
-        assert!(is_roots_alone(Path::new("/usr")));
-        assert!(!is_roots_alone(Path::new("/tmp")) && !is_roots_alone(Path::new("/nowhere")));
-        assert!(!is_roots_alone(Path::new("/etc/passwd")));
     }
 
     #[test]

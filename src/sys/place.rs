@@ -168,6 +168,11 @@ pub(super) fn trust_for_root(meta: &Metadata) -> Result<(), Mistrust> {
     Ok(())
 }
 
+/// Whether this is a directory, and no link to one, in which nobody but root can have made anything.
+pub fn is_roots_alone(directory: &Path) -> bool {
+    fs::symlink_metadata(directory).is_ok_and(|meta| meta.is_dir() && trust_for_root(&meta).is_ok())
+}
+
 /// The kind of a file with its article.
 pub(super) fn kind(file_type: FileType) -> &'static str {
     if file_type.is_file() {
@@ -210,6 +215,13 @@ mod tests {
         assert_eq!(check_directory(Path::new("/no/such/file")), Err(DirectoryError::System { directory, errno }));
         let directory = PathBuf::from("/etc/passwd");
         assert_eq!(check_directory(Path::new("/etc/passwd/x")), Err(DirectoryError::NotADirectory { directory }));
+    }
+
+    #[test]
+    fn a_directory_is_roots_alone_if_nobody_else_may_write_to_it() {
+        assert!(is_roots_alone(Path::new("/usr")));
+        assert!(!is_roots_alone(Path::new("/tmp")) && !is_roots_alone(Path::new("/nowhere")));
+        assert!(!is_roots_alone(Path::new("/etc/passwd")));
     }
 
     #[test]
