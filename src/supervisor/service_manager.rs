@@ -120,6 +120,15 @@ impl ServiceManager {
         }
     }
 
+    /// The last words, whatever the reason for the end is. Nobody will be there to try again.
+    pub(in crate::supervisor) fn take_leave(&self) {
+        let stand = Stand { phase: Phase::Stopping, ..self.told.clone() };
+        let lines = stand.changes_since(&self.told, clock::now());
+        if let (Some(socket), false) = (&self.socket, lines.is_empty()) {
+            let _unheard = socket.send(&lines.join("\n"));
+        }
+    }
+
     fn lines(&self, now: Mono, stand: &Stand) -> Vec<String> {
         let mut lines = stand.changes_since(&self.told, now);
         // The manager's patience for a step puts off the end of the watchdog's, too, unless that is heard at once.
@@ -182,13 +191,6 @@ impl Supervisor {
         if told.phase == Phase::Replacing {
             self.service_manager.tell(clock::now(), Stand { phase: Phase::Serving, ..told });
         }
-    }
-
-    /// The last words, whatever the reason for the end is.
-    pub(in crate::supervisor) fn take_leave_of_service_manager(&mut self) {
-        let stand = Stand { phase: Phase::Stopping, ..self.service_manager.told.clone() };
-        self.service_manager.retry = None;
-        self.service_manager.tell(clock::now(), stand);
     }
 }
 

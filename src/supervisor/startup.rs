@@ -141,7 +141,7 @@ pub(in crate::supervisor) fn supervise(
     to_the_end: impl FnOnce(&mut Supervisor) -> ExitReason,
 ) -> ExitCode {
     let reason = to_the_end(&mut supervisor);
-    supervisor.take_leave_of_service_manager();
+    supervisor.service_manager.take_leave();
     supervisor.control.retire();
     let was_checking = supervisor.reexec.abandon();
     if !was_checking && wait::any_child() {

@@ -203,6 +203,16 @@ fn a_manager_that_does_not_read_hears_it_later() {
 }
 
 #[test]
+fn a_manager_that_is_away_is_told_of_once_and_at_the_end_nobody_tries_again() {
+    let setup = Setup::new("-n 1 -m 0").program(["sleep", "1000"]);
+    let master = setup.env("NOTIFY_SOCKET", "/nowhere/notify").start();
+    master.wait_for_log("Up to 1 / 1", 1);
+    master.signal(Signal::SIGINT);
+    assert_eq!(master.wait_exit().code(), Some(0));
+    assert_eq!(master.log().count("trying again"), 1, "{}", master.log());
+}
+
+#[test]
 fn a_manager_that_cannot_be_is_told_of_once() {
     let master = Setup::new("-n 1 -m 0").program(["sleep", "1000"]).env("NOTIFY_SOCKET", "nowhere").start();
     master.wait_for_log("NOTIFY_SOCKET is \"nowhere\", need an absolute path or a name behind @; going on without", 1);
