@@ -16,6 +16,7 @@ mod readme;
 mod reproducible;
 mod rpm;
 mod service;
+mod site;
 mod unit;
 
 #[path = "../../tests/proc/support/mod.rs"]

@@ -1,130 +1,18 @@
 //! The installed package under a real systemd, as an operator meets it: instances that start, are upgraded under load, fail, die, hang,
 //! are stopped, and survive or end with their package.
 
-use std::net::SocketAddr;
-use std::path::Path;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crate::machine::{Machine, told};
 use crate::packages;
-use crate::support::{Failure, HeldRequest, LIMIT, Load, example, holds_within};
+use crate::site::{Site, WEB, address};
+use crate::support::{Failure, HeldRequest};
 
-/// Where the instances listen; each machine has a network of its own.
-const WEB: &str = "127.0.0.1:8080";
+/// Where the instance `api` listens.
 const API: &str = "127.0.0.1:8081";
 
 /// What the master says to itself alone.
 const HIDDEN: [&str; 4] = ["NOTIFY_SOCKET=", "WATCHDOG_USEC=", "WATCHDOG_PID=", "LISTEN_"];
-
-fn address(text: &str) -> SocketAddr {
-    text.parse().unwrap()
-}
-
-/// A machine with the package, and the program of the services in /srv.
-struct Site(Machine);
-
-impl Site {
-    fn new() -> Self {
-        let site = Self(Machine::boot());
-        site.install(&packages::deb());
-        let server = site.0.copy_in(&example("http_worker"));
-        site.ok(&format!("install -D {server} /srv/web/server && install -D {server} /srv/api/server"));
-        site.release("one");
-        site
-    }
-
-    /// One with an instance `web` that serves; `options` are its worker's, and `more` goes into its file.
-    fn serving(options: &str, more: &str) -> Self {
-        let site = Self::new();
-        site.configure("web", WEB, options, more);
-        site.ok("systemctl enable --now einhyrningsins@web");
-        site
-    }
-
-    fn install(&self, package: &Path) {
-        let package = self.0.copy_in(package);
-        self.ok(&format!("dpkg -i {package} 2>&1"));
-    }
-
-    fn configure(&self, name: &str, address: &str, options: &str, more: &str) {
-        let text = format!(
-            "command = '/srv/{name}/server --ack manual {options}'\nnumber = 4\nbind = ['{address},r']\n\
-             ack-mode = 'manual'\nseconds = 0.05\n{more}\n[worker]\ndirectory = '/srv/{name}'\n"
-        );
-        self.0.write(&format!("/etc/einhyrningsins/{name}.toml"), &text);
-    }
-
-    fn drop_in(&self, text: &str) {
-        self.0.write("/etc/systemd/system/einhyrningsins@.service.d/test.conf", &format!("[Service]\n{text}\n"));
-        self.ok("systemctl daemon-reload");
-    }
-
-    /// What new workers say that they are.
-    fn release(&self, release: &str) {
-        self.ok(&format!("cd /srv/web && echo -n {release} >new && mv new WORKER_VERSION && cp WORKER_VERSION ../api"));
-    }
-
-    /// What the commands printed.
-    #[track_caller]
-    fn ok(&self, script: &str) -> String {
-        let output = self.0.try_sh(script);
-        assert!(output.status.success(), "{script}\n{}\nin the journal:\n{}", told(&output), self.all_journals());
-        String::from_utf8(output.stdout).unwrap().trim_end().to_owned()
-    }
-
-    #[track_caller]
-    fn fails(&self, script: &str) {
-        let output = self.0.try_sh(script);
-        assert!(!output.status.success(), "{script}\n{}\nin the journal:\n{}", told(&output), self.all_journals());
-    }
-
-    fn all_journals(&self) -> String {
-        self.0.journal("'einhyrningsins@*'")
-    }
-
-    #[track_caller]
-    fn assert_journal_has(&self, text: &str) {
-        let journal = self.all_journals();
-        assert!(journal.contains(text), "{text} is not in the journal:\n{journal}");
-    }
-
-    fn of(&self, name: &str, property: &str) -> String {
-        self.0.property(&format!("einhyrningsins@{name}"), property)
-    }
-
-    fn main_pid(&self) -> String {
-        self.of("web", "MainPID")
-    }
-
-    #[track_caller]
-    fn wait_for(&self, what: &str, condition: impl FnMut() -> bool) {
-        assert!(holds_within(LIMIT, condition), "waited in vain: {what}\n{}", self.all_journals());
-    }
-
-    #[track_caller]
-    fn wait_for_property(&self, property: &str, value: &str) {
-        self.wait_for(&format!("{property} is {value}"), || self.of("web", property) == value);
-    }
-
-    /// The pids of the workers, as the machine counts them. A check of the next program is none.
-    fn workers(&self, name: &str) -> Vec<String> {
-        let pid = self.of(name, "MainPID");
-        self.ok(&format!("pgrep -P {pid} server || true")).lines().map(str::to_owned).collect()
-    }
-
-    fn load(&self, target: &str) -> Load {
-        let target = address(target);
-        self.0.in_network(move || Load::start(target, 4))
-    }
-
-    #[track_caller]
-    fn assert_serves(&self, target: &str) {
-        let load = self.load(target);
-        load.wait_for(20);
-        load.stop().assert_nothing_lost();
-    }
-}
 
 #[test]
 fn a_start_waits_until_all_workers_serve_and_instances_live_side_by_side() {
