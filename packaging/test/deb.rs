@@ -187,7 +187,7 @@ fn what_is_removed_stops_and_comes_back_as_it_was() {
     machine.sh("systemctl enable --quiet einhyrningsins@idle");
 
     machine.sh("dpkg -r einhyrningsins");
-    assert_eq!(machine.sh("pgrep --exact sleep || true"), "");
+    assert_eq!(machine.run(&["pgrep", "--exact", "sleep"]).status.code(), Some(1));
     assert_eq!(machine.sh("systemctl list-units --all --no-legend 'einhyrningsins@*'"), "");
     assert_eq!(machine.sh("find /etc/systemd/system -name 'einhyrningsins@*'"), "");
     assert!(!machine.has("/run/einhyrningsins"));

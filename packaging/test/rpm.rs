@@ -94,7 +94,7 @@ fn its_services_live_through_an_upgrade_and_end_with_it() {
     assert_eq!(machine.sh(&format!("systemctl is-enabled {WEB}")), "enabled");
 
     let said = rpm("--erase einhyrningsins");
-    assert_eq!(machine.sh("pgrep --exact sleep || true"), "", "{said}");
+    assert_eq!(machine.run(&["pgrep", "--exact", "sleep"]).status.code(), Some(1), "{said}");
     assert_eq!(machine.sh("systemctl list-units --all --no-legend 'einhyrningsins@*'"), "");
     assert_eq!(machine.sh("find /etc/systemd/system -name 'einhyrningsins@*'"), "");
     assert_eq!(machine.read("/etc/einhyrningsins/web.toml"), SERVICE);

@@ -4,6 +4,7 @@
 use std::thread;
 use std::time::{Duration, Instant};
 
+use crate::machine::told;
 use crate::packages;
 use crate::site::{Site, WEB, address};
 use crate::support::{Failure, HeldRequest};
@@ -265,9 +266,10 @@ fn a_package_that_goes_takes_its_instances_with_it_and_brings_them_back() {
     let links = "find /etc/systemd/system -name 'einhyrningsins@*' -type l";
     assert!(site.ok(links).ends_with("multi-user.target.wants/einhyrningsins@web.service"));
 
+    let running = ["pgrep", "-fa", "^(/srv/|einhorn:|/usr/bin/einhyrningsins)"];
+    assert!(site.0.run(&running).status.success());
     site.ok("dpkg -r einhyrningsins");
-    let left = site.ok("pgrep -fa '^(/srv/|einhorn:|/usr/bin/einhyrningsins)' || true");
-    assert_eq!(left, "");
+    assert_eq!(site.0.run(&running).status.code(), Some(1), "{}", told(&site.0.run(&running)));
     assert_eq!(site.ok(links), "");
     assert_eq!(site.ok("systemctl list-units --all --no-legend 'einhyrningsins@*'"), "");
     assert!(site.0.has("/etc/einhyrningsins/web.toml"));
