@@ -114,7 +114,7 @@ impl Pool {
         let worker = &mut self.workers[at];
         worker.killed = true;
         let pid = worker.pid;
-        actions.push(Action::Tell(Notice::ExecStuck { pid, limit: now.since(worker.spawned_at) }));
+        actions.push(Action::Tell(Notice::ExecStuck { pid, after: now.since(worker.spawned_at) }));
         actions.push(Action::SignalGroup { pid, signal: Signal::KILL });
     }
 }

@@ -11,7 +11,7 @@ pub enum Notice {
     Launched { pid: Pid, index: WorkerIndex },
     Relaunching { since: Duration, interval_s: f64, deaths: u32 },
     LaunchBlocked(Blocked),
-    ExecStuck { pid: Pid, limit: Duration },
+    ExecStuck { pid: Pid, after: Duration },
     AckReceived { pid: Pid },
     AckIgnored { pid: Pid, reason: AckIgnored },
     TimerPassed { pid: Pid, after: Duration },

@@ -9,7 +9,7 @@ use crate::supervisor::{Supervisor, signals};
 use crate::sys::clock;
 use crate::sys::errno::words;
 use crate::sys::exec_failure::explain_exec_failure;
-use crate::sys::exec_pipe::{ExecState, Stage};
+use crate::sys::exec_pipe::{ExecPipe, ExecState, Stage};
 use crate::sys::wait::{self, Child, ChildChange};
 use crate::threads::Input;
 
@@ -161,6 +161,11 @@ impl Supervisor {
         let known = self.pool.workers().iter().any(|worker| worker.pid == pid);
         match child.change {
             ChildChange::Exited(ending) if known => {
+                // Whether it became its program comes before its end; if it did not, it has said why.
+                let heard = self.poll_exec_pipes(|owner| owner == pid);
+                if !matches!(heard, Turn::GoOn) {
+                    return heard;
+                }
                 self.exec_pipes.retain(|(owner, _)| *owner != pid);
                 self.mend_listeners();
                 self.control.forget(pid);
@@ -199,7 +204,7 @@ impl Supervisor {
     /// Finds out what sends no event: whether children became their programs, and whether groups are empty.
     fn look_around(&mut self) -> Turn {
         self.note_slow_errand();
-        let mut turn = self.poll_exec_pipes();
+        let mut turn = self.poll_exec_pipes(|_| true);
         if let Turn::GoOn = turn {
             turn = self.look_at_groups();
         }
@@ -212,11 +217,13 @@ impl Supervisor {
         turn
     }
 
-    fn poll_exec_pipes(&mut self) -> Turn {
+    /// Finds out whether these children have become their programs.
+    fn poll_exec_pipes(&mut self, wanted: impl Fn(Pid) -> bool) -> Turn {
         let mut execed = Vec::new();
         let pool = &self.pool;
         let releases = &self.releases;
-        self.exec_pipes.retain_mut(|(pid, pipe)| match pipe.poll() {
+        let poll = |pid: Pid, pipe: &mut ExecPipe| if wanted(pid) { pipe.poll() } else { ExecState::Pending };
+        self.exec_pipes.retain_mut(|(pid, pipe)| match poll(*pid, pipe) {
             ExecState::Pending => true,
             ExecState::Execed => {
                 // One that we have killed has closed its pipe by dying: it never came to its program.

@@ -127,9 +127,9 @@ fn launch_line(notice: &Notice) -> Line {
         Notice::GaveUp { deaths } => {
             logged(Level::Error, format!("Giving up: {deaths} workers in a row died before any was ACKed (--retries)"))
         }
-        Notice::ExecStuck { pid, limit } => logged(
+        Notice::ExecStuck { pid, after } => logged(
             Level::Error,
-            format!("Worker {pid} did not become its program within {}s. Sending SIGKILL.", limit.as_secs()),
+            format!("Worker {pid} did not become its program within {}s. Sending SIGKILL.", after.as_secs()),
         ),
         other => unworded(other),
     }

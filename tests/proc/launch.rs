@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use nix::sys::signal::Signal;
 
-use crate::support::{Injection, LIMIT, Master, Process, Setup};
+use crate::support::{Injection, LIMIT, Master, Process, Setup, Strace};
 
 /// A good program. The first line is not `exec`, so that its file stays in use as little as it can.
 const GOOD: &str = "#!/bin/sh\nexec sleep 1000\n";
@@ -129,17 +129,32 @@ fn start_busy() -> (Master, PathBuf) {
     (master, path)
 }
 
+/// For so long a child tries to run a program that is still being written.
+const BUSY_PATIENCE: Duration = Duration::from_secs(1);
+
 // Failure mode 7.
 #[test]
 fn a_program_that_is_just_being_copied_is_waited_for() {
+    // A copy that took longer than the child's patience shows nothing.
+    assert!((0..10).any(|_| a_copy_is_waited_for()), "every copy took longer than {BUSY_PATIENCE:?}");
+}
+
+/// False if the copy took too long.
+fn a_copy_is_waited_for() -> bool {
     let (master, path) = start_busy();
+    let worker = master.wait_for_workers(1)[0];
     let copying = OpenOptions::new().append(true).open(&path).unwrap();
-    assert!(master.wait_for_workers(1)[0].signal(Signal::SIGKILL));
+    let began = Instant::now();
+    assert!(worker.signal(Signal::SIGKILL));
     master.wait_for_log("===> Launched", 2);
     assert!(answers(&master));
     drop(copying);
+    if began.elapsed() >= BUSY_PATIENCE {
+        return false;
+    }
     master.wait_for_workers(1);
     assert_eq!(master.log().count("ERROR"), 0, "{}", master.log());
+    true
 }
 
 // Failure mode 7.
@@ -151,6 +166,26 @@ fn a_program_that_stays_open_for_writing_is_named() {
     master.wait_for_log(&format!(": cannot run {}: the file is still open for writing", path.display()), 1);
     drop(copying);
     master.wait_for_workers(1);
+}
+
+// The reaper's look at one death finds the next, before the loop has come round to hear of it.
+#[test]
+fn a_child_that_fails_before_anybody_looks_is_heard_all_the_same() {
+    let setup = Setup::new("-n 1 -m 0 -s 0.01");
+    let path = setup.directory().join("server");
+    deploy(&path, GOOD.as_bytes(), 0o755);
+    let master = setup.program([&path]).start();
+    master.wait_for_log("Up to 1 / 1", 1);
+    let worker = master.wait_for_workers(1)[0];
+    fs::remove_file(&path).unwrap();
+    let slowly = ["-e", "trace=waitid", "-e", "inject=waitid:delay_enter=300000"];
+    let slow = Strace::attach_to_thread(&master, master.process(), &slowly);
+    assert!(worker.signal(Signal::SIGKILL));
+    master.wait_for_log("===> Exited worker", 2);
+    drop(slow);
+    let first = master.wait_for_log(" before it was ACKed", 1).remove(0);
+    let pid = first.split("Exited worker ").nth(1).unwrap().split(' ').next().unwrap();
+    assert_eq!(master.log().count(&format!("ERROR: Worker {pid}: cannot run ")), 1, "{}", master.log());
 }
 
 /// No process can be had.
@@ -171,7 +206,7 @@ fn without_a_process_to_be_had_the_master_lives_and_tries_again() {
     );
     assert!(answers(&master));
     assert_eq!(master.wait_for_workers(1), workers[2..]);
-    assert!(workers[..2].iter().all(|worker| !worker.is_zombie()));
+    master.wait_until("both are reaped", LIMIT, || workers[..2].iter().all(|worker| worker.state().is_none()));
     // Ever more rarely: every hundredth of a second would be a storm.
     master.wait_until("it has been tried for two seconds", LIMIT, || began.elapsed() > Duration::from_secs(2));
     let tries = master.log().count("cannot start a worker");
@@ -193,12 +228,21 @@ fn without_a_process_to_be_had_the_master_can_be_ended() {
     assert!(!workers[1].is_alive() && !master.socket().exists());
 }
 
+/// How late each child comes to its program in the next test.
+const EXEC_DELAY: Duration = Duration::from_secs(6);
+
 // Failure mode 8.
 #[test]
 fn a_child_that_is_slow_to_exec_holds_up_nobody() {
+    // On a machine that has no time for all of this in the meantime, it shows nothing.
+    assert!((0..5).any(|_| slow_children_hold_up_nobody()), "it takes {EXEC_DELAY:?} and more each time");
+}
+
+/// False if it took so long that nothing can be said.
+fn slow_children_hold_up_nobody() -> bool {
     let master = Setup::new("-n 2 -m 0 -s 0.01 --max-unacked 9").program(["sleep", "1000"]).start();
     let workers = master.wait_for_workers(2);
-    let injection = Injection::attach(&master, "execve:delay_enter=6000000");
+    let injection = Injection::attach(&master, &format!("execve:delay_enter={}", EXEC_DELAY.as_micros()));
     let began = Instant::now();
     assert!(workers[0].signal(Signal::SIGKILL));
     master.wait_for_log("===> Launched", 3);
@@ -208,13 +252,21 @@ fn a_child_that_is_slow_to_exec_holds_up_nobody() {
     master.wait_for_log("===> Launched", 4);
     assert!(answers(&master));
     // Neither counts as a worker that serves before it has become its program.
-    assert_eq!(master.workers(), [], "one is its program already: all this took {:?}", began.elapsed());
+    let workers = master.workers();
+    if began.elapsed() >= EXEC_DELAY {
+        return false;
+    }
+    assert_eq!(workers, []);
     assert_eq!(master.log().count("Up to 2 / 2 timer ACKs"), 1, "{}", master.log());
     master.wait_for_workers(2);
-    assert!(began.elapsed() >= Duration::from_secs(6), "the injection was not in force");
+    assert!(began.elapsed() >= EXEC_DELAY, "the injection was not in force");
     master.wait_for_log("Up to 2 / 2 timer ACKs", 2);
     drop(injection);
+    if master.log().count("did not become its program") > 0 {
+        return false;
+    }
     assert_eq!(master.log().count("===> Launched"), 4, "{}", master.log());
+    true
 }
 
 // Failure mode 8.
@@ -229,7 +281,8 @@ fn a_child_that_is_stopped_before_its_exec_is_killed_in_the_end() {
     master.wait_for_log("===> Launched", 2);
     let stuck = master.process().children().into_iter().find(|child| *child != worker).unwrap();
     assert!(answers(&master));
-    master.wait_for_log(&format!("Worker {stuck} did not become its program within 10s. Sending SIGKILL."), 1);
+    let said = master.wait_for_log(&format!("Worker {stuck} did not become its program within "), 1);
+    assert!(said[0].ends_with("s. Sending SIGKILL."), "{said:?}");
     assert!(began.elapsed() >= Duration::from_secs(10));
     master.wait_for_log(&format!("===> Exited worker {stuck} before it was ACKed"), 1);
     drop(injection);
