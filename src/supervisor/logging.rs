@@ -4,6 +4,7 @@
 use std::fmt::Write as _;
 use std::io::{self, Write as _};
 use std::sync::{OnceLock, PoisonError, RwLock, RwLockReadGuard};
+use std::time::Duration;
 
 use env_logger::{Builder, WriteStyle};
 use log::{Level, LevelFilter, Record};
@@ -21,6 +22,12 @@ const WORKER_TARGET: &str = "worker ";
 
 /// The target that marks a line as being about syslog, which therefore stays away from it.
 const ABOUT_SYSLOG: &str = "about syslog";
+
+/// How long the end of the master may wait for its last lines, which are lost if nobody reads them.
+const LAST_LINES_MAX: Duration = Duration::from_secs(2);
+
+/// How long the end of an image may wait for them: meanwhile the master does nothing else.
+const FLUSH_MAX: Duration = Duration::from_millis(500);
 
 /// For what is no log line and yet goes the same way.
 static QUEUE: OnceLock<LogQueue> = OnceLock::new();
@@ -111,7 +118,7 @@ impl Logging {
     /// Waits, not for long, until the last lines are written.
     pub fn finish(&self) {
         flush_syslog();
-        self.queue.flush();
+        self.queue.flush(LAST_LINES_MAX);
     }
 }
 
@@ -119,7 +126,7 @@ impl Logging {
 pub(in crate::supervisor) fn flush() {
     flush_syslog();
     if let Some(queue) = QUEUE.get() {
-        queue.flush();
+        queue.flush(FLUSH_MAX);
     }
 }
 

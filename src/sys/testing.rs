@@ -24,7 +24,7 @@ use crate::sys::{clock, wait};
 const MARK: &str = "EINHYRNINGSINS_TEST_ALONE";
 
 /// How long a test waits for what must come.
-pub const LIMIT: Duration = Duration::from_secs(20);
+pub const LIMIT: Duration = Duration::from_secs(60);
 
 /// Looks every few milliseconds whether `condition` holds; false once `limit` has passed.
 #[allow(clippy::disallowed_methods, reason = "the one place in the tests that sleeps, with a condition and a ceiling")]

@@ -25,8 +25,9 @@ use crate::threads::spawn;
 /// The channel makes room for all of them at once; that is why it carries boxes.
 const MAILBOX_MAX: usize = 8 * 1024;
 
-/// How long the end of the master may wait for the last words to its clients.
-const FLUSH_MAX: Duration = Duration::from_millis(500);
+/// How long the end of the master may wait for the last words to its clients. The thread waits for none of them, so that only
+/// a machine that has no time for it takes any of this.
+const FLUSH_MAX: Duration = Duration::from_secs(5);
 
 /// What the main thread says.
 #[derive(Debug)]

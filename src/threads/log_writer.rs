@@ -14,9 +14,6 @@ use crate::threads::spawn;
 /// How many lines may wait to be written.
 const LINES_MAX: usize = 4096;
 
-/// How long the end of the master may wait for the last lines.
-const FLUSH_MAX: Duration = Duration::from_millis(500);
-
 /// What goes to the thread.
 enum Item {
     Line(Vec<u8>),
@@ -55,11 +52,11 @@ impl LogQueue {
         }
     }
 
-    /// Waits until what was queued is written, or for half a second.
-    pub fn flush(&self) {
+    /// Waits until what was queued is written, for so long at most until there is room and again until it is written.
+    pub fn flush(&self, patience: Duration) {
         let (done, finished) = bounded(1);
-        if self.items.send_timeout(Item::Flush(done), FLUSH_MAX).is_ok() {
-            let _late = finished.recv_timeout(FLUSH_MAX);
+        if self.items.send_timeout(Item::Flush(done), patience).is_ok() {
+            let _late = finished.recv_timeout(patience);
         }
     }
 }

@@ -15,13 +15,14 @@ use nix::errno::Errno;
 use crate::sys::clock;
 use crate::threads::absence::Absence;
 use crate::threads::spawn;
-use crate::threads::syslog_message::{Connection, Header, Message};
+use crate::threads::syslog_message::{Connection, Header, Message, SEND_MAX};
 
 /// How many messages may wait to be sent.
 const MESSAGES_MAX: usize = 1024;
 
-/// How long the end of the master may wait for the last messages.
-const FLUSH_MAX: Duration = Duration::from_millis(500);
+/// How long the end of the master, or of its image, may wait for the last messages: longer than a syslog that does not read
+/// keeps the thread waiting.
+const FLUSH_MAX: Duration = SEND_MAX.saturating_mul(3);
 
 /// Where a syslog may listen, the likeliest first.
 const USUAL_PATHS: [&str; 2] = ["/dev/log", "/var/run/syslog"];
@@ -61,7 +62,7 @@ impl SyslogQueue {
         }
     }
 
-    /// Waits until what was queued is sent or reported as undelivered, or for half a second.
+    /// Waits until what was queued is sent or reported as undelivered, but not for ever.
     pub fn flush(&self) {
         let (done, finished) = bounded(1);
         if self.items.send_timeout(Item::Flush(done), FLUSH_MAX).is_ok() {
