@@ -148,6 +148,21 @@ def ask(address, number):
     return fields["version"]
 
 
+def connect(control):
+    """A connection to the master's control socket: it is there a moment before it can be connected to."""
+    def try_to():
+        connection = socket.socket(socket.AF_UNIX)
+        connection.settimeout(LIMIT_S)
+        try:
+            connection.connect(str(control))
+        except ConnectionRefusedError:
+            connection.close()
+            return None
+        return connection
+
+    return wait_until("the control socket listens", try_to)
+
+
 class Watch:
     """Looks at the master again and again, over one connection to its control socket that outlives its re-exec."""
 
@@ -155,9 +170,7 @@ class Watch:
         self.pid = master.pid
         self.program = Path(f"/proc/{master.pid}/exe")
         wait_until("the control socket is there", lambda: control.exists() or master.poll() is not None)
-        connection = socket.socket(socket.AF_UNIX)
-        connection.settimeout(LIMIT_S)
-        connection.connect(str(control))
+        connection = connect(control)
         self.stream = connection.makefile("rw", encoding="utf-8")
         self.first_program = self.program.stat().st_ino
         self.replaced = self.error = None
@@ -210,10 +223,11 @@ class Watch:
 
 def wait_until(what, holds):
     deadline = time.monotonic() + LIMIT_S
-    while not holds():
+    while not (held := holds()):
         if time.monotonic() > deadline:
             raise RunFailed(f"waited {LIMIT_S} s in vain until {what}")
         time.sleep(WATCH_EACH_S)
+    return held
 
 
 def free_address():

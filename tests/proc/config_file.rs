@@ -9,7 +9,7 @@ use std::process::{Command, Output};
 
 use nix::unistd::{Uid, chown, geteuid};
 
-use crate::support::{EINHYRNINGSINS, OTHER_UID, Setup, ask, example, free_address, is_root};
+use crate::support::{EINHYRNINGSINS, OTHER_UID, Setup, ask, copy_program, example, free_address, is_root};
 
 /// The program with these words, in that directory.
 fn einhyrningsins(directory: &Path, words: &str) -> Output {
@@ -94,7 +94,7 @@ fn a_nice_level_that_takes_a_right_is_refused_before_a_worker_is() {
     let directory = directory("command = ['sleep', '1']\nnice = '19:-20'\n");
     // A copy, since the build directory may be closed to others.
     let copy = directory.path().join("einhyrningsins");
-    fs::copy(EINHYRNINGSINS, &copy).unwrap();
+    copy_program(EINHYRNINGSINS, &copy);
     fs::set_permissions(directory.path(), fs::Permissions::from_mode(0o755)).unwrap();
     let mut command = Command::new(copy);
     command.args(["--config", "web.toml", "--check-config"]).current_dir(directory.path());

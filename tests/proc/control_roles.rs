@@ -191,7 +191,9 @@ fn a_worker_of_another_user_acks_and_pings_itself_and_no_more() {
     master.wait_until("the ping has come", LIMIT, || {
         master.control("{command: status, format: json}").contains("\"ping_id\":\"beat\"")
     });
-    assert_eq!(master.stdout(), format!("---%0Amessage: '{DENIED}'%0Arequest_id: 7%0A\n"));
+    let denial = format!("---%0Amessage: '{DENIED}'%0Arequest_id: 7%0A\n");
+    master.wait_until("it has written what it was told", LIMIT, || master.stdout().len() >= denial.len());
+    assert_eq!(master.stdout(), denial);
 }
 
 /// Failure mode 78. E23.
@@ -212,7 +214,7 @@ fn a_connection_that_was_passed_on_speaks_for_its_worker_alone() {
         exec say '{\"command\": \"inc\", \"id\": 1}' '{\"command\": \"worker:ack\", \"pid\": pid_of(0)}'";
     let master = workers("-n 2 -g", script).start();
     wait_for_ack(&master, 1);
-    assert!(master.stdout().contains("Permission denied"), "{}", master.stdout());
+    master.wait_until("it is denied", LIMIT, || master.stdout().contains("Permission denied"));
     assert!(master.control("{command: status, format: json}").contains("\"target\":2,"));
 }
 

@@ -4,7 +4,7 @@
 use std::os::unix::process::CommandExt;
 use std::process::{Command, Stdio};
 
-use crate::support::{LIMIT, Load, Master, Setup};
+use crate::support::{LIMIT, Load, Master, Setup, example};
 
 const CTL: &str = env!("CARGO_BIN_EXE_einhyrningsinsctl");
 
@@ -73,14 +73,16 @@ fn an_upgrade_that_works_is_told_step_by_step_and_loses_nothing() {
 
 #[test]
 fn an_upgrade_that_fails_is_a_failure_for_scripts_of_either_shell() {
-    let setup = Setup::new("-n 2 -m 0.2 -s 0.01 --retries 2").script("test -e good || exit 1; exec sleep 1000");
+    let code = format!("test -e good || exit 1; exec {} --ack manual", example("http_worker").display());
+    let setup = Setup::new("-n 2 -m manual -s 0.01 --retries 2").bind(",r").script(&code);
     setup.write("good", "");
     let broken = setup.start();
-    broken.wait_for_log("Up to 2 / 2", 1);
+    broken.wait_for_log("Up to 2 / 2 manual ACKs", 1);
+    let old = broken.wait_for_workers(2);
     std::fs::remove_file(broken.file("good")).unwrap();
     assert_said(&ctl(&broken, "upgrade"), 1, &["Upgrade failed: 2 new workers in a row"]);
     assert_said(&einhornsh(&broken, "upgrade"), 1, &["Upgrade failed: 2 new workers in a row"]);
-    assert_eq!(broken.workers().len(), 2, "the old ones serve on");
+    broken.wait_until("the old ones serve on, alone", LIMIT, || broken.workers() == old);
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! The control socket, the pid file and the lock: where they are, whose they are, and that what somebody else has put
 //! there is never touched. Nothing here writes outside the tests' own directories.
 
+use std::ffi::OsStr;
 use std::fs::{self, Permissions};
 use std::os::unix::fs::{MetadataExt, PermissionsExt, chown, symlink};
 use std::os::unix::net::UnixListener;
@@ -118,8 +119,10 @@ fn assert_lost(refusal: (Option<i32>, Vec<String>), holder: &Master) {
 #[test]
 fn of_a_hundred_simultaneous_starts_exactly_one_lives() {
     let setup = Setup::new("");
-    let masters: Vec<_> =
-        (0..100).map(|_| setup.beside("-q").script("echo >>witness; exec sleep 1000").start()).collect();
+    // Written once: a worker of the first may be reading it by the time of the second.
+    let script = setup.write("worker.sh", "echo >>witness; exec sleep 1000");
+    let words = [OsStr::new("/bin/sh"), script.as_os_str()];
+    let masters: Vec<_> = (0..100).map(|_| setup.beside("-q").program(words).start()).collect();
     let running = || masters.iter().filter(|master| master.is_running()).collect::<Vec<_>>();
     masters[0].wait_until("99 have ended", LIMIT, || running().len() <= 1);
     let [winner] = running()[..] else { panic!("nobody lives") };
@@ -130,8 +133,10 @@ fn of_a_hundred_simultaneous_starts_exactly_one_lives() {
     }
     let state = decoded(&winner.control(r#"{"command":"state"}"#));
     assert!(state.contains(&format!("\n      {worker}:\n")), "{state}");
+    let witness = || fs::read_to_string(winner.file("witness")).unwrap_or_default();
+    winner.wait_until("its worker has begun", LIMIT, || !witness().is_empty());
     assert_eq!(files_of(winner), ["einhorn.lock", "einhorn.pid", "einhorn.sock", "witness", "worker.sh"]);
-    assert_eq!(fs::read_to_string(winner.file("witness")).unwrap(), "\n", "a refused start has run a worker");
+    assert_eq!(witness(), "\n", "a refused start has run a worker");
 }
 
 // Failure mode 84. E14.

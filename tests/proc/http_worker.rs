@@ -10,7 +10,7 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 
 use nix::sys::signal::Signal;
 
-use crate::support::{LIMIT, Load, Process, Target, ask, example, free_address, wait_until};
+use crate::support::{HeldRequest, LIMIT, Load, Process, Target, ask, example, free_address, wait_until};
 
 /// How often a worker is replaced under load.
 const UPGRADES: usize = 20;
@@ -119,14 +119,13 @@ fn what_is_in_flight_is_finished_and_what_waits_is_left_to_others() {
     let (listener, target) = tcp();
     let mut worker = ByHand::start(listener.try_clone().unwrap(), "one", "");
     wait_for_birth(&worker);
-    let slow_target = target.clone();
-    let slow = std::thread::spawn(move || ask(&slow_target, "/slow?ms=1500"));
+    let held = HeldRequest::begin(target.clone(), "/held");
     // Two threads stay: the first and the one that accepts.
     wait_until("the request is in flight", LIMIT, || worker.process().thread_count() > Some(2));
-    worker.process().signal(Signal::SIGUSR2);
+    assert!(worker.process().signal(Signal::SIGUSR2));
     wait_until("it accepts no more", LIMIT, || worker.process().thread_count() == Some(2));
     let queued = std::thread::spawn(move || ask(&target, "/queued"));
-    assert_eq!(slow.join().unwrap().unwrap().release, "one");
+    assert_eq!(held.finish().unwrap().release, "one");
     assert_eq!(worker.wait().code(), Some(0));
     let _younger = ByHand::start(listener, "two", "");
     assert_eq!(queued.join().unwrap().unwrap().release, "two");

@@ -109,7 +109,10 @@ fn a_log_that_nobody_reads_holds_nothing_up_and_the_loss_is_told_later() {
     while read.last().is_none_or(|line| dropped(&master, line).is_none()) {
         read.push(lines.recv_timeout(LIMIT).expect("the loss is never told"));
     }
-    // From now on every line comes.
+    // It was told when there was room for one line; when some more have come, every further line has its place.
+    for _ in 0..100 {
+        read.push(lines.recv_timeout(LIMIT).expect("more lines are waiting"));
+    }
     master.signal(Signal::SIGINT);
     read.extend(lines);
     assert_eq!(master.wait_exit().code(), Some(0));

@@ -67,7 +67,7 @@ fn groups_go_first_then_the_group_then_the_user_and_then_the_death_signal_is_set
     master.wait_for_log("===> Launched", 2);
     master.wait_for_log("Up to 1 / 1", 2);
     let lines = strace.detach();
-    let new = master.wait_for_workers(1)[0].to_string();
+    let new = format!("{} ", master.wait_for_workers(1)[0]);
     let calls: Vec<&str> = lines.iter().filter_map(|line| line.strip_prefix(&new)).map(str::trim_start).collect();
     let position = |call: &str| {
         let found = calls.iter().position(|line| line.starts_with(call));

@@ -1,11 +1,14 @@
 //! Deaths: every worker that dies is reaped and replaced, what it leaves behind is seen to, and strangers are buried.
 
+use std::net::SocketAddr;
 use std::process::Command;
 use std::thread;
 
 use nix::sys::signal::Signal;
 
-use crate::support::{HeldRequest, LIMIT, Load, Master, Process, Setup, Strace, Target, ask, example, wait_until};
+use crate::support::{
+    HeldRequest, LIMIT, Load, Master, Process, Setup, Strace, Target, ask, example, seconds_before_kill, wait_until,
+};
 
 /// Execs the rest of its arguments with SIGCHLD ignored.
 const WITHOUT_SIGCHLD: &str =
@@ -42,6 +45,7 @@ fn two_hundred_workers_killed_at_once_are_all_replaced_and_none_stays_a_zombie()
     let first = wait_until_up(&master, 200);
     kill_all(&first);
     wait_until_replaced(&master, &first, 200);
+    master.wait_for_log("===> Launched", 400);
     master.wait_for_log("Up to 200 / 200 ", 2);
     let log = master.log();
     assert_eq!((log.count("===> Exited worker"), log.count("===> Launched")), (200, 400), "{log}");
@@ -91,7 +95,7 @@ fn workers_are_reaped_although_the_starter_ignored_their_deaths() {
 fn the_reaper_waits_until_the_main_thread_has_looked() {
     let master = sleepers("-n 5 -m 0 -s 0.01").start();
     let workers = wait_until_up(&master, 5);
-    let reaper = master.process().thread("reaper").unwrap();
+    let reaper = master.wait_for_thread("reaper");
     let watched = Strace::attach_to_thread(&master, reaper, &["-e", "trace=waitid"]);
     let slow = ["-e", "trace=waitid", "-e", "inject=waitid:delay_exit=20000"];
     let _slow = Strace::attach_to_thread(&master, master.process(), &slow);
@@ -100,8 +104,9 @@ fn the_reaper_waits_until_the_main_thread_has_looked() {
     master.wait_for_log("Up to 5 / 5", 2);
     let looks = watched.detach();
     let found = looks.iter().filter(|line| line.contains("si_pid=")).count();
-    // Each death, and each launch of a new one, may let it look again.
-    assert!((1..=10).contains(&found), "{found} looks: {looks:#?}");
+    // Each death, and each launch of a new one, may let it look again, and some looks may be in vain. Else it would have
+    // looked thousands of times.
+    assert!((1..=50).contains(&found), "{found} looks: {looks:#?}");
 }
 
 /// The process that a worker has left to the master, with a session of its own.
@@ -178,15 +183,15 @@ fn a_stubborn_worker_is_killed_with_all_that_it_has_started() {
     master.signal(Signal::SIGINT);
     assert_eq!(master.wait_exit().code(), Some(0));
     assert!(!worker.is_alive() && !child.is_alive());
-    let killing = format!("Child {worker} is still active after 1s. Sending SIGKILL.");
-    assert_eq!(master.log().count(&killing), 1, "{}", master.log());
+    let killing = master.wait_for_log(&format!("Child {worker} is still active after "), 1);
+    assert!(seconds_before_kill(&killing[0]) >= 1, "{}", master.log());
 }
 
 // E12. Failure modes 13 and 14.
 #[test]
 fn what_a_worker_leaves_behind_is_killed_when_it_does_not_listen() {
     let script = "(trap '' USR2; echo deaf; exec sleep 1000) & trap 'exit 0' USR2; wait";
-    let master = Setup::new("-n 1 -m 0 -t 1").script(script).start();
+    let master = Setup::new("-n 1 -m 0 -t 5").script(script).start();
     let worker = wait_until_up(&master, 1)[0];
     master.wait_until("its child is deaf", LIMIT, || master.stdout().contains("deaf"));
     let child = worker.children()[0];
@@ -203,9 +208,11 @@ fn what_a_worker_leaves_behind_is_killed_when_it_does_not_listen() {
 fn an_upgrade_gets_rid_of_old_workers_that_do_not_listen() {
     let master = Setup::new("-n 2 -m 0 -s 0.01 -t 1").bind(",r").http_worker("--ignore-usr2").release("old").start();
     let old = wait_until_up(&master, 2);
+    // Before that, it would die of what it does not listen to.
+    master.wait_until("they serve", LIMIT, || old.iter().all(|worker| worker.thread_count() == Some(2)));
     master.release("new");
     master.signal(Signal::SIGHUP);
-    master.wait_for_log("is still active after 1s. Sending SIGKILL.", 2);
+    master.wait_for_log("is still active after ", 2);
     wait_until_replaced(&master, &old, 2);
     assert_eq!(ask(&master.addr().into(), "/").unwrap().release, "new");
     assert_eq!(master.log().count("was killed by"), 0, "whoever was told to go did not die unasked");
@@ -217,7 +224,8 @@ fn culls_with(stop: Option<Signal>) -> Vec<String> {
     let second = wait_until_up(&master, 2)[1];
     if let Some(signal) = stop {
         second.signal(signal);
-        master.wait_until("it is stopped", LIMIT, || second.is_stopped());
+        let status = || master.control("{command: status, format: json}");
+        master.wait_until("the master knows that it is stopped", LIMIT, || status().contains("\"serving\":1,"));
     }
     master.signal(Signal::SIGHUP);
     master.wait_for_log("Upgraded successfully", 1);
@@ -273,17 +281,19 @@ fn without_k_the_workers_serve_on_when_the_master_is_killed() {
 fn with_k_a_child_whose_master_died_too_early_does_not_become_a_worker() {
     let master = sleepers("-n 1 -m 0 -s 0.01 -k").start();
     let first = wait_until_up(&master, 1);
-    let strace = Strace::attach(&master, &["-e", "trace=prctl", "-e", "inject=prctl:delay_enter=1000000"]);
+    let strace = Strace::attach(&master, &["-e", "trace=prctl", "-e", "inject=prctl:delay_enter=5000000"]);
     kill_all(&first);
     let mut child = None;
     master.wait_until("a child asks for its death signal", LIMIT, || {
         let own = master.process().command_line();
         child = master.process().children_at_once().into_iter().find(|it| it.is_alive() && it.command_line() == own);
-        child.is_some_and(|child| strace.lines().iter().any(|line| line.starts_with(&child.to_string())))
+        child.is_some_and(|child| strace.lines().iter().any(|line| line.starts_with(&format!("{child} "))))
     });
     master.signal(Signal::SIGKILL);
     let child = child.unwrap();
     wait_until("the child is gone", LIMIT, || !child.is_alive());
+    let told = || strace.lines().iter().any(|line| line.starts_with(&format!("{child} ")) && line.contains("+++ "));
+    wait_until("its end is told", LIMIT, told);
     let calls = strace.detach();
     assert!(calls.iter().any(|line| line.contains("exited with 127")), "{calls:#?}");
     assert_eq!(master.descendants(), []);
@@ -310,9 +320,13 @@ fn connections_that_wait_while_the_only_worker_is_killed_are_answered_by_the_nex
 
 /// How many connections wait to be accepted: the receive queue of a listening socket.
 fn waiting(master: &Master) -> u32 {
-    let address = format!(":{:04X} ", master.addr().port());
+    let SocketAddr::V4(address) = master.addr() else { panic!("{} is none of version 4", master.addr()) };
+    let address = format!("{:08X}:{:04X}", u32::from_ne_bytes(address.ip().octets()), address.port());
     let rows = master.process().text("net/tcp");
-    let listens = |row: &&str| row.contains(&address) && row.split_whitespace().nth(3) == Some("0A");
+    let listens = |row: &&str| {
+        let mut fields = row.split_whitespace();
+        fields.nth(1) == Some(&address) && fields.nth(1) == Some("0A")
+    };
     let queue = |row: &str| u32::from_str_radix(row.split_whitespace().nth(4)?.split_once(':')?.1, 16).ok();
     rows.lines().find(listens).and_then(queue).unwrap_or(0)
 }

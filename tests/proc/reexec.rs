@@ -7,7 +7,10 @@ use std::fs;
 use nix::sys::signal::Signal;
 use serde_json::Value;
 
-use crate::support::{EINHYRNINGSINS, HeldRequest, LIMIT, Master, Process, Setup, ask, decoded, example, holds_within};
+use crate::support::{
+    EINHYRNINGSINS, HeldRequest, LIMIT, Master, Process, Setup, ask, copy_program, decoded, example, holds_within,
+    seconds_before_kill,
+};
 
 fn serving(options: &str) -> Setup {
     Setup::new("-m manual -s 0.01").options(options).bind(",r").http_worker("--ack manual").release("old")
@@ -33,22 +36,19 @@ fn the_file_that_stands_where_the_master_was_started_from_is_run() {
     let master = serving("-n 1").by_link().start();
     let workers = wait_for_first(&master, 1);
     let other = master.file("other");
-    fs::copy(EINHYRNINGSINS, &other).unwrap();
-    assert_eq!(
-        fs::read_link(format!("/proc/{}/exe", master.pid())).unwrap(),
-        fs::canonicalize(EINHYRNINGSINS).unwrap()
-    );
+    copy_program(EINHYRNINGSINS, &other);
+    let program = || Process(master.pid()).program().unwrap();
+    assert_eq!(program(), fs::canonicalize(EINHYRNINGSINS).unwrap());
     master.relink(&other);
     master.reload();
-    assert_eq!(fs::read_link(format!("/proc/{}/exe", master.pid())).unwrap(), fs::canonicalize(&other).unwrap());
+    assert_eq!(program(), fs::canonicalize(&other).unwrap());
     // A package manager puts another file there, and the old one is gone.
     let newer = master.file("newer");
-    fs::copy(EINHYRNINGSINS, &newer).unwrap();
+    copy_program(EINHYRNINGSINS, &newer);
     fs::rename(&newer, &other).unwrap();
-    let running = fs::read_link(format!("/proc/{}/exe", master.pid())).unwrap();
-    assert!(running.to_string_lossy().ends_with(" (deleted)"), "{running:?}");
+    assert!(program().to_string_lossy().ends_with(" (deleted)"), "{:?}", program());
     master.reload();
-    assert_eq!(fs::read_link(format!("/proc/{}/exe", master.pid())).unwrap(), fs::canonicalize(&other).unwrap());
+    assert_eq!(program(), fs::canonicalize(&other).unwrap());
     assert_eq!((master.generation(), master.workers()), (2, workers));
 }
 
@@ -77,7 +77,7 @@ fn a_worker_finds_the_same_before_and_after() {
     master.wait_for_log("Up to 1 / 1", 1);
     let seen =
         |worker: Process| (worker.descriptors().into_keys().collect::<Vec<_>>(), worker.environ(), worker.ignored());
-    let before = seen(master.wait_for_workers(1)[0]);
+    let before = seen(master.wait_for_idle_workers(1)[0]);
     for death in 1..=3 {
         let old = master.wait_for_workers(1);
         master.reload();
@@ -85,7 +85,7 @@ fn a_worker_finds_the_same_before_and_after() {
         old[0].signal(Signal::SIGKILL);
         master.wait_for_log("===> Launched", death + 1);
         master.wait_for_log("Up to 1 / 1", death + 1);
-        let worker = master.wait_for_workers(1)[0];
+        let worker = master.wait_for_idle_workers(1)[0];
         assert_eq!(seen(worker), before);
         // Failure mode 27.
         assert_eq!(worker.blocked().0, 0);
@@ -103,6 +103,10 @@ fn the_master_has_the_same_open_after_a_first_re_exec_as_after_a_tenth() {
     let sockets = |of: &[String]| of.iter().filter(|kind| *kind == "socket").count();
     master.wait_until("no client is left", LIMIT, || sockets(&open(master.process())) == 4);
     let first = open(master.process());
+    // The thread that has acked is gone, and its connection with it.
+    let at_rest = |worker: &Process| worker.thread_count() == Some(2);
+    let workers_at_rest = || master.workers().iter().all(at_rest);
+    master.wait_until("the acks are over", LIMIT, workers_at_rest);
     let worker = open(master.workers()[0]);
     let mut acks = 1;
     for _ in 0..10 {
@@ -110,7 +114,9 @@ fn the_master_has_the_same_open_after_a_first_re_exec_as_after_a_tenth() {
         master.workers()[0].signal(Signal::SIGKILL);
         acks += 1;
         master.wait_for_log("Up to 2 / 2 manual ACKs", acks);
-        for now in master.wait_for_workers(2) {
+        let workers = master.wait_for_workers(2);
+        master.wait_until("the acks are over", LIMIT, workers_at_rest);
+        for now in workers {
             assert_eq!(open(now), worker);
         }
         let mut now = Vec::new();
@@ -168,13 +174,18 @@ fn clients_do_not_notice_but_for_the_news() {
     // Failure mode 61: not before the new worker serves.
     let launched = news.iter().position(|line| line.contains("===> Launched")).unwrap();
     let done = news.iter().position(|line| line.contains("Upgrade done")).unwrap();
-    assert!(launched < done && master.log().count("Received a manual ACK") == 2, "{news:?}");
+    assert!(launched < done, "{news:?}");
+    master.wait_for_log("Upgraded successfully", 1);
+    let lines = master.log().lines();
+    let last = |text: &str| lines.iter().rposition(|line| line.contains(text)).unwrap();
+    assert_eq!(master.log().count("Received a manual ACK"), 2, "{}", master.log());
+    assert!(last("Received a manual ACK") < last("Upgraded successfully"), "{}", master.log());
 }
 
 /// Failure mode 56: what is counted, what is due, and what was commanded.
 #[test]
 fn timers_counters_and_commands_go_over() {
-    let options = "-m manual --ack-timeout 30 -n 2 -s 0.01 -t 2";
+    let options = "-m manual --ack-timeout 30 -n 2 -s 0.01 -t 5";
     let setup = Setup::new(options).script("trap '' USR2; while :; do sleep 1000 & wait; done");
     let master = setup.start();
     let workers = master.wait_for_workers(2);
@@ -193,14 +204,17 @@ fn timers_counters_and_commands_go_over() {
     let before = status(&master);
     master.reload();
     let after = status(&master);
-    for key in ["pid", "target", "version", "serving", "counters"] {
+    for key in ["pid", "target", "version", "serving"] {
         assert_eq!(before[key], after[key], "{key}");
+    }
+    for key in ["launched", "exited", "killed", "upgrades", "failed_upgrades"] {
+        assert_eq!(before["counters"][key], after["counters"][key], "{key}");
     }
     let state = decoded(&master.control("{command: state}"));
     assert!(state.contains(":seconds: 7.0\n") && state.contains(":verbosity: 0\n"), "{state}");
-    // The kill comes when it was due.
-    let killed = master.wait_for_log("is still active after 2s. Sending SIGKILL.", 1);
-    assert_eq!(killed.len(), 1);
+    // The kill comes when it was due, or as much later as the machine is slow; five seconds from the re-exec on would be more.
+    let killed = master.wait_for_log("is still active after ", 1);
+    assert!(seconds_before_kill(&killed[0]) >= 5, "{killed:?}");
     master.wait_for_workers(1);
 }
 
@@ -213,7 +227,15 @@ fn upgrades_do_not_pile_up_old_workers() {
     for upgrade in 1..=5 {
         // Each old worker has one in flight when it is told to go.
         held.push(HeldRequest::begin(master.addr(), "/held"));
+        // Each has its first thread, one has the thread that accepts, and each request has one.
+        master.wait_until("it is in flight", LIMIT, || {
+            let now = master.workers();
+            let threads = now.iter().filter_map(|worker| worker.thread_count());
+            usize::try_from(threads.sum::<i32>()).unwrap() == now.len() + 1 + held.len()
+        });
         master.signal(Signal::SIGHUP);
+        // Two that come together are one.
+        master.wait_for_generation(upgrade as u64);
         if upgrade <= 2 {
             master.wait_for_log("Upgraded successfully", upgrade);
         }
@@ -251,7 +273,7 @@ fn the_title_is_einhorns_from_the_first_moment_on() {
     master.wait_for_log("Up to 1 / 1", 1);
     master.reload();
     assert_eq!(master.process().command_line().join(" ").trim_end(), "einhorn: ruby web");
-    let log = master.log().with("About to re-exec einhorn master as");
+    let log = master.wait_for_log("About to re-exec einhorn master as", 1);
     assert!(log[0].contains(&format!("[\"{EINHYRNINGSINS}\", \"--with-state-fd\", \"")), "{log:?}");
     assert!(log[0].ends_with("\"--\", \"sleep\", \"1000\"]"), "{log:?}");
 }
@@ -273,25 +295,22 @@ fn a_wrapper_is_run_with_einhorns_words_and_may_change_the_environment() {
 /// Two versions live at once, each with its own sockets; the older one still dies and is replaced as what it was.
 #[test]
 fn an_upgrade_under_way_goes_on_where_it_was() {
-    let setup = Setup::new("-n 2 -m manual -s 0.01 --retries 2").bind(",r").release("old");
+    let setup = Setup::new("-n 2 -m manual -s 0.01 --retries 2 --max-unacked 2").bind(",r").release("old");
     let setup = setup.script(&format!("exec {} --ack manual", example("http_worker").display()));
     let master = setup.start();
     wait_for_first(&master, 2);
     master.replace("worker.sh", &format!("exec {}", example("http_worker").display()));
     let mut client = master.connect();
     client.send("{command: upgrade, id: 1}");
-    master.wait_for_log("===> Launched", 3);
+    master.wait_for_log("===> Launched", 4);
     master.reload();
     master.reload();
-    // It never acks; at the second death the upgrade is given up, and the client hears of it.
+    // They never ack; at the second death the upgrade is given up, and the client hears of it.
     for failure in 1..=2 {
-        let newest = master.log().with("===> Launched").pop().unwrap();
+        let newest = master.wait_for_log("===> Launched", 3 + failure).pop().unwrap();
         let pid: i32 = newest.split("Launched ").nth(1).unwrap().split(' ').next().unwrap().parse().unwrap();
         Process(pid).signal(Signal::SIGKILL);
         master.wait_for_log("before it was ACKed", failure);
-        if failure == 1 {
-            master.wait_for_log("===> Launched", 4);
-        }
     }
     let last = std::iter::from_fn(|| client.receive()).find(|line| line.contains("Upgrade failed")).unwrap();
     assert!(last.contains("2 new workers in a row died or did not ACK, version 0"), "{last}");

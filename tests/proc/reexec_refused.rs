@@ -9,7 +9,9 @@ use std::time::Instant;
 
 use nix::sys::signal::Signal;
 
-use crate::support::{EINHYRNINGSINS, Injection, LIMIT, Load, Master, Process, Setup, ask, decoded, example};
+use crate::support::{
+    EINHYRNINGSINS, Injection, LIMIT, Load, Master, Process, Setup, ask, copy_program, decoded, example,
+};
 
 /// A wrapper that does something at the check, and then is the program.
 fn at_check(does: &str) -> String {
@@ -107,7 +109,7 @@ fn a_program_that_cannot_be_run_is_refused_by_its_name_and_cause() {
 fn a_program_that_is_being_written_is_refused() {
     let (master, worker) = start(serving().by_link());
     let program = master.file("written");
-    fs::copy(EINHYRNINGSINS, &program).unwrap();
+    copy_program(EINHYRNINGSINS, &program);
     let writer = fs::OpenOptions::new().append(true).open(&program).unwrap();
     master.relink(&program);
     assert!(verdict(&master).ends_with("the file is still open for writing"), "{}", master.log());
@@ -133,6 +135,7 @@ fn a_check_that_fails_refuses_the_upgrade_and_leaves_nothing_behind() {
     assert_eq!(verdict(&master), "Upgrade failed: /bin/sh --upgrade-check exited with code 3");
     master.wait_until("the worker is the only child", LIMIT, || master.process().children() == [worker]);
     assert_unimpaired(&master, worker);
+    master.wait_for_log("Upgrade refused", 1);
     let log = master.log();
     assert_eq!((log.count("bug in"), log.count("WARN"), log.count("ERROR")), (0, 0, 2), "{log}");
 }
@@ -167,7 +170,8 @@ fn a_stop_ends_a_check_that_hangs() {
     assert_eq!(master.wait_exit().code(), Some(0));
     assert!(began.elapsed().as_secs() < 9, "it has waited for the check");
     assert_eq!(master.log().count("Not reloading einhorn because we're exiting"), 2, "{}", master.log());
-    assert_eq!(master.descendants(), []);
+    // It is killed, and may be some moments about it.
+    master.wait_until("nothing is left", LIMIT, || master.descendants().is_empty());
 }
 
 /// A script whose interpreter goes away between the check and the exec.
@@ -186,6 +190,8 @@ fn an_exec_that_fails_leaves_the_master_as_it_was() {
     let (master, worker) = start(without_interpreter(serving()));
     let before = condition(master.process());
     let of_worker = |worker: Process| (worker.descriptors(), worker.blocked(), worker.ignored());
+    let is_at_rest = |worker: Process| worker.thread_count() == Some(2);
+    master.wait_until("its ack is over", LIMIT, || is_at_rest(worker));
     let born = of_worker(worker);
     let said = verdict(&master);
     assert!(said.contains("its interpreter") && said.contains("is missing"), "{said}");
@@ -193,7 +199,9 @@ fn an_exec_that_fails_leaves_the_master_as_it_was() {
     master.wait_until("it is as it was", LIMIT, || condition(master.process()) == before);
     worker.signal(Signal::SIGKILL);
     master.wait_for_log("Up to 1 / 1 manual ACKs", 2);
-    assert_eq!(of_worker(master.wait_for_workers(1)[0]), born);
+    let next = master.wait_for_workers(1)[0];
+    master.wait_until("its ack is over", LIMIT, || is_at_rest(next));
+    assert_eq!(of_worker(next), born);
     // It hears, and can say so.
     master.signal(Signal::SIGUSR2);
     assert_eq!(master.wait_exit().code(), Some(0));
@@ -297,7 +305,7 @@ fn an_image_that_cannot_read_the_state_goes_back_to_the_one_before() {
         ("sense", "the numbers of workers must be at least 1"),
         ("lost", "bad file number"),
     ];
-    for (how, cause) in cases {
+    for (round, (how, cause)) in cases.into_iter().enumerate() {
         master.replace("bad", how);
         let generation = master.generation();
         let said = verdict(&master);
@@ -305,9 +313,9 @@ fn an_image_that_cannot_read_the_state_goes_back_to_the_one_before() {
         assert_unimpaired(&master, worker);
         assert!(master.generation() > generation, "it is another image");
         // A reload that nobody waits for goes back, too.
-        let told = master.log().count("Could not reload! Attempting to continue.");
+        master.wait_for_log("Could not reload! Attempting to continue.", 2 * round + 1);
         master.control("{command: reload}");
-        master.wait_for_log("Could not reload! Attempting to continue.", told + 1);
+        master.wait_for_log("Could not reload! Attempting to continue.", 2 * round + 2);
         assert_unimpaired(&master, worker);
     }
     master.wait_until("it is as it was", LIMIT, || blocked(master.process()) == before);

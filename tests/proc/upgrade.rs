@@ -36,7 +36,11 @@ fn start(options: &str) -> Master {
     setup(options).bind(",r").start()
 }
 
+/// Waits before that until every worker serves: one that was just forked would read the new code, or the new release, for
+/// its own. It has one thread until it has read both.
 fn deploy(master: &Master, code: &Code, release: &str) {
+    let serves = |worker: &Process| !worker.is_alive() || worker.thread_count() >= Some(2);
+    master.wait_until("each worker has read its own code", LIMIT, || master.process().children().iter().all(serves));
     master.replace("worker.sh", &code.text());
     master.release(release);
 }
@@ -147,11 +151,17 @@ fn what_is_in_flight_ends_on_the_old_workers_while_all_else_goes_to_the_new() {
     assert_all_answer_as(&master.addr().into(), "new");
 }
 
-/// An upgrade that comes to nothing, and a later one that does not.
+fn set_ack_timeout(master: &Master, seconds: &str) {
+    let said = master.control(&format!("{{command: config, args: ['ack_timeout: {seconds}']}}"));
+    assert!(said.contains("Successfully merged"), "{said}");
+}
+
+/// An upgrade that comes to nothing, and a later one that does not. Only the former is in a hurry.
 fn assert_given_up(master: &Master, code: &Code, reason: &str) {
     let old = wait_for_first(master, 2);
     let load = Load::start(master.addr(), 2);
     deploy(master, code, "bad");
+    set_ack_timeout(master, "0.3");
     master.signal(Signal::SIGHUP);
     master.wait_for_log(
         "Upgrade to version 1 failed: 3 new workers in a row died or did not ACK. Going back to version 0",
@@ -163,6 +173,7 @@ fn assert_given_up(master: &Master, code: &Code, reason: &str) {
     assert_untouched(master, &old);
     assert_eq!(master.log().count("Upgraded successfully"), 0, "{}", master.log());
     deploy(master, &Code::Good, "good");
+    set_ack_timeout(master, "30");
     master.signal(Signal::SIGHUP);
     master.wait_for_log("Upgraded successfully to version 2", 1);
     load.wait_for_release("good", 10);
@@ -179,7 +190,7 @@ fn an_upgrade_to_code_that_dies_at_once_is_given_up_and_the_old_workers_serve_on
 // E10.
 #[test]
 fn an_upgrade_to_code_that_never_acks_is_given_up_after_the_ack_timeout() {
-    assert_given_up(&start("-n 2 --ack-timeout 0.3"), &Code::Mute, "did not ACK within");
+    assert_given_up(&start("-n 2"), &Code::Mute, "did not ACK within");
 }
 
 // With einhorn, the workers that serve go from 4 to 2 to 0.

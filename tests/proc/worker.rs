@@ -107,7 +107,9 @@ fn wait_for_others(master: &Master, before: &[Process], count: usize) -> Vec<Pro
     let mut workers = Vec::new();
     master.wait_until(&format!("there are {count} other workers"), LIMIT, || {
         workers = master.workers();
-        workers.len() == count && !workers.iter().any(|worker| before.contains(worker))
+        let are_others = workers.len() == count && !workers.iter().any(|worker| before.contains(worker));
+        // One that has just begun has files of the dynamic linker's open.
+        are_others && workers.iter().all(|worker| worker.is_waiting())
     });
     workers
 }
@@ -118,7 +120,7 @@ fn the_first_worker_and_the_hundredth_are_born_alike_whatever_the_starter_left_b
     let (count, program) = (50, ["/usr/bin/sleep", "1000"]);
     let setup = Setup::new("-n 50 -m 0 -s 0.001 --max-unacked 50").bind("").bind(",r,n").program(program);
     let master = setup.through(&["python3", "-c", STARTER]).start();
-    let first = master.wait_for_workers(count);
+    let first = master.wait_for_idle_workers(count);
     let expected = expected_birth(&master, first[0]);
     assert_all(&first, &expected);
 
@@ -208,7 +210,7 @@ fn the_environment_is_einhorns() {
 #[test]
 fn with_g_a_worker_is_told_of_an_open_connection() {
     let master = Setup::new("-n 2 -g -d ./rel.sock").bind("").program(["sleep", "1000"]).start();
-    for worker in master.wait_for_workers(2) {
+    for worker in master.wait_for_idle_workers(2) {
         let environment = worker.environ();
         assert_eq!((&*environment["EINHORN_SOCK_PATH"], &*environment["EINHORN_SOCK_FD"]), ("./rel.sock", "4"));
         let open = worker.descriptors();
@@ -374,7 +376,7 @@ fn many_sockets_stand_in_order_without_a_gap() {
     let addresses: Vec<_> = (0..20).map(|_| free_address()).collect();
     let options: Vec<_> = addresses.iter().map(|address| format!("-b {address}")).collect();
     let master = Setup::new("-g").options(&options.join(" ")).program(["sleep", "1000"]).start();
-    let worker = master.wait_for_workers(1)[0];
+    let worker = master.wait_for_idle_workers(1)[0];
     let open = worker.descriptors();
     assert_eq!(open.keys().copied().collect::<Vec<_>>(), (0..24).collect::<Vec<_>>());
     let names: Vec<_> = (3..23).map(|number| worker.socket_address(&open[&number])).collect();

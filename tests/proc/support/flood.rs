@@ -34,7 +34,7 @@ pub fn assert_supervised(master: &Master) {
 }
 
 pub fn flood_and_supervise(master: &Master) {
-    master.wait_until("the control socket is there", LIMIT, || master.socket().exists());
+    master.wait_for_socket();
     flood(master, FLOOD);
     assert_supervised(master);
 }

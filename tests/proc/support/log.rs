@@ -69,6 +69,14 @@ impl Log {
     }
 }
 
+/// After how many seconds the line says that a child is killed.
+#[track_caller]
+pub fn seconds_before_kill(line: &str) -> u64 {
+    let seconds =
+        line.split_once("is still active after ").and_then(|(_, rest)| rest.strip_suffix("s. Sending SIGKILL."));
+    seconds.and_then(|seconds| seconds.parse().ok()).unwrap_or_else(|| panic!("not about a kill: {line:?}"))
+}
+
 impl Text {
     /// A mark may stand behind a line that somebody has not ended.
     fn add(&mut self, line: &str) {

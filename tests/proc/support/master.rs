@@ -317,11 +317,13 @@ impl Master {
     /// Living children that have become another program, in the order of their ids. One that only checks whether the master can
     /// be replaced is none.
     pub fn workers(&self) -> Vec<Process> {
-        let own = self.process.command_line();
         let is_worker = |child: &Process| {
             let words = child.command_line();
             let checks = words.iter().any(|word| word == "--upgrade-check");
-            child.is_alive() && !words.is_empty() && words != own && !checks
+            // The master's own, which may change, are read after those that its child took over from it. In the middle of an
+            // exec the words are there before the environment is.
+            let is_itself = !words.is_empty() && words != self.process.command_line();
+            child.is_alive() && is_itself && !checks && !child.bytes("environ").is_empty()
         };
         self.process.children().into_iter().filter(is_worker).collect()
     }
@@ -335,6 +337,28 @@ impl Master {
             workers.len() == count
         });
         workers
+    }
+
+    /// The same, when all of them wait for something: one that has just begun has files of the dynamic linker's open.
+    #[track_caller]
+    pub fn wait_for_idle_workers(&self, count: usize) -> Vec<Process> {
+        let mut workers = Vec::new();
+        self.wait_until(&format!("there are {count} workers, all waiting"), LIMIT, || {
+            workers = self.workers();
+            workers.len() == count && workers.iter().all(|worker| worker.is_waiting())
+        });
+        workers
+    }
+
+    /// Waits until a thread of the master's has this name, which it gives itself once it runs.
+    #[track_caller]
+    pub fn wait_for_thread(&self, name: &str) -> Process {
+        let mut found = None;
+        self.wait_until(&format!("there is a thread {name}"), LIMIT, || {
+            found = self.process.thread(name);
+            found.is_some()
+        });
+        found.unwrap()
     }
 
     /// Waits until `count` lines of the log contain this text, and returns them.
@@ -430,7 +454,8 @@ pub fn free_address() -> SocketAddr {
     let [high, low] = u16::try_from(std::process::id() % 65_536).unwrap().to_be_bytes();
     loop {
         let port = 20_000 + TAKEN.fetch_add(1, Ordering::Relaxed) % 10_000;
-        let address = SocketAddr::from((Ipv4Addr::new(127, 1, high, low.clamp(1, 254)), port));
+        // No process of ours has another's address: the lowest and the highest of a network would not do.
+        let address = SocketAddr::from((Ipv4Addr::new(127, 1 + (low >> 7), high, 1 + (low & 0x7f)), port));
         if TcpStream::connect(address).is_err() {
             return address;
         }

@@ -34,13 +34,14 @@ mod vitals;
 mod wait;
 
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 pub use control::{ControlClient, decoded};
 pub use flood::{FLOOD, assert_supervised, flood, flood_and_supervise};
 pub use held::HeldRequest;
 pub use inject::Injection;
 pub use load::{Load, Report};
-pub use log::Log;
+pub use log::{Log, seconds_before_kill};
 pub use manager::Manager;
 pub use master::{Master, Setup, free_address};
 pub use procfs::{Process, SignalSet};
@@ -55,6 +56,14 @@ pub use wait::{LIMIT, holds_within, wait_until};
 
 /// The program under test.
 pub const EINHYRNINGSINS: &str = env!("CARGO_BIN_EXE_einhyrningsins");
+
+/// Copies a program by another process: a child that another test has just forked could hold our descriptor for writing,
+/// and what is open so cannot be run.
+#[track_caller]
+pub fn copy_program(from: impl AsRef<Path>, to: impl AsRef<Path>) {
+    let status = Command::new("cp").args([from.as_ref(), to.as_ref()]).status().expect("cannot run cp");
+    assert!(status.success(), "cannot copy {}: {status}", from.as_ref().display());
+}
 
 /// A program of `examples/`, as `cargo test` builds it beside the program under test.
 pub fn example(name: &str) -> PathBuf {

@@ -184,6 +184,11 @@ impl Process {
         fs::read_link(format!("/proc/{self}/cwd")).ok()
     }
 
+    /// The program it runs, by its path.
+    pub fn program(self) -> Option<PathBuf> {
+        fs::read_link(format!("/proc/{self}/exe")).ok()
+    }
+
     /// Descriptor numbers and what they are open on.
     pub fn descriptors(self) -> BTreeMap<i32, String> {
         let Ok(entries) = fs::read_dir(format!("/proc/{self}/fd")) else { return BTreeMap::new() };

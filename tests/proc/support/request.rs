@@ -6,10 +6,8 @@ use std::net::{SocketAddr, TcpStream};
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
-/// How long a connection, a write or a read may take before the request counts as timed out.
-const REQUEST_LIMIT: Duration = Duration::from_secs(10);
+use crate::support::wait::LIMIT;
 
 /// Where a server listens.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -127,11 +125,11 @@ pub(in crate::support) fn request(path: &str) -> [String; 2] {
 /// A Unix stream is handed out as a TCP one: reads, writes and timeouts are the same calls.
 pub(in crate::support) fn connect(target: &Target) -> io::Result<TcpStream> {
     let stream = match target {
-        Target::Tcp(addr) => TcpStream::connect_timeout(addr, REQUEST_LIMIT)?,
+        Target::Tcp(addr) => TcpStream::connect_timeout(addr, LIMIT)?,
         Target::Unix(path) => TcpStream::from(OwnedFd::from(UnixStream::connect(path)?)),
     };
-    stream.set_read_timeout(Some(REQUEST_LIMIT))?;
-    stream.set_write_timeout(Some(REQUEST_LIMIT))?;
+    stream.set_read_timeout(Some(LIMIT))?;
+    stream.set_write_timeout(Some(LIMIT))?;
     Ok(stream)
 }
 

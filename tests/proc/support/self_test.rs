@@ -152,7 +152,7 @@ fn a_master_finds_only_what_it_was_given() {
 fn proc_is_read_as_it_stands() {
     let script = "trap '' HUP USR1; ulimit -n 64; umask 027; nice -n 3 sleep 1000 & wait";
     let master = Setup::new("").through(&["/bin/sh", "-c", script, "sh"]).start();
-    master.wait_until("nice execs", LIMIT, || master.workers().iter().any(|w| w.command_line()[0] == "sleep"));
+    master.wait_until("nice execs", LIMIT, || master.workers().iter().any(|w| w.command_line() == ["sleep", "1000"]));
     let worker = master.workers()[0];
     assert_eq!((worker.parent(), worker.group()), (Some(master.process()), Process::this().group()));
     assert_eq!((worker.thread_count(), worker.nice(), worker.umask().as_deref()), (Some(1), Some(3), Some("0027")));

@@ -26,7 +26,7 @@ while chunk := client.recv(65536):
 /// Opens connections in a row, says how many it could, and holds them until its standard input is closed.
 const CROWD: &str = r#"
 import resource, signal, socket, sys
-signal.alarm(60)
+signal.alarm(300)
 hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
 resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 held, connected = [], 0

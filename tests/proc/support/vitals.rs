@@ -15,7 +15,7 @@ const GROWTH_MAX_KIB: i32 = 4096;
 const SLOWER_MAX: u32 = 20;
 
 /// What counts as no time at all: below it, the ratio would be one of the scheduler's moods.
-const RESOLUTION: Duration = Duration::from_millis(100);
+const RESOLUTION: Duration = Duration::from_millis(250);
 
 /// A master's condition in peace.
 pub struct Vitals<'a> {
