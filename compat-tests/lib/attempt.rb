@@ -4,7 +4,7 @@ require 'fileutils'
 require 'tmpdir'
 
 class Attempt
-  CEILING_S = 10
+  CEILING_S = 60
 
   # `status` is the exit code, `files` are the names that stand in the directory afterwards.
   attr_reader :out, :err, :status, :files

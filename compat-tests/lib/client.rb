@@ -11,7 +11,7 @@ class Client
   class Late < StandardError; end
 
   # How long a reply may take.
-  PATIENCE_S = 10
+  PATIENCE_S = 60
 
   PERMITTED = [Set, Symbol, Time].freeze
 

@@ -75,7 +75,11 @@ class Crew
   end
 
   def kill(*pids)
-    pids.each { |pid| Process.kill(:KILL, pid) }
+    pids.each do |pid|
+      Process.kill(:KILL, pid)
+    rescue Errno::ESRCH
+      # It has ended by itself.
+    end
     Wait.until("#{pids} are gone") { (master.workers & pids).empty? }
   end
 
@@ -88,6 +92,16 @@ class Crew
   def lines(pattern)
     texts = master.log.lines(chomp: true).map { |line| line[/\A\[MASTER #{master.pid}\] \w+: (.*)/, 1] }
     texts.compact.grep(pattern)
+  end
+
+  # The line about a kill, once it is there. How many seconds it tells of is measured.
+  def kill_line(pid)
+    Wait.until("the log tells of a kill of #{pid}") { lines(/\AChild #{pid} is still active after \d+s\. Sending SIGKILL\.\z/).first }
+  end
+
+  # After how many seconds it was killed.
+  def killed_after(pid)
+    Integer(kill_line(pid)[/after (\d+)s/, 1])
   end
 
   # Until the last of these lines is written, which may be after what it tells of; then all stand there, in this order.

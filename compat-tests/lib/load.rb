@@ -10,7 +10,7 @@ class Load
   THREADS = 2
 
   # How long one piece of an answer may take.
-  PATIENCE_S = 10
+  PATIENCE_S = 60
 
   # A question over HTTP, or as a line: what is sent for a number, and what an answer looks like.
   Dialect = Struct.new(:question, :answer)

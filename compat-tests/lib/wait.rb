@@ -3,7 +3,7 @@
 module Wait
   class Timeout < StandardError; end
 
-  CEILING_S = 15
+  CEILING_S = 60
   PAUSE_S = 0.01
 
   # Returns what the block returns as soon as that is something.

@@ -153,7 +153,7 @@ Suite.test('real clients: PHP has its sockets, acks, is replaced by an upgrade, 
 end
 
 # How a shell speaks to the master: the command, and the package that it is from.
-{ 'nc -U -N einhorn.sock' => 'netcat-openbsd', 'socat - UNIX-CONNECT:einhorn.sock' => 'socat' }.each do |speak, package|
+{ 'nc -U -N einhorn.sock' => 'netcat-openbsd', 'socat -t 60 - UNIX-CONNECT:einhorn.sock' => 'socat' }.each do |speak, package|
   tool = speak[/\w+/]
   Suite.test("real clients: #{tool} acks in one line, and one line each greets, upgrades and stops",
              quotes: 'einhorn, README: Manual ACK; wire-ehlo.txt, wire-upgrade.txt, wire-die.txt') do |stage|

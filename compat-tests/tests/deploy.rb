@@ -244,7 +244,7 @@ Suite.test("Sidekiq's reload: bundle exec einhornsh --execute upgrade, beside jo
   site.wait_for_log('Up to 1 / 1 timer ACKs')
   stage.same('Upgrade done', Deploy.does(stage, site, 'bundle exec einhornsh --execute upgrade').last, 'the last line')
   Wait.until('the old one is told to go') { site.notes(old).include?('USR2') }
-  stage.same(2, site.workers.size, 'how many work')
+  site.wait_for_workers(2)
   File.delete(site.path('shared', 'busy'))
   Wait.until('the old one ends') { site.workers.size == 1 }
   stage.same('done', site.notes(old).last, 'the end')
@@ -271,7 +271,7 @@ Suite.test('a log that the shell appends to grows by the lines that scripts look
            'Upgraded successfully to version 1 (Einhorn 1.1.1).', 'Sending USR2 to [', '===> Exited worker']
   2.times do |life|
     master = Deploy.start(site, %(einhorn -e "$PIDFILE" #{Deploy::OPTIONS} -- ./worker))
-    site.wait_for_log('Up to 2 / 2 manual ACKs')
+    site.wait_for_log("[MASTER #{master}] INFO: Up to 2 / 2 manual ACKs")
     site.release(life + 2)
     Deploy.does(stage, site, "deploy #{life + 2}")
     Wait.until('the old workers are gone') { site.log.scan('===> Exited worker').size == 4 * life + 2 }
@@ -282,7 +282,7 @@ Suite.test('a log that the shell appends to grows by the lines that scripts look
   stage.same([], counts.select { |_, count| count < 2 }, 'what is missing from two lives')
   stage.same([], site.log.lines.grep_v(/\A\[(MASTER|WORKER) \d+\] (INFO|WARN|ERROR): \S.*\n\z/), 'lines that look otherwise')
   master = Deploy.start(site, %(einhorn -e "$PIDFILE" #{Deploy::OPTIONS} -- ./worker))
-  site.wait_for_log('Up to 2 / 2 manual ACKs')
+  site.wait_for_log("[MASTER #{master}] INFO: Up to 2 / 2 manual ACKs")
   Deploy.does(stage, site, ': >"$LOG"')
   Process.kill(:INT, master)
   site.exit_status(master)

@@ -41,7 +41,7 @@ module Environment
   # What the block comes to: a program that is just being loaded has more open for a moment.
   def self.in_the_end(expected)
     seen = nil
-    Wait.until("it is #{expected}", ceiling_s: 2) { (seen = yield) == expected }
+    Wait.until("it is #{expected}") { (seen = yield) == expected }
     seen
   rescue Wait::Timeout
     seen

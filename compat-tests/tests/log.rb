@@ -25,8 +25,13 @@ class Life
   DEBUG = /\A\[MASTER (?:<MASTER>|\d+)\] DEBUG: /.freeze
   DEBUG_LINE = '| log lines at DEBUG'
 
-  # Of numbers and the like, the recording has those of its day.
+  # Said only because of how the suite keeps a launch waiting.
+  HELD_UP = /Waiting for old workers to exit before spinning up a process\.\z/.freeze
+
+  # Of numbers and the like, the recording has those of its day; and either worker may be the first to be up.
   UNMASKED = {
+    /(?<=: Worker <)PID\d+(?=> has been up )/ => 'PID',
+    /(?<=still active after )\d+(?=s\. )/ => '<SECONDS>',
     /(?<=Running under Ruby |Using Bundler )\S+/ => '<VERSION>',
     /(?<="--with-state-fd", ")\d+/ => '<FD>',
     /(?<=:bind_fds=>\[)\d+/ => '<FD>',
@@ -168,7 +173,7 @@ class Life
   end
 
   def once(lines)
-    lines.uniq { |line| KILLED.match?(line) ? line : Object.new }
+    lines.uniq { |line| line[KILLED] || Object.new }
   end
 
   def lines
@@ -181,7 +186,7 @@ class Life
 
   # What the master has said so far, without what is not compared.
   def said
-    all = once(lines.reject { |line| line.start_with?('[WORKER') || DEBUG.match?(line) })
+    all = once(lines.reject { |line| line.start_with?('[WORKER') || DEBUG.match?(line) || HELD_UP.match?(line) })
     return all unless @stage.ours?
 
     beside, all = all.partition { |line| BESIDE.match?(line) }
@@ -192,8 +197,10 @@ end
 
 Suite.test('the log of a start, of more and fewer workers, of both kinds of upgrade and of a reload is that of the original',
            quotes: 'life-stderr.txt') do |stage|
-  # A second launch comes after an old worker has gone, as it was recorded, if there is time enough between the two.
-  life = Life.begin(stage, 'life-stderr', '-n 2 -m manual -t 1 -b 127.0.0.1:0,r', seconds: 0.7)
+  # A second launch comes after an old worker has gone, as it was recorded, if there is time enough between the two; and
+  # nobody is killed whom the suite is slow to end. (The original's own state tells of its -t.)
+  timeout = stage.ours? ? 60 : 1
+  life = Life.begin(stage, 'life-stderr', "-n 2 -m manual -t #{timeout} -b 127.0.0.1:0,r", seconds: stage.ours? ? 3 : 0.7)
   life.play('start')
   life.play('the workers ack')
   %w[inc dec upgrade upgrade_fleet reload].each do |command|
@@ -205,7 +212,7 @@ end
 
 Suite.test('the log of dying workers, of some that do not stop, of commands and of the end is that of the original',
            quotes: 'life-stderr.txt') do |stage|
-  life = Life.begin(stage, 'life-stderr', '-n 2 -m manual -t 1 -b 127.0.0.1:0,r', seconds: 0.2)
+  life = Life.begin(stage, 'life-stderr', "-n 2 -m manual -t #{stage.ours? ? 5 : 1} -b 127.0.0.1:0,r", seconds: 0.2)
   names = { 'PID1' => 'PID10', 'PID2' => 'PID11' }
   life.play('start', names: names)
   life.play('the workers ack', names: names)
@@ -239,7 +246,9 @@ Suite.test('the log of an impatient end, and of an upgrade after it, is that of 
 end
 
 Suite.test('the log of an upgrade by HUP, with timers, is that of the original', quotes: 'life-other-stderr.txt') do |stage|
-  life = Life.begin(stage, 'life-other-stderr', '-n 2 -m 0.2', seconds: 0.5)
+  # The second launch waits for the end of an old worker, which it was recorded after.
+  one_by_one = '--max-upgrade-additional=1' if stage.ours?
+  life = Life.begin(stage, 'life-other-stderr', "-n 2 -m 0.2 #{one_by_one}", seconds: 0.5)
   life.play('einhorn -n 2 -m 0.2 -s 0.5 ./worker, then SIGHUP', before: { /: Reloading/ => -> { life.signal('HUP') } })
 end
 

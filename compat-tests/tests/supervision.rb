@@ -129,7 +129,8 @@ end
 Suite.test('workers that die just after their ack are launched again as fast as ever', quotes: 'E26',
            differs: '| a worker that dies just after its ack |') do |stage|
   crew = Supervision.short_lived(stage)
-  stage.holds('there are 8 launches in 2 s') { Supervision.soon?(2) { crew.births.size >= 8 } }
+  # Ours needs 17 s for so many, and the original 1.2.
+  stage.holds('there are 12 launches in 2 s') { Supervision.soon?(2) { crew.births.size >= 12 } }
 end
 
 Suite.test('in a smooth upgrade a new worker serves before an old one is told to go, one after the other',
@@ -253,16 +254,15 @@ end
 
 Suite.test('who is one too many is told to go, the eldest first, and killed after -t',
            quotes: 'life-stderr.txt: command dec; and the worker does not stop: signal timeout of 1 s') do |stage|
-  crew = Crew.serving(stage, 3, '-t 1', habits: [:linger])
+  crew = Crew.serving(stage, 3, '-t 5', habits: [:linger])
   first, *rest = crew.elders
   began = Wait.now
   stage.same('Decrementing number of workers from 3 -> 2', crew.command('dec'), 'the reply')
   Wait.until('it is gone') { crew.children.keys == rest }
-  stage.holds('it had its time') { Wait.now - began >= 0.9 }
+  stage.holds('it had its time') { Wait.now - began >= 4.9 && crew.killed_after(first) >= 5 }
   stage.same([%w[USR2], [], []], crew.signals, 'who was told what')
   steps = ['Have too many workers at the current version, so killing off 1 of them.', "Sending USR2 to [#{first}]",
-           "Successfully sent USR2s to 1 processes: [#{first}]", "Child #{first} is still active after 1s. Sending SIGKILL.",
-           "===> Exited worker #{first}"]
+           "Successfully sent USR2s to 1 processes: [#{first}]", crew.kill_line(first), "===> Exited worker #{first}"]
   crew.tells(stage, steps)
 end
 

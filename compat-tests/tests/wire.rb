@@ -39,8 +39,10 @@ Suite.test('signal reaches the workers and is answered by silence', quotes: 'wir
   exit_signal = Wire.differ('{"command": "signal", "args": ["EXIT"]}',
                             %q(---%0Amessage: 'Invalid signal: "EXIT"'%0A\n), '| `signal EXIT` |')
   master = Wire.replay(stage, 'wire-signal', except: [exit_signal])
+  worker, heard = master.workers.first, %w[HUP USR1 ready]
+  Wait.until('the worker has heard them') { (heard - master.notes(worker)).empty? }
   # Equal signals in quick succession may become one.
-  stage.same(%w[HUP USR1 ready], master.notes(master.workers.first).uniq.sort, 'what the worker noted')
+  stage.same(heard, master.notes(worker).uniq.sort, 'what the worker noted')
 end
 
 Suite.test('arguments that are no list of strings are refused by their class', quotes: 'wire-arguments.txt') do |stage|
