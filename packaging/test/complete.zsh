@@ -12,7 +12,7 @@ zpty -w shell "write-down() { print -r -- \"\$BUFFER\" >${(q)buffer}; zle kill-w
 zpty -n -w shell "$2"$'\t\x18'
 
 # So many tenths of a second at most.
-for tenth in {1..100}; do
+for tenth in {1..600}; do
     # What it draws must be read, or it waits for that.
     while zpty -r -t shell drawn; do :; done
     [[ -s $buffer ]] && break

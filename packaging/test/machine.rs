@@ -31,7 +31,7 @@ use tempfile::TempDir;
 use crate::support::holds_within;
 
 /// How long a machine may take to boot, and anything that is waited for to come true. Both mostly take a second.
-const LIMIT: Duration = Duration::from_secs(60);
+const LIMIT: Duration = Duration::from_secs(120);
 /// How long a command may run before it is killed; for installing packages on a slow disk.
 const COMMAND_SECONDS_MAX: &str = "300";
 /// A machine that is forgotten, since the test was killed, is gone after this time.

@@ -78,8 +78,8 @@ impl Site {
 
     #[track_caller]
     pub fn assert_journal_has(&self, text: &str) {
-        let journal = self.all_journals();
-        assert!(journal.contains(text), "{text} is not in the journal:\n{journal}");
+        // The master's log has a thread of its own, which may be slower than what it tells of.
+        self.wait_for(&format!("{text} is in the journal"), || self.all_journals().contains(text));
     }
 
     pub fn of(&self, name: &str, property: &str) -> String {

@@ -11,9 +11,6 @@ use std::time::{Duration, Instant};
 
 use crate::support::{LIMIT, wait_until};
 
-/// How long a connection, a write or a read may take before the request counts as lost.
-const REQUEST_LIMIT: Duration = Duration::from_secs(15);
-
 /// What the threads ask for, every other one for the second, which takes a fifth of a second: there is something to finish.
 const PATHS: [&str; 2] = ["/", "/slow"];
 
@@ -30,7 +27,7 @@ pub enum Connections {
 #[derive(Clone, Debug, Default)]
 pub struct Report {
     pub ok: u64,
-    /// Answered by which processes, and how often.
+    /// Answered by which processes, and the highest number of a request that each has answered.
     pub by_pid: BTreeMap<i32, u64>,
     /// Sent on a kept connection that the server closed at the same moment, and not answered. HTTP/1.1 expects clients to ask
     /// again on another, and this one does not count them as lost.
@@ -77,6 +74,11 @@ impl Load {
         wait_until(&format!("{count} more answers"), LIMIT, || self.so_far().ok >= wanted);
     }
 
+    /// The number of the request that was begun last; later ones have higher numbers.
+    pub fn begun(&self) -> u64 {
+        self.shared.state().next
+    }
+
     pub fn so_far(&self) -> Report {
         self.shared.state().report.clone()
     }
@@ -119,7 +121,7 @@ impl Shared {
             let before = Instant::now();
             let had_one = kept.is_some();
             let outcome = self.ask(&mut kept, &path);
-            self.state().report.count(outcome, had_one, before.elapsed());
+            self.state().report.count(id, outcome, had_one, before.elapsed());
         }
     }
 
@@ -157,10 +159,10 @@ struct Client {
 
 impl Client {
     fn connect(address: SocketAddr) -> io::Result<Self> {
-        let stream = TcpStream::connect_timeout(&address, REQUEST_LIMIT)?;
+        let stream = TcpStream::connect_timeout(&address, LIMIT)?;
         stream.set_nodelay(true)?;
-        stream.set_read_timeout(Some(REQUEST_LIMIT))?;
-        stream.set_write_timeout(Some(REQUEST_LIMIT))?;
+        stream.set_read_timeout(Some(LIMIT))?;
+        stream.set_write_timeout(Some(LIMIT))?;
         Ok(Self { reader: BufReader::new(stream) })
     }
 
@@ -210,11 +212,12 @@ impl Report {
         assert_eq!(self.lost_count(), 0, "{self}");
     }
 
-    fn count(&mut self, outcome: Result<i32, Loss>, was_kept: bool, latency: Duration) {
+    fn count(&mut self, id: u64, outcome: Result<i32, Loss>, was_kept: bool, latency: Duration) {
         match outcome {
             Ok(pid) => {
                 self.ok += 1;
-                *self.by_pid.entry(pid).or_default() += 1;
+                let newest = self.by_pid.entry(pid).or_default();
+                *newest = id.max(*newest);
                 self.latency_max = self.latency_max.max(latency);
             }
             Err(Loss::Closed(_)) if was_kept => self.crossed += 1,
@@ -222,10 +225,9 @@ impl Report {
         }
     }
 
-    /// The processes that have answered since then.
-    pub fn pids_since(&self, before: &Self) -> BTreeSet<i32> {
-        let more = |pid: &i32| self.by_pid[pid] > before.by_pid.get(pid).copied().unwrap_or(0);
-        self.by_pid.keys().copied().filter(more).collect()
+    /// The processes that have answered a request that was begun after this one.
+    pub fn pids_after(&self, number: u64) -> BTreeSet<i32> {
+        self.by_pid.iter().filter(|(_, newest)| **newest > number).map(|(pid, _)| *pid).collect()
     }
 }
 

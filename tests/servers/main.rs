@@ -105,12 +105,11 @@ fn assert_nothing_lost_in_upgrades(file: &str) {
         loads.iter().for_each(|load| load.wait_for(SPELL));
         let served = loads.each_ref().map(|load| load.so_far());
         upgrade(&master, number);
-        // The last answers of the old ones are counted by then.
+        // What is asked from now on is asked when the old ones are gone.
+        let begun = loads.each_ref().map(Load::begun);
         loads.iter().for_each(|load| load.wait_for(SPELL));
-        let before = loads.each_ref().map(|load| load.so_far());
-        loads.iter().for_each(|load| load.wait_for(SPELL));
-        for ((load, before), served) in loads.iter().zip(before).zip(served) {
-            let now = load.so_far().pids_since(&before);
+        for ((load, begun), served) in loads.iter().zip(begun).zip(served) {
+            let now = load.so_far().pids_after(begun);
             let old: Vec<_> = now.iter().filter(|pid| served.by_pid.contains_key(pid)).collect();
             assert!(old.is_empty(), "{file}: after the upgrade, {old:?} still answer");
         }
