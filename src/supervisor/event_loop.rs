@@ -1,20 +1,26 @@
 //! The loop: takes in one input at a time, tells the pool, does what the pool asks for. It decides nothing.
 
 use std::collections::VecDeque;
+use std::time::Duration;
 
-use crossbeam_channel::RecvTimeoutError;
+use crossbeam_channel::{RecvTimeoutError, select};
+use nix::errno::Errno;
 
 use crate::pool::{Action, Ending, Event, ExitReason, Mono, Pid};
 use crate::supervisor::{Supervisor, signals};
 use crate::sys::clock;
 use crate::sys::errno::words;
 use crate::sys::exec_failure::explain_exec_failure;
-use crate::sys::exec_pipe::{ExecPipe, ExecState, Stage};
+use crate::sys::exec_pipe::{ExecState, Stage};
 use crate::sys::wait::{self, Child, ChildChange};
 use crate::threads::Input;
 
 /// Of a child that was reaped by another program, which has taken its ending with it.
 const UNKNOWN_ENDING: Ending = Ending::Code(0);
+
+/// How long the end of the master may wait for the last words to its clients. The control thread waits for none of them, so that
+/// only a machine which has no time for it takes any of this.
+const LAST_WORDS_MAX: Duration = Duration::from_secs(5);
 
 /// What is left to do after an input.
 pub(in crate::supervisor) enum Turn {
@@ -34,7 +40,7 @@ impl Supervisor {
         let mut actions = std::mem::take(&mut self.actions);
         // First what can no longer be told anything: its pid may be a stranger's.
         for pid in reaped {
-            self.exec_pipes.retain(|(owner, _)| owner != pid);
+            self.hear_last_of_exec(*pid);
             self.control.forget(*pid);
         }
         let mut turn = self.dispatch_all(reaped.iter().map(|&pid| Event::WorkerExited { pid, ending: UNKNOWN_ENDING }));
@@ -161,12 +167,7 @@ impl Supervisor {
         let known = self.pool.workers().iter().any(|worker| worker.pid == pid);
         match child.change {
             ChildChange::Exited(ending) if known => {
-                // Whether it became its program comes before its end; if it did not, it has said why.
-                let heard = self.poll_exec_pipes(|owner| owner == pid);
-                if !matches!(heard, Turn::GoOn) {
-                    return heard;
-                }
-                self.exec_pipes.retain(|(owner, _)| *owner != pid);
+                self.hear_last_of_exec(pid);
                 self.mend_listeners();
                 self.control.forget(pid);
                 self.dispatch(Event::WorkerExited { pid, ending })
@@ -204,7 +205,7 @@ impl Supervisor {
     /// Finds out what sends no event: whether children became their programs, and whether groups are empty.
     fn look_around(&mut self) -> Turn {
         self.note_slow_errand();
-        let mut turn = self.poll_exec_pipes(|_| true);
+        let mut turn = self.poll_exec_pipes();
         if let Turn::GoOn = turn {
             turn = self.look_at_groups();
         }
@@ -217,13 +218,10 @@ impl Supervisor {
         turn
     }
 
-    /// Finds out whether these children have become their programs.
-    fn poll_exec_pipes(&mut self, wanted: impl Fn(Pid) -> bool) -> Turn {
-        let mut execed = Vec::new();
+    fn poll_exec_pipes(&mut self) -> Turn {
+        let (mut execed, mut failed) = (Vec::new(), Vec::new());
         let pool = &self.pool;
-        let releases = &self.releases;
-        let poll = |pid: Pid, pipe: &mut ExecPipe| if wanted(pid) { pipe.poll() } else { ExecState::Pending };
-        self.exec_pipes.retain_mut(|(pid, pipe)| match poll(*pid, pipe) {
+        self.exec_pipes.retain_mut(|(pid, pipe)| match pipe.poll() {
             ExecState::Pending => true,
             ExecState::Execed => {
                 // One that we have killed has closed its pipe by dying: it never came to its program.
@@ -232,17 +230,32 @@ impl Supervisor {
                 false
             }
             ExecState::Failed { stage, errno } => {
-                let version = pool.workers().iter().find(|worker| worker.pid == *pid).map(|worker| worker.version);
-                let path = version.and_then(|version| releases.get(&version)).map(|release| release.recipe.file());
-                let reason = explain_exec_failure(&path.unwrap_or_default(), errno);
-                match stage {
-                    Stage::Exec => log::error!("Worker {pid}: {reason}"),
-                    _ => log::error!("Worker {pid}: {stage}: {}", words(errno)),
-                }
+                failed.push((*pid, stage, errno));
                 false
             }
         });
+        failed.into_iter().for_each(|(pid, stage, errno)| self.tell_exec_failure(pid, stage, errno));
         self.dispatch_all(execed.into_iter().map(|pid| Event::WorkerExeced { pid }))
+    }
+
+    /// Takes the pipe of a dead child away. If the child did not become its program, it has said why, and the loop may not have
+    /// come round to hear it. Nothing else matters any more: the pool is told of its end.
+    fn hear_last_of_exec(&mut self, pid: Pid) {
+        let Some(at) = self.exec_pipes.iter().position(|(owner, _)| *owner == pid) else { return };
+        let (_, mut pipe) = self.exec_pipes.remove(at);
+        if let ExecState::Failed { stage, errno } = pipe.poll() {
+            self.tell_exec_failure(pid, stage, errno);
+        }
+    }
+
+    fn tell_exec_failure(&self, pid: Pid, stage: Stage, errno: Errno) {
+        if stage != Stage::Exec {
+            log::error!("Worker {pid}: {stage}: {}", words(errno));
+            return;
+        }
+        let version = self.pool.workers().iter().find(|worker| worker.pid == pid).map(|worker| worker.version);
+        let path = version.and_then(|version| self.releases.get(&version)).map(|release| release.recipe.file());
+        log::error!("Worker {pid}: {}", explain_exec_failure(&path.unwrap_or_default(), errno));
     }
 
     /// A group may have emptied with the last death in it, or by its last member's leaving for a group of its own.
@@ -262,12 +275,30 @@ impl Supervisor {
         turn
     }
 
-    /// Takes in, at the very end, that the control socket was made anew: it is this file that has to go.
-    pub(in crate::supervisor) fn hear_of_the_socket(&mut self) {
-        while let Ok(input) = self.inbox.try_recv() {
-            if let Input::SocketMoved(file) = input {
-                self.files.socket_moved(file);
+    /// At the very end: waits until the control thread has written its last words. It may have something to say itself until
+    /// then: that the control socket was made anew, so that it is this file that has to go.
+    pub(in crate::supervisor) fn see_last_words_written(&mut self) {
+        let written = self.control.finish();
+        let end = clock::now().after(LAST_WORDS_MAX);
+        // It is not kept waiting for room in the inbox.
+        loop {
+            select! {
+                recv(written) -> _ => break,
+                recv(self.inbox) -> input => match input {
+                    Ok(input) => self.hear_at_the_end(input),
+                    Err(_) => break,
+                },
+                default(end.since(clock::now())) => break,
             }
+        }
+        while let Ok(input) = self.inbox.try_recv() {
+            self.hear_at_the_end(input);
+        }
+    }
+
+    fn hear_at_the_end(&mut self, input: Input) {
+        if let Input::SocketMoved(file) = input {
+            self.files.socket_moved(file);
         }
     }
 

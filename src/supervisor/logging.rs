@@ -26,7 +26,7 @@ const ABOUT_SYSLOG: &str = "about syslog";
 /// How long the end of the master may wait for its last lines, which are lost if nobody reads them.
 const LAST_LINES_MAX: Duration = Duration::from_secs(2);
 
-/// How long the end of an image may wait for them: meanwhile the master does nothing else.
+/// How long the end of an image may wait for them, beside what syslog may take: meanwhile the master does nothing else.
 const FLUSH_MAX: Duration = Duration::from_millis(500);
 
 /// For what is no log line and yet goes the same way.
@@ -115,7 +115,7 @@ pub fn log_for_worker(pid: Pid, message: &str) {
 }
 
 impl Logging {
-    /// Waits, not for long, until the last lines are written.
+    /// Waits until the last lines are written, but not for ever.
     pub fn finish(&self) {
         flush_syslog();
         self.queue.flush(LAST_LINES_MAX);

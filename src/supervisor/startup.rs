@@ -147,8 +147,7 @@ pub(in crate::supervisor) fn supervise(
     if !was_checking && wait::any_child() {
         log::warn!("Workers left processes behind in sessions or groups of their own; they live on");
     }
-    supervisor.control.finish();
-    supervisor.hear_of_the_socket();
+    supervisor.see_last_words_written();
     drop(supervisor);
     logging.finish();
     ExitCode::from(exit_code::of(reason))

@@ -4,9 +4,8 @@
 use std::io;
 use std::os::fd::OwnedFd;
 use std::sync::{Mutex, PoisonError};
-use std::time::Duration;
 
-use crossbeam_channel::{Sender, bounded};
+use crossbeam_channel::{Receiver, Sender, bounded};
 
 use crate::pool::{ClientId, Pid};
 use crate::protocol::{Format, Reply};
@@ -24,10 +23,6 @@ use crate::threads::spawn;
 ///
 /// The channel makes room for all of them at once; that is why it carries boxes.
 const MAILBOX_MAX: usize = 8 * 1024;
-
-/// How long the end of the master may wait for the last words to its clients. The thread waits for none of them, so that only
-/// a machine that has no time for it takes any of this.
-const FLUSH_MAX: Duration = Duration::from_secs(5);
 
 /// What the main thread says.
 #[derive(Debug)]
@@ -95,11 +90,12 @@ impl Control {
         self.retired.retire();
     }
 
-    /// Waits, not for long, until the last words are written. To be called at the very end.
-    pub fn finish(&self) {
+    /// To be called at the very end. What comes back is disconnected when the last words are written, as far as clients take
+    /// them. The thread may have to wait for room in the inbox before.
+    pub fn finish(&self) -> Receiver<()> {
         let (done, finished) = bounded(1);
         self.post(Message::Flush { done });
-        let _gone_or_late = finished.recv_timeout(FLUSH_MAX);
+        finished
     }
 
     /// Sends a reply. The client may be gone; then nobody misses it.

@@ -62,7 +62,7 @@ impl SyslogQueue {
         }
     }
 
-    /// Waits until what was queued is sent or reported as undelivered, but not for ever.
+    /// Waits until what was queued is sent or reported as undelivered, twice three seconds at most.
     pub fn flush(&self) {
         let (done, finished) = bounded(1);
         if self.items.send_timeout(Item::Flush(done), FLUSH_MAX).is_ok() {
