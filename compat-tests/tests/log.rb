@@ -28,9 +28,9 @@ class Life
   # Said only because of how the suite keeps a launch waiting.
   HELD_UP = /Waiting for old workers to exit before spinning up a process\.\z/.freeze
 
-  # Of numbers and the like, the recording has those of its day; and either worker may be the first to be up.
+  # Of numbers and the like, the recording has those of its day; and either of the first two workers may be the first to be up.
   UNMASKED = {
-    /(?<=: Worker <)PID\d+(?=> has been up )/ => 'PID',
+    /(?<=: Worker <)PID[12](?=> has been up )/ => 'PID',
     /(?<=still active after )\d+(?=s\. )/ => '<SECONDS>',
     /(?<=Running under Ruby |Using Bundler )\S+/ => '<VERSION>',
     /(?<="--with-state-fd", ")\d+/ => '<FD>',
@@ -43,14 +43,16 @@ class Life
 
   # `seconds` is the value of -s, if it is not the recorded one.
   def self.begin(stage, recording, options, seconds:)
-    new(stage, recording, stage.start("#{options} -s #{seconds} --reexec-as=./einhorn", habits: %i[silent linger]), seconds)
+    master = stage.start("#{options} -s #{seconds} --reexec-as=./einhorn", habits: %i[silent linger])
+    new(stage, recording, master, seconds, options.include?('--max-upgrade-additional'))
   end
 
-  def initialize(stage, recording, master, seconds)
+  def initialize(stage, recording, master, seconds, holds_up)
     @stage = stage
     @scenes = Transcript.named(recording).log.slice_before(/\A##? /)
     @master = master
     @seconds = seconds
+    @holds_up = holds_up
     @mask = Mask.new(master.pid)
     @met = 0
     @called = []
@@ -186,7 +188,8 @@ class Life
 
   # What the master has said so far, without what is not compared.
   def said
-    all = once(lines.reject { |line| line.start_with?('[WORKER') || DEBUG.match?(line) || HELD_UP.match?(line) })
+    all = lines.reject { |line| line.start_with?('[WORKER') || DEBUG.match?(line) || (@holds_up && HELD_UP.match?(line)) }
+    all = once(all)
     return all unless @stage.ours?
 
     beside, all = all.partition { |line| BESIDE.match?(line) }

@@ -104,9 +104,11 @@ Suite.test('who does not go is killed after -t, and the exit code is 0',
     ends << [crew, told, Wait.now]
     finish.call
   end
-  ends.each do |crew, told, began|
-    stage.same(0, crew.master.exit_status, 'exit code')
-    stage.holds('it was given its time') { Wait.now - began >= 4.9 }
+  ends = ends.map { |crew, *rest| [crew, *rest, Thread.new { [crew.master.exit_status, Wait.now] }] }
+  ends.each do |crew, told, began, over|
+    status, ended = over.value
+    stage.same(0, status, 'exit code')
+    stage.holds('it was given its time') { ended - began >= 4.9 }
     stage.same([[told]], crew.signals, 'what it was told')
     stage.holds('the log tells of its kill') { crew.killed_after(crew.elders.first) >= 5 }
     crew.master.close

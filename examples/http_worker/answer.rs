@@ -18,7 +18,7 @@ use std::time::Duration;
 use crate::accept::pause;
 
 /// How long a client may take over one read or write.
-const CLIENT_TIMEOUT: Duration = Duration::from_secs(60);
+const CLIENT_TIMEOUT: Duration = Duration::from_secs(45);
 /// Longest request, with its headers and its body, that is read.
 const REQUEST_MAX: u64 = 64 * 1024;
 

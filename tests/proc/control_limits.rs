@@ -206,7 +206,7 @@ fn a_client_that_reads_late_gets_every_reply() {
     const COUNT: usize = 3000;
     thread::scope(|scope| {
         scope.spawn(|| (&client).write_all("{command: state}\n".repeat(COUNT).as_bytes()).unwrap());
-        // When both buffers are full, the master stops to look at requests.
+        // When the kernel's buffer and the master's own are full of replies, the master looks at no more requests.
         let mut unread = 0;
         master.wait_until("no more replies come", LIMIT, || {
             let before = std::mem::replace(&mut unread, bytes_waiting(&client));

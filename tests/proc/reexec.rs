@@ -3,6 +3,7 @@
 
 use std::collections::BTreeSet;
 use std::fs;
+use std::time::{Duration, Instant};
 
 use nix::sys::signal::Signal;
 use serde_json::Value;
@@ -185,7 +186,7 @@ fn clients_do_not_notice_but_for_the_news() {
 /// Failure mode 56: what is counted, what is due, and what was commanded.
 #[test]
 fn timers_counters_and_commands_go_over() {
-    let options = "-m manual --ack-timeout 30 -n 2 -s 0.01 -t 5";
+    let options = "-m manual --ack-timeout 30 -n 2 -s 0.01 -t 10";
     let setup = Setup::new(options).script("trap '' USR2; while :; do sleep 1000 & wait; done");
     let master = setup.start();
     let workers = master.wait_for_workers(2);
@@ -196,8 +197,10 @@ fn timers_counters_and_commands_go_over() {
     master.wait_until("they ignore it", LIMIT, || workers.iter().all(|it| it.ignored().contains(Signal::SIGUSR2)));
     master.control("{command: config, args: ['seconds: 7']}");
     master.control("{command: louder}");
+    let told = Instant::now();
     master.control("{command: set_workers, args: ['1']}");
     master.wait_for_log("Sending USR2", 1);
+    master.wait_until("most of its time is over", LIMIT, || told.elapsed() >= Duration::from_secs(9));
     let status = |master: &Master| -> Value {
         serde_json::from_str::<Value>(&master.control("{command: status, format: json}")).unwrap()["status"].clone()
     };
@@ -212,9 +215,10 @@ fn timers_counters_and_commands_go_over() {
     }
     let state = decoded(&master.control("{command: state}"));
     assert!(state.contains(":seconds: 7.0\n") && state.contains(":verbosity: 0\n"), "{state}");
-    // The kill comes when it was due, or as much later as the machine is slow; five seconds from the re-exec on would be more.
+    // The kill comes when it was due. If its time began anew, it would come nine seconds later.
     let killed = master.wait_for_log("is still active after ", 1);
-    assert!(seconds_before_kill(&killed[0]) >= 5, "{killed:?}");
+    assert!(told.elapsed() < Duration::from_secs(19), "after {:?}", told.elapsed());
+    assert!(seconds_before_kill(&killed[0]) >= 10, "{killed:?}");
     master.wait_for_workers(1);
 }
 
@@ -223,16 +227,18 @@ fn timers_counters_and_commands_go_over() {
 fn upgrades_do_not_pile_up_old_workers() {
     let master = serving("-n 1 --max-upgrade-additional 2").start();
     wait_for_first(&master, 1);
+    // Each worker has its first thread, and one has the thread that accepts.
+    let in_flight = || {
+        let workers = master.workers();
+        let threads: i32 = workers.iter().filter_map(|worker| worker.thread_count()).sum();
+        usize::try_from(threads).unwrap().saturating_sub(workers.len() + 1)
+    };
     let mut held = Vec::new();
     for upgrade in 1..=5 {
         // Each old worker has one in flight when it is told to go.
+        master.wait_until("no ack is under way", LIMIT, || in_flight() == held.len());
         held.push(HeldRequest::begin(master.addr(), "/held"));
-        // Each has its first thread, one has the thread that accepts, and each request has one.
-        master.wait_until("it is in flight", LIMIT, || {
-            let now = master.workers();
-            let threads = now.iter().filter_map(|worker| worker.thread_count());
-            usize::try_from(threads.sum::<i32>()).unwrap() == now.len() + 1 + held.len()
-        });
+        master.wait_until("it is in flight", LIMIT, || in_flight() == held.len());
         master.signal(Signal::SIGHUP);
         // Two that come together are one.
         master.wait_for_generation(upgrade as u64);

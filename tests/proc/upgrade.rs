@@ -156,18 +156,21 @@ fn set_ack_timeout(master: &Master, seconds: &str) {
     assert!(said.contains("Successfully merged"), "{said}");
 }
 
-/// An upgrade that comes to nothing, and a later one that does not. Only the former is in a hurry.
+/// An upgrade that comes to nothing, and a later one that does not.
 fn assert_given_up(master: &Master, code: &Code, reason: &str) {
     let old = wait_for_first(master, 2);
     let load = Load::start(master.addr(), 2);
     deploy(master, code, "bad");
-    set_ack_timeout(master, "0.3");
+    // Code that dies at once would be told to go before it has, on a busy machine.
+    if matches!(code, Code::Mute) {
+        set_ack_timeout(master, "0.3");
+    }
     master.signal(Signal::SIGHUP);
     master.wait_for_log(
         "Upgrade to version 1 failed: 3 new workers in a row died or did not ACK. Going back to version 0",
         1,
     );
-    assert!(master.log().count(reason) >= 3, "{}", master.log());
+    master.wait_for_log(reason, 3);
     master.wait_until("the new workers are gone", LIMIT, || master.workers() == old);
     load.wait_for(50);
     assert_untouched(master, &old);

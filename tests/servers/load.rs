@@ -28,7 +28,7 @@ pub enum Connections {
 pub struct Report {
     pub ok: u64,
     /// Answered by which processes, and the highest number of a request that each has answered.
-    pub by_pid: BTreeMap<i32, u64>,
+    pub newest_by_pid: BTreeMap<i32, u64>,
     /// Sent on a kept connection that the server closed at the same moment, and not answered. HTTP/1.1 expects clients to ask
     /// again on another, and this one does not count them as lost.
     pub crossed: u64,
@@ -216,7 +216,7 @@ impl Report {
         match outcome {
             Ok(pid) => {
                 self.ok += 1;
-                let newest = self.by_pid.entry(pid).or_default();
+                let newest = self.newest_by_pid.entry(pid).or_default();
                 *newest = id.max(*newest);
                 self.latency_max = self.latency_max.max(latency);
             }
@@ -227,13 +227,13 @@ impl Report {
 
     /// The processes that have answered a request that was begun after this one.
     pub fn pids_after(&self, number: u64) -> BTreeSet<i32> {
-        self.by_pid.iter().filter(|(_, newest)| **newest > number).map(|(pid, _)| *pid).collect()
+        self.newest_by_pid.iter().filter(|(_, newest)| **newest > number).map(|(pid, _)| *pid).collect()
     }
 }
 
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} answered by {} processes, ", self.ok, self.by_pid.len())?;
+        write!(f, "{} answered by {} processes, ", self.ok, self.newest_by_pid.len())?;
         write!(f, "{} lost {:?}, {} crossed; ", self.lost_count(), self.lost, self.crossed)?;
         write!(f, "slowest {:?}", self.latency_max)
     }

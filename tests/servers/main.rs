@@ -110,7 +110,7 @@ fn assert_nothing_lost_in_upgrades(file: &str) {
         loads.iter().for_each(|load| load.wait_for(SPELL));
         for ((load, begun), served) in loads.iter().zip(begun).zip(served) {
             let now = load.so_far().pids_after(begun);
-            let old: Vec<_> = now.iter().filter(|pid| served.by_pid.contains_key(pid)).collect();
+            let old: Vec<_> = now.iter().filter(|pid| served.newest_by_pid.contains_key(pid)).collect();
             assert!(old.is_empty(), "{file}: after the upgrade, {old:?} still answer");
         }
     }

@@ -30,10 +30,13 @@ impl HeldRequest {
     /// Begins so many, and waits until the master's workers have accepted them all.
     #[track_caller]
     pub fn begin_many(master: &Master, count: i32) -> Vec<Self> {
-        let in_flight = || master.workers().iter().map(|it| it.thread_count().unwrap_or(0) - IDLE_THREADS).sum::<i32>();
         // A thread that has just acked would count as one.
-        master.wait_until("nothing is in flight", LIMIT, || in_flight() == 0);
+        master.wait_until("no ack is under way", LIMIT, || {
+            let workers = master.workers();
+            !workers.is_empty() && workers.iter().all(|worker| worker.thread_count() == Some(IDLE_THREADS))
+        });
         let held = (0..count).map(|at| Self::begin(master.addr(), &format!("/held/{at}"))).collect();
+        let in_flight = || master.workers().iter().map(|it| it.thread_count().unwrap_or(0) - IDLE_THREADS).sum::<i32>();
         master.wait_until(&format!("{count} requests are in flight"), LIMIT, || in_flight() == count);
         held
     }

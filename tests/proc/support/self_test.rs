@@ -10,7 +10,7 @@ use nix::sys::signal::Signal;
 use crate::support::procfs::{Process, SignalSet};
 use crate::support::request::{Failure, Target, ask};
 use crate::support::wait::{LIMIT, wait_until};
-use crate::support::{Load, Setup, free_address};
+use crate::support::{Load, Setup, free_address, seconds_before_kill};
 
 /// Stands in for a master until told to go: speaks on stderr, has one child, and ends with status 7 at USR2.
 const STAND_IN: &str = "trap 'echo going >&2; exit 7' USR2; echo one >&2; echo two >&2; sleep 1000 & wait";
@@ -149,6 +149,11 @@ fn a_master_finds_only_what_it_was_given() {
 }
 
 #[test]
+fn the_seconds_before_a_kill_are_read_from_its_line() {
+    assert_eq!(seconds_before_kill("[MASTER 1] INFO: Child 2 is still active after 12s. Sending SIGKILL."), 12);
+}
+
+#[test]
 fn proc_is_read_as_it_stands() {
     let script = "trap '' HUP USR1; ulimit -n 64; umask 027; nice -n 3 sleep 1000 & wait";
     let master = Setup::new("").through(&["/bin/sh", "-c", script, "sh"]).start();
@@ -159,6 +164,7 @@ fn proc_is_read_as_it_stands() {
     assert_eq!(worker.limits()["Max open files"], ("64".to_owned(), "64".to_owned()));
     assert!(worker.ignored().contains(Signal::SIGHUP) && worker.ignored().contains(Signal::SIGUSR1));
     assert_eq!((worker.blocked(), worker.caught()), (SignalSet::EMPTY, SignalSet::EMPTY));
+    assert!(worker.program().is_some_and(|program| program.ends_with("sleep")), "{:?}", worker.program());
     assert!(worker.is_alive() && !worker.is_zombie() && worker.cpu_ticks().is_some());
 }
 
