@@ -281,19 +281,19 @@ impl Supervisor {
         let written = self.control.finish();
         let end = clock::now().after(LAST_WORDS_MAX);
         // It is not kept waiting for room in the inbox.
-        loop {
+        while clock::now() < end {
             select! {
                 recv(written) -> _ => break,
                 recv(self.inbox) -> input => match input {
                     Ok(input) => self.hear_at_the_end(input),
                     Err(_) => break,
                 },
-                default(end.since(clock::now())) => break,
+                default(end.since(clock::now())) => {}
             }
         }
-        while let Ok(input) = self.inbox.try_recv() {
-            self.hear_at_the_end(input);
-        }
+        // What is there by now, and no more: clients may go on for ever.
+        let waiting: Vec<_> = self.inbox.try_iter().take(self.inbox.len()).collect();
+        waiting.into_iter().for_each(|input| self.hear_at_the_end(input));
     }
 
     fn hear_at_the_end(&mut self, input: Input) {
