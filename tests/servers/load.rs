@@ -5,11 +5,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};
-use std::sync::{Arc, Mutex, MutexGuard};
-use std::thread::{self, JoinHandle};
+use std::thread;
 use std::time::{Duration, Instant};
 
-use crate::support::{LIMIT, wait_until};
+use crate::support::{Clients, LIMIT};
 
 /// What the threads ask for, every other one for the second, which takes a fifth of a second: there is something to finish.
 const PATHS: [&str; 2] = ["/", "/slow"];
@@ -38,107 +37,57 @@ pub struct Report {
 }
 
 /// A running load.
-pub struct Load {
-    shared: Arc<Shared>,
-    threads: Vec<JoinHandle<()>>,
-}
-
-struct Shared {
-    address: SocketAddr,
-    connections: Connections,
-    state: Mutex<State>,
-}
-
-#[derive(Default)]
-struct State {
-    report: Report,
-    next: u64,
-    stopping: bool,
-}
+pub struct Load(Clients<Report>);
 
 impl Load {
     pub fn start(address: SocketAddr, connections: Connections, threads: usize) -> Self {
-        let shared = Arc::new(Shared { address, connections, state: Mutex::default() });
-        let start = |at: usize| {
-            let shared = Arc::clone(&shared);
-            thread::spawn(move || shared.ask_until_stopped(PATHS[at % PATHS.len()]))
-        };
-        let threads = (0..threads).map(start).collect();
-        Self { shared, threads }
+        Self(Clients::start(threads, |at| {
+            let (path, mut kept) = (PATHS[at % PATHS.len()], None);
+            move |id| {
+                thread::sleep(PAUSE);
+                let (had_one, before) = (kept.is_some(), Instant::now());
+                let outcome = ask(address, connections, &mut kept, &format!("{path}?id={id}"));
+                let latency = before.elapsed();
+                move |report: &mut Report| report.count(id, outcome, had_one, latency)
+            }
+        }))
     }
 
     /// Waits until so many more requests were answered.
     #[track_caller]
     pub fn wait_for(&self, count: u64) {
         let wanted = self.so_far().ok + count;
-        wait_until(&format!("{count} more answers"), LIMIT, || self.so_far().ok >= wanted);
+        self.0.wait_until(&format!("{count} more answers"), |report| report.ok >= wanted);
     }
 
     /// The number of the request that was begun last; later ones have higher numbers.
     pub fn begun(&self) -> u64 {
-        self.shared.state().next
+        self.0.begun()
     }
 
     pub fn so_far(&self) -> Report {
-        self.shared.state().report.clone()
+        self.0.so_far()
     }
 
     /// Lets every thread finish its request, and counts.
-    pub fn stop(mut self) -> Report {
-        self.shared.state().stopping = true;
-        for thread in self.threads.drain(..) {
-            thread.join().expect("a client thread panicked");
-        }
-        self.so_far()
+    pub fn stop(self) -> Report {
+        self.0.stop()
     }
 }
 
-impl Drop for Load {
-    fn drop(&mut self) {
-        // Without waiting: a failing test shall end; each thread leaves after its request.
-        if let Ok(mut state) = self.shared.state.lock() {
-            state.stopping = true;
-        }
+/// Asks on this connection, or on a new one, and leaves it there if it can be used again.
+fn ask(address: SocketAddr, connections: Connections, kept: &mut Option<Client>, path: &str) -> Result<i32, Loss> {
+    let mut client = match kept.take() {
+        Some(client) => client,
+        None => Client::connect(address).map_err(|error| Loss::Failed(format!("cannot connect: {error}")))?,
+    };
+    let answer = client.ask(path, connections)?;
+    if connections == Connections::Kept && !answer.closes {
+        *kept = Some(client);
     }
-}
-
-impl Shared {
-    fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap()
-    }
-
-    fn next_id(&self) -> Option<u64> {
-        let mut state = self.state();
-        state.next += 1;
-        (!state.stopping).then_some(state.next)
-    }
-
-    fn ask_until_stopped(&self, path: &str) {
-        let mut kept = None;
-        while let Some(id) = self.next_id() {
-            thread::sleep(PAUSE);
-            let path = format!("{path}?id={id}");
-            let before = Instant::now();
-            let had_one = kept.is_some();
-            let outcome = self.ask(&mut kept, &path);
-            self.state().report.count(id, outcome, had_one, before.elapsed());
-        }
-    }
-
-    /// Asks on this connection, or on a new one, and leaves it there if it can be used again.
-    fn ask(&self, kept: &mut Option<Client>, path: &str) -> Result<i32, Loss> {
-        let mut client = match kept.take() {
-            Some(client) => client,
-            None => Client::connect(self.address).map_err(|error| Loss::Failed(format!("cannot connect: {error}")))?,
-        };
-        let answer = client.ask(path, self.connections)?;
-        if self.connections == Connections::Kept && !answer.closes {
-            *kept = Some(client);
-        }
-        let pid = answer.body.split_once(' ').filter(|(_, rest)| *rest == format!("{path}\n"));
-        let pid = pid.and_then(|(pid, _)| pid.parse().ok());
-        pid.ok_or_else(|| Loss::Failed(format!("wrong answer to {path}: {:?}", answer.body)))
-    }
+    let pid = answer.body.split_once(' ').filter(|(_, rest)| *rest == format!("{path}\n"));
+    let pid = pid.and_then(|(pid, _)| pid.parse().ok());
+    pid.ok_or_else(|| Loss::Failed(format!("wrong answer to {path}: {:?}", answer.body)))
 }
 
 /// Why there was no answer.

@@ -3,21 +3,16 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::sync::{Arc, Condvar, Mutex, MutexGuard};
-use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
+use crate::support::clients::Clients;
 use crate::support::request::{Answer, Failure, Target, ask};
-use crate::support::wait::LIMIT;
 
 /// How many failures a report tells in words.
 const FAILURES_TOLD_MAX: usize = 8;
 
 /// A running load.
-pub struct Load {
-    shared: Arc<Shared>,
-    threads: Vec<JoinHandle<()>>,
-}
+pub struct Load(Clients<Report>);
 
 /// What became of the requests.
 #[derive(Clone, Debug, Default)]
@@ -32,19 +27,6 @@ pub struct Report {
     pub failures: Vec<String>,
 }
 
-struct Shared {
-    state: Mutex<State>,
-    changed: Condvar,
-    began: Instant,
-}
-
-#[derive(Default)]
-struct State {
-    report: Report,
-    next_id: u64,
-    stopping: bool,
-}
-
 impl Load {
     /// So many threads, each asking for `/?id=N`.
     pub fn start(target: impl Into<Target>, threads: usize) -> Self {
@@ -53,84 +35,42 @@ impl Load {
 
     /// The same for a path of your choice, for instance `/slow?ms=20`.
     pub fn start_on(target: impl Into<Target>, threads: usize, path: &str) -> Self {
-        let shared = Arc::new(Shared { state: Mutex::default(), changed: Condvar::new(), began: Instant::now() });
-        let (target, joint) = (target.into(), if path.contains('?') { '&' } else { '?' });
-        let threads = (0..threads)
-            .map(|_| {
-                let (shared, target, path) = (Arc::clone(&shared), target.clone(), format!("{path}{joint}id="));
-                thread::spawn(move || {
-                    while let Some(id) = shared.next_id() {
-                        shared.ask_and_count(&target, &format!("{path}{id}"));
-                    }
-                })
-            })
-            .collect();
-        Self { shared, threads }
+        let (target, joint, began) = (target.into(), if path.contains('?') { '&' } else { '?' }, Instant::now());
+        Self(Clients::start(threads, |_| {
+            let (target, path) = (target.clone(), format!("{path}{joint}id="));
+            move |id| {
+                let (path, before) = (format!("{path}{id}"), Instant::now());
+                let outcome = ask(&target, &path);
+                let latency = before.elapsed();
+                move |report: &mut Report| match outcome {
+                    Ok(answer) => report.count_answer(answer, latency),
+                    Err((failure, why)) => report.count_failure(failure, &why, &path, began.elapsed()),
+                }
+            }
+        }))
     }
 
     /// Waits until `count` more requests than now have come to an end, good or bad.
     #[track_caller]
     pub fn wait_for(&self, count: u64) {
-        let state = self.shared.state();
-        let wanted = state.report.total() + count;
-        let missing = |state: &mut State| state.report.total() < wanted;
-        let (state, result) = self.shared.changed.wait_timeout_while(state, LIMIT, missing).unwrap();
-        assert!(!result.timed_out(), "waited {LIMIT:?} for {count} more requests; so far {}", state.report);
+        let wanted = self.so_far().total() + count;
+        self.0.wait_until(&format!("{count} more requests"), |report| report.total() >= wanted);
     }
 
     /// Waits until a worker of this release has answered so many requests.
     #[track_caller]
     pub fn wait_for_release(&self, release: &str, count: u64) {
-        let missing = |state: &mut State| state.report.answered_by(release) < count;
-        let (state, result) = self.shared.changed.wait_timeout_while(self.shared.state(), LIMIT, missing).unwrap();
-        assert!(!result.timed_out(), "waited {LIMIT:?} for release {release}; so far {}", state.report);
+        self.0.wait_until(&format!("release {release}"), |report| report.answered_by(release) >= count);
     }
 
     /// What happened until now.
     pub fn so_far(&self) -> Report {
-        self.shared.state().report.clone()
+        self.0.so_far()
     }
 
     /// Lets every thread finish its request, and counts.
-    pub fn stop(mut self) -> Report {
-        self.shared.state().stopping = true;
-        for thread in self.threads.drain(..) {
-            thread.join().expect("a client thread panicked");
-        }
-        self.so_far()
-    }
-}
-
-impl Drop for Load {
-    fn drop(&mut self) {
-        // Without waiting: a failing test shall end; each thread leaves after its request.
-        if let Ok(mut state) = self.shared.state.lock() {
-            state.stopping = true;
-        }
-    }
-}
-
-impl Shared {
-    fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap()
-    }
-
-    fn next_id(&self) -> Option<u64> {
-        let mut state = self.state();
-        state.next_id += 1;
-        (!state.stopping).then_some(state.next_id)
-    }
-
-    fn ask_and_count(&self, target: &Target, path: &str) {
-        let before = Instant::now();
-        let outcome = ask(target, path);
-        let latency = before.elapsed();
-        let mut state = self.state();
-        match outcome {
-            Ok(answer) => state.report.count_answer(answer, latency),
-            Err((failure, why)) => state.report.count_failure(failure, &why, path, self.began.elapsed()),
-        }
-        self.changed.notify_all();
+    pub fn stop(self) -> Report {
+        self.0.stop()
     }
 }
 

@@ -13,6 +13,7 @@
 
 #![allow(dead_code, unused_imports, reason = "a harness: not every test needs all of it")]
 
+mod clients;
 mod control;
 mod flood;
 mod held;
@@ -36,6 +37,7 @@ mod wait;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+pub use clients::Clients;
 pub use control::{ControlClient, decoded};
 pub use flood::{FLOOD, assert_supervised, flood, flood_and_supervise};
 pub use held::HeldRequest;
