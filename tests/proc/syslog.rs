@@ -190,6 +190,25 @@ fn the_last_words_come_to_syslog_too() {
     receive(&syslog, |message| message.contains("Workers left processes behind in sessions"));
 }
 
+/// The first of them keeps the thread waiting, and the others behind it.
+#[test]
+fn the_last_words_are_on_standard_error_when_syslog_does_not_read_them() {
+    let setup = with_configured_log(ALONE);
+    let path = setup.directory().join("syslog");
+    let syslog = UnixDatagram::bind(&path).unwrap();
+    let master = setup.start();
+    receive(&syslog, |message| message.contains("Up to 1 / 1 timer ACKs"));
+    let other = UnixDatagram::unbound().unwrap();
+    other.set_nonblocking(true).unwrap();
+    while other.send_to(b"of somebody else", &path).is_ok() {}
+    let worker = master.wait_for_workers(1)[0];
+    master.signal(Signal::SIGTERM);
+    assert_eq!(master.wait_exit().code(), Some(0));
+    for words in [format!("Sending TERM to [{worker}]"), format!("===> Exited worker {worker}")] {
+        assert_eq!(master.log().count(&words), 1, "{words}; {}", master.log());
+    }
+}
+
 /// A file that sends the log to syslog alone, at first.
 const ALONE: &str =
     "ack-mode = 0\n[log]\ntarget = 'syslog'\nsyslog-level = 'info'\nfacility = 'local3'\nident = 'web'\n";
