@@ -103,7 +103,7 @@ impl Site {
     /// The pids of the workers, as the machine counts them. A check of the next program is none.
     pub fn workers(&self, name: &str) -> Vec<String> {
         let pid = self.of(name, "MainPID");
-        self.ok(&format!("pgrep -P {pid} server || true")).lines().map(str::to_owned).collect()
+        self.ok(&format!("pgrep -P {pid} server || [ $? -eq 1 ]")).lines().map(str::to_owned).collect()
     }
 
     pub fn load(&self, target: &str) -> Load {
