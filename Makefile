@@ -11,25 +11,37 @@ TARGET_DIR = $(if $(CARGO_TARGET_DIR),$(CARGO_TARGET_DIR),target)
 SIM_STEPS_TEST = 10000000
 SIM_STEPS_LONG = 100000000
 
-# The real clients of the compatibility suite, and what its deploy scripts call.
-COMPAT_NEEDS = ruby pgrep=procps python3 pip3=python3-pip php=php-cli socat nc=netcat-openbsd go=golang-go \
+# What each target needs, first of all: commands and files, with their package of Debian's where that has another name. Each
+# recipe begins with $(NEED), which installs what is missing and says so. A target has the needs of those that it calls, so that
+# nothing begins that cannot be finished. `tests/targets.rs` holds that each target has a line here.
+RUST = $(firstword $(CARGO))= cc=gcc /usr/include/stdio.h=libc6-dev
+demo.needs = $(RUST)
+check.needs = $(RUST)
+test.needs = $(RUST) python3 strace mandoc ps=procps $(compat.needs)
+compat.needs = $(RUST) ruby pgrep=procps python3 pip3=python3-pip php=php-cli socat nc=netcat-openbsd go=golang-go \
   /usr/share/gocode/src/github.com/zenazn/goji/goji.go=golang-github-zenazn-goji-dev
-
-# What builds the packages (rpm is rpmbuild's too), and what else their tests need.
-DEB_NEEDS = dpkg-deb=dpkg dpkg-shlibdeps=dpkg-dev
-RPM_NEEDS = rpmbuild=rpm
-PACKAGE_TEST_NEEDS = lintian mandoc man=man-db zsh fish /lib/systemd/systemd=systemd /lib/systemd/system/dbus.socket=dbus \
-  ip=iproute2 nsenter=util-linux pgrep=procps dpkg-parsechangelog=dpkg-dev /usr/bin/python3=python3 perl ruby node=nodejs gunicorn \
-  curl git sudo
+servers.needs = $(RUST) gunicorn puma unicorn node=nodejs go=golang-go \
+  /usr/lib/python3/dist-packages/uvicorn/__init__.py=python3-uvicorn
+sim.needs = $(RUST)
+bench.needs = $(RUST)
+reexec.needs = $(RUST)
+picture.needs = $(RUST) python3
+deb.needs = $(RUST) dpkg-deb=dpkg dpkg-shlibdeps=dpkg-dev
+rpm.needs = $(RUST) rpmbuild=rpm
+package-test.needs = $(RUST) $(deb.needs) $(rpm.needs) lintian mandoc man=man-db zsh fish /lib/systemd/systemd=systemd \
+  /lib/systemd/system/dbus.socket=dbus ip=iproute2 nsenter=util-linux pgrep=procps dpkg-parsechangelog=dpkg-dev \
+  /usr/bin/python3=python3 perl ruby node=nodejs gunicorn curl git sudo
+fresh-test.needs = debootstrap git
+size.needs = $(RUST)
+build.needs = $(RUST)
+# Root may have no cargo; with cargo, `make build` asks for the rest.
+install.needs =
+NEED = @.ci/need 'make $@' $($@.needs)
 
 # Each works on its own in what there is.
 .NOTPARALLEL:
 
-# The servers whose samples lie in examples/servers.
-SERVERS_NEED = gunicorn puma unicorn node=nodejs go=golang-go \
-  /usr/lib/python3/dist-packages/uvicorn/__init__.py=python3-uvicorn
-
-.PHONY: help demo check test compat servers sim bench reexec picture deb rpm package-test size build install
+.PHONY: help demo check test compat servers sim bench reexec picture deb rpm package-test fresh-test size build install
 
 help:
 	@echo 'make demo     run four workers on 127.0.0.1:$(PORT) (PORT=...) and say how to ask and upgrade them'
@@ -45,14 +57,17 @@ help:
 	@echo 'make rpm      the same as rpm packages'
 	@echo 'make size     how big the programs are, and how much memory an idle master takes'
 	@echo 'make package-test  build all packages; install, upgrade and remove them in machines that boot for it (needs root)'
+	@echo 'make fresh-test  run make check and make test in a bare Debian that has make and Rust alone (needs root)'
 	@echo 'make build    build what make install installs'
 	@echo 'make install  build and install below PREFIX=$(PREFIX) (and DESTDIR=...)'
 
 demo:
+	$(NEED)
 	@$(CARGO) build --quiet --bin einhyrningsins --example http_worker
 	@PORT=$(PORT) examples/demo.sh $(TARGET_DIR)/debug
 
 check:
+	$(NEED)
 	@$(CARGO) fmt --all --check
 	@$(CARGO) clippy --quiet --workspace --all-targets -- -D warnings
 	@$(CARGO) clippy --quiet --test sim --test ruby_yaml --test packaging --test servers -- -D warnings
@@ -60,64 +75,76 @@ check:
 
 # The sim target has `test = false`, so that plain `cargo test` does not run it without optimisation too.
 test:
+	$(NEED)
 	$(CARGO) test
 	SIM_STEPS=$(SIM_STEPS_TEST) $(CARGO) test --profile sim --test sim
 	$(MAKE) compat
 
 # The ruby_yaml target has `test = false`, so that plain `cargo test` needs no Ruby.
 compat:
-	@.ci/need $(COMPAT_NEEDS)
+	$(NEED)
 	$(CARGO) build --bins
 	$(CARGO) test --test ruby_yaml
 	EINHORN_OURS=$(TARGET_DIR)/debug/einhyrningsins COMPAT_REPORT=$(TARGET_DIR)/compat/report.md ruby compat-tests/run.rb
 
 # The servers target has `test = false`, so that plain `cargo test` needs none of them. The samples name files in target/.
 servers:
-	@.ci/need $(SERVERS_NEED)
+	$(NEED)
 	$(CARGO) build --target-dir target --example tiny_server
 	GO111MODULE=off go build -o target/servers/go_server examples/servers/server.go
 	$(CARGO) test --test servers -- --nocapture --skip support::
 
 sim:
+	$(NEED)
 	SIM_STEPS=$(SIM_STEPS_LONG) $(CARGO) test --profile sim --test sim -- --nocapture
 
 bench:
+	$(NEED)
 	$(CARGO) bench --bench control
 
 reexec:
+	$(NEED)
 	$(CARGO) build --release --example http_worker
 	$(CARGO) test --release --test proc -- --nocapture reexec_thousand::a_thousand
 
 picture:
-	@.ci/need python3
+	$(NEED)
 	$(CARGO) build --bins --example http_worker
 	python3 doc/picture.py --programs $(TARGET_DIR)/debug --out doc/upgrade.svg --lost $(TARGET_DIR)/upgrade-lost.svg
 
 deb:
-	@.ci/need $(DEB_NEEDS)
+	$(NEED)
 	packaging/deb/build
 
 rpm:
-	@.ci/need $(RPM_NEEDS)
+	$(NEED)
 	packaging/rpm/build
 
 # The packaging target has `test = false`, so that plain `cargo test` needs no root. One machine at a time: each is a systemd.
 package-test:
-	@.ci/need $(PACKAGE_TEST_NEEDS)
+	$(NEED)
 	$(CARGO) test --package einhyrningsins-assets
 	$(MAKE) deb rpm
 	$(CARGO) build --release --locked --bins
 	$(CARGO) build --example http_worker
 	$(CARGO) test --test packaging -- --test-threads=1 --skip support::
 
+# What `make check` and `make test` install is what a fresh Debian lacks: shown in a bare root file system.
+fresh-test:
+	$(NEED)
+	packaging/test/fresh
+
 size:
+	$(NEED)
 	$(CARGO) build --release --locked --bins
 	@packaging/size $(TARGET_DIR)/release
 
 build:
+	$(NEED)
 	CARGO='$(CARGO)' packaging/build '$(TARGET_DIR)'
 
 # Root may have no cargo: then it installs what somebody has built.
 install:
+	$(NEED)
 	@if command -v $(CARGO) >/dev/null; then $(MAKE) build; fi
 	TARGET_DIR='$(TARGET_DIR)' DESTDIR='$(DESTDIR)' PREFIX='$(PREFIX)' SYSCONFDIR='$(SYSCONFDIR)' packaging/install

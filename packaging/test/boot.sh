@@ -9,6 +9,7 @@
 # to standard output. The pid of what holds the machine is written to DIRECTORY/holder, and systemd is its only child: killing
 # systemd takes away everything but CGROUP and DIRECTORY. `machine.rs` does that.
 set -eu
+. "$(dirname "$0")/mounts.sh"
 
 outside() {
     local directory=$1 cgroup=$2
@@ -25,8 +26,10 @@ inside() {
     mount -t tmpfs -o mode=755 machine "$directory/upper"
     mkdir "$directory/upper/files" "$directory/upper/work"
     mount -t overlay -o "lowerdir=/,upperdir=$directory/upper/files,workdir=$directory/upper/work" machine "$root"
-    kernel "$root"
-    devices "$root/dev"
+    mount_kernel "$root"
+    mkdir -p "$root/sys/fs/cgroup"
+    mount -t cgroup2 machine "$root/sys/fs/cgroup"
+    mount_devices "$root/dev"
     mount -t tmpfs -o mode=755 machine "$root/run"
     mount -t tmpfs -o mode=1777 machine "$root/tmp"
     settings "$root"
@@ -37,11 +40,7 @@ inside() {
     ip link set lo up
     hostname machine
 
-    cd "$root"
-    mkdir -p outside
-    pivot_root . outside
-    umount -l /outside
-    rmdir /outside
+    enter_root "$root"
     # `container` keeps systemd from what only hardware needs.
     exec env -i container=test PATH=/usr/sbin:/usr/bin:/sbin:/bin \
         /lib/systemd/systemd --system --unit=machine.target --log-target=console --show-status=no
@@ -54,28 +53,6 @@ sources() {
     mkdir -p "$1$sources" "$directory/upper/source-files" "$directory/upper/source-work"
     mount -t overlay -o "lowerdir=$sources,upperdir=$directory/upper/source-files,workdir=$directory/upper/source-work" \
         machine "$1$sources"
-}
-
-kernel() {
-    mount -t proc machine "$1/proc"
-    # A kernel may refuse a second one in a container; systemd needs little of it.
-    mount -t sysfs -o ro machine "$1/sys" || mount -t tmpfs machine "$1/sys"
-    mkdir -p "$1/sys/fs/cgroup"
-    mount -t cgroup2 machine "$1/sys/fs/cgroup"
-}
-
-devices() {
-    local name
-    mount -t tmpfs -o mode=755 machine "$1"
-    for name in null zero full random urandom tty; do
-        : >"$1/$name"
-        mount --bind "/dev/$name" "$1/$name"
-    done
-    mkdir "$1/pts" "$1/shm"
-    mount -t devpts -o newinstance,ptmxmode=0666,mode=620 machine "$1/pts"
-    mount -t tmpfs -o mode=1777 machine "$1/shm"
-    ln -s pts/ptmx "$1/ptmx"
-    ln -s /proc/self/fd "$1/fd"
 }
 
 # The machine boots to a target of its own: what this system would start, a web server or a database, stays out.

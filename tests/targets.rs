@@ -1,0 +1,171 @@
+//! The targets of the Makefile, and `.ci/need`: each target asks for what it needs before it does anything, stands in `make help` and
+//! in `CONTRIBUTING.md`, and what is missing is named before it is installed, or named for who has to install it.
+//!
+//! Nothing is installed here: `.ci/need` finds programs in its path that only note how they were called.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::os::unix::fs::symlink;
+use std::path::PathBuf;
+use std::process::{Command, Output};
+
+use tempfile::TempDir;
+
+fn root() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR"))
+}
+
+fn read(path: &str) -> String {
+    fs::read_to_string(root().join(path)).unwrap()
+}
+
+fn targets(makefile: &str) -> BTreeSet<&str> {
+    let phony = makefile.lines().find_map(|line| line.strip_prefix(".PHONY: ")).unwrap();
+    phony.split(' ').filter(|target| *target != "help").collect()
+}
+
+/// What is wrong with a Makefile: targets whose recipe does not begin with their needs, or that have no line of needs.
+fn faults(makefile: &str) -> Vec<String> {
+    let mut found = Vec::new();
+    for target in targets(makefile) {
+        let first = makefile.split_once(&format!("\n{target}:\n")).and_then(|(_, recipe)| recipe.lines().next());
+        if first != Some("\t$(NEED)") {
+            found.push(format!("the recipe of {target} does not begin with its needs"));
+        }
+        if !makefile.lines().any(|line| line.starts_with(&format!("{target}.needs ="))) {
+            found.push(format!("{target} has no line of needs"));
+        }
+    }
+    found
+}
+
+#[test]
+fn every_target_asks_for_what_it_needs_before_it_begins() {
+    assert_eq!(faults(&read("Makefile")), [""; 0]);
+    let good = ".PHONY: help a b\na.needs = cc=gcc\nb.needs =\nhelp:\n\t@echo\na:\n\t$(NEED)\n\tcc\nb:\n\t$(NEED)\n";
+    assert_eq!(faults(good), [""; 0]);
+    assert_eq!(faults(&good.replace("a.needs = cc=gcc\n", "")), ["a has no line of needs"]);
+    assert_eq!(faults(&good.replace("b:\n\t$(NEED)\n", "b:\n\tcc\n")).len(), 1);
+}
+
+#[test]
+fn every_target_stands_in_the_help_and_in_the_table_of_contributing() {
+    let (makefile, contributing) = (read("Makefile"), read("CONTRIBUTING.md"));
+    for target in targets(&makefile) {
+        let says = |line: &str| line.starts_with(&format!("\t@echo 'make {target} "));
+        assert!(makefile.lines().any(says), "make help does not speak of {target}");
+        let row = |line: &str| line.starts_with("| `make ") && line.contains(&format!("`make {target}"));
+        assert!(contributing.lines().any(row), "the table in CONTRIBUTING.md does not speak of {target}");
+    }
+}
+
+/// A path with what `.ci/need` calls, and no more than it is given.
+struct Machine {
+    directory: TempDir,
+}
+
+impl Machine {
+    /// With what the script and its stand-ins call, and an id(1) that says this user.
+    fn of_user(uid: u32) -> Self {
+        let machine = Self { directory: tempfile::tempdir().unwrap() };
+        for (name, program) in [("bash", "/bin/bash"), ("env", "/usr/bin/env"), ("chmod", "/bin/chmod")] {
+            symlink(program, machine.path(name)).unwrap();
+        }
+        machine.with("id", &format!("echo {uid}"))
+    }
+
+    /// With a program of this name, a shell script.
+    fn with(self, name: &str, script: &str) -> Self {
+        let (text, path) = (format!("#!/bin/bash\n{script}\n"), self.path(name));
+        // Written by another process, so that no child of another test holds it open when it is run.
+        let write = format!("printf %s \"$1\" >'{0}' && chmod 755 '{0}'", path.display());
+        assert!(Command::new("/bin/bash").args(["-c", &write, "sh", &text]).status().unwrap().success());
+        self
+    }
+
+    /// With an apt-get that notes its calls, and installs the package named last as a command of that name.
+    fn with_apt(self) -> Self {
+        let note = format!("echo \"$*\" >>'{}'", self.path("calls").display());
+        let install =
+            format!("package='{}'/${{*: -1}}; : >$package; chmod 755 $package", self.directory.path().display());
+        self.with("apt-get", &format!("{note}\ncase $* in *install*) {install} ;; esac"))
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.directory.path().join(name)
+    }
+
+    fn calls(&self) -> Vec<String> {
+        let calls = fs::read_to_string(self.path("calls")).unwrap_or_default();
+        calls.lines().map(str::to_owned).collect()
+    }
+
+    fn need(&self, words: &[&str]) -> Output {
+        let mut command = Command::new(root().join(".ci/need"));
+        command.arg("make test").args(words).env_clear().env("PATH", self.directory.path()).output().unwrap()
+    }
+}
+
+fn said(output: &Output) -> String {
+    assert_eq!(output.stdout, b"");
+    String::from_utf8_lossy(&output.stderr).into_owned()
+}
+
+const BY_HAND: &str = "make test: install these by hand, as root: apt-get install --no-install-recommends ";
+
+#[test]
+fn where_nothing_is_missing_nothing_is_said_or_done() {
+    let machine = Machine::of_user(0).with_apt();
+    let output = machine.need(&["bash", "env=coreutils", "/etc/passwd=base-passwd", "id="]);
+    assert!(output.status.success() && said(&output).is_empty());
+    assert_eq!(machine.calls(), [""; 0]);
+}
+
+#[test]
+fn what_is_missing_is_named_in_one_line_and_then_installed() {
+    let machine = Machine::of_user(0).with_apt();
+    let output = machine.need(&["bash", "wanted"]);
+    let line = "make test needs packages of Debian's that are not installed: wanted; installing them now\n";
+    assert_eq!((output.status.code(), said(&output).as_str()), (Some(0), line));
+    let calls = machine.calls();
+    assert!(calls.len() == 2 && calls[0].ends_with("update"), "{calls:?}");
+    assert!(calls[1].ends_with("install --yes --no-install-recommends wanted"), "{calls:?}");
+}
+
+#[test]
+fn an_ordinary_user_installs_by_sudo() {
+    let machine = Machine::of_user(1000).with_apt();
+    let sudo = format!("echo sudo >>'{}'; exec \"$@\"", machine.path("calls").display());
+    let machine = machine.with("sudo", &sudo);
+    assert!(machine.need(&["wanted"]).status.success());
+    assert_eq!(machine.calls().iter().filter(|call| *call == "sudo").count(), 2);
+}
+
+#[test]
+fn where_nothing_can_be_installed_it_says_what_to_install_by_hand() {
+    let by_hand = format!("{BY_HAND}gcc wanted\n");
+    let words = ["cc=gcc", "c++=gcc", "wanted", "bash"];
+    for (machine, reason) in [
+        (Machine::of_user(0), "there is no apt-get here to install them\n"),
+        (Machine::of_user(1000).with_apt(), "this user is not root, and there is no sudo\n"),
+        (Machine::of_user(1000).with_apt().with("sudo", "echo 'not in the sudoers file' >&2; exit 1"), "see above\n"),
+        (Machine::of_user(0).with("apt-get", "echo 'no such package'; exit 100"), "see above\n"),
+        (Machine::of_user(0).with("apt-get", "exit 0"), "something is not where it is looked for\n"),
+    ] {
+        let output = machine.need(&words);
+        let said = said(&output);
+        assert_eq!(output.status.code(), Some(1), "{said}");
+        assert!(said.ends_with(&format!("{reason}{by_hand}")), "{reason}: {said}");
+        assert_eq!(machine.calls(), [""; 0], "{reason}");
+    }
+}
+
+#[test]
+fn rust_is_not_taken_from_debian() {
+    let machine = Machine::of_user(0).with_apt();
+    let output = machine.need(&["cargo=", "wanted"]);
+    let said = said(&output);
+    assert!(said.starts_with("make test needs cargo, which Debian does not have: Rust 1.85 or newer"), "{said}");
+    assert!(said.ends_with(&format!("{BY_HAND}wanted\n")), "{said}");
+    assert_eq!((output.status.code(), machine.calls()), (Some(1), Vec::new()));
+}
