@@ -38,6 +38,7 @@ class StandIn
   def options
     OptionParser.new do |on|
       on.on('--upgrade-check') { exit(0) }
+      on.on('--version') { puts('1.1.1') || exit(0) }
       on.on('--with-state-fd FD') { |fd| resume(IO.for_fd(Integer(fd))) }
       on.on('-n N') { |number| @state[:config][:number] = Integer(number) }
       on.on('-s SECONDS') { |seconds| @state[:config][:seconds] = Float(seconds) }

@@ -52,6 +52,7 @@ impl Supervisor {
         }
         let request = SpawnRequest {
             path: &recipe.path,
+            file: None,
             argv: &recipe.argv,
             env: &self.environment(release, index),
             own_pid_variable: None,

@@ -3,6 +3,7 @@
 
 mod admittance;
 mod calendar;
+mod candidate;
 mod environment;
 mod event_loop;
 mod exit_code;

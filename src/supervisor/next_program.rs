@@ -10,7 +10,7 @@ use crate::supervisor::title;
 use crate::sys::program::find_program;
 
 /// Its path, its words without those that depend on the occasion, and its environment.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(in crate::supervisor) struct NextProgram {
     pub(in crate::supervisor) path: PathBuf,
     /// With its name first.
@@ -46,9 +46,14 @@ impl NextProgram {
         Ok(Self { path, head, title, command: config.program.clone(), environment })
     }
 
+    /// What `--reexec-as` says, or the path of the image.
+    pub(in crate::supervisor) fn words(&self) -> &[OsString] {
+        &self.head
+    }
+
     /// `NEW --upgrade-check -- ./server`
-    pub(in crate::supervisor) fn check_argv(&self) -> Vec<OsString> {
-        self.argv(self.head.clone(), &[OsStr::new("--upgrade-check")])
+    pub(in crate::supervisor) fn argv_with(&self, flag: &str) -> Vec<OsString> {
+        self.argv(self.head.clone(), &[OsStr::new(flag)])
     }
 
     /// `NEW --with-state-fd 9 -- ./server`

@@ -1,24 +1,25 @@
 //! The check before a re-exec: the next program is run with `--upgrade-check`, as a child that nobody waits for, and is given
-//! the state to read in a copy. One of us says on a descriptor of its own who it is and what is wrong; Ruby's einhorn knows
-//! nothing of that, and has passed when it exits with 0. A check that is killed, hangs or fails refuses the re-exec.
+//! the state to read in a copy. One of us says on a descriptor of its own who it is and what is wrong. Ruby's einhorn knows
+//! nothing of that and exits with 0, as /bin/true does: such a program is then run with `--version`, and must answer as Ruby's
+//! einhorn does. A check that is killed, hangs or fails refuses the re-exec, and so does a program that proves to be neither.
 
 use std::fs::File;
 use std::io::Write;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd, RawFd};
 use std::process::ExitCode;
 use std::time::Duration;
 
 use crate::handoff::Document;
 use crate::pool::{Ending, Mono, Pid, Signal};
+use crate::supervisor::candidate::Candidate;
+use crate::supervisor::environment::Environment;
 use crate::supervisor::exit_code;
-use crate::supervisor::next_program::NextProgram;
 use crate::supervisor::plan::Plan;
 use crate::sys::birth::Birth;
 use crate::sys::errno::words;
 use crate::sys::exec_failure::explain_exec_failure;
 use crate::sys::exec_pipe::{ExecPipe, ExecState, Stage};
-use crate::sys::process::{self, SpawnRequest};
-use crate::sys::reexec::Stamp;
+use crate::sys::process::{self, SpawnRequest, Spawned};
 use crate::sys::{clock, fd, memfd, signal};
 
 /// How long a check may take before it is killed.
@@ -26,6 +27,7 @@ pub(in crate::supervisor) const CHECK_LIMIT: Duration = Duration::from_secs(10);
 
 /// In the environment of a check: where it finds the state, and where it says what it thinks of it.
 pub(in crate::supervisor) const CHECK_VARIABLE: &str = "EINHYRNINGSINS_CHECK";
+const STDOUT: i32 = 1;
 const STATE_FD: i32 = 3;
 const ANSWER_FD: i32 = 4;
 
@@ -37,22 +39,48 @@ const ANSWER_NAME: &str = "einhyrningsins answer";
 const ANSWER: &str = "einhyrningsins ";
 const ANSWER_BYTES_MAX: usize = 64 * 1024;
 
-/// Who the next program is.
+/// How much of what a program says of itself is shown to whoever has asked for the re-exec.
+const SHOWN_CHARS_MAX: usize = 60;
+
+/// What the next program is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::supervisor) enum Successor {
     /// One of us: it reads our part of the state, and can come back if it cannot.
     Ours,
-    /// Ruby's einhorn, or whatever does not say that it is one of us.
+    /// Ruby's einhorn.
     Einhorn,
 }
 
-/// A check under way.
+/// What came of a question, and the program that was asked.
+pub(in crate::supervisor) enum Finding {
+    Is(Successor, Candidate),
+    /// It exits with 0 and has said nothing: it is to be asked for its version.
+    Silent(Candidate),
+}
+
+/// What the program is asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Question {
+    UpgradeCheck,
+    Version,
+}
+
+impl Question {
+    fn flag(self) -> &'static str {
+        match self {
+            Self::UpgradeCheck => "--upgrade-check",
+            Self::Version => "--version",
+        }
+    }
+}
+
+/// A question under way.
 pub(in crate::supervisor) struct Check {
     pub(in crate::supervisor) pid: Pid,
-    /// What is checked: the file, as it was when it was begun.
-    pub(in crate::supervisor) stamp: Option<Stamp>,
-    name: String,
+    candidate: Candidate,
+    question: Question,
     exec: ExecPipe,
+    /// What it has written: on a descriptor of its own, or on its standard output.
     answer: OwnedFd,
     /// None once it was killed for taking too long.
     deadline: Option<Mono>,
@@ -61,32 +89,31 @@ pub(in crate::supervisor) struct Check {
 
 impl Check {
     /// Errors: there is no child, or no room for the state.
-    pub(in crate::supervisor) fn start(next: &NextProgram, state: &str, birth: &Birth) -> Result<Self, String> {
-        let name = next.path.display().to_string();
-        let said = |error: &dyn std::fmt::Display| format!("cannot try {name}: {error}");
-        let lift = |file: OwnedFd| fd::lift(file, ANSWER_FD + 1).map_err(|error| said(&error));
-        let state = lift(memfd::sealed(STATE_NAME, state.as_bytes()).map_err(|error| said(&error))?)?;
-        let answer = lift(memfd::scratch(ANSWER_NAME).map_err(|error| said(&error))?)?;
-        let mut env = next.environment.clone();
-        env.push((CHECK_VARIABLE.into(), format!("{STATE_FD},{ANSWER_FD}").into()));
-        let stamp = Stamp::of(&next.path);
-        let request = SpawnRequest {
-            path: &next.path,
-            argv: &next.check_argv(),
-            env: &env,
-            own_pid_variable: None,
-            directory: None,
-            descriptors: &[(state.as_fd(), STATE_FD), (answer.as_fd(), ANSWER_FD)],
-            birth,
-            nice: None,
-            parent_death: Some(Signal::KILL),
-            umask: None,
-            limits: &[],
-            identity: None,
-        };
-        let spawned = process::spawn(&request).map_err(|errno| said(&words(errno)))?;
+    pub(in crate::supervisor) fn start(candidate: Candidate, state: &str, birth: &Birth) -> Result<Self, String> {
+        let said = |error: &dyn std::fmt::Display| cannot_try(&candidate, error);
+        let state = memfd::sealed(STATE_NAME, state.as_bytes()).map_err(|error| said(&error))?;
+        let state = fd::lift(state, ANSWER_FD + 1).map_err(|error| said(&error))?;
+        let answer = scratch(&candidate)?;
+        let variable = (CHECK_VARIABLE.into(), format!("{STATE_FD},{ANSWER_FD}").into());
+        let environment = [candidate.program.environment.clone(), vec![variable]].concat();
+        let descriptors = [(state.as_fd(), STATE_FD), (answer.as_fd(), ANSWER_FD)];
+        let spawned = spawn(&candidate, Question::UpgradeCheck, &environment, &descriptors, birth)?;
+        Ok(Self::of(spawned, candidate, Question::UpgradeCheck, answer))
+    }
+
+    /// Asks a program that has passed in silence for its version, with its standard output on a file of ours.
+    ///
+    /// Errors: there is no child.
+    pub(in crate::supervisor) fn ask_version(candidate: Candidate, birth: &Birth) -> Result<Self, String> {
+        let answer = scratch(&candidate)?;
+        let descriptors = [(answer.as_fd(), STDOUT)];
+        let spawned = spawn(&candidate, Question::Version, &candidate.program.environment, &descriptors, birth)?;
+        Ok(Self::of(spawned, candidate, Question::Version, answer))
+    }
+
+    fn of(spawned: Spawned, candidate: Candidate, question: Question, answer: OwnedFd) -> Self {
         let deadline = Some(clock::now().after(CHECK_LIMIT));
-        Ok(Self { pid: spawned.pid, stamp, name, exec: spawned.exec, answer, deadline, failure: None })
+        Self { pid: spawned.pid, candidate, question, exec: spawned.exec, answer, deadline, failure: None }
     }
 
     pub(in crate::supervisor) fn deadline(&self) -> Option<Mono> {
@@ -96,7 +123,7 @@ impl Check {
     /// Kills it when its time is over.
     pub(in crate::supervisor) fn look(&mut self, now: Mono) {
         if self.deadline.take_if(|deadline| *deadline <= now).is_some() {
-            self.failure = Some(format!("{} --upgrade-check took longer than {}s", self.name, CHECK_LIMIT.as_secs()));
+            self.failure = Some(format!("{} took longer than {}s", self.command(), CHECK_LIMIT.as_secs()));
             self.kill();
         }
     }
@@ -111,27 +138,94 @@ impl Check {
     /// What came of it; it has ended so.
     ///
     /// Errors: why there shall be no re-exec.
-    pub(in crate::supervisor) fn conclude(mut self, ending: Ending) -> Result<Successor, String> {
+    pub(in crate::supervisor) fn conclude(mut self, ending: Ending) -> Result<Finding, String> {
         if let Some(failure) = self.failure {
             return Err(failure);
         }
         if let ExecState::Failed { stage, errno } = self.exec.poll() {
             return Err(match stage {
-                Stage::Exec => explain_exec_failure(self.name.as_ref(), errno),
-                _ => format!("cannot try {}: {stage}: {}", self.name, words(errno)),
+                Stage::Exec => explain_exec_failure(self.candidate.executable.path(), errno),
+                _ => cannot_try(&self.candidate, &format!("{stage}: {}", words(errno))),
             });
         }
-        let answer = memfd::read_all(&self.answer, ANSWER_BYTES_MAX);
-        let answer = answer.map_err(|error| format!("{} --upgrade-check: {error}", self.name))?;
+        let answer = memfd::read_scratch(&self.answer, ANSWER_BYTES_MAX);
+        let answer = answer.map_err(|error| format!("{}: {error}", self.command()))?;
         let answer = String::from_utf8_lossy(&answer).into_owned();
-        match (answer.strip_prefix(ANSWER).map(|rest| rest.split_once('\n')), ending) {
-            (Some(Some((_, problem))), _) if !problem.trim().is_empty() => Err(problem.trim().to_owned()),
-            (_, Ending::Signal(signal)) => Err(format!("{} --upgrade-check was killed by SIG{signal}", self.name)),
-            (Some(_), Ending::Code(0)) => Ok(Successor::Ours),
-            (None, Ending::Code(0)) => Ok(Successor::Einhorn),
-            (_, Ending::Code(code)) => Err(format!("{} --upgrade-check exited with code {code}", self.name)),
+        match self.question {
+            Question::UpgradeCheck => self.conclude_check(&answer, ending),
+            Question::Version => self.conclude_version(&answer, ending),
         }
     }
+
+    fn conclude_check(self, answer: &str, ending: Ending) -> Result<Finding, String> {
+        match (answer.strip_prefix(ANSWER).map(|rest| rest.split_once('\n')), ending) {
+            (Some(Some((_, problem))), _) if !problem.trim().is_empty() => Err(problem.trim().to_owned()),
+            (_, Ending::Signal(signal)) => Err(format!("{} was killed by SIG{signal}", self.command())),
+            (Some(_), Ending::Code(0)) => Ok(Finding::Is(Successor::Ours, self.candidate)),
+            (None, Ending::Code(0)) => Ok(Finding::Silent(self.candidate)),
+            (_, Ending::Code(code)) => Err(format!("{} exited with code {code}", self.command())),
+        }
+    }
+
+    fn conclude_version(self, answer: &str, ending: Ending) -> Result<Finding, String> {
+        let last = answer.lines().map(str::trim).rfind(|line| !line.is_empty()).unwrap_or_default();
+        if ending == Ending::Code(0) && is_version_of_einhorn(last) {
+            return Ok(Finding::Is(Successor::Einhorn, self.candidate));
+        }
+        let name = self.candidate.name();
+        let shown: String = last.chars().take(SHOWN_CHARS_MAX).collect();
+        Err(format!(
+            "{name} passes --upgrade-check and proves to be no master: it does not answer as einhyrningsins does, and its \
+             --version says {shown:?}, not a version of einhorn's; put one of the two there, or name it with --reexec-as (a wrapper \
+             must pass on arguments, environment and descriptors)"
+        ))
+    }
+
+    fn command(&self) -> String {
+        format!("{} {}", self.candidate.name(), self.question.flag())
+    }
+}
+
+/// `1.1.1`, and nothing else: so every version of Ruby's einhorn that has `--upgrade-check` answers.
+fn is_version_of_einhorn(line: &str) -> bool {
+    let numbers: Vec<&str> = line.split('.').collect();
+    let is_number = |number: &&str| !number.is_empty() && number.bytes().all(|byte| byte.is_ascii_digit());
+    numbers.len() == 3 && numbers.iter().all(is_number)
+}
+
+fn cannot_try(candidate: &Candidate, error: &dyn std::fmt::Display) -> String {
+    format!("cannot try {}: {error}", candidate.name())
+}
+
+/// For what the program has to say: more than may be read of it does not fit in.
+fn scratch(candidate: &Candidate) -> Result<OwnedFd, String> {
+    let answer = memfd::scratch(ANSWER_NAME, 2 * ANSWER_BYTES_MAX).map_err(|error| cannot_try(candidate, &error))?;
+    fd::lift(answer, ANSWER_FD + 1).map_err(|error| cannot_try(candidate, &error))
+}
+
+fn spawn(
+    candidate: &Candidate,
+    question: Question,
+    environment: &Environment,
+    descriptors: &[(BorrowedFd<'_>, RawFd)],
+    birth: &Birth,
+) -> Result<Spawned, String> {
+    let request = SpawnRequest {
+        path: candidate.executable.path(),
+        file: Some(candidate.executable.as_fd()),
+        argv: &candidate.program.argv_with(question.flag()),
+        env: environment,
+        own_pid_variable: None,
+        directory: None,
+        descriptors,
+        birth,
+        nice: None,
+        parent_death: Some(Signal::KILL),
+        umask: None,
+        limits: &[],
+        identity: None,
+    };
+    process::spawn(&request).map_err(|errno| cannot_try(candidate, &words(errno)))
 }
 
 /// `--upgrade-check`: whether we could take over. Without a state to look at we could.
@@ -166,4 +260,30 @@ fn descriptors(text: &str) -> Option<(i32, i32)> {
 fn read(state: i32) -> Result<(), String> {
     let document = Document::from_yaml(&Plan::read_text(state)?).map_err(|error| error.to_string())?;
     Plan::of(&document).map(drop)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_three_numbers_are_a_version_of_einhorns() {
+        for version in ["1.1.1", "0.8.2", "0.10.12"] {
+            assert!(is_version_of_einhorn(version), "{version}");
+        }
+        for other in [
+            "",
+            "1.1",
+            "1.1.1.1",
+            "v1.1.1",
+            "1..1",
+            "1.1.1 (x)",
+            "ruby 3.1.2",
+            "-1.1.1",
+            "1.1.1a",
+            "einhyrningsins 0.3.0",
+        ] {
+            assert!(!is_version_of_einhorn(other), "{other}");
+        }
+    }
 }

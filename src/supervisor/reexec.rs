@@ -9,12 +9,13 @@ use std::time::Duration;
 use crate::config;
 use crate::handoff::Document;
 use crate::pool::{Ending, Event, Mono, Pid, Version};
+use crate::supervisor::candidate::Candidate;
 use crate::supervisor::event_loop::Turn;
 use crate::supervisor::next_program::NextProgram;
-use crate::supervisor::preflight::{Check, Successor};
+use crate::supervisor::preflight::{Check, Finding, Successor};
 use crate::supervisor::{Supervisor, logging, startup};
 use crate::sys::errno::{errno_of, words};
-use crate::sys::reexec::{self, Image, Program, Stamp};
+use crate::sys::reexec::{self, Image, Program, ReexecError};
 use crate::sys::{clock, memfd};
 use crate::threads::control_handover::Frozen;
 
@@ -64,12 +65,15 @@ enum Stage {
     Wanted,
     Checking(Box<Check>),
     /// At the next turn, or somewhat later if a thread was too busy to stop.
-    Ready {
-        successor: Successor,
-        stamp: Option<Stamp>,
-        due: Mono,
-        tries: u32,
-    },
+    Ready(Box<Ready>),
+}
+
+/// A program that was checked.
+struct Ready {
+    successor: Successor,
+    candidate: Candidate,
+    due: Mono,
+    tries: u32,
 }
 
 /// How an attempt ended that left us here.
@@ -108,7 +112,7 @@ impl Reexec {
             Stage::Idle => None,
             Stage::Wanted => Some(Mono::from_nanos(0)),
             Stage::Checking(check) => check.deadline(),
-            Stage::Ready { due, .. } => Some(*due),
+            Stage::Ready(ready) => Some(ready.due),
         }
     }
 
@@ -119,7 +123,7 @@ impl Reexec {
                 check.kill();
                 true
             }
-            Stage::Idle | Stage::Wanted | Stage::Ready { .. } => false,
+            Stage::Idle | Stage::Wanted | Stage::Ready(_) => false,
         }
     }
 }
@@ -175,10 +179,14 @@ impl Supervisor {
         if self.reexec.checks > CHECKS_MAX {
             return self.give_up_reexec(&format!("{} is replaced again and again", self.next_name()));
         }
-        let started = self.next_program().and_then(|next| {
+        let started = self.next_program().and_then(Candidate::open).and_then(|candidate| {
             let state = self.document(None, Successor::Ours).to_yaml();
-            Check::start(&next, &state, &self.birth)
+            Check::start(candidate, &state, &self.birth)
         });
+        self.follow(started)
+    }
+
+    fn follow(&mut self, started: Result<Check, String>) -> Option<Event> {
         match started {
             Ok(check) => {
                 self.reexec.stage = Stage::Checking(Box::new(check));
@@ -206,11 +214,15 @@ impl Supervisor {
     /// It has ended, and was reaped.
     pub(in crate::supervisor) fn on_check_ended(&mut self, ending: Ending) -> Option<Event> {
         let Stage::Checking(check) = std::mem::replace(&mut self.reexec.stage, Stage::Idle) else { return None };
-        let stamp = check.stamp;
         match check.conclude(ending) {
-            Ok(successor) => {
-                self.reexec.stage = Stage::Ready { successor, stamp, due: clock::now(), tries: 0 };
+            Ok(Finding::Is(successor, candidate)) => {
+                let ready = Ready { successor, candidate, due: clock::now(), tries: 0 };
+                self.reexec.stage = Stage::Ready(Box::new(ready));
                 None
+            }
+            Ok(Finding::Silent(candidate)) => {
+                let started = Check::ask_version(candidate, &self.birth);
+                self.follow(started)
             }
             Err(reason) => self.give_up_reexec(&reason),
         }
@@ -238,29 +250,33 @@ impl Supervisor {
                 check.look(now);
                 Turn::GoOn
             }
-            Stage::Ready { due, .. } if *due > now => Turn::GoOn,
-            Stage::Ready { .. } => self.try_to_replace(),
+            Stage::Ready(ready) if ready.due > now => Turn::GoOn,
+            Stage::Ready(_) => self.try_to_replace(),
         }
     }
 
     fn try_to_replace(&mut self) -> Turn {
-        let Stage::Ready { successor, stamp, tries, .. } = self.reexec.stage else { return Turn::GoOn };
-        let event = match self.replace(successor, stamp) {
+        // Meanwhile it still counts as under way.
+        let Stage::Ready(mut ready) = std::mem::replace(&mut self.reexec.stage, Stage::Wanted) else {
+            return Turn::GoOn;
+        };
+        let event = match self.replace(&ready) {
             Attempt::Turn(turn) => {
                 self.reexec.stage = Stage::Idle;
                 self.reexec.version = None;
                 self.reexec.checks = 0;
                 return turn;
             }
-            Attempt::Later if tries < TRIES_MAX => {
-                let due = clock::now().after(PAUSE);
-                self.reexec.stage = Stage::Ready { successor, stamp, due, tries: tries + 1 };
+            Attempt::Later if ready.tries < TRIES_MAX => {
+                ready.due = clock::now().after(PAUSE);
+                ready.tries += 1;
+                self.reexec.stage = Stage::Ready(ready);
                 None
             }
             Attempt::Later => self.give_up_reexec("the threads of this master are too busy to be stopped"),
             Attempt::AfterErrands => {
-                let due = clock::now().after(ERRAND_PAUSE);
-                self.reexec.stage = Stage::Ready { successor, stamp, due, tries };
+                ready.due = clock::now().after(ERRAND_PAUSE);
+                self.reexec.stage = Stage::Ready(ready);
                 None
             }
             Attempt::Changed => self.check_next(),
@@ -270,7 +286,7 @@ impl Supervisor {
     }
 
     /// Comes back only if there is no next image. Everything that was stopped goes on then.
-    fn replace(&mut self, successor: Successor, stamp: Option<Stamp>) -> Attempt {
+    fn replace(&mut self, ready: &Ready) -> Attempt {
         if !self.purposes.is_empty() {
             return Attempt::AfterErrands;
         }
@@ -278,7 +294,7 @@ impl Supervisor {
             Ok(next) => next,
             Err(reason) => return Attempt::Failed(reason),
         };
-        if stamp.is_some() && Stamp::of(&next.path) != stamp {
+        if !ready.candidate.is_still(&next) {
             return Attempt::Changed;
         }
         let Some(deafness) = self.signals.freeze() else { return Attempt::Later };
@@ -294,30 +310,28 @@ impl Supervisor {
         if !self.purposes.is_empty() {
             return Attempt::AfterErrands;
         }
-        if successor == Successor::Einhorn {
+        if ready.successor == Successor::Einhorn {
             if let Some(problem) = self.what_einhorn_must_not_lose() {
                 return Attempt::Failed(problem);
             }
             self.end_reloading();
         }
-        let failure = self.become_next(&next, &mut frozen, successor);
+        let attempt = self.become_next(ready, &mut frozen);
         // In this order: whoever hears a signal now shall find somebody to answer.
         drop(frozen);
         drop(deafness);
-        Attempt::Failed(failure)
+        attempt
     }
 
     /// einhorn would launch the workers with our own rights, and knows no watchdog. What else it does not know is said.
     fn what_einhorn_must_not_lose(&self) -> Option<String> {
         if self.releases.values().any(|release| release.recipe.identity.is_some()) {
             let name = self.next_name();
-            return Some(format!("{name} is einhorn, or does not say that it is not, and knows no users of workers"));
+            return Some(format!("{name} is einhorn, and knows no users of workers"));
         }
         if self.service_manager.has_watchdog() {
             let name = self.next_name();
-            return Some(format!(
-                "{name} is einhorn, or does not say that it is not, and the service's watchdog would kill it"
-            ));
+            return Some(format!("{name} is einhorn, and the service's watchdog would kill it"));
         }
         let lost = config::unknown_to_einhorn(&self.config);
         if !lost.is_empty() {
@@ -326,53 +340,56 @@ impl Supervisor {
         None
     }
 
-    /// Comes back with the reason why it is still this program.
-    fn become_next(&mut self, next: &NextProgram, frozen: &mut Frozen, successor: Successor) -> String {
+    /// Comes back only if this is still the program that it was.
+    fn become_next(&mut self, ready: &Ready, frozen: &mut Frozen) -> Attempt {
         // What is not written now is lost, and counted in the document.
         logging::flush();
-        let Some(stand) = frozen.describe() else { return "the control thread is gone".to_owned() };
+        let state = match self.written_down(ready.successor, frozen) {
+            Ok(state) => state,
+            Err(reason) => return Attempt::Failed(reason),
+        };
+        log::info!("About to re-exec einhorn master as {}", ready.candidate.program.shown(state.as_raw_fd()));
+        logging::flush();
+        let failure = match state.try_clone() {
+            Ok(spare) => self.exec(ready, [&state, &spare], frozen),
+            Err(error) => return Attempt::Failed(words(errno_of(&error))),
+        };
+        if failure.is_out_of_date() { Attempt::Changed } else { Attempt::Failed(failure.to_string()) }
+    }
+
+    /// The state, in a sealed file in memory.
+    fn written_down(&self, successor: Successor, frozen: &mut Frozen) -> Result<OwnedFd, String> {
+        let stand = frozen.describe().ok_or("the control thread is gone")?;
         let text = self.document(Some(&stand), successor).to_yaml();
         if text.len() > Document::BYTES_MAX {
-            return format!(
+            return Err(format!(
                 "the state has {} bytes, since clients do not read; the most is {}",
                 text.len(),
                 Document::BYTES_MAX
-            );
+            ));
         }
         // The way back leads to this very image.
-        if let Err(error) = Document::from_yaml(&text) {
-            return error.to_string();
-        }
-        let state = match memfd::sealed("einhyrningsins state", text.as_bytes()) {
-            Ok(state) => state,
-            Err(error) => return error.to_string(),
-        };
-        drop(text);
-        let number = state.as_raw_fd();
-        log::info!("About to re-exec einhorn master as {}", next.shown(number));
-        logging::flush();
-        match state.try_clone() {
-            Ok(spare) => self.exec(next, [&state, &spare], frozen, successor),
-            Err(error) => words(errno_of(&error)),
-        }
+        Document::from_yaml(&text).map_err(|error| error.to_string())?;
+        memfd::sealed("einhyrningsins state", text.as_bytes()).map_err(|error| error.to_string())
     }
 
-    fn exec(&self, next: &NextProgram, state: [&OwnedFd; 2], frozen: &Frozen, successor: Successor) -> String {
+    fn exec(&self, ready: &Ready, state: [&OwnedFd; 2], frozen: &Frozen) -> ReexecError {
+        let Ready { successor, candidate, .. } = ready;
         let [state, spare] = state;
-        let mut env = next.environment.clone();
-        let mut keep: Vec<BorrowedFd<'_>> = self.kept_descriptors(frozen, successor);
+        let mut env = candidate.program.environment.clone();
+        let mut keep: Vec<BorrowedFd<'_>> = self.kept_descriptors(frozen, *successor);
         keep.push(state.as_fd());
         if let (Successor::Ours, Some(image)) = (successor, &self.reexec.image) {
             let numbers = [image.as_fd(), state.as_fd(), spare.as_fd()].map(|fd| fd.as_raw_fd().to_string());
             env.push((RETURN_VARIABLE.into(), numbers.join(",").into()));
             keep.push(spare.as_fd());
         }
-        if successor == Successor::Einhorn {
+        if *successor == Successor::Einhorn {
             startup::move_out(&self.birth);
         }
-        let argv: Vec<OsString> = next.argv_with_state(state.as_raw_fd());
-        let error = reexec::exec(Program::At(&next.path), &argv, &env, &keep);
+        let argv: Vec<OsString> = candidate.program.argv_with_state(state.as_raw_fd());
+        let error = reexec::exec(Program::Checked(&candidate.executable), &argv, &env, &keep);
         startup::settle_in(&self.birth);
-        error.to_string()
+        error
     }
 }

@@ -255,10 +255,12 @@ fn take_over(mut plan: Plan, call: Call, arrival: Arrival) -> Result<Supervisor,
 /// An earlier image may know a better name: who was run by descriptor has none.
 fn image(known: Option<PathBuf>) -> Option<Image> {
     let found = Image::remember().inspect_err(|error| log::warn!("{error}")).ok()?;
-    Some(match known {
+    let image = match known {
         Some(path) => found.named(path),
         None => found,
-    })
+    };
+    image.show_name();
+    Some(image)
 }
 
 fn origin(refused: Option<String>, plan: &Plan) -> Origin {

@@ -21,6 +21,8 @@ pub(super) const PID_ROOM: usize = 11;
 /// What the child works from. The pointers lead into the buffers beside them, which are never touched again.
 pub(super) struct Blueprint {
     pub path: CString,
+    /// What is run instead where it can be; above every target.
+    pub file: Option<RawFd>,
     pub directory: Option<CString>,
     pub argv: StringArray,
     pub envp: StringArray,
@@ -44,6 +46,7 @@ impl Blueprint {
         let (envp, pid_slot) = lay_out_env(request.env, request.own_pid_variable)?;
         Ok(Self {
             path: c_string(request.path.as_os_str())?,
+            file: request.file.map(|file| file.as_raw_fd()),
             directory: request.directory.map(Path::as_os_str).map(c_string).transpose()?,
             argv: StringArray::of_words(request.argv)?,
             envp,

@@ -2,6 +2,7 @@
 //! of the master may have held any lock at the fork. What fails is told over the pipe, and the child ends.
 
 use std::convert::Infallible;
+use std::ffi::CStr;
 use std::os::fd::RawFd;
 use std::ptr;
 use std::time::Duration;
@@ -10,7 +11,7 @@ use libc::{c_int, c_long, time_t};
 use nix::errno::Errno;
 
 use crate::sys::birth::Birth;
-use crate::sys::blueprint::{Blueprint, PID_ROOM};
+use crate::sys::blueprint::{Blueprint, PID_ROOM, StringArray};
 use crate::sys::errno::retry;
 use crate::sys::exec_pipe::{Stage, encode};
 use crate::sys::fd::cloexec_range;
@@ -159,16 +160,36 @@ fn arm_parent_death(plan: &Blueprint) -> Result<(), Errno> {
     Ok(())
 }
 
+/// A script's interpreter would find a descriptor closed, and the kernel refuses to start it (ENOENT): a script is run by its path.
 fn exec(plan: &Blueprint) -> Result<Infallible, Errno> {
+    match plan.file.map(|file| exec_file(file, &plan.argv, &plan.envp)) {
+        None | Some(Err(Errno::ENOENT)) => exec_path(&plan.path, &plan.argv, &plan.envp),
+        Some(result) => result,
+    }
+}
+
+/// execve(2), again and again while the program is open for writing. Async-signal-safe.
+pub(super) fn exec_path(path: &CStr, argv: &StringArray, envp: &StringArray) -> Result<Infallible, Errno> {
     retry_while_busy(|| {
-        // SAFETY: a C string and two null-terminated arrays of C strings, which the blueprint owns.
-        unsafe { libc::execve(plan.path.as_ptr(), plan.argv.as_ptr(), plan.envp.as_ptr()) };
+        // SAFETY: a C string and two null-terminated arrays of C strings, which the caller's references keep.
+        unsafe { libc::execve(path.as_ptr(), argv.as_ptr(), envp.as_ptr()) };
+        Err(Errno::last())
+    })
+}
+
+/// The same with the file that a descriptor leads to, fexecve(3). Async-signal-safe.
+///
+/// Errors: ENOENT also for a script behind a descriptor that closes on exec.
+pub(super) fn exec_file(file: RawFd, argv: &StringArray, envp: &StringArray) -> Result<Infallible, Errno> {
+    retry_while_busy(|| {
+        // SAFETY: a number and two null-terminated arrays of C strings, which the caller's references keep.
+        unsafe { libc::fexecve(file, argv.as_ptr(), envp.as_ptr()) };
         Err(Errno::last())
     })
 }
 
 /// Calls an execve(2) again while its program is open for writing, for about a second. Async-signal-safe if the call is.
-pub(super) fn retry_while_busy(mut call: impl FnMut() -> Result<Infallible, Errno>) -> Result<Infallible, Errno> {
+fn retry_while_busy(mut call: impl FnMut() -> Result<Infallible, Errno>) -> Result<Infallible, Errno> {
     for _ in 0..BUSY_RETRIES_MAX {
         match call() {
             Err(Errno::ETXTBSY) => pause(),

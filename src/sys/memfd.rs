@@ -66,11 +66,29 @@ pub fn sealed(name: &str, bytes: &[u8]) -> Result<OwnedFd, MemfdError> {
     Ok(file.into())
 }
 
-/// An empty file in memory that whoever gets it can write. Close-on-exec.
+/// A file in memory that whoever gets it can write, up to this many bytes: what would make it longer is refused with EPERM, so
+/// that no writer takes more memory than that. What nobody has written is NUL. Close-on-exec.
 ///
 /// Errors: no descriptor or no memory is to be had.
-pub fn scratch(name: &str) -> Result<OwnedFd, MemfdError> {
-    create(name).map_err(MemfdError::Create)
+pub fn scratch(name: &str, bytes: usize) -> Result<OwnedFd, MemfdError> {
+    let file = File::from(create(name).map_err(MemfdError::Create)?);
+    file.set_len(bytes as u64).map_err(|error| MemfdError::Write(errno_of(&error)))?;
+    let seals = SealFlag::F_SEAL_GROW | SealFlag::F_SEAL_SHRINK;
+    retry(|| fcntl(&file, FcntlArg::F_ADD_SEALS(seals))).map_err(MemfdError::Seal)?;
+    Ok(file.into())
+}
+
+/// What was written into a file of [`scratch`], without the NULs at its end.
+///
+/// Errors: it cannot be read, or more than `max_bytes` were written.
+pub fn read_scratch(file: impl AsFd, max_bytes: usize) -> Result<Vec<u8>, MemfdError> {
+    let mut bytes = read_all(file, usize::MAX)?;
+    let length = bytes.iter().rposition(|byte| *byte != 0).map_or(0, |last| last + 1);
+    if length > max_bytes {
+        return Err(MemfdError::TooLong { max_bytes });
+    }
+    bytes.truncate(length);
+    Ok(bytes)
 }
 
 /// All that a descriptor has to give: what can be rewound from its beginning, a pipe from where it is, until its last writer
@@ -154,11 +172,21 @@ mod tests {
 
     #[test]
     fn what_others_write_is_read_from_the_beginning() {
-        let fd = scratch("answer").unwrap();
-        assert_eq!(read_all(&fd, PLENTY).unwrap(), b"");
+        assert_eq!(read_scratch(scratch("answer", 100).unwrap(), PLENTY).unwrap(), b"");
+        let fd = scratch("answer", 100).unwrap();
         File::from(fd.try_clone().unwrap()).write_all(b"here").unwrap();
-        assert_eq!(read_all(&fd, PLENTY).unwrap(), b"here");
+        assert_eq!(read_scratch(&fd, PLENTY).unwrap(), b"here");
         assert_eq!(closes_on_exec(fd.as_fd()), Ok(true));
+    }
+
+    #[test]
+    fn a_writer_that_never_ends_fills_no_memory() {
+        let fd = scratch("answer", CHUNK_BYTES + 1).unwrap();
+        let mut writer = File::from(fd.try_clone().unwrap());
+        let refused = std::iter::repeat_with(|| writer.write(&[b'x'; 1000])).take(1000).find_map(Result::err);
+        assert_eq!(errno_of(&refused.unwrap()), Errno::EPERM);
+        assert!(writer.metadata().unwrap().len() == CHUNK_BYTES as u64 + 1 && writer.set_len(1 << 30).is_err());
+        assert_eq!(read_scratch(&fd, 60_000), Err(MemfdError::TooLong { max_bytes: 60_000 }));
     }
 
     #[test]

@@ -14,6 +14,7 @@ pub mod control_socket;
 pub mod errno;
 pub mod exec_failure;
 pub mod exec_pipe;
+pub mod executable;
 pub mod family;
 pub mod fd;
 pub mod file_watch;

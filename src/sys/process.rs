@@ -26,6 +26,9 @@ use crate::sys::resource_limit::ResourceLimit;
 pub struct SpawnRequest<'a> {
     /// No search in PATH. A relative path is looked up from `directory`.
     pub path: &'a Path,
+    /// The file of a program that was opened before, which is run by this descriptor. Only what cannot be run so, a script, is
+    /// run by `path`. None: `path` alone.
+    pub file: Option<BorrowedFd<'a>>,
     /// With the program's name first.
     pub argv: &'a [OsString],
     /// The whole environment.
@@ -62,6 +65,10 @@ pub struct Spawned {
 /// for an impossible variable name, EAGAIN and ENOMEM when there is no room for a process, EMFILE for its pipe.
 pub fn spawn(request: &SpawnRequest<'_>) -> Result<Spawned, Errno> {
     let target_max = check_descriptors(request.descriptors);
+    assert!(
+        request.file.is_none_or(|file| file.as_raw_fd() > target_max),
+        "the program's descriptor may be overwritten"
+    );
     let plan = Blueprint::lay_out(request)?;
     let (reader, writer) = error_pipe(target_max).map_err(|error| errno_of(&error))?;
     // SAFETY: the child calls only `become_program`, which keeps to async-signal-safe calls and never returns.

@@ -4,25 +4,30 @@
 
 use std::convert::Infallible;
 use std::env;
-use std::ffi::{CStr, CString, OsStr, OsString};
+use std::ffi::{CStr, OsStr, OsString};
 use std::fmt;
 use std::fs::{self, File, OpenOptions};
 use std::io;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use nix::errno::Errno;
 use nix::unistd::{getpid, gettid};
 
 use crate::sys::blueprint::{StringArray, c_string};
-use crate::sys::child::retry_while_busy;
+use crate::sys::child::{exec_file, exec_path};
 use crate::sys::errno::{errno_of, words};
 use crate::sys::exec_failure::explain_exec_failure;
+use crate::sys::executable::Executable;
 use crate::sys::fd::{close_on_exec, closes_on_exec, keep_over_exec};
 use crate::sys::place::FileId;
 use crate::sys::signal::Disposition;
+use crate::sys::title::set_process_name;
+
+/// The errno of a script that was replaced or written since it was checked; execve(2) does not use it.
+const OUT_OF_DATE: Errno = Errno::ESTALE;
 
 /// Leads to the file that this process runs, wherever it is by now.
 const OWN_PROGRAM: &str = "/proc/self/exe";
@@ -65,6 +70,15 @@ impl Image {
     pub fn path(&self) -> &Path {
         &self.path
     }
+
+    /// Shows this image's name as that of the process (/proc/PID/comm), as an exec by the path does. After an exec by descriptor it
+    /// is the descriptor's number before Linux 6.14, and since then the name of the file, whatever link led there; `ps -C`, pgrep(1)
+    /// and killall(1) shall find the master by the name that it was started by.
+    pub fn show_name(&self) {
+        if called_as().is_none() {
+            set_process_name(self.path.file_name().unwrap_or_default());
+        }
+    }
 }
 
 impl AsFd for Image {
@@ -74,27 +88,12 @@ impl AsFd for Image {
     }
 }
 
-/// Which file stands at a path, and in which state: whether it still is the one that was tried.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Stamp {
-    file: FileId,
-    bytes: u64,
-    modified: (i64, i64),
-}
-
-impl Stamp {
-    /// Of what links lead to. None: nothing that we may look at.
-    pub fn of(path: &Path) -> Option<Self> {
-        let meta = fs::metadata(path).ok()?;
-        Some(Self { file: FileId::of(&meta), bytes: meta.len(), modified: (meta.mtime(), meta.mtime_nsec()) })
-    }
-}
-
 /// What to become.
 #[derive(Clone, Copy, Debug)]
 pub enum Program<'a> {
-    /// Whatever stands at this path now, a script too. It is not searched for in PATH.
-    At(&'a Path),
+    /// The file that was checked, and no other. A script, which can only be run by its path, is not run if its file was replaced
+    /// or written since.
+    Checked(&'a Executable),
     /// That very image, whatever has become of its name.
     Image(&'a Image),
 }
@@ -109,6 +108,11 @@ pub struct ReexecError {
 impl ReexecError {
     fn new(what: &str, errno: Errno) -> Self {
         Self { errno, message: format!("{what}: {}", words(errno)) }
+    }
+
+    /// What was checked is no longer what stands at its path: it is to be checked anew.
+    pub fn is_out_of_date(&self) -> bool {
+        self.errno == OUT_OF_DATE
     }
 }
 
@@ -145,43 +149,36 @@ fn try_exec(
     env: &[(OsString, OsString)],
     keep: &[BorrowedFd<'_>],
 ) -> Result<Infallible, Errno> {
-    let target = Target::new(program)?;
     let argv = StringArray::of_words(argv)?;
     let envp = StringArray::of_variables(env)?;
     let _guard = ExecGuard::arm(keep)?;
-    retry_while_busy(|| target.exec(&argv, &envp))
+    match program {
+        Program::Image(image) => exec_file(image.file.as_raw_fd(), &argv, &envp),
+        Program::Checked(executable) => match exec_file(executable.as_fd().as_raw_fd(), &argv, &envp) {
+            Err(Errno::ENOENT) => exec_script(executable, &argv, &envp),
+            result => result,
+        },
+    }
+}
+
+/// Between the comparison and the exec a microsecond is left in which the file may be replaced still: the kernel has no call that
+/// does both for a script. SECURITY.md says so, too.
+fn exec_script(executable: &Executable, argv: &StringArray, envp: &StringArray) -> Result<Infallible, Errno> {
+    let path = c_string(executable.path().as_os_str())?;
+    if !executable.is_unchanged() {
+        return Err(OUT_OF_DATE);
+    }
+    exec_path(&path, argv, envp)
 }
 
 fn explain(program: Program<'_>, errno: Errno) -> ReexecError {
     match program {
-        Program::At(path) => ReexecError { errno, message: explain_exec_failure(path, errno) },
+        Program::Checked(executable) if errno == OUT_OF_DATE => {
+            ReexecError::new(&format!("{} was replaced after it was checked", executable.path().display()), errno)
+        }
+        Program::Checked(executable) => ReexecError { errno, message: explain_exec_failure(executable.path(), errno) },
         // What stands at its path now says nothing about it.
         Program::Image(image) => ReexecError::new(&format!("cannot go back to {}", image.path.display()), errno),
-    }
-}
-
-/// What execve(2) and execveat(2) take.
-enum Target {
-    Path(CString),
-    Descriptor(RawFd),
-}
-
-impl Target {
-    fn new(program: Program<'_>) -> Result<Self, Errno> {
-        Ok(match program {
-            Program::At(path) => Self::Path(c_string(path.as_os_str())?),
-            Program::Image(image) => Self::Descriptor(image.file.as_raw_fd()),
-        })
-    }
-
-    fn exec(&self, argv: &StringArray, envp: &StringArray) -> Result<Infallible, Errno> {
-        match self {
-            // SAFETY: a C string and two null-terminated arrays of C strings, which outlive the call.
-            Self::Path(path) => unsafe { libc::execve(path.as_ptr(), argv.as_ptr(), envp.as_ptr()) },
-            // SAFETY: as above; the descriptor is the image's, which the caller of `exec` has borrowed.
-            Self::Descriptor(fd) => unsafe { libc::fexecve(*fd, argv.as_ptr(), envp.as_ptr()) },
-        };
-        Err(Errno::last())
     }
 }
 

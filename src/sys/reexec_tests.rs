@@ -21,15 +21,19 @@ fn words(list: &[&str]) -> Vec<OsString> {
 }
 
 /// A number that no test opens.
-const CLOSED: RawFd = 999;
+const CLOSED: std::os::fd::RawFd = 999;
 
 /// Becomes a shell, or whatever this is, that runs the script.
 fn run(program: Program<'_>, script: &str, keep: &[BorrowedFd<'_>]) -> ReexecError {
     exec(program, &words(&["sh", "-c", script, "name", "word"]), &[("A".into(), "1".into())], keep)
 }
 
+fn at(path: &Path) -> Program<'static> {
+    Program::Checked(Box::leak(Box::new(Executable::open(path).unwrap())))
+}
+
 fn shell_program() -> Program<'static> {
-    Program::At(Path::new("/bin/sh"))
+    at(Path::new("/bin/sh"))
 }
 
 /// What is printed by the script for which a first thread gives itself up, and its pid before.
@@ -113,7 +117,7 @@ fn a_signal_during_the_exec_waits_for_the_next_image() {
             let writer = shell(&format!("exec 3>>{path_text}; sleep 0.2; kill -USR2 {own}; sleep 0.1"));
             let writing = format!("/proc/{writer}/fd/3");
             assert!(wait_until(LIMIT, || fs::read_link(&writing).is_ok_and(|open| open == path)));
-            run(Program::At(&path), script, &[])
+            run(at(&path), script, &[])
         });
         let masks = masks(&said);
         for signal in [libc::SIGTERM, libc::SIGUSR2] {
@@ -136,9 +140,12 @@ fn a_failure_changes_nothing() {
         // SAFETY: nobody has this number, which is only asked for its flags.
         let closed = unsafe { BorrowedFd::borrow_raw(CLOSED) };
         let text = file(&dir, b"hello", 0o755);
+        let script = dir.path().join("script");
+        fs::write(&script, "#!/no/such\n").unwrap();
+        fs::set_permissions(&script, Permissions::from_mode(0o755)).unwrap();
         for (program, keep) in [
-            (Program::At(Path::new("/no/such")), &[kept.as_fd(), passed_on.as_fd()][..]),
-            (Program::At(&text), &[kept.as_fd(), passed_on.as_fd()]),
+            (at(&script), &[kept.as_fd(), passed_on.as_fd()][..]),
+            (at(&text), &[kept.as_fd(), passed_on.as_fd()]),
             (Program::Image(&image_of(&text)), &[kept.as_fd()]),
             (shell_program(), &[kept.as_fd(), passed_on.as_fd(), closed]),
         ] {
@@ -164,13 +171,11 @@ fn each_failure_has_its_words() {
             (&foreign, 0o755, Errno::ENOEXEC, "it is built for another kind of machine"),
         ] {
             let path = file(&dir, content, mode);
-            let error = run(Program::At(&path), "", &[]);
+            let error = run(at(&path), "", &[]);
             assert_eq!(error.to_string(), format!("cannot run {}: {expected}", path.display()));
             assert_eq!(error.errno, errno);
         }
-        let error = run(Program::At(Path::new("/no/such")), "", &[]);
-        assert_eq!(error.to_string(), "cannot run /no/such: no such file or directory");
-        assert_eq!(run(Program::At(dir.path()), "", &[]).errno, Errno::EACCES);
+        assert_eq!(run(at(dir.path()), "", &[]).errno, Errno::EACCES);
         assert_eq!(run(shell_program(), &"x".repeat(200_000), &[]).errno, Errno::E2BIG);
         assert_eq!(run(shell_program(), "a\0b", &[]).errno, Errno::EINVAL);
         assert_eq!(exec(shell_program(), &[], &[("A=B".into(), "1".into())], &[]).errno, Errno::EINVAL);
@@ -187,7 +192,7 @@ fn a_file_that_stays_open_for_writing_is_given_up_after_a_second() {
         let path = copy(&dir, "/bin/sh");
         let _writer = OpenOptions::new().append(true).open(&path).unwrap();
         let started = clock::now();
-        let error = run(Program::At(&path), "exit 1", &[]);
+        let error = run(at(&path), "exit 1", &[]);
         let waited = clock::now().since(started);
         assert_eq!(error.to_string(), format!("cannot run {}: the file is still open for writing", path.display()));
         assert!(waited >= Duration::from_millis(900) && waited < Duration::from_secs(5), "{waited:?}");
@@ -199,25 +204,40 @@ fn a_wrapper_may_be_a_script() {
     in_own_process(module_path!(), "a_wrapper_may_be_a_script", || {
         let dir = TempDir::new().unwrap();
         let wrapper = file(&dir, b"#!/bin/sh\nexec sh \"$@\"\n", 0o755);
-        let (pid, said) = printed("echo $$ $1", |script| run(Program::At(&wrapper), script, &[]));
+        let (pid, said) = printed("echo $$ $1", |script| run(at(&wrapper), script, &[]));
         assert_eq!(said, format!("{pid} word\n"));
     });
 }
 
+/// The file that was checked is run, not the one that has taken its place.
 #[test]
-fn a_file_is_known_again_until_it_is_replaced_or_written() {
-    let dir = TempDir::new().unwrap();
-    let path = file(&dir, b"one", 0o755);
-    let before = Stamp::of(&path).unwrap();
-    assert_eq!(Stamp::of(&path), Some(before));
-    fs::write(&path, "longer").unwrap();
-    let written = Stamp::of(&path).unwrap();
-    assert_ne!(written, before);
-    let other = dir.path().join("other");
-    fs::copy(&path, &other).unwrap();
-    fs::rename(&other, &path).unwrap();
-    assert_ne!(Stamp::of(&path), Some(written));
-    assert_eq!(Stamp::of(&dir.path().join("none")), None);
+fn a_binary_is_run_by_the_descriptor_that_was_checked() {
+    in_own_process(module_path!(), "a_binary_is_run_by_the_descriptor_that_was_checked", || {
+        let dir = TempDir::new().unwrap();
+        let path = copy(&dir, "/bin/sh");
+        let (_, said) = printed("echo checked; ls /proc/$$/fd", |script| {
+            let program = at(&path);
+            file(&dir, b"#!/bin/sh\nexit 1\n", 0o755);
+            run(program, script, &[])
+        });
+        assert_eq!(said.lines().collect::<Vec<_>>(), ["checked", "0", "1", "2"]);
+    });
+}
+
+#[test]
+fn a_script_that_was_replaced_since_is_not_run() {
+    on_first_thread(module_path!(), "a_script_that_was_replaced_since_is_not_run", || {
+        let dir = TempDir::new().unwrap();
+        let path = file(&dir, b"#!/bin/sh\nexit 0\n", 0o755);
+        let program = at(&path);
+        file(&dir, b"#!/bin/sh\nexit 1\n", 0o755);
+        let error = run(program, "", &[]);
+        assert!(error.is_out_of_date(), "{error}");
+        assert_eq!(
+            error.to_string(),
+            format!("{} was replaced after it was checked: stale file handle", path.display())
+        );
+    });
 }
 
 #[test]

@@ -53,6 +53,7 @@ pub fn words(list: &[&str]) -> Vec<OsString> {
 pub fn request<'a>(path: &'a Path, argv: &'a [OsString]) -> SpawnRequest<'a> {
     SpawnRequest {
         path,
+        file: None,
         argv,
         env: &[],
         own_pid_variable: None,

@@ -9,6 +9,8 @@ use std::ptr;
 
 use libc::c_char;
 
+use crate::sys::blueprint::c_string;
+
 /// Stands in the last byte of the arguments when the title ends before it. Any byte but NUL tells the kernel to show the
 /// memory up to the first NUL, instead of the NULs up to the end too.
 const OVERWRITTEN: u8 = b'.';
@@ -61,6 +63,13 @@ impl Title {
             unsafe { last.write(OVERWRITTEN) };
         }
     }
+}
+
+/// Sets the name of the calling thread; that of the first thread is the process's, /proc/PID/comm. The kernel shows 15 bytes.
+pub(super) fn set_process_name(name: &OsStr) {
+    let Ok(name) = c_string(name) else { return };
+    // SAFETY: PR_SET_NAME reads a C string, of which it takes what there is room for.
+    unsafe { libc::prctl(libc::PR_SET_NAME, name.as_ptr()) };
 }
 
 /// What /proc/self/stat says.

@@ -10,6 +10,7 @@ use tempfile::TempDir;
 use super::*;
 use crate::pool::{Ending, Pid};
 use crate::sys::clock;
+use crate::sys::executable::Executable;
 use crate::sys::reexec::{Program, exec};
 use crate::sys::testing::{LIMIT, fork_to_run, in_own_process, on_first_thread, reap, wait_until, words};
 
@@ -149,7 +150,12 @@ fn the_next_image_finds_them_pending_and_blocked() {
 
 fn become_shell(script: &str) -> impl std::fmt::Display + use<> {
     let argv: Vec<OsString> = words(&["sh", "-c", script]);
-    exec(Program::At(Path::new("/bin/sh")), &argv, &[("PATH".into(), "/usr/bin:/bin".into())], &[])
+    exec(
+        Program::Checked(&Executable::open(Path::new("/bin/sh")).unwrap()),
+        &argv,
+        &[("PATH".into(), "/usr/bin:/bin".into())],
+        &[],
+    )
 }
 
 #[test]
@@ -158,8 +164,9 @@ fn after_an_exec_that_fails_they_are_heard() {
         let (thread, inbox) = started(64);
         let deafness = thread.freeze().unwrap();
         send_each(1);
-        let failure = exec(Program::At(Path::new("/no/such")), &words(&["x"]), &[], &[]);
-        assert_eq!(failure.errno, nix::errno::Errno::ENOENT);
+        let text = Executable::open(Path::new("/etc/passwd")).unwrap();
+        let failure = exec(Program::Checked(&text), &words(&["x"]), &[], &[]);
+        assert_eq!(failure.errno, nix::errno::Errno::EACCES);
         drop(deafness);
         hear_each(&inbox);
     });

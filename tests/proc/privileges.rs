@@ -3,7 +3,9 @@
 
 use nix::sys::signal::Signal;
 
-use crate::support::{EINHYRNINGSINS, Master, OTHER_UID, Process, Setup, Strace, Stranger, decoded, is_root};
+use crate::support::{
+    AS_EINHORN, EINHYRNINGSINS, Master, OTHER_UID, Process, Setup, Strace, Stranger, decoded, is_root,
+};
 
 /// A group that nobody is in.
 const GROUP: u32 = 65_500;
@@ -155,7 +157,7 @@ fn a_worker_is_its_user_after_any_re_exec_too() {
     }
 }
 
-/// What does not say that it is one of us would launch the workers as root.
+/// Ruby's einhorn would launch the workers as root.
 #[test]
 fn a_master_that_knows_no_users_of_workers_does_not_get_them() {
     if !is_root() {
@@ -163,11 +165,11 @@ fn a_master_that_knows_no_users_of_workers_does_not_get_them() {
     }
     let setup = Setup::new("--config web.toml").program(["/bin/sleep", "1000"]).open_to_all();
     setup.write("web.toml", "ack-mode = 0\n[worker]\nuser = 'daemon'\n");
-    let master = setup.reexec_as("exit 0").start();
+    let master = setup.reexec_as(AS_EINHORN).start();
     master.wait_for_log("Up to 1 / 1", 1);
     let workers = master.wait_for_workers(1);
     master.signal(Signal::SIGHUP);
-    master.wait_for_log("is einhorn, or does not say that it is not, and knows no users of workers", 1);
+    master.wait_for_log("is einhorn, and knows no users of workers", 1);
     assert_eq!(master.workers(), workers);
     assert!(master.is_running());
 }

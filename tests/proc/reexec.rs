@@ -284,6 +284,21 @@ fn the_title_is_einhorns_from_the_first_moment_on() {
     assert!(log[0].ends_with("\"--\", \"sleep\", \"1000\"]"), "{log:?}");
 }
 
+/// By which ps, pgrep and pidof find it. An exec by descriptor would leave the descriptor's number, or the name of the file that the
+/// link leads to.
+#[test]
+fn the_process_keeps_the_name_that_it_was_started_by() {
+    let master = Setup::new("-n 1 -m 0").program(["sleep", "1000"]).by_link().start();
+    master.wait_for_log("Up to 1 / 1", 1);
+    let identity = || (master.process().text("comm"), master.process().program());
+    let before = identity();
+    assert_eq!(before.0, "master\n");
+    for _ in 0..2 {
+        master.reload();
+        master.wait_until("it has its name again", LIMIT, || identity() == before);
+    }
+}
+
 #[test]
 fn a_wrapper_is_run_with_einhorns_words_and_may_change_the_environment() {
     let script = "echo \"$@\" >>calls; export COLOUR=blue; exec \"$OURS\" \"$@\"";

@@ -10,7 +10,7 @@ use std::time::Instant;
 use nix::sys::signal::Signal;
 
 use crate::support::{
-    EINHYRNINGSINS, Injection, LIMIT, Load, Master, Process, Setup, ask, copy_program, decoded, example,
+    AS_EINHORN, EINHYRNINGSINS, Injection, LIMIT, Load, Master, Process, Setup, ask, copy_program, decoded, example,
 };
 
 /// A wrapper that does something at the check, and then is the program.
@@ -174,10 +174,58 @@ fn a_stop_ends_a_check_that_hangs() {
     master.wait_until("nothing is left", LIMIT, || master.descendants().is_empty());
 }
 
+/// Failure mode 39: one that says yes to everything would leave the workers without a master.
+#[test]
+fn a_program_that_does_not_prove_to_be_a_master_is_refused() {
+    for (script, says) in [
+        ("exit 0", "\"\""),
+        ("echo 'web 1.1.1'", "\"web 1.1.1\""),
+        ("echo 1.1.1; echo done", "\"done\""),
+        ("[ $1 = --version ] && echo 1.1.1 && exit 1; exit 0", "\"1.1.1\""),
+        (
+            "case $1 in --upgrade-check) exit 0;; --with-state-fd) exit 3;; esac; exec \"$OURS\" \"$@\"",
+            "\"einhyrningsins ",
+        ),
+        (
+            "[ $1 = --version ] && printf '%0200d' 7; exit 0",
+            "\"000000000000000000000000000000000000000000000000000000000000\"",
+        ),
+    ] {
+        let (master, worker) = start(serving().reexec_as(script));
+        let said = verdict(&master);
+        let expected = "Upgrade failed: /bin/sh passes --upgrade-check and proves to be no master: ";
+        assert!(said.starts_with(expected) && said.contains(&format!("--version says {says}")), "{said}");
+        assert!(said.contains("name it with --reexec-as"), "{said}");
+        assert_unimpaired(&master, worker);
+    }
+}
+
+#[test]
+fn a_binary_that_says_yes_to_everything_is_refused() {
+    let (master, worker) = start(serving().by_link());
+    master.relink(Path::new("/bin/true"));
+    let said = verdict(&master);
+    assert!(said.contains("proves to be no master") && said.contains("--version says "), "{said}");
+    assert_unimpaired(&master, worker);
+    master.relink(Path::new(EINHYRNINGSINS));
+    assert_eq!(verdict(&master), "Upgrade done");
+}
+
+/// It is given up as a check is that hangs, and what it writes takes no memory.
+#[test]
+fn a_version_that_has_no_end_is_no_version() {
+    let script = "[ $1 = --upgrade-check ] && exit 0; touch asked; exec yes";
+    let (master, worker) = start(serving().reexec_as(script));
+    let said = verdict(&master);
+    assert!(master.file("asked").exists() && said.starts_with("Upgrade failed: /bin/sh --version"), "{said}");
+    assert_unimpaired(&master, worker);
+}
+
 /// A script whose interpreter goes away between the check and the exec.
 fn without_interpreter(setup: Setup) -> Setup {
     let interpreter = setup.directory().join("interpreter");
-    let script = format!("#!{}\nrm -f {}\nexit 0\n", interpreter.display(), interpreter.display());
+    let gone = format!("rm -f {}", interpreter.display());
+    let script = format!("#!{}\n[ $1 = --version ] && {gone}\n{AS_EINHORN}\n", interpreter.display());
     std::os::unix::fs::symlink("/bin/sh", &interpreter).unwrap();
     let path = setup.write("next", &script);
     fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
@@ -242,6 +290,31 @@ fn a_program_that_is_replaced_while_it_is_checked_is_checked_again() {
     assert_eq!(verdict(&master), "Upgrade done");
     let calls = fs::read_to_string(master.file("calls")).unwrap();
     assert_eq!(calls, "first --upgrade-check\nsecond --upgrade-check\nsecond --with-state-fd\n");
+}
+
+/// Failure mode 41: the file was exchanged in the last moment, when the threads stand still, so the kernel is made to take its time.
+#[test]
+fn a_binary_that_is_replaced_in_the_last_moment_is_not_run_unchecked() {
+    let setup = serving();
+    let program = setup.directory().join("program");
+    copy_program(EINHYRNINGSINS, &program);
+    let (master, _) = start(setup.word("--reexec-as").word(&program));
+    copy_program("/bin/true", master.file("other"));
+    let load = Load::start(master.addr(), 2);
+    load.wait_for(5);
+    // The document is the third file in memory, after the two of the check.
+    let injection = Injection::attach(&master, "memfd_create:delay_exit=1000000:when=3");
+    master.control("{command: reload}");
+    master.wait_until("it is about to become the program", LIMIT, || {
+        let open = master.process().descriptors();
+        open.values().any(|file| file.contains("memfd:einhyrningsins state ") && !file.contains("to check"))
+    });
+    fs::rename(master.file("other"), &program).unwrap();
+    master.wait_for_log("Using loaded state", 1);
+    drop(injection);
+    assert!(master.is_running());
+    load.wait_for(20);
+    load.stop().assert_nothing_lost();
 }
 
 /// Changes the state on its way: at the check that of the check, at the exec the real one.

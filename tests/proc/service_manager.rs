@@ -5,7 +5,7 @@ use std::os::unix::net::UnixDatagram;
 
 use nix::sys::signal::Signal;
 
-use crate::support::{LIMIT, Manager, Master, Setup, example, free_address};
+use crate::support::{AS_EINHORN, LIMIT, Manager, Master, Setup, example, free_address};
 
 const FIRST: &str = "STATUS=2/2 serving, version 0";
 
@@ -157,11 +157,12 @@ fn a_watchdog_that_means_another_process_is_not_served() {
     assert_eq!(manager.count("WATCHDOG=1"), 0);
 }
 
-/// Ruby's einhorn does not serve it. (This successor does not say what it is, so it is taken for one.)
+/// Ruby's einhorn does not serve it.
 #[test]
 fn who_knows_no_watchdog_does_not_become_a_watched_master() {
-    let (setup, mut manager) = service("--reexec-as /bin/true");
-    let master = setup.env("WATCHDOG_USEC", "30000000").http_worker("--ack manual").start();
+    let (setup, mut manager) = service("");
+    let setup = setup.reexec_as(AS_EINHORN).env("WATCHDOG_USEC", "30000000");
+    let master = setup.http_worker("--ack manual").start();
     wait_for_first(&mut manager, &master);
     master.control("{command: reload}");
     master.wait_for_log("and the service's watchdog would kill it", 1);
@@ -172,7 +173,7 @@ fn who_knows_no_watchdog_does_not_become_a_watched_master() {
 #[test]
 fn who_becomes_a_program_that_says_nothing_says_that_it_is_over() {
     let setup = Setup::new("-n 1 -m 0").word("--reexec-as").word("/bin/sh ./silent").program(["sleep", "1000"]);
-    setup.write("silent", "[ \"$1\" = --upgrade-check ] || exec sleep 1000\n");
+    setup.write("silent", &format!("{AS_EINHORN}\nexec sleep 1000\n"));
     let mut manager = Manager::at(&setup.directory().join("notify"));
     let master = setup.env("NOTIFY_SOCKET", manager.name()).start();
     manager.wait_for("READY=1", 1, &master);

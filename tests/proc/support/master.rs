@@ -319,7 +319,7 @@ impl Master {
     pub fn workers(&self) -> Vec<Process> {
         let is_worker = |child: &Process| {
             let words = child.command_line();
-            let checks = words.iter().any(|word| word == "--upgrade-check");
+            let checks = words.iter().any(|word| word == "--upgrade-check" || word == "--version");
             // The master's own, which may change, are read after those that its child took over from it. In the middle of an
             // exec the words are there before the environment is.
             let is_itself = !words.is_empty() && words != self.process.command_line();
