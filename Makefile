@@ -23,6 +23,7 @@ compat.needs = $(RUST) ruby pgrep=procps python3 pip3=python3-pip php=php-cli so
 servers.needs = $(RUST) gunicorn puma unicorn node=nodejs go=golang-go \
   /usr/lib/python3/dist-packages/uvicorn/__init__.py=python3-uvicorn
 sim.needs = $(RUST)
+faults.needs = $(RUST) python3
 bench.needs = $(RUST)
 reexec.needs = $(RUST)
 picture.needs = $(RUST) python3
@@ -41,7 +42,7 @@ NEED = @.ci/need 'make $@' $($@.needs)
 # Each works on its own in what there is.
 .NOTPARALLEL:
 
-.PHONY: help demo check test compat servers sim bench reexec picture deb rpm package-test fresh-test size build install
+.PHONY: help demo check test compat servers sim faults bench reexec picture deb rpm package-test fresh-test size build install
 
 help:
 	@echo 'make demo     run four workers on 127.0.0.1:$(PORT) (PORT=...) and say how to ask and upgrade them'
@@ -50,6 +51,7 @@ help:
 	@echo 'make servers  upgrade gunicorn, puma, unicorn, uvicorn, Node, Go and Rust under load, and count what is lost'
 	@echo 'make check    formatting, lints and documentation: silent when all is well'
 	@echo 'make sim      run the simulator ten times as long as in make test (SIM_SEED=... to repeat a run)'
+	@echo 'make faults   make each system call of a master fail in each phase (FAULTS_SEED=, _CELLS=, _ONLY=, _SECONDS=, _JOBS=)'
 	@echo 'make bench    how fast the control socket answers, beside a plain echo: a table in about a minute'
 	@echo 'make reexec   replace a master a thousand times under load, and say how long its control socket is silent then'
 	@echo 'make picture  draw doc/upgrade.svg anew, from an upgrade under load that happens meanwhile'
@@ -70,7 +72,7 @@ check:
 	$(NEED)
 	@$(CARGO) fmt --all --check
 	@$(CARGO) clippy --quiet --workspace --all-targets -- -D warnings
-	@$(CARGO) clippy --quiet --test sim --test ruby_yaml --test packaging --test servers -- -D warnings
+	@$(CARGO) clippy --quiet --test sim --test ruby_yaml --test packaging --test servers --test faults -- -D warnings
 	@RUSTDOCFLAGS=-Dwarnings $(CARGO) doc --quiet --no-deps
 
 # The sim target has `test = false`, so that plain `cargo test` does not run it without optimisation too.
@@ -97,6 +99,12 @@ servers:
 sim:
 	$(NEED)
 	SIM_STEPS=$(SIM_STEPS_LONG) $(CARGO) test --profile sim --test sim -- --nocapture
+
+# The faults target has `test = false`, so that plain `cargo test` does not run every cell.
+faults:
+	$(NEED)
+	$(CARGO) build --bins --example http_worker
+	$(CARGO) test --test faults
 
 bench:
 	$(NEED)

@@ -98,6 +98,12 @@ impl Setup {
         self.options(&format!("-b {address}{flags}"))
     }
 
+    /// For a master whose file says where it binds to; [`Master::addr`] tells it.
+    pub fn bound_by_file(mut self, address: SocketAddr) -> Self {
+        self.address = Some(address);
+        self
+    }
+
     /// Puts the control socket there instead of `einhorn.sock` in the master's directory.
     pub fn socket(mut self, path: impl Into<PathBuf>) -> Self {
         self.socket = path.into();
