@@ -4,6 +4,7 @@
 
 #![allow(clippy::disallowed_methods, reason = "tests read the clock and start threads of their own")]
 
+mod access;
 mod binding;
 mod command_line;
 mod config_file;

@@ -1,6 +1,7 @@
 //! Clients of the control socket that are other processes, of other users and groups, or hold more descriptors than this
 //! process may: small Python programs, started through setpriv(1) where it takes another user.
 
+use std::ffi::OsStr;
 use std::io::{BufRead, BufReader, Read};
 use std::path::Path;
 use std::process::{Child, ChildStdout, Command, Stdio};
@@ -54,17 +55,29 @@ impl Stranger {
 
     /// Of another user, with this group and these further ones.
     pub fn nobody(group: u32, further: &[u32]) -> Self {
+        Self::of(OTHER_UID, group, further)
+    }
+
+    /// Of this user, with this group and these further ones.
+    pub fn of(user: u32, group: u32, further: &[u32]) -> Self {
         let groups: Vec<_> = further.iter().map(u32::to_string).collect();
         let groups =
             if groups.is_empty() { "--clear-groups".to_owned() } else { format!("--groups={}", groups.join(",")) };
-        let words = ["setpriv", &format!("--reuid={OTHER_UID}"), &format!("--regid={group}"), &groups];
+        let words = ["setpriv", &format!("--reuid={user}"), &format!("--regid={group}"), &groups];
         Self { words: words.map(str::to_owned).to_vec() }
     }
 
     /// What it is answered to these lines; the lines as they come, or `cannot connect: REASON`.
     #[track_caller]
     pub fn ask(&self, socket: &Path, lines: &[&str]) -> String {
-        let output = self.python(ASK).arg(socket).args(lines).output().expect("cannot start the client");
+        let words: Vec<_> = [socket.as_os_str()].into_iter().chain(lines.iter().map(OsStr::new)).collect();
+        self.run(ASK, &words)
+    }
+
+    /// What a Python program prints; it has to end without an error.
+    #[track_caller]
+    pub fn run(&self, program: &str, words: &[&OsStr]) -> String {
+        let output = self.python(program).args(words).output().expect("cannot start the client");
         let complaint = String::from_utf8_lossy(&output.stderr);
         assert!(complaint.is_empty(), "the client failed: {complaint}");
         String::from_utf8(output.stdout).unwrap()
