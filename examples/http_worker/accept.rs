@@ -164,7 +164,7 @@ fn answer_in_a_thread(socket: OwnedFd, shared: &Arc<Shared>) {
 
 fn answer_and_leave(client: &TcpStream, shared: &Shared) {
     // An error means that the client went away, which is its own affair.
-    let _ = answer(client, &shared.birth);
+    let _ = answer(client, &shared.birth, || shared.desk().stopping);
     shared.leave_seat();
 }
 

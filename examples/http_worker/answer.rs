@@ -1,8 +1,12 @@
-//! Reads one request and answers it: who answers, the path asked for, and for some paths what the worker was born with.
+//! Reads requests and answers them: who answers, the path asked for, and for some paths what the worker was born with.
 //!
 //! A body begins with `pid`, `index`, `version` and `path`, one a line; after an empty line follows the rest: `/env`,
 //! `/fds`, `/status` and `/limits` show what the worker found when it was born, `/slow?ms=N` answers after N
-//! milliseconds. It must read all of a request, for closing a socket with unread bytes resets it.
+//! milliseconds, `/large?bytes=N` has a rest of N bytes. It must read all of a request, for closing a socket with unread
+//! bytes resets it.
+//!
+//! A connection is kept as HTTP/1.1 has it, and requests may be pipelined. A worker that ends says `Connection: close` in the
+//! next answer that has no further request behind it, so that no request which was sent in one piece is left without answer.
 //!
 //! `/status` is read in `main`, when Rust's runtime has already ignored SIGPIPE; to see the signals that the master
 //! gave, look at a worker of another language.
@@ -19,52 +23,92 @@ use crate::accept::pause;
 
 /// How long a client may take over one read or write.
 const CLIENT_TIMEOUT: Duration = Duration::from_secs(45);
+/// How long a kept connection may be silent between two requests. A worker that ends waits no longer for it.
+const KEPT_TIMEOUT: Duration = Duration::from_secs(5);
 /// Longest request, with its headers and its body, that is read.
 const REQUEST_MAX: u64 = 64 * 1024;
+/// Longest rest that `/large` makes.
+const LARGE_MAX: usize = 1024 * 1024;
 
-/// Reads one request and answers it; an error means that the client went away.
-pub fn answer(client: &TcpStream, birth: &Birth) -> io::Result<()> {
+/// Answers the requests of one connection, the last one that comes after the worker has begun to end, or that the client
+/// calls the last. An error means that the client went away.
+pub fn answer(client: &TcpStream, birth: &Birth, ending: impl Fn() -> bool) -> io::Result<()> {
     client.set_read_timeout(Some(CLIENT_TIMEOUT))?;
     client.set_write_timeout(Some(CLIENT_TIMEOUT))?;
-    let Some(path) = read_request(client)? else { return Ok(()) };
+    let mut reader = BufReader::with_capacity(16 * 1024, client);
+    let mut replies = Vec::new();
+    let mut is_first = true;
+    while let Some(request) = read_request(&mut reader)? {
+        let is_last = !request.keeps || reader.buffer().is_empty() && ending();
+        reply(&request.path, birth, if is_last { "close" } else { "keep-alive" }, &mut replies);
+        // What is complete behind it is answered first, so that a batch of requests is answered in one piece, too.
+        if is_last || !reader.buffer().windows(4).any(|window| window == b"\r\n\r\n") {
+            (&mut &*client).write_all(&replies)?;
+            replies.clear();
+        }
+        if is_last {
+            break;
+        }
+        if is_first {
+            client.set_read_timeout(Some(KEPT_TIMEOUT))?;
+            is_first = false;
+        }
+    }
+    Ok(())
+}
+
+fn reply(path: &str, birth: &Birth, connection: &str, replies: &mut Vec<u8>) {
+    let number = |name: &str| path.split(['?', '&']).find_map(|word| word.strip_prefix(name)?.parse().ok());
+    let large;
     let extra = match path.split('?').next().unwrap_or_default() {
         "/env" => &birth.environment,
         "/fds" => &birth.descriptors,
         "/status" => &birth.status,
         "/limits" => &birth.limits,
         "/slow" => {
-            let wanted = path.split(['?', '&']).find_map(|word| word.strip_prefix("ms="));
-            pause(Duration::from_millis(wanted.and_then(|ms| ms.parse().ok()).unwrap_or(0)));
+            pause(Duration::from_millis(number("ms=").unwrap_or(0)));
             ""
+        }
+        "/large" => {
+            let count = number("bytes=").and_then(|count| usize::try_from(count).ok()).unwrap_or(0);
+            large = "x".repeat(count.min(LARGE_MAX));
+            &large
         }
         _ => "",
     };
     let body = format!("{}path {path}\n\n{extra}", birth.identity);
     let length = body.len();
     let head = format!("HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: {length}\r\n");
-    let mut client = client;
-    client.write_all(format!("{head}Connection: close\r\n\r\n{body}").as_bytes())
+    replies.extend_from_slice(format!("{head}Connection: {connection}\r\n\r\n{body}").as_bytes());
 }
 
-/// The path with its query; `None` when the client said nothing.
-fn read_request(client: &TcpStream) -> io::Result<Option<String>> {
-    let mut reader = BufReader::new(client.take(REQUEST_MAX));
+struct Request {
+    /// With its query.
+    path: String,
+    /// Whether the client will use the connection again.
+    keeps: bool,
+}
+
+/// The next request; `None` when the client said nothing more.
+fn read_request(reader: &mut impl BufRead) -> io::Result<Option<Request>> {
+    let mut reader = reader.take(REQUEST_MAX);
     let mut first = String::new();
     reader.read_line(&mut first)?;
-    let mut body_length = 0;
+    let (mut body_length, mut keeps) = (0, first.trim_end().ends_with(" HTTP/1.1"));
     loop {
         let mut line = String::new();
         if reader.read_line(&mut line)? == 0 || line.trim().is_empty() {
             break;
         }
-        if let Some((name, value)) = line.split_once(':') {
-            if name.eq_ignore_ascii_case("content-length") {
-                body_length = value.trim().parse().unwrap_or(0);
-            }
+        let Some((name, value)) = line.split_once(':') else { continue };
+        if name.eq_ignore_ascii_case("content-length") {
+            body_length = value.trim().parse().unwrap_or(0);
+        } else if name.eq_ignore_ascii_case("connection") {
+            keeps &= !value.trim().eq_ignore_ascii_case("close");
         }
     }
     io::copy(&mut reader.take(body_length), &mut io::sink())?;
-    Ok(first.split_whitespace().nth(1).map(str::to_owned))
+    Ok(first.split_whitespace().nth(1).map(|path| Request { path: path.to_owned(), keeps }))
 }
 
 /// What the worker found when it was born.

@@ -1,8 +1,9 @@
 //! The example workers by hand, without a master: they answer, ack, and lose no request when they end gracefully. All
 //! that the tests of upgrades say about the master stands on this.
 
-use std::io::{BufRead, BufReader};
-use std::net::TcpListener;
+use std::collections::BTreeMap;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{TcpListener, TcpStream};
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixListener;
 use std::path::Path;
@@ -146,6 +147,50 @@ fn an_answer_says_who_gave_it_and_what_it_was_born_with() {
 }
 
 #[test]
+fn a_connection_is_kept_until_the_worker_ends_and_a_batch_is_answered_whole() {
+    let (listener, Target::Tcp(address)) = tcp() else { unreachable!("tcp() makes a TCP target") };
+    let mut worker = ByHand::start(listener, "one", "");
+    wait_for_birth(&worker);
+    let mut client = BufReader::new(TcpStream::connect(address).unwrap());
+    client.get_ref().set_read_timeout(Some(LIMIT)).unwrap();
+    let batch = |from: u32| (from..from + 3).map(|id| format!("GET /{id} HTTP/1.1\r\n\r\n")).collect::<String>();
+    let mut ask = |from: u32| {
+        client.get_mut().write_all(batch(from).as_bytes()).unwrap();
+        (from..from + 3).map(|id| (id, next_answer(&mut client))).collect::<Vec<_>>()
+    };
+    for (id, (connection, body)) in ask(0) {
+        assert_eq!(connection, "keep-alive");
+        assert!(body.contains(&format!("path /{id}\n")), "{body}");
+    }
+    assert!(worker.process().signal(Signal::SIGUSR2));
+    // Three threads with the one that accepts, which goes first.
+    wait_until("it accepts no more", LIMIT, || worker.process().thread_count() == Some(2));
+    let said: Vec<_> = ask(3).into_iter().map(|(_, (connection, _))| connection).collect();
+    assert_eq!(said, ["keep-alive", "keep-alive", "close"]);
+    assert_eq!(client.read(&mut [0]).unwrap(), 0);
+    assert_eq!(worker.wait().code(), Some(0));
+}
+
+/// What the next answer says of the connection, and its body.
+fn next_answer(client: &mut BufReader<TcpStream>) -> (String, String) {
+    let mut head = BTreeMap::new();
+    loop {
+        let mut line = String::new();
+        client.read_line(&mut line).unwrap();
+        let Some((name, value)) = line.trim_end().split_once(": ") else {
+            if line.trim_end().is_empty() {
+                break;
+            }
+            continue;
+        };
+        head.insert(name.to_owned(), value.to_owned());
+    }
+    let mut body = vec![0; head["Content-Length"].parse().unwrap()];
+    client.read_exact(&mut body).unwrap();
+    (head["Connection"].clone(), String::from_utf8(body).unwrap())
+}
+
+#[test]
 fn a_manual_ack_goes_to_the_control_socket() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("control.sock");
@@ -184,8 +229,8 @@ fn the_python_example_answers_and_ends_gracefully() {
     let mut command = Command::new("python3");
     command.arg(script).env("EINHORN_FD_FAMILY_0", "AF_INET");
     let mut worker = ByHand::run(command, listener);
-    let mut client = std::net::TcpStream::connect(address).unwrap();
-    std::io::Write::write_all(&mut client, b"GET /hello HTTP/1.0\r\n\r\n").unwrap();
+    let mut client = TcpStream::connect(address).unwrap();
+    client.write_all(b"GET /hello HTTP/1.0\r\n\r\n").unwrap();
     let reply = std::io::read_to_string(client).unwrap();
     assert!(reply.ends_with(&format!("worker {} was asked for /hello\n", worker.process())), "{reply}");
     worker.end(Signal::SIGUSR2);
