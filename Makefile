@@ -24,6 +24,7 @@ servers.needs = $(RUST) gunicorn puma unicorn node=nodejs go=golang-go \
   /usr/lib/python3/dist-packages/uvicorn/__init__.py=python3-uvicorn
 sim.needs = $(RUST)
 faults.needs = $(RUST) python3
+chaos.needs = $(RUST)
 bench.needs = $(RUST)
 reexec.needs = $(RUST)
 picture.needs = $(RUST) python3
@@ -42,7 +43,7 @@ NEED = @.ci/need 'make $@' $($@.needs)
 # Each works on its own in what there is.
 .NOTPARALLEL:
 
-.PHONY: help demo check test compat servers sim faults bench reexec picture deb rpm package-test fresh-test size build install
+.PHONY: help demo check test compat servers sim faults chaos bench reexec picture deb rpm package-test fresh-test size build install
 
 help:
 	@echo 'make demo     run four workers on 127.0.0.1:$(PORT) (PORT=...) and say how to ask and upgrade them'
@@ -52,6 +53,7 @@ help:
 	@echo 'make check    formatting, lints and documentation: silent when all is well'
 	@echo 'make sim      run the simulator ten times as long as in make test (SIM_SEED=... to repeat a run)'
 	@echo 'make faults   make each system call of a master fail in each phase (FAULTS_SEED=, _CELLS=, _ONLY=, _SECONDS=, _JOBS=)'
+	@echo 'make chaos    upgrades, changes and kills under the load of 10,000,000 requests, and what was lost (CHAOS_REQUESTS=, CHAOS_SEED=)'
 	@echo 'make bench    how fast the control socket answers, beside a plain echo: a table in about a minute'
 	@echo 'make reexec   replace a master a thousand times under load, and say how long its control socket is silent then'
 	@echo 'make picture  draw doc/upgrade.svg anew, from an upgrade under load that happens meanwhile'
@@ -72,14 +74,16 @@ check:
 	$(NEED)
 	@$(CARGO) fmt --all --check
 	@$(CARGO) clippy --quiet --workspace --all-targets -- -D warnings
-	@$(CARGO) clippy --quiet --test sim --test ruby_yaml --test packaging --test servers --test faults -- -D warnings
+	@$(CARGO) clippy --quiet --test sim --test ruby_yaml --test packaging --test servers --test faults --test chaos -- -D warnings
 	@RUSTDOCFLAGS=-Dwarnings $(CARGO) doc --quiet --no-deps
 
-# The sim target has `test = false`, so that plain `cargo test` does not run it without optimisation too.
+# The sim target has `test = false`, so that plain `cargo test` does not run it without optimisation too; the chaos target, so that
+# its load runs alone.
 test:
 	$(NEED)
 	$(CARGO) test
 	SIM_STEPS=$(SIM_STEPS_TEST) $(CARGO) test --profile sim --test sim
+	$(CARGO) test --test chaos -- --skip support::
 	$(MAKE) compat
 
 # The ruby_yaml target has `test = false`, so that plain `cargo test` needs no Ruby.
@@ -105,6 +109,11 @@ faults:
 	$(NEED)
 	$(CARGO) build --bins --example http_worker
 	$(CARGO) test --test faults
+
+chaos:
+	$(NEED)
+	$(CARGO) build --release --example http_worker
+	$(CARGO) test --release --test chaos -- --nocapture --ignored --exact chaos
 
 bench:
 	$(NEED)

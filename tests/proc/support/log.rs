@@ -46,6 +46,11 @@ impl Log {
         self.text().lines.clone()
     }
 
+    /// The lines behind so many first ones.
+    pub fn since(&self, count: usize) -> Vec<String> {
+        self.text().lines.get(count..).unwrap_or_default().to_vec()
+    }
+
     /// The lines that contain this text.
     pub fn with(&self, text: &str) -> Vec<String> {
         self.text().lines.iter().filter(|line| line.contains(text)).cloned().collect()

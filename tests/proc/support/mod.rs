@@ -48,7 +48,7 @@ pub use manager::Manager;
 pub use master::{Master, Setup, free_address};
 pub use procfs::{Process, SignalSet};
 pub use refusal::{Refusal, Snapshot};
-pub use request::{Answer, Failure, Target, ask};
+pub use request::{Answer, Failure, Target, ask, judge};
 pub use root::is_root;
 pub use sockets::{SOCKET_REPORT, socket_reports};
 pub use strace::Strace;

@@ -213,7 +213,7 @@ impl Process {
     /// The TCP address that a `socket:[INODE]` listens on.
     pub fn socket_address(self, socket: &str) -> Option<SocketAddr> {
         let (v4, v6) = (self.text("net/tcp"), self.text("net/tcp6"));
-        let mut rows = v4.lines().skip(1).chain(v6.lines().skip(1)).filter_map(listening_row);
+        let mut rows = v4.lines().skip(1).chain(v6.lines().skip(1)).filter_map(|line| row(line, LISTENING));
         rows.find(|(_, inode)| inode == socket).map(|(address, _)| address)
     }
 
@@ -222,7 +222,16 @@ impl Process {
         let open: BTreeSet<_> = self.descriptors().into_values().collect();
         let (v4, v6) = (self.text("net/tcp"), self.text("net/tcp6"));
         let rows = v4.lines().skip(1).chain(v6.lines().skip(1));
-        rows.filter_map(listening_row).filter(|(_, inode)| open.contains(inode)).map(|(addr, _)| addr).collect()
+        let rows = rows.filter_map(|line| row(line, LISTENING));
+        rows.filter(|(_, inode)| open.contains(inode)).map(|(address, _)| address).collect()
+    }
+
+    /// The far ends of the TCP connections that this process has accepted or made.
+    pub fn peers(self) -> BTreeSet<SocketAddr> {
+        let open: BTreeSet<_> = self.descriptors().into_values().collect();
+        let (v4, v6) = (self.text("net/tcp"), self.text("net/tcp6"));
+        let rows = v4.lines().skip(1).chain(v6.lines().skip(1)).filter_map(|line| row(line, CONNECTED));
+        rows.filter(|(_, inode)| open.contains(inode)).map(|(address, _)| address).collect()
     }
 }
 
@@ -258,10 +267,16 @@ fn words(bytes: &[u8]) -> Vec<String> {
     words
 }
 
-/// The address and `socket:[INODE]` of a row of `/proc/net/tcp` that listens (state 0A).
-fn listening_row(line: &str) -> Option<(SocketAddr, String)> {
+/// Rows of `/proc/net/tcp` by their state, and the field of such a row that matters: the near end, or the far one.
+type Rows = (&'static [&'static str], usize);
+const LISTENING: Rows = (&["0A"], 1);
+/// Established, or ended by the far end alone.
+const CONNECTED: Rows = (&["01", "08"], 2);
+
+/// The address and `socket:[INODE]` of a row of `/proc/net/tcp`, if it is one of these.
+fn row(line: &str, (states, field): Rows) -> Option<(SocketAddr, String)> {
     let fields: Vec<_> = line.split_whitespace().collect();
-    let (address, port) = fields.get(1)?.split_once(':')?;
+    let (address, port) = fields.get(field)?.split_once(':')?;
     let port = u16::from_str_radix(port, 16).ok()?;
     let words: Option<Vec<u32>> =
         address.as_bytes().chunks(8).map(|hex| u32::from_str_radix(std::str::from_utf8(hex).ok()?, 16).ok()).collect();
@@ -271,5 +286,5 @@ fn listening_row(line: &str) -> Option<(SocketAddr, String)> {
         Ok(four) => Ipv4Addr::from(four).into(),
         Err(_) => Ipv6Addr::from(<[u8; 16]>::try_from(&bytes[..]).ok()?).into(),
     };
-    (*fields.get(3)? == "0A").then(|| (SocketAddr::new(ip, port), format!("socket:[{}]", fields[9])))
+    states.contains(fields.get(3)?).then(|| (SocketAddr::new(ip, port), format!("socket:[{}]", fields[9])))
 }

@@ -82,7 +82,7 @@ pub fn ask(target: &Target, path: &str) -> Result<Answer, (Failure, String)> {
 }
 
 /// Whether this reply is the answer to that path.
-pub(in crate::support) fn judge(path: &str, reply: io::Result<Vec<u8>>) -> Result<Answer, (Failure, String)> {
+pub fn judge(path: &str, reply: io::Result<Vec<u8>>) -> Result<Answer, (Failure, String)> {
     let reply = reply.map_err(|error| (failure_of(&error), error.to_string()))?;
     let body = body_of(&reply)?;
     let answer = Answer::parse(body).ok_or_else(|| (Failure::Wrong, format!("no answer of http_worker: {body:?}")))?;
