@@ -95,6 +95,7 @@ impl Supervisor {
             self.errand_note_due,
             self.reexec.deadline(),
             self.service_manager.deadline(),
+            self.undelivered_deadline(),
         ];
         let due = due.into_iter().flatten().min();
         match due {
@@ -205,6 +206,7 @@ impl Supervisor {
     /// Finds out what sends no event: whether children became their programs, and whether groups are empty.
     fn look_around(&mut self) -> Turn {
         self.note_slow_errand();
+        self.send_again(clock::now());
         let mut turn = self.poll_exec_pipes();
         if let Turn::GoOn = turn {
             turn = self.look_at_groups();

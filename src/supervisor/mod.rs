@@ -36,6 +36,7 @@ mod startup;
 mod state;
 mod status;
 mod title;
+mod undelivered;
 
 pub use exit_code::EXIT_CODES;
 pub use signals::HEARD;
@@ -59,6 +60,7 @@ use crate::supervisor::reload::{Coming, Purposes, Settled};
 use crate::supervisor::reply::Denials;
 use crate::supervisor::service_manager::ServiceManager;
 use crate::supervisor::status::Counters;
+use crate::supervisor::undelivered::Undelivered;
 use crate::sys::birth::Birth;
 use crate::sys::exec_pipe::ExecPipe;
 use crate::sys::title::Title;
@@ -110,6 +112,8 @@ struct Supervisor {
     /// Children reaped that were no workers: adopted orphans of theirs.
     strangers: u64,
     reexec: Reexec,
+    /// Signals that could not be sent, and are sent again.
+    undelivered: Vec<Undelivered>,
     service_manager: ServiceManager,
 }
 

@@ -4,9 +4,9 @@ use nix::errno::Errno;
 
 use crate::pool::{Action, Event, ExitReason, Group, Notice, Pid, Signal};
 use crate::supervisor::report::Audience;
+use crate::supervisor::undelivered::Addressee;
 use crate::supervisor::{Supervisor, report};
-use crate::sys::errno::words;
-use crate::sys::{clock, signal, wait};
+use crate::sys::{clock, wait};
 
 impl Supervisor {
     /// Does it, and says what came of it if the pool wants to know. An end is no error, but nothing follows it.
@@ -26,20 +26,18 @@ impl Supervisor {
     }
 
     /// A worker that was stopped (by job control, or in a debugger) would hear it only when somebody continues it.
-    fn signal_worker(&self, pid: Pid, signal: Signal) {
-        send(pid, signal);
+    fn signal_worker(&mut self, pid: Pid, signal: Signal) {
+        self.send(Addressee::Worker(pid), signal);
         if self.pool.workers().iter().any(|worker| worker.pid == pid && worker.stopped && worker.is_told()) {
-            send(pid, Signal::CONT);
+            self.send(Addressee::Worker(pid), Signal::CONT);
         }
     }
 
     /// A worker's group, and the worker, which may have left it. A pid that the pool lists is not reaped, and thus ours.
-    fn signal_group(&self, pid: Pid, signal: Signal) {
-        if let Err(errno) = signal::send_group(pid, signal) {
-            log::debug!("cannot send {signal} to the group of worker {pid}: {}", words(errno));
-        }
+    fn signal_group(&mut self, pid: Pid, signal: Signal) {
+        self.send(Addressee::Group(pid), signal);
         if self.pool.workers().iter().any(|worker| worker.pid == pid) {
-            send(pid, signal);
+            self.send(Addressee::Worker(pid), signal);
         }
     }
 
@@ -101,12 +99,5 @@ impl Supervisor {
         // It may have been the last of its version.
         self.forget_unneeded_releases();
         Event::WorkerReaped { pid, group }
-    }
-}
-
-/// A worker that has just died is no error: its exit is about to be noticed.
-fn send(pid: Pid, signal: Signal) {
-    if let Err(errno) = signal::send(pid, signal) {
-        log::debug!("cannot send {signal} to worker {pid}: {}", words(errno));
     }
 }

@@ -248,6 +248,7 @@ fn take_over(mut plan: Plan, call: Call, arrival: Arrival) -> Result<Supervisor,
         denials: Denials::default(),
         strangers: plan.strangers,
         reexec,
+        undelivered: Vec::new(),
         service_manager,
     })
 }

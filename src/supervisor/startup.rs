@@ -233,6 +233,7 @@ fn start(
         denials: Denials::default(),
         strangers: 0,
         reexec: Reexec::new(image, 0, Origin::Elsewhere),
+        undelivered: Vec::new(),
         service_manager,
     })
 }

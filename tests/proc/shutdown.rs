@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use nix::sys::signal::Signal;
 
-use crate::support::{Failure, HeldRequest, LIMIT, Master, Process, Setup, ask, seconds_before_kill};
+use crate::support::{Failure, HeldRequest, LIMIT, Master, Process, Setup, Strace, ask, seconds_before_kill};
 
 /// Runs the rest of its arguments at a terminal of their own, shows on stderr what they write there, and types ^C when it
 /// is told so by USR1.
@@ -30,6 +30,20 @@ fn start_loggers(options: &str, ends: &str, count: usize) -> (Master, Vec<Proces
     let workers = master.wait_for_ready(count);
     master.wait_for_log(&format!("Up to {count} / {count}"), 1);
     (master, workers)
+}
+
+/// The system may refuse to send a signal for a moment, as to a worker that runs as another user just then.
+#[test]
+fn a_signal_that_cannot_be_sent_is_sent_again() {
+    let (master, workers) = start_loggers("-n 2 -m 0", "USR2", 2);
+    let strace = Strace::attach_to_thread(&master, master.process(), &["-e", "inject=kill:error=EPERM:when=1..3"]);
+    master.signal(Signal::SIGINT);
+    assert_eq!(master.wait_exit().code(), Some(0));
+    drop(strace);
+    assert_eq!(master.log().count("cannot send USR2 to worker"), 2, "{}", master.log());
+    for worker in workers {
+        assert_eq!(master.said_by(worker), ["ready", "USR2"]);
+    }
 }
 
 /// What the log says, in order, without times of day and with `PID` for each pid.

@@ -1,0 +1,116 @@
+//! Signals that the system refused to send, though the worker is there: one that runs as another user for the moment, or that a
+//! security module protects. The pool tells a worker once, so they are sent again until they are delivered, or for
+//! [`GIVE_UP_AFTER`]. It must never send to a pid that the pool no longer lists.
+
+use std::fmt;
+use std::time::Duration;
+
+use nix::errno::Errno;
+
+use crate::pool::{Mono, Pid, Signal};
+use crate::supervisor::Supervisor;
+use crate::sys::errno::words;
+use crate::sys::{clock, signal};
+
+/// How long to wait before the first further attempt, and at most before a later one.
+const FIRST_WAIT: Duration = Duration::from_millis(50);
+const LONGEST_WAIT: Duration = Duration::from_secs(1);
+
+/// After that, the signal is not sent any more.
+const GIVE_UP_AFTER: Duration = Duration::from_secs(60);
+
+/// What a signal is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::supervisor) enum Addressee {
+    Worker(Pid),
+    /// Of the worker that leads or led it.
+    Group(Pid),
+}
+
+/// One that waits.
+pub(in crate::supervisor) struct Undelivered {
+    to: Addressee,
+    signal: Signal,
+    since: Mono,
+    due: Mono,
+    wait: Duration,
+}
+
+impl Undelivered {
+    fn new(to: Addressee, signal: Signal, now: Mono) -> Self {
+        Self { to, signal, since: now, due: now.after(FIRST_WAIT), wait: FIRST_WAIT }
+    }
+
+    fn later(self, now: Mono) -> Self {
+        let wait = (self.wait * 2).min(LONGEST_WAIT);
+        Self { due: now.after(wait), wait, ..self }
+    }
+}
+
+impl Supervisor {
+    /// Sends it, now or later. That nobody is there is no error: one that has just ended is about to be noticed.
+    pub(in crate::supervisor) fn send(&mut self, to: Addressee, signal: Signal) {
+        match attempt(to, signal) {
+            Ok(()) => {}
+            Err(Errno::ESRCH) => log::debug!("cannot send {signal} to {to}: {}", words(Errno::ESRCH)),
+            Err(errno) => {
+                log::error!("cannot send {signal} to {to}, trying again: {}", words(errno));
+                self.undelivered.push(Undelivered::new(to, signal, clock::now()));
+            }
+        }
+    }
+
+    /// When the next further attempt is due.
+    pub(in crate::supervisor) fn undelivered_deadline(&self) -> Option<Mono> {
+        self.undelivered.iter().map(|it| it.due).min()
+    }
+
+    /// Makes those that are due.
+    pub(in crate::supervisor) fn send_again(&mut self, now: Mono) {
+        if self.undelivered_deadline().is_none_or(|due| due > now) {
+            return;
+        }
+        for it in std::mem::take(&mut self.undelivered) {
+            if !self.is_listed(it.to) {
+                continue;
+            }
+            if it.due > now {
+                self.undelivered.push(it);
+                continue;
+            }
+            match attempt(it.to, it.signal) {
+                Ok(()) | Err(Errno::ESRCH) => {}
+                Err(errno) if it.since.after(GIVE_UP_AFTER) <= now => {
+                    log::error!("cannot send {} to {}, giving up: {}", it.signal, it.to, words(errno));
+                }
+                Err(_) => self.undelivered.push(it.later(now)),
+            }
+        }
+    }
+
+    fn is_listed(&self, to: Addressee) -> bool {
+        match to {
+            Addressee::Worker(pid) => self.pool.workers().iter().any(|worker| worker.pid == pid),
+            Addressee::Group(pid) => {
+                self.pool.workers().iter().any(|worker| worker.pid == pid)
+                    || self.pool.remnants().iter().any(|remnant| remnant.pid == pid)
+            }
+        }
+    }
+}
+
+fn attempt(to: Addressee, wanted: Signal) -> Result<(), Errno> {
+    match to {
+        Addressee::Worker(pid) => signal::send(pid, wanted),
+        Addressee::Group(pid) => signal::send_group(pid, wanted),
+    }
+}
+
+impl fmt::Display for Addressee {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Worker(pid) => write!(f, "worker {pid}"),
+            Self::Group(pid) => write!(f, "the group of worker {pid}"),
+        }
+    }
+}
