@@ -28,6 +28,13 @@ const LINE_TIME_MAX: Duration = Duration::from_secs(30);
 /// How much is read at a time.
 const CHUNK: usize = 16 * 1024;
 
+/// How long a connection rests after a read that failed: it may hold the only ack that a worker sends, and what failed, such as
+/// the allocation of memory, may pass.
+const READ_PAUSE: Duration = Duration::from_millis(100);
+
+/// So many reads in a row may fail, with those pauses, before nothing more is expected of the connection.
+const READ_FAILURES_MAX: u32 = 20;
+
 /// What the next line is.
 pub(in crate::threads) enum Reading {
     Line(Vec<u8>),
@@ -36,11 +43,17 @@ pub(in crate::threads) enum Reading {
     TooLong,
 }
 
-/// Whether there may be more to read.
+/// What came of a read.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Taken {
+    /// There may be more.
     Something,
+    /// There is no more at the moment.
     Nothing,
+    /// There will be no more.
+    End,
+    /// The system did not say.
+    Failed,
 }
 
 /// Why a client is dropped.
@@ -82,6 +95,10 @@ pub(in crate::threads) struct Connection {
     unwritten: Vec<u8>,
     /// Since when nothing of `unwritten` could be written.
     stalled_since: Option<Mono>,
+    /// How many reads have failed in a row.
+    read_failures: u32,
+    /// It is left alone until then, since a read has failed.
+    rests_until: Option<Mono>,
 }
 
 impl Connection {
@@ -102,6 +119,8 @@ impl Connection {
             hung_up: false,
             unwritten: Vec::new(),
             stalled_since: None,
+            read_failures: 0,
+            rests_until: None,
         }
     }
 
@@ -172,9 +191,14 @@ impl Connection {
         }
     }
 
-    /// Whether poll(2) can tell anything new: of one that hung up it would tell that for ever.
+    /// Whether poll(2) can tell anything new: of one that hung up, or cannot be read, it would tell that for ever.
     pub(in crate::threads) fn is_worth_polling(&self) -> bool {
-        !self.hung_up
+        !self.hung_up && self.rests_until.is_none()
+    }
+
+    /// Ends the rest after a failed read when its time has come.
+    pub(in crate::threads) fn end_rest(&mut self, now: Mono) {
+        self.rests_until = self.rests_until.filter(|&moment| moment > now);
     }
 
     /// While a request is on its way no more than one further line is read.
@@ -186,8 +210,12 @@ impl Connection {
         !self.unwritten.is_empty() && self.phase != Phase::Over
     }
 
-    /// When patience with it ends.
+    /// When it has to be looked at, whatever comes: patience with it ends, or its rest after a failed read.
     pub(in crate::threads) fn deadline(&self) -> Option<Mono> {
+        [self.patience(), self.rests_until].into_iter().flatten().min()
+    }
+
+    fn patience(&self) -> Option<Mono> {
         let line = self.line_since.map(|since| since.after(LINE_TIME_MAX));
         let stall = self.stalled_since.map(|since| since.after(STALL_MAX));
         [line, stall].into_iter().flatten().min()
@@ -195,7 +223,7 @@ impl Connection {
 
     /// Ends it if it is overdue.
     pub(in crate::threads) fn expire(&mut self, now: Mono) {
-        if self.deadline().is_some_and(|deadline| deadline <= now) {
+        if self.patience().is_some_and(|deadline| deadline <= now) {
             self.drop_for(if self.stalled_since.is_some() { Fault::Unread } else { Fault::Unended });
         }
     }
@@ -210,11 +238,17 @@ impl Connection {
         self.fault.take()
     }
 
-    /// The other end is gone altogether; what it had written before still counts.
+    /// The other end is gone altogether; what it had written before still counts. Such a stream says where it ends, so that any
+    /// other answer to a read is a failure.
     pub(in crate::threads) fn hang_up(&mut self, now: Mono) {
         while !self.half_closed && self.phase != Phase::Over && self.unparsed.len() <= LINE_MAX {
-            if self.take_in(now) == Taken::Nothing {
-                break;
+            match self.take_in(now) {
+                Taken::Something | Taken::End => {}
+                Taken::Nothing => self.rest(now),
+                Taken::Failed => {}
+            }
+            if self.rests_until.is_some() {
+                return;
             }
         }
         self.half_closed = true;
@@ -229,18 +263,34 @@ impl Connection {
     fn take_in(&mut self, now: Mono) -> Taken {
         let mut chunk = [0; CHUNK];
         match self.stream.read(&mut chunk) {
-            Ok(0) => self.half_closed = true,
+            Ok(0) => {
+                self.half_closed = true;
+                Taken::End
+            }
             Ok(length) => {
+                self.read_failures = 0;
                 self.active_at = now;
                 self.line_since.get_or_insert(now);
                 self.unparsed.extend_from_slice(&chunk[..length]);
-                return Taken::Something;
+                Taken::Something
             }
-            Err(error) if error.kind() == ErrorKind::Interrupted => return Taken::Something,
-            Err(error) if error.kind() == ErrorKind::WouldBlock && !self.hung_up => {}
-            Err(_) => self.phase = Phase::Over,
+            Err(error) if error.kind() == ErrorKind::Interrupted => Taken::Something,
+            Err(error) if error.kind() == ErrorKind::WouldBlock => Taken::Nothing,
+            Err(_) => {
+                self.rest(now);
+                Taken::Failed
+            }
         }
-        Taken::Nothing
+    }
+
+    /// After a read that has failed.
+    fn rest(&mut self, now: Mono) {
+        self.read_failures += 1;
+        if self.read_failures > READ_FAILURES_MAX {
+            self.phase = Phase::Over;
+        } else {
+            self.rests_until = Some(now.after(READ_PAUSE));
+        }
     }
 
     pub(in crate::threads) fn write(&mut self, now: Mono) {

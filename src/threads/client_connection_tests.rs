@@ -275,3 +275,37 @@ fn who_has_only_to_hear_its_refusal_is_not_carried_on() {
     connection.refuse("no\n", START);
     assert!(!connection.is_over() && !connection.is_carried());
 }
+
+/// What is no socket fails at every read.
+fn unreadable() -> Connection {
+    let file = std::fs::File::open("/dev/null").unwrap();
+    Connection::new(ClientId(1), file.into(), made_for(Pid(7)), START)
+}
+
+#[test]
+fn a_read_that_fails_is_made_again_after_a_pause() {
+    let mut connection = unreadable();
+    connection.read(START);
+    assert!(!connection.is_over() && !connection.is_worth_polling());
+    let again = connection.deadline().unwrap();
+    assert_eq!(again, START.after(READ_PAUSE));
+    connection.expire(again);
+    connection.end_rest(START);
+    assert!(!connection.is_over() && !connection.is_worth_polling());
+    connection.end_rest(again);
+    assert!(connection.is_worth_polling() && connection.deadline().is_none());
+}
+
+#[test]
+fn a_hang_up_is_believed_when_all_was_read_or_reading_has_failed_too_often() {
+    let mut connection = unreadable();
+    let mut now = START;
+    for _ in 0..READ_FAILURES_MAX {
+        connection.hang_up(now);
+        assert!(!connection.is_over());
+        now = connection.deadline().unwrap();
+        connection.end_rest(now);
+    }
+    connection.hang_up(now);
+    assert!(connection.is_over());
+}

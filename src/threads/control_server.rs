@@ -28,6 +28,16 @@ use crate::threads::throttle::Throttle;
 /// the loop would spin.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
+/// A connection of which nothing was heard for that long may be closed when descriptors run out: one that is younger may be a
+/// worker's that is about to ack.
+const FRESH: Duration = Duration::from_millis(250);
+
+/// How often the kernel is asked who has connected, with [`ACCEPT_PAUSE`] in between, when it does not say.
+const JUDGED_MAX: u32 = 20;
+
+/// How many such connections are held meanwhile.
+const UNJUDGED_MAX: usize = 32;
+
 /// How many connections are accepted before those that there are get their turn again.
 const ACCEPTED_AT_ONCE: usize = 32;
 
@@ -47,6 +57,8 @@ pub(in crate::threads) struct Server {
     messages: Receiver<Box<Message>>,
     woken: Wakeup,
     connections: Vec<Connection>,
+    /// Of which the kernel did not say whose they are, and how often it was asked.
+    unjudged: Vec<(OwnedFd, u32)>,
     next_id: u64,
     /// While it lies ahead, no connection is accepted.
     accept_again: Option<Mono>,
@@ -106,7 +118,8 @@ impl Server {
         });
         let connections = connections.collect();
         let notes = Notes::default();
-        Self { socket, policy, inbox, messages, woken, connections, next_id, accept_again: None, notes }
+        let unjudged = Vec::new();
+        Self { socket, policy, inbox, messages, woken, connections, unjudged, next_id, accept_again: None, notes }
     }
 
     fn serve(&mut self) -> Stop {
@@ -142,6 +155,7 @@ impl Server {
                 return Stop::Alone;
             }
             self.forget_those_who_are_over(now);
+            self.judge_again(now);
             if ready.accept {
                 self.accept(ACCEPTED_AT_ONCE, now);
             }
@@ -193,6 +207,7 @@ impl Server {
     fn wait(&mut self) -> Ready {
         let now = clock::now();
         self.accept_again = self.accept_again.filter(|&moment| moment > now);
+        self.connections.iter_mut().for_each(|connection| connection.end_rest(now));
         let deadlines = self.connections.iter().filter_map(Connection::deadline);
         let due = deadlines.chain(self.accept_again).chain(self.socket.deadline()).min();
         let timeout = due.map_or(PollTimeout::NONE, |moment| {
@@ -306,10 +321,10 @@ impl Server {
     fn accept(&mut self, max: usize, now: Mono) {
         for _ in 0..max {
             match accept::accept(self.socket.listener_fd()) {
-                Ok(Some(connection)) => self.admit(connection, now),
+                Ok(Some(connection)) => self.admit(connection, 1, now),
                 Ok(None) => return,
                 // Somebody has to go, or all have to wait.
-                Err(Errno::EMFILE | Errno::ENFILE) if self.drop_an_idle_one("no descriptors are left", now) => {}
+                Err(Errno::EMFILE | Errno::ENFILE) if self.drop_an_idle_one("no descriptors are left", FRESH, now) => {}
                 Err(errno) => {
                     self.notes.cannot_accept(errno, now);
                     self.accept_again = Some(now.after(ACCEPT_PAUSE));
@@ -319,8 +334,27 @@ impl Server {
         }
     }
 
-    fn admit(&mut self, stream: OwnedFd, now: Mono) {
-        let Ok(peer) = judge(stream.as_fd(), &self.policy) else { return self.notes.refuse(now) };
+    /// Asks once more for those of which the kernel has not said whose they are.
+    fn judge_again(&mut self, now: Mono) {
+        if self.accept_again.is_some_and(|moment| moment > now) {
+            return;
+        }
+        for (stream, asked) in std::mem::take(&mut self.unjudged) {
+            self.admit(stream, asked + 1, now);
+        }
+    }
+
+    /// `asked`: how often the kernel has been asked whose it is, this time included.
+    fn admit(&mut self, stream: OwnedFd, asked: u32, now: Mono) {
+        let peer = match judge(stream.as_fd(), &self.policy) {
+            Ok(peer) => peer,
+            Err(_) if asked < JUDGED_MAX && self.unjudged.len() < UNJUDGED_MAX => {
+                self.unjudged.push((stream, asked));
+                self.accept_again = Some(now.after(ACCEPT_PAUSE));
+                return;
+            }
+            Err(_) => return self.notes.refuse(now),
+        };
         let max = match peer.role {
             Role::Admin | Role::Worker(_) => self.policy.connections_max,
             Role::Guest => self.policy.connections_max.saturating_sub(RESERVED),
@@ -329,7 +363,8 @@ impl Server {
         let taken = self.connections.iter().filter(public).count();
         let of_uid = self.connections.iter().filter(public).filter(|known| known.peer.uid == peer.uid).count();
         if (peer.role == Role::Guest && of_uid >= PER_GUEST_MAX)
-            || (taken >= max && !(peer.role == Role::Admin && self.drop_an_idle_one("too many are connected", now)))
+            || (taken >= max
+                && !(peer.role == Role::Admin && self.drop_an_idle_one("too many are connected", Duration::ZERO, now)))
         {
             return self.notes.refuse(now);
         }
@@ -337,9 +372,9 @@ impl Server {
         self.connections.push(Connection::new(id, stream, peer, now));
     }
 
-    /// Makes room by closing an idle connection, of the process that has most of them the one that has been silent
+    /// Makes room by closing a connection that has been idle for `silent_for`, of the process that has most of them the one that has been silent
     /// longest: who connects without end takes the places of nobody but itself. Says whether there was one.
-    fn drop_an_idle_one(&mut self, reason: &str, now: Mono) -> bool {
+    fn drop_an_idle_one(&mut self, reason: &str, silent_for: Duration, now: Mono) -> bool {
         let mut counts: BTreeMap<Pid, usize> = BTreeMap::new();
         for known in &self.connections {
             *counts.entry(known.peer.pid).or_default() += 1;
@@ -347,6 +382,7 @@ impl Server {
         let rank = |known: &Connection| (Reverse(counts.get(&known.peer.pid).copied()), known.active_at, known.id);
         let mut candidates: Vec<usize> = (0..self.connections.len()).collect();
         candidates.retain(|&at| !matches!(self.connections[at].peer.role, Role::Worker(_)));
+        candidates.retain(|&at| self.connections[at].active_at.after(silent_for) <= now);
         candidates.sort_by_key(|&at| rank(&self.connections[at]));
         let idle = candidates.iter().copied().find(|&at| self.connections[at].is_idle(now));
         // Rather one who waits for news than nobody: workers have to ack, or there will never be any news.

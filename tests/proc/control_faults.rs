@@ -101,6 +101,23 @@ fn config(master: &Master, setting: &str) -> String {
     decoded(&master.control(&format!("{{command: config, args: [\"{setting}\"]}}")))
 }
 
+/// A worker acks once. What fails on the way for a moment must not lose it.
+#[test]
+fn an_ack_arrives_though_calls_fail_on_its_way() {
+    for fault in
+        ["recvfrom:error=ENOMEM", "recvfrom:error=ECONNRESET", "getsockopt:error=EPERM", "accept4:error=EMFILE"]
+    {
+        let master = acking("-n 1").start();
+        master.wait_for_workers(1);
+        let control = master.wait_for_thread("control");
+        let strace = Strace::attach_to_thread(&master, control, &["-e", &format!("inject={fault}:when=1..3")]);
+        fs::write(master.file("serve"), "").unwrap();
+        master.wait_for_log("Up to 1 / 1 manual ACKs", 1);
+        let calls = strace.detach();
+        assert!(calls.iter().any(|line| line.contains("(INJECTED)")), "{fault} was not put in: {calls:?}");
+    }
+}
+
 /// E16: with Ruby's, `config` always fails.
 #[test]
 fn config_sets_the_number_of_workers_and_the_pace() {
