@@ -130,6 +130,14 @@ fn the_pool_touches_nothing_outside_itself() {
 }
 
 #[test]
+fn the_master_starts_no_child_by_the_standard_library() {
+    hold(library_children, &["src"], &["rs"]);
+    let tested = "use std::process::Command;\n#[cfg(test)]\nmod tests {\n    use std::process::Command;\n}";
+    assert_breaks(library_children, "src/threads/x.rs", tested, &[1]);
+    assert_breaks(library_children, "src/sys/x.rs", "std::process::id()", &[]);
+}
+
+#[test]
 fn only_the_clock_reads_the_time() {
     hold(clock_readings, &["src"], &["rs"]);
     assert_breaks(clock_readings, "src/pool/x.rs", "let now = Instant::now();\nlet wall = SystemTime::now();", &[1, 2]);
@@ -288,6 +296,11 @@ fn catch_alls(source: &Source) -> Vec<usize> {
 fn impure_pool(source: &Source) -> Vec<usize> {
     let touches = |line: &str| NOT_IN_THE_POOL.iter().any(|path| line.contains(path));
     lines_where(source.product().filter(|_| source.is_in("src/pool/")), touches)
+}
+
+/// Its waits would race with those of the reaper thread.
+fn library_children(source: &Source) -> Vec<usize> {
+    lines_where(source.product(), |line| line.contains("process::Command") || line.contains("process::{Command"))
 }
 
 fn clock_readings(source: &Source) -> Vec<usize> {
