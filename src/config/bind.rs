@@ -18,7 +18,10 @@ const MODE_MAX: u32 = 0o777;
 
 const NEED_BIND: &str = "need ADDR:PORT[,OPT...] or unix:/path[,mode=0660]";
 const NEED_TCP_FLAG: &str = "need r (so_reuseaddr) or n (o_nonblock)";
-const NEED_UNIX_FLAG: &str = "need mode=OCTAL or n (o_nonblock)";
+const NEED_UNIX_FLAG: &str = "need mode=OCTAL, n (o_nonblock) or shared-directory";
+
+/// A unix socket's directory may be one in which other users can exchange the socket.
+pub const SHARED_DIRECTORY: &str = "shared-directory";
 
 /// An address to listen on, as written.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -51,6 +54,11 @@ impl BindFlags {
     /// Whether to set O_NONBLOCK.
     pub fn nonblock(&self) -> bool {
         self.has(["n", "o_nonblock"])
+    }
+
+    /// Whether others may have the directory of a unix socket.
+    pub fn shared_directory(&self) -> bool {
+        self.has([SHARED_DIRECTORY; 2])
     }
 
     fn has(&self, names: [&str; 2]) -> bool {
@@ -202,7 +210,7 @@ fn read_unix(rest: &[u8]) -> Result<Bind, Need> {
         let flag = text.to_ascii_lowercase();
         match (flag.strip_prefix("mode="), flag.as_str()) {
             (Some(octal), _) => mode = Some(read_mode(octal)?),
-            (None, "n" | "o_nonblock") => {}
+            (None, "n" | "o_nonblock" | SHARED_DIRECTORY) => {}
             (None, _) => return Err(unknown_flag(&text, NEED_UNIX_FLAG)),
         }
         flags.push(flag);
@@ -272,6 +280,9 @@ mod tests {
         assert_eq!(read("unix:run/x,mode=0660"), (PathBuf::from("run/x"), Some(0o660), vec!["mode=0660".into()]));
         assert_eq!(read("unix:/x,MODE=7,N").1, Some(7));
         assert_eq!(read("unix:/x,mode=0,O_NONBLOCK").2, ["mode=0", "o_nonblock"]);
+        assert_eq!(read("unix:/x,Shared-Directory").2, ["shared-directory"]);
+        let shares = |text: &str| Bind::read(OsStr::new(text)).unwrap().flags().shared_directory();
+        assert_eq!(["unix:/x", "unix:/x,n", "unix:/x,n,shared-directory"].map(shares), [false, false, true]);
         let bytes = Bind::read(OsStr::from_bytes(b"unix:/\xff,n")).unwrap();
         assert!(matches!(&bytes, Bind::Unix { path, .. } if path == Path::new(OsStr::from_bytes(b"/\xff"))));
         assert!(bytes.flags().nonblock());
@@ -318,7 +329,7 @@ mod tests {
         refused("a:80,rn", "unknown option ,rn: need r (so_reuseaddr) or n (o_nonblock)");
         refused("a:80,", "unknown option ,: need r (so_reuseaddr) or n (o_nonblock)");
         refused("a:80,mode=0660", "unknown option ,mode=0660: need r (so_reuseaddr) or n (o_nonblock)");
-        refused("unix:/x,r", "unknown option ,r: need mode=OCTAL or n (o_nonblock)");
+        refused("unix:/x,r", "unknown option ,r: need mode=OCTAL, n (o_nonblock) or shared-directory");
         for mode in ["", "8", "1000", "+7", "-1", "0o7", "77777777777777"] {
             refused(&format!("unix:/x,mode={mode}"), "need an octal mode from 0 to 0777, as in mode=0660");
         }

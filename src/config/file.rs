@@ -9,6 +9,7 @@ use toml::Spanned;
 use toml::de::{DeArray, DeTable, DeValue};
 
 use crate::config::ConfigError;
+use crate::config::bind::SHARED_DIRECTORY;
 use crate::config::definition::{Key, Kind, keys};
 use crate::config::nearest::nearest;
 use crate::config::origin::{Origin, Place};
@@ -22,7 +23,7 @@ const ALIASES: [(&str, &str); 2] = [("control.mode", "socket-mode"), ("control.g
 /// Keys whose values are octal digits.
 const PERMISSIONS: [&str; 4] = ["socket-mode", "control.mode", "worker.umask", "bind.mode"];
 /// What a bind may say when it is a table; the order is that of the short form.
-const BIND_KEYS: [&str; 4] = ["address", "reuse-addr", "nonblock", "mode"];
+const BIND_KEYS: [&str; 5] = ["address", "reuse-addr", "nonblock", "mode", SHARED_DIRECTORY];
 
 /// What a file says.
 #[derive(Debug, Default)]
@@ -280,12 +281,13 @@ impl Reader<'_> {
                 ("address", DeValue::String(text)) => address = Some((text.to_string(), value.span())),
                 ("reuse-addr", DeValue::Boolean(on)) => flags.push_str(if *on { ",r" } else { "" }),
                 ("nonblock", DeValue::Boolean(on)) => flags.push_str(if *on { ",n" } else { "" }),
+                (SHARED_DIRECTORY, DeValue::Boolean(on)) => flags.push_str(if *on { ",shared-directory" } else { "" }),
                 ("mode", _) => {
                     let mode = self.plain("bind.mode", value);
                     flags.push_str(&mode.map(|mode| format!(",mode={mode}")).unwrap_or_default());
                 }
                 ("address", _) => self.mistaken(&format!("bind.{}", key.get_ref()), value, "a string")?,
-                ("reuse-addr" | "nonblock", _) => {
+                ("reuse-addr" | "nonblock" | SHARED_DIRECTORY, _) => {
                     self.mistaken(&format!("bind.{}", key.get_ref()), value, "true or false")?;
                 }
                 (unknown, _) => {

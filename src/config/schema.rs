@@ -106,6 +106,7 @@ fn bind() -> Json {
         "reuse-addr": { "type": "boolean", "description": "SO_REUSEADDR" },
         "nonblock": { "type": "boolean", "description": "O_NONBLOCK" },
         "mode": { "type": "string", "description": "Permissions of a unix socket, in octal" },
+        "shared-directory": { "type": "boolean", "description": "Other users may exchange the socket in its directory" },
     });
     json!({ "type": "object", "properties": properties, "required": ["address"], "additionalProperties": false })
 }

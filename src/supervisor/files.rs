@@ -8,11 +8,13 @@ use std::path::{Path, PathBuf};
 use crate::config::{self, Config, Directory};
 use crate::pool::Pid;
 use crate::supervisor::environment::Environment;
-use crate::sys::control_socket::{self, Access};
+use crate::sys::control_socket::{Access, bind_control_socket};
+use crate::sys::directory::Demand;
 use crate::sys::lockfile::Lock;
 use crate::sys::pidfile::{PidFile, PidFileCause};
 use crate::sys::place::FileId;
 use crate::sys::tmpdir::temporary_directory;
+use crate::sys::unix_socket::remove_socket;
 use crate::threads::socket_file::SocketFile;
 
 /// Where a service manager has made directories for this service alone.
@@ -46,10 +48,10 @@ impl Files {
     ) -> Result<(Self, SocketFile), String> {
         let lock = Lock::acquire(&config::lock_path(config, directory)).map_err(|error| error.to_string())?;
         let socket_path = config::socket_path(config, directory);
-        let bound = control_socket::bind_control_socket(&socket_path, access);
+        let bound = bind_control_socket(&socket_path, access, Demand::Trusted);
         let (listener, socket_id) = bound.map_err(|error| error.to_string())?;
         let files = Self { socket_path: socket_path.clone(), socket_id, pid_file: None, lock: Some(lock) };
-        let socket = SocketFile::new(socket_path, access, listener, socket_id);
+        let socket = SocketFile::new(socket_path, access, Demand::Trusted, listener, socket_id);
         Ok((files, socket))
     }
 
@@ -91,7 +93,7 @@ impl Drop for Files {
         if let Some(Err(error)) = self.pid_file.take().map(PidFile::remove) {
             log::warn!("cannot remove the pid file: {error}");
         }
-        if let Err(error) = control_socket::remove_control_socket(&self.socket_path, self.socket_id) {
+        if let Err(error) = remove_socket(&self.socket_path, self.socket_id) {
             log::warn!("cannot remove {}: {error}", self.socket_path.display());
         }
     }

@@ -252,7 +252,7 @@ fn carried_listener(listener: &Listener) -> ours::Listener {
     ours::Listener {
         fd: number(&listener.fd),
         bind: listener.bind.to_word(),
-        file: listener.file.as_ref().map(|(path, id)| file(path, *id)),
+        file: listener.file().map(|(path, id)| file(path, *id)),
         manner: Some(ours::Manner { nonblock, mode }),
     }
 }

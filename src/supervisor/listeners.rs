@@ -2,23 +2,24 @@
 //! them. So nothing that waits in an accept queue is lost when a worker goes, even the last one. A new version may have
 //! other sockets; those that it shares with the old one are the same, whatever else it says of them.
 
-use std::fs::Permissions;
 use std::io;
 use std::net::SocketAddr;
 use std::os::fd::{AsFd, OwnedFd, RawFd};
-use std::os::unix::fs::PermissionsExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use crate::config::{Bind, Config, Family as WantedFamily};
+use crate::config::{Bind, Config, Family as WantedFamily, SHARED_DIRECTORY};
 use crate::supervisor::Supervisor;
+use crate::supervisor::bound_files::{BoundFile, BoundFiles};
 use crate::supervisor::exit_code::Problem;
 use crate::sys::birth::Birth;
+use crate::sys::directory::Demand;
 use crate::sys::errno::words;
 use crate::sys::fd::{self, Blocking};
-use crate::sys::place::{FileId, check_directory};
+use crate::sys::place::DirectoryError;
 use crate::sys::socket::{self, Family, LocalAddress, ReuseAddr, V6Only};
-use crate::sys::unix_socket::listen_unix;
+use crate::sys::spot::Spot;
+use crate::sys::unix_socket::{Access, UnixSocketCause, Wanted, listen_unix, set_access};
 
 /// The first descriptor number that workers find a socket at; the others follow without a gap.
 pub(in crate::supervisor) const WORKER_FD_FIRST: RawFd = 3;
@@ -31,8 +32,8 @@ pub(in crate::supervisor) struct Listener {
     /// As it was asked for first.
     pub(in crate::supervisor) bind: Bind,
     pub(in crate::supervisor) address: LocalAddress,
-    /// The file of a unix socket, to be removed at the end.
-    pub(in crate::supervisor) file: Option<(PathBuf, FileId)>,
+    /// The file of a unix socket, and the list that it is removed by.
+    file: Option<(BoundFile, BoundFiles)>,
     /// What of a bind is in force on the socket. A mutex, since a thread that prepares a version may hold the listener, too.
     manner: Mutex<Manner>,
 }
@@ -65,13 +66,21 @@ impl Listener {
     pub(in crate::supervisor) fn adopt(
         fd: OwnedFd,
         bind: Bind,
-        file: Option<(PathBuf, FileId)>,
+        file: Option<(BoundFile, BoundFiles)>,
         manner: Option<Manner>,
         birth: &Birth,
     ) -> Self {
+        if let Some((file, files)) = &file {
+            files.adopt(file);
+        }
         let address = socket::local_address(fd.as_fd()).unwrap_or(LocalAddress::Other);
         let manner = Mutex::new(manner.unwrap_or_else(|| Manner::of(&bind, birth)));
         Self { fd, bind, address, file, manner }
+    }
+
+    /// The file of a unix socket.
+    pub(in crate::supervisor) fn file(&self) -> Option<&BoundFile> {
+        self.file.as_ref().map(|(file, _)| file)
     }
 
     pub(in crate::supervisor) fn manner(&self) -> Manner {
@@ -87,10 +96,8 @@ impl Listener {
             fd::set_blocking(self.fd.as_fd(), wanted.blocking()).map_err(|errno| said(&errno))?;
             manner.nonblock = wanted.nonblock;
         }
-        let Some((path, id)) = self.file.as_ref().filter(|_| manner.mode != wanted.mode) else { return Ok(()) };
-        if id.stands_at(path) {
-            std::fs::set_permissions(path, Permissions::from_mode(wanted.mode)).map_err(|error| said(&error))?;
-        }
+        let Some((path, id)) = self.file().filter(|_| manner.mode != wanted.mode) else { return Ok(()) };
+        set_access(path, *id, Access { mode: wanted.mode, group: None }).map_err(|error| said(&error))?;
         manner.mode = wanted.mode;
         Ok(())
     }
@@ -113,10 +120,8 @@ impl Listener {
 
 impl Drop for Listener {
     fn drop(&mut self) {
-        if let Some((path, id)) = &self.file {
-            if id.stands_at(path) && std::fs::remove_file(path).is_err() {
-                log::warn!("cannot remove {}", path.display());
-            }
+        if let Some((file, files)) = &self.file {
+            files.remove(file);
         }
     }
 }
@@ -128,6 +133,7 @@ pub(in crate::supervisor) fn open_all(
     config: &Config,
     birth: &Birth,
     open: &[Arc<Listener>],
+    bound_files: &BoundFiles,
 ) -> Result<Vec<Arc<Listener>>, String> {
     let mut found: Vec<Arc<Listener>> = Vec::new();
     for bind in &config.binds {
@@ -143,7 +149,7 @@ pub(in crate::supervisor) fn open_all(
             },
             Bind::Unix { path, .. } => match unused.find(|known| known.serves_file(path)) {
                 Some(listener) => Arc::clone(listener),
-                None => Arc::new(open_unix(bind, path, config, birth)?),
+                None => Arc::new(open_unix(bind, path, config, birth, bound_files)?),
             },
         };
         found.push(listener);
@@ -176,11 +182,27 @@ fn place(bind: &Bind, family: WantedFamily) -> Result<Option<LocalAddress>, Stri
             let address = look_up(host, *port, family)?;
             Ok((*port != 0).then_some(LocalAddress::Inet(address)))
         }
-        Bind::Unix { path, .. } => match check_directory(path) {
-            Ok(()) => Ok(Some(LocalAddress::Unix(path.clone()))),
-            Err(error) => Err(error.to_string()),
+        Bind::Unix { path, .. } => match Spot::find(path, demand(bind)) {
+            Ok(_) => Ok(Some(LocalAddress::Unix(path.clone()))),
+            Err(error) => Err(format!("{error}{}", advice(&error, bind))),
         },
     }
+}
+
+/// What a bind says of its directory.
+fn demand(bind: &Bind) -> Demand {
+    if bind.flags().shared_directory() { Demand::Any } else { Demand::Trusted }
+}
+
+/// What can be done where a directory is not trusted.
+fn advice(error: &DirectoryError, bind: &Bind) -> String {
+    if !error.is_doubt() {
+        return String::new();
+    }
+    format!(
+        "; choose a directory that nobody else can change, or write {bind},{SHARED_DIRECTORY} if its other users may have the \
+         socket"
+    )
 }
 
 impl Listener {
@@ -200,7 +222,7 @@ impl Listener {
 
     /// Whether clients of this path come to us: a file that was deleted, or replaced by another's, leads to nobody here.
     fn serves_file(&self, path: &Path) -> bool {
-        self.file.as_ref().is_some_and(|(_, id)| id.stands_at(path))
+        self.file().is_some_and(|(_, id)| id.stands_at(path))
     }
 }
 
@@ -217,22 +239,42 @@ fn open_tcp(bind: &Bind, address: SocketAddr, config: &Config, birth: &Birth) ->
     Ok(listener)
 }
 
-fn open_unix(bind: &Bind, path: &Path, config: &Config, birth: &Birth) -> Result<Listener, String> {
+fn open_unix(
+    bind: &Bind,
+    path: &Path,
+    config: &Config,
+    birth: &Birth,
+    bound_files: &BoundFiles,
+) -> Result<Listener, String> {
     log::info!("Binding to {bind} with flags {:?}", bind.flags().words());
     let manner = Manner::of(bind, birth);
-    let listening = listen_unix(path, manner.mode, queue_length(config.backlog), manner.blocking());
-    keep(listening.map_err(|error| error.to_string())?, Some(file_of(path)?), bind, manner, config)
+    let access = Access { mode: manner.mode, group: None };
+    let backlog = queue_length(config.backlog);
+    let wanted = Wanted { access, backlog, blocking: manner.blocking(), demand: demand(bind) };
+    let (fd, file) = bound_files.make(|| match listen_unix(path, wanted) {
+        Ok((fd, id)) => Ok((fd, (path.to_owned(), id))),
+        Err(error) => Err(match &error.cause {
+            UnixSocketCause::Directory(doubt) => format!("{error}{}", advice(doubt, bind)),
+            _ => error.to_string(),
+        }),
+    })?;
+    keep(fd, Some((file, bound_files.clone())), bind, manner, config)
 }
 
 fn keep(
     fd: OwnedFd,
-    file: Option<(PathBuf, FileId)>,
+    file: Option<(BoundFile, BoundFiles)>,
     bind: &Bind,
     manner: Manner,
     config: &Config,
 ) -> Result<Listener, String> {
-    let said = |error: io::Error| format!("cannot keep the socket of {bind}: {error}");
-    let fd = fd::lift(fd, worker_fds_end(config.binds.len())).map_err(said)?;
+    let lifted = fd::lift(fd, worker_fds_end(config.binds.len()));
+    let fd = lifted.map_err(|error: io::Error| {
+        if let Some((file, files)) = &file {
+            files.remove(file);
+        }
+        format!("cannot keep the socket of {bind}: {error}")
+    })?;
     let address = socket::local_address(fd.as_fd()).unwrap_or(LocalAddress::Other);
     Ok(Listener { fd, bind: bind.clone(), address, file, manner: Mutex::new(manner) })
 }
@@ -259,12 +301,6 @@ fn look_up(host: &str, port: u16, wanted: WantedFamily) -> Result<SocketAddr, St
     let found = found.map_err(|error| format!("cannot find the address of {host}: {error}"))?;
     let first = found.iter().find(|address| address.is_ipv4()).or(found.first());
     first.copied().ok_or_else(|| format!("cannot find the address of {host}: it has none of the wanted family"))
-}
-
-fn file_of(path: &Path) -> Result<(PathBuf, FileId), String> {
-    let meta = std::fs::symlink_metadata(path);
-    let meta = meta.map_err(|error| format!("cannot look at {}: {error}", path.display()))?;
-    Ok((path.to_owned(), FileId::of(&meta)))
 }
 
 impl Supervisor {

@@ -2,6 +2,7 @@
 //! execs; it never waits for anything but the next input or deadline.
 
 mod admittance;
+mod bound_files;
 mod calendar;
 mod candidate;
 mod environment;
@@ -50,6 +51,7 @@ use crossbeam_channel::Receiver;
 use crate::config::{Config, Invocation};
 use crate::pool::{Action, ClientId, Mono, Pid, Pool, Version};
 use crate::supervisor::admittance::Admittance;
+use crate::supervisor::bound_files::BoundFiles;
 use crate::supervisor::files::Files;
 use crate::supervisor::listeners::Listener;
 use crate::supervisor::prepare::Call;
@@ -89,6 +91,7 @@ struct Supervisor {
     releases: BTreeMap<Version, Release>,
     /// Every open one, of all versions.
     listeners: Vec<Arc<Listener>>,
+    bound_files: BoundFiles,
     /// Children of whom it is not known yet whether they became their program.
     exec_pipes: Vec<(Pid, ExecPipe)>,
     /// When to look again at what sends no event: the exec pipes, and groups that outlived their leader.

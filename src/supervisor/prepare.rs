@@ -9,6 +9,7 @@ use std::sync::Arc;
 use crate::config::{self, Config, Invocation};
 use crate::handoff::ours;
 use crate::supervisor::admittance::{self, Admittance};
+use crate::supervisor::bound_files::BoundFiles;
 use crate::supervisor::environment::Environment;
 use crate::supervisor::exit_code::Problem;
 use crate::supervisor::listeners::{self, Listener};
@@ -77,6 +78,7 @@ pub(in crate::supervisor) struct InForce {
     pub(in crate::supervisor) loaded: Config,
     /// Those that are open.
     pub(in crate::supervisor) listeners: Vec<Arc<Listener>>,
+    pub(in crate::supervisor) bound_files: BoundFiles,
     pub(in crate::supervisor) birth: Birth,
 }
 
@@ -154,7 +156,7 @@ pub(in crate::supervisor) fn prepare(call: &Call, in_force: &InForce) -> Result<
     // einhorn's first workers still see the variables that are to be dropped; these are not the first.
     let worked_out = work_out(config, call, &config.drop_env_vars);
     let (recipe, admittance) = worked_out.map_err(messages)?;
-    let listeners =
-        listeners::open_all(config, &in_force.birth, &in_force.listeners).map_err(|message| vec![message])?;
+    let listeners = listeners::open_all(config, &in_force.birth, &in_force.listeners, &in_force.bound_files);
+    let listeners = listeners.map_err(|message| vec![message])?;
     Ok(Prepared { configuration, recipe, listeners, admittance })
 }

@@ -182,6 +182,7 @@ impl Supervisor {
             running: self.config.clone(),
             loaded: self.loaded.clone(),
             listeners: self.listeners.clone(),
+            bound_files: self.bound_files.clone(),
             birth: self.birth,
         }
     }

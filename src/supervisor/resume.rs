@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::os::fd::{AsFd, OwnedFd, RawFd};
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 
@@ -13,6 +13,7 @@ use crossbeam_channel::bounded;
 use crate::config::{self, Config, Directory};
 use crate::handoff::{Document, Fd};
 use crate::pool::{Pid, Pool, Version};
+use crate::supervisor::bound_files::BoundFiles;
 use crate::supervisor::files::{Files, directory_of};
 use crate::supervisor::listeners::Listener;
 use crate::supervisor::plan::{Plan, PlannedControl, PlannedListener, PlannedRelease};
@@ -25,6 +26,7 @@ use crate::supervisor::reply::Denials;
 use crate::supervisor::service_manager::ServiceManager;
 use crate::supervisor::{Supervisor, exit_code, logging, salvage, settings, signals, startup, title};
 use crate::sys::birth::Birth;
+use crate::sys::directory::Demand;
 use crate::sys::errno::words;
 use crate::sys::exec_pipe::ExecPipe;
 use crate::sys::fd::{
@@ -34,6 +36,7 @@ use crate::sys::lockfile::Lock;
 use crate::sys::pidfile::PidFile;
 use crate::sys::reexec::{self, Image, Program};
 use crate::sys::socket::is_accepting;
+use crate::sys::spot::Spot;
 use crate::sys::title::Title;
 use crate::sys::wait;
 use crate::threads::control_handover::{Carried, Clients};
@@ -190,6 +193,7 @@ fn become_the_one_before(image: RawFd, spare: RawFd, reason: &str, config: &Conf
 /// Everything that came by its number, owned.
 struct Adopted {
     listeners: Vec<Arc<Listener>>,
+    bound_files: BoundFiles,
     releases: BTreeMap<Version, Release>,
     exec_pipes: Vec<(Pid, ExecPipe)>,
     files: Files,
@@ -211,7 +215,7 @@ fn take_over(mut plan: Plan, call: Call, arrival: Arrival) -> Result<Supervisor,
     for note in &plan.notes {
         log::warn!("{note}");
     }
-    let Adopted { listeners, releases, exec_pipes, files, socket, clients } =
+    let Adopted { listeners, bound_files, releases, exec_pipes, files, socket, clients } =
         adopt_all(&mut plan, &call, arrival.inherited.unwrap_or_default())?;
     startup::settle_in(&plan.birth);
     let signals = threads::signals::start(signals::HEARD, sender.clone()).map_err(said)?;
@@ -232,6 +236,7 @@ fn take_over(mut plan: Plan, call: Call, arrival: Arrival) -> Result<Supervisor,
         birth: plan.birth,
         releases,
         listeners,
+        bound_files,
         exec_pipes,
         recheck: Recheck::default(),
         inbox,
@@ -282,7 +287,9 @@ fn adopt_all(plan: &mut Plan, call: &Call, inherited: Vec<RawFd>) -> Result<Adop
     close_strays(&strays);
     drop(plan.old_image.take().and_then(owned));
     let listeners = std::mem::take(&mut plan.listeners);
-    let listeners: Vec<Option<_>> = listeners.into_iter().map(|planned| listener(planned, &plan.birth)).collect();
+    let bound_files = BoundFiles::default();
+    let listeners = listeners.into_iter().map(|planned| listener(planned, &plan.birth, &bound_files));
+    let listeners: Vec<Option<_>> = listeners.collect();
     let release = |planned: PlannedRelease| {
         let sockets = planned.listeners.iter().filter_map(|place| listeners.get(*place).cloned().flatten());
         Release { recipe: planned.recipe, listeners: sockets.collect() }
@@ -297,7 +304,8 @@ fn adopt_all(plan: &mut Plan, call: &Call, inherited: Vec<RawFd>) -> Result<Adop
     let server = owned(control.listener).ok_or("the control socket is gone")?;
     set_blocking(server.as_fd(), Blocking::NonBlocking).map_err(words)?;
     let (path, id) = control.file;
-    let socket = SocketFile::new(path, access, server, id);
+    let demand = mention_doubt(&path, "the control socket goes on");
+    let socket = SocketFile::new(path, access, demand, server, id);
     let Clients { connections, next_client } = control.clients;
     let clients = Clients { connections: connections.into_iter().filter_map(connection).collect(), next_client };
     // Everything closes with the next exec that it is not meant for.
@@ -305,7 +313,7 @@ fn adopt_all(plan: &mut Plan, call: &Call, inherited: Vec<RawFd>) -> Result<Adop
         log::warn!("cannot keep descriptors from workers: {}", words(errno));
     }
     let listeners = listeners.into_iter().flatten().collect();
-    Ok(Adopted { listeners, releases, exec_pipes, files, socket, clients })
+    Ok(Adopted { listeners, bound_files, releases, exec_pipes, files, socket, clients })
 }
 
 /// It was open when the document was read.
@@ -313,9 +321,25 @@ fn owned(fd: Fd) -> Option<OwnedFd> {
     adopt(fd.0).inspect_err(|errno| log::error!("descriptor {} is lost: {}", fd.0, words(*errno))).ok()
 }
 
-fn listener(planned: PlannedListener, birth: &Birth) -> Option<Arc<Listener>> {
+fn listener(planned: PlannedListener, birth: &Birth, bound_files: &BoundFiles) -> Option<Arc<Listener>> {
     let PlannedListener { fd, bind, file, manner } = planned;
+    if let Some((path, _)) = file.as_ref().filter(|_| !bind.flags().shared_directory()) {
+        let _it_is_open = mention_doubt(path, &format!("the socket of {bind} goes on"));
+    }
+    let file = file.map(|file| (file, bound_files.clone()));
     Some(Arc::new(Listener::adopt(owned(fd)?, bind, file, manner, birth)))
+}
+
+/// What is open stays open, whatever is thought of its directory: what the next start would say is said now.
+fn mention_doubt(path: &Path, stays: &str) -> Demand {
+    let found = Spot::find(path, Demand::Any).ok();
+    match found.as_ref().and_then(Spot::doubt) {
+        Some(doubt) => {
+            log::warn!("{doubt}; {stays}, but a start would be refused");
+            Demand::Any
+        }
+        None => Demand::Trusted,
+    }
 }
 
 fn connection(carried: Carried<Fd>) -> Option<Carried<OwnedFd>> {

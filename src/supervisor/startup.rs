@@ -14,6 +14,7 @@ use log::Level;
 use crate::config::{self, Config, ConfigError, Detail, Invocation};
 use crate::pool::{ExitReason, Pid, Pool, Version};
 use crate::supervisor::admittance::Admittance;
+use crate::supervisor::bound_files::BoundFiles;
 use crate::supervisor::exit_code::Problem;
 use crate::supervisor::files::{Files, directory_of, tell_apart};
 use crate::supervisor::logging::Logging;
@@ -148,6 +149,7 @@ pub(in crate::supervisor) fn supervise(
         log::warn!("Workers left processes behind in sessions or groups of their own; they live on");
     }
     supervisor.see_last_words_written();
+    supervisor.bound_files.remove_all();
     drop(supervisor);
     logging.finish();
     ExitCode::from(exit_code::of(reason))
@@ -193,7 +195,8 @@ fn start(
     tell_apart(&config, &directory)?;
     log::info!("Writing PID to {}", pid_path.display());
     let (mut files, socket) = Files::claim(&config, &directory, admittance.access)?;
-    let listeners = listeners::open_all(&config, &birth, &[])?;
+    let bound_files = BoundFiles::default();
+    let listeners = listeners::open_all(&config, &birth, &[], &bound_files)?;
     files.write_pid_file(&pid_path)?;
 
     let image = Image::remember().inspect_err(|error| log::warn!("{error}; upgrades replace the workers alone")).ok();
@@ -202,8 +205,9 @@ fn start(
     let said = |error: std::io::Error| format!("cannot start a thread: {error}");
     let signals = threads::signals::start(signals::HEARD, sender.clone()).map_err(said)?;
     let reaper = reaper::start(sender.clone()).map_err(said)?;
-    let control = control::start(socket, admittance.policy(), sender.clone()).map_err(said)?;
-    let errands = errand::start(sender).map_err(said)?;
+    let errands = errand::start(sender.clone()).map_err(said)?;
+    // Last, for this thread makes the socket's file anew when a start that fails removes it.
+    let control = control::start(socket, admittance.policy(), sender).map_err(said)?;
     let service_manager = ServiceManager::of(&call.environ, own_pid(), Remembered::nothing());
     Ok(Supervisor {
         pool: Pool::new(settings::of(&config)),
@@ -217,6 +221,7 @@ fn start(
         birth,
         releases: BTreeMap::from([(Version(0), Release { recipe, listeners: listeners.clone() })]),
         listeners,
+        bound_files,
         exec_pipes: Vec::new(),
         recheck: Recheck::default(),
         inbox,

@@ -1,5 +1,5 @@
-//! Tells when a file is unlinked or renamed, without looking at it again and again: inotify(7) on the file itself, since a
-//! directory such as /tmp has much to tell that concerns nobody here.
+//! Tells when a file is unlinked or renamed, or a directory that it lies in, without looking at them again and again:
+//! inotify(7) on the file and on the directories themselves, not on what happens in them, of which /tmp has much to tell.
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
@@ -19,10 +19,13 @@ impl FileWatch {
         Ok(watch)
     }
 
-    /// Watches the file that is at `path` now, too.
+    /// Watches the file that is at `path` now, too. A directory that cannot be watched is passed over.
     pub fn follow(&self, path: &Path) -> io::Result<()> {
-        let wanted = AddWatchFlags::IN_ATTRIB | AddWatchFlags::IN_DELETE_SELF | AddWatchFlags::IN_MOVE_SELF;
-        self.0.add_watch(path, wanted)?;
+        let gone = AddWatchFlags::IN_DELETE_SELF | AddWatchFlags::IN_MOVE_SELF;
+        self.0.add_watch(path, gone | AddWatchFlags::IN_ATTRIB | AddWatchFlags::IN_DONT_FOLLOW)?;
+        for directory in path.ancestors().skip(1).filter(|directory| !directory.as_os_str().is_empty()) {
+            let _it_is_not_watched = self.0.add_watch(directory, gone | AddWatchFlags::IN_ONLYDIR);
+        }
         Ok(())
     }
 

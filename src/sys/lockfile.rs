@@ -2,16 +2,19 @@
 //! worker. A refused start changes nothing: the file is never removed, and only truncated by its holder.
 
 use std::fmt;
-use std::fs::{self, File, OpenOptions};
+use std::fs::File;
 use std::io::{Read, Write};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use nix::errno::Errno;
+use nix::fcntl::OFlag;
 
+use crate::sys::directory::Demand;
 use crate::sys::errno::{errno_of, retry, words};
-use crate::sys::place::{DirectoryError, FileId, Mistrust, check_directory, trust};
+use crate::sys::place::{DirectoryError, FileId, Mistrust, trust};
+use crate::sys::spot::Spot;
 
 /// How often another process may remove or replace the file while we lock it.
 const RACES_MAX: u32 = 10;
@@ -88,9 +91,9 @@ impl AsFd for Lock {
 }
 
 fn acquire(path: &Path) -> Result<File, LockCause> {
-    check_directory(path).map_err(LockCause::Directory)?;
+    let spot = Spot::find(path, Demand::Trusted).map_err(LockCause::Directory)?;
     for _ in 0..RACES_MAX {
-        let mut file = open(path)?;
+        let mut file = open(&spot)?;
         let meta = file.metadata().map_err(|error| LockCause::System(errno_of(&error)))?;
         trust(&meta).map_err(LockCause::Mistrusted)?;
         if meta.nlink() > 1 {
@@ -102,7 +105,7 @@ fn acquire(path: &Path) -> Result<File, LockCause> {
             Err(errno) => return Err(LockCause::System(errno)),
         }
         // Whoever removed the file between open and flock has left us a lock on nothing.
-        if FileId::of(&meta).stands_at(path) {
+        if spot.holds(FileId::of(&meta)) {
             write_own_pid(&mut file);
             return Ok(file);
         }
@@ -111,20 +114,15 @@ fn acquire(path: &Path) -> Result<File, LockCause> {
 }
 
 /// O_NONBLOCK for a FIFO, which would keep us waiting; no O_TRUNC, since the file is not ours yet.
-fn open(path: &Path) -> Result<File, LockCause> {
-    let flags = libc::O_NOFOLLOW | libc::O_NONBLOCK | libc::O_CLOEXEC;
-    let opened = OpenOptions::new()
-        .read(true)
-        .write(true)
-        .create(true)
-        .truncate(false)
-        .mode(0o600)
-        .custom_flags(flags)
-        .open(path);
-    opened.map_err(|error| match fs::symlink_metadata(path).map(|meta| trust(&meta)) {
-        // A symbolic link, a directory, another user's file: the errno alone would not say so.
-        Ok(Err(mistrust)) => LockCause::Mistrusted(mistrust),
-        Ok(Ok(())) | Err(_) => LockCause::System(errno_of(&error)),
+fn open(spot: &Spot) -> Result<File, LockCause> {
+    let opened = spot.open(OFlag::O_RDWR | OFlag::O_CREAT | OFlag::O_NONBLOCK, 0o600);
+    opened.map_err(|errno| match spot.look() {
+        Ok(Some(found)) => match trust(found.meta()) {
+            // A symbolic link, a directory, another user's file: the errno alone would not say so.
+            Err(mistrust) => LockCause::Mistrusted(mistrust),
+            Ok(()) => LockCause::System(errno),
+        },
+        Ok(None) | Err(_) => LockCause::System(errno),
     })
 }
 
@@ -151,6 +149,7 @@ fn write_own_pid(file: &mut File) {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
     use std::os::unix::fs::{PermissionsExt, symlink};
 
     use nix::sys::stat::Mode;

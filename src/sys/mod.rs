@@ -11,6 +11,7 @@ mod capability;
 mod child;
 pub mod clock;
 pub mod control_socket;
+pub mod directory;
 pub mod errno;
 pub mod exec_failure;
 pub mod exec_pipe;
@@ -33,6 +34,7 @@ pub mod reexec;
 pub mod resource_limit;
 pub mod signal;
 pub mod socket;
+pub mod spot;
 pub mod stderr;
 #[cfg(test)]
 pub(crate) mod testing;

@@ -3,19 +3,20 @@
 
 use std::ffi::OsString;
 use std::fmt;
-use std::fs::{self, File, OpenOptions};
+use std::fs::File;
 use std::io::{self, Write};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use nix::errno::Errno;
-use nix::fcntl::{AT_FDCWD, RenameFlags, renameat2};
+use nix::fcntl::{OFlag, RenameFlags};
 
 use crate::pool::Pid;
+use crate::sys::directory::Demand;
 use crate::sys::errno::{errno_of, words};
 use crate::sys::lockfile::{read_pid, try_flock};
-use crate::sys::place::{DirectoryError, FileId, Mistrust, check_directory, parent_of, trust};
+use crate::sys::place::{DirectoryError, FileId, Mistrust, trust};
+use crate::sys::spot::Spot;
 
 /// How many names of temporary files may be taken by leftovers of dead masters.
 const LEFTOVERS_MAX: u32 = 100;
@@ -82,7 +83,8 @@ impl PidFile {
     /// Holds the file at the path from now on if it has this pid in it, and nobody else holds it: another program has written
     /// it in our name.
     pub fn find(path: &Path, pid: Pid) -> Option<Self> {
-        let mut file = claim(path).ok()??;
+        let spot = Spot::find(path, Demand::Any).ok()?;
+        let mut file = claim(&spot).ok()??;
         (read_pid(&mut file) == Some(pid.0)).then(|| Self { path: path.to_owned(), file })
     }
 
@@ -97,10 +99,9 @@ impl PidFile {
 
     /// Removes the file, but not one that somebody else has put in its place.
     pub fn remove(self) -> io::Result<()> {
-        if FileId::of(&self.file.metadata()?).stands_at(&self.path) {
-            fs::remove_file(&self.path)?;
-        }
-        Ok(())
+        let id = FileId::of(&self.file.metadata()?);
+        let spot = Spot::find(&self.path, Demand::Any).map_err(io::Error::other)?;
+        Ok(spot.remove(id)?)
     }
 }
 
@@ -111,18 +112,18 @@ impl AsFd for PidFile {
 }
 
 fn write(path: &Path, pid: Pid) -> Result<File, PidFileCause> {
-    check_directory(path).map_err(PidFileCause::Directory)?;
+    let spot = Spot::find(path, Demand::Trusted).map_err(PidFileCause::Directory)?;
     // Refused before anything is made.
-    let mut predecessor = claim(path)?;
-    let temporary = Temporary::make(path, pid).map_err(|error| PidFileCause::System(errno_of(&error)))?;
+    let mut predecessor = claim(&spot)?;
+    let temporary = Temporary::make(&spot, pid).map_err(|error| PidFileCause::System(errno_of(&error)))?;
     for _ in 0..RACES_MAX {
         let put = match &predecessor {
-            Some(_) => temporary.replace(path),
-            None => temporary.place(path),
+            Some(_) => temporary.replace(&spot),
+            None => temporary.place(&spot),
         };
         match put {
-            Ok(()) => return Ok(temporary.file),
-            Err(Errno::EEXIST) => predecessor = claim(path)?,
+            Ok(()) => return Ok(temporary.into_file()),
+            Err(Errno::EEXIST) => predecessor = claim(&spot)?,
             Err(errno) => return Err(PidFileCause::System(errno)),
         }
     }
@@ -130,15 +131,15 @@ fn write(path: &Path, pid: Pid) -> Result<File, PidFileCause> {
 }
 
 /// The file at the path, locked by us so that nobody else replaces it meanwhile; None if there is none.
-fn claim(path: &Path) -> Result<Option<File>, PidFileCause> {
+fn claim(spot: &Spot) -> Result<Option<File>, PidFileCause> {
     for _ in 0..RACES_MAX {
-        let Some(mut file) = open(path)? else { return Ok(None) };
+        let Some(mut file) = open(spot)? else { return Ok(None) };
         match try_flock(&file) {
             Ok(()) => {}
             Err(Errno::EWOULDBLOCK) => return Err(PidFileCause::InUse { pid: read_pid(&mut file) }),
             Err(errno) => return Err(PidFileCause::System(errno)),
         }
-        if file.metadata().is_ok_and(|meta| FileId::of(&meta).stands_at(path)) {
+        if file.metadata().is_ok_and(|meta| spot.holds(FileId::of(&meta))) {
             return Ok(Some(file));
         }
     }
@@ -146,20 +147,19 @@ fn claim(path: &Path) -> Result<Option<File>, PidFileCause> {
 }
 
 /// Judged by name first, for the better message, and again once it is open, when nobody can exchange it any more.
-fn open(path: &Path) -> Result<Option<File>, PidFileCause> {
-    let system = |error: io::Error| PidFileCause::System(errno_of(&error));
-    match fs::symlink_metadata(path) {
-        Ok(meta) => trust(&meta).map_err(PidFileCause::Mistrusted)?,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-        Err(error) => return Err(system(error)),
+fn open(spot: &Spot) -> Result<Option<File>, PidFileCause> {
+    let system = PidFileCause::System;
+    match spot.look().map_err(system)? {
+        Some(found) => trust(found.meta()).map_err(PidFileCause::Mistrusted)?,
+        None => return Ok(None),
     }
-    let flags = libc::O_NOFOLLOW | libc::O_NONBLOCK | libc::O_CLOEXEC;
-    let file = match OpenOptions::new().read(true).custom_flags(flags).open(path) {
+    let file = match spot.open(OFlag::O_RDONLY | OFlag::O_NONBLOCK, 0) {
         Ok(file) => file,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-        Err(error) => return Err(system(error)),
+        Err(Errno::ENOENT) => return Ok(None),
+        Err(errno) => return Err(system(errno)),
     };
-    trust(&file.metadata().map_err(system)?).map_err(PidFileCause::Mistrusted)?;
+    let meta = file.metadata().map_err(|error| system(errno_of(&error)))?;
+    trust(&meta).map_err(PidFileCause::Mistrusted)?;
     Ok(Some(file))
 }
 
@@ -169,56 +169,61 @@ struct Temporary {
     name: Name,
 }
 
-struct Name(PathBuf);
+struct Name(Spot);
 
 impl Drop for Name {
     fn drop(&mut self) {
         // After the rename there is nothing of this name.
-        let _ = fs::remove_file(&self.0);
+        let _ = self.0.unlink();
     }
 }
 
 impl Temporary {
-    fn make(path: &Path, pid: Pid) -> io::Result<Self> {
-        let (mut file, name) = create(path, pid)?;
+    fn make(spot: &Spot, pid: Pid) -> io::Result<Self> {
+        let (mut file, name) = create(spot, pid)?;
         try_flock(&file)?;
         write!(file, "{pid}")?;
         Ok(Self { file, name })
     }
 
+    fn into_file(self) -> File {
+        self.file
+    }
+
     /// Over the file at the path, which we have locked.
-    fn replace(&self, path: &Path) -> Result<(), Errno> {
-        fs::rename(&self.name.0, path).map_err(|error| errno_of(&error))
+    fn replace(&self, spot: &Spot) -> Result<(), Errno> {
+        self.name.0.rename(spot, RenameFlags::empty())
     }
 
     /// Where there was no file; EEXIST if there is one now. Some file systems cannot promise that.
-    fn place(&self, path: &Path) -> Result<(), Errno> {
-        match renameat2(AT_FDCWD, &self.name.0, AT_FDCWD, path, RenameFlags::RENAME_NOREPLACE) {
-            Err(Errno::EINVAL | Errno::ENOSYS) => self.replace(path),
+    fn place(&self, spot: &Spot) -> Result<(), Errno> {
+        match self.name.0.rename(spot, RenameFlags::RENAME_NOREPLACE) {
+            Err(Errno::EINVAL | Errno::ENOSYS) => self.replace(spot),
             result => result,
         }
     }
 }
 
 /// Masters in containers share their pids, so that a dead one's temporary file may have the first name.
-fn create(path: &Path, pid: Pid) -> io::Result<(File, Name)> {
+fn create(spot: &Spot, pid: Pid) -> io::Result<(File, Name)> {
     let mut attempt = 0;
     loop {
         let mut name = OsString::from(".");
-        name.push(path.file_name().ok_or(Errno::EISDIR)?);
+        name.push(spot.name());
         name.push(format!(".{pid}.{attempt}"));
-        let name = parent_of(path).join(name);
-        // create_new is O_EXCL, which follows no symbolic link either.
-        match OpenOptions::new().write(true).create_new(true).mode(0o644).open(&name) {
-            Err(error) if error.kind() == io::ErrorKind::AlreadyExists && attempt < LEFTOVERS_MAX => attempt += 1,
-            Err(error) => return Err(error),
-            Ok(file) => return Ok((file, Name(name))),
+        let beside = spot.beside(name);
+        // O_EXCL follows no symbolic link either.
+        match beside.open(OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_EXCL, 0o644) {
+            Err(Errno::EEXIST) if attempt < LEFTOVERS_MAX => attempt += 1,
+            Err(errno) => return Err(errno.into()),
+            Ok(file) => return Ok((file, Name(beside))),
         }
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
     use std::os::unix::fs::{PermissionsExt, symlink};
 
     use nix::sys::stat::Mode;

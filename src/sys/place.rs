@@ -1,5 +1,5 @@
-//! What stands at a path in a directory that others may write too, and whether it can be trusted. Looks only, and follows
-//! no symbolic link at the path itself.
+//! Files and directories that other users may have made or may exchange: the words for what is wrong with one, and the
+//! rules that a single one of them is judged by. `directory` walks to one and judges the whole way. Looks only.
 
 use std::fmt;
 use std::fs::{self, FileType, Metadata};
@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use nix::errno::Errno;
 use nix::unistd::geteuid;
 
-use crate::sys::errno::{errno_of, words};
+use crate::sys::errno::words;
 
 /// A file apart from its name. Plain numbers, so that a handoff can carry them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -54,10 +54,15 @@ pub enum DirectoryError {
     Unprotected {
         directory: PathBuf,
     },
-    /// We are root, and somebody else could exchange the files in it.
+    /// A user whom we do not trust could exchange what is in it.
     Mistrusted {
         directory: PathBuf,
         mistrust: Mistrust,
+    },
+    /// A symbolic link on the way that such a user has made.
+    ForeignLink {
+        link: PathBuf,
+        uid: u32,
     },
     NotADirectory {
         directory: PathBuf,
@@ -75,6 +80,7 @@ impl fmt::Display for DirectoryError {
                 write!(f, "directory {} is writable by everybody and not sticky", directory.display())
             }
             Self::Mistrusted { directory, mistrust } => write!(f, "directory {}: {mistrust}", directory.display()),
+            Self::ForeignLink { link, uid } => write!(f, "symbolic link {} belongs to uid {uid}", link.display()),
             Self::NotADirectory { directory } => write!(f, "{} is not a directory", directory.display()),
             Self::System { directory, errno } => write!(f, "directory {}: {}", directory.display(), words(*errno)),
         }
@@ -83,27 +89,13 @@ impl fmt::Display for DirectoryError {
 
 impl std::error::Error for DirectoryError {}
 
-/// Refuses a path in whose directory anybody could replace our file by his own.
-pub fn check_directory(path: &Path) -> Result<(), DirectoryError> {
-    let directory = parent_of(path).to_owned();
-    match fs::metadata(&directory) {
-        Err(error) => Err(DirectoryError::System { directory, errno: errno_of(&error) }),
-        Ok(meta) if !meta.is_dir() => Err(DirectoryError::NotADirectory { directory }),
-        Ok(meta) => match sharing(&meta) {
-            Shared::Unprotected => Err(DirectoryError::Unprotected { directory }),
-            Shared::Private | Shared::Sticky => Ok(()),
-        },
-    }
-}
-
-/// The same for what root is to trust: nobody but root may be able to replace the file. In a directory like /tmp nobody can.
-pub(super) fn check_directory_for_root(path: &Path) -> Result<(), DirectoryError> {
-    check_directory(path)?;
-    let directory = parent_of(path).to_owned();
-    match fs::metadata(&directory) {
-        Ok(meta) if meta.mode() & libc::S_ISVTX != 0 && meta.uid() == 0 => Ok(()),
-        Ok(meta) => trust_for_root(&meta).map_err(|mistrust| DirectoryError::Mistrusted { directory, mistrust }),
-        Err(error) => Err(DirectoryError::System { directory, errno: errno_of(&error) }),
+impl DirectoryError {
+    /// Whether there is a directory that could be used, though it is not trusted.
+    pub fn is_doubt(&self) -> bool {
+        match self {
+            Self::Unprotected { .. } | Self::Mistrusted { .. } | Self::ForeignLink { .. } => true,
+            Self::NotADirectory { .. } | Self::System { .. } => false,
+        }
     }
 }
 
@@ -192,30 +184,7 @@ pub(super) fn kind(file_type: FileType) -> &'static str {
 
 #[cfg(test)]
 mod tests {
-    use std::os::unix::fs::PermissionsExt;
-
     use super::*;
-
-    #[test]
-    fn a_directory_where_anybody_may_replace_files_is_refused_by_name() {
-        let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("einhorn.lock");
-        assert_eq!(check_directory(&path), Ok(()));
-        fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o777)).unwrap();
-        let refusal = check_directory(&path).unwrap_err().to_string();
-        assert!(refusal.contains(dir.path().to_str().unwrap()) && refusal.contains("not sticky"), "{refusal}");
-        fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o1777)).unwrap();
-        assert_eq!(check_directory(&path), Ok(()));
-    }
-
-    #[test]
-    fn a_directory_that_is_none_is_refused() {
-        let errno = Errno::ENOENT;
-        let directory = PathBuf::from("/no/such");
-        assert_eq!(check_directory(Path::new("/no/such/file")), Err(DirectoryError::System { directory, errno }));
-        let directory = PathBuf::from("/etc/passwd");
-        assert_eq!(check_directory(Path::new("/etc/passwd/x")), Err(DirectoryError::NotADirectory { directory }));
-    }
 
     #[test]
     fn a_directory_is_roots_alone_if_nobody_else_may_write_to_it() {

@@ -11,8 +11,9 @@ use std::path::{Path, PathBuf};
 use nix::errno::Errno;
 use nix::unistd::geteuid;
 
+use crate::sys::directory::check_way;
 use crate::sys::errno::{errno_of, words};
-use crate::sys::place::{DirectoryError, Mistrust, check_directory_for_root, kind, trust_for_root};
+use crate::sys::place::{DirectoryError, Mistrust, kind, trust_for_root};
 
 /// More than anybody writes by hand; a log or a disk image that was named by mistake is not read to its end.
 pub const FILE_BYTES_MAX: u64 = 1024 * 1024;
@@ -103,13 +104,14 @@ fn open(path: &Path) -> Result<File, ReadCause> {
     })
 }
 
-/// Both where the file lies and where its name does, for a link can be replaced as well. Without /proc, the name alone.
+/// Both where the file lies and where its name does, with every directory and every link on the way, for a link can be
+/// replaced as well. Without /proc, the name alone.
 fn check_for_root(path: &Path, file: &File, meta: &Metadata) -> Result<(), ReadCause> {
     trust_for_root(meta).map_err(ReadCause::Mistrusted)?;
     if let Ok(place) = fs::read_link(format!("/proc/self/fd/{}", file.as_raw_fd())) {
-        check_directory_for_root(&place).map_err(ReadCause::Directory)?;
+        check_way(&place).map_err(ReadCause::Directory)?;
     }
-    check_directory_for_root(path).map_err(ReadCause::Directory)
+    check_way(path).map_err(ReadCause::Directory)
 }
 
 fn read_whole(file: &File) -> Result<Vec<u8>, ReadCause> {

@@ -72,14 +72,16 @@ mod tests {
     use std::os::unix::net::{UnixDatagram, UnixListener, UnixStream};
 
     use super::*;
+    use crate::sys::directory::Demand;
     use crate::sys::fd::Blocking;
-    use crate::sys::unix_socket::listen_unix;
+    use crate::sys::unix_socket::{Access, Wanted, listen_unix};
 
     #[test]
     fn a_full_queue_is_not_waited_for_for_ever() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("full.sock");
-        let _listener = listen_unix(&path, 0o600, 0, Blocking::Blocking).unwrap();
+        let (access, blocking, demand) = (Access::OWN, Blocking::Blocking, Demand::Trusted);
+        let _listener = listen_unix(&path, Wanted { access, backlog: 0, blocking, demand }).unwrap();
         let patience = Duration::from_millis(20);
         let _first = connect_unix(&path, patience).unwrap();
         assert_eq!(connect_unix(&path, patience).unwrap_err(), Errno::EAGAIN);

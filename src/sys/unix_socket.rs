@@ -1,12 +1,12 @@
 //! Listening unix sockets. Takes the place of a dead one's socket file, and of nothing else: what lives, and what is no
-//! socket, is refused and stays as it is.
+//! socket, is refused and stays as it is. Gives mode and group to the file of the socket that it has bound, by a descriptor,
+//! and never to what stands at a path by then.
 
 use std::fmt;
-use std::fs::{self, Permissions};
 use std::io;
-use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
+use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
 use nix::errno::Errno;
@@ -14,10 +14,12 @@ use nix::sys::socket::{AddressFamily, SockFlag, SockType, UnixAddr, connect, soc
 use nix::sys::stat::{Mode, fchmod};
 use nix::unistd::geteuid;
 
+use crate::sys::directory::Demand;
 use crate::sys::errno::{errno_of, retry, words};
 use crate::sys::fd::{Blocking, set_blocking};
 use crate::sys::place::{DirectoryError, FileId, kind};
 use crate::sys::socket::{bind_to, relisten};
+use crate::sys::spot::{Found, Spot};
 
 /// The longest path that sockaddr_un holds with its final NUL, see unix(7).
 pub const PATH_MAX: usize = 107;
@@ -45,6 +47,8 @@ pub enum UnixSocketCause {
         hint: &'static str,
     },
     Directory(DirectoryError),
+    /// Somebody has put another file in the place of the one that was just bound.
+    Exchanged,
     System(Errno),
 }
 
@@ -64,6 +68,7 @@ impl fmt::Display for UnixSocketCause {
             Self::NotASocket { kind } => write!(f, "there is {kind}, remove it or choose another path"),
             Self::Foreign { uid, hint } => write!(f, "there is a socket of uid {uid}, {hint}"),
             Self::Directory(error) => error.fmt(f),
+            Self::Exchanged => f.write_str("another process has exchanged the file meanwhile"),
             Self::System(errno) => f.write_str(&words(*errno)),
         }
     }
@@ -82,42 +87,90 @@ pub(super) enum Occupant {
     },
 }
 
-/// Binds a socket file with exactly this mode, whatever the umask.
-pub fn listen_unix(path: &Path, mode: u32, backlog: i32, blocking: Blocking) -> Result<OwnedFd, UnixSocketError> {
+/// Who may connect, as the file's mode and group say: connecting needs the right to write.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Access {
+    pub mode: u32,
+    /// None: the group that a new file has.
+    pub group: Option<u32>,
+}
+
+impl Access {
+    /// Ourselves and root.
+    pub const OWN: Self = Self { mode: 0o600, group: None };
+}
+
+/// How a socket shall be made.
+#[derive(Clone, Copy, Debug)]
+pub struct Wanted {
+    pub access: Access,
+    pub backlog: i32,
+    pub blocking: Blocking,
+    pub demand: Demand,
+}
+
+/// Binds a socket file with exactly this mode, whatever the umask, and says which file it is.
+pub fn listen_unix(path: &Path, wanted: Wanted) -> Result<(OwnedFd, FileId), UnixSocketError> {
     let listen = || {
         check_length(path)?;
-        let stale = match occupant(path)? {
-            Occupant::Nobody => None,
-            Occupant::Stale(id) => Some(id),
-            Occupant::Listener => return Err(UnixSocketCause::InUse),
-            Occupant::NotASocket { kind } => return Err(UnixSocketCause::NotASocket { kind }),
-        };
-        bind_and_listen(path, stale, mode, backlog, blocking)
+        let spot = Spot::find(path, wanted.demand).map_err(UnixSocketCause::Directory)?;
+        let stale = vacancy(path, &spot)?;
+        bind_and_listen(path, &spot, stale, wanted)
     };
     listen().map_err(|cause| UnixSocketError { path: path.to_owned(), cause })
 }
 
+/// Changes the mode and group of the socket file `id`, if it still stands at the path.
+pub fn set_access(path: &Path, id: FileId, access: Access) -> io::Result<()> {
+    let spot = Spot::find(path, Demand::Any).map_err(io::Error::other)?;
+    match spot.look()?.filter(|found| found.id() == id && found.is_sole_socket()) {
+        Some(found) => admit(&found, access),
+        None => Ok(()),
+    }
+}
+
+/// Removes a socket file if it still is this one; what another process has put there stays.
+pub fn remove_socket(path: &Path, id: FileId) -> io::Result<()> {
+    match Spot::find(path, Demand::Any) {
+        Ok(spot) => match spot.look()?.filter(|found| found.meta().file_type().is_socket()) {
+            Some(found) if found.id() == id => Ok(spot.remove(id)?),
+            Some(_) | None => Ok(()),
+        },
+        // The directory has gone, and the file with it.
+        Err(DirectoryError::System { errno: Errno::ENOENT | Errno::ENOTDIR, .. }) => Ok(()),
+        Err(error) => Err(io::Error::other(error)),
+    }
+}
+
 pub(super) fn check_length(path: &Path) -> Result<(), UnixSocketCause> {
     match path.as_os_str().len() {
-        0..=PATH_MAX => Ok(()),
+        0 => Err(UnixSocketCause::System(Errno::EINVAL)),
+        1..=PATH_MAX => Ok(()),
         bytes => Err(UnixSocketCause::TooLong { bytes }),
     }
 }
 
+/// Whether a socket can be bound there; a stale one has to go before.
+pub(super) fn vacancy(path: &Path, spot: &Spot) -> Result<Option<FileId>, UnixSocketCause> {
+    match occupant(path, spot)? {
+        Occupant::Nobody => Ok(None),
+        Occupant::Stale(id) => Ok(Some(id)),
+        Occupant::Listener => Err(UnixSocketCause::InUse),
+        Occupant::NotASocket { kind } => Err(UnixSocketCause::NotASocket { kind }),
+    }
+}
+
 /// Asks the socket itself, by a connection that is closed at once.
-pub(super) fn occupant(path: &Path) -> Result<Occupant, UnixSocketCause> {
-    let meta = match fs::symlink_metadata(path) {
-        Ok(meta) => meta,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Occupant::Nobody),
-        Err(error) => return Err(UnixSocketCause::System(errno_of(&error))),
-    };
+pub(super) fn occupant(path: &Path, spot: &Spot) -> Result<Occupant, UnixSocketCause> {
+    let Some(found) = spot.look().map_err(UnixSocketCause::System)? else { return Ok(Occupant::Nobody) };
+    let meta = found.meta();
     if !meta.file_type().is_socket() {
         return Ok(Occupant::NotASocket { kind: kind(meta.file_type()) });
     }
-    match probe(path) {
+    match probe(path, &found) {
         // A full accept queue is one that somebody has made; so is a socket of another type.
         Ok(()) | Err(Errno::EAGAIN | Errno::EPROTOTYPE) => Ok(Occupant::Listener),
-        Err(Errno::ECONNREFUSED) => Ok(Occupant::Stale(FileId::of(&meta))),
+        Err(Errno::ECONNREFUSED) => Ok(Occupant::Stale(found.id())),
         Err(Errno::ENOENT) => Ok(Occupant::Nobody),
         Err(Errno::EACCES) if meta.uid() != geteuid().as_raw() => {
             Err(UnixSocketCause::Foreign { uid: meta.uid(), hint: "choose another path" })
@@ -127,43 +180,95 @@ pub(super) fn occupant(path: &Path) -> Result<Occupant, UnixSocketCause> {
 }
 
 /// Makes the socket first and removes the stale file last, so that what can fail has failed before.
+///
+/// bind(2) is given the path, so that the socket has the name that everybody knows. It makes a file, and never touches one
+/// that is there; where it has made it is looked at afterwards.
 pub(super) fn bind_and_listen(
     path: &Path,
+    spot: &Spot,
     stale: Option<FileId>,
-    mode: u32,
-    backlog: i32,
-    blocking: Blocking,
-) -> Result<OwnedFd, UnixSocketCause> {
-    let address = unix_address(path).map_err(UnixSocketCause::System)?;
-    let fd = open().map_err(UnixSocketCause::System)?;
-    set_blocking(fd.as_fd(), blocking).map_err(UnixSocketCause::System)?;
+    wanted: Wanted,
+) -> Result<(OwnedFd, FileId), UnixSocketCause> {
+    let system = UnixSocketCause::System;
+    let address = unix_address(path).map_err(system)?;
+    let fd = open().map_err(system)?;
+    set_blocking(fd.as_fd(), wanted.blocking).map_err(system)?;
     // The file takes the mode of the socket, less the umask: it is never more open than it shall be.
-    fchmod(&fd, Mode::from_bits_truncate(mode)).map_err(UnixSocketCause::System)?;
-    if stale.is_some_and(|id| id.stands_at(path)) {
-        fs::remove_file(path).map_err(|error| UnixSocketCause::System(errno_of(&error)))?;
+    let first = if wanted.access.group.is_some() { Access::OWN.mode } else { wanted.access.mode };
+    fchmod(&fd, Mode::from_bits_truncate(first)).map_err(system)?;
+    if let Some(id) = stale {
+        spot.remove(id).map_err(system)?;
     }
     bind_to(&fd, &address).map_err(|errno| match errno {
         // Somebody was quicker.
         Errno::EADDRINUSE => UnixSocketCause::InUse,
-        other => UnixSocketCause::System(other),
+        other => system(other),
     })?;
-    finish(path, &fd, mode, backlog).inspect_err(|_| {
-        // The file is ours since the bind.
-        let _ = fs::remove_file(path);
-    })?;
-    Ok(fd)
-}
-
-/// Gives back what the umask took from the mode.
-fn finish(path: &Path, fd: &OwnedFd, mode: u32, backlog: i32) -> Result<(), UnixSocketCause> {
-    let system = |error: io::Error| UnixSocketCause::System(errno_of(&error));
-    if fs::symlink_metadata(path).map_err(system)?.mode() & 0o7777 != mode {
-        fs::set_permissions(path, Permissions::from_mode(mode)).map_err(system)?;
+    let found = file_of(&fd, spot)?;
+    let finish = || {
+        admit(&found, wanted.access).map_err(|error| system(errno_of(&error)))?;
+        relisten(fd.as_fd(), wanted.backlog).map_err(system)
+    };
+    if let Err(cause) = finish() {
+        // No client may find a socket there that is never served.
+        let _it_stays = spot.remove(found.id());
+        return Err(cause);
     }
-    relisten(fd.as_fd(), backlog).map_err(UnixSocketCause::System)
+    Ok((fd, found.id()))
 }
 
-fn probe(path: &Path) -> Result<(), Errno> {
+/// The file of a socket that was just bound. If the system does not tell, it is what stands there, as far as that can be ours:
+/// in a directory that is trusted it is, and in another it may be another socket of our own in such a directory.
+fn file_of(fd: &OwnedFd, spot: &Spot) -> Result<Found, UnixSocketCause> {
+    let system = UnixSocketCause::System;
+    if let Some(bound) = bound_file(fd) {
+        let found = Found::new(bound).map_err(system)?;
+        if !spot.holds(found.id()) {
+            remove_stray(&found);
+            return Err(UnixSocketCause::Exchanged);
+        }
+        return Ok(found);
+    }
+    let found = spot.look().map_err(system)?;
+    found.filter(Found::is_own_socket).ok_or(UnixSocketCause::Exchanged)
+}
+
+/// A directory was exchanged during the bind, and the file is where nobody wants it, or has been moved there.
+fn remove_stray(found: &Found) {
+    if let Ok(place) = std::fs::read_link(found.path()) {
+        let _it_stays = remove_socket(&place, found.id());
+    }
+}
+
+/// The file that the socket was bound to (O_PATH), wherever it is: SIOCUNIXFILE of unix(7), since Linux 4.20. None: the system
+/// does not have it, or does not grant it; it takes CAP_NET_ADMIN.
+fn bound_file(fd: &OwnedFd) -> Option<OwnedFd> {
+    const SIOCUNIXFILE: libc::Ioctl = 0x89e0;
+    // SAFETY: a descriptor that we own, and a request that takes no argument.
+    let file = retry(|| Errno::result(unsafe { libc::ioctl(fd.as_raw_fd(), SIOCUNIXFILE, 0) })).ok()?;
+    // SAFETY: the call has just made this descriptor, and nobody else knows of it.
+    Some(unsafe { OwnedFd::from_raw_fd(file) })
+}
+
+/// The group comes before the mode, which must not be meant for another group even for a moment.
+fn admit(found: &Found, access: Access) -> io::Result<()> {
+    if let Some(group) = access.group {
+        found.set_mode(Access::OWN.mode)?;
+        found.set_group(group)?;
+    }
+    // Gives back what the umask took from it.
+    found.set_mode(access.mode)
+}
+
+/// By the descriptor; by the path where there is no /proc.
+fn probe(path: &Path, found: &Found) -> Result<(), Errno> {
+    match probe_at(&found.path()) {
+        Err(Errno::ENOENT) => probe_at(path),
+        result => result,
+    }
+}
+
+fn probe_at(path: &Path) -> Result<(), Errno> {
     let fd = open()?;
     set_blocking(fd.as_fd(), Blocking::NonBlocking)?;
     let address = unix_address(path)?;
@@ -184,6 +289,7 @@ fn unix_address(path: &Path) -> Result<UnixAddr, Errno> {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
     use std::os::unix::net::{UnixDatagram, UnixListener, UnixStream};
 
     use tempfile::TempDir;
@@ -197,14 +303,23 @@ mod tests {
         (dir, path)
     }
 
+    fn occupant_of(path: &Path) -> Occupant {
+        occupant(path, &Spot::find(path, Demand::Trusted).unwrap()).unwrap()
+    }
+
     fn leave_stale(path: &Path) {
         drop(UnixListener::bind(path).unwrap());
         // A child that another test has just forked may hold the descriptor until its exec.
-        assert!(wait_until(LIMIT, || matches!(occupant(path), Ok(Occupant::Stale(_)))));
+        assert!(wait_until(LIMIT, || matches!(occupant_of(path), Occupant::Stale(_))));
+    }
+
+    fn wanted(mode: u32) -> Wanted {
+        let access = Access { mode, group: None };
+        Wanted { access, backlog: 10, blocking: Blocking::Blocking, demand: Demand::Trusted }
     }
 
     fn listen(path: &Path, mode: u32) -> Result<OwnedFd, UnixSocketError> {
-        listen_unix(path, mode, 10, Blocking::Blocking)
+        listen_unix(path, wanted(mode)).map(|(fd, _)| fd)
     }
 
     #[test]
@@ -232,9 +347,9 @@ mod tests {
     #[test]
     fn a_listener_with_a_full_queue_is_alive() {
         let (_dir, path) = place();
-        let _listener = listen_unix(&path, 0o600, 0, Blocking::Blocking).unwrap();
+        let _listener = listen_unix(&path, Wanted { backlog: 0, ..wanted(0o600) }).unwrap();
         let _waiting: Vec<_> = (0..1).map(|_| UnixStream::connect(&path).unwrap()).collect();
-        assert!(matches!(occupant(&path), Ok(Occupant::Listener)));
+        assert_eq!(occupant_of(&path), Occupant::Listener);
     }
 
     #[test]
@@ -264,3 +379,7 @@ mod tests {
         assert_eq!(listen(Path::new(""), 0o600).unwrap_err().cause, UnixSocketCause::System(Errno::EINVAL));
     }
 }
+
+#[cfg(test)]
+#[path = "swap_race_tests.rs"]
+mod swap_race;

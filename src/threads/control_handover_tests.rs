@@ -12,6 +12,7 @@ use super::*;
 use crate::pool::Pid;
 use crate::protocol::{Reply, Request};
 use crate::sys::control_socket::{Access, bind_control_socket};
+use crate::sys::directory::Demand;
 use crate::sys::fd::{Blocking, adopt, set_blocking};
 use crate::sys::socket::socket_pair;
 use crate::sys::testing::{LIMIT, wait_until};
@@ -38,9 +39,10 @@ fn policy() -> Policy {
 fn open() -> House {
     let dir = TempDir::new().unwrap();
     let path = dir.path().join("einhorn.sock");
-    let (listener, id) = bind_control_socket(&path, Access::OWN).unwrap();
+    let (listener, id) = bind_control_socket(&path, Access::OWN, Demand::Trusted).unwrap();
     let (sender, inbox) = bounded(64);
-    let control = start(SocketFile::new(path.clone(), Access::OWN, listener, id), policy(), sender).unwrap();
+    let control =
+        start(SocketFile::new(path.clone(), Access::OWN, Demand::Trusted, listener, id), policy(), sender).unwrap();
     House { control, inbox, path, dir }
 }
 
@@ -117,7 +119,8 @@ fn resumed(house: House, meanwhile: &mut dyn FnMut(&House)) -> House {
     std::mem::forget(frozen);
     assert!(house.inbox.is_empty(), "something was passed on");
     let (sender, inbox) = bounded(64);
-    let socket = SocketFile::new(house.path.clone(), Access::OWN, adopt(stand.listener).unwrap(), stand.file);
+    let socket =
+        SocketFile::new(house.path.clone(), Access::OWN, Demand::Trusted, adopt(stand.listener).unwrap(), stand.file);
     let control = resume(socket, arrived(stand.clients), policy(), sender).unwrap();
     House { control, inbox, path: house.path, dir: house.dir }
 }

@@ -1,5 +1,5 @@
 //! The control socket's file, which something may delete (a cleaner of /tmp): then nobody could reach the master any more,
-//! and manual acks would never come. It is watched, not polled, and bound anew.
+//! and manual acks would never come. It is watched, not polled, and bound anew; while that fails, it is tried every second.
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
@@ -9,26 +9,39 @@ use std::time::Duration;
 
 use crate::pool::Mono;
 use crate::sys::clock;
-use crate::sys::control_socket::{Access, bind_control_socket, set_access};
+use crate::sys::control_socket::{Access, bind_control_socket};
+use crate::sys::directory::Demand;
 use crate::sys::file_watch::FileWatch;
 use crate::sys::place::FileId;
+use crate::sys::unix_socket::set_access;
 
-/// How long to wait after a failed attempt: somebody else's file may be in its place.
-const RETRY_PAUSE: Duration = Duration::from_secs(30);
+/// How long to wait after a failed attempt, as while its directory is missing or another file is in its place.
+const RETRY_PAUSE: Duration = Duration::from_secs(1);
 
 /// How often the file is looked at where it cannot be watched.
-const LOOK_PAUSE: Duration = Duration::from_secs(30);
+const LOOK_PAUSE: Duration = Duration::from_secs(1);
 
 /// The listening socket and its file.
 pub struct SocketFile {
     path: PathBuf,
     access: Access,
+    /// Of the file's directory, whenever it is made anew.
+    demand: Demand,
     listener: OwnedFd,
     id: FileId,
     /// None where the system has no watch to give: then the file is looked at from time to time.
     watch: Option<FileWatch>,
     again: Option<Mono>,
+    loss: Loss,
     retired: Retired,
+}
+
+/// What was said of a file that is gone: one line when it cannot be made anew, and one when it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Loss {
+    /// Nothing, or it is back.
+    Unsaid,
+    Said,
 }
 
 /// Said at the very end: the file goes for good.
@@ -44,9 +57,10 @@ impl Retired {
 
 impl SocketFile {
     /// `listener` was bound at `path` and made the file `id`, now or in the image before.
-    pub fn new(path: PathBuf, access: Access, listener: OwnedFd, id: FileId) -> Self {
+    pub fn new(path: PathBuf, access: Access, demand: Demand, listener: OwnedFd, id: FileId) -> Self {
         let (watch, again) = watch(&path, id);
-        Self { path, access, listener, id, watch, again, retired: Retired::default() }
+        let (loss, retired) = (Loss::Unsaid, Retired::default());
+        Self { path, access, demand, listener, id, watch, again, loss, retired }
     }
 
     pub fn retired(&self) -> Retired {
@@ -86,10 +100,15 @@ impl SocketFile {
         match self.bind() {
             Ok(id) => {
                 log::warn!("the control socket {} was removed, made it anew", self.path.display());
+                self.loss = Loss::Unsaid;
                 Some(id)
             }
             Err(error) => {
-                log::error!("the control socket {} was removed: {error}", self.path.display());
+                if self.loss == Loss::Unsaid {
+                    let path = self.path.display();
+                    log::error!("the control socket {path} was removed: {error}; trying again every second");
+                }
+                self.loss = Loss::Said;
                 self.again = Some(clock::now().after(RETRY_PAUSE));
                 None
             }
@@ -102,15 +121,13 @@ impl SocketFile {
             return;
         }
         self.access = access;
-        if self.id.stands_at(&self.path) {
-            if let Err(error) = set_access(&self.path, access) {
-                log::error!("cannot change who may connect to {}: {error}", self.path.display());
-            }
+        if let Err(error) = set_access(&self.path, self.id, access) {
+            log::error!("cannot change who may connect to {}: {error}", self.path.display());
         }
     }
 
     fn bind(&mut self) -> Result<FileId, String> {
-        let bound = bind_control_socket(&self.path, self.access);
+        let bound = bind_control_socket(&self.path, self.access, self.demand);
         let (listener, id) = bound.map_err(|error| error.to_string())?;
         self.listener = listener;
         self.id = id;
@@ -128,7 +145,7 @@ fn watch(path: &Path, id: FileId) -> (Option<FileWatch>, Option<Mono>) {
     match watch {
         Ok(watch) => (Some(watch), None),
         Err(error) => {
-            log::warn!("cannot watch {}, looking at it twice a minute instead: {error}", path.display());
+            log::warn!("cannot watch {}, looking at it every second instead: {error}", path.display());
             (None, Some(clock::now().after(LOOK_PAUSE)))
         }
     }

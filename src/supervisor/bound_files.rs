@@ -1,0 +1,106 @@
+//! The files of the unix sockets that this master has bound. At its end none may stay, whoever holds the socket in that
+//! moment: a version, or the errand that prepares one. So the list of them is shared, and closed before the end.
+
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use crate::sys::place::FileId;
+use crate::sys::unix_socket::remove_socket;
+
+/// A socket's file, where it was bound.
+pub(in crate::supervisor) type BoundFile = (PathBuf, FileId);
+
+/// One list for the whole master. The lock is held while a socket is bound, so that no file is made unseen.
+#[derive(Clone, Debug, Default)]
+pub(in crate::supervisor) struct BoundFiles(Arc<Mutex<Known>>);
+
+#[derive(Debug, Default)]
+struct Known {
+    files: Vec<BoundFile>,
+    stage: Stage,
+}
+
+#[derive(Debug, Default, PartialEq, Eq)]
+enum Stage {
+    #[default]
+    Running,
+    /// No further file may be made.
+    Ending,
+}
+
+impl BoundFiles {
+    /// Has a socket bound, and remembers its file.
+    ///
+    /// Errors: what `bind` says, or that the master is ending.
+    pub(in crate::supervisor) fn make<T>(
+        &self,
+        bind: impl FnOnce() -> Result<(T, BoundFile), String>,
+    ) -> Result<(T, BoundFile), String> {
+        let mut known = self.lock();
+        if known.stage == Stage::Ending {
+            return Err("the master is ending".to_owned());
+        }
+        let (made, file) = bind()?;
+        known.files.push(file.clone());
+        Ok((made, file))
+    }
+
+    /// One that another image of the master has bound.
+    pub(in crate::supervisor) fn adopt(&self, file: &BoundFile) {
+        self.lock().files.push(file.clone());
+    }
+
+    /// Removes the file of a socket that is closed.
+    pub(in crate::supervisor) fn remove(&self, file: &BoundFile) {
+        let mut known = self.lock();
+        if let Some(at) = known.files.iter().position(|other| other == file) {
+            known.files.swap_remove(at);
+            remove(file);
+        }
+    }
+
+    /// To be called at the end of the master: removes all, and lets no further one be made.
+    pub(in crate::supervisor) fn remove_all(&self) {
+        let mut known = self.lock();
+        known.stage = Stage::Ending;
+        known.files.drain(..).for_each(|file| remove(&file));
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Known> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn remove((path, id): &BoundFile) {
+    if let Err(error) = remove_socket(path, *id) {
+        log::warn!("cannot remove {}: {error}", path.display());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::os::unix::net::UnixListener;
+
+    use super::*;
+
+    #[test]
+    fn at_the_end_all_go_and_no_further_one_is_made() {
+        let dir = tempfile::tempdir().unwrap();
+        let files = BoundFiles::default();
+        let bind = |name: &str| {
+            let path = dir.path().join(name);
+            files.make(|| {
+                let listener = UnixListener::bind(&path).map_err(|error| error.to_string())?;
+                Ok((listener, (path.clone(), FileId::of(&fs::metadata(&path).unwrap()))))
+            })
+        };
+        let (closed, open) = (bind("closed").unwrap(), bind("open").unwrap());
+        files.remove(&closed.1);
+        assert!(!dir.path().join("closed").exists() && dir.path().join("open").exists());
+        files.remove_all();
+        assert_eq!(bind("late").map(|_| ()), Err("the master is ending".to_owned()));
+        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 0);
+        drop(open);
+    }
+}

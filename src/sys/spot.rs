@@ -1,0 +1,157 @@
+//! A name in a directory that is held open: the place of one file. Everything here is done to that name in that directory,
+//! or to the file that was found at it, by a descriptor: a path that another user changes meanwhile leads nothing of this
+//! to another file. Never follows a symbolic link at the name.
+
+use std::ffi::{CStr, OsStr, OsString};
+use std::fs::{File, Metadata, Permissions};
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
+use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+use std::rc::Rc;
+
+use nix::errno::Errno;
+use nix::fcntl::{AtFlags, OFlag, RenameFlags, openat, renameat2};
+use nix::sys::stat::Mode;
+use nix::unistd::{Gid, UnlinkatFlags, fchownat, geteuid, unlinkat};
+
+use crate::sys::directory::{Demand, Directory};
+use crate::sys::errno::{errno_of, retry};
+use crate::sys::place::{DirectoryError, FileId, parent_of};
+
+/// The place of one file.
+#[derive(Clone, Debug)]
+pub struct Spot {
+    directory: Rc<Directory>,
+    name: OsString,
+}
+
+impl Spot {
+    /// The place that `path` leads to now.
+    pub fn find(path: &Path, demand: Demand) -> Result<Self, DirectoryError> {
+        // A path without a last name, such as `/`, is a directory, which stands in itself.
+        let (parent, name) = match path.file_name() {
+            Some(name) => (parent_of(path), name),
+            None => (path, OsStr::new(".")),
+        };
+        Ok(Self { directory: Rc::new(Directory::open(parent, demand)?), name: name.to_owned() })
+    }
+
+    /// Why the directory is not trusted, if it is not.
+    pub fn doubt(&self) -> Option<&DirectoryError> {
+        self.directory.doubt()
+    }
+
+    /// Another name in the same directory.
+    pub(super) fn beside(&self, name: OsString) -> Self {
+        Self { directory: Rc::clone(&self.directory), name }
+    }
+
+    pub(super) fn name(&self) -> &OsStr {
+        &self.name
+    }
+
+    /// What stands here; None: nothing.
+    pub fn look(&self) -> Result<Option<Found>, Errno> {
+        let flags = OFlag::O_PATH | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
+        match retry(|| openat(&*self.directory, self.name.as_os_str(), flags, Mode::empty())) {
+            Ok(fd) => Found::new(fd).map(Some),
+            Err(Errno::ENOENT) => Ok(None),
+            Err(errno) => Err(errno),
+        }
+    }
+
+    /// Whether this file stands here now.
+    pub fn holds(&self, id: FileId) -> bool {
+        self.look().is_ok_and(|found| found.is_some_and(|found| found.id() == id))
+    }
+
+    /// open(2) with O_NOFOLLOW, and with the mode for a file that it makes.
+    pub(super) fn open(&self, flags: OFlag, mode: u32) -> Result<File, Errno> {
+        let flags = flags | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
+        let mode = Mode::from_bits_truncate(mode);
+        retry(|| openat(&*self.directory, self.name.as_os_str(), flags, mode)).map(File::from)
+    }
+
+    /// Removes this file; one that has taken its place stays. In the moment between the look and the removal the place can
+    /// only be changed by a user who may remove what is here anyway.
+    pub fn remove(&self, id: FileId) -> Result<(), Errno> {
+        if !self.holds(id) {
+            return Ok(());
+        }
+        self.unlink()
+    }
+
+    pub(super) fn unlink(&self) -> Result<(), Errno> {
+        retry(|| unlinkat(&*self.directory, self.name.as_os_str(), UnlinkatFlags::NoRemoveDir))
+    }
+
+    /// rename(2) of what stands here.
+    pub(super) fn rename(&self, to: &Self, flags: RenameFlags) -> Result<(), Errno> {
+        let (from_name, to_name) = (self.name.as_os_str(), to.name.as_os_str());
+        retry(|| renameat2(&*self.directory, from_name, &*to.directory, to_name, flags))
+    }
+}
+
+/// A file apart from its name, whatever kind it is. It is not open for reading or writing (O_PATH).
+#[derive(Debug)]
+pub struct Found {
+    file: File,
+    meta: Metadata,
+}
+
+impl Found {
+    pub(super) fn new(fd: OwnedFd) -> Result<Self, Errno> {
+        let file = File::from(fd);
+        let meta = file.metadata().map_err(|error| errno_of(&error))?;
+        Ok(Self { file, meta })
+    }
+
+    pub fn meta(&self) -> &Metadata {
+        &self.meta
+    }
+
+    pub fn id(&self) -> FileId {
+        FileId::of(&self.meta)
+    }
+
+    /// Whether it is a socket that has one name. Another user can link a socket of ours to a second name, where the system
+    /// lets them, but not take the first from it.
+    pub(super) fn is_sole_socket(&self) -> bool {
+        self.meta.file_type().is_socket() && self.meta.nlink() == 1
+    }
+
+    /// The same, of one that we have made.
+    pub(super) fn is_own_socket(&self) -> bool {
+        self.is_sole_socket() && self.meta.uid() == geteuid().as_raw()
+    }
+
+    /// A path that leads to this very file, whatever its name is now. It takes a /proc.
+    pub(super) fn path(&self) -> PathBuf {
+        format!("/proc/self/fd/{}", self.file.as_raw_fd()).into()
+    }
+
+    pub(super) fn set_mode(&self, mode: u32) -> io::Result<()> {
+        match fchmod_path(self.file.as_raw_fd(), mode) {
+            // Before Linux 6.6, and where a sandbox does not know the call.
+            Err(Errno::ENOSYS | Errno::EPERM | Errno::EINVAL) => {
+                std::fs::set_permissions(self.path(), Permissions::from_mode(mode))
+            }
+            result => Ok(result?),
+        }
+    }
+
+    pub(super) fn set_group(&self, gid: u32) -> Result<(), Errno> {
+        retry(|| fchownat(self.file.as_fd(), c"", None, Some(Gid::from_raw(gid)), AtFlags::AT_EMPTY_PATH))
+    }
+}
+
+/// fchmod(2) does not take a descriptor of O_PATH, fchmodat2(2) does.
+fn fchmod_path(fd: RawFd, mode: u32) -> Result<(), Errno> {
+    let empty: &CStr = c"";
+    let call = || {
+        // SAFETY: a descriptor that the caller owns, and a string that lives on; the call writes to no memory.
+        unsafe { libc::syscall(libc::SYS_fchmodat2, fd, empty.as_ptr(), mode, libc::AT_EMPTY_PATH) }
+    };
+    retry(|| Errno::result(call())).map(drop)
+}
