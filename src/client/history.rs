@@ -1,9 +1,10 @@
 //! The lines typed into the shell, kept in a file for its user alone. A history that cannot be kept stops nobody.
 
-use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::fs::File;
 use std::io::{self, BufRead, BufReader, Write};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
+
+use crate::sys::private_file::PrivateFile;
 
 /// How many lines are remembered.
 pub(in crate::client) const LINES_MAX: usize = 1000;
@@ -26,19 +27,14 @@ impl History {
 
     /// Opens the file, which is made with its directories if need be, and returns the lines in it, the oldest first.
     pub(in crate::client) fn open(path: &Path) -> io::Result<(Self, Vec<String>)> {
-        if let Some(directory) = path.parent() {
-            DirBuilder::new().recursive(true).mode(0o700).create(directory)?;
-        }
-        let mut lines = read(path)?;
+        let place = PrivateFile::at(path)?;
+        let mut lines = read(&place)?;
         let cut = lines.len() > FILE_LINES_MAX;
         lines.drain(..lines.len().saturating_sub(LINES_MAX));
         if cut {
-            replace(path, &lines)?;
+            place.replace((lines.join("\n") + "\n").as_bytes())?;
         }
-        let file = OpenOptions::new().append(true).create(true).mode(0o600).open(path)?;
-        // It may be older than this rule.
-        file.set_permissions(fs::Permissions::from_mode(0o600))?;
-        Ok((Self { file }, lines))
+        Ok((Self { file: place.append()? }, lines))
     }
 
     /// In one write, so that two shells do not mix their lines.
@@ -47,28 +43,17 @@ impl History {
     }
 }
 
-fn read(path: &Path) -> io::Result<Vec<String>> {
-    match File::open(path) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
-        Err(error) => Err(error),
-        Ok(file) => {
-            let lines = BufReader::new(file).split(b'\n').collect::<io::Result<Vec<_>>>()?;
-            Ok(lines.iter().map(|line| String::from_utf8_lossy(line).into_owned()).collect())
-        }
-    }
-}
-
-/// Written beside it and renamed, so that it is never half of itself.
-fn replace(path: &Path, lines: &[String]) -> io::Result<()> {
-    let new = path.with_extension("new");
-    let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&new)?;
-    file.write_all((lines.join("\n") + "\n").as_bytes())?;
-    fs::rename(new, path)
+fn read(place: &PrivateFile) -> io::Result<Vec<String>> {
+    let Some(file) = place.open()? else { return Ok(Vec::new()) };
+    let lines = BufReader::new(file).split(b'\n').collect::<io::Result<Vec<_>>>()?;
+    Ok(lines.iter().map(|line| String::from_utf8_lossy(line).into_owned()).collect())
 }
 
 #[cfg(test)]
 mod tests {
     use std::ffi::OsString;
+    use std::fs;
+    use std::os::unix::fs::PermissionsExt;
 
     use super::*;
 
@@ -106,6 +91,6 @@ mod tests {
         fs::write(&path, many.join("\n") + "\n").unwrap();
         let (_, lines) = History::open(&path).unwrap();
         assert_eq!((lines.len(), lines.last()), (LINES_MAX, many.last()));
-        assert_eq!(read(&path).unwrap(), lines);
+        assert_eq!(read(&PrivateFile::at(&path).unwrap()).unwrap(), lines);
     }
 }

@@ -28,6 +28,7 @@ pub mod notify_socket;
 pub mod peer;
 pub mod pidfile;
 pub mod place;
+pub mod private_file;
 pub mod process;
 pub mod program;
 pub mod reexec;

@@ -1,0 +1,127 @@
+//! A file that its user alone reads and writes, below that user's home. Makes the directories that are missing. Touches
+//! nothing in a directory where another user could exchange it, and nothing through a link: a root who has another user's HOME
+//! must not write where that user wants.
+
+use std::ffi::OsString;
+use std::fs::{DirBuilder, File, Permissions};
+use std::io::{self, Write};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
+use std::path::Path;
+
+use nix::errno::Errno;
+use nix::fcntl::{OFlag, RenameFlags};
+use nix::unistd::geteuid;
+
+use crate::sys::directory::{Demand, Directory};
+use crate::sys::place::{Mistrust, trust};
+use crate::sys::spot::Spot;
+
+const MODE: u32 = 0o600;
+
+/// Its place.
+pub struct PrivateFile(Spot);
+
+impl PrivateFile {
+    /// Makes the directory if need be.
+    ///
+    /// Errors: it cannot be had, or is not trusted.
+    pub fn at(path: &Path) -> io::Result<Self> {
+        let directory = path.parent().ok_or(Errno::EISDIR)?;
+        // Below the first that is there and is trusted, nobody else can make anything.
+        let there = directory.ancestors().find(|ancestor| std::fs::symlink_metadata(ancestor).is_ok());
+        if let Some(there) = there {
+            Directory::open(there, Demand::Trusted).map_err(io::Error::other)?;
+        }
+        DirBuilder::new().recursive(true).mode(0o700).create(directory)?;
+        Ok(Self(Spot::find(path, Demand::Trusted).map_err(io::Error::other)?))
+    }
+
+    /// To be read; None: there is none yet.
+    pub fn open(&self) -> io::Result<Option<File>> {
+        match self.0.open(OFlag::O_RDONLY | OFlag::O_NONBLOCK, 0) {
+            Ok(file) => own(file).map(Some),
+            Err(Errno::ENOENT) => Ok(None),
+            Err(errno) => Err(errno.into()),
+        }
+    }
+
+    /// To be written at its end; made if there is none.
+    pub fn append(&self) -> io::Result<File> {
+        let flags = OFlag::O_WRONLY | OFlag::O_APPEND | OFlag::O_CREAT | OFlag::O_NONBLOCK;
+        let file = own(self.0.open(flags, MODE)?)?;
+        // It may be older than this rule.
+        file.set_permissions(Permissions::from_mode(MODE))?;
+        Ok(file)
+    }
+
+    /// Written beside it and renamed, so that it is never half of itself.
+    pub fn replace(&self, content: &[u8]) -> io::Result<()> {
+        let mut name = OsString::from(self.0.name());
+        name.push(".new");
+        let new = self.0.beside(name);
+        match new.unlink() {
+            Ok(()) | Err(Errno::ENOENT) => {}
+            Err(errno) => return Err(errno.into()),
+        }
+        let mut file = new.open(OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_EXCL, MODE)?;
+        file.write_all(content)?;
+        Ok(new.rename(&self.0, RenameFlags::empty())?)
+    }
+}
+
+/// Not even a file of root's, which somebody has linked there.
+fn own(file: File) -> io::Result<File> {
+    let meta = file.metadata()?;
+    let mistrust = match trust(&meta) {
+        Err(mistrust) => mistrust,
+        Ok(()) if meta.uid() != geteuid().as_raw() => Mistrust::Foreign { uid: meta.uid() },
+        Ok(()) if meta.nlink() > 1 => Mistrust::HardLinked,
+        Ok(()) => return Ok(file),
+    };
+    Err(io::Error::other(mistrust.to_string()))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::os::unix::fs::{chown, symlink};
+
+    use super::*;
+    use crate::sys::testing::is_root;
+
+    #[test]
+    fn a_planted_link_is_not_written_through() {
+        let dir = tempfile::tempdir().unwrap();
+        let (path, victim) = (dir.path().join("history"), dir.path().join("victim"));
+        fs::write(&victim, "precious").unwrap();
+        for plant in [
+            |victim: &Path, path: &Path| symlink(victim, path),
+            |victim: &Path, path: &Path| fs::hard_link(victim, path),
+        ] {
+            plant(&victim, &path).unwrap();
+            let file = PrivateFile::at(&path).unwrap();
+            assert!(file.append().is_err() && file.open().is_err());
+            fs::remove_file(&path).unwrap();
+            plant(&victim, &dir.path().join("history.new")).unwrap();
+            file.replace(b"new").unwrap();
+            assert_eq!(fs::read_to_string(&path).unwrap(), "new");
+            fs::remove_file(&path).unwrap();
+        }
+        assert_eq!(fs::read_to_string(&victim).unwrap(), "precious");
+        assert_ne!(fs::metadata(&victim).unwrap().permissions().mode() & 0o777, MODE);
+    }
+
+    #[test]
+    fn root_keeps_nothing_in_another_users_home() {
+        if !is_root() {
+            return;
+        }
+        let dir = tempfile::tempdir().unwrap();
+        let home = dir.path().join("home");
+        fs::create_dir(&home).unwrap();
+        chown(&home, Some(12_345), None).unwrap();
+        let refused = PrivateFile::at(&home.join("a/history")).err().map(|error| error.to_string());
+        assert_eq!(refused, Some(format!("directory {}: it belongs to uid 12345", home.display())));
+        assert_eq!(fs::read_dir(&home).unwrap().count(), 0);
+    }
+}
