@@ -12,10 +12,10 @@ use log::{Level, LevelFilter, Record};
 use crate::pool::Pid;
 use crate::supervisor::log_route::Route;
 use crate::sys::errno::words;
-use crate::sys::stderr::is_journal;
+use crate::sys::stderr::{self, is_journal};
 use crate::threads::log_plan::{LogPlan, level_of};
 use crate::threads::log_writer::{self, LogQueue};
-use crate::threads::syslog_writer::{Report, usual_paths};
+use crate::threads::syslog_writer::{Report, SyslogQueue, usual_paths};
 
 /// The target that marks a line as being about a worker's own doing; the pid follows it.
 const WORKER_TARGET: &str = "worker ";
@@ -26,8 +26,10 @@ const ABOUT_SYSLOG: &str = "about syslog";
 /// How long the end of the master may wait for its last lines, which are lost if nobody reads them.
 const LAST_LINES_MAX: Duration = Duration::from_secs(2);
 
-/// How long the end of an image may wait for them, beside what syslog may take: meanwhile the master does nothing else.
+/// How long the end of an image may wait for a standard error that is being read, and for syslog: meanwhile the master does nothing
+/// else, and its control socket is silent.
 const FLUSH_MAX: Duration = Duration::from_millis(500);
+const SYSLOG_FLUSH_MAX: Duration = Duration::from_millis(50);
 
 /// For what is no log line and yet goes the same way.
 static QUEUE: OnceLock<LogQueue> = OnceLock::new();
@@ -98,7 +100,13 @@ pub(in crate::supervisor) fn dropped_lines() -> u64 {
 
 /// Those, and what is lost with this image if nobody reads it now.
 pub(in crate::supervisor) fn lost_lines() -> u64 {
-    dropped_lines() + QUEUE.get().map_or(0, LogQueue::waiting_lines)
+    dropped_lines() + waiting_lines()
+}
+
+/// How many lines are on their way; one that goes to two places counts twice.
+pub(in crate::supervisor) fn waiting_lines() -> u64 {
+    let syslog = read_route().as_ref().map(Route::queue);
+    QUEUE.get().map_or(0, LogQueue::waiting_lines) + syslog.map_or(0, |queue| queue.waiting_messages())
 }
 
 /// Counts what the image before has lost.
@@ -117,24 +125,24 @@ pub fn log_for_worker(pid: Pid, message: &str) {
 impl Logging {
     /// Waits until the last lines are written, but not for ever.
     pub fn finish(&self) {
-        flush_syslog();
+        flush_syslog(SyslogQueue::flush);
         self.queue.flush(LAST_LINES_MAX);
     }
 }
 
-/// The same before another program takes this one's place.
+/// The same before another program takes this one's place: what cannot be written soon stays in [`lost_lines`].
 pub(in crate::supervisor) fn flush() {
-    flush_syslog();
+    flush_syslog(|queue| queue.flush_within(SYSLOG_FLUSH_MAX));
     if let Some(queue) = QUEUE.get() {
-        queue.flush(FLUSH_MAX);
+        queue.flush_while_read(FLUSH_MAX, stderr::has_room);
     }
 }
 
 /// It comes first, for standard error may have to stand in.
-fn flush_syslog() {
+fn flush_syslog(flush: impl FnOnce(&SyslogQueue)) {
     let syslog = read_route().as_ref().map(Route::queue);
     if let Some(syslog) = syslog {
-        syslog.flush();
+        flush(&syslog);
     }
 }
 

@@ -32,6 +32,11 @@ const TRIES_MAX: u32 = 40;
 /// How long to wait for an errand before it is looked again; that it takes long, the log says.
 const ERRAND_PAUSE: Duration = Duration::from_millis(250);
 
+/// How long log lines that nobody reads put a re-exec off, and how often it is looked whether they were read. All goes on meanwhile;
+/// what is left then is counted as lost.
+const LOG_PATIENCE: Duration = Duration::from_millis(500);
+const LOG_PAUSE: Duration = Duration::from_millis(10);
+
 /// How often a program is checked that is replaced again and again.
 const CHECKS_MAX: u32 = 5;
 
@@ -72,6 +77,7 @@ enum Stage {
 struct Ready {
     successor: Successor,
     candidate: Candidate,
+    checked_at: Mono,
     due: Mono,
     tries: u32,
 }
@@ -84,6 +90,8 @@ enum Attempt {
     Later,
     /// An errand is under way, of which the next image would know nothing.
     AfterErrands,
+    /// Log lines are still to be written, and it is too early to give them up.
+    AfterLog,
     /// The program was replaced since it was checked.
     Changed,
     Failed(String),
@@ -216,7 +224,8 @@ impl Supervisor {
         let Stage::Checking(check) = std::mem::replace(&mut self.reexec.stage, Stage::Idle) else { return None };
         match check.conclude(ending) {
             Ok(Finding::Is(successor, candidate)) => {
-                let ready = Ready { successor, candidate, due: clock::now(), tries: 0 };
+                let now = clock::now();
+                let ready = Ready { successor, candidate, checked_at: now, due: now, tries: 0 };
                 self.reexec.stage = Stage::Ready(Box::new(ready));
                 None
             }
@@ -279,6 +288,11 @@ impl Supervisor {
                 self.reexec.stage = Stage::Ready(ready);
                 None
             }
+            Attempt::AfterLog => {
+                ready.due = clock::now().after(LOG_PAUSE);
+                self.reexec.stage = Stage::Ready(ready);
+                None
+            }
             Attempt::Changed => self.check_next(),
             Attempt::Failed(reason) => self.give_up_reexec(&reason),
         };
@@ -296,6 +310,10 @@ impl Supervisor {
         };
         if !ready.candidate.is_still(&next) {
             return Attempt::Changed;
+        }
+        // Here, while all goes on: once the threads stand still there is no time for a log that is not read.
+        if logging::waiting_lines() > 0 && clock::now().since(ready.checked_at) < LOG_PATIENCE {
+            return Attempt::AfterLog;
         }
         let Some(deafness) = self.signals.freeze() else { return Attempt::Later };
         let Some(mut frozen) = self.control.freeze() else { return Attempt::Later };

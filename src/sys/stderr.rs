@@ -27,6 +27,13 @@ pub fn write(bytes: &[u8]) -> io::Result<usize> {
     }
 }
 
+/// Whether a write would not wait now: there is room, or it would fail.
+pub fn has_room() -> bool {
+    let stderr = io::stderr();
+    let mut room = [PollFd::new(std::os::fd::AsFd::as_fd(&stderr), PollFlags::POLLOUT)];
+    retry(|| poll(&mut room, PollTimeout::ZERO)) != Ok(0)
+}
+
 /// Whether it is the socket of the journal that `stream` names, JOURNAL_STREAM of systemd.exec(5): `DEVICE:INODE`. It may have been
 /// sent elsewhere on the way to us.
 pub fn is_journal(stream: &OsStr) -> bool {
@@ -36,7 +43,27 @@ pub fn is_journal(stream: &OsStr) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use nix::fcntl::OFlag;
+    use nix::unistd::pipe2;
+
     use super::*;
+    use crate::sys::testing::in_own_process;
+
+    #[test]
+    fn a_full_pipe_has_no_room_and_one_without_a_reader_fails_at_once() {
+        in_own_process(module_path!(), "a_full_pipe_has_no_room_and_one_without_a_reader_fails_at_once", || {
+            let (reader, writer) = pipe2(OFlag::O_CLOEXEC | OFlag::O_NONBLOCK).unwrap();
+            let own = nix::unistd::dup(io::stderr()).unwrap();
+            nix::unistd::dup2_stderr(&writer).unwrap();
+            let empty = has_room();
+            while nix::unistd::write(&writer, &[b'x'; 4096]).is_ok() {}
+            let full = has_room();
+            drop(reader);
+            let broken = has_room();
+            nix::unistd::dup2_stderr(&own).unwrap();
+            assert_eq!((empty, full, broken), (true, false, true));
+        });
+    }
 
     #[test]
     fn the_journal_is_what_the_variable_names() {

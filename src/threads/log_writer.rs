@@ -6,9 +6,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use crossbeam_channel::{Receiver, Sender, bounded};
+use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
 
-use crate::sys::stderr;
+use crate::sys::{clock, stderr};
 use crate::threads::spawn;
 
 /// How many lines may wait to be written.
@@ -20,10 +20,15 @@ enum Item {
     Flush(Sender<()>),
 }
 
+/// How often [`LogQueue::flush_while_read`] looks whether anybody reads.
+const READER_CHECK: Duration = Duration::from_millis(10);
+
 /// The end that lines are put into; clones share the queue.
 #[derive(Clone)]
 pub struct LogQueue {
     items: Sender<Item>,
+    /// Lines that are not written to their end.
+    waiting: Arc<AtomicU64>,
     dropped: Arc<AtomicU64>,
     dropped_ever: Arc<AtomicU64>,
 }
@@ -34,9 +39,9 @@ impl LogQueue {
         self.dropped_ever.load(Ordering::Relaxed)
     }
 
-    /// How many wait to be written.
+    /// How many wait to be written, the one that is being written included.
     pub fn waiting_lines(&self) -> u64 {
-        u64::try_from(self.items.len()).unwrap_or(u64::MAX)
+        self.waiting.load(Ordering::Relaxed)
     }
 
     /// Counts what an earlier image has dropped.
@@ -46,7 +51,9 @@ impl LogQueue {
 
     /// Queues a line with its newline, or counts it as dropped.
     pub fn push(&self, line: Vec<u8>) {
+        self.waiting.fetch_add(1, Ordering::Relaxed);
         if self.items.try_send(Item::Line(line)).is_err() {
+            self.waiting.fetch_sub(1, Ordering::Relaxed);
             self.dropped.fetch_add(1, Ordering::Relaxed);
             self.dropped_ever.fetch_add(1, Ordering::Relaxed);
         }
@@ -57,6 +64,21 @@ impl LogQueue {
         let (done, finished) = bounded(1);
         if self.items.send_timeout(Item::Flush(done), patience).is_ok() {
             let _late = finished.recv_timeout(patience);
+        }
+    }
+
+    /// The same for a caller that nothing else can be done beside: it waits on only while there is room for a line, as `has_room`
+    /// says when the thread has not finished within some milliseconds. What is left then stays queued.
+    pub fn flush_while_read(&self, patience: Duration, has_room: impl Fn() -> bool) {
+        let (done, finished) = bounded(1);
+        if self.items.try_send(Item::Flush(done)).is_err() {
+            return;
+        }
+        let end = clock::now().after(patience);
+        while let Err(RecvTimeoutError::Timeout) = finished.recv_timeout(READER_CHECK) {
+            if clock::now() >= end || !has_room() {
+                return;
+            }
         }
     }
 }
@@ -78,17 +100,18 @@ impl Write for LogQueue {
 /// Errors: no thread can be started.
 pub fn start(prefix: String) -> io::Result<LogQueue> {
     let (items, queued) = bounded(LINES_MAX);
-    let dropped = Arc::new(AtomicU64::new(0));
-    let counter = Arc::clone(&dropped);
-    spawn::named("log", move || write_all(&queued, &counter, &prefix))?;
-    Ok(LogQueue { items, dropped, dropped_ever: Arc::default() })
+    let queue = LogQueue { items, waiting: Arc::default(), dropped: Arc::default(), dropped_ever: Arc::default() };
+    let (waiting, dropped) = (Arc::clone(&queue.waiting), Arc::clone(&queue.dropped));
+    spawn::named("log", move || write_all(&queued, &waiting, &dropped, &prefix))?;
+    Ok(queue)
 }
 
-fn write_all(queued: &Receiver<Item>, dropped: &AtomicU64, prefix: &str) {
+fn write_all(queued: &Receiver<Item>, waiting: &AtomicU64, dropped: &AtomicU64, prefix: &str) {
     for item in queued {
         match item {
             Item::Line(line) => {
                 write_line(&line);
+                waiting.fetch_sub(1, Ordering::Relaxed);
                 let lost = dropped.swap(0, Ordering::Relaxed);
                 if lost > 0 {
                     write_line(
@@ -109,5 +132,46 @@ fn write_line(line: &[u8]) {
             Ok(written) => rest = &rest[written.min(rest.len())..],
             Err(_) => return,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::Cell;
+
+    use super::*;
+
+    /// A queue whose thread is stuck in a line that nobody reads.
+    fn stuck() -> (LogQueue, Receiver<Item>) {
+        let (items, queued) = bounded(LINES_MAX);
+        let queue = LogQueue { items, waiting: Arc::default(), dropped: Arc::default(), dropped_ever: Arc::default() };
+        queue.push(b"line\n".to_vec());
+        (queue, queued)
+    }
+
+    #[test]
+    fn a_reader_that_does_not_read_is_given_up_at_the_first_look() {
+        let (queue, _queued) = stuck();
+        let looks = Cell::new(0);
+        queue.flush_while_read(Duration::from_secs(3600), || {
+            looks.set(looks.get() + 1);
+            looks.get() < 3
+        });
+        assert_eq!((looks.get(), queue.waiting_lines()), (3, 1));
+        // So it is when there is not even room for the order.
+        (0..LINES_MAX).for_each(|_| queue.push(Vec::new()));
+        queue.flush_while_read(Duration::from_secs(3600), || panic!("nothing is to be waited for"));
+        assert_eq!((queue.waiting_lines(), queue.dropped_lines()), (4095, 2));
+    }
+
+    #[test]
+    fn a_reader_that_reads_slowly_is_waited_for_and_not_for_ever() {
+        let (queue, queued) = stuck();
+        queue.flush_while_read(Duration::from_millis(30), || true);
+        std::thread::scope(|scope| {
+            scope.spawn(move || write_all(&queued, &AtomicU64::new(1), &AtomicU64::new(0), ""));
+            queue.flush_while_read(Duration::from_secs(3600), || true);
+            drop(queue);
+        });
     }
 }

@@ -48,13 +48,22 @@ enum Item {
 #[derive(Clone)]
 pub struct SyslogQueue {
     items: Sender<Item>,
+    /// Messages that are neither sent nor given back.
+    waiting: Arc<AtomicU64>,
     missed: Arc<AtomicU64>,
 }
 
 impl SyslogQueue {
+    /// How many messages wait to be sent, the one that is being sent included.
+    pub fn waiting_messages(&self) -> u64 {
+        self.waiting.load(Ordering::Relaxed)
+    }
+
     /// Queues a message. If there is no room, it is counted, and the line that stands in for it comes back.
     pub fn push(&self, message: Message) -> Option<String> {
+        self.waiting.fetch_add(1, Ordering::Relaxed);
         let Err(refused) = self.items.try_send(Item::Message(message)) else { return None };
+        self.waiting.fetch_sub(1, Ordering::Relaxed);
         self.missed.fetch_add(1, Ordering::Relaxed);
         match refused.into_inner() {
             Item::Message(message) => message.otherwise,
@@ -64,9 +73,14 @@ impl SyslogQueue {
 
     /// Waits until what was queued is sent or reported as undelivered, twice three seconds at most.
     pub fn flush(&self) {
+        self.flush_within(FLUSH_MAX);
+    }
+
+    /// The same, for so long at most until there is room and again until it is sent.
+    pub fn flush_within(&self, patience: Duration) {
         let (done, finished) = bounded(1);
-        if self.items.send_timeout(Item::Flush(done), FLUSH_MAX).is_ok() {
-            let _late = finished.recv_timeout(FLUSH_MAX);
+        if self.items.send_timeout(Item::Flush(done), patience).is_ok() {
+            let _late = finished.recv_timeout(patience);
         }
     }
 }
@@ -86,16 +100,17 @@ pub fn start(
     report: impl Fn(Report) + Send + 'static,
 ) -> io::Result<SyslogQueue> {
     let (items, queued) = bounded(MESSAGES_MAX);
-    let missed = Arc::new(AtomicU64::new(0));
-    let counter = Arc::clone(&missed);
-    let body = move || Writer::new(&paths, &queued, &counter, Arc::clone(&header), &report).serve();
+    let queue = SyslogQueue { items, waiting: Arc::default(), missed: Arc::default() };
+    let (waiting, missed) = (Arc::clone(&queue.waiting), Arc::clone(&queue.missed));
+    let body = move || Writer::new(&paths, &queued, &waiting, &missed, Arc::clone(&header), &report).serve();
     spawn::named("syslog", body)?;
-    Ok(SyslogQueue { items, missed })
+    Ok(queue)
 }
 
 struct Writer<'a> {
     paths: &'a [PathBuf],
     queued: &'a Receiver<Item>,
+    waiting: &'a AtomicU64,
     /// Messages that syslog has not got, and does not know of.
     missed: &'a AtomicU64,
     header: Arc<Header>,
@@ -108,18 +123,22 @@ impl<'a> Writer<'a> {
     fn new(
         paths: &'a [PathBuf],
         queued: &'a Receiver<Item>,
+        waiting: &'a AtomicU64,
         missed: &'a AtomicU64,
         header: Arc<Header>,
         report: &'a dyn Fn(Report),
     ) -> Self {
-        Self { paths, queued, missed, header, report, connection: None, absence: Absence::default() }
+        Self { paths, queued, waiting, missed, header, report, connection: None, absence: Absence::default() }
     }
 
     fn serve(&mut self) {
         self.look_for_syslog();
         loop {
             match self.receive() {
-                Ok(Item::Message(message)) => self.deliver(message),
+                Ok(Item::Message(message)) => {
+                    self.deliver(message);
+                    self.waiting.fetch_sub(1, Ordering::Relaxed);
+                }
                 Ok(Item::Flush(done)) => drop(done),
                 Err(RecvTimeoutError::Timeout) => self.look_for_syslog(),
                 Err(RecvTimeoutError::Disconnected) => return,

@@ -172,7 +172,8 @@ fn a_count_that_could_not_be_told_is_told_the_next_time() {
     let filled = fill(&path);
     let ((_items, queued), missed) = (bounded(1), AtomicU64::new(3));
     let paths = [path];
-    let mut writer = Writer::new(&paths, &queued, &missed, header(), &|_| ());
+    let waiting = AtomicU64::new(0);
+    let mut writer = Writer::new(&paths, &queued, &waiting, &missed, header(), &|_| ());
     assert_eq!(writer.reach(), Err(Errno::EAGAIN));
     for _ in 0..filled {
         assert_eq!(received(&syslog), "filler");
@@ -188,14 +189,14 @@ fn what_finds_no_room_in_the_queue_comes_back_at_once_and_is_counted() {
     let syslog = listen(&path);
     let (items, queued) = bounded(MESSAGES_MAX);
     let missed = Arc::new(AtomicU64::new(0));
-    let queue = SyslogQueue { items, missed: Arc::clone(&missed) };
+    let queue = SyslogQueue { items, waiting: Arc::default(), missed: Arc::clone(&missed) };
     let texts: Vec<_> = (0..MESSAGES_MAX + 2).map(|number| number.to_string()).collect();
     let back: Vec<_> = texts.iter().filter_map(|text| queue.push(message(text))).collect();
     assert_eq!(back, ["instead of 1024", "instead of 1025"]);
     drop(queue);
     // All but two, which its own queue holds together with the note.
     assert_eq!(queued.try_iter().take(MESSAGES_MAX - 2).count(), MESSAGES_MAX - 2);
-    Writer::new(&[path], &queued, &missed, header(), &|report| panic!("{report:?}")).serve();
+    Writer::new(&[path], &queued, &AtomicU64::new(1000), &missed, header(), &|report| panic!("{report:?}")).serve();
     let expected = ["2 lines did not get here, standard error has them", "1022", "1023"];
     assert_eq!([(); 3].map(|()| received(&syslog)), expected);
 }

@@ -6,10 +6,12 @@ use std::io::{BufRead, BufReader, Read};
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::MetadataExt;
 use std::sync::mpsc::{Receiver, channel};
+use std::time::{Duration, Instant};
 
 use nix::fcntl::OFlag;
 use nix::sys::signal::Signal;
 use nix::unistd::pipe2;
+use serde_json::Value;
 
 use crate::support::{FLOOD, LIMIT, Master, Setup, assert_supervised, flood, flood_and_supervise};
 
@@ -137,6 +139,42 @@ fn read_lines(reader: File) -> Receiver<String> {
 fn dropped(master: &Master, line: &str) -> Option<usize> {
     let count = line.strip_prefix(&format!("[MASTER {}] WARN: dropped ", master.pid()))?;
     count.strip_suffix(" log lines, nobody read them in time")?.parse().ok()
+}
+
+/// The shortest of the silences of the control socket that some re-execs cause: a machine that is busy may have no time for one of
+/// them; a master that waits for its log waits each time.
+fn silence(master: &Master) -> Duration {
+    let silences = (0..5).map(|_| {
+        let generation = master.generation();
+        master.control("{command: reload}");
+        let (mut longest, mut last) = (Duration::ZERO, Instant::now());
+        while master.generation() == generation {
+            longest = longest.max(last.elapsed());
+            last = Instant::now();
+        }
+        longest.max(last.elapsed())
+    });
+    silences.min().unwrap()
+}
+
+// Failure mode 91: nobody reads what a master says of its re-exec, and its clients do not wait for that.
+#[test]
+fn a_log_that_nobody_reads_does_not_make_a_re_exec_silent() {
+    let start = |setup: Setup| {
+        let master = setup.options("-n 1 -m 0 -s 0.01 -v").program(["sleep", "1000"]).start();
+        master.wait_for_workers(1);
+        master
+    };
+    let read = silence(&start(Setup::new("")));
+    let (_reader, writer) = pipe();
+    let master = start(Setup::new("").stderr(writer));
+    flood(&master, 1000);
+    let unread = silence(&master);
+    // What a flush may take in vain is half a second.
+    assert!(unread < read + Duration::from_millis(400), "{unread:?} against {read:?} with a log that is read");
+    let status: Value = serde_json::from_str(&master.control("{command: status, format: json}")).unwrap();
+    let lost = status["status"]["counters"]["log_lines_dropped"].as_u64();
+    assert!(lost > Some(0), "what nobody has read is not counted: {status}");
 }
 
 // Failure mode 91: the last lines are waited for, but not for ever.
