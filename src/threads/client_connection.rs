@@ -80,6 +80,8 @@ pub(in crate::threads) struct Connection {
     pub(in crate::threads) peer: Peer,
     pub(in crate::threads) subscription: Option<Subscription>,
     pub(in crate::threads) active_at: Mono,
+    /// There is no room for it in what the next image gets.
+    pub(in crate::threads) left_behind: bool,
     stream: UnixStream,
     phase: Phase,
     fault: Option<Fault>,
@@ -109,6 +111,7 @@ impl Connection {
             peer,
             subscription: None,
             active_at: now,
+            left_behind: false,
             stream: UnixStream::from(stream),
             phase: Phase::Open,
             fault: None,
@@ -143,12 +146,17 @@ impl Connection {
         })
     }
 
-    /// Whether the next image gets it: not if it is over, or was told so and has only to read it.
+    /// Whether the next image gets it: not if it is over, or was told so and has only to read it, or there is no room for it.
     pub(in crate::threads) fn is_carried(&self) -> bool {
         match self.phase {
-            Phase::Open | Phase::Asked => true,
+            Phase::Open | Phase::Asked => !self.left_behind,
             Phase::Closing | Phase::Over => false,
         }
+    }
+
+    /// How much of it the next image gets.
+    pub(in crate::threads) fn carried_bytes(&self) -> usize {
+        self.unparsed.len() + self.unwritten.len()
     }
 
     /// As the next image needs it.

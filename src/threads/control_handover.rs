@@ -16,6 +16,11 @@ use crate::threads::control_server::Server;
 /// then the main thread must not wait for it.
 const FREEZE_MAX: Duration = Duration::from_millis(500);
 
+/// How many bytes of its clients a master carries over: what they have not taken, and what they have sent that nobody has looked at.
+/// The document holds each twice, and four bytes for a byte in the worst case; while it is written and read, the master does nothing
+/// else.
+pub(in crate::threads) const CARRIED_BYTES_MAX: usize = 1024 * 1024;
+
 /// What a client that waits for an upgrade is sent its news under.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Subscription {
@@ -72,7 +77,7 @@ impl Frozen {
     }
 
     /// Every descriptor that was described, to be kept over the exec. All others close with it, such as those of clients
-    /// that were refused and only have to hear it still.
+    /// that were refused and only have to hear it still, and those for whom there was no room.
     pub fn descriptors(&self) -> Vec<BorrowedFd<'_>> {
         self.server.as_ref().map_or_else(Vec::new, |server| server.descriptors())
     }

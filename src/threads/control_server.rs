@@ -20,7 +20,7 @@ use crate::threads::Input;
 use crate::threads::admission::{Policy, Role, judge, made_for};
 use crate::threads::client_connection::{Connection, Fault, Reading};
 use crate::threads::control::{Message, Then};
-use crate::threads::control_handover::{Clients, Freeze, Stand, Subscription};
+use crate::threads::control_handover::{CARRIED_BYTES_MAX, Clients, Freeze, Stand, Subscription};
 use crate::threads::socket_file::SocketFile;
 use crate::threads::throttle::Throttle;
 
@@ -178,7 +178,9 @@ impl Server {
         self.settle(now);
     }
 
-    pub(in crate::threads) fn describe(&self) -> Stand {
+    /// Clients for which there is no room are not described; they go on if this image does.
+    pub(in crate::threads) fn describe(&mut self) -> Stand {
+        self.leave_some_behind();
         let connections = self.carried().map(Connection::describe).collect();
         let clients = Clients { connections, next_client: ClientId(self.next_id + 1) };
         Stand { listener: self.socket.listener_fd().as_raw_fd(), file: self.socket.id(), clients }
@@ -191,6 +193,31 @@ impl Server {
 
     fn carried(&self) -> impl Iterator<Item = &Connection> {
         self.connections.iter().filter(|connection| connection.is_carried())
+    }
+
+    /// The state is handed on within bounds whatever clients do: those with the most to carry over stay behind, so that what the
+    /// others leave unread, or have said by half, fits in.
+    fn leave_some_behind(&mut self) {
+        self.connections.iter_mut().for_each(|connection| connection.left_behind = false);
+        let mut carried: Vec<&mut Connection> =
+            self.connections.iter_mut().filter(|connection| connection.is_carried()).collect();
+        carried.sort_by_key(|connection| Reverse(connection.carried_bytes()));
+        let all: usize = carried.iter().map(|connection| connection.carried_bytes()).sum();
+        let (mut bytes, mut count) = (all, 0);
+        for connection in carried {
+            if bytes <= CARRIED_BYTES_MAX {
+                break;
+            }
+            bytes -= connection.carried_bytes();
+            connection.left_behind = true;
+            count += 1;
+        }
+        if count > 0 {
+            log::warn!(
+                "{count} clients are dropped at the re-exec: they and others leave {all} bytes unread or half said, and \
+                 {CARRIED_BYTES_MAX} are carried over at most"
+            );
+        }
     }
 
     fn forget_those_who_are_over(&mut self, now: Mono) {
