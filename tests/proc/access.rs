@@ -5,6 +5,7 @@
 
 mod actor;
 mod deeds;
+mod places;
 mod stage;
 mod table;
 
@@ -14,6 +15,7 @@ use std::thread;
 use einhyrningsins::protocol::COMMANDS;
 
 use crate::access::actor::{Actor, Column};
+use crate::access::places::Place;
 use crate::access::stage::{Admittance, Side, Stage};
 use crate::access::table::Table;
 use crate::support::is_root;
@@ -101,4 +103,30 @@ fn files_and_processes_are_for_whom_the_table_says() {
     if is_root() {
         hold(&table, deeds::of);
     }
+}
+
+#[test]
+fn places_are_taken_or_refused_as_the_table_says() {
+    let table = Table::read("Places that a master is given");
+    let rows: BTreeSet<_> = places::ALL.iter().map(|(_, row)| (*row).to_owned()).collect();
+    assert_eq!(table.names(), rows);
+    let options: BTreeSet<_> = places::ALL.iter().map(|(option, _)| (*option).to_owned()).collect();
+    let missing: Vec<_> = places::known().into_iter().filter(|option| !options.contains(option)).collect();
+    assert_eq!(missing, [""; 0], "these take a path and have no row");
+    if !is_root() {
+        return;
+    }
+    let cells = Side::ALL.into_iter().flat_map(|side| Place::ALL.map(|place| (side, place)));
+    let differences = |side: Side, place: Place| {
+        let seen = places::ALL.map(|(option, row)| (row, places::outcome(side, option, place)));
+        let told = |row| table.cell(row, place.column(side));
+        let wrong = seen.into_iter().filter(|(row, outcome)| told(row) != *outcome);
+        wrong.map(|(row, outcome)| format!("{row}, {}: it is {outcome}", place.column(side))).collect::<Vec<_>>()
+    };
+    let differences = &differences;
+    let found: Vec<String> = thread::scope(|scope| {
+        let tries: Vec<_> = cells.map(|(side, place)| scope.spawn(move || differences(side, place))).collect();
+        tries.into_iter().flat_map(|one| one.join().unwrap()).collect()
+    });
+    assert_eq!(found, [""; 0]);
 }

@@ -155,7 +155,7 @@ impl Stage {
 
 /// From a copy of the program, for that user may not be able to reach where it was built; in the socket's group, which only a
 /// member can give to a file.
-fn as_ordinary_user(setup: Setup) -> Setup {
+pub(in crate::access) fn as_ordinary_user(setup: Setup) -> Setup {
     copy_program(EINHYRNINGSINS, setup.directory().join("master"));
     chown(setup.directory(), Some(Uid::from_raw(MASTER_UID)), Some(Gid::from_raw(MASTER_UID))).unwrap();
     let become_user = format!("setpriv --reuid={MASTER_UID} --regid={MASTER_UID} --groups={SOCKET_GROUP}");
