@@ -185,14 +185,16 @@ fn explain(program: Program<'_>, errno: Errno) -> ReexecError {
 /// What is changed for the next image. When there is none, it changes everything back.
 struct ExecGuard<'a> {
     passed: Vec<BorrowedFd<'a>>,
-    sigpipe: Disposition,
+    dispositions: Vec<Disposition>,
 }
 
 impl<'a> ExecGuard<'a> {
     fn arm(keep: &[BorrowedFd<'a>]) -> Result<Self, Errno> {
         let passed = Vec::with_capacity(keep.len());
+        let mut dispositions = Vec::from(Disposition::exchange_memory_faults_for_ignored());
         // It is blocked besides, so that no other thread ends the process by writing to a reader who is gone.
-        let mut guard = Self { passed, sigpipe: Disposition::exchange_sigpipe_for_the_default() };
+        dispositions.push(Disposition::exchange_sigpipe_for_the_default());
+        let mut guard = Self { passed, dispositions };
         for fd in keep {
             if closes_on_exec(*fd)? {
                 keep_over_exec(*fd)?;
@@ -209,7 +211,7 @@ impl Drop for ExecGuard<'_> {
             // An open descriptor takes this flag always.
             let _ = close_on_exec(*fd);
         }
-        self.sigpipe.restore();
+        self.dispositions.iter().for_each(Disposition::restore);
     }
 }
 

@@ -60,6 +60,12 @@ pub fn prepare_dispositions() {
     for number in OF_THE_LIBRARY {
         set_kernel_disposition(number, libc::SIG_IGN);
     }
+    // The image before has let these be ignored, see `Disposition::exchange_memory_faults_for_ignored`.
+    for number in MEMORY_FAULTS {
+        if disposition(number) == libc::SIG_IGN {
+            set_disposition(number, libc::SIG_DFL);
+        }
+    }
 }
 
 /// Sets all dispositions to the default. Async-signal-safe: the child of a fork calls it before its exec.
@@ -76,7 +82,17 @@ pub(super) struct Disposition {
     action: libc::sigaction,
 }
 
+/// What the kernel says of a stack that has run over.
+const MEMORY_FAULTS: [c_int; 2] = [libc::SIGSEGV, libc::SIGBUS];
+
 impl Disposition {
+    /// Has the language's runtime of the next image leave its words about a stack that ran over unsaid. For them it would catch these
+    /// signals and give each thread a second stack, and abort when there is no memory for one: with workers already there. It
+    /// only does so where it finds the default. A fault kills a process that ignores it nevertheless.
+    pub(super) fn exchange_memory_faults_for_ignored() -> [Self; 2] {
+        MEMORY_FAULTS.map(|number| Self { number, action: exchange_disposition(number, &plain_action(libc::SIG_IGN)) })
+    }
+
     /// Lets SIGPIPE end a program again, as programs expect it at their birth; an ignored signal stays ignored over an exec.
     pub(super) fn exchange_sigpipe_for_the_default() -> Self {
         let action = exchange_disposition(libc::SIGPIPE, &plain_action(libc::SIG_DFL));
@@ -108,6 +124,14 @@ fn kill(target: c_int, signal: Signal) -> Result<(), Errno> {
 
 fn set_disposition(number: c_int, disposition: libc::sighandler_t) {
     exchange_disposition(number, &plain_action(disposition));
+}
+
+/// What it is now.
+fn disposition(number: c_int) -> libc::sighandler_t {
+    let mut now = plain_action(libc::SIG_DFL);
+    // SAFETY: no new action is given; the one that there is is written where there is room for it.
+    unsafe { libc::sigaction(number, ptr::null(), &mut now) };
+    now.sa_sigaction
 }
 
 /// No flags, an empty mask.

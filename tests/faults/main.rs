@@ -54,6 +54,10 @@ fn main() -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
+    if all.is_empty() {
+        println!("faults: no cell begins with {:?}", plan.only.unwrap_or_default());
+        return ExitCode::FAILURE;
+    }
     let total = all.len();
     let chosen = cells::choose(all, plan.count, plan.seed);
     println!("faults: {} of {total} cells, seed {}, {} masters at a time", chosen.len(), plan.seed, plan.jobs);

@@ -53,6 +53,26 @@ fn the_file_that_stands_where_the_master_was_started_from_is_run() {
     assert_eq!((master.generation(), master.workers()), (2, workers));
 }
 
+/// The language's runtime catches them for its words about a stack that ran over, needs memory for that in each thread, and aborts where
+/// there is none: after a re-exec, when workers are there.
+#[test]
+fn the_next_image_catches_no_faults_of_memory() {
+    let master = serving("-n 1").start();
+    let workers = wait_for_first(&master, 1);
+    let of_memory = |process: Process| {
+        let sets = [process.caught(), process.ignored()];
+        sets.map(|set| set.contains(Signal::SIGSEGV) || set.contains(Signal::SIGBUS))
+    };
+    assert_eq!(of_memory(master.process()), [true, false], "the runtime has another habit by now");
+    master.reload();
+    master.wait_until("it catches what it hears", LIMIT, || master.process().caught().contains(Signal::SIGHUP));
+    assert_eq!(of_memory(master.process()), [false, false]);
+    assert_eq!(of_memory(workers[0]), [true, false]);
+    workers[0].signal(Signal::SIGKILL);
+    master.wait_for_log("Up to 1 / 1 manual ACKs", 2);
+    assert_eq!(of_memory(master.wait_for_workers(1)[0]), [true, false], "a worker begins with the default");
+}
+
 /// Failure modes 45 and 55: no file is touched, and the directory may be gone.
 #[test]
 fn no_file_and_no_directory_is_needed() {
