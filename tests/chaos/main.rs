@@ -16,20 +16,24 @@ mod run;
 #[cfg(test)]
 mod self_test;
 mod site;
+mod slope;
+mod soak;
 #[path = "../proc/support/mod.rs"]
 mod support;
 mod table;
 mod tally;
+mod trouble;
 mod verdict;
 mod wire;
 
 use std::env;
 use std::str::FromStr;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use crate::run::{Options, Outcome, Plant, run};
 
 const REQUESTS: u64 = 10_000_000;
+const MINUTES: u64 = 10;
 const VIOLENT_ROUNDS: u64 = 20;
 
 /// For `make chaos`: `CHAOS_REQUESTS`, `CHAOS_SEED`, `CHAOS_PLANT` are read from the environment.
@@ -66,6 +70,27 @@ fn short_chaos_finds_workers_that_die_of_what_tells_them_to_go() {
 fn short_chaos_finds_descriptors_that_stay() {
     let outcome = run_and_tell(Options { seed: seed(), requests: 10_000, violent_rounds: 0, plant: Plant::Held });
     assert!(outcome.fault.is_some_and(|fault| fault.contains("the master holds")));
+}
+
+/// For `make soak`: `MINUTES` and `CHAOS_SEED` are read from the environment.
+#[test]
+#[ignore = "takes minutes; `make soak` runs it"]
+fn soak() {
+    let minutes = variable("MINUTES").unwrap_or(MINUTES);
+    assert_eq!(soak_and_tell(Duration::from_secs(60 * minutes)), None);
+}
+
+#[test]
+fn a_short_soak_leaves_nothing_behind() {
+    assert_eq!(soak_and_tell(Duration::from_secs(10)), None);
+}
+
+fn soak_and_tell(span: Duration) -> Option<String> {
+    let seed = seed();
+    println!("seed {seed}");
+    let outcome = soak::soak(span, seed);
+    println!("{}", outcome.report);
+    outcome.fault
 }
 
 fn run_and_tell(options: Options) -> Outcome {

@@ -46,6 +46,11 @@ impl Log {
         self.text().lines.clone()
     }
 
+    /// Reads nothing more for as long as what comes back is kept; nor can this log be asked anything until then.
+    pub fn hold(&self) -> impl Drop {
+        self.text()
+    }
+
     /// The lines behind so many first ones.
     pub fn since(&self, count: usize) -> Vec<String> {
         self.text().lines.get(count..).unwrap_or_default().to_vec()
