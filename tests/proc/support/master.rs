@@ -325,7 +325,9 @@ impl Master {
     pub fn workers(&self) -> Vec<Process> {
         let is_worker = |child: &Process| {
             let words = child.command_line();
-            let checks = words.iter().any(|word| word == "--upgrade-check" || word == "--version");
+            // A question comes right before the `--` that parts it from the workers' program, which may have such words, too.
+            let asks = |pair: &[String]| ["--upgrade-check", "--version"].contains(&&*pair[0]) && pair[1] == "--";
+            let checks = words.windows(2).any(asks);
             // The master's own, which may change, are read after those that its child took over from it. In the middle of an
             // exec the words are there before the environment is.
             let is_itself = !words.is_empty() && words != self.process.command_line();
