@@ -56,6 +56,17 @@ fn condition(process: Process) -> Vec<(String, [u64; 3])> {
     threads
 }
 
+/// The same when every thread has begun and waits: one that has just been started has no name yet.
+#[track_caller]
+fn steady_condition(master: &Master) -> Vec<(String, [u64; 3])> {
+    let (process, mut seen) = (master.process(), Vec::new());
+    master.wait_until("it waits for what comes", LIMIT, || {
+        seen = condition(process);
+        process.is_waiting() && condition(process) == seen
+    });
+    seen
+}
+
 /// It serves with the same worker and can do all that it could.
 #[track_caller]
 fn assert_unimpaired(master: &Master, worker: Process) {
@@ -76,7 +87,7 @@ fn file(master: &Master, name: &str, content: &[u8], mode: u32) -> PathBuf {
 #[test]
 fn a_program_that_cannot_be_run_is_refused_by_its_name_and_cause() {
     let (master, worker) = start(serving().by_link());
-    let before = condition(master.process());
+    let before = steady_condition(&master);
     let mut foreign = fs::read(EINHYRNINGSINS).unwrap();
     foreign.truncate(4096);
     let damaged = foreign.clone();
@@ -236,7 +247,7 @@ fn without_interpreter(setup: Setup) -> Setup {
 #[test]
 fn an_exec_that_fails_leaves_the_master_as_it_was() {
     let (master, worker) = start(without_interpreter(serving()));
-    let before = condition(master.process());
+    let before = steady_condition(&master);
     let of_worker = |worker: Process| (worker.descriptors(), worker.blocked(), worker.ignored());
     let is_at_rest = |worker: Process| worker.thread_count() == Some(2);
     master.wait_until("its ack is over", LIMIT, || is_at_rest(worker));
