@@ -14,6 +14,24 @@ pub(super) fn retry<T>(mut call: impl FnMut() -> Result<T, Errno>) -> Result<T, 
     }
 }
 
+/// How often [`insist`] makes an attempt.
+const INSISTENCE: usize = 3;
+
+/// Makes the attempt again when it fails, at once and a few times: for what is never done later, and may have failed for want of
+/// memory or of a descriptor that another process has given back since.
+///
+/// Errors: the last one.
+pub(super) fn insist<T, E>(mut attempt: impl FnMut() -> Result<T, E>) -> Result<T, E> {
+    let mut result = attempt();
+    for _ in 1..INSISTENCE {
+        if result.is_ok() {
+            break;
+        }
+        result = attempt();
+    }
+    result
+}
+
 /// The errno inside a standard library error; EIO for the few that have none.
 pub fn errno_of(error: &io::Error) -> Errno {
     error.raw_os_error().map_or(Errno::EIO, Errno::from_raw)
@@ -55,5 +73,21 @@ mod tests {
         });
         assert_eq!(result, Ok(3));
         assert_eq!(retry(|| Err::<(), _>(Errno::EAGAIN)), Err(Errno::EAGAIN));
+    }
+
+    #[test]
+    fn what_fails_is_tried_again_and_not_for_ever() {
+        let mut calls = 0;
+        let mut fail_until = |last: usize| {
+            calls += 1;
+            if calls < last { Err(calls) } else { Ok(calls) }
+        };
+        assert_eq!(insist(|| fail_until(INSISTENCE)), Ok(INSISTENCE));
+        calls = 0;
+        let mut fail = || {
+            calls += 1;
+            Err::<(), _>(calls)
+        };
+        assert_eq!(insist(&mut fail), Err(INSISTENCE));
     }
 }

@@ -13,7 +13,7 @@ use nix::fcntl::{OFlag, RenameFlags};
 
 use crate::pool::Pid;
 use crate::sys::directory::Demand;
-use crate::sys::errno::{errno_of, words};
+use crate::sys::errno::{errno_of, insist, words};
 use crate::sys::lockfile::{read_pid, try_flock};
 use crate::sys::place::{DirectoryError, FileId, Mistrust, trust};
 use crate::sys::spot::Spot;
@@ -99,9 +99,11 @@ impl PidFile {
 
     /// Removes the file, but not one that somebody else has put in its place.
     pub fn remove(self) -> io::Result<()> {
-        let id = FileId::of(&self.file.metadata()?);
-        let spot = Spot::find(&self.path, Demand::Any).map_err(io::Error::other)?;
-        Ok(spot.remove(id)?)
+        insist(|| {
+            let id = FileId::of(&self.file.metadata()?);
+            let spot = Spot::find(&self.path, Demand::Any).map_err(io::Error::other)?;
+            Ok(spot.remove(id)?)
+        })
     }
 }
 

@@ -75,11 +75,13 @@ impl Spot {
 
     /// Removes this file; one that has taken its place stays. In the moment between the look and the removal the place can
     /// only be changed by a user who may remove what is here anyway.
+    ///
+    /// Errors: also that nobody can say what stands here.
     pub fn remove(&self, id: FileId) -> Result<(), Errno> {
-        if !self.holds(id) {
-            return Ok(());
+        match self.look()? {
+            Some(found) if found.id() == id => self.unlink(),
+            Some(_) | None => Ok(()),
         }
-        self.unlink()
     }
 
     pub(super) fn unlink(&self) -> Result<(), Errno> {

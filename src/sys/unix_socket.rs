@@ -15,7 +15,7 @@ use nix::sys::stat::{Mode, fchmod};
 use nix::unistd::geteuid;
 
 use crate::sys::directory::Demand;
-use crate::sys::errno::{errno_of, retry, words};
+use crate::sys::errno::{errno_of, insist, retry, words};
 use crate::sys::fd::{Blocking, set_blocking};
 use crate::sys::place::{DirectoryError, FileId, kind};
 use crate::sys::socket::{bind_to, relisten};
@@ -131,7 +131,7 @@ pub fn set_access(path: &Path, id: FileId, access: Access) -> io::Result<()> {
 
 /// Removes a socket file if it still is this one; what another process has put there stays.
 pub fn remove_socket(path: &Path, id: FileId) -> io::Result<()> {
-    match Spot::find(path, Demand::Any) {
+    insist(|| match Spot::find(path, Demand::Any) {
         Ok(spot) => match spot.look()?.filter(|found| found.meta().file_type().is_socket()) {
             Some(found) if found.id() == id => Ok(spot.remove(id)?),
             Some(_) | None => Ok(()),
@@ -139,7 +139,7 @@ pub fn remove_socket(path: &Path, id: FileId) -> io::Result<()> {
         // The directory has gone, and the file with it.
         Err(DirectoryError::System { errno: Errno::ENOENT | Errno::ENOTDIR, .. }) => Ok(()),
         Err(error) => Err(io::Error::other(error)),
-    }
+    })
 }
 
 pub(super) fn check_length(path: &Path) -> Result<(), UnixSocketCause> {

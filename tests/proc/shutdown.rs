@@ -46,6 +46,27 @@ fn a_signal_that_cannot_be_sent_is_sent_again() {
     }
 }
 
+/// What cannot be looked at or removed the first time, for want of memory or descriptors, is gone after the second.
+#[test]
+fn no_file_stays_for_one_call_that_fails_at_the_end() {
+    for fault in ["openat:error=EMFILE", "statx:error=ENOMEM", "unlinkat:error=EIO"] {
+        let setup = Setup::new("-n 1 -m 0").program(["sleep", "1000"]);
+        let path = setup.directory().join("web.sock");
+        let master = setup.options(&format!("-b unix:{}", path.display())).start();
+        master.wait_for_workers(1);
+        let left = [path, master.socket().to_owned(), master.file("einhorn.pid")];
+        assert!(left.iter().all(|path| path.exists()));
+        let faults = ["-e", &format!("inject={fault}:when=1")];
+        let strace = Strace::attach_to_thread(&master, master.process(), &faults);
+        master.signal(Signal::SIGINT);
+        assert_eq!(master.wait_exit().code(), Some(0));
+        assert_eq!(strace.detach().iter().filter(|line| line.contains("(INJECTED)")).count(), 1, "{fault}");
+        for path in &left {
+            assert!(!path.exists(), "{fault}: {path:?} is left behind; {}", master.log());
+        }
+    }
+}
+
 /// What the log says, in order, without times of day and with `PID` for each pid.
 fn story(master: &Master) -> Vec<String> {
     let is_pid = |word: &str| word.len() > 1 && word.bytes().all(|byte| byte.is_ascii_digit());
