@@ -1,17 +1,14 @@
 //! The list of failure modes, `doc/failure-modes.md`: each number that tests and code name stands in it once, each test that it names
 //! exists, and what no test shows has a reason. It reads files, and never changes one.
 
+#[path = "support/sources.rs"]
+mod sources;
+
 use std::collections::BTreeSet;
-use std::fs;
-use std::path::{Path, PathBuf};
 
 const DIRECTORIES: [&str; 6] = ["src", "tests", "compat-tests", "packaging", "examples", "benches"];
 /// This file speaks of numbers that are none.
 const ITSELF: &str = "failure_modes.rs";
-
-fn root() -> PathBuf {
-    PathBuf::from(env!("CARGO_MANIFEST_DIR"))
-}
 
 /// A line of a table: its number, and what shows it.
 struct Row {
@@ -93,23 +90,10 @@ fn unshown(row: &Row, texts: &str) -> Vec<String> {
     missing.map(|name| format!("{}: there is no test {name}", row.name)).collect()
 }
 
-fn add_texts(directory: &Path, texts: &mut String) {
-    for entry in fs::read_dir(directory).unwrap() {
-        let path = entry.unwrap().path();
-        if path.is_dir() {
-            add_texts(&path, texts);
-        } else if !path.ends_with(ITSELF) {
-            // What is no text names nothing.
-            texts.push_str(&fs::read_to_string(path).unwrap_or_default());
-        }
-    }
-}
-
 #[test]
 fn every_failure_mode_that_is_named_is_in_the_page_with_tests_that_are_there() {
-    let page = fs::read_to_string(root().join("doc/failure-modes.md")).unwrap();
-    let mut texts = String::new();
-    DIRECTORIES.iter().for_each(|directory| add_texts(&root().join(directory), &mut texts));
+    let page = sources::page("doc/failure-modes.md");
+    let texts = sources::texts(&DIRECTORIES, ITSELF);
     assert!(
         numbers_in(&texts).len() > 60 && invariants_in(&texts).len() > 15,
         "the texts are not read as they are meant"

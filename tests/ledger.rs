@@ -1,15 +1,12 @@
 //! The ledger of einhorn's faults, `doc/einhorn-bugs.md`: every fault stands in it once, and each test that it names is there.
 
+#[path = "support/sources.rs"]
+mod sources;
+
 use std::collections::BTreeSet;
-use std::fs;
-use std::path::{Path, PathBuf};
 
 const FAULTS: usize = 39;
 const SHOWN_MIN: usize = 34;
-
-fn root() -> PathBuf {
-    PathBuf::from(env!("CARGO_MANIFEST_DIR"))
-}
 
 /// The rows of the tables: the fault, and what shows that it is absent.
 fn rows(ledger: &str) -> Vec<(String, String)> {
@@ -21,17 +18,6 @@ fn rows(ledger: &str) -> Vec<(String, String)> {
 /// What stands between two of these in a text.
 fn between(text: &str, quote: char) -> Vec<String> {
     text.split(quote).skip(1).step_by(2).map(str::to_owned).collect()
-}
-
-fn add_texts(directory: &Path, texts: &mut String) {
-    for entry in fs::read_dir(directory).unwrap() {
-        let path = entry.unwrap().path();
-        if path.is_dir() {
-            add_texts(&path, texts);
-        } else if path.extension().is_some_and(|extension| extension == "rs" || extension == "rb") {
-            texts.push_str(&fs::read_to_string(path).unwrap());
-        }
-    }
 }
 
 /// What of a ledger is wrong.
@@ -66,9 +52,8 @@ fn faults(ledger: &str, texts: &str) -> Vec<String> {
 
 #[test]
 fn every_fault_is_in_the_ledger_with_tests_that_are_there() {
-    let ledger = fs::read_to_string(root().join("doc/einhorn-bugs.md")).unwrap();
-    let mut texts = String::new();
-    ["src", "tests", "compat-tests"].iter().for_each(|directory| add_texts(&root().join(directory), &mut texts));
+    let ledger = sources::page("doc/einhorn-bugs.md");
+    let texts = sources::texts(&["src", "tests", "compat-tests"], "ledger.rs");
     assert_eq!(faults(&ledger, &texts), [""; 0]);
     let rows = rows(&ledger);
     let open = rows.iter().filter(|(_, shown)| shown.starts_with("not yet: ")).count();

@@ -3,6 +3,10 @@
 //!
 //! Nothing is installed here: `.ci/need` finds programs in its path that only note how they were called.
 
+#[path = "support/sources.rs"]
+#[allow(dead_code, reason = "not every test needs all of it")]
+mod sources;
+
 use std::collections::BTreeSet;
 use std::fs;
 use std::os::unix::fs::symlink;
@@ -11,13 +15,7 @@ use std::process::{Command, Output};
 
 use tempfile::TempDir;
 
-fn root() -> PathBuf {
-    PathBuf::from(env!("CARGO_MANIFEST_DIR"))
-}
-
-fn read(path: &str) -> String {
-    fs::read_to_string(root().join(path)).unwrap()
-}
+use crate::sources::page;
 
 fn targets(makefile: &str) -> BTreeSet<&str> {
     let phony = makefile.lines().find_map(|line| line.strip_prefix(".PHONY: ")).unwrap();
@@ -41,7 +39,7 @@ fn faults(makefile: &str) -> Vec<String> {
 
 #[test]
 fn every_target_asks_for_what_it_needs_before_it_begins() {
-    assert_eq!(faults(&read("Makefile")), [""; 0]);
+    assert_eq!(faults(&page("Makefile")), [""; 0]);
     let good = ".PHONY: help a b\na.needs = cc=gcc\nb.needs =\nhelp:\n\t@echo\na:\n\t$(NEED)\n\tcc\nb:\n\t$(NEED)\n";
     assert_eq!(faults(good), [""; 0]);
     assert_eq!(faults(&good.replace("a.needs = cc=gcc\n", "")), ["a has no line of needs"]);
@@ -50,7 +48,7 @@ fn every_target_asks_for_what_it_needs_before_it_begins() {
 
 #[test]
 fn every_target_stands_in_the_help_and_in_the_table_of_contributing() {
-    let (makefile, contributing) = (read("Makefile"), read("CONTRIBUTING.md"));
+    let (makefile, contributing) = (page("Makefile"), page("CONTRIBUTING.md"));
     for target in targets(&makefile) {
         let says = |line: &str| line.starts_with(&format!("\t@echo 'make {target} "));
         assert!(makefile.lines().any(says), "make help does not speak of {target}");
@@ -101,7 +99,7 @@ impl Machine {
     }
 
     fn need(&self, words: &[&str]) -> Output {
-        let mut command = Command::new(root().join(".ci/need"));
+        let mut command = Command::new(sources::root().join(".ci/need"));
         command.arg("make test").args(words).env_clear().env("PATH", self.directory.path()).output().unwrap()
     }
 }
