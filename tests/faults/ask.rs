@@ -19,8 +19,12 @@ pub fn ask(socket: &Path, line: &str) -> io::Result<String> {
 }
 
 /// The last message of those that come until the master has no more to say of the request.
-pub fn last_word(socket: &Path, line: &str) -> io::Result<String> {
-    for answer in connect(socket, line)?.lines() {
+///
+/// Errors: nothing is said for `patience`, too. To ask again sooner would be another request.
+pub fn last_word(socket: &Path, line: &str, patience: Duration) -> io::Result<String> {
+    let stream = connect(socket, line)?;
+    stream.get_ref().set_read_timeout(Some(patience))?;
+    for answer in stream.lines() {
         let answer = answer?;
         if !answer.contains("\"wait\":true") {
             return Ok(answer);

@@ -6,18 +6,27 @@ use std::fmt;
 
 use crate::calls;
 use crate::fault::{At, Fault};
-use crate::phases::{PHASES, Phase};
+use crate::phases::Phase;
 use crate::rng::Rng;
 use crate::tracer::LOADER;
 
 /// How often each thread made each call in a phase.
 pub type Counts = BTreeMap<(String, String), u32>;
 
+/// What a phase is when nothing fails.
+pub struct Recording {
+    pub counts: Counts,
+    /// How many descriptors the master has when it works again; none if it ends.
+    pub descriptors: usize,
+}
+
 /// A fault in a phase.
 #[derive(Clone)]
 pub struct Cell {
     pub phase: &'static Phase,
     pub fault: Fault,
+    /// More descriptors than this are lost ones.
+    pub descriptors_max: usize,
 }
 
 impl fmt::Display for Cell {
@@ -26,16 +35,10 @@ impl fmt::Display for Cell {
     }
 }
 
-impl Cell {
-    pub fn parse(text: &str) -> Option<Self> {
-        let (phase, fault) = text.split_once('/')?;
-        let phase = PHASES.iter().find(|known| known.name == phase)?;
-        Some(Self { phase, fault: Fault::parse(fault)? })
-    }
-}
-
 /// Each call with each of its errors: the first, the second, the middle and the last one of each thread's, and all of them.
-pub fn of_phase(phase: &'static Phase, counts: &Counts) -> Vec<Cell> {
+pub fn of_phase(phase: &'static Phase, recording: &Recording) -> Vec<Cell> {
+    let Recording { counts, descriptors } = recording;
+    let cell = |fault: Fault| Cell { phase, fault, descriptors_max: *descriptors };
     let mut cells = Vec::new();
     let mut calls_seen = Vec::new();
     for ((thread, name), &count) in counts {
@@ -51,20 +54,19 @@ pub fn of_phase(phase: &'static Phase, counts: &Counts) -> Vec<Cell> {
         let numbers = if is_loader { vec![1] } else { numbers(count) };
         for &errno in if is_loader { &call.errors[..1] } else { call.errors } {
             let once = |&number: &u32| At::Once { thread: thread.clone(), number };
-            cells
-                .extend(numbers.iter().map(once).map(|at| Cell { phase, fault: Fault { call: call.name, errno, at } }));
+            cells.extend(numbers.iter().map(once).map(|at| cell(Fault { call: call.name, errno, at })));
         }
     }
     for call in calls_seen.into_iter().filter_map(calls::of_name) {
-        let always = |&errno: &_| Cell { phase, fault: Fault { call: call.name, errno, at: At::Always } };
+        let always = |&errno: &_| cell(Fault { call: call.name, errno, at: At::Always });
         cells.extend(call.errors.iter().map(always));
     }
     cells
 }
 
 /// What the table does not know.
-pub fn unknown(counts: &Counts) -> Vec<String> {
-    counts.keys().filter_map(|(_, call)| call.strip_prefix("unknown:")).map(str::to_owned).collect()
+pub fn unknown(recording: &Recording) -> Vec<String> {
+    recording.counts.keys().filter_map(|(_, call)| call.strip_prefix("unknown:")).map(str::to_owned).collect()
 }
 
 fn numbers(count: u32) -> Vec<u32> {

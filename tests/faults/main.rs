@@ -33,7 +33,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use crate::cells::{Cell, Counts};
+use crate::cells::{Cell, Recording};
 use crate::phases::{PHASES, Phase};
 use crate::report::{Report, Row};
 
@@ -82,40 +82,38 @@ impl Plan {
             seed: number("FAULTS_SEED", clock),
             count: usize::try_from(number("FAULTS_CELLS", u64::MAX)).unwrap_or(usize::MAX),
             only: env::var("FAULTS_ONLY").ok().filter(|only| !only.is_empty()),
-            limit: Duration::from_secs(number("FAULTS_SECONDS", 20)),
+            limit: Duration::from_secs(number("FAULTS_SECONDS", 30)),
             jobs: usize::try_from(number("FAULTS_JOBS", 4)).unwrap_or(1),
         }
     }
 
     /// Of every phase, or those that begin as asked for; else the numbers of the calls that nobody has named.
     fn all_cells(&self) -> Result<Vec<Cell>, BTreeSet<String>> {
-        if let Some(cell) = self.only.as_deref().and_then(Cell::parse) {
-            return Ok(vec![cell]);
-        }
         let only = self.only.as_deref().unwrap_or("");
         let wanted = |phase: &&Phase| only.starts_with(&format!("{}/", phase.name)) || phase.name.starts_with(only);
         let phases: Vec<&'static Phase> = PHASES.iter().filter(wanted).collect();
-        let recorded = in_parallel(&phases, self.jobs, |phase| calls_of(phase));
+        let recorded = in_parallel(&phases, self.jobs, |phase| recording_of(phase, self.limit));
         let unknown: BTreeSet<_> = recorded.iter().flat_map(cells::unknown).collect();
         if !unknown.is_empty() {
             return Err(unknown);
         }
-        let cells = phases.iter().zip(&recorded).flat_map(|(phase, counts)| cells::of_phase(phase, counts));
+        let cells = phases.iter().zip(&recorded).flat_map(|(phase, recording)| cells::of_phase(phase, recording));
         Ok(cells.filter(|cell| cell.to_string().starts_with(only)).collect())
     }
 }
 
-/// What the master calls at least in this phase.
-fn calls_of(phase: &Phase) -> Counts {
-    let mut counts = run::record(phase);
+/// What the master calls at least in this phase, and what it holds at most.
+fn recording_of(phase: &Phase, limit: Duration) -> Recording {
+    let mut all = run::record(phase, limit);
     for _ in 1..RECORDINGS {
-        let again = run::record(phase);
-        counts.retain(|key, count| {
-            *count = (*count).min(again.get(key).copied().unwrap_or(0));
+        let again = run::record(phase, limit);
+        all.descriptors = all.descriptors.max(again.descriptors);
+        all.counts.retain(|key, count| {
+            *count = (*count).min(again.counts.get(key).copied().unwrap_or(0));
             *count > 0
         });
     }
-    counts
+    all
 }
 
 fn run_all(cells: &[Cell], plan: &Plan) -> Vec<Row> {

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use nix::sys::signal::Signal;
 
-use crate::cells::{Cell, Counts};
+use crate::cells::{Cell, Recording};
 use crate::fault::{At, Fault, Scope};
 use crate::phases::{Phase, Scene};
 use crate::support::{LIMIT, Log, Process, holds_within};
@@ -55,7 +55,7 @@ fn attempt(cell: &Cell, limit: Duration) -> Outcome {
         }
         let hit = tracer.has_hit();
         tracer.stop();
-        (hit, judge(&scene, cell.phase.wanted, limit))
+        (hit, judge(&scene, cell.phase.wanted, cell.descriptors_max, limit))
     });
     scene.master.log().settle();
     let lines = scene.master.log().lines();
@@ -63,14 +63,24 @@ fn attempt(cell: &Cell, limit: Duration) -> Outcome {
     Outcome { verdict, hit, log }
 }
 
-/// What the phase calls when nothing fails.
-pub fn record(phase: &Phase) -> Counts {
+/// What the phase calls when nothing fails, and what is so afterwards.
+pub fn record(phase: &Phase, limit: Duration) -> Recording {
     let scene = phase.begin();
     let tracer = Tracer::start(scene.master.process(), phase.scope, None);
     (phase.act)(&scene);
     let over = || (phase.over)(&scene) && is_at_rest(&scene);
     assert!(holds_within(LIMIT, over), "{} does not come to its end; the log:\n{}", phase.name, scene.master.log());
-    tracer.stop().iter().filter_map(|line| count(line)).collect()
+    let counts = tracer.stop().iter().filter_map(|line| count(line)).collect();
+    let verdict = judge(&scene, phase.wanted, usize::MAX, limit);
+    assert!(verdict.is_ok(), "{} fails when nothing does, {verdict:?}; the log:\n{}", phase.name, scene.master.log());
+    Recording { counts, descriptors: settled_descriptors(&scene) }
+}
+
+/// The fewest that the master is seen with: a client's stay for a moment when it has closed its end.
+fn settled_descriptors(scene: &Scene) -> usize {
+    let master = scene.master.process();
+    holds_within(LIMIT, || master.children().iter().all(|worker| worker.is_waiting()) && is_at_rest(scene));
+    master.descriptors().len()
 }
 
 fn count(line: &str) -> Option<((String, String), u32)> {
