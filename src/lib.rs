@@ -7,6 +7,7 @@ pub mod client;
 pub mod config;
 pub mod handoff;
 pub mod pool;
+pub mod printable;
 pub mod protocol;
 pub mod supervisor;
 pub mod sys;

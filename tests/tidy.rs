@@ -12,13 +12,14 @@ use std::path::{Path, PathBuf};
 const ROOMS: &[(&str, &[&str])] = &[
     ("yaml", &[]),
     ("pool", &[]),
-    ("config", &["pool"]),
+    ("printable", &[]),
+    ("config", &["pool", "printable"]),
     ("handoff", &["pool", "yaml"]),
     ("protocol", &["pool", "yaml"]),
     ("sys", &["pool"]),
     ("threads", &["pool", "protocol", "sys"]),
-    ("client", &["pool", "config", "protocol", "yaml", "sys"]),
-    ("supervisor", &["pool", "config", "protocol", "handoff", "yaml", "sys", "threads"]),
+    ("client", &["pool", "printable", "config", "protocol", "yaml", "sys"]),
+    ("supervisor", &["pool", "printable", "config", "protocol", "handoff", "yaml", "sys", "threads"]),
 ];
 
 /// Files outside `src/sys` that need `unsafe`, each with the reason.

@@ -9,7 +9,9 @@ use crate::client::failure::{Exit, Failure};
 use crate::client::question::{Answer, Question};
 use crate::client::screen::Screen;
 use crate::client::table;
+use crate::client::text::Text;
 use crate::client::upgrade::{Style, upgrade};
+use crate::printable;
 use crate::sys::clock;
 
 /// How long a master may take for an answer that it needs to wait for nothing for.
@@ -61,8 +63,7 @@ pub(in crate::client) fn run(
 
 fn show_status(connection: &mut Connection, form: Form, screen: &mut Screen<'_>) -> Result<Exit, Failure> {
     let answer = Question::new().settle(connection, patience())?;
-    let text = render(&answer, form, screen);
-    screen.say(&text);
+    screen.say(render(&answer, form));
     Ok(Exit::Done)
 }
 
@@ -72,10 +73,10 @@ fn watch_status(connection: &mut Connection, form: Form, screen: &mut Screen<'_>
     while !screen.is_closed() {
         let next = clock::now().after(WATCH_EVERY);
         let answer = question.settle(connection, patience())?;
-        let text = render(&answer, form, screen);
+        let text = render(&answer, form);
         match form {
-            Form::Table => screen.replace(&text),
-            Form::Json => screen.say(&text),
+            Form::Table => screen.replace(text),
+            Form::Json => screen.say(text),
         }
         // What comes now was not asked for; an end of the connection is seen at once.
         while connection.receive_until(Some(next), "status --watch")?.is_some() {}
@@ -83,10 +84,11 @@ fn watch_status(connection: &mut Connection, form: Form, screen: &mut Screen<'_>
     Ok(Exit::Done)
 }
 
-fn render(answer: &Answer, form: Form, screen: &Screen<'_>) -> String {
+fn render(answer: &Answer, form: Form) -> Text {
     match form {
-        Form::Table => table::render(&answer.status, screen),
-        Form::Json => answer.document.to_string(),
+        Form::Table => table::render(&answer.status),
+        // Escaped as JSON has it, so that it still says the same.
+        Form::Json => Text::from(&*printable::json(&answer.document.to_string())),
     }
 }
 
@@ -132,7 +134,7 @@ fn set_level(connection: &mut Connection, level: Level, screen: &mut Screen<'_>)
             // From everything one step suffices; from anywhere else this ends at the quietest, one step too far.
             let (reached, message) = step(connection, "quieter")?;
             let message = if reached == quietest { step(connection, "louder")?.1 } else { message };
-            screen.say(&message);
+            screen.say(&*message);
         }
     }
     Ok(Exit::Done)
@@ -144,7 +146,7 @@ fn step_until(connection: &mut Connection, command: &str, wanted: u8, screen: &m
         let (reached, message) = step(connection, command)?;
         // Who was told by its configuration to log errors alone is quieter than any command makes it.
         if reached == wanted || reached > quietest {
-            screen.say(&message);
+            screen.say(&*message);
             return Ok(());
         }
     }
@@ -165,7 +167,7 @@ fn raw(connection: &mut Connection, words: &[String], screen: &mut Screen<'_>) -
     connection.ask(command, args)?;
     loop {
         let reply = connection.receive(Patience::Endless, command)?;
-        screen.say(&reply.message);
+        screen.say(&*reply.message);
         if !reply.waits {
             return Ok(if reply.is_refusal() { Exit::Failed } else { Exit::Done });
         }

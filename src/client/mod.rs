@@ -21,10 +21,11 @@ mod table;
 mod target;
 #[cfg(test)]
 mod testing;
+mod text;
 mod upgrade;
 
 use std::ffi::{OsStr, OsString};
-use std::io::{self, IsTerminal, Write};
+use std::io::{self, IsTerminal};
 use std::path::Path;
 use std::process::ExitCode;
 
@@ -66,7 +67,7 @@ pub fn main() -> ExitCode {
 fn ctl(words: Vec<OsString>, screen: &mut Screen<'_>) -> u8 {
     let arguments = match Arguments::try_parse_from(words) {
         Ok(arguments) => arguments,
-        Err(error) => return explain(&error).code(),
+        Err(error) => return explain(&error, screen).code(),
     };
     let Arguments { command_name, socket_path, command } = arguments;
     match command {
@@ -170,12 +171,12 @@ fn conclude(outcome: Result<Exit, Failure>, own_name: &str, screen: &mut Screen<
 }
 
 /// Help goes to standard output, what is wrong to standard error.
-fn explain(error: &clap::Error) -> Exit {
-    let text = error.render();
+fn explain(error: &clap::Error, screen: &mut Screen<'_>) -> Exit {
+    let text = error.render().to_string();
     if error.use_stderr() {
-        let _nobody_listens = write!(io::stderr(), "{text}");
+        screen.complain(&text.trim_end());
         return Exit::Usage;
     }
-    let _nobody_listens = write!(io::stdout(), "{text}");
+    screen.say(&*text);
     Exit::Done
 }

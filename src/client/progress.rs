@@ -4,6 +4,7 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use crate::client::screen::Screen;
 use crate::client::status::Status;
+use crate::printable;
 
 /// Before it is known how far it is, and then. It fits a terminal of 80 columns, so that it stays one line.
 const UNKNOWN: &str = "{msg}";
@@ -45,7 +46,7 @@ impl Progress {
             Self::Lines => screen.say(message),
             Self::Bar(bar) => {
                 let line = message.lines().next().unwrap_or_default();
-                bar.set_message(line.chars().filter(|c| !c.is_control()).take(MESSAGE_CHARS_MAX).collect::<String>());
+                bar.set_message(printable::line(line).chars().take(MESSAGE_CHARS_MAX).collect::<String>());
             }
         }
     }

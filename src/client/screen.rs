@@ -1,8 +1,12 @@
-//! Standard output and error, and what may be shown there: colours and redrawing on a terminal only. That nobody reads any
-//! more is no error; it is remembered, so that who writes for ever can end.
+//! Standard output and error, and what may be shown there: colours and redrawing on a terminal only, and nothing from outside
+//! that would steer one, whatever stands there: a terminal is at the end of many pipes. That nobody reads any more is no
+//! error; it is remembered, so that a command that writes for ever can end.
 
 use std::fmt::Display;
 use std::io::{self, ErrorKind, IsTerminal, Write};
+
+use crate::client::text::Text;
+use crate::printable;
 
 /// What stands at standard output.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -44,7 +48,7 @@ pub(in crate::client) enum Colour {
 
 impl Colour {
     /// SGR, see console_codes(4).
-    fn code(self) -> u8 {
+    pub(in crate::client) fn code(self) -> u8 {
         match self {
             Self::Green => 32,
             Self::Yellow => 33,
@@ -71,28 +75,24 @@ impl<'a> Screen<'a> {
     }
 
     /// Writes as Ruby's `puts` does: with a newline at its end, unless it has one.
-    pub(in crate::client) fn say(&mut self, text: &str) {
+    pub(in crate::client) fn say(&mut self, text: impl Into<Text>) {
+        let text = text.into().shown_on(self.surface);
         let newline = if text.ends_with('\n') { "" } else { "\n" };
         self.write(&format!("{text}{newline}"));
     }
 
     /// Takes the place of everything on a terminal; anywhere else it is one more text.
-    pub(in crate::client) fn replace(&mut self, text: &str) {
+    pub(in crate::client) fn replace(&mut self, text: impl Into<Text>) {
+        let text = text.into().shown_on(self.surface);
         // Cursor to the corner, and from there nothing stays.
         let before = if self.surface.is_terminal() { "\x1b[H\x1b[J" } else { "" };
         self.write(&format!("{before}{text}"));
     }
 
-    /// One line on standard error. Where it cannot be read nobody can be told.
+    /// Lines on standard error. Where they cannot be read nobody can be told.
     pub(in crate::client) fn complain(&mut self, text: &dyn Display) {
-        let _nobody_listens = writeln!(self.err, "{text}").and_then(|()| self.err.flush());
-    }
-
-    pub(in crate::client) fn paint(&self, text: &str, colour: Colour) -> String {
-        match self.surface {
-            Surface::ColourTerminal => format!("\x1b[{}m{text}\x1b[0m", colour.code()),
-            Surface::Plain | Surface::Terminal => text.to_owned(),
-        }
+        let text = text.to_string();
+        let _nobody_listens = writeln!(self.err, "{}", printable::lines(&text)).and_then(|()| self.err.flush());
     }
 
     /// Whether nothing that is said is read any more.
@@ -143,10 +143,16 @@ mod tests {
     }
 
     #[test]
-    fn colours_are_for_those_who_want_them() {
-        let painted = |surface| on_surface(surface, |screen| screen.paint("x", Colour::Red)).0;
-        assert_eq!(painted(Surface::ColourTerminal), "\x1b[31mx\x1b[0m");
-        assert_eq!((painted(Surface::Terminal), painted(Surface::Plain)), ("x".to_owned(), "x".to_owned()));
+    fn what_is_said_cannot_steer_a_terminal_on_either_output() {
+        for surface in [Surface::Plain, Surface::Terminal, Surface::ColourTerminal] {
+            let ((), out, err) = on_surface(surface, |screen| {
+                screen.say("a\x1b]0;t\x07\n\tb");
+                screen.say(Text::painted("\u{9b}2J", Colour::Red));
+                screen.complain(&"x\u{202e}\r\ny");
+            });
+            assert!(out.starts_with("a\\x1b]0;t\\x07\n\tb\n") && out.contains("\\x9b2J"), "{out:?}");
+            assert_eq!(err, "x\\u{202e}\\x0d\ny\n");
+        }
     }
 
     #[test]

@@ -106,7 +106,7 @@ impl<'a, 'b> Shell<'a, 'b> {
         self.connection.ask(command, args)?;
         loop {
             let reply = self.connection.receive(Patience::Endless, command)?;
-            self.screen.say(&reply.message);
+            self.screen.say(&*reply.message);
             self.has_failed_upgrade |= reply.is_failed_upgrade();
             if !reply.waits {
                 return Ok(Flow::GoOn);

@@ -2,54 +2,60 @@
 
 use std::fmt::Write;
 
-use crate::client::screen::{Colour, Screen};
+use crate::client::screen::Colour;
 use crate::client::status::{Status, Upgrade, Worker};
+use crate::client::text::Text;
+use crate::printable;
 
 const HEADINGS: [&str; 7] = ["INDEX", "PID", "VERSION", "STATE", "AGE", "ACKED", "PING"];
 
 /// Where the state stands, which is coloured.
 const STATE: usize = 3;
 
+/// What stands between two columns.
+const GAP: &str = "  ";
+
 /// Every line ends with a newline.
-pub(in crate::client) fn render(status: &Status, screen: &Screen<'_>) -> String {
-    let mut text = headline(status);
+pub(in crate::client) fn render(status: &Status) -> Text {
+    let mut text = Text::from(&*headline(status));
+    let mut line = |words: &str, colour| {
+        text.paint(words, colour);
+        text.push("\n");
+    };
     if let Some(upgrade) = &status.upgrade {
-        text.push_str(&screen.paint(&upgrade_line(upgrade), Colour::Yellow));
-        text.push('\n');
+        line(&upgrade_line(upgrade), Colour::Yellow);
     }
     if status.stopping {
-        text.push_str(&screen.paint("stopping: no worker is launched any more", Colour::Yellow));
-        text.push('\n');
+        line("stopping: no worker is launched any more", Colour::Yellow);
     }
     if status.consecutive_deaths > 0 {
-        let line = format!("{} in a row died before their ack", plural(status.consecutive_deaths, "worker"));
-        text.push_str(&screen.paint(&line, Colour::Red));
-        text.push('\n');
+        let words = format!("{} in a row died before their ack", plural(status.consecutive_deaths, "worker"));
+        line(&words, Colour::Red);
     }
-    text.push_str(&workers(status, screen));
-    text.push_str(&counters(status, screen));
+    workers(status, &mut text);
+    counters(status, &mut text);
     text
 }
 
 fn headline(status: &Status) -> String {
     let pid = status.pid.map_or_else(String::new, |pid| format!(" {pid}"));
-    let name = status.name.as_ref().map_or_else(String::new, |name| format!(" ({})", printable(name)));
+    let name = status.name.as_ref().map_or_else(String::new, |name| format!(" ({})", printable::line(name)));
     let serving = status.serving();
     format!("master{pid}{name}: version {}, {serving} of {} serve\n", status.version, plural(status.target, "worker"))
 }
 
 fn upgrade_line(upgrade: &Upgrade) -> String {
     let Upgrade { style, version, acked, target, failures } = upgrade;
-    let mut line = format!("upgrading to version {version} ({}): {acked} of {target} acked", printable(style));
+    let mut line = format!("upgrading to version {version} ({}): {acked} of {target} acked", printable::line(style));
     if *failures > 0 {
         let _infallible = write!(line, ", {}", plural(*failures, "failure"));
     }
     line
 }
 
-fn workers(status: &Status, screen: &Screen<'_>) -> String {
+fn workers(status: &Status, text: &mut Text) {
     if status.workers.is_empty() {
-        return "no workers\n".to_owned();
+        return text.push("no workers\n");
     }
     let mut sorted: Vec<_> = status.workers.iter().collect();
     sorted.sort_by_key(|worker| (worker.index, worker.pid));
@@ -58,37 +64,35 @@ fn workers(status: &Status, screen: &Screen<'_>) -> String {
         rows.iter().map(|row| row[column].chars().count()).chain([HEADINGS[column].len()]).max().unwrap_or_default()
     };
     let widths: [usize; 7] = std::array::from_fn(width);
-    let headings = line_of(&HEADINGS.map(str::to_owned), widths, str::to_owned);
-    let mut text = format!("{}\n", screen.paint(&headings, Colour::Dim));
-    for row in rows {
-        text.push_str(&line_of(&row, widths, |state| screen.paint(state, colour_of(&row[STATE]))));
-        text.push('\n');
+    let columns = padded(&HEADINGS.map(str::to_owned), widths);
+    text.paint(columns.concat().trim_end(), Colour::Dim);
+    text.push("\n");
+    for row in &rows {
+        let columns = padded(row, widths);
+        text.push(&columns[..STATE].concat());
+        // Padded first and painted then: colours take no room.
+        text.paint(&columns[STATE][..columns[STATE].len() - GAP.len()], colour_of(&row[STATE]));
+        text.push(format!("{GAP}{}", columns[STATE + 1..].concat()).trim_end());
+        text.push("\n");
     }
-    text
 }
 
-/// Padded first and painted then: colours take no room.
-fn line_of(row: &[String; 7], widths: [usize; 7], paint_state: impl Fn(&str) -> String) -> String {
-    let mut line = String::new();
-    for (column, cell) in row.iter().enumerate() {
-        let padded = format!("{cell:<width$}", width = widths[column]);
-        line.push_str(&if column == STATE { paint_state(&padded) } else { padded });
-        line.push_str("  ");
-    }
-    line.trim_end().to_owned()
+/// Each cell as wide as its column, with the gap behind it.
+fn padded(row: &[String; 7], widths: [usize; 7]) -> [String; 7] {
+    std::array::from_fn(|column| format!("{:<width$}{GAP}", row[column], width = widths[column]))
 }
 
 fn cells(worker: &Worker) -> [String; 7] {
     let ago = |seconds: Option<f64>| seconds.map_or_else(|| "-".to_owned(), duration);
     let ping = match &worker.ping_id {
-        Some(id) if !id.is_empty() => format!("{} ({})", ago(worker.last_ping_s), printable(id)),
+        Some(id) if !id.is_empty() => format!("{} ({})", ago(worker.last_ping_s), printable::line(id)),
         Some(_) | None => ago(worker.last_ping_s),
     };
     [
         worker.index.map_or_else(|| "-".to_owned(), |index| index.to_string()),
         worker.pid.to_string(),
         worker.version.to_string(),
-        printable(&worker.state),
+        printable::line(&worker.state).into_owned(),
         ago(worker.age_s),
         ago(worker.ack_age_s),
         ping,
@@ -104,13 +108,14 @@ fn colour_of(state: &str) -> Colour {
     }
 }
 
-fn counters(status: &Status, screen: &Screen<'_>) -> String {
+fn counters(status: &Status, text: &mut Text) {
     if status.counters.is_empty() {
-        return String::new();
+        return;
     }
     let shown: Vec<String> =
         status.counters.iter().map(|(name, count)| format!("{} {count}", name.replace('_', " "))).collect();
-    format!("{}\n", screen.paint(&shown.join(", "), Colour::Dim))
+    text.paint(&shown.join(", "), Colour::Dim);
+    text.push("\n");
 }
 
 /// The two largest units: enough for a person.
@@ -131,16 +136,10 @@ fn plural(count: i64, noun: &str) -> String {
     format!("{count} {noun}{}", if count == 1 { "" } else { "s" })
 }
 
-/// What a worker named its ping is not for the terminal to obey.
-fn printable(text: &str) -> String {
-    text.chars().flat_map(|c| if c.is_control() { c.escape_default().collect() } else { vec![c] }).collect()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::client::screen::Surface;
-    use crate::client::testing::on_surface;
 
     fn status() -> Status {
         let worker = |index, pid, version, state: &str| Worker {
@@ -167,7 +166,7 @@ mod tests {
     }
 
     fn shown(status: &Status, surface: Surface) -> String {
-        on_surface(surface, |screen| render(status, screen)).0
+        render(status).shown_on(surface)
     }
 
     #[test]
@@ -177,7 +176,7 @@ master 7 (web): version 1, 1 of 2 workers serve
 upgrading to version 1 (fleet): 0 of 2 acked, 1 failure
 1 worker in a row died before their ack
 INDEX  PID    VERSION  STATE     AGE    ACKED  PING
-0      12     0        acked     1h06m  1m01s  0.2s (\\u{1b}[2J)
+0      12     0        acked     1h06m  1m01s  0.2s (\\x1b[2J)
 10     12345  1        starting  1h06m  -      -
 launched 3, log lines dropped 0
 ";

@@ -9,6 +9,7 @@ use crate::client::progress::Progress;
 use crate::client::question::Question;
 use crate::client::reply::Reply;
 use crate::client::screen::{Colour, Screen};
+use crate::client::text::Text;
 use crate::pool::Mono;
 use crate::sys::clock;
 
@@ -95,12 +96,10 @@ fn last_word(reply: Reply) -> Result<String, Failure> {
 /// The last word is said in full, with its colour; a failure has something to add.
 fn conclude(last_word: &str, screen: &mut Screen<'_>) -> Result<Exit, Failure> {
     if last_word.trim_end() == DONE {
-        let word = screen.paint(last_word.trim_end(), Colour::Green);
-        screen.say(&word);
+        screen.say(Text::painted(last_word.trim_end(), Colour::Green));
         return Ok(Exit::Done);
     }
-    let word = screen.paint(last_word.trim_end(), Colour::Red);
-    screen.say(&word);
+    screen.say(Text::painted(last_word.trim_end(), Colour::Red));
     screen.complain(
         &"The old workers go on. The master's log has what the new ones said; `einhyrningsinsctl status` shows them.",
     );

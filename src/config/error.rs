@@ -5,6 +5,7 @@ use std::ffi::{OsStr, OsString};
 use std::fmt;
 
 use crate::config::origin::Place;
+use crate::printable::{self, is_hidden};
 
 /// Shown characters of a value; a longer one is cut, so that an error stays one line on a screen.
 const SHOWN_MAX: usize = 300;
@@ -115,7 +116,9 @@ impl fmt::Display for ConfigError {
                 write!(f, "{spelled}: value missing, need {spelled} {value_name}")
             }
             Self::NeedlessValue { spelled } => write!(f, "{}: takes no value", shown(spelled)),
-            Self::BadValue { spelled, value, need } => write!(f, "{spelled} {}: {}", shown(value), one_line(need)),
+            Self::BadValue { spelled, value, need } => {
+                write!(f, "{spelled} {}: {}", shown(value), printable::line(need))
+            }
             Self::Conflict { spelled, other } => write!(f, "{spelled}: cannot stand together with {other}"),
             Self::UnknownKey { place, nearest } => {
                 write!(f, "{}: unknown key {:?}", place.position(), place.key)?;
@@ -124,21 +127,26 @@ impl fmt::Display for ConfigError {
                     None => Ok(()),
                 }
             }
-            Self::InFile { place, message } => write!(f, "{}: {}", place.position(), one_line(message)),
-            Self::NoFile(message) => f.write_str(&one_line(message)),
+            Self::InFile { place, message } => write!(f, "{}: {}", place.position(), printable::line(message)),
+            Self::NoFile(message) => f.write_str(&printable::line(message)),
             Self::UnknownProfile { spelled, nearest, known } => {
-                write!(f, "{}: there is no such profile", one_line(spelled))?;
+                write!(f, "{}: there is no such profile", printable::line(spelled))?;
                 match nearest {
                     Some(near) => write!(f, ", did you mean {near:?}?"),
                     None if known.is_empty() => f.write_str(", the file has none"),
-                    None => write!(f, ", the file has {}", one_line(&known.join(", "))),
+                    None => write!(f, ", the file has {}", printable::line(&known.join(", "))),
                 }
             }
             Self::ProfileDepth { spelled, depth_max } => {
-                write!(f, "{}: more than {depth_max} profiles inherit one from the other", one_line(spelled))
+                write!(f, "{}: more than {depth_max} profiles inherit one from the other", printable::line(spelled))
             }
             Self::ProfileCircle { spelled, circle } => {
-                write!(f, "{}: the profiles inherit each other in a circle, {}", one_line(spelled), one_line(circle))
+                write!(
+                    f,
+                    "{}: the profiles inherit each other in a circle, {}",
+                    printable::line(spelled),
+                    printable::line(circle)
+                )
             }
             Self::NoProgram => {
                 f.write_str("there is no program, neither as the command of a file nor behind the options")
@@ -153,16 +161,9 @@ impl fmt::Display for ConfigError {
 fn shown(value: impl AsRef<OsStr>) -> String {
     let text = value.as_ref().to_string_lossy();
     let cut: String = text.chars().take(SHOWN_MAX).collect();
-    let plain = !cut.is_empty() && !cut.chars().any(|c| c.is_whitespace() || c.is_control());
+    let plain = !cut.is_empty() && !cut.chars().any(|c| c.is_whitespace() || is_hidden(c));
     let marker = if cut.len() < text.len() { "..." } else { "" };
     if plain { format!("{cut}{marker}") } else { format!("{cut:?}{marker}") }
-}
-
-/// What would be right may repeat a part of what was written, whatever that is.
-fn one_line(need: &str) -> String {
-    need.chars()
-        .map(|char| if char.is_control() { char.escape_debug().to_string() } else { char.to_string() })
-        .collect()
 }
 
 #[cfg(test)]

@@ -8,6 +8,7 @@ use toml::Value;
 use crate::config::definition::{Key, Kind, keys};
 use crate::config::words::{Word, split_at_equals};
 use crate::config::{Config, ConfigError};
+use crate::printable::{self, is_hidden};
 
 /// What a value is called that stands in a file as a number, if it looks like one.
 pub const NUMBERS: [&str; 4] = ["N", "COUNT", "SECONDS", "DURATION"];
@@ -63,7 +64,7 @@ fn lines(config: &Config, keys: &[&Key]) -> Result<Vec<(String, String)>, Config
         }
         let value =
             if key.kind == Kind::List { Value::Array(values) } else { values.pop().unwrap_or(Value::Boolean(true)) };
-        lines.push((format!("{} = {value}", key.place().1), one_line(&last.origin.shown(&key.name))));
+        lines.push((format!("{} = {}", key.place().1, toml(&value)), origin(last, key)));
     }
     Ok(lines)
 }
@@ -75,10 +76,7 @@ fn entries(config: &Config, key: &Key) -> Result<Vec<(String, String)>, ConfigEr
         let (name, content) = split_at_equals(given.as_encoded_bytes());
         let name = text_of(word, std::os::unix::ffi::OsStrExt::from_bytes(name))?;
         let content = text_of(word, content.unwrap_or_default())?;
-        lines.push((
-            format!("{} = {}", quoted(name), Value::String(content.to_owned())),
-            one_line(&word.origin.shown(&key.name)),
-        ));
+        lines.push((format!("{} = {}", quoted(name), toml_string(content)), origin(word, key)));
     }
     Ok(lines)
 }
@@ -105,10 +103,34 @@ fn value(key: &Key, text: &str) -> Value {
 /// A key that need not be bare.
 fn quoted(name: &str) -> String {
     let is_bare = !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_-".contains(&byte));
-    if is_bare { name.to_owned() } else { Value::String(name.to_owned()).to_string() }
+    if is_bare { name.to_owned() } else { toml_string(name) }
 }
 
 /// A file's name may hold anything; a comment may not.
-fn one_line(origin: &str) -> String {
-    origin.chars().flat_map(|char| if char.is_control() { char.escape_debug().collect() } else { vec![char] }).collect()
+fn origin(word: &Word, key: &Key) -> String {
+    printable::line(&word.origin.shown(&key.name)).into_owned()
+}
+
+fn toml(value: &Value) -> String {
+    match value {
+        Value::String(text) => toml_string(text),
+        Value::Array(values) => format!("[{}]", values.iter().map(toml).collect::<Vec<_>>().join(", ")),
+        other => other.to_string(),
+    }
+}
+
+/// As the crate writes it, unless that would show a character as it is that must not reach a terminal.
+fn toml_string(text: &str) -> String {
+    let written = Value::String(text.to_owned()).to_string();
+    if !written.contains(is_hidden) {
+        return written;
+    }
+    let escaped = text.chars().map(|char| match char {
+        '"' | '\\' => format!("\\{char}"),
+        '\n' => "\\n".to_owned(),
+        '\t' => "\\t".to_owned(),
+        hidden if is_hidden(hidden) => format!("\\U{:08X}", u32::from(hidden)),
+        plain => plain.to_string(),
+    });
+    format!("\"{}\"", escaped.collect::<String>())
 }

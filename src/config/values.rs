@@ -12,6 +12,7 @@ use std::time::Duration;
 use crate::config::nearest::nearest;
 use crate::config::words::split_at_equals;
 use crate::pool::Signal;
+use crate::printable::is_hidden;
 
 /// What a value must be, to be shown after the option and the refused value.
 pub type Need = String;
@@ -185,7 +186,7 @@ pub fn limited_path(value: &OsStr, bytes_max: usize) -> Result<PathBuf, Need> {
 pub fn command_name(value: &OsStr) -> Result<String, Need> {
     let name = text(value)?;
     let fits = !name.is_empty() && name.len() <= COMMAND_NAME_BYTES_MAX;
-    if !fits || name.chars().any(|c| c == '/' || c.is_control()) {
+    if !fits || name.chars().any(|c| c == '/' || is_hidden(c)) {
         return Err(format!("need a name of 1 to {COMMAND_NAME_BYTES_MAX} bytes without / and control characters"));
     }
     Ok(name.to_owned())
@@ -202,7 +203,7 @@ pub fn mode(value: &OsStr) -> Result<u32, Need> {
 /// The name or number of a group; whether there is one, the system knows.
 pub fn group(value: &OsStr) -> Result<String, Need> {
     let name = text(value)?;
-    let fits = !name.is_empty() && !name.chars().any(|c| c == ':' || c.is_whitespace() || c.is_control());
+    let fits = !name.is_empty() && !name.chars().any(|c| c == ':' || c.is_whitespace() || is_hidden(c));
     if fits { Ok(name.to_owned()) } else { Err("need the name or number of a group".to_owned()) }
 }
 

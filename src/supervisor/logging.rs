@@ -1,8 +1,7 @@
 //! How log lines look and where they go: `[MASTER 123] INFO: …` on standard error through the log thread, to syslog through
 //! its own, or both, as the plan says. Nothing here blocks.
 
-use std::fmt::Write as _;
-use std::io::{self, Write as _};
+use std::io::{self, Write};
 use std::sync::{OnceLock, PoisonError, RwLock, RwLockReadGuard};
 use std::time::Duration;
 
@@ -10,6 +9,7 @@ use env_logger::{Builder, WriteStyle};
 use log::{Level, LevelFilter, Record};
 
 use crate::pool::Pid;
+use crate::printable;
 use crate::supervisor::log_route::Route;
 use crate::sys::errno::words;
 use crate::sys::stderr::{self, is_journal};
@@ -89,7 +89,7 @@ pub fn set_verbosity(verbosity: u8) {
 /// einhorn shows whoever stands at its terminal.
 pub(in crate::supervisor) fn print(line: &str) {
     if let Some(queue) = QUEUE.get() {
-        queue.push(format!("{}\n", escape_controls(line)).into_bytes());
+        queue.push(format!("{}\n", printable::line(line)).into_bytes());
     }
 }
 
@@ -152,7 +152,8 @@ fn read_route() -> RwLockReadGuard<'static, Option<Route>> {
 
 /// Sends a line to syslog if it is for syslog; what is left for standard error comes back.
 fn line_for_standard_error(record: &Record<'_>) -> Option<String> {
-    let message = escape_controls(&record.args().to_string());
+    // One message stays one line and cannot move a terminal's cursor: clients and workers have words in it.
+    let message = printable::line(&record.args().to_string()).into_owned();
     let worker = record.target().strip_prefix(WORKER_TARGET);
     let speaker = worker.map_or_else(|| format!("MASTER {}", std::process::id()), |pid| format!("WORKER {pid}"));
     let line = format!("{}[{speaker}] {}: {message}\n", mark_of(record.level()), record.level());
@@ -200,19 +201,6 @@ fn hear_of_syslog(report: Report) {
     }
 }
 
-/// One message stays one line, and cannot move a terminal's cursor: clients and workers have words in it.
-fn escape_controls(message: &str) -> String {
-    let mut escaped = String::with_capacity(message.len());
-    for char in message.chars() {
-        if char.is_control() {
-            let _infallible = write!(escaped, "\\x{:02x}", u32::from(char));
-        } else {
-            escaped.push(char);
-        }
-    }
-    escaped
-}
-
 #[cfg(test)]
 mod tests {
     use std::fs;
@@ -247,11 +235,5 @@ mod tests {
                 logging.finish();
             }
         });
-    }
-
-    #[test]
-    fn a_message_cannot_forge_a_second_line_or_steer_a_terminal() {
-        assert_eq!(escape_controls("a\n[MASTER 1] x\u{1b}]0;t\u{7}\u{9b}"), "a\\x0a[MASTER 1] x\\x1b]0;t\\x07\\x9b");
-        assert_eq!(escape_controls("hé ✓"), "hé ✓");
     }
 }

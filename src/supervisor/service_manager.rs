@@ -8,6 +8,7 @@ use std::time::Duration;
 use nix::errno::Errno;
 
 use crate::pool::{Mono, Pid};
+use crate::printable;
 use crate::supervisor::Supervisor;
 use crate::supervisor::environment::Environment;
 use crate::supervisor::service_stand::{Exchange, Phase, Readiness, Stand};
@@ -90,9 +91,8 @@ impl ServiceManager {
 
     /// Until the next upgrade begins, the status has it.
     pub(in crate::supervisor) fn note_failed_upgrade(&mut self, verdict: &str) {
-        // A line break would be the beginning of another message.
-        let printable = verdict.chars().map(|letter| if letter.is_control() { ' ' } else { letter });
-        self.remembered.failure = Some(printable.take(FAILURE_CHARS_MAX).collect());
+        let one_line = verdict.replace('\n', " ");
+        self.remembered.failure = Some(printable::line(&one_line).chars().take(FAILURE_CHARS_MAX).collect());
     }
 
     pub(in crate::supervisor) fn note_upgrade_begun(&mut self) {

@@ -4,6 +4,7 @@
 use std::time::Duration;
 
 use crate::pool::{Mono, Pool, Version};
+use crate::printable;
 
 /// By how much each step forward puts off the end of the manager's patience with a start or an upgrade.
 const EXTENSION: Duration = Duration::from_secs(300);
@@ -82,7 +83,8 @@ impl Stand {
             }
         }
         if self.status != told.status {
-            lines.push(format!("STATUS={}", self.status));
+            // A line break would be the beginning of another message.
+            lines.push(format!("STATUS={}", printable::line(&self.status)));
         }
         if self.is_step_from(told) {
             lines.push(format!("EXTEND_TIMEOUT_USEC={}", EXTENSION.as_micros()));

@@ -13,6 +13,7 @@ use log::Level;
 
 use crate::config::{self, Config, ConfigError, Detail, Invocation};
 use crate::pool::{ExitReason, Pid, Pool, Version};
+use crate::printable;
 use crate::supervisor::admittance::Admittance;
 use crate::supervisor::bound_files::BoundFiles;
 use crate::supervisor::exit_code::Problem;
@@ -86,7 +87,8 @@ pub(in crate::supervisor) fn complain(error: &dyn Display, code: u8) -> ExitCode
 /// A line on standard error for each.
 pub(in crate::supervisor) fn complain_of_all(errors: &[impl Display], code: u8) -> ExitCode {
     let mark = logging::mark_of(Level::Error);
-    let lines: Vec<String> = errors.iter().map(|error| format!("{mark}einhyrningsins: {error}\n")).collect();
+    let line = |error: &dyn Display| format!("{mark}einhyrningsins: {}\n", printable::line(&error.to_string()));
+    let lines: Vec<String> = errors.iter().map(|error| line(error)).collect();
     let _nobody_listens = std::io::stderr().write_all(lines.concat().as_bytes());
     ExitCode::from(code)
 }

@@ -1,15 +1,19 @@
 //! What ps(1) shows the master as: einhorn's words, since scripts look for them.
 
 use std::ffi::{OsStr, OsString};
+use std::os::unix::ffi::OsStrExt;
 
 use crate::config::Config;
+use crate::printable;
 
 /// `einhorn: ./server --port 80`; with a command name NAME `einhorn: ruby NAME`, as einhorn has it whatever it runs.
+/// What would steer a terminal is escaped: others look at it with ps(1), pgrep(1), or in /proc.
 pub(in crate::supervisor) fn of(config: &Config) -> OsString {
     let words: Vec<OsString> = match &config.command_name {
         Some(name) => vec!["ruby".into(), name.into()],
         None => config.program.clone(),
     };
     let words = std::iter::once(OsString::from("einhorn:")).chain(words);
-    words.collect::<Vec<_>>().join(OsStr::new(" "))
+    let title = words.collect::<Vec<_>>().join(OsStr::new(" "));
+    printable::bytes(title.as_bytes()).into()
 }
