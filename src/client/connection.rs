@@ -9,17 +9,19 @@ use std::time::Duration;
 use nix::errno::Errno;
 use nix::unistd::geteuid;
 
-use crate::client::failure::{ConnectCause, Failure};
+use crate::client::failure::{ConnectCause, Failure, Listener, Place};
 use crate::client::line_reader::{LineReader, Next};
 use crate::client::reply::{REPLY_MAX, Reply};
 use crate::client::request::Request;
 use crate::client::target::{ChosenBy, Target};
 use crate::pool::{Mono, Pid};
+use crate::sys::account::user_name;
 use crate::sys::clock;
 use crate::sys::errno::{errno_of, words};
 use crate::sys::interrupt::Interrupts;
 use crate::sys::peer::{self, Credentials};
-use crate::sys::unix_client::connect_unix;
+use crate::sys::unix_client::{ConnectError, connect_unix_unplanted};
+use crate::sys::way::is_guarded;
 
 /// How long a master may take to let a connection in, and to read a request.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
@@ -65,16 +67,23 @@ pub(in crate::client) struct Trust {
 
 impl Trust {
     pub(in crate::client) fn of_this_process() -> Self {
-        let master = std::env::var("EINHORN_MASTER_PID").ok().and_then(|pid| pid.parse().ok()).map(Pid);
+        let named = std::env::var("EINHORN_MASTER_PID").ok().and_then(|pid| pid.parse().ok());
+        // Every process of another pid namespace has 0 here, so that is no name for one.
+        let master = named.filter(|pid| *pid > 0).map(Pid);
         Self { own_uid: geteuid().as_raw(), master }
     }
 
-    /// Root may do anything with us anyway, and so may our own user. Who names the socket's path means whoever is there, and a
-    /// service's is in a directory that systemd made for it. Root speaks to every user's master, as deploy scripts have
-    /// always done: what a squatter hears is a command, and its answer is no worse than a broken deploy's.
-    fn believes(self, peer: Credentials, chosen_by: &ChosenBy) -> bool {
+    /// Root may do anything with us anyway, and so may our own user. Another user's process is the one that is meant if its
+    /// pid is named, or if the path is and not just anybody can have put a socket there; a service's socket is in a directory
+    /// that systemd made for it. The default path and a name say nothing about the user: for root, too, any user's process
+    /// that came first could be there, and its answers would pass for the master's.
+    fn believes(self, peer: Credentials, target: &Target) -> bool {
         let known = peer.uid == 0 || peer.uid == self.own_uid || self.master == Some(peer.pid);
-        known || self.own_uid == 0 || matches!(chosen_by, ChosenBy::Path | ChosenBy::Service(_))
+        known
+            || match target.chosen_by {
+                ChosenBy::Path | ChosenBy::Service(_) => is_guarded(&target.path),
+                ChosenBy::Name(_) | ChosenBy::Default => false,
+            }
     }
 }
 
@@ -94,10 +103,15 @@ impl Connection {
             };
             Failure::CannotConnect { target: target.clone(), cause }
         };
-        let fd = connect_unix(&target.path, CONNECT_TIMEOUT).map_err(failed)?;
+        let fd = connect_unix_unplanted(&target.path, CONNECT_TIMEOUT).map_err(|error| match error {
+            ConnectError::Planted { uid } => Failure::PlantedLink { path: target.path.clone(), uid },
+            ConnectError::System(errno) => failed(errno),
+        })?;
         let peer = peer::credentials(fd.as_fd()).map_err(failed)?;
-        if !trust.believes(peer, &target.chosen_by) {
-            return Err(Failure::Stranger { path: target.path.clone(), pid: peer.pid, uid: peer.uid });
+        if !trust.believes(peer, target) {
+            let listener = Listener { pid: peer.pid, uid: peer.uid, user: user_name(peer.uid) };
+            let place = if is_guarded(&target.path) { Place::Guarded } else { Place::Open };
+            return Err(Failure::Stranger { path: target.path.clone(), listener, place });
         }
         let lines = LineReader::new(UnixStream::from(fd), REPLY_MAX);
         Ok(Self { lines, master: peer.pid, last_id: 0, interrupts: None })
@@ -189,9 +203,12 @@ impl Connection {
 
 #[cfg(test)]
 mod tests {
+    use nix::fcntl::{AT_FDCWD, AtFlags};
+
     use super::*;
     use crate::client::failure::Exit;
     use crate::client::testing::{FakeMaster, leave_stale, target, trust};
+    use crate::sys::testing::is_root;
 
     fn patience() -> Patience {
         Patience::from_now(Some(Duration::from_millis(30)))
@@ -201,18 +218,47 @@ mod tests {
     fn root_the_own_user_and_a_named_process_are_believed() {
         let trust = Trust { own_uid: 7, master: Some(Pid(99)) };
         let peer = |pid, uid| Credentials { pid: Pid(pid), uid, gid: uid };
-        let by_default = |peer| trust.believes(peer, &ChosenBy::Default);
+        let target = Target { path: "/tmp/einhorn.sock".into(), chosen_by: ChosenBy::Default };
+        let by_default = |peer| trust.believes(peer, &target);
         assert!(by_default(peer(1, 0)) && by_default(peer(1, 7)) && by_default(peer(99, 8)));
         assert!(!by_default(peer(1, 8)), "a stranger is not spoken to");
     }
 
     #[test]
-    fn who_names_the_path_or_is_root_may_speak_to_anybody() {
+    fn a_stranger_is_believed_where_not_everybody_can_have_put_the_socket_and_the_path_is_named() {
         let stranger = Credentials { pid: Pid(1), uid: 8, gid: 8 };
-        assert!(Trust { own_uid: 7, master: None }.believes(stranger, &ChosenBy::Path));
-        assert!(Trust { own_uid: 7, master: None }.believes(stranger, &ChosenBy::Service("x".to_owned())));
-        assert!(!Trust { own_uid: 7, master: None }.believes(stranger, &ChosenBy::Name("x".to_owned())));
-        assert!(Trust { own_uid: 0, master: None }.believes(stranger, &ChosenBy::Default));
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("einhorn.sock");
+        std::fs::write(&path, "").unwrap();
+        let believed = |own_uid, chosen_by| {
+            Trust { own_uid, master: None }.believes(stranger, &Target { path: path.clone(), chosen_by })
+        };
+        let ways = || [ChosenBy::Path, ChosenBy::Service("x".into()), ChosenBy::Name("x".into()), ChosenBy::Default];
+        for own_uid in [0, 7] {
+            set_mode(dir.path(), 0o755);
+            assert_eq!(ways().map(|way| believed(own_uid, way)), [true, true, false, false]);
+            set_mode(dir.path(), 0o777);
+            assert_eq!(ways().map(|way| believed(own_uid, way)), [false; 4], "everybody may put one there");
+        }
+    }
+
+    fn set_mode(path: &std::path::Path, mode: u32) {
+        std::fs::set_permissions(path, std::os::unix::fs::PermissionsExt::from_mode(mode)).unwrap();
+    }
+
+    #[test]
+    fn a_link_of_ours_is_followed_and_another_users_is_not() {
+        let master = FakeMaster::serve(&[]);
+        let dir = tempfile::tempdir().unwrap();
+        let link = dir.path().join("einhorn.sock");
+        std::os::unix::fs::symlink(master.target().path, &link).unwrap();
+        assert!(Connection::open(&target(&link), trust()).is_ok());
+        if is_root() {
+            nix::unistd::fchownat(AT_FDCWD, &link, Some(8.into()), None, AtFlags::AT_SYMLINK_NOFOLLOW).unwrap();
+            let failure = Connection::open(&target(&link), trust()).err().unwrap();
+            assert_eq!((failure.exit(), failure), (Exit::NoMaster, Failure::PlantedLink { path: link, uid: 8 }));
+        }
+        assert_eq!(master.heard(), [""; 0]);
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! What can go wrong for a client: in one line, with what to try next, and as an exit code. Prints nothing and ends nothing.
 
 use std::fmt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use crate::client::target::Target;
@@ -72,6 +72,23 @@ pub(in crate::client) enum ConnectCause {
     },
 }
 
+/// The process at the other end, as the kernel knows it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(in crate::client) struct Listener {
+    /// 0 for one in another pid namespace.
+    pub(in crate::client) pid: Pid,
+    pub(in crate::client) uid: u32,
+    pub(in crate::client) user: Option<String>,
+}
+
+/// Where a socket lies.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::client) enum Place {
+    /// Not everybody can have put it there.
+    Guarded,
+    Open,
+}
+
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(in crate::client) enum Failure {
     Usage {
@@ -82,10 +99,15 @@ pub(in crate::client) enum Failure {
         target: Target,
         cause: ConnectCause,
     },
-    /// Somebody listens whom we do not trust.
+    /// A process listens there that may not be the master.
     Stranger {
         path: PathBuf,
-        pid: Pid,
+        listener: Listener,
+        place: Place,
+    },
+    /// Another user's link stands at the path, and could lead to any socket.
+    PlantedLink {
+        path: PathBuf,
         uid: u32,
     },
     /// The connection ended before the answer did.
@@ -119,7 +141,9 @@ impl Failure {
         match self {
             Self::Usage { .. } => Exit::Usage,
             Self::CannotConnect { cause: ConnectCause::QueueFull { .. }, .. } | Self::TimedOut { .. } => Exit::TimedOut,
-            Self::NoDirectory(_) | Self::CannotConnect { .. } | Self::Stranger { .. } => Exit::NoMaster,
+            Self::NoDirectory(_) | Self::CannotConnect { .. } | Self::Stranger { .. } | Self::PlantedLink { .. } => {
+                Exit::NoMaster
+            }
             Self::Interrupted { .. } => Exit::Interrupted,
             Self::MasterGone { .. } | Self::Unreadable { .. } | Self::Refused { .. } | Self::System { .. } => {
                 Exit::Failed
@@ -132,10 +156,8 @@ impl Failure {
         match self {
             Self::CannotConnect { target, cause } => cause.hint(target),
             Self::NoDirectory(_) => Some("Set TMPDIR as the master has it, or name its socket with -d PATH.".to_owned()),
-            Self::Stranger { pid, .. } => Some(format!(
-                "A master is spoken to when it runs as root or as you. If process {pid} is the one you mean, run this as its \
-                 user, or with EINHORN_MASTER_PID={pid} in the environment."
-            )),
+            Self::Stranger { path, listener, place } => Some(listener.hint(path, *place)),
+            Self::PlantedLink { .. } => Some("Remove the link, or name the master's socket with -d PATH.".to_owned()),
             Self::MasterGone { .. } => Some(
                 "It may have died, or it does not answer your user: its log says which, and `ps` whether it lives.".to_owned(),
             ),
@@ -156,6 +178,45 @@ impl Failure {
 
 fn is_upgrade(asked: &str) -> bool {
     asked.starts_with("upgrade")
+}
+
+impl fmt::Display for Listener {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { pid, uid, user } = self;
+        match pid.0 {
+            0 => f.write_str("a process of another pid namespace")?,
+            pid => write!(f, "process {pid}")?,
+        }
+        match user {
+            Some(user) => write!(f, " of user {user} (uid {uid})"),
+            None => write!(f, " of uid {uid}"),
+        }
+    }
+}
+
+impl Listener {
+    /// How to say that this process is the one that is meant.
+    fn hint(&self, path: &Path, place: Place) -> String {
+        let as_user = match &self.user {
+            Some(user) => format!("run this as user {user}"),
+            None => format!("run this as uid {}", self.uid),
+        };
+        let by_pid = match self.pid.0 {
+            0 => String::new(),
+            pid => format!(", or set EINHORN_MASTER_PID={pid}"),
+        };
+        let by_path = match place {
+            Place::Guarded => format!(", or name its socket with -d {}", path.display()),
+            Place::Open => {
+                ", or give it a socket in a directory that not everybody may write to, and name that with -d PATH"
+                    .to_owned()
+            }
+        };
+        format!(
+            "A master is spoken to when it runs as root or as you; of another user's nothing shows that it is the one you \
+             mean. If it is, {as_user}{by_pid}{by_path}."
+        )
+    }
 }
 
 impl ConnectCause {
@@ -203,8 +264,11 @@ impl fmt::Display for Failure {
             Self::CannotConnect { target, cause } => {
                 write!(f, "cannot connect to {}: {cause}", target.path.display())
             }
-            Self::Stranger { path, pid, uid } => {
-                write!(f, "cannot trust {}: process {pid} of uid {uid} listens there", path.display())
+            Self::Stranger { path, listener, .. } => {
+                write!(f, "cannot trust {}: {listener} listens there", path.display())
+            }
+            Self::PlantedLink { path, uid } => {
+                write!(f, "cannot trust {}: it is a symbolic link of uid {uid}", path.display())
             }
             Self::MasterGone { asked, pid } => {
                 write!(f, "cannot finish {asked}: master {pid} closed the connection")
@@ -253,6 +317,26 @@ mod tests {
         assert!(hint.contains("uid 7") && hint.contains("uid 8"), "{hint}");
         let hint = connect(ConnectCause::Denied { owner: None, own: 8 }).hint().unwrap();
         assert!(hint.contains("Uid 8"), "{hint}");
+    }
+
+    #[test]
+    fn a_stranger_is_described_with_every_way_to_say_that_it_is_meant() {
+        let path = PathBuf::from("/run/x.sock");
+        let listener = Listener { pid: Pid(12), uid: 7, user: Some("web".to_owned()) };
+        let failure = Failure::Stranger { path: path.clone(), listener, place: Place::Guarded };
+        let expected = "cannot trust /run/x.sock: process 12 of user web (uid 7) listens there";
+        assert_eq!((failure.to_string().as_str(), failure.exit()), (expected, Exit::NoMaster));
+        let hint = failure.hint().unwrap();
+        assert!(
+            hint.ends_with(
+                "run this as user web, or set EINHORN_MASTER_PID=12, or name its socket with -d /run/x.sock."
+            )
+        );
+        let listener = Listener { pid: Pid(0), uid: 7, user: None };
+        let failure = Failure::Stranger { path, listener, place: Place::Open };
+        assert!(failure.to_string().ends_with("a process of another pid namespace of uid 7 listens there"));
+        let hint = failure.hint().unwrap();
+        assert!(hint.contains("run this as uid 7, or give it") && !hint.contains("PID"), "{hint}");
     }
 
     #[test]

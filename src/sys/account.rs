@@ -82,6 +82,11 @@ pub fn find_user(name_or_number: &str) -> Result<Account, AccountError> {
     Ok(user.map_or(Account { uid, entry: None }, Account::from))
 }
 
+/// The name of this user, if the database has one.
+pub fn user_name(uid: u32) -> Option<String> {
+    User::from_uid(Uid::from_raw(uid)).ok().flatten().map(|user| user.name)
+}
+
 /// The number of the group of this name, or else the number itself, which needs no entry.
 pub fn find_group(name_or_number: &str) -> Result<u32, AccountError> {
     let name = || name_or_number.to_owned();
@@ -164,6 +169,7 @@ mod tests {
         assert_eq!((root.uid, entry.gid, entry.name.as_str()), (0, 0, "root"));
         assert!(entry.home.is_absolute() && entry.shell != Path::new(""), "{entry:?}");
         assert_eq!(find_user("0"), Ok(root));
+        assert_eq!((user_name(0).as_deref(), user_name(NOBODYS)), (Some("root"), None));
         assert_eq!((find_group("root"), find_group("0")), (Ok(0), Ok(0)));
     }
 

@@ -46,3 +46,4 @@ pub mod unix_client;
 pub mod unix_socket;
 pub mod wait;
 pub mod wakeup;
+pub mod way;

@@ -6,9 +6,12 @@ use std::path::Path;
 use std::time::Duration;
 
 use nix::errno::Errno;
+use nix::fcntl::{OFlag, open};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::socket::{AddressFamily, SockFlag, SockType, UnixAddr, connect, setsockopt, socket, sockopt};
+use nix::sys::stat::{Mode, fstat};
 use nix::sys::time::TimeVal;
+use nix::unistd::geteuid;
 
 use crate::pool::Mono;
 use crate::sys::clock;
@@ -24,6 +27,43 @@ pub fn connect_unix(path: &Path, patience: Duration) -> Result<OwnedFd, Errno> {
 /// that it did not suffice, EPROTOTYPE that the other side takes connections.
 pub fn connect_datagram(path: &Path, patience: Duration) -> Result<OwnedFd, Errno> {
     connect_as(SockType::Datagram, path, patience)
+}
+
+/// Why there is no connection to what stands at a path.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ConnectError {
+    /// It is a symbolic link of a user who is neither root nor we: it may lead to anybody's socket.
+    Planted {
+        uid: u32,
+    },
+    System(Errno),
+}
+
+impl From<Errno> for ConnectError {
+    fn from(errno: Errno) -> Self {
+        Self::System(errno)
+    }
+}
+
+/// As [`connect_unix`], to a path that others may have put something at. What is looked at is what is connected to, even if
+/// another file stands there a moment later. (Without /proc, it is looked at and then looked up again.)
+pub fn connect_unix_unplanted(path: &Path, patience: Duration) -> Result<OwnedFd, ConnectError> {
+    // The length counts for the path as it was given.
+    UnixAddr::new(path)?;
+    let seen = retry(|| open(path, OFlag::O_PATH | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC, Mode::empty()))?;
+    let stat = fstat(&seen)?;
+    if stat.st_mode & libc::S_IFMT == libc::S_IFLNK {
+        let is_trusted = stat.st_uid == 0 || stat.st_uid == geteuid().as_raw();
+        return if is_trusted {
+            Ok(connect_unix(path, patience)?)
+        } else {
+            Err(ConnectError::Planted { uid: stat.st_uid })
+        };
+    }
+    match connect_unix(Path::new(&format!("/proc/self/fd/{}", seen.as_raw_fd())), patience) {
+        Err(Errno::ENOENT) => Ok(connect_unix(path, patience)?),
+        connected => Ok(connected?),
+    }
 }
 
 fn connect_as(kind: SockType, path: &Path, patience: Duration) -> Result<OwnedFd, Errno> {

@@ -15,6 +15,7 @@ mod control_limits;
 mod control_roles;
 mod ctl;
 mod ctl_master;
+mod ctl_strangers;
 mod directories;
 mod files;
 mod http_worker;
