@@ -4,6 +4,7 @@ use std::fs::File;
 use std::io::{self, BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
 
+use crate::printable::is_hidden;
 use crate::sys::private_file::PrivateFile;
 
 /// How many lines are remembered.
@@ -34,6 +35,8 @@ impl History {
         if cut {
             place.replace((lines.join("\n") + "\n").as_bytes())?;
         }
+        // What would steer a terminal was not typed there.
+        lines.retain(|line| !line.contains(is_hidden));
         Ok((Self { file: place.append()? }, lines))
     }
 
@@ -92,5 +95,13 @@ mod tests {
         let (_, lines) = History::open(&path).unwrap();
         assert_eq!((lines.len(), lines.last()), (LINES_MAX, many.last()));
         assert_eq!(read(&PrivateFile::at(&path).unwrap()).unwrap(), lines);
+    }
+
+    #[test]
+    fn what_steers_a_terminal_is_not_offered_again() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("history");
+        fs::write(&path, "inc\n\u{1b}[2J\ndec\u{202e}\nstate\n").unwrap();
+        assert_eq!(History::open(&path).unwrap().1, ["inc", "state"]);
     }
 }

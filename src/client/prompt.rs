@@ -65,7 +65,7 @@ fn load_history(editor: &mut LineEditor, shell: &mut Shell<'_, '_>) -> Option<Hi
             Some(history)
         }
         Err(error) => {
-            let cause = words(errno_of(&error));
+            let cause = error.raw_os_error().map_or_else(|| error.to_string(), |_| words(errno_of(&error)));
             shell.screen().complain(&format!("cannot keep the history in {}: {cause}", path.display()));
             None
         }

@@ -9,43 +9,26 @@ use std::path::{Component, Path, PathBuf};
 
 use nix::errno::Errno;
 
-use crate::sys::errno::errno_of;
-use crate::sys::place::{DirectoryError, Shared, sharing, trust_owner};
+use crate::sys::place::{Shared, sharing, trust_owner};
 
 /// As many links as the kernel follows, see path_resolution(7).
 const LINKS_MAX: usize = 40;
 
 /// A directory on the way, and what the next name in it stands for, which may be a link.
 struct Step {
-    directory: PathBuf,
-    directory_meta: Metadata,
-    next: PathBuf,
-    next_meta: Metadata,
+    directory: Metadata,
+    next: Metadata,
 }
 
 /// Whether nobody can have put something at this path who was not let into its directory: no directory on the way is one
 /// in which everybody may make files, unless it is sticky and what stands there is root's or ours.
 pub fn is_guarded(path: &Path) -> bool {
-    let is_safe = |step: &Step| match sharing(&step.directory_meta) {
+    let is_safe = |step: &Step| match sharing(&step.directory) {
         Shared::Private => true,
-        Shared::Sticky => trust_owner(&step.next_meta).is_ok(),
+        Shared::Sticky => trust_owner(&step.next).is_ok(),
         Shared::Unprotected => false,
     };
     steps_to(path).is_ok_and(|steps| steps.iter().all(is_safe))
-}
-
-/// Refuses a path on whose way somebody who is neither root nor we could put something else.
-pub fn check_own(path: &Path) -> Result<(), DirectoryError> {
-    let failed = |error: io::Error| DirectoryError::System { directory: path.to_owned(), errno: errno_of(&error) };
-    for Step { directory, directory_meta, next, next_meta } in steps_to(path).map_err(failed)? {
-        if sharing(&directory_meta) == Shared::Unprotected {
-            return Err(DirectoryError::Unprotected { directory });
-        }
-        // The root directory is nobody's next; in a sticky one its owner may replace files, too.
-        trust_owner(&directory_meta).map_err(|mistrust| DirectoryError::Mistrusted { directory, mistrust })?;
-        trust_owner(&next_meta).map_err(|mistrust| DirectoryError::Mistrusted { directory: next, mistrust })?;
-    }
-    Ok(())
 }
 
 /// Walks as the kernel does. Errors: something is missing, or may not be looked at; ELOOP, for too many links.
@@ -58,10 +41,9 @@ fn steps_to(path: &Path) -> io::Result<Vec<Step>> {
             continue;
         }
         let at = here.join(&name);
-        let next_meta = fs::symlink_metadata(&at)?;
-        let link = next_meta.is_symlink().then(|| fs::read_link(&at)).transpose()?;
-        let directory_meta = fs::symlink_metadata(&here)?;
-        steps.push(Step { directory: here.clone(), directory_meta, next: at.clone(), next_meta });
+        let next = fs::symlink_metadata(&at)?;
+        let link = next.is_symlink().then(|| fs::read_link(&at)).transpose()?;
+        steps.push(Step { directory: fs::symlink_metadata(&here)?, next });
         let Some(target) = link else {
             here = at;
             continue;
@@ -96,7 +78,6 @@ mod tests {
     use tempfile::TempDir;
 
     use super::*;
-    use crate::sys::place::Mistrust;
     use crate::sys::testing::is_root;
 
     const SOMEBODY: u32 = 712_345;
@@ -117,11 +98,10 @@ mod tests {
     #[test]
     fn a_directory_that_everybody_may_write_is_seen_wherever_it_is_on_the_way() {
         let (dir, path) = place();
-        assert!(is_guarded(&path) && check_own(&path).is_ok());
+        assert!(is_guarded(&path));
         for open in [dir.path().to_owned(), dir.path().join("a")] {
             set_mode(&open, 0o777);
             assert!(!is_guarded(&path), "{}", open.display());
-            assert_eq!(check_own(&path), Err(DirectoryError::Unprotected { directory: open.clone() }));
             set_mode(&open, 0o1777);
             assert!(is_guarded(&path), "what is ours in a sticky directory is safe: {}", open.display());
             set_mode(&open, 0o755);
@@ -140,14 +120,14 @@ mod tests {
         fs::create_dir(between.path().join("x")).unwrap();
         assert!(is_guarded(&first));
         set_mode(between.path(), 0o777);
-        assert!(!is_guarded(&first) && check_own(&first).is_err());
+        assert!(!is_guarded(&first));
         symlink("circle", dir.path().join("circle")).unwrap();
         let circle = steps_to(&dir.path().join("circle")).map(|_| ()).unwrap_err();
         assert_eq!(circle.raw_os_error(), Some(libc::ELOOP));
     }
 
     #[test]
-    fn what_somebody_else_owns_is_guarded_but_not_ours() {
+    fn what_somebody_else_owns_is_guarded_but_not_in_a_sticky_directory() {
         if !is_root() {
             return;
         }
@@ -155,8 +135,6 @@ mod tests {
         let below = dir.path().join("a");
         chown(&below, Some(Uid::from_raw(SOMEBODY)), None).unwrap();
         assert!(is_guarded(&path), "whoever names a path in somebody's directory means that one");
-        let mistrust = Mistrust::Foreign { uid: SOMEBODY };
-        assert_eq!(check_own(&path), Err(DirectoryError::Mistrusted { directory: below, mistrust }));
         set_mode(dir.path(), 0o1777);
         assert!(!is_guarded(&path), "anybody could have made that directory in a sticky one");
     }
