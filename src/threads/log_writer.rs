@@ -1,5 +1,5 @@
 //! The log thread: writes finished lines to standard error, which may be a pipe that nobody reads. Whoever logs never
-//! waits for it: what does not fit into the queue is dropped and counted, and the count is written when there is room.
+//! waits for it: what does not fit into the queue is dropped and counted, and `log_output` tells of it when there is room.
 
 use std::io::{self, Write};
 use std::sync::Arc;
@@ -9,6 +9,7 @@ use std::time::Duration;
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
 
 use crate::sys::{clock, stderr};
+use crate::threads::log_output::LogOutput;
 use crate::threads::spawn;
 
 /// How many lines may wait to be written.
@@ -34,7 +35,7 @@ pub struct LogQueue {
 }
 
 impl LogQueue {
-    /// How many lines were dropped since the start.
+    /// How many lines were dropped, or could not be written whole, since the start.
     pub fn dropped_lines(&self) -> u64 {
         self.dropped_ever.load(Ordering::Relaxed)
     }
@@ -102,35 +103,23 @@ pub fn start(prefix: String) -> io::Result<LogQueue> {
     let (items, queued) = bounded(LINES_MAX);
     let queue = LogQueue { items, waiting: Arc::default(), dropped: Arc::default(), dropped_ever: Arc::default() };
     let (waiting, dropped) = (Arc::clone(&queue.waiting), Arc::clone(&queue.dropped));
-    spawn::named("log", move || write_all(&queued, &waiting, &dropped, &prefix))?;
+    let dropped_ever = Arc::clone(&queue.dropped_ever);
+    let body = move || write_all(&queued, &waiting, LogOutput::new(stderr::write, &prefix, &dropped, &dropped_ever));
+    spawn::named("log", body)?;
     Ok(queue)
 }
 
-fn write_all(queued: &Receiver<Item>, waiting: &AtomicU64, dropped: &AtomicU64, prefix: &str) {
+fn write_all<W>(queued: &Receiver<Item>, waiting: &AtomicU64, mut output: LogOutput<'_, W>)
+where
+    W: FnMut(&[u8]) -> io::Result<usize>,
+{
     for item in queued {
         match item {
             Item::Line(line) => {
-                write_line(&line);
+                output.on_line(&line);
                 waiting.fetch_sub(1, Ordering::Relaxed);
-                let lost = dropped.swap(0, Ordering::Relaxed);
-                if lost > 0 {
-                    write_line(
-                        format!("{prefix} WARN: dropped {lost} log lines, nobody read them in time\n").as_bytes(),
-                    );
-                }
             }
             Item::Flush(done) => drop(done),
-        }
-    }
-}
-
-/// Writes to standard error. One that is closed or broken is no reason to do anything: there is nowhere to say so.
-fn write_line(line: &[u8]) {
-    let mut rest = line;
-    while !rest.is_empty() {
-        match stderr::write(rest) {
-            Ok(written) => rest = &rest[written.min(rest.len())..],
-            Err(_) => return,
         }
     }
 }
@@ -169,7 +158,8 @@ mod tests {
         let (queue, queued) = stuck();
         queue.flush_while_read(Duration::from_millis(30), || true);
         std::thread::scope(|scope| {
-            scope.spawn(move || write_all(&queued, &AtomicU64::new(1), &AtomicU64::new(0), ""));
+            let (none, one) = (AtomicU64::new(0), AtomicU64::new(1));
+            scope.spawn(move || write_all(&queued, &one, LogOutput::new(stderr::write, "", &none, &none)));
             queue.flush_while_read(Duration::from_secs(3600), || true);
             drop(queue);
         });

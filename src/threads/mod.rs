@@ -11,6 +11,7 @@ pub mod control;
 pub mod control_handover;
 mod control_server;
 pub mod errand;
+mod log_output;
 pub mod log_plan;
 pub mod log_writer;
 pub mod reaper;

@@ -1,10 +1,11 @@
 //! The log: what its lines look like, and that nobody who does not read it can hold up the master.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs::{File, OpenOptions};
+use std::fs::{self, File, OpenOptions};
 use std::io::{BufRead, BufReader, Read};
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::MetadataExt;
+use std::process::Command;
 use std::sync::mpsc::{Receiver, channel};
 use std::time::{Duration, Instant};
 
@@ -12,8 +13,9 @@ use nix::fcntl::OFlag;
 use nix::sys::signal::Signal;
 use nix::unistd::pipe2;
 use serde_json::Value;
+use tempfile::TempDir;
 
-use crate::support::{FLOOD, LIMIT, Master, Setup, assert_supervised, flood, flood_and_supervise};
+use crate::support::{FLOOD, LIMIT, Master, Setup, assert_supervised, flood, flood_and_supervise, is_root};
 
 /// Speaker, level and text of a line.
 fn parts(line: &str) -> (&str, &str, &str) {
@@ -204,6 +206,69 @@ fn a_log_that_cannot_be_written_harms_nobody() {
         master.signal(Signal::SIGINT);
         assert_eq!(master.wait_exit().code(), Some(0));
     }
+}
+
+/// A disk with room for so little, which goes away at the end.
+struct SmallDisk(TempDir);
+
+impl SmallDisk {
+    const BYTES: usize = 16 * 1024;
+
+    fn mount() -> Self {
+        let place = TempDir::new().unwrap();
+        let options = format!("size={},mode=700", Self::BYTES);
+        let mounted = Command::new("mount").args(["-t", "tmpfs", "-o", &options, "tmpfs"]).arg(place.path()).status();
+        assert!(mounted.unwrap().success());
+        Self(place)
+    }
+}
+
+impl Drop for SmallDisk {
+    fn drop(&mut self) {
+        let _ = Command::new("umount").arg("--lazy").arg(self.0.path()).status();
+    }
+}
+
+fn lost_count(master: &Master) -> u64 {
+    let mut client = master.connect();
+    client.send(r#"{"command":"status", "format":"json"}"#);
+    let reply: Value = serde_json::from_str(&client.receive().unwrap()).unwrap();
+    reply["status"]["counters"]["log_lines_dropped"].as_u64().unwrap()
+}
+
+// Failure mode 95.
+#[test]
+fn lines_that_a_full_disk_refuses_are_counted_and_told_of_when_there_is_room() {
+    if !is_root() {
+        return;
+    }
+    let disk = SmallDisk::mount();
+    let path = disk.0.path().join("log");
+    let file = OpenOptions::new().create(true).append(true).open(&path).unwrap();
+    let master = Setup::new("-n 2 -m manual -s 0.01").program(["sleep", "1000"]).stderr(file).start();
+    master.wait_for_workers(2);
+    let text = || fs::read_to_string(&path).unwrap();
+    master.wait_until("the disk is full", LIMIT, || {
+        flood(&master, 50);
+        lost_count(&master) > 10
+    });
+    // What stands there ends with a line that has no end; it counts as lost.
+    assert_eq!(text().len(), SmallDisk::BYTES);
+    let kept = text();
+    OpenOptions::new().write(true).open(&path).unwrap().set_len(0).unwrap();
+    let told = format!("[MASTER {}] WARN: lost ", master.pid());
+    master.wait_until("the loss is told", LIMIT, || {
+        flood(&master, 1);
+        text().contains(&told)
+    });
+    let after = text();
+    let line = after.lines().find(|line| line.starts_with(&told)).unwrap();
+    let lost: u64 = line[told.len()..].split(' ').next().unwrap().parse().unwrap();
+    assert!(line.ends_with(" log lines, cannot write them: no space left on device"), "{line}");
+    assert_eq!(lost, lost_count(&master));
+    // The line that was cut is ended, and every further one is whole.
+    assert!(after.starts_with('\n') != kept.ends_with('\n'), "{after:?}");
+    after.lines().filter(|line| !line.is_empty()).for_each(|line| _ = parts(line));
 }
 
 // Failure mode 92: the reader goes when there is a lot to write.
