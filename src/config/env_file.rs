@@ -1,6 +1,7 @@
 //! Reads an environment file: one `NAME=VALUE` in a line, `#` before a comment, an `export` before the name and quotes
 //! around the value as shells have them. Expands nothing and opens nothing.
 
+use std::collections::HashSet;
 use std::ffi::OsString;
 
 use crate::config::ConfigError;
@@ -16,16 +17,22 @@ pub fn read(name: &str, text: &str, problems: &mut Vec<ConfigError>) -> Vec<(OsS
             continue;
         }
         match assignment(line) {
-            Ok((variable, value)) => {
-                variables.retain(|(known, _)| *known != *variable);
-                variables.push((variable.into(), value.into()));
-            }
+            Ok((variable, value)) => variables.push((variable.into(), value.into())),
             Err(need) => {
                 let place = Place { file: name.into(), line: index + 1, column: 1, key: String::new() };
                 problems.push(ConfigError::InFile { place, message: need });
             }
         }
     }
+    last_of_each(variables)
+}
+
+/// Without those that a later one of the same name replaces.
+pub fn last_of_each(mut variables: Vec<(OsString, OsString)>) -> Vec<(OsString, OsString)> {
+    let mut met = HashSet::new();
+    variables.reverse();
+    variables.retain(|(name, _)| met.insert(name.clone()));
+    variables.reverse();
     variables
 }
 

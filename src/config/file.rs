@@ -13,6 +13,7 @@ use crate::config::bind::SHARED_DIRECTORY;
 use crate::config::definition::{Key, Kind, keys};
 use crate::config::nearest::nearest;
 use crate::config::origin::{Origin, Place};
+use crate::config::positions::Positions;
 use crate::config::words::Word;
 
 /// Where the profiles stand, and what one of them may say beside the keys.
@@ -43,8 +44,8 @@ pub struct Profile {
 
 /// Reads the text of a file; `name` is how errors call it. What is wrong is added to `problems`, in the order of the text.
 pub fn read(name: &str, text: &str, problems: &mut Vec<ConfigError>) -> Document {
-    let line_starts = std::iter::once(0).chain(text.match_indices('\n').map(|(at, _)| at + 1)).collect();
-    let mut reader = Reader { text, file: name.into(), line_starts, keys: keys(), found: Vec::new() };
+    let positions = Positions::of(text);
+    let mut reader = Reader { file: name.into(), positions, keys: keys(), found: Vec::new() };
     let (root, errors) = DeTable::parse_recoverable(text);
     let mut document = Document::default();
     // What was made out of a broken text would be complained of for what it is not.
@@ -75,10 +76,8 @@ pub fn further_names() -> Vec<String> {
 type Entry<'a, 'i> = (&'a Spanned<std::borrow::Cow<'i, str>>, &'a Spanned<DeValue<'i>>);
 
 struct Reader<'a> {
-    text: &'a str,
     file: Arc<str>,
-    /// Where each line begins.
-    line_starts: Vec<usize>,
+    positions: Positions<'a>,
     keys: Vec<Key>,
     /// With the line and column of each.
     found: Vec<((usize, usize), ConfigError)>,
@@ -156,8 +155,10 @@ impl Reader<'_> {
     /// Two names of one key, both used.
     fn refuse_second(&mut self, key: &Key, word: &Word, words: &[Word]) {
         let Origin::File(place) = &word.origin else { return };
-        let first = words.iter().find(|first| key.kind == Kind::Single && first.flag == word.flag);
-        if let Some(first) = first {
+        if key.kind != Kind::Single {
+            return;
+        }
+        if let Some(first) = words.iter().find(|first| first.flag == word.flag) {
             let other = first.origin.referred(&first.flag);
             let problem = ConfigError::Conflict { spelled: word.origin.spelled(&word.flag), other };
             self.found.push(((place.line, place.column), problem));
@@ -351,9 +352,7 @@ impl Reader<'_> {
     }
 
     fn place(&self, key: &str, span: &Range<usize>) -> Place {
-        let line = self.line_starts.partition_point(|start| *start <= span.start);
-        let line_start = self.line_starts.get(line.saturating_sub(1)).copied().unwrap_or_default();
-        let column = self.text.get(line_start..span.start).unwrap_or_default().chars().count() + 1;
+        let (line, column) = self.positions.line_and_column(span.start);
         Place { file: Arc::clone(&self.file), line, column, key: key.to_owned() }
     }
 }

@@ -1,6 +1,7 @@
 //! Puts what was said in several places on top of each other: default, file, profiles, command line. The later layer counts;
 //! lists are replaced whole, tables are merged name by name. Reads no value but whether a switch is on.
 
+use std::collections::HashSet;
 use std::os::unix::ffi::OsStrExt;
 
 use crate::config::ConfigError;
@@ -50,13 +51,18 @@ pub fn defaults() -> Vec<Word> {
     DEFAULTS.iter().map(word).collect()
 }
 
-/// Puts each layer on top of those before it.
+/// Puts each layer on top of those before it. From the top down, so that each word is looked at once, however many layers
+/// there are.
 pub fn merge(layers: impl IntoIterator<Item = Vec<Word>>) -> Vec<Word> {
-    layers.into_iter().fold(Vec::new(), |mut below: Vec<Word>, layer| {
-        below.retain(|word| !layer.iter().any(|above| hides(above, word)));
-        below.extend(layer);
-        below
-    })
+    let layers: Vec<Vec<Word>> = layers.into_iter().collect();
+    let mut above = Above::default();
+    let mut kept: Vec<Vec<bool>> = Vec::with_capacity(layers.len());
+    for layer in layers.iter().rev() {
+        kept.push(layer.iter().map(|word| !above.hides(word)).collect());
+        above.add(layer);
+    }
+    let mut keeps = kept.into_iter().rev().flatten().collect::<Vec<_>>().into_iter();
+    layers.into_iter().flatten().filter(|_| keeps.next().unwrap_or(true)).collect()
 }
 
 /// Adds the defaults that nothing stands in for. A default may have been replaced by an alternative that a higher layer then
@@ -80,24 +86,65 @@ pub fn ways_to_say(flag: &str) -> Vec<&str> {
 /// What one place says twice, in two ways of which only one can count.
 pub fn contradictions(layer: &[Word]) -> Vec<ConfigError> {
     let mut found = Vec::new();
-    for (index, word) in layer.iter().enumerate().filter(|(_, word)| word.is_active()) {
-        let clashes = |other: &&Word| other.is_active() && other.flag != word.flag && is_alternative(other, word);
-        if let Some(other) = layer.iter().take(index).find(clashes) {
+    // The first of each flag that has alternatives; there are but a few such flags.
+    let mut firsts: Vec<&Word> = Vec::new();
+    let has_alternatives = |word: &Word| ALTERNATIVES.iter().any(|group| group.contains(&word.flag.as_str()));
+    for word in layer.iter().filter(|word| word.is_active() && has_alternatives(word)) {
+        let clashes = |other: &&&Word| other.flag != word.flag && is_alternative(other, word);
+        if let Some(other) = firsts.iter().find(clashes) {
             let (spelled, other) = (word.origin.spelled(&word.flag), other.origin.referred(&other.flag));
             found.push(ConfigError::Conflict { spelled, other });
+        }
+        if !firsts.iter().any(|first| first.flag == word.flag) {
+            firsts.push(word);
         }
     }
     found
 }
 
-/// Whether a word of a higher layer makes one of a lower layer meaningless. One that is off leaves its alternatives alone.
-fn hides(above: &Word, below: &Word) -> bool {
-    if above.flag == below.flag {
-        return !is_map(&above.flag) || above.map_name() == below.map_name();
+/// What makes words of a lower layer meaningless.
+#[derive(Default)]
+struct Above<'a> {
+    /// What is said, but for tables of names.
+    flags: HashSet<&'a str>,
+    /// What is not off, which hides its alternatives too.
+    active: HashSet<&'a str>,
+    /// The entries of tables, by table and name.
+    entries: HashSet<(&'a str, Option<&'a [u8]>)>,
+    /// The variables that are unset.
+    unset: HashSet<Option<&'a [u8]>>,
+}
+
+impl<'a> Above<'a> {
+    fn add(&mut self, layer: &'a [Word]) {
+        for word in layer {
+            if is_map(&word.flag) {
+                self.entries.insert((&word.flag, word.map_name()));
+            } else {
+                self.flags.insert(&word.flag);
+            }
+            if word.flag == "env.unset" {
+                self.unset.insert(word.value.as_ref().map(|name| name.as_bytes()));
+            }
+            if word.is_active() {
+                self.active.insert(&word.flag);
+            }
+        }
     }
-    let unsets = above.flag == "env.unset" && below.flag == "env.set";
-    let same_name = || above.value.as_ref().map(|name| name.as_bytes()) == below.map_name();
-    (unsets && same_name()) || (above.is_active() && is_alternative(above, below))
+
+    fn hides(&self, below: &Word) -> bool {
+        let is_said = if is_map(&below.flag) {
+            self.entries.contains(&(below.flag.as_str(), below.map_name()))
+        } else {
+            self.flags.contains(below.flag.as_str())
+        };
+        let is_unset = || below.flag == "env.set" && self.unset.contains(&below.map_name());
+        let has_alternative = || {
+            let mut ways = ways_to_say(&below.flag).into_iter().filter(|way| *way != below.flag);
+            ways.any(|way| self.active.contains(way))
+        };
+        is_said || is_unset() || has_alternative()
+    }
 }
 
 fn is_alternative(one: &Word, other: &Word) -> bool {

@@ -20,6 +20,7 @@ mod nearest;
 mod options;
 mod origin;
 mod paths;
+mod positions;
 mod print;
 mod profiles;
 mod resolve;
@@ -30,7 +31,7 @@ mod values;
 mod words;
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 pub use bind::{Bind, BindFlags, SHARED_DIRECTORY, SOCKET_PATH_MAX};
 pub use carried::{from_foreign_words, from_words, to_args, to_words, unknown_to_einhorn};
@@ -172,18 +173,17 @@ fn words_of(program: &[OsString]) -> impl Iterator<Item = Word> {
     })
 }
 
+/// The later of two equal names counts, at its place.
 fn read_env_files(config: &mut Config, read_file: ReadFile<'_>, problems: &mut Vec<ConfigError>) {
+    let mut variables = std::mem::take(&mut config.env.from_files);
     for (index, path) in config.env.files.iter().enumerate() {
         match read_file(path) {
-            Ok(text) => {
-                let found = env_file::read(&path.to_string_lossy(), &text, problems);
-                config.env.from_files.retain(|(known, _)| !found.iter().any(|(name, _)| name == known));
-                config.env.from_files.extend(found);
-            }
+            Ok(text) => variables.extend(env_file::read(&path.to_string_lossy(), &text, problems)),
             Err(message) => {
                 let spelled = config.given.spelled_at("env.env-file", index);
                 problems.push(ConfigError::NoFile(format!("{spelled}: {message}")));
             }
         }
     }
+    config.env.from_files = env_file::last_of_each(variables);
 }

@@ -1,6 +1,8 @@
 //! Which profiles of a file count, and in which order: those that were asked for, each after what it inherits. Reads no
 //! value.
 
+use std::collections::{HashMap, HashSet};
+
 use crate::config::ConfigError;
 use crate::config::file::{Document, Profile};
 use crate::config::nearest::nearest;
@@ -11,32 +13,37 @@ const DEPTH_MAX: usize = 32;
 
 /// The words of the profiles named, the last one on top. A profile that is reached twice counts where it is reached last.
 pub fn layers(document: &Document, asked: &[(String, String)], problems: &mut Vec<ConfigError>) -> Vec<Vec<Word>> {
+    let profiles = document.profiles.iter().map(|profile| (profile.name.as_str(), profile)).collect();
     let mut order: Vec<&Profile> = Vec::new();
     for (name, spelled) in asked {
-        let mut walk = Walk { document, path: Vec::new(), found: Vec::new(), problems };
+        let (path, found, met) = (Vec::new(), Vec::new(), HashSet::new());
+        let mut walk = Walk { document, profiles: &profiles, path, found, met, problems };
         walk.add(name, &|| format!("{spelled} {name}"));
-        for profile in walk.found {
-            order.retain(|known| known.name != profile.name);
-            order.push(profile);
-        }
+        order.extend(walk.found);
     }
-    order.into_iter().map(|profile| profile.words.clone()).collect()
+    let mut met = HashSet::new();
+    order.reverse();
+    order.retain(|profile| met.insert(profile.name.as_str()));
+    order.into_iter().rev().map(|profile| profile.words.clone()).collect()
 }
 
 /// The way from a profile to all that it inherits.
 struct Walk<'a, 'b> {
     document: &'a Document,
+    profiles: &'b HashMap<&'a str, &'a Profile>,
     /// The names that lead to where the walk is.
     path: Vec<String>,
     /// Each after what it inherits, and each once: a file of diamonds must not take for ever.
     found: Vec<&'a Profile>,
+    /// The names of those.
+    met: HashSet<&'a str>,
     problems: &'b mut Vec<ConfigError>,
 }
 
 impl Walk<'_, '_> {
     /// Adds the profile after all that it inherits. `spelled` is how an error names the place that asks for it.
     fn add(&mut self, name: &str, spelled: &dyn Fn() -> String) {
-        let Some(profile) = self.document.profiles.iter().find(|profile| profile.name == name) else {
+        let Some(&profile) = self.profiles.get(name) else {
             let known: Vec<String> = self.document.profiles.iter().map(|profile| profile.name.clone()).collect();
             let nearest = nearest(name, known.iter().map(String::as_str)).map(str::to_owned);
             return self.problems.push(ConfigError::UnknownProfile { spelled: spelled(), nearest, known });
@@ -48,7 +55,7 @@ impl Walk<'_, '_> {
         if self.path.len() >= DEPTH_MAX {
             return self.problems.push(ConfigError::ProfileDepth { spelled: spelled(), depth_max: DEPTH_MAX });
         }
-        if self.found.iter().any(|known| known.name == name) {
+        if self.met.contains(name) {
             return;
         }
         self.path.push(name.to_owned());
@@ -56,6 +63,7 @@ impl Walk<'_, '_> {
             self.add(inherited, &|| format!("{}: {} {inherited}", place.position(), place.key));
         }
         self.path.pop();
+        self.met.insert(&profile.name);
         self.found.push(profile);
     }
 }

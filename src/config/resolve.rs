@@ -275,10 +275,12 @@ impl Reader<'_> {
         raw: &[Raw],
         read: impl Fn(&OsStr) -> Result<T, Need>,
     ) -> Vec<T> {
-        let numbered = raw.iter().enumerate();
-        let values = numbered.map(|(index, raw)| {
-            read(raw.as_os_str()).map_err(|need| self.refuse(self.given.spelled_at(flag, index), raw, need))
-        });
+        // Each with its origin beside it: to look that up by its number would take longer for each further one.
+        let origins = self.given.words(flag).map(|word| &word.origin).chain(std::iter::repeat(&Origin::Default));
+        let values = raw
+            .iter()
+            .zip(origins)
+            .map(|(raw, origin)| read(raw.as_os_str()).map_err(|need| self.refuse(origin.spelled(flag), raw, need)));
         values.filter_map(Result::ok).collect()
     }
 

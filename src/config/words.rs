@@ -17,6 +17,9 @@ use crate::config::values;
 const VERBOSITY_DEFAULT: u8 = 1;
 const VERBOSITY_MAX: u8 = 2;
 
+/// The longest character in UTF-8.
+const LETTER_BYTES_MAX: usize = 4;
+
 /// What a switch says when it stands on a command line.
 const ON: &str = "true";
 
@@ -260,7 +263,8 @@ pub(in crate::config) fn split_at_equals(text: &[u8]) -> (&[u8], Option<&OsStr>)
 
 /// The first letter of a cluster and the rest. A byte that is no text becomes the replacement character, which no flag is.
 fn split_letter(text: &[u8]) -> Option<(char, &[u8])> {
-    let chunk = text.utf8_chunks().next()?;
+    // Not the whole text, which would be looked at anew for each letter.
+    let chunk = text.get(..LETTER_BYTES_MAX).unwrap_or(text).utf8_chunks().next()?;
     match chunk.valid().chars().next() {
         Some(letter) => Some((letter, &text[letter.len_utf8()..])),
         None => Some((char::REPLACEMENT_CHARACTER, &text[chunk.invalid().len()..])),

@@ -1,7 +1,7 @@
 //! The environment of a worker. Built anew for each from the one the master was born with: nothing that pretends to come
 //! from a supervisor gets through (failure mode 104).
 
-use std::collections::BTreeSet;
+use std::collections::HashSet;
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
@@ -45,14 +45,15 @@ pub(in crate::supervisor) fn of_release(
     let of_user = user.map(of_user).unwrap_or_default();
     put(&mut environment, of_user);
     put(&mut environment, changes.from_files.clone());
-    environment.retain(|(name, _)| !changes.unset.contains(name));
+    let unset: HashSet<&OsString> = changes.unset.iter().collect();
+    environment.retain(|(name, _)| !unset.contains(name));
     put(&mut environment, changes.set.clone());
     environment
 }
 
 /// Each variable in place of the one of its name.
 fn put(environment: &mut Environment, variables: Environment) {
-    let names: BTreeSet<&OsString> = variables.iter().map(|(name, _)| name).collect();
+    let names: HashSet<&OsString> = variables.iter().map(|(name, _)| name).collect();
     environment.retain(|(known, _)| !names.contains(known));
     environment.extend(variables);
 }
@@ -69,14 +70,10 @@ fn of_user(user: &Entry) -> Environment {
 
 /// What of the master's environment is for workers. The first of two equal names counts, as getenv(3) has it.
 fn inherited(environ: &Environment, dropped: &[OsString]) -> Environment {
-    let mut kept: Environment = Vec::new();
-    for (name, value) in environ {
-        let ours = config::is_masters(name.as_bytes()) || service_manager::is_for_master(name);
-        if !ours && !dropped.contains(name) && !kept.iter().any(|(known, _)| known == name) {
-            kept.push((name.clone(), value.clone()));
-        }
-    }
-    kept
+    // What is dropped is as if it had been met before.
+    let mut met: HashSet<&OsString> = dropped.iter().collect();
+    let is_ours = |name: &OsString| config::is_masters(name.as_bytes()) || service_manager::is_for_master(name);
+    environ.iter().filter(|(name, _)| !is_ours(name) && met.insert(name)).cloned().collect()
 }
 
 /// einhorn's variables, with `EINHORN_FDS` of its versions before 1.0, which PHP's client reads, and `EINHORN_FD_FAMILY_n` as
@@ -112,6 +109,7 @@ fn family_name(family: Family) -> &'static OsStr {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::tests::linear::{assert_linear, numbered};
 
     fn pairs(text: &[(&str, &str)]) -> Environment {
         text.iter().map(|(name, value)| (name.into(), value.into())).collect()
@@ -130,6 +128,19 @@ mod tests {
             ("WATCHDOG_DOG", "rex"),
         ]);
         assert_eq!(inherited(&born, &[]), pairs(&[("WATCHDOG_DOG", "rex")]));
+    }
+
+    #[test]
+    fn an_environment_takes_time_in_proportion_to_its_variables() {
+        let names = |count| numbered(count, |n| format!("V{n}"));
+        let environ = |count| names(count).into_iter().map(|name| (name.into(), "x".into())).collect::<Environment>();
+        let make =
+            |count| (environ(count), numbered(count, |n| format!("W{n}")).into_iter().map(OsString::from).collect());
+        assert_linear("of a release", make, |(environ, unset): (Environment, Vec<OsString>)| {
+            let changes =
+                Env { unset: unset.clone(), files: Vec::new(), from_files: environ.clone(), set: environ.clone() };
+            assert_eq!(of_release(&environ, &unset, &changes, None).len(), environ.len());
+        });
     }
 
     #[test]

@@ -2,6 +2,7 @@
 //! them. So nothing that waits in an accept queue is lost when a worker goes, even the last one. A new version may have
 //! other sockets; those that it shares with the old one are the same, whatever else it says of them.
 
+use std::collections::HashSet;
 use std::io;
 use std::net::SocketAddr;
 use std::os::fd::{AsFd, OwnedFd, RawFd};
@@ -136,8 +137,9 @@ pub(in crate::supervisor) fn open_all(
     bound_files: &BoundFiles,
 ) -> Result<Vec<Arc<Listener>>, String> {
     let mut found: Vec<Arc<Listener>> = Vec::new();
+    let mut taken = HashSet::new();
     for bind in &config.binds {
-        let mut unused = open.iter().filter(|known| !found.iter().any(|other| Arc::ptr_eq(other, known)));
+        let mut unused = open.iter().filter(|known| !taken.contains(&Arc::as_ptr(known)));
         let listener = match bind {
             Bind::Tcp { host, port, .. } => match look_up(host, *port, config.family) {
                 Ok(address) => match unused.find(|known| known.serves_address(address)) {
@@ -152,6 +154,7 @@ pub(in crate::supervisor) fn open_all(
                 None => Arc::new(open_unix(bind, path, config, birth, bound_files)?),
             },
         };
+        taken.insert(Arc::as_ptr(&listener));
         found.push(listener);
     }
     Ok(found)
@@ -160,14 +163,11 @@ pub(in crate::supervisor) fn open_all(
 /// What of the binds can be found wrong without binding: a host that nobody knows, a directory that is not there, an address
 /// that stands twice.
 pub(in crate::supervisor) fn check(config: &Config) -> Vec<Problem> {
-    let (mut problems, mut places) = (Vec::new(), Vec::new());
+    let (mut problems, mut places) = (Vec::new(), HashSet::new());
     for (index, bind) in config.binds.iter().enumerate() {
         let cause = match place(bind, config.family) {
-            Ok(place) if place.is_some() && places.contains(&place) => Some(format!("{bind} stands there twice")),
-            Ok(place) => {
-                places.push(place);
-                None
-            }
+            Ok(Some(place)) => (!places.insert(place)).then(|| format!("{bind} stands there twice")),
+            Ok(None) => None,
             Err(cause) => Some(cause),
         };
         problems.extend(cause.map(|cause| Problem::of_option(config.blame_item("bind", index, &cause))));

@@ -1,6 +1,7 @@
 //! What a re-exec runs: the file that stands where this program was called from, or what `--reexec-as` names; its words, and the
 //! environment that the first master was born with.
 
+use std::collections::HashSet;
 use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
 
@@ -31,8 +32,8 @@ impl NextProgram {
         image: Option<&Path>,
         environ: &Environment,
     ) -> Result<Self, String> {
-        let environment: Environment =
-            environ.iter().filter(|(name, _)| !config.drop_env_vars.contains(name)).cloned().collect();
+        let dropped: HashSet<&OsString> = config.drop_env_vars.iter().collect();
+        let environment: Environment = environ.iter().filter(|(name, _)| !dropped.contains(name)).cloned().collect();
         let (path, head, title) = match (&config.reexec_as, image) {
             (Some(words), _) => {
                 let words: Vec<OsString> = words.iter().map(OsString::from).collect();

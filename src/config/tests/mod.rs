@@ -6,6 +6,7 @@ mod each_option;
 mod errors;
 mod files;
 mod fuzz;
+pub(crate) mod linear;
 mod precedence;
 mod round_trip;
 mod samples;
