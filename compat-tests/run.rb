@@ -4,6 +4,9 @@
 #
 # PATTERN chooses tests by their names. The report goes to COMPAT_REPORT (target/compat/report.md).
 
+# Our texts are UTF-8, whatever language the machine speaks: a fresh Debian has none, and Ruby then takes files for ASCII.
+Encoding.default_external = Encoding::UTF_8
+
 $stdout.sync = true
 
 %w[client wait subject master transcript mask replay suite report].each { |name| require_relative "lib/#{name}" }
