@@ -121,7 +121,7 @@ pub(in crate::supervisor) fn run(config: Config, call: Call, birth: Birth) -> Ex
     let nice = config.nice.master.map_or(Ok(()), limits::set_nice);
     let logging = match logging::start(&settings::log_plan(&config.log)) {
         Ok(logging) => logging,
-        Err(error) => return complain(&error, exit_code::CANNOT_START),
+        Err(error) => return complain(&format!("cannot start a thread: {error}"), exit_code::CANNOT_START),
     };
     if let Err(errno) = nice {
         log::error!("cannot set the nice level of the master, going on without: {}", words(errno));

@@ -21,6 +21,7 @@ mod files;
 mod http_worker;
 mod idle;
 mod launch;
+mod leftovers;
 mod log;
 mod pacing;
 mod picture;

@@ -1,0 +1,127 @@
+//! That nothing is left of a master's files at whatever moment it ends, that a start which fails leaves nothing either, and
+//! that the control socket is soon back at whatever moment it is removed.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use nix::sys::signal::Signal;
+
+use crate::support::{Injection, LIMIT, Master, Setup, Snapshot, holds_within};
+
+const SLEEP: [&str; 2] = ["sleep", "1000"];
+
+/// The socket is looked for every second, and the rest is for a machine that is busy. It was half a minute.
+const SOON: Duration = Duration::from_secs(15);
+
+/// What is left in the master's directory that a clean end removes.
+fn left(directory: &Path) -> Vec<String> {
+    let snapshot = Snapshot::of(directory);
+    let names = snapshot.names().into_iter();
+    names.filter(|name| name.ends_with(".sock") || name.ends_with(".pid")).map(str::to_owned).collect()
+}
+
+/// The thread that prepares an upgrade has just bound a socket, and holds those that are open, when the master ends.
+#[test]
+fn sockets_go_with_the_master_while_an_upgrade_is_being_prepared() {
+    let setup = Setup::new("--config web.toml");
+    let file = |binds: &str| format!("command = 'sleep 1000'\nbind = [{binds}]\n");
+    setup.write("web.toml", &file("'unix:web.sock'"));
+    let master = setup.start();
+    master.wait_for_workers(1);
+    master.replace("web.toml", &file("'unix:web.sock', 'unix:new.sock'"));
+    let injection = Injection::attach(&master, "bind:delay_exit=3000000");
+    master.signal(Signal::SIGHUP);
+    master.wait_until("the new socket is bound", LIMIT, || master.file("new.sock").exists());
+    master.signal(Signal::SIGINT);
+    assert_eq!(master.wait_exit().code(), Some(0));
+    drop(injection);
+    assert_eq!(left(master.directory()), [""; 0]);
+}
+
+/// Through strace, which lets the n-th thread not be had, nor one after it.
+fn without_thread(nth: u32) -> Setup {
+    let inject = format!("inject=clone3:error=EAGAIN:when={nth}+");
+    let words = ["strace", "-D", "-f", "-qq", "-o", "/dev/null", "-e", &inject];
+    Setup::new("-d control.sock -e master.pid -b unix:web.sock").through(&words).program(SLEEP)
+}
+
+#[test]
+fn a_start_that_fails_for_want_of_a_thread_leaves_nothing() {
+    let refused = |nth: u32| {
+        let refusal = without_thread(nth).refused();
+        assert_eq!(refusal.code, Some(111), "{refusal:?}");
+        assert!(refusal.lines.iter().any(|line| line.contains("thread")), "{refusal:?}");
+        refusal.assert_nothing_left();
+    };
+    // Those for the log, signals, children, errands and clients.
+    (1..=5).for_each(refused);
+    let master = without_thread(6).start();
+    master.wait_until("it has started", LIMIT, || master.file("master.pid").exists());
+}
+
+fn master_in(setup: Setup) -> (Master, PathBuf) {
+    let run = setup.directory().join("run");
+    fs::create_dir(&run).unwrap();
+    let master = setup.socket(run.join("einhorn.sock")).program(SLEEP).start();
+    master.wait_for_workers(1);
+    (master, run)
+}
+
+#[track_caller]
+fn assert_back(master: &Master) {
+    assert!(holds_within(SOON, || master.socket().exists()), "it is not back; the log:\n{}", master.log());
+    assert!(master.control("{command: ehlo, user: new}").contains("Welcome, new!"));
+}
+
+#[test]
+fn the_control_socket_is_back_soon_after_its_directory_is() {
+    let (master, run) = master_in(Setup::new(""));
+    fs::rename(&run, master.file("away")).unwrap();
+    let said = master.wait_for_log("was removed: cannot bind", 1);
+    assert!(said[0].contains("no such file or directory; trying again every second"), "{said:?}");
+    fs::create_dir(&run).unwrap();
+    assert_back(&master);
+    master.wait_for_log("was removed, made it anew", 1);
+    assert_eq!(master.log().count("was removed: "), 1, "each try was logged: {}", master.log());
+}
+
+#[test]
+fn the_control_socket_is_back_soon_after_its_place_is_free() {
+    let (master, _run) = master_in(Setup::new(""));
+    fs::write(master.file("precious"), "precious").unwrap();
+    fs::rename(master.file("precious"), master.socket()).unwrap();
+    master.wait_for_log("was removed: ", 1);
+    fs::remove_file(master.socket()).unwrap();
+    assert_back(&master);
+}
+
+#[test]
+fn the_control_socket_is_missed_when_its_directory_is_moved_away() {
+    let (master, run) = master_in(Setup::new(""));
+    fs::rename(&run, master.file("away")).unwrap();
+    fs::create_dir(&run).unwrap();
+    assert_back(&master);
+}
+
+/// No watch is to be had: then it is looked at.
+#[test]
+fn the_control_socket_is_back_soon_where_it_cannot_be_watched() {
+    let words = ["strace", "-D", "-f", "-qq", "-o", "/dev/null", "-e", "inject=inotify_init1:error=EMFILE"];
+    let (master, _run) = master_in(Setup::new("").through(&words));
+    master.wait_for_log("looking at it every second instead", 1);
+    fs::remove_file(master.socket()).unwrap();
+    assert_back(&master);
+}
+
+/// Neither the image before sees it nor can the one to come, of which the socket was bound.
+#[test]
+fn the_control_socket_is_back_soon_after_it_was_removed_during_a_re_exec() {
+    let (master, _run) = master_in(Setup::new(""));
+    let injection = Injection::attach(&master, "execve:delay_enter=500000");
+    master.signal(Signal::SIGHUP);
+    master.wait_for_log("About to re-exec", 1);
+    fs::remove_file(master.socket()).unwrap();
+    drop(injection);
+    assert_back(&master);
+}
