@@ -26,6 +26,7 @@ sim.needs = $(RUST)
 faults.needs = $(RUST) python3
 chaos.needs = $(RUST)
 soak.needs = $(RUST)
+compare.needs = $(RUST)
 bench.needs = $(RUST)
 reexec.needs = $(RUST)
 picture.needs = $(RUST) python3
@@ -44,7 +45,7 @@ NEED = @.ci/need 'make $@' $($@.needs)
 # Each works on its own in what there is.
 .NOTPARALLEL:
 
-.PHONY: help demo check test compat servers sim faults chaos soak bench reexec picture deb rpm package-test fresh-test size build install
+.PHONY: help demo check test compat servers sim faults chaos soak compare bench reexec picture deb rpm package-test fresh-test size build install
 
 help:
 	@echo 'make demo     run four workers on 127.0.0.1:$(PORT) (PORT=...) and say how to ask and upgrade them'
@@ -56,6 +57,7 @@ help:
 	@echo 'make faults   make each system call of a master fail in each phase (FAULTS_SEED=, _CELLS=, _ONLY=, _SECONDS=, _JOBS=)'
 	@echo 'make chaos    upgrades, changes and kills under the load of 10,000,000 requests, and what was lost (CHAOS_REQUESTS=, CHAOS_SEED=)'
 	@echo 'make soak     deaths, re-execs and vanishing clients for MINUTES=10: what descriptors, threads and memory of the master do'
+	@echo 'make compare  the same load and restarts on other supervisors (COMPARE_EINHORN=, COMPARE_SUPERVISORD=, COMPARE_CIRCUS=)'
 	@echo 'make bench    how fast the control socket answers, beside a plain echo: a table in about a minute'
 	@echo 'make reexec   replace a master a thousand times under load, and say how long its control socket is silent then'
 	@echo 'make picture  draw doc/upgrade.svg anew, from an upgrade under load that happens meanwhile'
@@ -121,6 +123,11 @@ soak:
 	$(NEED)
 	$(CARGO) build --release --example http_worker
 	$(CARGO) test --release --test chaos -- --nocapture --ignored --exact soak
+
+compare:
+	$(NEED)
+	$(CARGO) build --release --example http_worker
+	$(CARGO) test --release --test chaos -- --nocapture --ignored --exact compare
 
 bench:
 	$(NEED)

@@ -50,6 +50,9 @@ struct Talk {
     /// Sent and not answered, in their order.
     waiting: VecDeque<Asked>,
     kind: Kind,
+    /// Before the connection was asked for, until its first requests are: they have begun then. A server can accept and die before
+    /// this side has had time to send.
+    opened: Option<Instant>,
     /// Requests that may still be sent.
     left: u64,
     /// Whether one of the two sides has said that it ends here.
@@ -104,12 +107,15 @@ impl Client {
             State::Idle | State::Pausing { .. } => {}
         }
         let target = &targets[self.rng.below(targets.len() as u64) as usize];
+        let opened = Instant::now();
         match open(target) {
             Ok(socket) => {
                 let (kind, left) = self.kind();
                 let target = format!("{target:?}");
                 let (outbox, inbox, waiting) = Default::default();
-                let talk = Talk { socket, target, outbox, inbox, waiting, kind, left, closing: false, worker: None };
+                let opened = Some(opened);
+                let talk =
+                    Talk { socket, target, outbox, inbox, waiting, kind, opened, left, closing: false, worker: None };
                 self.state = State::Talking(talk);
                 self.ask(Mood::Going, shared, tally);
             }
@@ -164,7 +170,7 @@ impl Client {
             Kind::Fresh => 1,
             Kind::Kept { batch } => batch.min(talk.left),
         };
-        let began = Instant::now();
+        let began = talk.opened.take().unwrap_or_else(Instant::now);
         for _ in 0..batch {
             self.made += 1;
             talk.left -= 1;

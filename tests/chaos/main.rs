@@ -5,6 +5,7 @@
 #![allow(clippy::disallowed_methods, reason = "tests read the clock and start threads of their own")]
 
 mod client;
+mod compare;
 mod event;
 mod load;
 mod log_watch;
@@ -18,6 +19,7 @@ mod self_test;
 mod site;
 mod slope;
 mod soak;
+mod subject;
 #[path = "../proc/support/mod.rs"]
 mod support;
 mod table;
@@ -30,7 +32,9 @@ use std::env;
 use std::str::FromStr;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use crate::compare::Times;
 use crate::run::{Options, Outcome, Plant, run};
+use crate::subject::Subject;
 
 const REQUESTS: u64 = 10_000_000;
 const MINUTES: u64 = 10;
@@ -83,6 +87,24 @@ fn soak() {
 #[test]
 fn a_short_soak_leaves_nothing_behind() {
     assert_eq!(soak_and_tell(Duration::from_secs(10)), None);
+}
+
+/// For `make compare`: the variables that say where the others are stand in `subject`.
+#[test]
+#[ignore = "needs other supervisors; `make compare` runs it"]
+fn compare() {
+    let seed = seed();
+    let times = Times { restarts: 5, hasty_restarts: 10, kills: 5 };
+    println!("seed {seed}\n\n{}", compare::table(&compare::compare(&subject::ALL, times, seed)));
+}
+
+#[test]
+fn a_short_comparison_finds_that_this_program_loses_nothing_in_a_restart() {
+    let times = Times { restarts: 1, hasty_restarts: 2, kills: 1 };
+    let lines = compare::compare(&[Subject::Ours], times, seed());
+    println!("{}", compare::table(&lines));
+    assert!(lines.iter().all(|line| line.row.answered > 0 && line.end == "lives"));
+    assert!(lines[..2].iter().all(|line| line.row.lost_count() + line.row.refused == 0));
 }
 
 fn soak_and_tell(span: Duration) -> Option<String> {

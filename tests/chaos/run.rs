@@ -26,6 +26,7 @@ const PLANT_LIMIT: Duration = Duration::from_secs(10);
 /// What a fault is told with.
 const EVENTS_TOLD: usize = 12;
 const SLOW_TOLD: usize = 10;
+const SLOW_TEXT_MAX: usize = 400;
 const LOG_LINES_TOLD: usize = 80;
 
 pub struct Options {
@@ -262,7 +263,7 @@ impl Run {
             table(&lines),
         );
         for line in slow.iter().take(SLOW_TOLD) {
-            report.push_str(&format!("\nslow: {line}\n"));
+            report.push_str(&format!("\nslow: {line:.SLOW_TEXT_MAX$}\n"));
         }
         if let Some(fault) = &fault {
             report.push_str(&told(fault, &story, &site));
