@@ -11,6 +11,9 @@ TARGET_DIR = $(if $(CARGO_TARGET_DIR),$(CARGO_TARGET_DIR),target)
 SIM_STEPS_TEST = 10000000
 SIM_STEPS_LONG = 100000000
 
+# How many faults `make test` draws of those that `make faults` puts into a master.
+FAULTS_CELLS_TEST = 100
+
 # What each target needs, first of all: commands and files, with their package of Debian's where that has another name. Each
 # recipe begins with $(NEED), which installs what is missing and says so. A target has the needs of those that it calls, so that
 # nothing begins that cannot be finished. `tests/targets.rs` holds that each target has a line here.
@@ -87,6 +90,7 @@ test:
 	$(NEED)
 	$(CARGO) test
 	SIM_STEPS=$(SIM_STEPS_TEST) $(CARGO) test --profile sim --test sim
+	FAULTS_CELLS=$(or $(FAULTS_CELLS),$(FAULTS_CELLS_TEST)) $(CARGO) test --test faults
 	$(CARGO) test --test chaos -- --skip support::
 	$(MAKE) compat
 
