@@ -151,7 +151,7 @@ pub const CALLS: &[Call] = &[
     call("getgroups", libc::SYS_getgroups, &[EPERM]),
     call("capget", libc::SYS_capget, &[EPERM]),
     call("capset", libc::SYS_capset, &[EPERM]),
-    call("getrandom", libc::SYS_getrandom, &[EINTR, ENOSYS]),
+    call("getrandom", libc::SYS_getrandom, &[EINTR]),
 ];
 
 /// Those that cannot fail when they are called as the manual says, and those that do not return. What stands in neither list ends a
