@@ -61,7 +61,10 @@ impl Supervisor {
             }
             self.tell_service_manager();
             let input = self.receive();
-            turn = self.look_around();
+            turn = self.stand_in();
+            if let Turn::GoOn = turn {
+                turn = self.look_around();
+            }
             if let Turn::GoOn = turn {
                 turn = match input {
                     Ok(input) => self.take_in(input),
@@ -94,6 +97,7 @@ impl Supervisor {
             self.recheck.deadline(),
             self.errand_note_due,
             self.reexec.deadline(),
+            self.crew.deadline(),
             self.service_manager.deadline(),
             self.undelivered_deadline(),
         ];
@@ -102,6 +106,17 @@ impl Supervisor {
             Some(moment) => self.inbox.recv_timeout(moment.since(clock::now())),
             None => self.inbox.recv().map_err(|_| RecvTimeoutError::Disconnected),
         }
+    }
+
+    /// Does what threads would do that cannot be started.
+    fn stand_in(&mut self) -> Turn {
+        let mut turn = Turn::GoOn;
+        for input in self.crew.turn(clock::now()) {
+            if let Turn::GoOn = turn {
+                turn = self.take_in(input);
+            }
+        }
+        turn
     }
 
     fn take_in(&mut self, input: Input) -> Turn {
@@ -284,13 +299,17 @@ impl Supervisor {
         let end = clock::now().after(LAST_WORDS_MAX);
         // It is not kept waiting for room in the inbox.
         while clock::now() < end {
+            // It may be this thread that has to write them.
+            let said = self.crew.turn(clock::now());
+            said.into_iter().for_each(|input| self.hear_at_the_end(input));
+            let pause = self.crew.deadline().map_or(end, |due| due.min(end)).since(clock::now());
             select! {
                 recv(written) -> _ => break,
                 recv(self.inbox) -> input => match input {
                     Ok(input) => self.hear_at_the_end(input),
                     Err(_) => break,
                 },
-                default(end.since(clock::now())) => {}
+                default(pause) => {}
             }
         }
         // What is there by now, and no more: clients may go on for ever.

@@ -74,7 +74,9 @@ impl Listener {
         if let Some((file, files)) = &file {
             files.adopt(file);
         }
-        let address = socket::local_address(fd.as_fd()).unwrap_or(LocalAddress::Other);
+        // The kernel may have no room for the answer, for a moment.
+        let address = socket::local_address(fd.as_fd()).or_else(|_| socket::local_address(fd.as_fd()));
+        let address = address.unwrap_or(LocalAddress::Other);
         let manner = Mutex::new(manner.unwrap_or_else(|| Manner::of(&bind, birth)));
         Self { fd, bind, address, file, manner }
     }

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use log::{Level, LevelFilter};
 
+use crate::threads::crew::Crew;
 use crate::threads::log_plan::{LogPlan, Target};
 use crate::threads::syslog_message::{Header, Message};
 use crate::threads::syslog_writer::{self, Report, SyslogQueue};
@@ -34,6 +35,7 @@ impl Route {
         before: Option<&Self>,
         paths: Vec<PathBuf>,
         report: impl Fn(Report) + Send + 'static,
+        crew: &mut Crew,
     ) -> io::Result<Option<Self>> {
         let standard_error = match plan.target {
             Target::Stderr => return Ok(None),
@@ -43,7 +45,7 @@ impl Route {
         let header = Arc::new(plan.header());
         let queue = match before {
             Some(route) => route.queue.clone(),
-            None => syslog_writer::start(paths, Arc::clone(&header), report)?,
+            None => syslog_writer::start(paths, Arc::clone(&header), report, crew)?,
         };
         Ok(Some(Self { queue, header, level: plan.syslog_level, standard_error }))
     }
@@ -92,7 +94,7 @@ mod tests {
     fn route(plan: &LogPlan, path: &Path) -> (Route, Receiver<Report>) {
         let (sender, reports) = channel();
         let report = move |report| sender.send(report).unwrap();
-        (Route::of(plan, None, vec![path.to_owned()], report).unwrap().unwrap(), reports)
+        (Route::of(plan, None, vec![path.to_owned()], report, &mut Crew::complete()).unwrap().unwrap(), reports)
     }
 
     fn listen() -> (TempDir, PathBuf, UnixDatagram) {
@@ -165,13 +167,13 @@ mod tests {
         let facility = Facility::named("local0").unwrap();
         let plan = LogPlan { target: Target::Syslog, facility, ident: "web".to_owned(), ..first };
         let unheard = |_| unreachable!("the thread that there is goes on");
-        let after = Route::of(&plan, Some(&before), vec![], unheard).unwrap().unwrap();
+        let after = Route::of(&plan, Some(&before), vec![], unheard, &mut Crew::complete()).unwrap().unwrap();
         drop(before);
         assert_eq!(after.pass(Level::Warn, "two".to_owned(), "two".to_owned()), None);
         assert!(received(&syslog).starts_with("<28>"));
         let (message, name) = (received(&syslog), format!("web[{}]: two", std::process::id()));
         assert!(message.starts_with("<132>") && message.ends_with(&name), "{message}");
         let stderr = LogPlan { target: Target::Stderr, ..plan };
-        assert!(Route::of(&stderr, Some(&after), vec![], unheard).unwrap().is_none());
+        assert!(Route::of(&stderr, Some(&after), vec![], unheard, &mut Crew::complete()).unwrap().is_none());
     }
 }

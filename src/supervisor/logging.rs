@@ -13,6 +13,7 @@ use crate::printable;
 use crate::supervisor::log_route::Route;
 use crate::sys::errno::words;
 use crate::sys::stderr::{self, is_journal};
+use crate::threads::crew::Crew;
 use crate::threads::log_plan::{LogPlan, level_of};
 use crate::threads::log_writer::{self, LogQueue};
 use crate::threads::syslog_writer::{Report, SyslogQueue, usual_paths};
@@ -49,8 +50,8 @@ pub struct Logging {
 /// Sends everything that is logged where the plan says from now on.
 ///
 /// Errors: a thread cannot be started.
-pub fn start(plan: &LogPlan) -> io::Result<Logging> {
-    let queue = log_writer::start(format!("{}[MASTER {}]", mark_of(Level::Warn), std::process::id()))?;
+pub fn start(plan: &LogPlan, crew: &mut Crew) -> io::Result<Logging> {
+    let queue = log_writer::start(format!("{}[MASTER {}]", mark_of(Level::Warn), std::process::id()), crew)?;
     let _first = QUEUE.set(queue.clone());
     let sink = env_logger::Target::Pipe(Box::new(queue.clone()));
     let builder = &mut Builder::new();
@@ -61,7 +62,7 @@ pub fn start(plan: &LogPlan) -> io::Result<Logging> {
         None => Ok(()),
     });
     builder.try_init().map_err(io::Error::other)?;
-    apply(plan)?;
+    apply(plan, crew)?;
     Ok(Logging { queue })
 }
 
@@ -69,11 +70,11 @@ pub fn start(plan: &LogPlan) -> io::Result<Logging> {
 /// goes to syslog any more. What was queued before is written as the old plan had it.
 ///
 /// Errors: the syslog thread cannot be started; the new level holds, and lines go where they went.
-pub fn apply(plan: &LogPlan) -> io::Result<()> {
+pub fn apply(plan: &LogPlan, crew: &mut Crew) -> io::Result<()> {
     // First, since the thread may have something to say at once.
     log::set_max_level(plan.level);
     // Only the main thread puts another route there, so that this one is still the last when it is replaced.
-    let route = Route::of(plan, read_route().as_ref(), usual_paths(), hear_of_syslog)?;
+    let route = Route::of(plan, read_route().as_ref(), usual_paths(), hear_of_syslog, crew)?;
     let last = std::mem::replace(&mut *ROUTE.write().unwrap_or_else(PoisonError::into_inner), route);
     // Not under the lock.
     drop(last);
@@ -219,7 +220,8 @@ mod tests {
         let test = "the_syslog_thread_is_there_while_something_goes_to_syslog";
         in_own_process(module_path!(), test, || {
             let plan = |target, level| LogPlan { target, level, ..LogPlan::default() };
-            let logging = start(&plan(Target::Stderr, LevelFilter::Error)).unwrap();
+            let crew = &mut Crew::complete();
+            let logging = start(&plan(Target::Stderr, LevelFilter::Error), crew).unwrap();
             let plans = [
                 (Target::Stderr, LevelFilter::Error, 0),
                 (Target::Both, LevelFilter::Info, 1),
@@ -228,7 +230,7 @@ mod tests {
                 (Target::Syslog, LevelFilter::Warn, 1),
             ];
             for (target, level, threads) in plans {
-                apply(&plan(target, level)).unwrap();
+                apply(&plan(target, level), crew).unwrap();
                 assert_eq!(log::max_level(), level);
                 // One that has just been started has no name yet, and one that is no longer needed ends soon.
                 assert!(wait_until(LIMIT, || syslog_threads() == threads), "{target:?}");

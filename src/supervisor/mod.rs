@@ -68,6 +68,7 @@ use crate::sys::exec_pipe::ExecPipe;
 use crate::sys::title::Title;
 use crate::threads::Input;
 use crate::threads::control::Control;
+use crate::threads::crew::Crew;
 use crate::threads::errand::Errands;
 use crate::threads::reaper::Reaper;
 use crate::threads::signals::SignalThread;
@@ -97,6 +98,7 @@ struct Supervisor {
     /// When to look again at what sends no event: the exec pipes, and groups that outlived their leader.
     recheck: Recheck,
     inbox: Receiver<Input>,
+    crew: Crew,
     signals: SignalThread,
     reaper: Reaper,
     control: Control,
@@ -122,13 +124,12 @@ struct Supervisor {
 
 /// The program `einhyrningsins` (or `einhorn`), from its arguments to its exit code.
 pub fn main() -> ExitCode {
-    let birth = match startup::first_things() {
-        Ok(birth) => birth,
-        Err(error) => return startup::complain(&error, exit_code::CANNOT_START),
-    };
+    if let Err(error) = startup::first_things() {
+        return startup::complain(&error, exit_code::CANNOT_START);
+    }
     let call = Call::of_this_process();
     match crate::config::parse(&call.argv0, call.args.clone(), &prepare::read_file) {
-        Ok(Invocation::Run(config)) => startup::run(*config, call, birth),
+        Ok(Invocation::Run(config)) => startup::run(*config, call),
         Ok(invocation) => startup::answer(invocation, &call),
         Err(problems) => startup::complain_of_all(&problems.0, exit_code::BAD_OPTION),
     }

@@ -78,8 +78,8 @@ impl Plan {
     /// Errors: in a sentence.
     pub(in crate::supervisor) fn read_text(number: i32) -> Result<String, String> {
         let said = |error: &dyn std::fmt::Display| format!("cannot read the state from descriptor {number}: {error}");
-        let state = fd::duplicate_number(number).map_err(|errno| said(&words(errno)))?;
-        let bytes = memfd::read_all(state, Document::BYTES_MAX).map_err(|error| said(&error))?;
+        let read = fd::look_at(number, |state| memfd::read_all(state, Document::BYTES_MAX));
+        let bytes = read.map_err(|errno| said(&words(errno)))?.map_err(|error| said(&error))?;
         String::from_utf8(bytes).map_err(|_| said(&"it is no text in UTF-8"))
     }
 

@@ -5,9 +5,10 @@ use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
 use std::fs;
 use std::net::SocketAddr;
-use std::os::fd::AsFd;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
+
+use nix::errno::Errno;
 
 use crate::config::{self, Bind, BindFlags, Config, Directory, NUMBER_MAX, Origin, Word};
 use crate::handoff::einhorn::{AckMode, Bind as RubyBind, Connection, State};
@@ -24,7 +25,7 @@ use crate::supervisor::service_manager::Remembered;
 use crate::supervisor::status::Counters;
 use crate::sys::birth::Birth;
 use crate::sys::errno::words;
-use crate::sys::fd::duplicate_number;
+use crate::sys::fd::look_at;
 use crate::sys::place::FileId;
 use crate::sys::socket::{self, LocalAddress};
 use crate::threads::admission::{Policy, judge};
@@ -199,12 +200,13 @@ fn worked_out(config: &Config, call: &Call, notes: &mut Notes) -> (Recipe, Admit
 fn listeners(state: &State, notes: &mut Notes) -> Vec<PlannedListener> {
     let mut found = Vec::new();
     for (bind, fd) in state.bind.iter().zip(&state.bind_fds) {
-        let duplicate = duplicate_number(fd.0).and_then(|socket| socket::local_address(socket.as_fd()));
-        match duplicate {
-            Ok(address) => found.push(listener(bind, *fd, &address)),
-            Err(errno) => {
+        match look_at(fd.0, socket::local_address) {
+            Ok(Ok(address)) => found.push(listener(bind, *fd, &address)),
+            Err(errno) | Ok(Err(errno @ Errno::ENOTSOCK)) => {
                 notes.push(format!("the socket of {} is lost: {}", bind.host.to_string_lossy(), words(errno)))
             }
+            // It is a socket, and serves; only its address is not to be had now.
+            Ok(Err(_)) => found.push(listener(bind, *fd, &LocalAddress::Other)),
         }
     }
     found
@@ -254,7 +256,7 @@ fn file_at(path: &Path) -> FileId {
 }
 
 fn client(connection: &Connection, id: ClientId, policy: &Policy, notes: &mut Notes) -> Option<Carried<Fd>> {
-    let judged = duplicate_number(connection.socket.0).and_then(|socket| judge(socket.as_fd(), policy));
+    let judged = look_at(connection.socket.0, |socket| judge(socket, policy)).and_then(|judged| judged);
     let peer = match judged {
         Ok(peer) => peer,
         Err(errno) => {

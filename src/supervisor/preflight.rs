@@ -235,7 +235,7 @@ pub(in crate::supervisor) fn answer(variable: Option<&str>) -> ExitCode {
     };
     let problem = read(state).err().unwrap_or_default();
     let said = format!("{ANSWER}{}\n{problem}", env!("CARGO_PKG_VERSION"));
-    let written = fd::duplicate_number(answer).map(|fd| File::from(fd).write_all(said.as_bytes()));
+    let written = fd::adopt(answer).map(|fd| File::from(fd).write_all(said.as_bytes()));
     match (written, problem.is_empty()) {
         (Ok(Ok(())), true) => ExitCode::SUCCESS,
         (_, _) => ExitCode::from(exit_code::CANNOT_START),

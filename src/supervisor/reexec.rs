@@ -4,6 +4,7 @@
 
 use std::ffi::OsString;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::config;
@@ -42,8 +43,10 @@ const CHECKS_MAX: u32 = 5;
 
 /// What there is to know of it between one event and the next.
 pub(in crate::supervisor) struct Reexec {
-    /// None: it cannot be found, for want of a /proc. Then only `--reexec-as` can be run.
+    /// None: it cannot be found, for want of a /proc or, for a moment, of a descriptor. Then only `--reexec-as` can be run.
     image: Option<Image>,
+    /// The name that an earlier image knew: who was run by descriptor has none.
+    name: Option<PathBuf>,
     /// How often the master has replaced its program.
     generation: u64,
     origin: Origin,
@@ -98,8 +101,25 @@ enum Attempt {
 }
 
 impl Reexec {
-    pub(in crate::supervisor) fn new(image: Option<Image>, generation: u64, origin: Origin) -> Self {
-        Self { image, generation, origin, stage: Stage::Idle, version: None, checks: 0 }
+    pub(in crate::supervisor) fn new(name: Option<PathBuf>, generation: u64, origin: Origin) -> Self {
+        let mut reexec = Self { image: None, name, generation, origin, stage: Stage::Idle, version: None, checks: 0 };
+        reexec.find_image();
+        reexec
+    }
+
+    /// What could not be found may be found now.
+    fn find_image(&mut self) {
+        if self.image.is_some() {
+            return;
+        }
+        let found = Image::remember().inspect_err(|error| log::warn!("{error}; upgrades replace the workers alone"));
+        let Ok(image) = found else { return };
+        let image = match &self.name {
+            Some(name) => image.named(name.clone()),
+            None => image,
+        };
+        image.show_name();
+        self.image = Some(image);
     }
 
     pub(in crate::supervisor) fn image(&self) -> Option<&Image> {
@@ -145,6 +165,7 @@ impl Supervisor {
             Origin::Return(reason) => return Some(Event::ReleaseRefused { version, reason }),
             Origin::Elsewhere => {}
         }
+        self.reexec.find_image();
         if self.reexec.image.is_none() && self.config.reexec_as.is_none() {
             return self.prepare_release(version);
         }
@@ -165,6 +186,7 @@ impl Supervisor {
     /// One that is under way already is as good.
     fn want_reexec(&mut self) {
         if let Stage::Idle = self.reexec.stage {
+            self.reexec.find_image();
             log::info!("Reloading einhorn master ({})...", self.next_name());
             self.reexec.stage = Stage::Wanted;
         }

@@ -163,7 +163,7 @@ impl Supervisor {
         if let Some(title) = &mut self.title {
             title.set(&title::of(&self.config));
         }
-        if let Err(error) = logging::apply(&settings::log_plan(&self.config.log)) {
+        if let Err(error) = logging::apply(&settings::log_plan(&self.config.log), &mut self.crew) {
             log::error!("cannot send the log where the configuration says: {}", words(errno_of(&error)));
         }
         if admittance != self.admittance {

@@ -7,8 +7,10 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
+use std::time::Duration;
 
 use crossbeam_channel::bounded;
+use nix::errno::Errno;
 
 use crate::config::{self, Config, Directory};
 use crate::handoff::{Document, Fd};
@@ -30,7 +32,7 @@ use crate::sys::directory::Demand;
 use crate::sys::errno::words;
 use crate::sys::exec_pipe::ExecPipe;
 use crate::sys::fd::{
-    Blocking, adopt, close_strays, duplicate_number, is_open, open_numbers, set_blocking, set_cloexec_on_inherited,
+    Blocking, adopt, close_strays, is_open, look_at, open_numbers, set_blocking, set_cloexec_on_inherited,
 };
 use crate::sys::lockfile::Lock;
 use crate::sys::pidfile::PidFile;
@@ -40,8 +42,13 @@ use crate::sys::spot::Spot;
 use crate::sys::title::Title;
 use crate::sys::wait;
 use crate::threads::control_handover::{Carried, Clients};
+use crate::threads::crew::Crew;
 use crate::threads::socket_file::SocketFile;
 use crate::threads::{self, INBOX_MAX, control, errand, reaper};
+
+/// How often it is tried to go back while the system lacks what that takes, and how long to wait in between.
+const RETURNS_MAX: u32 = 600;
+const RETURN_PAUSE: Duration = Duration::from_millis(500);
 
 /// What this image finds beside the document.
 pub(in crate::supervisor) struct Arrival {
@@ -95,10 +102,12 @@ pub(in crate::supervisor) fn run(config: &Config, call: Call, arrival: Arrival) 
         Ok(plan) => plan,
         Err(reason) => return startup::complain(&reason, exit_code::CANNOT_START),
     };
-    let logging = match logging::start(&settings::log_plan(&plan.settled.effective.log)) {
+    // There are workers to be looked after, by this thread alone if there is no other.
+    let mut crew = Crew::as_far_as_possible();
+    let logging = match logging::start(&settings::log_plan(&plan.settled.effective.log), &mut crew) {
         Ok(logging) => logging,
         Err(error) => {
-            let reason = format!("cannot start a thread: {error}");
+            let reason = format!("cannot log: {error}");
             let reason = go_back(&reason, config, &call, &arrival).err().unwrap_or(reason);
             return startup::complain(&reason, exit_code::CANNOT_START);
         }
@@ -111,7 +120,7 @@ pub(in crate::supervisor) fn run(config: &Config, call: Call, arrival: Arrival) 
     for pid in &reaped {
         log::warn!("Worker {pid} was reaped by another program, how it ended nobody knows");
     }
-    match take_over(plan, call, arrival) {
+    match take_over(plan, call, arrival, crew) {
         Ok(supervisor) => {
             let supervisor = Supervisor { title, ..supervisor };
             startup::supervise(supervisor, &logging, |supervisor| supervisor.go_on(&reaped))
@@ -125,7 +134,10 @@ pub(in crate::supervisor) fn run(config: &Config, call: Call, arrival: Arrival) 
 
 /// Changes nothing.
 fn understand(arrival: &Arrival) -> Result<Plan, String> {
-    let document = Document::from_yaml(&Plan::read_text(arrival.state_fd)?).map_err(|error| error.to_string())?;
+    let read = || Plan::read_text(arrival.state_fd);
+    // What fails once may have been for want of something that is there again.
+    let text = read().or_else(|_| read())?;
+    let document = Document::from_yaml(&text).map_err(|error| error.to_string())?;
     let plan = Plan::of(&document)?;
     if plan.control.is_none() {
         return Err("the handoff has no control socket".to_owned());
@@ -143,7 +155,7 @@ fn understand(arrival: &Arrival) -> Result<Plan, String> {
 
 /// One that a worker has shut down can be mended.
 fn is_socket(fd: Fd) -> bool {
-    duplicate_number(fd.0).is_ok_and(|socket| is_accepting(socket.as_fd()).is_ok())
+    look_at(fd.0, is_accepting).is_ok_and(|found| found != Err(Errno::ENOTSOCK))
 }
 
 /// Becomes the image before, under the same pid, with all that it had left open and the same document. Where there is none, as
@@ -173,11 +185,11 @@ fn go_back(reason: &str, config: &Config, call: &Call, arrival: &Arrival) -> Res
     Ok(plan)
 }
 
-/// Comes back with the reason why it could not.
+/// Comes back with the reason why it could not. What the system lacks for the moment is waited for: the end of this process would
+/// be the end of all that looks after the workers.
 fn become_the_one_before(image: RawFd, spare: RawFd, reason: &str, config: &Config, call: &Call) -> String {
-    let image = adopt(image).and_then(|image| Image::adopt(PathBuf::from("the program before"), image));
-    let image = match image {
-        Ok(image) => image,
+    let image = match adopt(image) {
+        Ok(image) => Image::adopt(PathBuf::from("the program before"), image),
         Err(errno) => return words(errno),
     };
     let name = title::of(config);
@@ -187,7 +199,26 @@ fn become_the_one_before(image: RawFd, spare: RawFd, reason: &str, config: &Conf
     let mut env = call.environ.clone();
     env.push((REFUSED_VARIABLE.into(), reason.replace('\0', " ").into()));
     // It expects the descriptor that the document names as its way back.
-    reexec::exec(Program::Image(&image), &argv, &env, &[image.as_fd()]).to_string()
+    let go = || reexec::exec(Program::Image(&image), &argv, &env, &[image.as_fd()]);
+    let mut failure = go();
+    for _ in 1..RETURNS_MAX {
+        if !is_for_a_moment(failure.errno) {
+            break;
+        }
+        pause();
+        failure = go();
+    }
+    failure.to_string()
+}
+
+/// Whether the same call may succeed later.
+fn is_for_a_moment(errno: Errno) -> bool {
+    [Errno::ENOMEM, Errno::EAGAIN, Errno::ENFILE, Errno::EMFILE, Errno::EIO].contains(&errno)
+}
+
+#[expect(clippy::disallowed_methods, reason = "there is no loop yet, and no descriptor that tells")]
+fn pause() {
+    std::thread::sleep(RETURN_PAUSE);
 }
 
 /// Everything that came by its number, owned.
@@ -201,15 +232,15 @@ struct Adopted {
     clients: Clients<OwnedFd>,
 }
 
-/// Errors: a thread cannot be started, however often it is tried.
-fn take_over(mut plan: Plan, call: Call, arrival: Arrival) -> Result<Supervisor, String> {
+/// Errors: the control socket is gone, though it was there a moment ago.
+fn take_over(mut plan: Plan, call: Call, arrival: Arrival, mut crew: Crew) -> Result<Supervisor, String> {
     let said = |error: std::io::Error| format!("cannot start a thread: {error}");
     let (sender, inbox) = bounded(INBOX_MAX);
     let call = match plan.call.take() {
         Some(carried) => call.resumed(carried),
         None => call,
     };
-    let reexec = Reexec::new(image(plan.image.take()), plan.generation, origin(arrival.refused, &plan));
+    let reexec = Reexec::new(plan.image.take(), plan.generation, origin(arrival.refused, &plan));
     log::info!("Using loaded state: generation {}, {} workers", plan.generation, plan.pool.workers.len());
     logging::count_lost(plan.dropped_lines);
     for note in &plan.notes {
@@ -218,11 +249,11 @@ fn take_over(mut plan: Plan, call: Call, arrival: Arrival) -> Result<Supervisor,
     let Adopted { listeners, bound_files, releases, exec_pipes, files, socket, clients } =
         adopt_all(&mut plan, &call, arrival.inherited.unwrap_or_default())?;
     startup::settle_in(&plan.birth);
-    let signals = threads::signals::start(signals::HEARD, sender.clone()).map_err(said)?;
-    let reaper = reaper::start(sender.clone()).map_err(said)?;
-    let errands = errand::start(sender.clone()).map_err(said)?;
+    let signals = threads::signals::start(signals::HEARD, sender.clone(), &mut crew).map_err(said)?;
+    let reaper = reaper::start(sender.clone(), &mut crew).map_err(said)?;
+    let errands = errand::start(sender.clone(), &mut crew).map_err(said)?;
     let Settled { effective, loaded, admittance } = plan.settled;
-    let control = control::resume(socket, clients, admittance.policy(), sender).map_err(said)?;
+    let control = control::resume(socket, clients, admittance.policy(), sender, &mut crew).map_err(said)?;
     let service_manager = ServiceManager::of(&call.environ, startup::own_pid(), plan.service);
     Ok(Supervisor {
         pool: Pool::restore(plan.pool),
@@ -240,6 +271,7 @@ fn take_over(mut plan: Plan, call: Call, arrival: Arrival) -> Result<Supervisor,
         exec_pipes,
         recheck: Recheck::default(),
         inbox,
+        crew,
         signals,
         reaper,
         control,
@@ -256,17 +288,6 @@ fn take_over(mut plan: Plan, call: Call, arrival: Arrival) -> Result<Supervisor,
         undelivered: Vec::new(),
         service_manager,
     })
-}
-
-/// An earlier image may know a better name: who was run by descriptor has none.
-fn image(known: Option<PathBuf>) -> Option<Image> {
-    let found = Image::remember().inspect_err(|error| log::warn!("{error}")).ok()?;
-    let image = match known {
-        Some(path) => found.named(path),
-        None => found,
-    };
-    image.show_name();
-    Some(image)
 }
 
 fn origin(refused: Option<String>, plan: &Plan) -> Origin {
@@ -302,7 +323,10 @@ fn adopt_all(plan: &mut Plan, call: &Call, inherited: Vec<RawFd>) -> Result<Adop
     let files = files(plan, call, &control);
     let access = plan.settled.admittance.access;
     let server = owned(control.listener).ok_or("the control socket is gone")?;
-    set_blocking(server.as_fd(), Blocking::NonBlocking).map_err(words)?;
+    if let Err(errno) = set_blocking(server.as_fd(), Blocking::NonBlocking) {
+        // One of us has made it so already.
+        log::warn!("the control socket may keep the control thread waiting: {}", words(errno));
+    }
     let (path, id) = control.file;
     let demand = mention_doubt(&path, "the control socket goes on");
     let socket = SocketFile::new(path, access, demand, server, id);

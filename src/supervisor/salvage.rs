@@ -4,7 +4,7 @@
 
 use std::ffi::OsStr;
 use std::fs;
-use std::os::fd::{AsFd, RawFd};
+use std::os::fd::RawFd;
 use std::path::PathBuf;
 
 use crate::config::Config;
@@ -14,7 +14,7 @@ use crate::handoff::einhorn::{
 use crate::handoff::{Document, Fd, Number};
 use crate::pool::{Pid, Version, WorkerIndex};
 use crate::sys::family;
-use crate::sys::fd::duplicate_number;
+use crate::sys::fd::look_at;
 use crate::sys::socket::{LocalAddress, is_accepting, local_address};
 use crate::sys::wait;
 use crate::yaml::Value;
@@ -54,10 +54,9 @@ fn children() -> Vec<Pid> {
 
 /// A socket that listens, and where.
 fn listening(number: RawFd) -> Option<(Fd, LocalAddress)> {
-    let socket = duplicate_number(number).ok()?;
-    let listens = is_accepting(socket.as_fd()).ok()?;
+    let listens = look_at(number, is_accepting).ok()?.ok()?;
     listens.then_some(())?;
-    Some((Fd(number), local_address(socket.as_fd()).ok()?))
+    Some((Fd(number), look_at(number, local_address).ok()?.ok()?))
 }
 
 fn bind(address: &LocalAddress) -> Option<Bind> {

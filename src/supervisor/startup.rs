@@ -32,9 +32,9 @@ use crate::supervisor::status::Counters;
 use crate::supervisor::{Supervisor, exit_code, listeners, logging, prepare, settings, signals, title};
 use crate::sys::birth::Birth;
 use crate::sys::errno::words;
-use crate::sys::reexec::Image;
 use crate::sys::title::Title;
 use crate::sys::{fd, limits, signal, wait};
+use crate::threads::crew::Crew;
 use crate::threads::{self, INBOX_MAX, control, errand, reaper};
 
 /// What `--version` says to a script that takes us for Ruby's einhorn.
@@ -43,13 +43,12 @@ pub(in crate::supervisor) const EINHORN_VERSION: &str = "1.1.1";
 /// Before anything else, while there is one thread: no descriptor 0 to 2 may be missing, and no signal may come before
 /// there is somebody to hear it.
 ///
-/// Errors: the system does not say what the process was born with.
-pub(in crate::supervisor) fn first_things() -> std::io::Result<Birth> {
+/// Errors: there is no room for a descriptor.
+pub(in crate::supervisor) fn first_things() -> std::io::Result<()> {
     limits::keep_no_freed_memory();
-    fd::fill_stdio_holes()?;
     signal::block_all();
     signal::prepare_dispositions();
-    Ok(Birth::record()?)
+    fd::fill_stdio_holes()
 }
 
 /// What needs no supervisor.
@@ -98,10 +97,14 @@ fn messages(problems: &[Problem]) -> Vec<&str> {
 }
 
 /// Starts, supervises, ends.
-pub(in crate::supervisor) fn run(config: Config, call: Call, birth: Birth) -> ExitCode {
+pub(in crate::supervisor) fn run(config: Config, call: Call) -> ExitCode {
     if let Some(fd) = config.with_state_fd {
         return resume::run(&config, call, Arrival::look(fd));
     }
+    let birth = match Birth::record() {
+        Ok(birth) => birth,
+        Err(errno) => return complain(&words(errno), exit_code::CANNOT_START),
+    };
     if let Err(errno) = fd::set_cloexec_on_inherited(&[]) {
         return complain(&words(errno), exit_code::CANNOT_START);
     }
@@ -119,14 +122,15 @@ pub(in crate::supervisor) fn run(config: Config, call: Call, birth: Birth) -> Ex
     }
     // A thread keeps the level that it was started at, so this comes before the first.
     let nice = config.nice.master.map_or(Ok(()), limits::set_nice);
-    let logging = match logging::start(&settings::log_plan(&config.log)) {
+    let mut crew = Crew::complete();
+    let logging = match logging::start(&settings::log_plan(&config.log), &mut crew) {
         Ok(logging) => logging,
         Err(error) => return complain(&format!("cannot start a thread: {error}"), exit_code::CANNOT_START),
     };
     if let Err(errno) = nice {
         log::error!("cannot set the nice level of the master, going on without: {}", words(errno));
     }
-    let started = start(config, call, birth, recipe, admittance);
+    let started = start(config, call, birth, recipe, admittance, crew);
     let started = started.map(|supervisor| Supervisor { title, ..supervisor });
     match started {
         Ok(supervisor) => supervise(supervisor, &logging, Supervisor::run),
@@ -189,6 +193,7 @@ fn start(
     birth: Birth,
     recipe: Recipe,
     admittance: Admittance,
+    mut crew: Crew,
 ) -> Result<Supervisor, String> {
     settle_in(&birth);
     say_what_is_not_done(&config);
@@ -201,15 +206,14 @@ fn start(
     let listeners = listeners::open_all(&config, &birth, &[], &bound_files)?;
     files.write_pid_file(&pid_path)?;
 
-    let image = Image::remember().inspect_err(|error| log::warn!("{error}; upgrades replace the workers alone")).ok();
-
     let (sender, inbox) = bounded(INBOX_MAX);
     let said = |error: std::io::Error| format!("cannot start a thread: {error}");
-    let signals = threads::signals::start(signals::HEARD, sender.clone()).map_err(said)?;
-    let reaper = reaper::start(sender.clone()).map_err(said)?;
-    let errands = errand::start(sender.clone()).map_err(said)?;
+    let signals = threads::signals::start(signals::HEARD, sender.clone(), &mut crew).map_err(said)?;
+    let reaper = reaper::start(sender.clone(), &mut crew).map_err(said)?;
+    let errands = errand::start(sender.clone(), &mut crew).map_err(said)?;
     // Last, for this thread makes the socket's file anew when a start that fails removes it.
-    let control = control::start(socket, admittance.policy(), sender).map_err(said)?;
+    let control = control::start(socket, admittance.policy(), sender, &mut crew).map_err(said)?;
+    crew.be_content();
     let service_manager = ServiceManager::of(&call.environ, own_pid(), Remembered::nothing());
     Ok(Supervisor {
         pool: Pool::new(settings::of(&config)),
@@ -227,6 +231,7 @@ fn start(
         exec_pipes: Vec::new(),
         recheck: Recheck::default(),
         inbox,
+        crew,
         signals,
         reaper,
         control,
@@ -239,7 +244,7 @@ fn start(
         counters: Counters::default(),
         denials: Denials::default(),
         strangers: 0,
-        reexec: Reexec::new(image, 0, Origin::Elsewhere),
+        reexec: Reexec::new(None, 0, Origin::Elsewhere),
         undelivered: Vec::new(),
         service_manager,
     })

@@ -27,19 +27,20 @@ pub fn fill_stdio_holes() -> io::Result<()> {
         }
         // The lowest free number is given out, and every lower one is open by now.
         let opened = OpenOptions::new().read(true).write(true).open("/dev/null")?;
+        if opened.as_raw_fd() != standard {
+            // It was open all the same.
+            continue;
+        }
         keep_over_exec(opened.as_fd())?;
-        assert_eq!(opened.into_raw_fd(), standard, "a descriptor appeared before the first thing in main");
+        let _stays_open = opened.into_raw_fd();
     }
     Ok(())
 }
 
 /// Marks every descriptor from 3 up close-on-exec but for `keep`, so that what the starter left open never reaches a
-/// worker. Fails only if neither close_range(2) nor fcntl(2) can do it.
+/// worker. Fails only if neither close_range(2) nor fcntl(2) can do it; all the others are marked then.
 pub fn set_cloexec_on_inherited(keep: &[RawFd]) -> Result<(), Errno> {
-    match cloexec_between(keep) {
-        Err(Errno::ENOSYS | Errno::EINVAL | Errno::EPERM) => cloexec_each(keep),
-        result => result,
-    }
+    cloexec_between(keep).or_else(|_| cloexec_each(keep))
 }
 
 /// The same descriptor at number `min` or above, close-on-exec; the one it was is closed.
@@ -57,8 +58,9 @@ pub fn duplicate_above(fd: BorrowedFd<'_>, min: RawFd) -> Result<OwnedFd, Errno>
     Ok(unsafe { OwnedFd::from_raw_fd(duplicate) })
 }
 
-/// Takes over a descriptor that came over an exec and is known by its number alone; it closes on the next. The caller sees to
-/// it that nothing else owns that number, and adopts none twice.
+/// Takes over a descriptor that came over an exec and is known by its number alone. It stays as it is, so that no error can lose
+/// it: [`set_cloexec_on_inherited`] has all of them close on the next exec. The caller sees to it that nothing else owns that
+/// number, and adopts none twice.
 ///
 /// Errors: EBADF if it is not open, or one of the standard three, which belong to everybody.
 pub fn adopt(number: RawFd) -> Result<OwnedFd, Errno> {
@@ -66,20 +68,19 @@ pub fn adopt(number: RawFd) -> Result<OwnedFd, Errno> {
         return Err(Errno::EBADF);
     }
     // SAFETY: it is open, and the caller says that it is nobody else's.
-    let fd = unsafe { OwnedFd::from_raw_fd(number) };
-    close_on_exec(fd.as_fd())?;
-    Ok(fd)
+    Ok(unsafe { OwnedFd::from_raw_fd(number) })
 }
 
-/// Another descriptor of what is open at this number, close-on-exec. The number stays as it is.
+/// Lends what is open at this number, which stays as it is. It needs no second descriptor, of which there may be none to be had.
+/// The caller sees to it that nobody closes the number meanwhile.
 ///
-/// Errors: EBADF if nothing is.
-pub fn duplicate_number(number: RawFd) -> Result<OwnedFd, Errno> {
-    if number < 0 {
+/// Errors: EBADF if nothing is open there.
+pub fn look_at<T>(number: RawFd, look: impl FnOnce(BorrowedFd<'_>) -> T) -> Result<T, Errno> {
+    if number < 0 || !is_open(number) {
         return Err(Errno::EBADF);
     }
-    // SAFETY: only used for this call, and fcntl(2) says EBADF for what is not open.
-    duplicate_above(unsafe { BorrowedFd::borrow_raw(number) }, libc::STDERR_FILENO + 1)
+    // SAFETY: it is open, and stays so for this call, as the caller says.
+    Ok(look(unsafe { BorrowedFd::borrow_raw(number) }))
 }
 
 /// The numbers from 3 up that are open. None without /proc.
@@ -153,10 +154,8 @@ fn cloexec_each(keep: &[RawFd]) -> Result<(), Errno> {
         Ok(entries) => entries.flatten().filter_map(|entry| entry.file_name().to_str()?.parse().ok()).collect(),
         Err(_) => (3..number_limit()).collect(),
     };
-    for fd in candidates.into_iter().filter(|fd| *fd >= 3 && !keep.contains(fd)) {
-        cloexec_number(fd)?;
-    }
-    Ok(())
+    let wanted = candidates.into_iter().filter(|fd| *fd >= 3 && !keep.contains(fd));
+    wanted.map(cloexec_number).fold(Ok(()), Result::and)
 }
 
 /// A number that is not open is passed over.
@@ -175,10 +174,10 @@ fn number_limit() -> RawFd {
     RawFd::try_from(soft).unwrap_or(RawFd::MAX)
 }
 
-/// Whether anything is open at this number.
+/// Whether anything is open at this number. EBADF alone says that nothing is; another error says nothing.
 pub fn is_open(fd: RawFd) -> bool {
     // SAFETY: F_GETFD only asks, and takes no pointer.
-    unsafe { libc::fcntl(fd, libc::F_GETFD) >= 0 }
+    Errno::result(unsafe { libc::fcntl(fd, libc::F_GETFD) }) != Err(Errno::EBADF)
 }
 
 #[cfg(test)]
@@ -208,12 +207,12 @@ mod tests {
     }
 
     #[test]
-    fn an_adopted_number_is_open_and_closes_on_exec() {
+    fn an_adopted_number_is_open_and_stays_as_it_is() {
         let number = lift(inherited(), 300).unwrap().into_raw_fd();
         // SAFETY: the number is open, and nobody owns it.
         keep_over_exec(unsafe { BorrowedFd::borrow_raw(number) }).unwrap();
         let adopted = adopt(number).unwrap();
-        assert_eq!((adopted.as_raw_fd(), closes_on_exec(adopted.as_fd())), (number, true));
+        assert_eq!((adopted.as_raw_fd(), closes_on_exec(adopted.as_fd())), (number, false));
         for nobodys in [-1, 0, 1, 2, 100_000] {
             assert_eq!(adopt(nobodys).unwrap_err(), Errno::EBADF, "{nobodys}");
         }
@@ -232,9 +231,10 @@ mod tests {
             assert_eq!(now, expected);
             close_strays(&[-1, 0, 1, 2, stray]);
             assert_eq!([0, 1, 2, stray, owned.as_raw_fd()].map(is_open), [true, true, true, false, true]);
-            assert_eq!(duplicate_number(stray).unwrap_err(), Errno::EBADF);
-            let duplicate = duplicate_number(owned.as_raw_fd()).unwrap();
-            assert!(duplicate.as_raw_fd() != owned.as_raw_fd() && closes_on_exec(duplicate.as_fd()));
+            for closed in [stray, -1] {
+                assert_eq!(look_at(closed, |_| ()), Err(Errno::EBADF));
+            }
+            assert_eq!(look_at(owned.as_raw_fd(), |fd| fd.as_raw_fd()), Ok(owned.as_raw_fd()));
         });
     }
 

@@ -1,6 +1,7 @@
 //! The socket on which a service manager hears its service, see sd_notify(3): one datagram a message, to a path or to an abstract
 //! name. It never waits for room in the other side's queue, and knows nothing of what the messages mean.
 
+use std::cell::OnceCell;
 use std::ffi::OsStr;
 use std::fmt;
 use std::os::fd::{AsRawFd, OwnedFd};
@@ -14,7 +15,8 @@ use crate::sys::errno::{retry, words};
 /// Our end. It belongs to no connection, so that it does not matter whether the other side is there yet, or again.
 #[derive(Debug)]
 pub struct NotifySocket {
-    fd: OwnedFd,
+    /// Made with the first message: a system that has no descriptor to give now may have one later.
+    fd: OnceCell<OwnedFd>,
     address: UnixAddr,
 }
 
@@ -45,16 +47,24 @@ impl NotifySocket {
             [b'@', name @ ..] if !name.is_empty() => UnixAddr::new_abstract(name),
             _ => return Err(NotifySocketError::Name(name.to_string_lossy().into_owned())),
         };
-        let address = address.map_err(NotifySocketError::System)?;
-        let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
-        let fd = retry(|| socket(AddressFamily::Unix, SockType::Datagram, flags, None));
-        Ok(Self { fd: fd.map_err(NotifySocketError::System)?, address })
+        Ok(Self { fd: OnceCell::new(), address: address.map_err(NotifySocketError::System)? })
     }
 
-    /// Errors: EAGAIN when the other side has not read enough of what was sent before; ENOENT and ECONNREFUSED when nobody is there.
+    /// Errors: EAGAIN when the other side has not read enough of what was sent before; ENOENT and ECONNREFUSED when nobody is there;
+    /// EMFILE and others when there is no socket to be had.
     pub fn send(&self, message: &str) -> Result<(), Errno> {
+        let fd = self.fd()?.as_raw_fd();
         let flags = MsgFlags::MSG_DONTWAIT | MsgFlags::MSG_NOSIGNAL;
-        retry(|| sendto(self.fd.as_raw_fd(), message.as_bytes(), &self.address, flags)).map(drop)
+        retry(|| sendto(fd, message.as_bytes(), &self.address, flags)).map(drop)
+    }
+
+    fn fd(&self) -> Result<&OwnedFd, Errno> {
+        if let Some(fd) = self.fd.get() {
+            return Ok(fd);
+        }
+        let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
+        let fd = retry(|| socket(AddressFamily::Unix, SockType::Datagram, flags, None))?;
+        Ok(self.fd.get_or_init(|| fd))
     }
 }
 

@@ -55,10 +55,9 @@ impl Image {
         remember().map_err(|error| ReexecError::new("cannot find the file of this program", errno_of(&error)))
     }
 
-    /// The image before, as it came over the exec. From here on it closes with the next.
-    pub fn adopt(path: PathBuf, file: OwnedFd) -> Result<Self, Errno> {
-        close_on_exec(file.as_fd())?;
-        Ok(Self { path, file })
+    /// The image before, as it came over the exec.
+    pub fn adopt(path: PathBuf, file: OwnedFd) -> Self {
+        Self { path, file }
     }
 
     /// The same image under the name that an earlier one remembered: who was run by descriptor does not know it.
@@ -196,7 +195,8 @@ impl<'a> ExecGuard<'a> {
         dispositions.push(Disposition::exchange_sigpipe_for_the_default());
         let mut guard = Self { passed, dispositions };
         for fd in keep {
-            if closes_on_exec(*fd)? {
+            // Whoever cannot tell sets the flag, and hears whether that can be done.
+            if closes_on_exec(*fd).unwrap_or(true) {
                 keep_over_exec(*fd)?;
                 guard.passed.push(*fd);
             }

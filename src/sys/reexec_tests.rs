@@ -63,7 +63,7 @@ fn copy(dir: &TempDir, program: &str) -> PathBuf {
 
 fn image_of(path: &Path) -> Image {
     let file = OpenOptions::new().read(true).custom_flags(libc::O_PATH).open(path).unwrap();
-    Image::adopt(path.to_owned(), file.into()).unwrap()
+    Image::adopt(path.to_owned(), file.into())
 }
 
 /// Masks from a status file of /proc; signal n is bit n-1.
@@ -262,7 +262,7 @@ fn an_image_can_be_handed_on_and_then_closes_with_the_next_exec() {
         let test = format!("[ -e /proc/$$/fd/{number} ] && echo open || echo closed");
         assert_eq!(printed(&test, |script| run(shell_program(), script, &[image.as_fd()])).1, "open\n");
         keep_over_exec(image.as_fd()).unwrap();
-        let adopted = Image::adopt(image.path, image.file).unwrap();
+        let adopted = Image::adopt(image.path, image.file);
         assert_eq!(printed(&test, |script| run(Program::Image(&adopted), script, &[])).1, "closed\n");
     });
 }

@@ -1,10 +1,12 @@
-//! Signals: who receives them and sending them. Installs no handler; never signals a pid of 1 or below.
+//! Signals: who receives them and sending them. Installs no handler that does anything; never signals a pid of 1 or below.
 
 use std::mem::MaybeUninit;
 use std::ptr;
+use std::time::Duration;
 
 use libc::{c_int, sigset_t};
 use nix::errno::Errno;
+use nix::sys::time::TimeSpec;
 
 use crate::pool::{Pid, Signal};
 
@@ -26,22 +28,46 @@ const NEVER_BLOCKED: [c_int; 8] = [
 /// Blocks every signal that can be caught, in the calling thread and the threads that it will start. The mask outlives an
 /// exec, so that a signal in that moment waits for the new image instead of killing it.
 pub fn block_all() {
+    change_mask(libc::SIG_BLOCK, &all_that_can_be_blocked());
+}
+
+fn all_that_can_be_blocked() -> sigset_t {
     let mut set = full_set();
     for number in NEVER_BLOCKED {
         // SAFETY: the set is initialised, and the number is a valid signal.
         unsafe { libc::sigdelset(&mut set, number) };
     }
-    change_mask(libc::SIG_BLOCK, &set);
+    set
 }
 
-/// Lets these signals through to the calling thread, which shall be the only one.
-pub fn unblock_in_this_thread(signals: &[Signal]) {
-    let mut set = empty_set();
-    for signal in signals {
-        // SAFETY: the set is initialised, and the pool's signals are all valid.
-        unsafe { libc::sigaddset(&mut set, signal.number()) };
-    }
-    change_mask(libc::SIG_UNBLOCK, &set);
+/// Blocks this one in the calling thread alone.
+pub(super) fn block(number: c_int) {
+    change_mask(libc::SIG_BLOCK, &set_of([number]));
+}
+
+/// The mask of [`block_all`] without this one, for a call that shall be interrupted by it.
+pub(super) fn mask_without(number: c_int) -> sigset_t {
+    let mut set = all_that_can_be_blocked();
+    // SAFETY: the set is initialised, and the caller names a signal that there is.
+    unsafe { libc::sigdelset(&mut set, number) };
+    set
+}
+
+/// Has this signal interrupt the call that waits when it comes, and do nothing else.
+pub(super) fn let_interrupt(number: c_int) {
+    extern "C" fn nothing(_: c_int) {}
+    set_disposition(number, nothing as extern "C" fn(c_int) as libc::sighandler_t);
+}
+
+/// rt_sigtimedwait(2): takes one of these signals, which the calling thread blocks. Without a timeout it waits until there is one.
+/// None: none came, or another signal interrupted the call.
+pub(super) fn take(wanted: impl IntoIterator<Item = c_int>, timeout: Option<Duration>) -> Option<c_int> {
+    let wanted = set_of(wanted);
+    let timeout = timeout.map(TimeSpec::from_duration);
+    let timeout = timeout.as_ref().map_or(ptr::null(), |timeout| ptr::from_ref(timeout.as_ref()));
+    // SAFETY: both point to initialised values that outlive the call, or the timeout to nothing; the siginfo is not asked for.
+    let number = unsafe { libc::sigtimedwait(&wanted, ptr::null_mut(), timeout) };
+    (number > 0).then_some(number)
 }
 
 /// Empties the calling thread's mask. Async-signal-safe: the child of a fork calls it before its exec.
@@ -117,6 +143,12 @@ pub fn send_group(pgid: Pid, signal: Signal) -> Result<(), Errno> {
     kill(-pgid.0, signal)
 }
 
+/// tgkill(2) to a thread of this process. That there is none of this number is no error: it has ended.
+pub(super) fn send_to_thread(thread: c_int, number: c_int) {
+    // SAFETY: no memory is passed, and no thread of another process is reached.
+    unsafe { libc::syscall(libc::SYS_tgkill, libc::getpid(), thread, number) };
+}
+
 fn kill(target: c_int, signal: Signal) -> Result<(), Errno> {
     // SAFETY: no memory is passed; the callers keep the target from meaning everybody.
     Errno::result(unsafe { libc::kill(target, signal.number()) }).map(drop)
@@ -167,6 +199,15 @@ fn change_mask(how: c_int, set: &sigset_t) {
     debug_assert_eq!(result, 0);
 }
 
+fn set_of(numbers: impl IntoIterator<Item = c_int>) -> sigset_t {
+    let mut set = empty_set();
+    for number in numbers {
+        // SAFETY: the set is initialised; a number that is no signal's is refused, without consequence.
+        unsafe { libc::sigaddset(&mut set, number) };
+    }
+    set
+}
+
 fn empty_set() -> sigset_t {
     let mut set = MaybeUninit::uninit();
     // SAFETY: sigemptyset writes the whole set.
@@ -202,8 +243,8 @@ mod tests {
     }
 
     #[test]
-    fn all_but_faults_and_stops_are_blocked_and_can_be_let_through() {
-        in_own_process(module_path!(), "all_but_faults_and_stops_are_blocked_and_can_be_let_through", || {
+    fn all_but_faults_and_stops_are_blocked() {
+        in_own_process(module_path!(), "all_but_faults_and_stops_are_blocked", || {
             block_all();
             let blocked = mask("SigBlk");
             for number in [libc::SIGHUP, libc::SIGTERM, libc::SIGCHLD, libc::SIGTTOU, libc::SIGPIPE, 34, 64] {
@@ -212,8 +253,6 @@ mod tests {
             for number in NEVER_BLOCKED {
                 assert_eq!(blocked & bit(number), 0, "{number} is blocked");
             }
-            unblock_in_this_thread(&[Signal::HUP, Signal::from_number(40).unwrap()]);
-            assert_eq!(mask("SigBlk"), blocked & !bit(libc::SIGHUP) & !bit(40));
             unblock_all();
             assert_eq!(mask("SigBlk"), 0);
         });

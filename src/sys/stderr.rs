@@ -1,8 +1,9 @@
 //! Writing to standard error, whatever it is: it may be a full pipe, or non-blocking because somebody shares it. Only the
-//! log thread may wait here.
+//! log thread may wait here, and the end of an image.
 
 use std::ffi::OsStr;
 use std::io;
+use std::time::Duration;
 
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
@@ -27,11 +28,18 @@ pub fn write(bytes: &[u8]) -> io::Result<usize> {
     }
 }
 
-/// Whether a write would not wait now: there is room, or it would fail.
+/// Whether a write of PIPE_BUF bytes, pipe(7), would not wait now: there is room, or it would fail. (Another writer to the same pipe may take the
+/// room first.)
 pub fn has_room() -> bool {
+    has_room_within(Duration::ZERO)
+}
+
+/// The same; waits so long for it.
+pub fn has_room_within(patience: Duration) -> bool {
     let stderr = io::stderr();
+    let timeout = PollTimeout::try_from(patience).unwrap_or(PollTimeout::MAX);
     let mut room = [PollFd::new(std::os::fd::AsFd::as_fd(&stderr), PollFlags::POLLOUT)];
-    retry(|| poll(&mut room, PollTimeout::ZERO)) != Ok(0)
+    retry(|| poll(&mut room, timeout)) != Ok(0)
 }
 
 /// Whether it is the socket of the journal that `stream` names, JOURNAL_STREAM of systemd.exec(5): `DEVICE:INODE`. It may have been

@@ -1,37 +1,133 @@
-//! Wakes a thread that polls: an eventfd(2). It carries no message, only that there is one elsewhere.
+//! Wakes one thread that waits in ppoll(2) or rt_sigtimedwait(2), by a signal to that thread alone. It takes no descriptor, so
+//! that there is nothing to be had from a system that has none left. It carries no message, only that there is one elsewhere.
 
-use std::io;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::atomic::{AtomicI32, Ordering, fence};
+use std::time::Duration;
 
-use nix::sys::eventfd::{EfdFlags, EventFd};
+use libc::c_int;
+use nix::errno::Errno;
+use nix::poll::{PollFd, ppoll};
+use nix::sys::signal::SigSet;
+use nix::sys::time::TimeSpec;
 
-/// Both ends of it; clones are the same.
-pub struct Wakeup(OwnedFd);
+use crate::pool::Signal;
+use crate::sys::signal;
+
+/// By default it does nothing, so that one which a stranger sends does nothing either.
+const WAKE: c_int = libc::SIGURG;
+
+/// The thread to wake; none at first.
+#[derive(Debug, Default)]
+pub struct Wakeup {
+    /// Its number, gettid(2); 0 for none.
+    thread: AtomicI32,
+}
 
 impl Wakeup {
-    /// Errors: no descriptor is to be had.
-    pub fn new() -> io::Result<Self> {
-        let event = EventFd::from_flags(EfdFlags::EFD_CLOEXEC | EfdFlags::EFD_NONBLOCK)?;
-        Ok(Self(OwnedFd::from(event)))
+    /// Makes the calling thread the one that is woken. To be called before the thread looks for messages the first time: what is
+    /// put there later wakes it.
+    pub fn enlist(&self) {
+        signal::block(WAKE);
+        signal::let_interrupt(WAKE);
+        self.thread.store(nix::unistd::gettid().as_raw(), Ordering::SeqCst);
+        fence(Ordering::SeqCst);
     }
 
-    pub fn try_clone(&self) -> io::Result<Self> {
-        self.0.try_clone().map(Self)
-    }
-
-    /// Makes it readable. Never blocks: it is readable already when its counter is full.
+    /// Ends the thread's wait, the one under way or else the next. To be called when the message is in its place. Never blocks;
+    /// equal calls in a row are one.
     pub fn wake(&self) {
-        let _full = nix::unistd::write(&self.0, &1_u64.to_ne_bytes());
-    }
-
-    /// Makes it unreadable again.
-    pub fn rest(&self) {
-        let _empty = nix::unistd::read(&self.0, &mut [0; 8]);
+        // Either this sees the thread's number, or the thread sees the message.
+        fence(Ordering::SeqCst);
+        let thread = self.thread.load(Ordering::SeqCst);
+        if thread != 0 {
+            signal::send_to_thread(thread, WAKE);
+        }
     }
 }
 
-impl AsFd for Wakeup {
-    fn as_fd(&self) -> BorrowedFd<'_> {
-        self.0.as_fd()
+/// poll(2) that a wake-up ends, with EINTR. No timeout: for ever.
+pub fn poll(fds: &mut [PollFd<'_>], timeout: Option<Duration>) -> Result<c_int, Errno> {
+    // SAFETY: the set is initialised.
+    let mask = unsafe { SigSet::from_sigset_t_unchecked(signal::mask_without(WAKE)) };
+    ppoll(fds, timeout.map(TimeSpec::from_duration), Some(mask))
+}
+
+/// Waits for one of these signals, which are blocked in every thread, and takes it. None: the thread was woken, or interrupted.
+pub fn wait_for(signals: &[Signal]) -> Option<Signal> {
+    let wanted = signals.iter().map(|signal| signal.number()).chain([WAKE]);
+    signal::take(wanted, None).and_then(Signal::from_number).filter(|signal| signals.contains(signal))
+}
+
+/// Takes one of these signals if it is pending, without waiting.
+pub fn take_pending(signals: &[Signal]) -> Option<Signal> {
+    signal::take(signals.iter().map(|signal| signal.number()), Some(Duration::ZERO)).and_then(Signal::from_number)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::fd::AsFd;
+    use std::sync::Arc;
+    use std::sync::mpsc::channel;
+
+    use nix::poll::PollFlags;
+
+    use super::*;
+    use crate::pool::Pid;
+    use crate::sys::testing::{LIMIT, on_first_thread};
+
+    /// Runs `wait` in a thread again and again; each end of it is told.
+    fn waiting(wakeup: &Arc<Wakeup>, wait: impl Fn() + Send + 'static) -> std::sync::mpsc::Receiver<()> {
+        let (told, ends) = channel();
+        let wakeup = Arc::clone(wakeup);
+        #[expect(clippy::disallowed_methods, reason = "threads::spawn is above this room")]
+        std::thread::spawn(move || {
+            wakeup.enlist();
+            while told.send(()).is_ok() {
+                wait();
+            }
+        });
+        ends.recv_timeout(LIMIT).unwrap();
+        ends
+    }
+
+    #[test]
+    fn each_wait_ends_when_it_is_woken_and_not_before() {
+        on_first_thread(module_path!(), "each_wait_ends_when_it_is_woken_and_not_before", || {
+            signal::block_all();
+            let (reader, _writer) = nix::unistd::pipe().unwrap();
+            let by_poll: Box<dyn Fn() + Send> = Box::new(move || {
+                assert_eq!(poll(&mut [PollFd::new(reader.as_fd(), PollFlags::POLLIN)], None), Err(Errno::EINTR));
+            });
+            let by_signal: Box<dyn Fn() + Send> = Box::new(|| assert_eq!(wait_for(&[Signal::HUP]), None));
+            for wait in [by_poll, by_signal] {
+                let wakeup = Arc::new(Wakeup::default());
+                // Nobody is there to be woken yet.
+                wakeup.wake();
+                let ends = waiting(&wakeup, wait);
+                for _ in 0..200 {
+                    assert!(ends.try_recv().is_err(), "it ended by itself");
+                    wakeup.wake();
+                    ends.recv_timeout(LIMIT).unwrap();
+                }
+            }
+        });
+    }
+
+    #[test]
+    fn a_signal_is_taken_once_by_whoever_waits_or_looks() {
+        on_first_thread(module_path!(), "a_signal_is_taken_once_by_whoever_waits_or_looks", || {
+            signal::block_all();
+            let own = Pid(nix::unistd::getpid().as_raw());
+            let wanted = [Signal::HUP, Signal::CONT, Signal::TERM];
+            assert_eq!(take_pending(&wanted), None);
+            for wanted_one in wanted {
+                signal::send(own, wanted_one).unwrap();
+                signal::send(own, Signal::USR1).unwrap();
+                assert_eq!(wait_for(&wanted), Some(wanted_one));
+                signal::send(own, wanted_one).unwrap();
+                assert_eq!(take_pending(&wanted), Some(wanted_one));
+                assert_eq!(take_pending(&wanted), None);
+            }
+        });
     }
 }

@@ -5,10 +5,9 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::os::unix::net::UnixStream;
 use std::time::Duration;
 
-use nix::errno::Errno;
-
 use crate::pool::{ClientId, Mono};
 use crate::protocol::LINE_MAX;
+use crate::sys::errno::words;
 use crate::sys::fd::{Blocking, set_blocking};
 use crate::threads::admission::Peer;
 use crate::threads::control_handover::{Carried, Subscription};
@@ -129,13 +128,14 @@ impl Connection {
 
     /// Goes on with one that came from the image before; its patience begins anew. That the client has closed its end is
     /// found out again.
-    ///
-    /// Errors: it cannot be kept from blocking, so it is closed.
-    pub(in crate::threads) fn resume(carried: Carried<OwnedFd>, now: Mono) -> Result<Self, Errno> {
-        set_blocking(carried.fd.as_fd(), Blocking::NonBlocking)?;
+    pub(in crate::threads) fn resume(carried: Carried<OwnedFd>, now: Mono) -> Self {
+        if let Err(errno) = set_blocking(carried.fd.as_fd(), Blocking::NonBlocking) {
+            // One of us has made it so already, and einhorn's clients read what they ask for.
+            log::warn!("[client {}] may keep others waiting: {}", carried.id.0, words(errno));
+        }
         let line_since = (!carried.unparsed.is_empty()).then_some(now);
         let stalled_since = (!carried.unwritten.is_empty()).then_some(now);
-        Ok(Self {
+        Self {
             subscription: carried.subscription,
             phase: if carried.asked { Phase::Asked } else { Phase::Open },
             unparsed: carried.unparsed,
@@ -143,7 +143,7 @@ impl Connection {
             unwritten: carried.unwritten,
             stalled_since,
             ..Self::new(carried.id, carried.fd, carried.peer, now)
-        })
+        }
     }
 
     /// Whether the next image gets it: not if it is over, or was told so and has only to read it, or there is no room for it.

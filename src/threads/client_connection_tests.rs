@@ -255,7 +255,7 @@ fn in_the_next_image_patience_begins_anew_for_what_was_unfinished() {
         let (id, peer) = (described.id, described.peer);
         let (unparsed, unwritten) = (described.unparsed, described.unwritten);
         let carried = Carried { fd, id, peer, asked: true, subscription: None, unparsed, unwritten };
-        let mut resumed = Connection::resume(carried, after(100)).unwrap();
+        let mut resumed = Connection::resume(carried, after(100));
         assert_eq!(resumed.deadline(), limit.map(|limit| after(100).after(limit)));
         client.write_all(b"f\n").unwrap();
         resumed.read(after(100));

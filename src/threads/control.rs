@@ -3,20 +3,19 @@
 
 use std::io;
 use std::os::fd::OwnedFd;
-use std::sync::{Mutex, PoisonError};
+use std::sync::Arc;
 
 use crossbeam_channel::{Receiver, Sender, bounded};
 
 use crate::pool::{ClientId, Pid};
 use crate::protocol::{Format, Reply};
 use crate::sys::control_socket::Access;
-use crate::sys::wakeup::Wakeup;
 use crate::threads::Input;
 use crate::threads::admission::Policy;
 use crate::threads::control_handover::{Clients, Freeze, Frozen, freeze};
-use crate::threads::control_server::{self, Server};
+use crate::threads::control_server::{Place, Server};
+use crate::threads::crew::{Crew, Post};
 use crate::threads::socket_file::{Retired, SocketFile};
-use crate::threads::spawn;
 
 /// How many messages may wait for the thread. A client has one request on its way at a time, so replies cannot be more than
 /// clients; what an upgrade has to say is one message, however many wait for it.
@@ -80,7 +79,7 @@ pub enum Then {
 /// The main thread's end.
 pub struct Control {
     mailbox: Sender<Box<Message>>,
-    wakeup: Wakeup,
+    post: Arc<Post<Place>>,
     retired: Retired,
 }
 
@@ -94,50 +93,53 @@ impl Control {
     /// them. The thread may have to wait for room in the inbox before.
     pub fn finish(&self) -> Receiver<()> {
         let (done, finished) = bounded(1);
-        self.post(Message::Flush { done });
+        self.tell(Message::Flush { done });
         finished
     }
 
     /// Sends a reply. The client may be gone; then nobody misses it.
     pub fn reply(&self, client: ClientId, reply: Reply, format: Format, then: Then) {
-        self.post(Message::Reply { client, reply, format, then });
+        self.tell(Message::Reply { client, reply, format, then });
     }
 
     /// Tells everybody who waits for an upgrade.
     pub fn publish(&self, message: String) {
-        self.post(Message::Publish { message });
+        self.tell(Message::Publish { message });
     }
 
     /// Tells them the outcome, but for these; they wait no longer.
     pub fn conclude(&self, message: String, except: Vec<ClientId>) {
-        self.post(Message::Conclude { message, except });
+        self.tell(Message::Conclude { message, except });
     }
 
     /// Tells one of them the outcome of what it asked for.
     pub fn conclude_for(&self, client: ClientId, message: String) {
-        self.post(Message::ConcludeFor { client, message });
+        self.tell(Message::ConcludeFor { client, message });
     }
 
     /// Closes the connection that was made for a worker: what it left behind must not keep it open here.
     pub fn forget(&self, worker: Pid) {
-        self.post(Message::Forget { worker });
+        self.tell(Message::Forget { worker });
     }
 
     /// Takes over our end of a worker's own connection (`-g`).
     pub fn adopt(&self, connection: OwnedFd, worker: Pid) {
-        self.post(Message::Adopt { connection, worker });
+        self.tell(Message::Adopt { connection, worker });
     }
 
     /// Changes who may connect, and who may speak as what.
     pub fn admit(&self, policy: Policy, access: Access) {
-        self.post(Message::Admit { policy, access });
+        self.tell(Message::Admit { policy, access });
     }
 
     /// Stops the thread where nothing is half done, and takes all that it holds. What was said before has been written as far
     /// as it can be; every request that was passed on is in the inbox. None: the thread did not come to it in half a second,
     /// and goes on.
     pub fn freeze(&self) -> Option<Frozen> {
-        freeze(|order| self.post(Message::Freeze(order)))
+        match self.post.in_stead() {
+            Some(mut place) => Frozen::taken_from(&mut place, &self.post),
+            None => freeze(|order| self.tell(Message::Freeze(order))),
+        }
     }
 
     /// Everything goes on where it stopped, timers too, as if nothing had happened. To drop it is the same.
@@ -145,40 +147,35 @@ impl Control {
         drop(frozen);
     }
 
-    fn post(&self, message: Message) {
+    fn tell(&self, message: Message) {
         if self.mailbox.try_send(Box::new(message)).is_err() {
             log::error!("the control thread does not keep up, a message to it is dropped");
         }
-        self.wakeup.wake();
+        self.post.wake();
     }
 }
 
 /// Serves the control socket from now on.
 ///
-/// Errors: no descriptor for the wake-up, or no thread can be had.
-pub fn start(socket: SocketFile, policy: Policy, inbox: Sender<Input>) -> io::Result<Control> {
-    resume(socket, Clients::none(), policy, inbox)
+/// Errors: no thread can be started.
+pub fn start(socket: SocketFile, policy: Policy, inbox: Sender<Input>, crew: &mut Crew) -> io::Result<Control> {
+    resume(socket, Clients::none(), policy, inbox, crew)
 }
 
 /// Serves the socket and the clients of the image before. What they said meanwhile is heard now; who may no longer speak as
 /// they did, [`Control::admit`] finds out.
 ///
-/// Errors: no descriptor for the wake-up, or no thread can be had.
+/// Errors: no thread can be started.
 pub fn resume(
     socket: SocketFile,
     clients: Clients<OwnedFd>,
     policy: Policy,
     inbox: Sender<Input>,
+    crew: &mut Crew,
 ) -> io::Result<Control> {
     let (mailbox, messages) = bounded(MAILBOX_MAX);
-    let wakeup = Wakeup::new()?;
-    let woken = wakeup.try_clone()?;
     let retired = socket.retired();
-    let server = Server::new(socket, clients, policy, inbox, messages, woken);
-    // A mutex only because the thread may have to begin again; nobody else ever locks it.
-    let server = Mutex::new(Some(Box::new(server)));
-    spawn::named("control", move || {
-        control_server::run(&mut server.lock().unwrap_or_else(PoisonError::into_inner));
-    })?;
-    Ok(Control { mailbox, wakeup, retired })
+    let server = Server::new(socket, clients, policy, inbox, messages);
+    let post = crew.post(Place::of(server))?;
+    Ok(Control { mailbox, post, retired })
 }

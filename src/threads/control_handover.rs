@@ -2,6 +2,7 @@
 //! when there is no next image; for the next image it is described as plain data. Nothing here decides what a handoff has.
 
 use std::os::fd::{BorrowedFd, OwnedFd, RawFd};
+use std::sync::Arc;
 use std::time::Duration;
 
 use crossbeam_channel::{Receiver, Sender, bounded};
@@ -10,7 +11,8 @@ use crate::pool::ClientId;
 use crate::protocol::{Format, RequestId};
 use crate::sys::place::FileId;
 use crate::threads::admission::Peer;
-use crate::threads::control_server::Server;
+use crate::threads::control_server::{Place, Server};
+use crate::threads::crew::Post;
 
 /// How long the main thread waits for the control thread. It only takes longer when that waits for room in the inbox, and
 /// then the main thread must not wait for it.
@@ -64,10 +66,22 @@ pub struct Stand {
 #[must_use = "the control thread goes on once it is dropped"]
 pub struct Frozen {
     server: Option<Box<Server>>,
-    back: Sender<Box<Server>>,
+    back: Back,
+}
+
+/// Where the server goes when it is over.
+enum Back {
+    ToTheThread(Sender<Box<Server>>),
+    ToItsPlace(Arc<Post<Place>>),
 }
 
 impl Frozen {
+    /// Without a thread there is nothing to wait for.
+    pub(in crate::threads) fn taken_from(place: &mut Place, post: &Arc<Post<Place>>) -> Option<Self> {
+        let server = place.0.take()?;
+        Some(Self { server: Some(server), back: Back::ToItsPlace(Arc::clone(post)) })
+    }
+
     /// Says what there is. What the main thread has told the control thread meanwhile is done before: a reply to a request
     /// that was still in the inbox must go to its client, or into the description.
     pub fn describe(&mut self) -> Option<Stand> {
@@ -85,9 +99,18 @@ impl Frozen {
 
 impl Drop for Frozen {
     fn drop(&mut self) {
-        if let Some(server) = self.server.take() {
-            // There is room for it, and the thread waits for nothing else.
-            let _thread_is_gone = self.back.try_send(server);
+        let Some(server) = self.server.take() else { return };
+        match &self.back {
+            Back::ToTheThread(thread) => {
+                // There is room for it, and the thread waits for nothing else.
+                let _thread_is_gone = thread.try_send(server);
+            }
+            Back::ToItsPlace(post) => {
+                // No thread was started meanwhile: the main thread has done this instead.
+                if let Some(mut place) = post.in_stead() {
+                    place.0 = Some(server);
+                }
+            }
         }
     }
 }
@@ -106,7 +129,7 @@ pub(in crate::threads) fn freeze(give: impl FnOnce(Freeze)) -> Option<Frozen> {
     let (back, returned) = bounded(1);
     give(Freeze { away, back: returned });
     let server = given.recv_timeout(FREEZE_MAX).ok()?;
-    Some(Frozen { server: Some(server), back })
+    Some(Frozen { server: Some(server), back: Back::ToTheThread(back) })
 }
 
 impl Freeze {

@@ -11,6 +11,7 @@ use tempfile::TempDir;
 use super::*;
 use crate::pool::Pid;
 use crate::protocol::{Reply, Request};
+use crate::sys::clock;
 use crate::sys::control_socket::{Access, bind_control_socket};
 use crate::sys::directory::Demand;
 use crate::sys::fd::{Blocking, adopt, set_blocking};
@@ -19,7 +20,9 @@ use crate::sys::testing::{LIMIT, wait_until};
 use crate::threads::Input;
 use crate::threads::admission::{Policy, Role};
 use crate::threads::control::{Control, Then, resume, start};
+use crate::threads::crew::Crew;
 use crate::threads::socket_file::SocketFile;
+use crate::threads::spawn::shortage;
 
 /// More than the kernel keeps for a client that does not read.
 const LONG: usize = 900 * 1024;
@@ -41,8 +44,13 @@ fn open() -> House {
     let path = dir.path().join("einhorn.sock");
     let (listener, id) = bind_control_socket(&path, Access::OWN, Demand::Trusted).unwrap();
     let (sender, inbox) = bounded(64);
-    let control =
-        start(SocketFile::new(path.clone(), Access::OWN, Demand::Trusted, listener, id), policy(), sender).unwrap();
+    let control = start(
+        SocketFile::new(path.clone(), Access::OWN, Demand::Trusted, listener, id),
+        policy(),
+        sender,
+        &mut Crew::complete(),
+    )
+    .unwrap();
     House { control, inbox, path, dir }
 }
 
@@ -87,6 +95,16 @@ impl House {
         self.control.reply(client, Reply::last(message, request.id), Format::Json, then);
     }
 
+    /// However busy the machine is.
+    fn freeze(&self) -> Frozen {
+        let mut frozen = None;
+        assert!(wait_until(LIMIT, || {
+            frozen = self.control.freeze();
+            frozen.is_some()
+        }));
+        frozen.unwrap()
+    }
+
     /// Answers the next request; says whose it was.
     fn answer_next(&self, message: &str, then: Then) -> ClientId {
         let (client, _, request) = self.next();
@@ -98,10 +116,10 @@ impl House {
 /// What becomes of a house that was frozen, and had this done meanwhile.
 type Way = fn(House, &mut dyn FnMut(&House)) -> House;
 
-const WAYS: [Way; 2] = [thawed, resumed];
+const WAYS: [Way; 3] = [thawed, resumed, stood_in_for];
 
 fn thawed(house: House, meanwhile: &mut dyn FnMut(&House)) -> House {
-    let frozen = house.control.freeze().unwrap();
+    let frozen = house.freeze();
     meanwhile(&house);
     assert!(house.inbox.is_empty(), "something was passed on");
     house.control.thaw(frozen);
@@ -109,7 +127,31 @@ fn thawed(house: House, meanwhile: &mut dyn FnMut(&House)) -> House {
 }
 
 fn resumed(house: House, meanwhile: &mut dyn FnMut(&House)) -> House {
-    let mut frozen = house.control.freeze().unwrap();
+    resumed_by(house, meanwhile, &mut Crew::complete()).0
+}
+
+/// There is no thread at first, then one takes over. The main thread is frozen like a thread.
+fn stood_in_for(house: House, meanwhile: &mut dyn FnMut(&House)) -> House {
+    shortage::begin();
+    let mut crew = Crew::as_far_as_possible();
+    let (house, sender) = resumed_by(house, meanwhile, &mut crew);
+    let mut now = clock::now();
+    for _ in 0..3 {
+        let frozen = house.freeze();
+        assert_eq!(crew.turn(now).len(), 0, "it has nothing that it could pass on");
+        house.control.thaw(frozen);
+        now = now.after(Duration::from_secs(2));
+        crew.turn(now).into_iter().for_each(|input| sender.send(input).unwrap());
+        now = now.after(Duration::from_secs(2));
+    }
+    shortage::end();
+    crew.turn(now);
+    assert_eq!(crew.deadline(), None, "the thread does not take over");
+    house
+}
+
+fn resumed_by(house: House, meanwhile: &mut dyn FnMut(&House), crew: &mut Crew) -> (House, Sender<Input>) {
+    let mut frozen = house.freeze();
     meanwhile(&house);
     let stand = frozen.describe().unwrap();
     let lent: BTreeSet<RawFd> = frozen.descriptors().iter().map(AsRawFd::as_raw_fd).collect();
@@ -121,8 +163,8 @@ fn resumed(house: House, meanwhile: &mut dyn FnMut(&House)) -> House {
     let (sender, inbox) = bounded(64);
     let socket =
         SocketFile::new(house.path.clone(), Access::OWN, Demand::Trusted, adopt(stand.listener).unwrap(), stand.file);
-    let control = resume(socket, arrived(stand.clients), policy(), sender).unwrap();
-    House { control, inbox, path: house.path, dir: house.dir }
+    let control = resume(socket, arrived(stand.clients), policy(), sender.clone(), crew).unwrap();
+    (House { control, inbox, path: house.path, dir: house.dir }, sender)
 }
 
 fn arrived(clients: Clients<RawFd>) -> Clients<OwnedFd> {
@@ -265,7 +307,7 @@ fn who_goes_meanwhile_is_forgotten() {
         client.hear();
         let mut client = Some(client);
         let house = way(house, &mut |_| drop(client.take()));
-        let nobody = || house.control.freeze().unwrap().describe().unwrap().clients.connections.is_empty();
+        let nobody = || house.freeze().describe().unwrap().clients.connections.is_empty();
         assert!(wait_until(LIMIT, nobody));
     }
 }

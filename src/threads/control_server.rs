@@ -8,19 +8,20 @@ use std::time::Duration;
 
 use crossbeam_channel::{Receiver, Sender};
 use nix::errno::Errno;
-use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::poll::{PollFd, PollFlags};
 
 use crate::pool::{ClientId, Mono, Pid};
 use crate::protocol::{self, Format, LINE_MAX, More, Reply};
 use crate::sys::control_socket::Access;
 use crate::sys::errno::words;
-use crate::sys::wakeup::Wakeup;
+use crate::sys::wakeup;
 use crate::sys::{accept, clock};
 use crate::threads::Input;
 use crate::threads::admission::{Policy, Role, judge, made_for};
 use crate::threads::client_connection::{Connection, Fault, Reading};
 use crate::threads::control::{Message, Then};
 use crate::threads::control_handover::{CARRIED_BYTES_MAX, Clients, Freeze, Stand, Subscription};
+use crate::threads::crew::Work;
 use crate::threads::socket_file::SocketFile;
 use crate::threads::throttle::Throttle;
 
@@ -55,7 +56,8 @@ pub(in crate::threads) struct Server {
     policy: Policy,
     inbox: Sender<Input>,
     messages: Receiver<Box<Message>>,
-    woken: Wakeup,
+    /// There may be something to do of which poll(2) tells nothing: messages, and lines that can be passed on now.
+    look_again: bool,
     connections: Vec<Connection>,
     /// Of which the kernel did not say whose they are, and how often it was asked.
     unjudged: Vec<(OwnedFd, u32)>,
@@ -89,13 +91,36 @@ enum Stop {
     Frozen(Freeze),
 }
 
-/// The thread's body. Where the server stands is where it is found when the thread has to begin again.
-pub(in crate::threads) fn run(place: &mut Option<Box<Server>>) {
-    while let Some(server) = place {
-        match server.serve() {
-            Stop::Alone => return,
-            Stop::Frozen(order) => *place = place.take().and_then(|server| order.give(server)),
+/// How long to wait for something to do.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Patience {
+    Wait,
+    LookOnly,
+}
+
+/// Where the server stands; there it is found when the thread has to begin again. None while the main thread has it.
+pub(in crate::threads) struct Place(pub(in crate::threads) Option<Box<Server>>);
+
+impl Place {
+    pub(in crate::threads) fn of(server: Server) -> Self {
+        Self(Some(Box::new(server)))
+    }
+}
+
+impl Work for Place {
+    const NAME: &'static str = "control";
+
+    fn serve(&mut self) {
+        while let Some(server) = &mut self.0 {
+            match server.serve() {
+                Stop::Alone => return,
+                Stop::Frozen(order) => self.0 = self.0.take().and_then(|server| order.give(server)),
+            }
         }
+    }
+
+    fn turn(&mut self) -> Vec<Input> {
+        self.0.as_mut().map_or_else(Vec::new, |server| server.turn())
     }
 }
 
@@ -106,60 +131,74 @@ impl Server {
         policy: Policy,
         inbox: Sender<Input>,
         messages: Receiver<Box<Message>>,
-        woken: Wakeup,
     ) -> Self {
         // No id is given out twice, whatever the image before has written down.
         let highest = clients.connections.iter().map(|carried| carried.id.0).max().unwrap_or(0);
         let next_id = clients.next_client.0.saturating_sub(1).max(highest);
         let now = clock::now();
-        let resumed = clients.connections.into_iter().map(|carried| (carried.id, Connection::resume(carried, now)));
-        let connections = resumed.filter_map(|(id, connection)| {
-            connection.inspect_err(|errno| log::error!("[client {}] dropped: {}", id.0, words(*errno))).ok()
-        });
-        let connections = connections.collect();
+        let connections = clients.connections.into_iter().map(|carried| Connection::resume(carried, now)).collect();
         let notes = Notes::default();
-        let unjudged = Vec::new();
-        Self { socket, policy, inbox, messages, woken, connections, unjudged, next_id, accept_again: None, notes }
+        let (look_again, unjudged, accept_again) = (true, Vec::new(), None);
+        Self { socket, policy, inbox, messages, look_again, connections, unjudged, next_id, accept_again, notes }
     }
 
     fn serve(&mut self) -> Stop {
-        // After a freeze there may be messages, and lines that can be passed on now, of which poll(2) tells nothing.
-        self.woken.wake();
+        let inbox = self.inbox.clone();
+        self.look_again = true;
         loop {
-            let ready = self.wait();
-            let now = clock::now();
-            if ready.woken {
-                self.woken.rest();
-                if let Some(order) = self.read_mailbox(now) {
-                    self.settle(now);
-                    return Stop::Frozen(order);
-                }
-            }
-            if ready.socket_changed {
-                // Those who came by the old file would be sent away with its listener.
-                self.accept(ACCEPTED_AT_A_MOVE, now);
-                if let Some(moved) = self.socket.restore() {
-                    let _main_is_gone = self.inbox.send(Input::SocketMoved(moved));
-                }
-            }
-            for (client, event) in ready.clients {
-                // It may be gone since: the main thread has had a worker's connection closed, or it had to make room.
-                let Some(connection) = self.find(client) else { continue };
-                match event {
-                    ClientEvent::HungUp => connection.hang_up(now),
-                    ClientEvent::Readable => connection.read(now),
-                    ClientEvent::Writable => connection.write(now),
-                }
-            }
-            if self.pass_requests_on(now) == Inbox::Closed {
-                return Stop::Alone;
-            }
-            self.forget_those_who_are_over(now);
-            self.judge_again(now);
-            if ready.accept {
-                self.accept(ACCEPTED_AT_ONCE, now);
+            let step = self.step(Patience::Wait, &mut |input| match inbox.send(input) {
+                Ok(()) => Inbox::Open,
+                Err(_) => Inbox::Closed,
+            });
+            if let Some(stop) = step {
+                return stop;
             }
         }
+    }
+
+    /// In the main thread, which takes in what is passed on itself.
+    fn turn(&mut self) -> Vec<Input> {
+        let mut inputs = Vec::new();
+        let _an_order_that_nobody_waits_for = self.step(Patience::LookOnly, &mut |input| {
+            inputs.push(input);
+            Inbox::Open
+        });
+        inputs
+    }
+
+    /// Does what there is to do.
+    fn step(&mut self, patience: Patience, pass_on: &mut dyn FnMut(Input) -> Inbox) -> Option<Stop> {
+        let ready = self.wait(patience);
+        let now = clock::now();
+        if let Some(order) = self.read_mailbox(now) {
+            self.settle(now);
+            return Some(Stop::Frozen(order));
+        }
+        if ready.socket_changed {
+            // Those who came by the old file would be sent away with its listener.
+            self.accept(ACCEPTED_AT_A_MOVE, now);
+            if let Some(moved) = self.socket.restore() {
+                let _main_is_gone = pass_on(Input::SocketMoved(moved));
+            }
+        }
+        for (client, event) in ready.clients {
+            // It may be gone since: the main thread has had a worker's connection closed, or it had to make room.
+            let Some(connection) = self.find(client) else { continue };
+            match event {
+                ClientEvent::HungUp => connection.hang_up(now),
+                ClientEvent::Readable => connection.read(now),
+                ClientEvent::Writable => connection.write(now),
+            }
+        }
+        if self.pass_requests_on(now, pass_on) == Inbox::Closed {
+            return Some(Stop::Alone);
+        }
+        self.forget_those_who_are_over(now);
+        self.judge_again(now);
+        if ready.accept {
+            self.accept(ACCEPTED_AT_ONCE, now);
+        }
+        None
     }
 
     /// Writes what can be written at once.
@@ -230,29 +269,27 @@ impl Server {
         self.connections.retain(|connection| !connection.is_over());
     }
 
-    /// The one blocking call.
-    fn wait(&mut self) -> Ready {
+    /// The one blocking call. That it was woken is as good as any other end of it.
+    fn wait(&mut self, patience: Patience) -> Ready {
         let now = clock::now();
         self.accept_again = self.accept_again.filter(|&moment| moment > now);
         self.connections.iter_mut().for_each(|connection| connection.end_rest(now));
+        let look_again = std::mem::take(&mut self.look_again);
         let deadlines = self.connections.iter().filter_map(Connection::deadline);
         let due = deadlines.chain(self.accept_again).chain(self.socket.deadline()).min();
-        let timeout = due.map_or(PollTimeout::NONE, |moment| {
-            PollTimeout::try_from(moment.since(now).as_millis() + 1).unwrap_or(PollTimeout::MAX)
-        });
+        let timeout = match patience {
+            Patience::Wait if !look_again => due.map(|moment| moment.since(now)),
+            Patience::Wait | Patience::LookOnly => Some(Duration::ZERO),
+        };
         let accepting = if self.accept_again.is_some() { PollFlags::empty() } else { PollFlags::POLLIN };
-        let mut fds: Vec<PollFd<'_>> = Vec::with_capacity(self.connections.len() + 3);
-        fds.push(PollFd::new(self.woken.as_fd(), PollFlags::POLLIN));
-        fds.push(match self.socket.watch_fd() {
-            Some(watch) => PollFd::new(watch, PollFlags::POLLIN),
-            None => PollFd::new(self.woken.as_fd(), PollFlags::empty()),
-        });
-        fds.push(PollFd::new(self.socket.listener_fd(), accepting));
         let polled: Vec<&Connection> =
             self.connections.iter().filter(|connection| connection.is_worth_polling()).collect();
-        fds.extend(polled.iter().map(|connection| PollFd::new(connection.as_fd(), interest(connection))));
         let ids: Vec<ClientId> = polled.iter().map(|connection| connection.id).collect();
-        match poll(&mut fds, timeout) {
+        let mut fds: Vec<PollFd<'_>> = Vec::with_capacity(polled.len() + 2);
+        fds.push(PollFd::new(self.socket.listener_fd(), accepting));
+        fds.extend(polled.iter().map(|connection| PollFd::new(connection.as_fd(), interest(connection))));
+        fds.extend(self.socket.watch_fd().map(|watch| PollFd::new(watch, PollFlags::POLLIN)));
+        match wakeup::poll(&mut fds, timeout) {
             Ok(_) => Ready::of(&fds, &ids, self.socket.deadline().is_some_and(|moment| moment <= clock::now())),
             Err(_) => Ready::default(),
         }
@@ -316,7 +353,7 @@ impl Server {
     }
 
     /// Passes on what is complete.
-    fn pass_requests_on(&mut self, now: Mono) -> Inbox {
+    fn pass_requests_on(&mut self, now: Mono, pass_on: &mut dyn FnMut(Input) -> Inbox) -> Inbox {
         for connection in &mut self.connections {
             let request = match connection.next_line() {
                 Reading::Line(line) => protocol::parse(&line),
@@ -328,7 +365,7 @@ impl Server {
             };
             let ends = request.asked.ends_connection();
             let input = Input::Requested { client: connection.id, peer: connection.peer, request };
-            if self.inbox.send(input).is_err() {
+            if pass_on(input) == Inbox::Closed {
                 return Inbox::Closed;
             }
             match connection.peer.role {
@@ -337,7 +374,7 @@ impl Server {
                 Role::Worker(_) => {
                     connection.go_on();
                     // No reply will come that makes a turn for the next line, if that is here already.
-                    self.woken.wake();
+                    self.look_again = true;
                 }
                 Role::Admin | Role::Guest => connection.close(),
             }
@@ -479,7 +516,6 @@ fn interest(connection: &Connection) -> PollFlags {
 /// What poll(2) found.
 #[derive(Default)]
 struct Ready {
-    woken: bool,
     socket_changed: bool,
     accept: bool,
     clients: Vec<(ClientId, ClientEvent)>,
@@ -493,10 +529,13 @@ enum ClientEvent {
 }
 
 impl Ready {
+    /// The listener comes first, then the connections with these ids, then the watch on the socket's file.
     fn of(fds: &[PollFd<'_>], ids: &[ClientId], overdue: bool) -> Self {
         let found = |fd: &PollFd<'_>| fd.revents().unwrap_or(PollFlags::empty());
         let mut clients = Vec::new();
-        for (fd, &id) in fds[3..].iter().zip(ids) {
+        let (listener, others) = fds.split_at(1);
+        let (connections, watch) = others.split_at(ids.len());
+        for (fd, &id) in connections.iter().zip(ids) {
             let events = found(fd);
             if events.intersects(PollFlags::POLLERR | PollFlags::POLLHUP | PollFlags::POLLNVAL) {
                 clients.push((id, ClientEvent::HungUp));
@@ -508,9 +547,8 @@ impl Ready {
             }
         }
         Self {
-            woken: !found(&fds[0]).is_empty(),
-            socket_changed: !found(&fds[1]).is_empty() || overdue,
-            accept: found(&fds[2]).contains(PollFlags::POLLIN),
+            socket_changed: watch.iter().any(|watch| !found(watch).is_empty()) || overdue,
+            accept: listener.iter().any(|listener| found(listener).contains(PollFlags::POLLIN)),
             clients,
         }
     }

@@ -8,9 +8,11 @@ use std::time::Duration;
 
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
 
+use crate::pool::Mono;
 use crate::sys::{clock, stderr};
+use crate::threads::Input;
+use crate::threads::crew::{Crew, Post, Work};
 use crate::threads::log_output::LogOutput;
-use crate::threads::spawn;
 
 /// How many lines may wait to be written.
 const LINES_MAX: usize = 4096;
@@ -32,6 +34,7 @@ pub struct LogQueue {
     waiting: Arc<AtomicU64>,
     dropped: Arc<AtomicU64>,
     dropped_ever: Arc<AtomicU64>,
+    post: Arc<Post<Writer>>,
 }
 
 impl LogQueue {
@@ -62,6 +65,9 @@ impl LogQueue {
 
     /// Waits until what was queued is written, for so long at most until there is room and again until it is written.
     pub fn flush(&self, patience: Duration) {
+        if let Some(mut writer) = self.post.in_stead() {
+            return writer.write_what_fits(clock::now().after(patience));
+        }
         let (done, finished) = bounded(1);
         if self.items.send_timeout(Item::Flush(done), patience).is_ok() {
             let _late = finished.recv_timeout(patience);
@@ -71,6 +77,9 @@ impl LogQueue {
     /// The same for a caller that nothing else can be done beside: it waits on only while there is room for a line, as `has_room`
     /// says when the thread has not finished within some milliseconds. What is left then stays queued.
     pub fn flush_while_read(&self, patience: Duration, has_room: impl Fn() -> bool) {
+        if let Some(mut writer) = self.post.in_stead() {
+            return writer.write_what_fits(clock::now());
+        }
         let (done, finished) = bounded(1);
         if self.items.try_send(Item::Flush(done)).is_err() {
             return;
@@ -99,14 +108,51 @@ impl Write for LogQueue {
 /// Starts the thread. `prefix` begins the lines of its own, about what was dropped.
 ///
 /// Errors: no thread can be started.
-pub fn start(prefix: String) -> io::Result<LogQueue> {
+pub fn start(prefix: String, crew: &mut Crew) -> io::Result<LogQueue> {
     let (items, queued) = bounded(LINES_MAX);
-    let queue = LogQueue { items, waiting: Arc::default(), dropped: Arc::default(), dropped_ever: Arc::default() };
-    let (waiting, dropped) = (Arc::clone(&queue.waiting), Arc::clone(&queue.dropped));
-    let dropped_ever = Arc::clone(&queue.dropped_ever);
-    let body = move || write_all(&queued, &waiting, LogOutput::new(stderr::write, &prefix, &dropped, &dropped_ever));
-    spawn::named("log", body)?;
-    Ok(queue)
+    let [waiting, dropped, dropped_ever] = [(); 3].map(|()| Arc::<AtomicU64>::default());
+    let tallies = [&waiting, &dropped, &dropped_ever].map(Arc::clone);
+    let post = crew.post(Writer { queued, tallies, prefix })?;
+    Ok(LogQueue { items, waiting, dropped, dropped_ever, post })
+}
+
+struct Writer {
+    queued: Receiver<Item>,
+    /// Those of the queue: waiting, dropped, dropped ever.
+    tallies: [Arc<AtomicU64>; 3],
+    prefix: String,
+}
+
+impl Work for Writer {
+    const NAME: &'static str = "log";
+
+    fn serve(&mut self) {
+        let [waiting, dropped, dropped_ever] = &self.tallies;
+        write_all(&self.queued, waiting, LogOutput::new(stderr::write, &self.prefix, dropped, dropped_ever));
+    }
+
+    fn turn(&mut self) -> Vec<Input> {
+        self.write_what_fits(clock::now());
+        Vec::new()
+    }
+}
+
+impl Writer {
+    /// Writes while there is room, and waits for more until then.
+    fn write_what_fits(&mut self, end: Mono) {
+        let [waiting, dropped, dropped_ever] = &self.tallies;
+        let mut output = LogOutput::new(stderr::write, &self.prefix, dropped, dropped_ever);
+        while !self.queued.is_empty() && stderr::has_room_within(end.since(clock::now())) {
+            match self.queued.try_recv() {
+                Ok(Item::Line(line)) => {
+                    output.on_line(&line);
+                    waiting.fetch_sub(1, Ordering::Relaxed);
+                }
+                Ok(Item::Flush(done)) => drop(done),
+                Err(_) => return,
+            }
+        }
+    }
 }
 
 fn write_all<W>(queued: &Receiver<Item>, waiting: &AtomicU64, mut output: LogOutput<'_, W>)
@@ -133,7 +179,7 @@ mod tests {
     /// A queue whose thread is stuck in a line that nobody reads.
     fn stuck() -> (LogQueue, Receiver<Item>) {
         let (items, queued) = bounded(LINES_MAX);
-        let queue = LogQueue { items, waiting: Arc::default(), dropped: Arc::default(), dropped_ever: Arc::default() };
+        let queue = LogQueue { items, ..start(String::new(), &mut Crew::complete()).unwrap() };
         queue.push(b"line\n".to_vec());
         (queue, queued)
     }

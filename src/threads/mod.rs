@@ -10,6 +10,7 @@ mod client_connection;
 pub mod control;
 pub mod control_handover;
 mod control_server;
+pub mod crew;
 pub mod errand;
 mod log_output;
 pub mod log_plan;

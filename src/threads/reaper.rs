@@ -2,17 +2,18 @@
 //! main thread has looked, else it would see the same zombie for ever. It never takes a child's status.
 
 use std::io;
+use std::sync::Arc;
 
 use crossbeam_channel::{Receiver, Sender, bounded};
 
 use crate::sys::wait;
 use crate::threads::Input;
-use crate::threads::spawn;
+use crate::threads::crew::{Crew, Post, Work};
 
 /// The main thread's end: says when there is something to wait for again.
-#[derive(Debug)]
 pub struct Reaper {
     resume: Sender<()>,
+    _post: Arc<Post<Watch>>,
 }
 
 impl Reaper {
@@ -24,20 +25,36 @@ impl Reaper {
 }
 
 /// Errors: no thread can be started.
-pub fn start(inbox: Sender<Input>) -> io::Result<Reaper> {
+pub fn start(inbox: Sender<Input>, crew: &mut Crew) -> io::Result<Reaper> {
     let (resume, resumed) = bounded(1);
-    spawn::named("reaper", move || watch(&inbox, &resumed))?;
-    Ok(Reaper { resume })
+    let post = crew.post(Watch { inbox, resumed })?;
+    Ok(Reaper { resume, _post: post })
 }
 
-fn watch(inbox: &Sender<Input>, resumed: &Receiver<()>) {
-    loop {
-        // Without any child there is nothing to tell, and nothing to wait for until one is started.
-        if wait::watch().is_ok() && inbox.send(Input::ChildrenChanged).is_err() {
-            return;
+struct Watch {
+    inbox: Sender<Input>,
+    resumed: Receiver<()>,
+}
+
+impl Work for Watch {
+    const NAME: &'static str = "reaper";
+
+    fn serve(&mut self) {
+        loop {
+            // Without any child there is nothing to tell, and nothing to wait for until one is started.
+            if wait::watch().is_ok() && self.inbox.send(Input::ChildrenChanged).is_err() {
+                return;
+            }
+            if self.resumed.recv().is_err() {
+                return;
+            }
         }
-        if resumed.recv().is_err() {
-            return;
+    }
+
+    fn turn(&mut self) -> Vec<Input> {
+        match wait::peek() {
+            Ok(Some(_)) => vec![Input::ChildrenChanged],
+            Ok(None) | Err(_) => Vec::new(),
         }
     }
 }
@@ -46,8 +63,10 @@ fn watch(inbox: &Sender<Input>, resumed: &Receiver<()>) {
 mod tests {
     use super::*;
     use crate::pool::{Ending, Signal};
+    use crate::sys::clock;
     use crate::sys::signal::send;
-    use crate::sys::testing::{LIMIT, in_own_process, sleeper};
+    use crate::sys::testing::{LIMIT, in_own_process, sleeper, wait_until};
+    use crate::threads::spawn::shortage;
 
     /// While the master prepares to replace its own program, nobody looks at the children. The thread needs no freeze for
     /// that: it takes nothing, so that a death waits for this image or the next.
@@ -56,7 +75,7 @@ mod tests {
         in_own_process(module_path!(), "no_death_is_lost_while_nobody_looks", || {
             let children = [sleeper(|_| {}), sleeper(|_| {})];
             let (sender, inbox) = bounded(8);
-            let reaper = start(sender).unwrap();
+            let reaper = start(sender, &mut Crew::complete()).unwrap();
             for child in children {
                 send(child, Signal::KILL).unwrap();
                 assert!(matches!(inbox.recv_timeout(LIMIT), Ok(Input::ChildrenChanged)));
@@ -71,9 +90,31 @@ mod tests {
             let (sender, inbox) = bounded(8);
             let last = sleeper(|_| {});
             send(last, Signal::KILL).unwrap();
-            let _next = start(sender).unwrap();
+            let _next = start(sender, &mut Crew::complete()).unwrap();
             assert!(matches!(inbox.recv_timeout(LIMIT), Ok(Input::ChildrenChanged)));
             assert_eq!(wait::reap(last), Ok(Some(Ending::Signal(Signal::KILL))));
+        });
+    }
+
+    #[test]
+    fn without_a_thread_the_main_thread_sees_a_death_and_takes_nothing() {
+        in_own_process(module_path!(), "without_a_thread_the_main_thread_sees_a_death_and_takes_nothing", || {
+            shortage::begin();
+            let (sender, _inbox) = bounded(8);
+            let mut crew = Crew::as_far_as_possible();
+            let _reaper = start(sender, &mut crew).unwrap();
+            let child = sleeper(|_| {});
+            let mut now = clock::now();
+            let mut turn = || {
+                now = now.after(LIMIT);
+                crew.turn(now)
+            };
+            assert!(turn().is_empty());
+            send(child, Signal::KILL).unwrap();
+            assert!(wait_until(LIMIT, || !turn().is_empty()));
+            assert!(matches!(turn()[..], [Input::ChildrenChanged]));
+            assert_eq!(wait::reap(child), Ok(Some(Ending::Signal(Signal::KILL))));
+            assert!(turn().is_empty());
         });
     }
 }

@@ -1,23 +1,17 @@
-//! The signal thread: the only one in which signals are not blocked. It tells the main thread which came. Before the master
-//! replaces its own program, it blocks them here too: what comes from then on waits for the next image, or for the thaw. It
-//! never loses one that it has taken.
+//! The signal thread: the only one that takes signals, which are blocked in every thread. It tells the main thread which came.
+//! Before the master replaces its own program it takes none: what comes from then on waits for the next image, or for the thaw.
+//! It never loses one that it has taken.
 
 use std::io;
-use std::os::fd::AsFd;
-use std::os::unix::net::UnixStream;
-use std::sync::{Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use crossbeam_channel::{Receiver, SendError, Sender, bounded};
-use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use signal_hook::iterator::backend::SignalDelivery;
-use signal_hook::iterator::exfiltrator::SignalOnly;
 
 use crate::pool::Signal;
-use crate::sys::signal as sys_signal;
-use crate::sys::wakeup::Wakeup;
+use crate::sys::wakeup;
 use crate::threads::Input;
-use crate::threads::spawn;
+use crate::threads::crew::{Crew, Post, Work};
 
 /// How long the main thread waits for this one to be deaf. It only takes longer when the thread waits for room in the
 /// inbox, and then the main thread must not wait for it.
@@ -29,7 +23,7 @@ const ORDERS_MAX: usize = 2;
 /// The main thread's end.
 pub struct SignalThread {
     orders: Sender<Freeze>,
-    wakeup: Wakeup,
+    post: Arc<Post<Ear>>,
 }
 
 /// While it lives, no thread takes a signal. When it is dropped, they are heard again, and first those that came meanwhile.
@@ -53,82 +47,70 @@ impl SignalThread {
     pub fn freeze(&self) -> Option<Deafness> {
         let (frozen, confirmed) = bounded(1);
         let (thaw, thawed) = bounded(0);
+        let deafness = Deafness { _thaws_when_dropped: thaw };
+        if self.post.in_stead().is_some() {
+            // The main thread hears, and does something else meanwhile.
+            return Some(deafness);
+        }
         // An order that comes to its turn too late finds itself over, since then `thaw` has been dropped.
         self.orders.try_send(Freeze { frozen, thawed }).ok()?;
-        self.wakeup.wake();
+        self.post.wake();
         confirmed.recv_timeout(FREEZE_MAX).ok()?;
-        Some(Deafness { _thaws_when_dropped: thaw })
+        Some(deafness)
     }
 }
 
-/// Hears every signal of `wanted` from now on. Equal signals that come faster than they are handled are one.
+/// Hears every signal of `wanted` from now on; all of them are blocked. Equal signals that come faster than they are handled are
+/// one.
 ///
-/// Errors: a signal that cannot be caught is among them, no descriptors are left, or no thread can be started.
-pub fn start(wanted: &'static [Signal], inbox: Sender<Input>) -> io::Result<SignalThread> {
+/// Errors: no thread can be started.
+pub fn start(wanted: &'static [Signal], inbox: Sender<Input>, crew: &mut Crew) -> io::Result<SignalThread> {
     let (orders, given) = bounded(ORDERS_MAX);
-    let wakeup = Wakeup::new()?;
-    let woken = wakeup.try_clone()?;
-    let (reader, writer) = UnixStream::pair()?;
-    let numbers = wanted.iter().map(|signal| signal.number());
-    let delivery = SignalDelivery::with_pipe(reader, writer, SignalOnly, numbers)?;
-    // A mutex only because the thread may have to begin again; nobody else ever locks it.
-    let ear = Mutex::new(Ear { wanted, delivery, inbox, given, woken });
-    spawn::named("signals", move || ear.lock().unwrap_or_else(PoisonError::into_inner).listen())?;
-    Ok(SignalThread { orders, wakeup })
+    let post = crew.post(Ear { wanted, inbox, given })?;
+    Ok(SignalThread { orders, post })
 }
 
 /// What the thread holds.
 struct Ear {
     wanted: &'static [Signal],
-    delivery: SignalDelivery<UnixStream, SignalOnly>,
     inbox: Sender<Input>,
     given: Receiver<Freeze>,
-    woken: Wakeup,
+}
+
+impl Work for Ear {
+    const NAME: &'static str = "signals";
+
+    /// Returns when the main thread is gone.
+    fn serve(&mut self) {
+        let mut heard = Ok(());
+        while heard.is_ok() {
+            while let Ok(order) = self.given.try_recv() {
+                be_deaf(&order);
+            }
+            heard = match wakeup::wait_for(self.wanted) {
+                Some(signal) => self.pass_on(signal),
+                None => Ok(()),
+            };
+        }
+    }
+
+    fn turn(&mut self) -> Vec<Input> {
+        let pending = std::iter::from_fn(|| wakeup::take_pending(self.wanted));
+        // Of each there is one at most, unless somebody sends them without end.
+        pending.take(self.wanted.len()).map(Input::Signaled).collect()
+    }
 }
 
 impl Ear {
-    /// Returns when the main thread is gone.
-    fn listen(&mut self) {
-        sys_signal::unblock_in_this_thread(self.wanted);
-        while self.pass_on().is_ok() {
-            while let Ok(order) = self.given.try_recv() {
-                if self.be_deaf(order).is_err() {
-                    return;
-                }
-            }
-            self.wait();
-        }
+    fn pass_on(&self, signal: Signal) -> Result<(), SendError<Input>> {
+        self.inbox.send(Input::Signaled(signal))
     }
+}
 
-    /// The one blocking call. That a signal interrupts it is as good as any other end of it.
-    fn wait(&self) {
-        let interest = PollFlags::POLLIN;
-        let _interrupted = poll(
-            &mut [PollFd::new(self.delivery.get_read().as_fd(), interest), PollFd::new(self.woken.as_fd(), interest)],
-            PollTimeout::NONE,
-        );
-        self.woken.rest();
-    }
-
-    /// Sends on what was taken. The handler has noted it before it made the pipe readable, and this empties the pipe first,
-    /// so that nothing is overlooked.
-    fn pass_on(&mut self) -> Result<(), SendError<Input>> {
-        for signal in self.delivery.pending().filter_map(Signal::from_number) {
-            self.inbox.send(Input::Signaled(signal))?;
-        }
-        Ok(())
-    }
-
-    /// The handlers run in this thread alone, so that none runs once signals are blocked here; all that they have noted is
-    /// sent on before anybody is told. They stay installed: a signal never meets its default.
-    fn be_deaf(&mut self, order: Freeze) -> Result<(), SendError<Input>> {
-        sys_signal::block_all();
-        self.pass_on()?;
-        let _too_late = order.frozen.send(());
-        let _over = order.thawed.recv();
-        sys_signal::unblock_in_this_thread(self.wanted);
-        Ok(())
-    }
+/// The thread has passed on what it took, and takes nothing until it is over.
+fn be_deaf(order: &Freeze) {
+    let _too_late = order.frozen.send(());
+    let _over = order.thawed.recv();
 }
 
 #[cfg(test)]

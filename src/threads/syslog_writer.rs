@@ -13,8 +13,9 @@ use log::Level;
 use nix::errno::Errno;
 
 use crate::sys::clock;
+use crate::threads::Input;
 use crate::threads::absence::Absence;
-use crate::threads::spawn;
+use crate::threads::crew::{Crew, Post, Work};
 use crate::threads::syslog_message::{Connection, Header, Message, SEND_MAX};
 
 /// How many messages may wait to be sent.
@@ -51,6 +52,7 @@ pub struct SyslogQueue {
     /// Messages that are neither sent nor given back.
     waiting: Arc<AtomicU64>,
     missed: Arc<AtomicU64>,
+    post: Arc<Post<Writer>>,
 }
 
 impl SyslogQueue {
@@ -78,6 +80,9 @@ impl SyslogQueue {
 
     /// The same, for so long at most until there is room and again until it is sent.
     pub fn flush_within(&self, patience: Duration) {
+        if let Some(mut writer) = self.post.in_stead() {
+            return writer.report_undelivered();
+        }
         let (done, finished) = bounded(1);
         if self.items.send_timeout(Item::Flush(done), patience).is_ok() {
             let _late = finished.recv_timeout(patience);
@@ -98,38 +103,29 @@ pub fn start(
     paths: Vec<PathBuf>,
     header: Arc<Header>,
     report: impl Fn(Report) + Send + 'static,
+    crew: &mut Crew,
 ) -> io::Result<SyslogQueue> {
     let (items, queued) = bounded(MESSAGES_MAX);
-    let queue = SyslogQueue { items, waiting: Arc::default(), missed: Arc::default() };
-    let (waiting, missed) = (Arc::clone(&queue.waiting), Arc::clone(&queue.missed));
-    let body = move || Writer::new(&paths, &queued, &waiting, &missed, Arc::clone(&header), &report).serve();
-    spawn::named("syslog", body)?;
-    Ok(queue)
+    let (waiting, missed) = (Arc::<AtomicU64>::default(), Arc::<AtomicU64>::default());
+    let tallies = [Arc::clone(&waiting), Arc::clone(&missed)];
+    let post = crew.post(Writer::new(paths, queued, tallies, header, report))?;
+    Ok(SyslogQueue { items, waiting, missed, post })
 }
 
-struct Writer<'a> {
-    paths: &'a [PathBuf],
-    queued: &'a Receiver<Item>,
-    waiting: &'a AtomicU64,
+struct Writer {
+    paths: Vec<PathBuf>,
+    queued: Receiver<Item>,
+    waiting: Arc<AtomicU64>,
     /// Messages that syslog has not got, and does not know of.
-    missed: &'a AtomicU64,
+    missed: Arc<AtomicU64>,
     header: Arc<Header>,
-    report: &'a dyn Fn(Report),
+    report: Box<dyn Fn(Report) + Send>,
     connection: Option<Connection>,
     absence: Absence,
 }
 
-impl<'a> Writer<'a> {
-    fn new(
-        paths: &'a [PathBuf],
-        queued: &'a Receiver<Item>,
-        waiting: &'a AtomicU64,
-        missed: &'a AtomicU64,
-        header: Arc<Header>,
-        report: &'a dyn Fn(Report),
-    ) -> Self {
-        Self { paths, queued, waiting, missed, header, report, connection: None, absence: Absence::default() }
-    }
+impl Work for Writer {
+    const NAME: &'static str = "syslog";
 
     fn serve(&mut self) {
         self.look_for_syslog();
@@ -143,6 +139,45 @@ impl<'a> Writer<'a> {
                 Err(RecvTimeoutError::Timeout) => self.look_for_syslog(),
                 Err(RecvTimeoutError::Disconnected) => return,
             }
+        }
+    }
+
+    /// A syslog that does not read would keep the main thread waiting, so that it is as if there were none.
+    fn turn(&mut self) -> Vec<Input> {
+        self.report_undelivered();
+        Vec::new()
+    }
+}
+
+impl Writer {
+    fn new(
+        paths: Vec<PathBuf>,
+        queued: Receiver<Item>,
+        [waiting, missed]: [Arc<AtomicU64>; 2],
+        header: Arc<Header>,
+        report: impl Fn(Report) + Send + 'static,
+    ) -> Self {
+        let (connection, absence) = (None, Absence::default());
+        Self { paths, queued, waiting, missed, header, report: Box::new(report), connection, absence }
+    }
+
+    fn report_undelivered(&mut self) {
+        while let Ok(item) = self.queued.try_recv() {
+            match item {
+                Item::Message(message) => {
+                    self.leave_undelivered(message);
+                    self.waiting.fetch_sub(1, Ordering::Relaxed);
+                }
+                Item::Flush(done) => drop(done),
+            }
+        }
+    }
+
+    fn leave_undelivered(&mut self, message: Message) {
+        self.header = message.header;
+        self.missed.fetch_add(1, Ordering::Relaxed);
+        if let Some(line) = message.otherwise {
+            (self.report)(Report::Undelivered(line));
         }
     }
 
@@ -160,17 +195,14 @@ impl<'a> Writer<'a> {
     }
 
     fn deliver(&mut self, message: Message) {
-        self.header = message.header;
+        self.header = Arc::clone(&message.header);
         if !self.absence.is_too_early(clock::now()) {
             match self.pass_on(message.level, &message.text) {
                 Ok(()) => return,
                 Err(errno) => self.leave_alone(errno),
             }
         }
-        self.missed.fetch_add(1, Ordering::Relaxed);
-        if let Some(line) = message.otherwise {
-            (self.report)(Report::Undelivered(line));
-        }
+        self.leave_undelivered(message);
     }
 
     /// A syslog that was restarted has refused the old connection; nothing is lost if it is there again by now.
@@ -186,7 +218,7 @@ impl<'a> Writer<'a> {
     /// Connects if need be. What it has missed is told first, which shows too whether it reads.
     fn reach(&mut self) -> Result<(), Errno> {
         if self.connection.is_none() {
-            self.connection = Some(Connection::open(self.paths)?);
+            self.connection = Some(Connection::open(&self.paths)?);
         }
         let missed = self.missed.swap(0, Ordering::Relaxed);
         if missed > 0 {

@@ -9,6 +9,7 @@ use tempfile::TempDir;
 
 use super::*;
 use crate::sys::testing::{LIMIT, wait_until};
+use crate::threads::spawn::shortage;
 use crate::threads::syslog_message::Facility;
 
 /// A thread, the place where it looks for syslog, and what it reports.
@@ -53,7 +54,7 @@ impl Bench {
         let found = prepare(&path);
         let (sender, reports) = channel();
         let report = move |report| sender.send(report).unwrap();
-        let queue = start(vec![path.clone()], header(), report).unwrap();
+        let queue = start(vec![path.clone()], header(), report, &mut Crew::complete()).unwrap();
         (Self { _dir: dir, path, queue, reports }, found)
     }
 
@@ -170,10 +171,8 @@ fn a_count_that_could_not_be_told_is_told_the_next_time() {
     let path = dir.path().join("log");
     let syslog = listen(&path);
     let filled = fill(&path);
-    let ((_items, queued), missed) = (bounded(1), AtomicU64::new(3));
-    let paths = [path];
-    let waiting = AtomicU64::new(0);
-    let mut writer = Writer::new(&paths, &queued, &waiting, &missed, header(), &|_| ());
+    let ((_items, queued), missed) = (bounded(1), Arc::new(AtomicU64::new(3)));
+    let mut writer = Writer::new(vec![path], queued, [Arc::default(), missed], header(), |_| ());
     assert_eq!(writer.reach(), Err(Errno::EAGAIN));
     for _ in 0..filled {
         assert_eq!(received(&syslog), "filler");
@@ -187,18 +186,43 @@ fn what_finds_no_room_in_the_queue_comes_back_at_once_and_is_counted() {
     let dir = TempDir::new().unwrap();
     let path = dir.path().join("log");
     let syslog = listen(&path);
-    let (items, queued) = bounded(MESSAGES_MAX);
-    let missed = Arc::new(AtomicU64::new(0));
-    let queue = SyslogQueue { items, waiting: Arc::default(), missed: Arc::clone(&missed) };
+    shortage::begin();
+    let no_report = |report| panic!("{report:?}");
+    let queue = start(vec![path], header(), no_report, &mut Crew::as_far_as_possible()).unwrap();
     let texts: Vec<_> = (0..MESSAGES_MAX + 2).map(|number| number.to_string()).collect();
     let back: Vec<_> = texts.iter().filter_map(|text| queue.push(message(text))).collect();
     assert_eq!(back, ["instead of 1024", "instead of 1025"]);
+    let post = Arc::clone(&queue.post);
     drop(queue);
+    let mut writer = post.in_stead().unwrap();
     // All but two, which its own queue holds together with the note.
-    assert_eq!(queued.try_iter().take(MESSAGES_MAX - 2).count(), MESSAGES_MAX - 2);
-    Writer::new(&[path], &queued, &AtomicU64::new(1000), &missed, header(), &|report| panic!("{report:?}")).serve();
+    assert_eq!(writer.queued.try_iter().take(MESSAGES_MAX - 2).count(), MESSAGES_MAX - 2);
+    writer.serve();
     let expected = ["2 lines did not get here, standard error has them", "1022", "1023"];
     assert_eq!([(); 3].map(|()| received(&syslog)), expected);
+}
+
+/// The main thread must not wait for a syslog, so that nothing gets there until there is a thread.
+#[test]
+fn without_a_thread_what_syslog_should_get_comes_back_and_is_told_later() {
+    let dir = TempDir::new().unwrap();
+    let path = dir.path().join("log");
+    let syslog = listen(&path);
+    let (sender, reports) = channel();
+    let report = move |report| sender.send(report).unwrap();
+    shortage::begin();
+    let mut crew = Crew::as_far_as_possible();
+    let queue = start(vec![path], header(), report, &mut crew).unwrap();
+    assert_eq!(queue.push(message("one")), None);
+    assert_eq!(queue.push(message("two")), None);
+    queue.flush();
+    let undelivered = ["one", "two"].map(|text| Report::Undelivered(format!("instead of {text}")));
+    assert_eq!(reports.try_iter().collect::<Vec<_>>(), undelivered);
+    shortage::end();
+    crew.turn(clock::now().after(LIMIT));
+    assert_eq!(received(&syslog), "2 lines did not get here, standard error has them");
+    assert_eq!(queue.push(message("three")), None);
+    assert_eq!(received(&syslog), "three");
 }
 
 #[test]

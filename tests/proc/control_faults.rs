@@ -214,11 +214,11 @@ fn assert_ends_without_a_trace(master: &Master) {
 fn who_connected_before_the_socket_was_removed_is_served() {
     let master = sleepers("");
     let control = master.wait_for_thread("control");
-    let strace = Strace::attach_to_thread(&master, control, &["-e", "inject=poll:delay_enter=1000000"]);
-    // Ends the poll(2) that was under way; the next one is held.
+    let strace = Strace::attach_to_thread(&master, control, &["-e", "inject=ppoll:delay_enter=1000000"]);
+    // Ends the ppoll(2) that was under way; the next one is held.
     let mut clients = vec![master.connect()];
     clients[0].send("{command: ehlo, user: early}");
-    master.wait_until("a poll is held", LIMIT, || strace.lines().len() >= 3);
+    master.wait_until("a ppoll is held", LIMIT, || strace.lines().len() >= 3);
     clients.extend((0..50).map(|_| master.connect()));
     fs::remove_file(master.socket()).unwrap();
     drop(strace);
@@ -309,7 +309,7 @@ fn the_last_words_are_written_before_the_master_ends() {
     waiting.send("{command: upgrade, id: 1, format: json}");
     master.wait_for_log("===> Launched", 2);
     let control = master.wait_for_thread("control");
-    let _slow = Strace::attach_to_thread(&master, control, &["-e", "inject=poll:delay_exit=200000"]);
+    let _slow = Strace::attach_to_thread(&master, control, &["-e", "inject=ppoll:delay_exit=200000"]);
     assert_eq!(master.control("{command: die, args: [KILL]}"), "---%0Amessage: 'Einhorn is going down! '%0A");
     while receive(&mut waiting) != "{\"message\":\"Upgrade failed: einhorn is going down\",\"request_id\":1}" {}
     assert_eq!(master.wait_exit().code(), Some(0));

@@ -39,6 +39,7 @@ mod signals;
 mod support;
 mod syslog;
 mod takeover;
+mod takeover_faults;
 mod title;
 mod upgrade;
 mod worker;
