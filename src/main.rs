@@ -2,6 +2,11 @@
 
 use std::process::ExitCode;
 
+use einhyrningsins::sys::allocator::WithReserve;
+
+#[global_allocator]
+static MEMORY: WithReserve = WithReserve;
+
 fn main() -> ExitCode {
     einhyrningsins::supervisor::main()
 }

@@ -59,6 +59,7 @@ Exit codes:
   111       something that the start needs is not to be had: an address is in
             use, the lock is held, a file cannot be written
   112       gave up: with --retries, no worker ever came up
+  113       memory was refused, and the reserve for that is used up
   126, 127  the program cannot be run, or is not found
 ";
 

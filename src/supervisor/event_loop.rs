@@ -75,6 +75,7 @@ impl Supervisor {
                     }
                 };
             }
+            self.look_after_memory();
             if let Turn::GoOn = turn {
                 turn = self.go_on_with_reexec();
             }
@@ -98,6 +99,7 @@ impl Supervisor {
             self.errand_note_due,
             self.reexec.deadline(),
             self.crew.deadline(),
+            self.memory.deadline(),
             self.service_manager.deadline(),
             self.undelivered_deadline(),
         ];
@@ -130,6 +132,8 @@ impl Supervisor {
                 let events = self.answer(client, &peer, request);
                 self.dispatch_all(events.into_iter())
             }
+            // What is to be done comes at the end of the turn.
+            Input::MemoryRefused => Turn::GoOn,
             Input::SocketMoved(file) => {
                 self.files.socket_moved(file);
                 Turn::GoOn

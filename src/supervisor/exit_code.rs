@@ -13,13 +13,16 @@ pub(in crate::supervisor) const BAD_OPTION: u8 = 100;
 pub(in crate::supervisor) const CANNOT_START: u8 = 111;
 /// No worker ever served, and `--retries` is used up.
 const GAVE_UP: u8 = 112;
+/// Memory was refused, and the reserve is used up.
+pub(in crate::supervisor) const NO_MEMORY: u8 = 113;
 /// The program is there and cannot be run.
 pub(in crate::supervisor) const NOT_EXECUTABLE: u8 = 126;
 /// The program is not there.
 pub(in crate::supervisor) const NOT_FOUND: u8 = 127;
 
 /// Every one of them.
-pub const EXIT_CODES: [u8; 7] = [STOPPED, NO_PROGRAM, BAD_OPTION, CANNOT_START, GAVE_UP, NOT_EXECUTABLE, NOT_FOUND];
+pub const EXIT_CODES: [u8; 8] =
+    [STOPPED, NO_PROGRAM, BAD_OPTION, CANNOT_START, GAVE_UP, NO_MEMORY, NOT_EXECUTABLE, NOT_FOUND];
 
 /// Something that is wrong, and the exit code that says so where it keeps a master from starting.
 #[derive(Clone, Debug, PartialEq, Eq)]

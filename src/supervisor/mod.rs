@@ -15,6 +15,7 @@ mod launch;
 mod listeners;
 mod log_route;
 mod logging;
+mod memory;
 mod next_program;
 mod perform;
 mod plan;
@@ -54,6 +55,7 @@ use crate::supervisor::admittance::Admittance;
 use crate::supervisor::bound_files::BoundFiles;
 use crate::supervisor::files::Files;
 use crate::supervisor::listeners::Listener;
+use crate::supervisor::memory::Memory;
 use crate::supervisor::prepare::Call;
 use crate::supervisor::recheck::Recheck;
 use crate::supervisor::reexec::Reexec;
@@ -117,6 +119,7 @@ struct Supervisor {
     /// Children reaped that were no workers: adopted orphans of theirs.
     strangers: u64,
     reexec: Reexec,
+    memory: Memory,
     /// Signals that could not be sent, and are sent again.
     undelivered: Vec<Undelivered>,
     service_manager: ServiceManager,

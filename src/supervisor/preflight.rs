@@ -20,7 +20,7 @@ use crate::sys::errno::words;
 use crate::sys::exec_failure::explain_exec_failure;
 use crate::sys::exec_pipe::{ExecPipe, ExecState, Stage};
 use crate::sys::process::{self, SpawnRequest, Spawned};
-use crate::sys::{clock, fd, memfd, signal};
+use crate::sys::{allocator, clock, fd, memfd, signal};
 
 /// How long a check may take before it is killed.
 pub(in crate::supervisor) const CHECK_LIMIT: Duration = Duration::from_secs(10);
@@ -259,7 +259,12 @@ fn descriptors(text: &str) -> Option<(i32, i32)> {
 
 fn read(state: i32) -> Result<(), String> {
     let document = Document::from_yaml(&Plan::read_text(state)?).map_err(|error| error.to_string())?;
-    Plan::of(&document).map(drop)
+    Plan::of(&document)?;
+    // Behind an exec it would be too late.
+    match allocator::has_room_for_an_image() {
+        true => Ok(()),
+        false => Err("there is too little memory for another image (see the limits of this process)".to_owned()),
+    }
 }
 
 #[cfg(test)]

@@ -18,6 +18,7 @@ use crate::pool::{Pid, Pool, Version};
 use crate::supervisor::bound_files::BoundFiles;
 use crate::supervisor::files::{Files, directory_of};
 use crate::supervisor::listeners::Listener;
+use crate::supervisor::memory::Memory;
 use crate::supervisor::plan::{Plan, PlannedControl, PlannedListener, PlannedRelease};
 use crate::supervisor::prepare::Call;
 use crate::supervisor::recheck::Recheck;
@@ -285,6 +286,7 @@ fn take_over(mut plan: Plan, call: Call, arrival: Arrival, mut crew: Crew) -> Re
         denials: Denials::default(),
         strangers: plan.strangers,
         reexec,
+        memory: Memory::at_the_start(),
         undelivered: Vec::new(),
         service_manager,
     })

@@ -19,6 +19,7 @@ use crate::supervisor::bound_files::BoundFiles;
 use crate::supervisor::exit_code::Problem;
 use crate::supervisor::files::{Files, directory_of, tell_apart};
 use crate::supervisor::logging::Logging;
+use crate::supervisor::memory::Memory;
 use crate::supervisor::preflight::{self, CHECK_VARIABLE};
 use crate::supervisor::prepare::Call;
 use crate::supervisor::recheck::Recheck;
@@ -33,7 +34,7 @@ use crate::supervisor::{Supervisor, exit_code, listeners, logging, prepare, sett
 use crate::sys::birth::Birth;
 use crate::sys::errno::words;
 use crate::sys::title::Title;
-use crate::sys::{fd, limits, signal, wait};
+use crate::sys::{allocator, fd, limits, signal, wait};
 use crate::threads::crew::Crew;
 use crate::threads::{self, INBOX_MAX, control, errand, reaper};
 
@@ -46,6 +47,7 @@ pub(in crate::supervisor) const EINHORN_VERSION: &str = "1.1.1";
 /// Errors: there is no room for a descriptor.
 pub(in crate::supervisor) fn first_things() -> std::io::Result<()> {
     limits::keep_no_freed_memory();
+    allocator::keep_reserve(exit_code::NO_MEMORY);
     signal::block_all();
     signal::prepare_dispositions();
     fd::fill_stdio_holes()
@@ -245,6 +247,7 @@ fn start(
         denials: Denials::default(),
         strangers: 0,
         reexec: Reexec::new(None, 0, Origin::Elsewhere),
+        memory: Memory::at_the_start(),
         undelivered: Vec::new(),
         service_manager,
     })

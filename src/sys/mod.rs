@@ -5,6 +5,7 @@
 
 pub mod accept;
 pub mod account;
+pub mod allocator;
 pub mod birth;
 mod blueprint;
 mod capability;

@@ -15,7 +15,7 @@ use crate::protocol::{self, Format, LINE_MAX, More, Reply};
 use crate::sys::control_socket::Access;
 use crate::sys::errno::words;
 use crate::sys::wakeup;
-use crate::sys::{accept, clock};
+use crate::sys::{accept, allocator, clock};
 use crate::threads::Input;
 use crate::threads::admission::{Policy, Role, judge, made_for};
 use crate::threads::client_connection::{Connection, Fault, Reading};
@@ -62,6 +62,8 @@ pub(in crate::threads) struct Server {
     /// Of which the kernel did not say whose they are, and how often it was asked.
     unjudged: Vec<(OwnedFd, u32)>,
     next_id: u64,
+    /// As the main thread was told last.
+    memory_is_short: bool,
     /// While it lies ahead, no connection is accepted.
     accept_again: Option<Mono>,
     notes: Notes,
@@ -138,8 +140,20 @@ impl Server {
         let now = clock::now();
         let connections = clients.connections.into_iter().map(|carried| Connection::resume(carried, now)).collect();
         let notes = Notes::default();
-        let (look_again, unjudged, accept_again) = (true, Vec::new(), None);
-        Self { socket, policy, inbox, messages, look_again, connections, unjudged, next_id, accept_again, notes }
+        let unjudged = Vec::new();
+        Self {
+            socket,
+            policy,
+            inbox,
+            messages,
+            look_again: true,
+            connections,
+            unjudged,
+            next_id,
+            memory_is_short: false,
+            accept_again: None,
+            notes,
+        }
     }
 
     fn serve(&mut self) -> Stop {
@@ -195,10 +209,20 @@ impl Server {
         }
         self.forget_those_who_are_over(now);
         self.judge_again(now);
+        self.tell_of_a_shortage(pass_on);
         if ready.accept {
             self.accept(ACCEPTED_AT_ONCE, now);
         }
         None
+    }
+
+    /// The main thread may be waiting, and has to do something about it.
+    fn tell_of_a_shortage(&mut self, pass_on: &mut dyn FnMut(Input) -> Inbox) {
+        let is_short = allocator::is_short();
+        if is_short && !self.memory_is_short {
+            let _main_is_gone = pass_on(Input::MemoryRefused);
+        }
+        self.memory_is_short = is_short;
     }
 
     /// Writes what can be written at once.
@@ -423,6 +447,8 @@ impl Server {
             Role::Admin | Role::Worker(_) => self.policy.connections_max,
             Role::Guest => self.policy.connections_max.saturating_sub(RESERVED),
         };
+        // What was refused may be what the next client would need; an admin gets the place, and the memory, of another.
+        let max = if allocator::is_short() { max.min(RESERVED) } else { max };
         let public = |connection: &&Connection| !matches!(connection.peer.role, Role::Worker(_));
         let taken = self.connections.iter().filter(public).count();
         let of_uid = self.connections.iter().filter(public).filter(|known| known.peer.uid == peer.uid).count();

@@ -44,4 +44,6 @@ pub enum Input {
     SocketMoved(FileId),
     /// The errand thread has finished the oldest of its errands.
     ErrandDone,
+    /// Memory was refused to a thread that the main thread does not hear of otherwise.
+    MemoryRefused,
 }

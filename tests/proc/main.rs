@@ -23,6 +23,7 @@ mod idle;
 mod launch;
 mod leftovers;
 mod log;
+mod memory;
 mod pacing;
 mod picture;
 mod privileges;

@@ -1,0 +1,76 @@
+//! What the master does when memory is refused: it says so, becomes a fresh image, which has nothing left of what the old one has
+//! piled up, and lets nobody new in until the reserve is whole again. The reserve itself is `sys::allocator`'s.
+
+use crate::pool::Mono;
+use crate::supervisor::Supervisor;
+use crate::supervisor::recheck::Recheck;
+use crate::sys::{allocator, clock};
+
+/// What the main loop knows of it.
+#[derive(Debug, Default)]
+pub(in crate::supervisor) struct Memory {
+    shortage: Shortage,
+    recheck: Recheck,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Shortage {
+    /// Of none that was said.
+    #[default]
+    None,
+    /// Since this image began: another one would find the same.
+    Inherited,
+    /// It was refused something.
+    Met,
+}
+
+impl Memory {
+    /// To be called when an image begins.
+    pub(in crate::supervisor) fn at_the_start() -> Self {
+        let mut memory = Self::default();
+        if allocator::is_short() {
+            log::warn!("there is too little memory for a reserve; if more is refused, the master ends");
+            memory.shortage = Shortage::Inherited;
+            memory.recheck.soon(clock::now());
+        }
+        memory
+    }
+
+    pub(in crate::supervisor) fn deadline(&self) -> Option<Mono> {
+        self.recheck.deadline()
+    }
+}
+
+impl Supervisor {
+    /// At the end of a turn.
+    pub(in crate::supervisor) fn look_after_memory(&mut self) {
+        if !allocator::is_short() && self.memory.shortage == Shortage::None {
+            return;
+        }
+        let now = clock::now();
+        let is_due = self.memory.deadline().is_none_or(|due| due <= now);
+        if !is_due {
+            return;
+        }
+        if allocator::replenish() {
+            self.memory.recheck.rest();
+            let said = self.memory.shortage;
+            self.memory.shortage = Shortage::None;
+            match said {
+                Shortage::None => {
+                    log::warn!("memory was refused for a moment, the reserve has helped out and is whole again")
+                }
+                Shortage::Inherited | Shortage::Met => log::warn!("there is memory again, the reserve is whole"),
+            }
+            return;
+        }
+        self.memory.recheck.again(now);
+        if self.memory.shortage == Shortage::None {
+            self.memory.shortage = Shortage::Met;
+            log::error!(
+                "memory was refused, the reserve is in use; becoming a fresh image, new clients are refused meanwhile"
+            );
+            self.reload();
+        }
+    }
+}
