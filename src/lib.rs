@@ -5,6 +5,8 @@
 
 pub mod client;
 pub mod config;
+#[cfg(any(test, fuzzing))]
+pub mod fuzzing;
 pub mod handoff;
 pub mod pool;
 pub mod printable;

@@ -20,6 +20,7 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("threads", &["pool", "protocol", "sys"]),
     ("client", &["pool", "printable", "config", "protocol", "yaml", "sys"]),
     ("supervisor", &["pool", "printable", "config", "protocol", "handoff", "yaml", "sys", "threads"]),
+    ("fuzzing", &["pool", "printable", "config", "protocol", "handoff", "yaml", "client", "supervisor"]),
 ];
 
 /// Files outside `src/sys` that need `unsafe`, each with the reason.

@@ -117,6 +117,13 @@ impl Connection {
         Ok(Self { lines, master: peer.pid, last_id: 0, interrupts: None })
     }
 
+    /// Over a stream that is connected already; hears `interrupts` in the place of SIGINT.
+    #[cfg(any(test, fuzzing))]
+    pub(in crate::client) fn over(stream: UnixStream, master: Pid, interrupts: Interrupts) -> Self {
+        let lines = LineReader::new(stream, REPLY_MAX);
+        Self { lines, master, last_id: 0, interrupts: Some(interrupts) }
+    }
+
     /// As the kernel knows it; it stays the same over a re-exec.
     pub(in crate::client) fn master(&self) -> Pid {
         self.master
@@ -124,6 +131,9 @@ impl Connection {
 
     /// From now on Ctrl-C ends the waiting, with [`Failure::Interrupted`], rather than the process.
     pub(in crate::client) fn hear_interrupts(&mut self) -> Result<(), Failure> {
+        if self.interrupts.is_some() {
+            return Ok(());
+        }
         let heard = Interrupts::listen();
         let said = |error| Failure::System { what: "listen for Ctrl-C", words: words(errno_of(&error)) };
         self.interrupts = Some(heard.map_err(said)?);

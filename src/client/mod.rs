@@ -6,6 +6,8 @@ mod completion;
 mod connection;
 mod ctl;
 mod failure;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzzing;
 mod history;
 mod line_reader;
 mod progress;

@@ -128,9 +128,10 @@ fn read_tcp(text: &str) -> Result<Bind, Need> {
     Ok(Bind::Tcp { host, port, flags })
 }
 
+/// What a refusal repeats is escaped: it is shown on one line.
 fn read_address(address: &str) -> Result<(String, u16), Need> {
     if address.starts_with(['/', '.']) {
-        return Err(format!("a unix socket is written unix:{address}"));
+        return Err(format!("a unix socket is written unix:{}", address.escape_debug()));
     }
     let (host, port) = split_address(address)?;
     let is_number = !port.is_empty() && port.bytes().all(|byte| byte.is_ascii_digit());
@@ -154,7 +155,6 @@ fn split_address(address: &str) -> Result<(&str, &str), Need> {
     }
     match host {
         "*" | "" => {
-            // Whatever stands there is shown on one line.
             let port = port.escape_debug();
             Err(format!("for every address write 0.0.0.0:{port} or [::]:{port}"))
         }
@@ -166,7 +166,7 @@ fn split_address(address: &str) -> Result<(&str, &str), Need> {
 /// More than one colon and no brackets: shows where they belong, if an address can be made out.
 fn need_brackets(address: &str, host: &str, port: &str) -> Need {
     if is_ipv6(host) {
-        format!("an ipv6 address needs brackets, as in [{host}]:{port}")
+        format!("an ipv6 address needs brackets, as in [{host}]:{}", port.escape_debug())
     } else if is_ipv6(address) {
         format!("an ipv6 address needs brackets and a port, as in [{address}]:80")
     } else {

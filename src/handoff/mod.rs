@@ -11,6 +11,8 @@ pub mod einhorn;
 mod error;
 mod field;
 mod from_pool;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzzing;
 pub mod ours;
 mod record;
 mod section;

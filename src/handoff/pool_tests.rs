@@ -2,6 +2,7 @@
 
 use super::tests::{changed, golden, read};
 use super::*;
+use crate::handoff::fuzzing::rewritten;
 use crate::pool::{Mono, Snapshot, UpgradeStyle};
 
 /// Where the clocks of these tests agree.
@@ -20,26 +21,12 @@ fn pool_of(document: &Document) -> Snapshot {
     document.pool(reader()).unwrap_or_else(|error| panic!("{error}"))
 }
 
-/// The same document, with the pool's part written anew.
-fn rewritten(document: &Document, snapshot: &Snapshot) -> Document {
-    let (ours, theirs) = (OurPart::of(snapshot), EinhornPart::of(snapshot, wall));
-    let mut document = document.clone();
-    document.state.children.workers = theirs.workers;
-    let section = document.ours.as_mut().unwrap();
-    section.workers = ours.workers;
-    section.remnants = ours.remnants;
-    section.pool = ours.pool;
-    section.settings = ours.settings;
-    section.fallback_settings = ours.fallback_settings;
-    document
-}
-
 /// The golden document has another value than the default in each field, so a field that is forgotten is missed here.
 #[test]
 fn a_pool_that_was_read_is_written_as_it_was() {
     let document = read(&golden("ours-1"));
     let snapshot = pool_of(&document);
-    let again = read(&rewritten(&document, &snapshot).to_yaml());
+    let again = read(&rewritten(&document, &snapshot, wall).to_yaml());
     assert_eq!(pool_of(&again), snapshot);
     let (was, is) = (document.ours.unwrap(), again.ours.unwrap());
     assert_eq!((is.remnants, is.settings, is.fallback_settings), (was.remnants, was.settings, was.fallback_settings));

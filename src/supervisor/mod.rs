@@ -9,6 +9,8 @@ mod environment;
 mod event_loop;
 mod exit_code;
 mod files;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzzing;
 mod hand_over;
 mod help;
 mod launch;

@@ -19,7 +19,7 @@ impl Interrupts {
         Ok(Self(reader))
     }
 
-    #[cfg(test)]
+    #[cfg(any(test, fuzzing))]
     pub fn from_socket(socket: UnixStream) -> Self {
         Self(socket)
     }

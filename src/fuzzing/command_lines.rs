@@ -1,0 +1,56 @@
+//! The command line: what is taken leaves the program's words alone, is carried to the next image as words that mean the same,
+//! and is a command line again.
+
+use std::ffi::{OsStr, OsString};
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::path::Path;
+
+use crate::config::{Config, Given, Invocation, NUMBER_MAX, from_words, parse, to_args, to_words};
+use crate::fuzzing::is_one_line;
+
+/// More words than this are not an input that can be understood.
+const WORDS_MAX: usize = 64;
+
+/// Each line of the input is a word.
+pub fn argv(data: &[u8]) {
+    let words = data.split(|byte| *byte == b'\n').take(WORDS_MAX);
+    let args: Vec<OsString> = words.map(|word| OsString::from_vec(word.to_vec())).collect();
+    match read(args.clone()) {
+        Ok(Invocation::Run(config)) => check(&args, &config),
+        Ok(
+            Invocation::Help
+            | Invocation::Usage
+            | Invocation::Version
+            | Invocation::UpgradeCheck
+            | Invocation::ConfigSchema
+            | Invocation::PrintConfig(_)
+            | Invocation::CheckConfig(_),
+        ) => {}
+        Err(problems) => {
+            assert!(!problems.is_empty());
+            problems.iter().for_each(|problem| assert!(is_one_line(problem), "{problem:?}"));
+        }
+    }
+}
+
+fn read(args: Vec<OsString>) -> Result<Invocation, Vec<String>> {
+    let no_file = |path: &Path| Err(format!("cannot find {}", path.display().to_string().escape_debug()));
+    parse(OsStr::new("einhorn"), args, &no_file)
+        .map_err(|problems| problems.0.iter().map(ToString::to_string).collect())
+}
+
+fn check(args: &[OsString], config: &Config) {
+    assert!(args.ends_with(&config.program), "{args:?} runs {:?}", config.program);
+    assert!((1..=NUMBER_MAX).contains(&config.number), "{args:?}");
+    assert!(config.program.iter().all(|word| !word.as_bytes().is_empty()) || config.program.len() > 1, "{args:?}");
+    let carried = from_words(&config.argv0, to_words(config));
+    assert_eq!(carried.as_ref(), Ok(config), "{args:?} is another configuration in the next image");
+    let again = to_args(config);
+    match read(again.clone()) {
+        Ok(Invocation::Run(read)) => {
+            let settings = |config: &Config| Config { given: Given::default(), ..config.clone() };
+            assert_eq!(settings(&read), settings(config), "{args:?} as {again:?}");
+        }
+        other => panic!("{args:?} as {again:?}: {other:?}"),
+    }
+}

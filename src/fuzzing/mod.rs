@@ -1,0 +1,72 @@
+//! The fuzz targets: each takes any bytes, hands them to one reader of text from outside, and asserts what must hold of the
+//! result. `fuzz/` makes a libFuzzer program of them (`make fuzz`), and the tests below replay `fuzz/corpus` on any Rust.
+//! Compiled for tests and with `--cfg fuzzing` only, never into the product.
+//!
+//! A target must not write files, wait, or depend on anything but its input. Where it needs an internal function of a room, that
+//! room has a file `fuzzing.rs` which leads there.
+
+mod binds;
+mod command_lines;
+mod configurations;
+mod documents;
+mod env_files;
+mod handoffs;
+mod life;
+mod replies;
+mod requests;
+
+#[cfg(test)]
+mod tests;
+
+use crate::yaml::Value;
+
+/// One target, and the name of its corpus below `fuzz/corpus`.
+#[derive(Clone, Copy, Debug)]
+pub struct Target {
+    pub name: &'static str,
+    pub run: fn(&[u8]),
+}
+
+/// In the order in which `make fuzz` runs them.
+pub const TARGETS: [Target; 8] = [
+    Target { name: "requests", run: requests::requests },
+    Target { name: "yaml", run: documents::yaml },
+    Target { name: "handoff", run: handoffs::handoff },
+    Target { name: "toml", run: configurations::toml },
+    Target { name: "binds", run: binds::binds },
+    Target { name: "argv", run: command_lines::argv },
+    Target { name: "replies", run: replies::replies },
+    Target { name: "env-file", run: env_files::env_file },
+];
+
+/// The target of this name.
+pub fn find(name: &str) -> Option<Target> {
+    TARGETS.into_iter().find(|target| target.name == name)
+}
+
+/// Whether Psych reads a value as it wrote it. It does not with a symbol whose name is in quotes: `:"'a'"` is written `:'a'`, and that
+/// is read as `:a`. We do as Ruby does.
+fn survives_psych(value: &Value) -> bool {
+    let is_quoted = |name: &str| {
+        name.len() >= 2 && ["'", "\""].iter().any(|quote| name.starts_with(quote) && name.ends_with(quote))
+    };
+    match value {
+        Value::Symbol(name) => !is_quoted(name),
+        Value::Seq(items) | Value::Set(items) => items.iter().all(survives_psych),
+        Value::Map(pairs) => pairs.iter().all(|(key, value)| survives_psych(key) && survives_psych(value)),
+        Value::Shared(inner) => survives_psych(inner),
+        Value::Nil
+        | Value::Bool(_)
+        | Value::Int(_)
+        | Value::BigInt(_)
+        | Value::Float(_)
+        | Value::Str(_)
+        | Value::Bytes(_)
+        | Value::Time(_) => true,
+    }
+}
+
+/// Whether a text can be shown as one line of a log or on a screen.
+fn is_one_line(text: &str) -> bool {
+    !text.chars().any(char::is_control)
+}
