@@ -128,9 +128,12 @@ impl Supervisor {
                 None => Turn::GoOn,
             },
             Input::ChildrenChanged => self.look_at_children(),
-            Input::Requested { client, peer, request } => {
+            Input::Requested { client, peer, request, ticket } => {
                 let events = self.answer(client, &peer, request);
-                self.dispatch_all(events.into_iter())
+                let turn = self.dispatch_all(events.into_iter());
+                // The next of its kind may come.
+                drop(ticket);
+                turn
             }
             // What is to be done comes at the end of the turn.
             Input::MemoryRefused => Turn::GoOn,

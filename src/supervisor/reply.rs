@@ -1,7 +1,7 @@
 //! What a client's request leads to: events for the pool, a reply, or a line in the log. What may be asked by whom is
-//! decided here, from what the control thread found out about the other end.
+//! decided here and in `threads::admission`, from what the control thread found out about the other end.
 
-use crate::pool::{ClientId, Command, Event, Pid, UpgradeStyle};
+use crate::pool::{AckMode, ClientId, Command, Event, Pid, UpgradeStyle};
 use crate::protocol::{Asked, Change as Setting, Format, More, Reply, Request};
 use crate::supervisor::prepare::Configuration;
 use crate::supervisor::startup::EINHORN_VERSION;
@@ -24,21 +24,28 @@ const SHOWN_MAX: usize = 1024;
 /// What was denied, kept from filling the log.
 #[derive(Default)]
 pub(in crate::supervisor) struct Denials {
-    not_admin: Throttle,
     not_that_worker: Throttle,
+    without_pid: Throttle,
+    needless_ack: Throttle,
 }
 
 impl Denials {
-    fn not_admin(&mut self, client: ClientId, peer: &Peer) {
-        if let Some(unsaid) = self.not_admin.count_one(clock::now()) {
-            log::warn!("[client {}] {} asked for what only an admin may{unsaid}", client.0, in_words(peer));
+    fn not_that_worker(&mut self, client: ClientId, peer: &Peer, worker: Pid) {
+        if let Some(unsaid) = self.not_that_worker.count_one(clock::now()) {
+            log::warn!("[client {}] {peer} may not speak for worker {worker}{unsaid}", client.0);
         }
     }
 
-    fn not_that_worker(&mut self, client: ClientId, peer: &Peer, worker: Pid) {
-        if let Some(unsaid) = self.not_that_worker.count_one(clock::now()) {
-            log::warn!("[client {}] {} may not speak for worker {worker}{unsaid}", client.0, in_words(peer));
-        }
+    /// An admin's are all logged, as with einhorn; of others one a minute.
+    fn without_pid(&mut self, client: ClientId, peer: &Peer, shown: &str) {
+        let unsaid = match peer.role {
+            Role::Admin => String::new(),
+            Role::Guest | Role::Worker(_) => match self.without_pid.count_one(clock::now()) {
+                Some(unsaid) => unsaid.to_string(),
+                None => return,
+            },
+        };
+        log::error!("[client {}] Invalid request (no pid): {}{unsaid}", client.0, abbreviated(shown));
     }
 }
 
@@ -57,14 +64,12 @@ impl Supervisor {
             Asked::Ack { pid } => self.ack(client, peer, pid),
             Asked::Ping { pid, request_id } => self.ping(client, peer, pid, request_id),
             Asked::WithoutPid { shown } => {
-                log::error!("[client {}] Invalid request (no pid): {}", client.0, abbreviated(&shown));
+                self.denials.without_pid(client, peer, &shown);
                 Vec::new()
             }
-            asked if peer.role == Role::Admin => self.obey(asking, peer, asked),
-            _ => {
-                self.denials.not_admin(client, peer);
-                self.say(asking, denial(peer))
-            }
+            asked if peer.may(&asked) => self.obey(asking, peer, asked),
+            // The control thread has denied it, and passes nothing of the kind on.
+            _ => Vec::new(),
         }
     }
 
@@ -217,6 +222,7 @@ impl Supervisor {
 
     fn ack(&mut self, client: ClientId, peer: &Peer, pid: Pid) -> Vec<Event> {
         match self.speaker(peer, pid) {
+            Some(pid) if self.is_needless_ack(peer, pid) => Vec::new(),
             Some(pid) => vec![Event::WorkerAcked { pid }],
             None => self.turn_away(client, peer, pid),
         }
@@ -232,6 +238,17 @@ impl Supervisor {
     fn turn_away(&mut self, client: ClientId, peer: &Peer, pid: Pid) -> Vec<Event> {
         self.denials.not_that_worker(client, peer, pid);
         Vec::new()
+    }
+
+    /// An ack that changes nothing is a line in the log, and a worker can say it without end: of others than admins one a minute
+    /// is heard.
+    fn is_needless_ack(&mut self, peer: &Peer, pid: Pid) -> bool {
+        let is_used =
+            [self.pool.settings(), self.pool.fallback()].iter().any(|settings| settings.ack == AckMode::Manual);
+        let is_acked = self.pool.workers().iter().any(|worker| worker.pid == pid && worker.is_acked());
+        peer.role != Role::Admin
+            && (is_acked || !is_used)
+            && self.denials.needless_ack.count_one(clock::now()).is_none()
     }
 
     /// Which worker an ack or a ping is from. An admin may speak for any, as with einhorn. A pid that nobody knows may be
@@ -253,23 +270,6 @@ impl Supervisor {
 
     fn is_worker(&self, pid: Pid) -> bool {
         self.pool.workers().iter().any(|worker| worker.pid == pid)
-    }
-}
-
-/// Of a connection that was made for a worker, the kernel says only that it is ours.
-fn in_words(peer: &Peer) -> String {
-    match peer.role {
-        Role::Worker(worker) => format!("worker {worker}"),
-        Role::Admin | Role::Guest => format!("uid {}, pid {}", peer.uid, peer.pid),
-    }
-}
-
-fn denial(peer: &Peer) -> String {
-    match peer.role {
-        Role::Worker(worker) => {
-            format!("Permission denied: worker {worker} may only ack and ping on its own connection")
-        }
-        Role::Admin | Role::Guest => format!("Permission denied: uid {} may only ack and ping its worker", peer.uid),
     }
 }
 

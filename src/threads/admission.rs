@@ -1,9 +1,11 @@
 //! Who may speak on the control socket, and as what: judged by what the kernel says of the other end when it connected,
 //! before its first byte is read. A worker that runs as our own user is no boundary; one of another user is.
 
+use std::fmt;
 use std::os::fd::BorrowedFd;
 
 use crate::pool::Pid;
+use crate::protocol::Asked;
 use crate::sys::peer;
 
 /// Whom the configuration lets in.
@@ -37,6 +39,35 @@ pub enum Role {
     Guest,
     /// The same, and it is this worker: the connection was made for it (`-g`).
     Worker(Pid),
+}
+
+impl Peer {
+    /// Whether it may ask this. What a guest or a worker says of a worker is judged where the workers are known.
+    pub fn may(&self, asked: &Asked) -> bool {
+        self.role == Role::Admin || asked.ends_connection()
+    }
+
+    /// What it is answered that may not.
+    pub(in crate::threads) fn denial(&self) -> String {
+        match self.role {
+            Role::Worker(worker) => {
+                format!("Permission denied: worker {worker} may only ack and ping on its own connection")
+            }
+            Role::Admin | Role::Guest => {
+                format!("Permission denied: uid {} may only ack and ping its worker", self.uid)
+            }
+        }
+    }
+}
+
+impl fmt::Display for Peer {
+    /// Of a connection that was made for a worker, the kernel says only that it is ours.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.role {
+            Role::Worker(worker) => write!(f, "worker {worker}"),
+            Role::Admin | Role::Guest => write!(f, "uid {}, pid {}", self.uid, self.pid),
+        }
+    }
 }
 
 /// Who is at the other end.

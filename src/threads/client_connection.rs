@@ -85,8 +85,12 @@ pub(in crate::threads) struct Connection {
     phase: Phase,
     fault: Option<Fault>,
     unparsed: Vec<u8>,
-    /// So much of `unparsed` is known to have no newline.
+    /// Before this place `unparsed` is known to have no newline; at it may be the first.
     scanned: usize,
+    /// The turn in which its last line was looked at.
+    pub(in crate::threads) last_turn: u64,
+    /// Whether its next line is one that needs a ticket.
+    pub(in crate::threads) needs_ticket: bool,
     /// When the first byte of an unfinished line came.
     line_since: Option<Mono>,
     /// The client writes no more; what it asked is still answered.
@@ -116,6 +120,8 @@ impl Connection {
             fault: None,
             unparsed: Vec::new(),
             scanned: 0,
+            last_turn: 0,
+            needs_ticket: false,
             line_since: None,
             half_closed: false,
             hung_up: false,
@@ -169,7 +175,7 @@ impl Connection {
     }
 
     pub(in crate::threads) fn is_over(&self) -> bool {
-        let asking = self.phase == Phase::Asked || self.unparsed.contains(&b'\n');
+        let asking = self.phase == Phase::Asked || self.unparsed[self.scanned..].contains(&b'\n');
         let waiting = self.subscription.is_some() && !self.hung_up;
         let done = self.half_closed && !asking && !waiting && (self.unwritten.is_empty() || self.hung_up);
         self.phase == Phase::Over || done || (self.phase == Phase::Closing && self.unwritten.is_empty())
@@ -223,8 +229,10 @@ impl Connection {
         [self.patience(), self.rests_until].into_iter().flatten().min()
     }
 
+    /// When patience with it ends. A line that is complete waits for us, not for the client.
     fn patience(&self) -> Option<Mono> {
-        let line = self.line_since.map(|since| since.after(LINE_TIME_MAX));
+        let is_complete = self.unparsed.get(self.scanned) == Some(&b'\n');
+        let line = self.line_since.filter(|_| !is_complete).map(|since| since.after(LINE_TIME_MAX));
         let stall = self.stalled_since.map(|since| since.after(STALL_MAX));
         [line, stall].into_iter().flatten().min()
     }
@@ -314,27 +322,38 @@ impl Connection {
         }
     }
 
-    /// The next complete line without its newline, unless a request is still on its way, or replies pile up. Each byte is
-    /// looked at once.
-    pub(in crate::threads) fn next_line(&mut self) -> Reading {
-        if self.phase != Phase::Open || self.unwritten.len() > UNREAD_PAUSE {
+    /// Whether there is something for [`Self::next_line`]. Each byte is looked at once.
+    pub(in crate::threads) fn has_line(&mut self) -> bool {
+        let newline = self.unparsed[self.scanned..].iter().position(|&byte| byte == b'\n');
+        self.scanned = newline.map_or(self.unparsed.len(), |at| self.scanned + at);
+        let is_there = newline.is_some() || self.scanned > LINE_MAX;
+        is_there && self.phase == Phase::Open && self.unwritten.len() <= UNREAD_PAUSE
+    }
+
+    /// The next complete line without its newline, unless a request is still on its way, or replies pile up.
+    pub(in crate::threads) fn next_line(&mut self, now: Mono) -> Reading {
+        if !self.has_line() {
             return Reading::Nothing;
         }
-        match self.unparsed[self.scanned..].iter().position(|&byte| byte == b'\n') {
-            Some(at) if self.scanned + at <= LINE_MAX => {
-                let mut line: Vec<u8> = self.unparsed.drain(..=self.scanned + at).collect();
-                line.pop();
-                self.scanned = 0;
-                self.line_since = self.line_since.filter(|_| !self.unparsed.is_empty());
-                self.phase = Phase::Asked;
-                Reading::Line(line)
-            }
-            Some(_) => Reading::TooLong,
-            None => {
-                self.scanned = self.unparsed.len();
-                if self.scanned > LINE_MAX { Reading::TooLong } else { Reading::Nothing }
-            }
+        if self.scanned > LINE_MAX {
+            return Reading::TooLong;
         }
+        let mut line: Vec<u8> = self.unparsed.drain(..=self.scanned).collect();
+        line.pop();
+        self.scanned = 0;
+        // What follows could not be finished before.
+        self.line_since = (!self.unparsed.is_empty()).then_some(now);
+        self.phase = Phase::Asked;
+        Reading::Line(line)
+    }
+
+    /// Takes back the line that [`Self::next_line`] gave: it has to wait for a ticket.
+    pub(in crate::threads) fn put_back(&mut self, line: &[u8], now: Mono) {
+        self.scanned = line.len();
+        self.unparsed.splice(..0, line.iter().copied().chain([b'\n']));
+        self.line_since = Some(now);
+        self.phase = Phase::Open;
+        self.needs_ticket = true;
     }
 
     /// The reply to the request on its way.
@@ -371,6 +390,7 @@ impl Connection {
         if self.phase != Phase::Over {
             self.phase = Phase::Closing;
             self.unparsed.clear();
+            self.scanned = 0;
             self.line_since = None;
         }
     }

@@ -29,7 +29,7 @@ fn lines(connection: &mut Connection, now: Mono) -> Vec<String> {
         if connection.wants_to_read() {
             connection.read(now);
         }
-        match connection.next_line() {
+        match connection.next_line(now) {
             Reading::Line(line) => {
                 found.push(String::from_utf8(line).unwrap());
                 connection.answer("ok\n", now);
@@ -65,7 +65,7 @@ fn a_hang_up_takes_in_what_is_there_and_waits_for_nothing() {
     client.write_all(b"one\ntwo").unwrap();
     // The other end is still there; whoever said otherwise, nobody waits for it.
     connection.hang_up(START);
-    assert!(matches!(connection.next_line(), Reading::Line(line) if line == b"one"));
+    assert!(matches!(connection.next_line(START), Reading::Line(line) if line == b"one"));
 }
 
 #[test]
@@ -73,11 +73,11 @@ fn the_next_request_waits_for_the_reply_to_the_last() {
     let (mut connection, mut client) = connected();
     client.write_all(b"one\ntwo\n").unwrap();
     connection.read(START);
-    assert!(matches!(connection.next_line(), Reading::Line(line) if line == b"one"));
-    assert!(matches!(connection.next_line(), Reading::Nothing));
+    assert!(matches!(connection.next_line(START), Reading::Line(line) if line == b"one"));
+    assert!(matches!(connection.next_line(START), Reading::Nothing));
     assert!(!connection.is_idle(START));
     connection.answer("1\n", START);
-    assert!(matches!(connection.next_line(), Reading::Line(line) if line == b"two"));
+    assert!(matches!(connection.next_line(START), Reading::Line(line) if line == b"two"));
 }
 
 #[test]
@@ -175,7 +175,7 @@ fn who_says_no_more_is_over_after_its_last_reply() {
     connection.read(START);
     connection.read(START);
     assert!(!connection.is_over() && !connection.wants_to_read());
-    assert!(matches!(connection.next_line(), Reading::Line(_)));
+    assert!(matches!(connection.next_line(START), Reading::Line(_)));
     assert!(!connection.is_over());
     connection.answer("1\n", START);
     assert!(connection.is_over());
@@ -202,7 +202,7 @@ fn what_came_before_the_hang_up_still_counts_and_it_is_polled_no_more() {
     drop(client);
     connection.hang_up(START);
     assert!(!connection.is_over() && !connection.is_worth_polling());
-    assert!(matches!(connection.next_line(), Reading::Line(line) if line == b"one"));
+    assert!(matches!(connection.next_line(START), Reading::Line(line) if line == b"one"));
     assert!(!connection.is_over());
 }
 
@@ -211,9 +211,9 @@ fn after_an_ack_nothing_more_is_heard() {
     let (mut connection, mut client) = connected();
     client.write_all(b"ack\nmore\n").unwrap();
     connection.read(START);
-    assert!(matches!(connection.next_line(), Reading::Line(_)));
+    assert!(matches!(connection.next_line(START), Reading::Line(_)));
     connection.close();
-    assert!(connection.is_over() && matches!(connection.next_line(), Reading::Nothing));
+    assert!(connection.is_over() && matches!(connection.next_line(START), Reading::Nothing));
 }
 
 #[test]
@@ -260,9 +260,9 @@ fn in_the_next_image_patience_begins_anew_for_what_was_unfinished() {
         client.write_all(b"f\n").unwrap();
         resumed.read(after(100));
         // Not before the reply to the request on its way.
-        assert!(matches!(resumed.next_line(), Reading::Nothing));
+        assert!(matches!(resumed.next_line(after(101)), Reading::Nothing));
         resumed.answer("ds\n", after(101));
-        assert!(matches!(resumed.next_line(), Reading::Line(line) if line.ends_with(b"f")));
+        assert!(matches!(resumed.next_line(after(101)), Reading::Line(line) if line.ends_with(b"f")));
         assert!(!resumed.wants_to_write() && resumed.deadline().is_none());
     }
 }

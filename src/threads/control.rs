@@ -10,11 +10,13 @@ use crossbeam_channel::{Receiver, Sender, bounded};
 use crate::pool::{ClientId, Pid};
 use crate::protocol::{Format, Reply};
 use crate::sys::control_socket::Access;
+use crate::sys::wakeup::Wakeup;
 use crate::threads::Input;
 use crate::threads::admission::Policy;
 use crate::threads::control_handover::{Clients, Freeze, Frozen, freeze};
 use crate::threads::control_server::{Place, Server};
 use crate::threads::crew::{Crew, Post};
+use crate::threads::gate::Gate;
 use crate::threads::socket_file::{Retired, SocketFile};
 
 /// How many messages may wait for the thread. A client has one request on its way at a time, so replies cannot be more than
@@ -174,8 +176,10 @@ pub fn resume(
     crew: &mut Crew,
 ) -> io::Result<Control> {
     let (mailbox, messages) = bounded(MAILBOX_MAX);
+    let wakeup = Arc::new(Wakeup::default());
+    let gate = Gate::new(Arc::clone(&wakeup));
     let retired = socket.retired();
-    let server = Server::new(socket, clients, policy, inbox, messages);
-    let post = crew.post(Place::of(server))?;
+    let server = Server::new(socket, clients, policy, inbox, messages, gate);
+    let post = crew.post_woken_by(wakeup, Place::of(server))?;
     Ok(Control { mailbox, post, retired })
 }

@@ -86,7 +86,7 @@ fn state(id: u32) -> String {
 impl House {
     fn next(&self) -> (ClientId, Peer, Request) {
         match self.inbox.recv_timeout(LIMIT).unwrap() {
-            Input::Requested { client, peer, request } => (client, peer, request),
+            Input::Requested { client, peer, request, ticket: _ } => (client, peer, request),
             other => panic!("{other:?}"),
         }
     }

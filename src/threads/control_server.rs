@@ -1,8 +1,7 @@
-//! The control thread: listens on the control socket, reads requests, writes replies. It passes requests on and decides
-//! nothing about them; a client that is slow, silent or mad costs this thread, never the main one.
+//! The control thread: listens on the control socket, reads requests, writes replies. It passes requests on, but for
+//! those that their client may not make, and decides nothing about them; a client that is slow, silent or mad costs this thread, never the main one.
 
 use std::cmp::Reverse;
-use std::collections::BTreeMap;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::time::Duration;
 
@@ -10,20 +9,23 @@ use crossbeam_channel::{Receiver, Sender};
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags};
 
-use crate::pool::{ClientId, Mono, Pid};
-use crate::protocol::{self, Format, LINE_MAX, More, Reply};
+use crate::pool::{ClientId, Mono};
+use crate::protocol::{self, Format, More, Reply};
 use crate::sys::control_socket::Access;
-use crate::sys::errno::words;
 use crate::sys::wakeup;
 use crate::sys::{accept, allocator, clock};
 use crate::threads::Input;
-use crate::threads::admission::{Policy, Role, judge, made_for};
-use crate::threads::client_connection::{Connection, Fault, Reading};
+use crate::threads::admission::{Peer, Policy, Role, judge, made_for};
+use crate::threads::client_connection::{Connection, Reading};
 use crate::threads::control::{Message, Then};
 use crate::threads::control_handover::{CARRIED_BYTES_MAX, Clients, Freeze, Stand, Subscription};
+use crate::threads::control_notes::Notes;
+use crate::threads::control_ready::{ClientEvent, Ready, interest};
 use crate::threads::crew::Work;
+use crate::threads::crowd;
+use crate::threads::gate::Gate;
 use crate::threads::socket_file::SocketFile;
-use crate::threads::throttle::Throttle;
+use crate::threads::turns::{Turns, Waiting};
 
 /// How long accepting rests when the system has no descriptor to give, and no idle client has one to spare. Without it
 /// the loop would spin.
@@ -56,6 +58,8 @@ pub(in crate::threads) struct Server {
     policy: Policy,
     inbox: Sender<Input>,
     messages: Receiver<Box<Message>>,
+    gate: Gate,
+    turns: Turns,
     /// There may be something to do of which poll(2) tells nothing: messages, and lines that can be passed on now.
     look_again: bool,
     connections: Vec<Connection>,
@@ -69,20 +73,21 @@ pub(in crate::threads) struct Server {
     notes: Notes,
 }
 
-/// What can happen again and again, and what was said of it.
-#[derive(Default)]
-struct Notes {
-    refused: Throttle,
-    dropped: Throttle,
-    faults: BTreeMap<Fault, Throttle>,
-    not_accepted: Throttle,
-}
-
 /// Whether the main thread is still there.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Inbox {
     Open,
     Closed,
+}
+
+/// What came of looking at a line.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Looked {
+    Done,
+    /// It stays until the main thread is done with others.
+    NoRoom,
+    /// The main thread is gone.
+    Alone,
 }
 
 /// Why serving has stopped.
@@ -133,6 +138,7 @@ impl Server {
         policy: Policy,
         inbox: Sender<Input>,
         messages: Receiver<Box<Message>>,
+        gate: Gate,
     ) -> Self {
         // No id is given out twice, whatever the image before has written down.
         let highest = clients.connections.iter().map(|carried| carried.id.0).max().unwrap_or(0);
@@ -140,12 +146,14 @@ impl Server {
         let now = clock::now();
         let connections = clients.connections.into_iter().map(|carried| Connection::resume(carried, now)).collect();
         let notes = Notes::default();
-        let unjudged = Vec::new();
+        let (turns, unjudged) = (Turns::default(), Vec::new());
         Self {
             socket,
             policy,
             inbox,
             messages,
+            gate,
+            turns,
             look_again: true,
             connections,
             unjudged,
@@ -376,34 +384,77 @@ impl Server {
         self.connections.iter_mut().find(|connection| connection.id == client)
     }
 
-    /// Passes on what is complete.
+    /// Looks at complete lines: all admins', and so many of the others' as there is room for.
     fn pass_requests_on(&mut self, now: Mono, pass_on: &mut dyn FnMut(Input) -> Inbox) -> Inbox {
-        for connection in &mut self.connections {
-            let request = match connection.next_line() {
-                Reading::Line(line) => protocol::parse(&line),
-                Reading::Nothing => continue,
-                Reading::TooLong => {
-                    connection.refuse(&Reply::last("Request too long", None).to_line(Format::Yaml), now);
-                    continue;
-                }
-            };
-            let ends = request.asked.ends_connection();
-            let input = Input::Requested { client: connection.id, peer: connection.peer, request };
-            if pass_on(input) == Inbox::Closed {
-                return Inbox::Closed;
-            }
-            match connection.peer.role {
-                _ if !ends => {}
-                // It has this connection for life: a ping may follow its ack.
-                Role::Worker(_) => {
-                    connection.go_on();
-                    // No reply will come that makes a turn for the next line, if that is here already.
-                    self.look_again = true;
-                }
-                Role::Admin | Role::Guest => connection.close(),
+        let waiting: Vec<Waiting> = self.connections.iter_mut().enumerate().filter_map(waiting).collect();
+        let turn = self.turns.next(&waiting);
+        let mut is_full = false;
+        for place in turn.places {
+            match self.look_at(place, now, pass_on) {
+                Looked::Done => {}
+                Looked::NoRoom => is_full = true,
+                Looked::Alone => return Inbox::Closed,
             }
         }
+        if turn.is_short && !is_full {
+            // When there is room again, the gate wakes.
+            self.look_again = true;
+        }
         Inbox::Open
+    }
+
+    /// Looks at the next line of the connection at this place: refuses, denies, or passes on. Where no reply will come to tell that
+    /// the main thread is done with it, it needs a ticket. Nor does a reply wake the thread then for the next line, which may be here
+    /// already.
+    fn look_at(&mut self, place: usize, now: Mono, pass_on: &mut dyn FnMut(Input) -> Inbox) -> Looked {
+        let connection = &mut self.connections[place];
+        let mut ticket = None;
+        if connection.needs_ticket || connection.peer.role != Role::Admin {
+            ticket = self.gate.ticket();
+            if ticket.is_none() {
+                return Looked::NoRoom;
+            }
+        }
+        let line = match connection.next_line(now) {
+            Reading::Line(line) => line,
+            Reading::Nothing => return Looked::Done,
+            Reading::TooLong => {
+                connection.refuse(&Reply::last("Request too long", None).to_line(Format::Yaml), now);
+                return Looked::Done;
+            }
+        };
+        connection.last_turn = self.turns.number;
+        let request = protocol::parse(&line);
+        let (client, peer) = (connection.id, connection.peer);
+        if !peer.may(&request.asked) {
+            self.notes.deny(client, &peer, now);
+            connection.answer(&Reply::last(peer.denial(), request.id).to_line(request.format), now);
+            self.look_again = true;
+            return Looked::Done;
+        }
+        let ends = request.asked.ends_connection();
+        if ends && ticket.is_none() {
+            ticket = self.gate.ticket();
+            if ticket.is_none() {
+                connection.put_back(&line, now);
+                return Looked::NoRoom;
+            }
+        }
+        connection.needs_ticket = false;
+        let ticket = ticket.filter(|_| ends);
+        if pass_on(Input::Requested { client, peer, request, ticket }) == Inbox::Closed {
+            return Looked::Alone;
+        }
+        match peer.role {
+            _ if !ends => {}
+            // It has this connection for life: a ping may follow its ack.
+            Role::Worker(_) => {
+                connection.go_on();
+                self.look_again = true;
+            }
+            Role::Admin | Role::Guest => connection.close(),
+        }
+        Looked::Done
     }
 
     fn accept(&mut self, max: usize, now: Mono) {
@@ -452,7 +503,7 @@ impl Server {
         let public = |connection: &&Connection| !matches!(connection.peer.role, Role::Worker(_));
         let taken = self.connections.iter().filter(public).count();
         let of_uid = self.connections.iter().filter(public).filter(|known| known.peer.uid == peer.uid).count();
-        if (peer.role == Role::Guest && of_uid >= PER_GUEST_MAX)
+        if (peer.role == Role::Guest && of_uid >= PER_GUEST_MAX && !self.drop_one_of_its_user(peer, now))
             || (taken >= max
                 && !(peer.role == Role::Admin && self.drop_an_idle_one("too many are connected", Duration::ZERO, now)))
         {
@@ -462,23 +513,20 @@ impl Server {
         self.connections.push(Connection::new(id, stream, peer, now));
     }
 
-    /// Makes room by closing a connection that has been idle for `silent_for`, of the process that has most of them the one that has been silent
-    /// longest: who connects without end takes the places of nobody but itself. Says whether there was one.
+    /// Makes room for any client; says whether there was a connection to close.
     fn drop_an_idle_one(&mut self, reason: &str, silent_for: Duration, now: Mono) -> bool {
-        let mut counts: BTreeMap<Pid, usize> = BTreeMap::new();
-        for known in &self.connections {
-            *counts.entry(known.peer.pid).or_default() += 1;
-        }
-        let rank = |known: &Connection| (Reverse(counts.get(&known.peer.pid).copied()), known.active_at, known.id);
-        let mut candidates: Vec<usize> = (0..self.connections.len()).collect();
-        candidates.retain(|&at| !matches!(self.connections[at].peer.role, Role::Worker(_)));
-        candidates.retain(|&at| self.connections[at].active_at.after(silent_for) <= now);
-        candidates.sort_by_key(|&at| rank(&self.connections[at]));
-        let idle = candidates.iter().copied().find(|&at| self.connections[at].is_idle(now));
-        // Rather one who waits for news than nobody: workers have to ack, or there will never be any news.
-        let Some(at) = idle.or_else(|| candidates.into_iter().find(|&at| self.connections[at].only_waits())) else {
-            return false;
-        };
+        let chosen = crowd::idle_one(&mut self.connections, silent_for, now);
+        self.drop_for_room(chosen, reason, now)
+    }
+
+    /// Makes room for a guest whose user has all the places that a user may have.
+    fn drop_one_of_its_user(&mut self, peer: Peer, now: Mono) -> bool {
+        let chosen = crowd::one_of_its_user(&mut self.connections, peer, now);
+        self.drop_for_room(chosen, "another process of its user has fewer connections", now)
+    }
+
+    fn drop_for_room(&mut self, chosen: Option<usize>, reason: &str, now: Mono) -> bool {
+        let Some(at) = chosen else { return false };
         let dropped = self.connections.swap_remove(at);
         self.notes.drop_for_room(dropped.id, reason, now);
         true
@@ -490,35 +538,10 @@ impl Server {
     }
 }
 
-impl Notes {
-    fn refuse(&mut self, now: Mono) {
-        if let Some(unsaid) = self.refused.count_one(now) {
-            log::warn!("refused a control connection: too many, or an unknown user{unsaid}");
-        }
-    }
-
-    fn drop_for_room(&mut self, client: ClientId, reason: &str, now: Mono) {
-        if let Some(unsaid) = self.dropped.count_one(now) {
-            log::warn!("[client {}] dropped, {reason}{unsaid}", client.0);
-        }
-    }
-
-    fn drop_for_fault(&mut self, client: ClientId, fault: Fault, now: Mono) {
-        if let Some(unsaid) = self.faults.entry(fault).or_default().count_one(now) {
-            let reason = match fault {
-                Fault::Unread => "it does not read its replies".to_owned(),
-                Fault::Unended => "it does not end its line".to_owned(),
-                Fault::TooLong => format!("its request has more than {LINE_MAX} bytes"),
-            };
-            log::warn!("[client {}] dropped, {reason}{unsaid}", client.0);
-        }
-    }
-
-    fn cannot_accept(&mut self, errno: Errno, now: Mono) {
-        if let Some(unsaid) = self.not_accepted.count_one(now) {
-            log::warn!("cannot accept a control connection, trying again soon: {}{unsaid}", words(errno));
-        }
-    }
+/// A connection that has a line.
+fn waiting((place, connection): (usize, &mut Connection)) -> Option<Waiting> {
+    let (id, peer, last_turn) = (connection.id, connection.peer, connection.last_turn);
+    connection.has_line().then_some(Waiting { place, id, peer, last_turn })
 }
 
 /// Sends news of an upgrade to one who waits for it.
@@ -532,50 +555,6 @@ fn news(to: &mut Connection, message: &str, more: More, now: Mono) {
     to.send(&line, now);
 }
 
-fn interest(connection: &Connection) -> PollFlags {
-    let mut flags = PollFlags::empty();
-    flags.set(PollFlags::POLLIN, connection.wants_to_read());
-    flags.set(PollFlags::POLLOUT, connection.wants_to_write());
-    flags
-}
-
-/// What poll(2) found.
-#[derive(Default)]
-struct Ready {
-    socket_changed: bool,
-    accept: bool,
-    clients: Vec<(ClientId, ClientEvent)>,
-}
-
-#[derive(Clone, Copy)]
-enum ClientEvent {
-    Readable,
-    Writable,
-    HungUp,
-}
-
-impl Ready {
-    /// The listener comes first, then the connections with these ids, then the watch on the socket's file.
-    fn of(fds: &[PollFd<'_>], ids: &[ClientId], overdue: bool) -> Self {
-        let found = |fd: &PollFd<'_>| fd.revents().unwrap_or(PollFlags::empty());
-        let mut clients = Vec::new();
-        let (listener, others) = fds.split_at(1);
-        let (connections, watch) = others.split_at(ids.len());
-        for (fd, &id) in connections.iter().zip(ids) {
-            let events = found(fd);
-            if events.intersects(PollFlags::POLLERR | PollFlags::POLLHUP | PollFlags::POLLNVAL) {
-                clients.push((id, ClientEvent::HungUp));
-            } else if events.contains(PollFlags::POLLIN) {
-                clients.push((id, ClientEvent::Readable));
-            }
-            if events.contains(PollFlags::POLLOUT) {
-                clients.push((id, ClientEvent::Writable));
-            }
-        }
-        Self {
-            socket_changed: watch.iter().any(|watch| !found(watch).is_empty()) || overdue,
-            accept: listener.iter().any(|listener| found(listener).contains(PollFlags::POLLIN)),
-            clients,
-        }
-    }
-}
+#[cfg(test)]
+#[path = "control_server_tests.rs"]
+mod tests;

@@ -39,12 +39,12 @@ pub(in crate::threads) struct Post<W> {
     /// thread alone, and takes the work over for good.
     work: Mutex<W>,
     has_thread: AtomicBool,
-    wakeup: Wakeup,
+    wakeup: Arc<Wakeup>,
 }
 
 impl<W> Post<W> {
-    fn new(work: W) -> Self {
-        Self { work: Mutex::new(work), has_thread: AtomicBool::new(false), wakeup: Wakeup::default() }
+    fn new(work: W, wakeup: Arc<Wakeup>) -> Self {
+        Self { work: Mutex::new(work), has_thread: AtomicBool::new(false), wakeup }
     }
 
     /// Ends the wait of the thread, if there is one and it waits in a call of `sys::wakeup`.
@@ -142,7 +142,16 @@ impl Crew {
     ///
     /// Errors: it cannot be started, and the main thread does not stand in.
     pub(in crate::threads) fn post<W: Work>(&mut self, work: W) -> io::Result<Arc<Post<W>>> {
-        let post = Arc::new(Post::new(work));
+        self.post_woken_by(Arc::default(), work)
+    }
+
+    /// The same for a thread that is woken by others, too.
+    pub(in crate::threads) fn post_woken_by<W: Work>(
+        &mut self,
+        wakeup: Arc<Wakeup>,
+        work: W,
+    ) -> io::Result<Arc<Post<W>>> {
+        let post = Arc::new(Post::new(work, wakeup));
         match (post.start(), self.shortage) {
             (Ok(()), _) => Ok(post),
             (Err(error), Shortage::Refuse) => Err(error),

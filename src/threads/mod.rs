@@ -9,9 +9,13 @@ pub mod admission;
 mod client_connection;
 pub mod control;
 pub mod control_handover;
+mod control_notes;
+mod control_ready;
 mod control_server;
 pub mod crew;
+mod crowd;
 pub mod errand;
+mod gate;
 mod log_output;
 pub mod log_plan;
 pub mod log_writer;
@@ -22,11 +26,13 @@ mod spawn;
 pub mod syslog_message;
 pub mod syslog_writer;
 pub mod throttle;
+mod turns;
 
 use crate::pool::{ClientId, Signal};
 use crate::protocol::Request;
 use crate::sys::place::FileId;
 use crate::threads::admission::Peer;
+use crate::threads::gate::Ticket;
 
 /// How many inputs may wait for the main thread before the threads wait themselves.
 pub const INBOX_MAX: usize = 1024;
@@ -38,8 +44,8 @@ pub enum Input {
     Signaled(Signal),
     /// Some child ended, was stopped or was continued.
     ChildrenChanged,
-    /// A client sent a request; what it may ask for is in its peer's role.
-    Requested { client: ClientId, peer: Peer, request: Request },
+    /// A client sent a request that its peer's role allows. One that gets no reply has a ticket, to be dropped when it is done.
+    Requested { client: ClientId, peer: Peer, request: Request, ticket: Option<Ticket> },
     /// The control socket was removed and made anew, as this file.
     SocketMoved(FileId),
     /// The errand thread has finished the oldest of its errands.

@@ -10,6 +10,7 @@ mod command_line;
 mod config_file;
 mod control;
 mod control_faults;
+mod control_guests;
 mod control_hostile;
 mod control_limits;
 mod control_roles;

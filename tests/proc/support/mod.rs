@@ -52,7 +52,7 @@ pub use request::{Answer, Failure, Target, ask, judge};
 pub use root::is_root;
 pub use sockets::{SOCKET_REPORT, socket_reports};
 pub use strace::Strace;
-pub use stranger::{OTHER_UID, Stranger};
+pub use stranger::{Crowd, OTHER_UID, Stranger};
 pub use successor::AS_EINHORN;
 pub use vitals::Vitals;
 pub use wait::{LIMIT, holds_within, wait_until};

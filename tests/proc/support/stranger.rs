@@ -42,6 +42,23 @@ print(connected, flush=True)
 sys.stdin.read()
 "#;
 
+/// Says this line on one new connection after another, as fast as it can, until its standard input is closed. It hangs up without
+/// waiting for an end, and takes no for an answer.
+const PESTER: &str = r#"
+import select, signal, socket, sys
+signal.alarm(300)
+line = sys.argv[2].encode() + b"\n"
+print(0, flush=True)
+while not select.select([sys.stdin], [], [], 0)[0]:
+    for client in [socket.socket(socket.AF_UNIX) for _ in range(16)]:
+        try:
+            client.connect(sys.argv[1])
+            client.send(line)
+        except OSError:
+            pass
+        client.close()
+"#;
+
 /// Another process that connects.
 pub struct Stranger {
     words: Vec<String>,
@@ -86,8 +103,21 @@ impl Stranger {
     /// Opens so many connections and holds them.
     #[track_caller]
     pub fn crowd(&self, socket: &Path, count: usize) -> Crowd {
-        let mut command = self.python(CROWD);
-        command.arg(socket).arg(count.to_string()).stdin(Stdio::piped()).stdout(Stdio::piped());
+        self.begin(CROWD, socket, &count.to_string())
+    }
+
+    /// Says a line without end.
+    #[track_caller]
+    pub fn pester(&self, socket: &Path, line: &str) -> Crowd {
+        let mut crowd = self.begin(PESTER, socket, line);
+        crowd.wait();
+        crowd
+    }
+
+    #[track_caller]
+    fn begin(&self, program: &str, socket: &Path, argument: &str) -> Crowd {
+        let mut command = self.python(program);
+        command.arg(socket).arg(argument).stdin(Stdio::piped()).stdout(Stdio::piped());
         let mut child = command.spawn().expect("cannot start the clients");
         let output = BufReader::new(child.stdout.take().unwrap());
         Crowd { child, output }
@@ -101,7 +131,7 @@ impl Stranger {
     }
 }
 
-/// Connections that are held until this is dropped.
+/// What goes on until this is dropped.
 pub struct Crowd {
     child: Child,
     output: BufReader<ChildStdout>,
