@@ -82,8 +82,8 @@ fn a_thousand_re_execs_under_load_lose_no_request_and_leave_nothing_behind() {
     load.wait_for(20);
     // What the starter has left open ends with the first.
     reload(&master, 1);
-    // What listens, and the pair that wakes the signal thread.
-    let alone = || open(master.process()).iter().filter(|kind| *kind == "socket").count() == 4;
+    // The two that listen.
+    let alone = || open(master.process()).iter().filter(|kind| *kind == "socket").count() == 2;
     master.wait_until("no client is left", LIMIT, alone);
     let all = || master.process().descriptors();
     let before = all();
