@@ -15,6 +15,10 @@ const STATE: usize = 3;
 /// What stands between two columns.
 const GAP: &str = "  ";
 
+/// How many characters of a state are shown. Every row is padded to the widest cell, so without a limit one long state makes the
+/// table as large as the number of rows times its length. JSON has the whole text. The other padded cells are numbers.
+const STATE_MAX: usize = 64;
+
 /// Every line ends with a newline.
 pub(in crate::client) fn render(status: &Status) -> Text {
     let mut text = Text::from(&*headline(status));
@@ -60,7 +64,11 @@ fn workers(status: &Status, text: &mut Text) {
     let mut sorted: Vec<_> = status.workers.iter().collect();
     sorted.sort_by_key(|worker| (worker.index, worker.pid));
     let rows: Vec<[String; 7]> = sorted.into_iter().map(cells).collect();
+    // A long ping is the last cell of its row: nothing has to be padded for it.
     let width = |column: usize| {
+        if column == HEADINGS.len() - 1 {
+            return 0;
+        }
         rows.iter().map(|row| row[column].chars().count()).chain([HEADINGS[column].len()]).max().unwrap_or_default()
     };
     let widths: [usize; 7] = std::array::from_fn(width);
@@ -92,11 +100,20 @@ fn cells(worker: &Worker) -> [String; 7] {
         worker.index.map_or_else(|| "-".to_owned(), |index| index.to_string()),
         worker.pid.to_string(),
         worker.version.to_string(),
-        printable::line(&worker.state).into_owned(),
+        state(&worker.state),
         ago(worker.age_s),
         ago(worker.ack_age_s),
         ping,
     ]
+}
+
+/// The state as far as it is shown; one that is cut ends with an ellipsis.
+fn state(said: &str) -> String {
+    let whole = printable::line(said);
+    match whole.char_indices().nth(STATE_MAX - 1) {
+        Some((last, char)) if last + char.len_utf8() < whole.len() => format!("{}…", &whole[..last]),
+        Some(_) | None => whole.into_owned(),
+    }
 }
 
 fn colour_of(state: &str) -> Colour {
@@ -182,6 +199,26 @@ launched 3, log lines dropped 0
 ";
         assert_eq!(shown(&status(), Surface::Plain), expected);
         assert_eq!(shown(&status(), Surface::Terminal), expected);
+    }
+
+    /// A hostile master may say one long state and many workers.
+    #[test]
+    fn a_long_state_is_cut_so_that_a_table_grows_as_its_rows_do() {
+        let mut status = status();
+        let row = Worker { ping_id: None, ..status.workers[0].clone() };
+        status.workers = vec![row; 1000];
+        status.workers[7].state = "é".repeat(100_000);
+        let text = shown(&status, Surface::Plain);
+        assert!(text.len() < 200 * 1000, "{} bytes are shown of a thousand workers", text.len());
+        assert!(text.contains(&format!("  {}…  ", "é".repeat(STATE_MAX - 1))), "{text}");
+        assert!(!text.contains(&"é".repeat(STATE_MAX)));
+    }
+
+    #[test]
+    fn a_state_that_just_fits_is_whole() {
+        let whole = "é".repeat(STATE_MAX);
+        assert_eq!(state(&whole), whole);
+        assert_eq!(state(&(whole + "e")), "é".repeat(STATE_MAX - 1) + "…");
     }
 
     #[test]
