@@ -38,7 +38,7 @@ fn check(config: &Config) {
     let printed_again = print(&again).unwrap_or_else(|error| panic!("{error}"));
     let settings =
         |text: &str| text.lines().map(|line| line.split("  # ").next().map(str::to_owned)).collect::<Vec<_>>();
-    assert_eq!(settings(&printed_again).len(), settings(&printed).len(), "{printed}\nand then\n{printed_again}");
+    assert_eq!(settings(&printed_again), settings(&printed), "{printed}\nand then\n{printed_again}");
 }
 
 /// The settings, and how each was given; not where, which differs.

@@ -1,21 +1,21 @@
-//! A file of `env.env-file`: what is taken can be put into an environment, and comes out of a handoff as it went in.
+//! A file of `env.env-file`: what is taken can be put into an environment, comes out of a handoff as it went in, and is read as the
+//! same when it is written in quotes.
 
-use std::ffi::OsStr;
+use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
-use crate::config::{Config, Invocation, from_words, parse, to_words};
+use crate::config::{Config, Invocation, Problems, from_words, parse, to_words};
 use crate::fuzzing::is_one_line;
+
+const ARGV0: &str = "einhyrningsins";
 
 const CONFIGURATION: &str = "command = ['server']\n[env]\nenv-file = ['variables']\n";
 
 pub fn env_file(data: &[u8]) {
     let Ok(text) = std::str::from_utf8(data) else { return };
-    let read_file = |path: &Path| Ok(if path == Path::new("web.toml") { CONFIGURATION } else { text }.to_owned());
-    let argv0 = OsStr::new("einhyrningsins");
-    match parse(argv0, ["--config", "web.toml"].map(Into::into).to_vec(), &read_file) {
-        Ok(Invocation::Run(config)) => check(argv0, &config),
-        Ok(other) => panic!("{other:?}"),
+    match read(text) {
+        Ok(config) => check(&config),
         Err(problems) => {
             assert!(!problems.0.is_empty());
             let lines = text.lines().count();
@@ -28,7 +28,15 @@ pub fn env_file(data: &[u8]) {
     }
 }
 
-fn check(argv0: &OsStr, config: &Config) {
+fn read(text: &str) -> Result<Config, Problems> {
+    let read_file = |path: &Path| Ok(if path == Path::new("web.toml") { CONFIGURATION } else { text }.to_owned());
+    match parse(OsStr::new(ARGV0), ["--config", "web.toml"].map(Into::into).to_vec(), &read_file)? {
+        Invocation::Run(config) => Ok(*config),
+        other => panic!("{other:?}"),
+    }
+}
+
+fn check(config: &Config) {
     let variables = &config.env.from_files;
     for (at, (name, value)) in variables.iter().enumerate() {
         let (bytes, value) = (name.as_bytes(), value.as_bytes());
@@ -37,5 +45,16 @@ fn check(argv0: &OsStr, config: &Config) {
         assert!(!bytes.starts_with(b"EINHORN_") && !bytes.starts_with(b"LISTEN_"), "{name:?} is the master's");
         assert!(!variables[..at].iter().any(|(other, _)| other == name), "{name:?} is there twice");
     }
-    assert_eq!(from_words(argv0, to_words(config)).as_ref(), Ok(config));
+    assert_eq!(from_words(OsStr::new(ARGV0), to_words(config)).as_ref(), Ok(config));
+    let written: String = variables.iter().map(in_quotes).collect();
+    match read(&written) {
+        Ok(again) => assert_eq!(again.env.from_files, *variables, "written as {written:?}"),
+        Err(problems) => panic!("{written:?}: {problems:?}"),
+    }
+}
+
+/// A line that says the same: in double quotes, a backslash makes the next character stand for itself.
+fn in_quotes((name, value): &(OsString, OsString)) -> String {
+    let (name, value) = (name.to_string_lossy(), value.to_string_lossy());
+    format!("export {name}=\"{}\"\n", value.replace('\\', r"\\").replace('"', "\\\""))
 }

@@ -44,14 +44,14 @@ pub fn find(name: &str) -> Option<Target> {
     TARGETS.into_iter().find(|target| target.name == name)
 }
 
-/// Whether Psych reads a value as it wrote it. It does not with a symbol whose name is in quotes: `:"'a'"` is written `:'a'`, and that
-/// is read as `:a`. We do as Ruby does.
+/// Whether Psych reads a value as it wrote it. It does not with two kinds of symbols, and we do as Ruby does: one whose name is in
+/// quotes (`:"'a'"` is written `:'a'`, and that is read as `:a`), and one that has a line break, which is read as a string.
 fn survives_psych(value: &Value) -> bool {
     let is_quoted = |name: &str| {
         name.len() >= 2 && ["'", "\""].iter().any(|quote| name.starts_with(quote) && name.ends_with(quote))
     };
     match value {
-        Value::Symbol(name) => !is_quoted(name),
+        Value::Symbol(name) => !is_quoted(name) && !name.contains('\n'),
         Value::Seq(items) | Value::Set(items) => items.iter().all(survives_psych),
         Value::Map(pairs) => pairs.iter().all(|(key, value)| survives_psych(key) && survives_psych(value)),
         Value::Shared(inner) => survives_psych(inner),

@@ -21,6 +21,8 @@ mod value;
 mod word;
 mod write;
 
+#[cfg(test)]
+pub(crate) use base64::{decode as base64_decode, encode as base64_encode};
 pub use inspect::inspect;
 pub use read::{Aliases, Limits, ReadError, read, read_bytes};
 pub use time::{Offset, Time};
