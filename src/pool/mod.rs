@@ -16,6 +16,7 @@ mod cull;
 mod event;
 mod exit;
 mod ids;
+mod leaving;
 mod notice;
 mod replenish;
 mod settings;

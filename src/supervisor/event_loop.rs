@@ -75,6 +75,7 @@ impl Supervisor {
                     }
                 };
             }
+            self.shut_removed_binds();
             self.look_after_memory();
             if let Turn::GoOn = turn {
                 turn = self.go_on_with_reexec();
@@ -102,6 +103,7 @@ impl Supervisor {
             self.memory.deadline(),
             self.service_manager.deadline(),
             self.undelivered_deadline(),
+            self.removed_binds_deadline(),
         ];
         let due = due.into_iter().flatten().min();
         match due {

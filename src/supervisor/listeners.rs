@@ -7,6 +7,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::os::fd::{AsFd, OwnedFd, RawFd};
 use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::config::{Bind, Config, Family as WantedFamily, SHARED_DIRECTORY};
@@ -18,6 +19,7 @@ use crate::sys::directory::Demand;
 use crate::sys::errno::words;
 use crate::sys::fd::{self, Blocking};
 use crate::sys::place::DirectoryError;
+use crate::sys::refuse::refuse_all;
 use crate::sys::socket::{self, Family, LocalAddress, ReuseAddr, V6Only};
 use crate::sys::spot::Spot;
 use crate::sys::unix_socket::{Access, UnixSocketCause, Wanted, listen_unix, set_access};
@@ -37,6 +39,8 @@ pub(in crate::supervisor) struct Listener {
     file: Option<(BoundFile, BoundFiles)>,
     /// What of a bind is in force on the socket. A mutex, since a thread that prepares a version may hold the listener, too.
     manner: Mutex<Manner>,
+    /// Whether this image has shut the socket down. The next finds out anew which ones are to be shut down.
+    shut: AtomicBool,
 }
 
 /// What a bind says of its socket beside its address.
@@ -78,7 +82,7 @@ impl Listener {
         let address = socket::local_address(fd.as_fd()).or_else(|_| socket::local_address(fd.as_fd()));
         let address = address.unwrap_or(LocalAddress::Other);
         let manner = Mutex::new(manner.unwrap_or_else(|| Manner::of(&bind, birth)));
-        Self { fd, bind, address, file, manner }
+        Self { fd, bind, address, file, manner, shut: AtomicBool::new(false) }
     }
 
     /// The file of a unix socket.
@@ -110,6 +114,36 @@ impl Listener {
         if let Err(errno) = socket::relisten(self.fd.as_fd(), queue_length(backlog)) {
             log::error!("cannot change the backlog of {}: {}", self.bind, words(errno));
         }
+    }
+
+    pub(in crate::supervisor) fn is_shut(&self) -> bool {
+        self.shut.load(Ordering::Relaxed)
+    }
+
+    /// Shuts it down for all who hold it. The file goes first, so that new clients of a unix socket find none.
+    pub(in crate::supervisor) fn shut(&self) {
+        if let Some((file, files)) = &self.file {
+            files.remove(file);
+        }
+        if !self.shut.swap(true, Ordering::Relaxed)
+            && let Err(errno) = refuse_all(self.fd.as_fd(), &self.address)
+        {
+            log::error!("clients of {} may wait until its last worker has ended: {}", self.bind, words(errno));
+        }
+    }
+
+    /// Undoes it for a TCP socket, if it was done. A unix socket that was shut down has no file, so that no version takes it up.
+    ///
+    /// Errors: why it cannot be undone, in a sentence.
+    pub(in crate::supervisor) fn reopen(&self, backlog: u32) -> Result<(), String> {
+        if socket::is_accepting(self.fd.as_fd()) != Ok(false) {
+            return Ok(());
+        }
+        let listening = socket::mend(self.fd.as_fd(), &self.address, queue_length(backlog));
+        listening.map_err(|errno| format!("cannot listen again on {}: {}", self.bind, words(errno)))?;
+        self.shut.store(false, Ordering::Relaxed);
+        log::info!("Listening again on {}", self.bind);
+        Ok(())
     }
 
     /// The port, or 0 where there is none; so einhorn's state has it.
@@ -278,7 +312,8 @@ fn keep(
         format!("cannot keep the socket of {bind}: {error}")
     })?;
     let address = socket::local_address(fd.as_fd()).unwrap_or(LocalAddress::Other);
-    Ok(Listener { fd, bind: bind.clone(), address, file, manner: Mutex::new(manner) })
+    let (manner, shut) = (Mutex::new(manner), AtomicBool::new(false));
+    Ok(Listener { fd, bind: bind.clone(), address, file, manner, shut })
 }
 
 /// The first number that no worker of so many sockets finds a descriptor at.
@@ -317,6 +352,8 @@ impl Supervisor {
             let is_needed = Arc::strong_count(listener) > 1;
             if !is_needed {
                 log::info!("Closing {}, no worker needs it any more", listener.bind);
+                // What a worker has left behind may hold it still.
+                listener.shut();
             }
             is_needed
         });
@@ -326,7 +363,7 @@ impl Supervisor {
     /// 22). Whether the socket blocks is left as workers set it: some event loops need it as they have set it, and it is
     /// one flag for all of them.
     pub(in crate::supervisor) fn mend_listeners(&self) {
-        for listener in &self.listeners {
+        for listener in self.listeners.iter().filter(|listener| self.is_served(listener)) {
             if socket::is_accepting(listener.fd.as_fd()) != Ok(false) {
                 continue;
             }

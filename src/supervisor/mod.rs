@@ -28,6 +28,7 @@ mod recheck;
 mod reexec;
 mod release;
 mod reload;
+mod removed_binds;
 mod reply;
 mod report;
 mod resume;

@@ -111,6 +111,9 @@ impl Supervisor {
             Ok(prepared) => prepared,
             Err(lines) => return Event::ReleaseRefused { version, reason: lines.join("; ") },
         };
+        if let Err(reason) = self.reopen(&listeners) {
+            return Event::ReleaseRefused { version, reason };
+        }
         self.keep_open(&listeners);
         self.releases.insert(version, Release { recipe, listeners });
         // Somebody may have commanded something since the errand began.
@@ -196,7 +199,9 @@ impl Supervisor {
             }
         }
         if backlog_before != self.config.backlog {
-            self.listeners.iter().for_each(|listener| listener.lengthen(self.config.backlog));
+            // To listen(2) is also what reopens one that was shut down.
+            let served = self.listeners.iter().filter(|listener| self.is_served(listener));
+            served.for_each(|listener| listener.lengthen(self.config.backlog));
         }
     }
 

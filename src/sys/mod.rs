@@ -33,6 +33,7 @@ pub mod private_file;
 pub mod process;
 pub mod program;
 pub mod reexec;
+pub mod refuse;
 pub mod resource_limit;
 pub mod signal;
 pub mod socket;

@@ -35,6 +35,7 @@ mod reexec_thousand;
 mod reexec_window;
 mod release;
 mod reload;
+mod removed_bind;
 mod service_manager;
 mod shutdown;
 mod signals;

@@ -13,25 +13,25 @@ use crate::support::{
 };
 
 /// A file whose workers serve on these addresses, and whatever else it says.
-fn file(addresses: &[SocketAddr], rest: &str) -> String {
+pub(crate) fn file(addresses: &[SocketAddr], rest: &str) -> String {
     let binds: Vec<String> = addresses.iter().map(|address| format!("'{address},r'")).collect();
     let command = format!("command = ['{}', '--ack', 'manual']", example("http_worker").display());
     format!("{command}\nbind = [{}]\nack-mode = 'manual'\nseconds = 0.01\n{rest}", binds.join(", "))
 }
 
-fn start(text: &str) -> Master {
+pub(crate) fn start(text: &str) -> Master {
     let setup = Setup::new("--config web.toml").release("old");
     setup.write("web.toml", text);
     setup.start()
 }
 
-fn wait_for_first(master: &Master, count: usize) -> Vec<Process> {
+pub(crate) fn wait_for_first(master: &Master, count: usize) -> Vec<Process> {
     master.wait_for_log(&format!("Up to {count} / {count} manual ACKs"), 1);
     master.wait_for_workers(count)
 }
 
 /// Puts another file and release in place and upgrades to it.
-fn upgrade(master: &Master, text: &str, release: &str, times: usize) {
+pub(crate) fn upgrade(master: &Master, text: &str, release: &str, times: usize) {
     master.replace("web.toml", text);
     master.release(release);
     master.signal(Signal::SIGHUP);
@@ -70,7 +70,7 @@ fn a_reload_under_load_changes_number_environment_command_and_binds_and_loses_no
 }
 
 #[test]
-fn a_dropped_bind_stays_open_until_the_last_worker_that_knows_it_is_gone() {
+fn a_request_on_a_dropped_bind_is_answered_and_the_socket_is_closed_behind_it() {
     let (kept, dropped) = (free_address(), free_address());
     let master = start(&file(&[kept, dropped], "number = 1"));
     let old = wait_for_first(&master, 1);
@@ -79,7 +79,7 @@ fn a_dropped_bind_stays_open_until_the_last_worker_that_knows_it_is_gone() {
     master.wait_until("the request is in flight", LIMIT, || old[0].thread_count() == Some(4));
     upgrade(&master, &file(&[kept], "number = 1"), "new", 1);
     master.wait_until("the old worker is told to go", LIMIT, || master.was_signalled(old[0]));
-    assert!(old[0].is_alive() && master.process().listening_on().contains(&dropped));
+    assert!(old[0].is_alive());
     assert_eq!(held.finish().unwrap().release, "old");
     master.wait_for_log(&format!("Closing {dropped}, no worker needs it any more"), 1);
     master.wait_until("it is closed", LIMIT, || !master.process().listening_on().contains(&dropped));
@@ -173,7 +173,7 @@ fn mode(master: &Master, name: &str) -> u32 {
 }
 
 /// A file whose workers serve on this unix socket.
-fn unix_file(bind: &str, rest: &str) -> String {
+pub(crate) fn unix_file(bind: &str, rest: &str) -> String {
     file(&[], rest).replace("bind = []", &format!("bind = ['unix:{bind}']"))
 }
 

@@ -1,0 +1,69 @@
+//! When a version takes in no more connections: nothing of it is launched any more, and all its workers were told to go.
+
+use crate::pool::{Mono, Pool, Version, Worker};
+
+impl Pool {
+    /// The moment at which the last worker of this version was told to go. None: one was not told, or one may be launched yet,
+    /// at once or when the upgrade under way is given up; or there is no worker of it.
+    pub fn leaving_since(&self, version: Version) -> Option<Mono> {
+        let launching = self.launches.iter().any(|launch| launch.version == version);
+        if launching || [self.modern, self.good].contains(&version) {
+            return None;
+        }
+        let workers = self.workers.iter().filter(|worker| worker.version == version);
+        workers.map(told_at).collect::<Option<Vec<Mono>>>()?.into_iter().max()
+    }
+}
+
+fn told_at(worker: &Worker) -> Option<Mono> {
+    worker.told.as_ref().map(|told| told.first_at)
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::pool::testing::{FLEET, Play, SMOOTH, settings};
+    use crate::pool::{Event, Pid, Settings, Version};
+
+    const OLD: Version = Version(0);
+    const NEW: Version = Version(1);
+
+    #[test]
+    fn a_version_that_is_wanted_does_not_leave() {
+        let mut play = Play::serving(settings());
+        assert_eq!(play.pool.leaving_since(OLD), None);
+        play.command(FLEET);
+        assert_eq!((play.pool.leaving_since(OLD), play.pool.leaving_since(NEW)), (None, None));
+    }
+
+    #[test]
+    fn a_version_leaves_when_the_last_of_its_workers_is_told() {
+        let mut play = Play::serving(settings());
+        play.command(SMOOTH);
+        play.tell(Event::WorkerExeced { pid: Pid(3) });
+        play.ack(3);
+        let first_told = play.now;
+        assert!(play.pool.workers()[0].is_told() && !play.pool.workers()[1].is_told());
+        assert_eq!(play.pool.leaving_since(OLD), None, "it is what a failed upgrade goes back to");
+        play.wait(5.0);
+        play.tell(Event::WorkerExeced { pid: Pid(4) });
+        play.ack(4);
+        assert_eq!(play.pool.leaving_since(OLD), Some(play.now));
+        assert_ne!(play.now, first_told);
+        assert_eq!(play.pool.leaving_since(NEW), None);
+        play.die(1);
+        play.die(2);
+        assert_eq!(play.pool.leaving_since(OLD), None, "nothing of it is left");
+    }
+
+    #[test]
+    fn a_version_that_was_given_up_leaves_and_the_one_before_does_not() {
+        let mut play = Play::serving(settings());
+        play.next = Some(Settings { retries: Some(2), ..settings() });
+        play.command(SMOOTH);
+        play.die(3);
+        play.wait(2.0);
+        play.die(4);
+        assert_eq!((play.pool.modern(), play.pool.upgrading()), (OLD, None));
+        assert_eq!(play.pool.leaving_since(OLD), None);
+    }
+}

@@ -1,0 +1,65 @@
+//! Sockets that no worker accepts on any more, because the configuration has lost their bind, while old workers still hold them:
+//! their clients would wait until the last of these workers has ended. So such a socket is shut down for all who hold it; and
+//! listened on again when the bind is back. Never touches a socket that a worker may still accept on.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::pool::Mono;
+use crate::supervisor::Supervisor;
+use crate::supervisor::listeners::Listener;
+use crate::supervisor::reload::Purpose;
+use crate::sys::clock;
+
+/// How long after its last worker was told to go a socket is shut down. A worker that is still in accept(2) then gets an error from
+/// it, which some take for a reason to die; so each has time to hear the signal, and to serve what is queued.
+const LEAVE_TAKING: Duration = Duration::from_secs(1);
+
+impl Supervisor {
+    /// Whether a worker accepts on this socket, or may be launched to do so.
+    pub(in crate::supervisor) fn is_served(&self, listener: &Arc<Listener>) -> bool {
+        self.left_at(listener).is_none()
+    }
+
+    /// The moment at which the last worker that may have accepted on this socket was told to go.
+    fn left_at(&self, listener: &Arc<Listener>) -> Option<Mono> {
+        let has_it = |others: &[Arc<Listener>]| others.iter().any(|other| Arc::ptr_eq(other, listener));
+        let versions = self.releases.iter().filter(|(_, release)| has_it(&release.listeners));
+        let moments = versions.map(|(version, _)| self.pool.leaving_since(*version));
+        moments.collect::<Option<Vec<Mono>>>()?.into_iter().max()
+    }
+
+    /// When the next socket is to be shut down. While a version is being prepared none is, since it may need a socket that is
+    /// there.
+    pub(in crate::supervisor) fn removed_binds_deadline(&self) -> Option<Mono> {
+        let is_preparing = self.purposes.iter().any(|purpose| match purpose {
+            Purpose::Upgrade(..) => true,
+            Purpose::Diff(..) => false,
+        });
+        if is_preparing {
+            return None;
+        }
+        let open = self.listeners.iter().filter(|listener| !listener.is_shut());
+        open.filter_map(|listener| self.left_at(listener)).min().map(|moment| moment.after(LEAVE_TAKING))
+    }
+
+    /// Shuts down what is due.
+    pub(in crate::supervisor) fn shut_removed_binds(&self) {
+        let now = clock::now();
+        if self.removed_binds_deadline().is_none_or(|due| due > now) {
+            return;
+        }
+        for listener in self.listeners.iter().filter(|listener| !listener.is_shut()) {
+            if self.left_at(listener).is_some_and(|moment| moment.after(LEAVE_TAKING) <= now) {
+                listener.shut();
+            }
+        }
+    }
+
+    /// Listens again on those of the sockets of a version to come that were shut down, by this image or one before.
+    ///
+    /// Errors: the first that cannot be had. Without SO_REUSEADDR, a connection that an old worker still has stands in the way.
+    pub(in crate::supervisor) fn reopen(&self, listeners: &[Arc<Listener>]) -> Result<(), String> {
+        listeners.iter().try_for_each(|listener| listener.reopen(self.config.backlog))
+    }
+}
