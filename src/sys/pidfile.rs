@@ -101,8 +101,7 @@ impl PidFile {
     pub fn remove(self) -> io::Result<()> {
         insist(|| {
             let id = FileId::of(&self.file.metadata()?);
-            let spot = Spot::find(&self.path, Demand::Any).map_err(io::Error::other)?;
-            Ok(spot.remove(id)?)
+            Spot::find_left(&self.path)?.map_or(Ok(()), |spot| Ok(spot.remove(id)?))
         })
     }
 }

@@ -37,6 +37,15 @@ impl Spot {
         Ok(Self { directory: Rc::new(Directory::open(parent, demand)?), name: name.to_owned() })
     }
 
+    /// The same, to put something away. None: the directory has gone, and with it what was in it.
+    pub(super) fn find_left(path: &Path) -> io::Result<Option<Self>> {
+        match Self::find(path, Demand::Any) {
+            Ok(spot) => Ok(Some(spot)),
+            Err(DirectoryError::System { errno: Errno::ENOENT | Errno::ENOTDIR, .. }) => Ok(None),
+            Err(error) => Err(io::Error::other(error)),
+        }
+    }
+
     /// Why the directory is not trusted, if it is not.
     pub fn doubt(&self) -> Option<&DirectoryError> {
         self.directory.doubt()

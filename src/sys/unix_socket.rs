@@ -122,7 +122,7 @@ pub fn listen_unix(path: &Path, wanted: Wanted) -> Result<(OwnedFd, FileId), Uni
 
 /// Changes the mode and group of the socket file `id`, if it still stands at the path.
 pub fn set_access(path: &Path, id: FileId, access: Access) -> io::Result<()> {
-    let spot = Spot::find(path, Demand::Any).map_err(io::Error::other)?;
+    let Some(spot) = Spot::find_left(path)? else { return Ok(()) };
     match spot.look()?.filter(|found| found.id() == id && found.is_sole_socket()) {
         Some(found) => admit(&found, access),
         None => Ok(()),
@@ -131,14 +131,12 @@ pub fn set_access(path: &Path, id: FileId, access: Access) -> io::Result<()> {
 
 /// Removes a socket file if it still is this one; what another process has put there stays.
 pub fn remove_socket(path: &Path, id: FileId) -> io::Result<()> {
-    insist(|| match Spot::find(path, Demand::Any) {
-        Ok(spot) => match spot.look()?.filter(|found| found.meta().file_type().is_socket()) {
+    insist(|| {
+        let Some(spot) = Spot::find_left(path)? else { return Ok(()) };
+        match spot.look()?.filter(|found| found.meta().file_type().is_socket()) {
             Some(found) if found.id() == id => Ok(spot.remove(id)?),
             Some(_) | None => Ok(()),
-        },
-        // The directory has gone, and the file with it.
-        Err(DirectoryError::System { errno: Errno::ENOENT | Errno::ENOTDIR, .. }) => Ok(()),
-        Err(error) => Err(io::Error::other(error)),
+        }
     })
 }
 

@@ -125,3 +125,15 @@ fn the_control_socket_is_back_soon_after_it_was_removed_during_a_re_exec() {
     drop(injection);
     assert_back(&master);
 }
+
+#[test]
+fn directories_that_have_gone_do_not_hinder_the_end() {
+    let setup = Setup::new("-n 1 -e run/master.pid -b unix:run/web.sock").program(SLEEP);
+    fs::create_dir(setup.directory().join("run")).unwrap();
+    let master = setup.start();
+    master.wait_for_workers(1);
+    fs::remove_dir_all(master.file("run")).unwrap();
+    master.signal(Signal::SIGINT);
+    assert_eq!(master.wait_exit().code(), Some(0));
+    assert_eq!(master.log().count("WARN") + master.log().count("ERROR"), 0, "{}", master.log());
+}
