@@ -49,6 +49,11 @@ impl Given {
         self.0.iter().filter(move |word| word.flag == flag)
     }
 
+    /// Where each value of a list came from; a value that no place gave is a default.
+    pub(in crate::config) fn origins(&self, flag: &str) -> impl Iterator<Item = &Origin> {
+        self.words(flag).map(|word| &word.origin).chain(std::iter::repeat(&Origin::Default))
+    }
+
     /// The values of an option, as they were written.
     pub fn values(&self, flag: &str) -> Vec<&OsStr> {
         self.words(flag).filter_map(|word| word.value.as_deref()).collect()

@@ -11,6 +11,9 @@ use crate::config::words::Word;
 /// How many profiles may inherit one from the other in a row; a person has lost count long before.
 const DEPTH_MAX: usize = 32;
 
+/// How many profiles an error lists.
+const LISTED_MAX: usize = 20;
+
 /// The words of the profiles named, the last one on top. A profile that is reached twice counts where it is reached last.
 pub fn layers(document: &Document, asked: &[(String, String)], problems: &mut Vec<ConfigError>) -> Vec<Vec<Word>> {
     let profiles = document.profiles.iter().map(|profile| (profile.name.as_str(), profile)).collect();
@@ -40,12 +43,17 @@ struct Walk<'a, 'b> {
     problems: &'b mut Vec<ConfigError>,
 }
 
-impl Walk<'_, '_> {
+impl<'a> Walk<'a, '_> {
+    fn names(&self) -> impl Iterator<Item = &'a str> + use<'a> {
+        self.document.profiles.iter().map(|profile| profile.name.as_str())
+    }
+
     /// Adds the profile after all that it inherits. `spelled` is how an error names the place that asks for it.
     fn add(&mut self, name: &str, spelled: &dyn Fn() -> String) {
         let Some(&profile) = self.profiles.get(name) else {
-            let known: Vec<String> = self.document.profiles.iter().map(|profile| profile.name.clone()).collect();
-            let nearest = nearest(name, known.iter().map(String::as_str)).map(str::to_owned);
+            let nearest = nearest(name, self.names()).map(str::to_owned);
+            let more = self.names().nth(LISTED_MAX).map(|_| "...");
+            let known = self.names().take(LISTED_MAX).chain(more).map(str::to_owned).collect();
             return self.problems.push(ConfigError::UnknownProfile { spelled: spelled(), nearest, known });
         };
         if self.path.iter().any(|known| known == name) {

@@ -104,13 +104,18 @@ impl Config {
     pub fn blame(&self, flag: &str, cause: &str) -> String {
         match self.given.origin(flag) {
             Origin::CommandLine(_) if flag == "command" => cause.to_owned(),
-            _ => self.blame_item(flag, 0, cause),
+            _ => format!("{}: {cause}", self.given.spelled_at(flag, 0)),
         }
     }
 
-    /// The same of one value of a list.
-    pub fn blame_item(&self, flag: &str, index: usize, cause: &str) -> String {
-        format!("{}: {cause}", self.given.spelled_at(flag, index))
+    /// What is wrong with some values of a list, by their numbers from 0, in ascending order.
+    pub fn blame_items(&self, flag: &str, causes: impl IntoIterator<Item = (usize, String)>) -> Vec<String> {
+        let mut origins = self.given.origins(flag).enumerate();
+        let blame = |(index, cause)| {
+            let (_, origin) = origins.find(|(at, _)| *at == index).unwrap_or((index, &Origin::Default));
+            format!("{}: {cause}", origin.spelled(flag))
+        };
+        causes.into_iter().map(blame).collect()
     }
 }
 
@@ -276,10 +281,9 @@ impl Reader<'_> {
         read: impl Fn(&OsStr) -> Result<T, Need>,
     ) -> Vec<T> {
         // Each with its origin beside it: to look that up by its number would take longer for each further one.
-        let origins = self.given.words(flag).map(|word| &word.origin).chain(std::iter::repeat(&Origin::Default));
         let values = raw
             .iter()
-            .zip(origins)
+            .zip(self.given.origins(flag))
             .map(|(raw, origin)| read(raw.as_os_str()).map_err(|need| self.refuse(origin.spelled(flag), raw, need)));
         values.filter_map(Result::ok).collect()
     }

@@ -56,13 +56,14 @@ impl Admittance {
 pub(in crate::supervisor) fn resolve(config: &Config, workers: Option<&Identity>) -> Result<Admittance, Vec<Problem>> {
     let mut problems = Vec::new();
     let mut each = |key: &str, names: &[String], find: fn(&str) -> Result<u32, String>| {
-        let mut found = Vec::new();
+        let (mut found, mut causes) = (Vec::new(), Vec::new());
         for (index, name) in names.iter().enumerate() {
             match find(name) {
                 Ok(number) => found.push(number),
-                Err(cause) => problems.push(Problem::of_option(config.blame_item(key, index, &cause))),
+                Err(cause) => causes.push((index, cause)),
             }
         }
+        problems.extend(config.blame_items(key, causes).into_iter().map(Problem::of_option));
         found
     };
     let group = |name: &str| account::find_group(name).map_err(|error| error.to_string());

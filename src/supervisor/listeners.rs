@@ -2,7 +2,7 @@
 //! them. So nothing that waits in an accept queue is lost when a worker goes, even the last one. A new version may have
 //! other sockets; those that it shares with the old one are the same, whatever else it says of them.
 
-use std::collections::HashSet;
+use std::collections::{HashSet, VecDeque};
 use std::io;
 use std::net::SocketAddr;
 use std::os::fd::{AsFd, OwnedFd, RawFd};
@@ -173,24 +173,27 @@ pub(in crate::supervisor) fn open_all(
     bound_files: &BoundFiles,
 ) -> Result<Vec<Arc<Listener>>, String> {
     let mut found: Vec<Arc<Listener>> = Vec::new();
-    let mut taken = HashSet::new();
+    // Mostly the binds are the same and in the same order, so that the first of these is the one.
+    let mut unused: VecDeque<&Arc<Listener>> = open.iter().collect();
     for bind in &config.binds {
-        let mut unused = open.iter().filter(|known| !taken.contains(&Arc::as_ptr(known)));
+        let mut take = |serves: &dyn Fn(&Listener) -> bool| {
+            let at = unused.iter().position(|known| serves(known))?;
+            unused.remove(at).map(Arc::clone)
+        };
         let listener = match bind {
             Bind::Tcp { host, port, .. } => match look_up(host, *port, config.family) {
-                Ok(address) => match unused.find(|known| known.serves_address(address)) {
-                    Some(listener) => Arc::clone(listener),
+                Ok(address) => match take(&|known| known.serves_address(address)) {
+                    Some(listener) => listener,
                     None => Arc::new(open_tcp(bind, address, config, birth)?),
                 },
                 // A name server that is away must not keep anybody from a deploy that changes no address.
-                Err(error) => Arc::clone(unused.find(|known| known.was_asked_as(host, *port)).ok_or(error)?),
+                Err(error) => take(&|known| known.was_asked_as(host, *port)).ok_or(error)?,
             },
-            Bind::Unix { path, .. } => match unused.find(|known| known.serves_file(path)) {
-                Some(listener) => Arc::clone(listener),
+            Bind::Unix { path, .. } => match take(&|known| known.serves_file(path)) {
+                Some(listener) => listener,
                 None => Arc::new(open_unix(bind, path, config, birth, bound_files)?),
             },
         };
-        taken.insert(Arc::as_ptr(&listener));
         found.push(listener);
     }
     Ok(found)
@@ -199,16 +202,14 @@ pub(in crate::supervisor) fn open_all(
 /// What of the binds can be found wrong without binding: a host that nobody knows, a directory that is not there, an address
 /// that stands twice.
 pub(in crate::supervisor) fn check(config: &Config) -> Vec<Problem> {
-    let (mut problems, mut places) = (Vec::new(), HashSet::new());
-    for (index, bind) in config.binds.iter().enumerate() {
-        let cause = match place(bind, config.family) {
-            Ok(Some(place)) => (!places.insert(place)).then(|| format!("{bind} stands there twice")),
-            Ok(None) => None,
-            Err(cause) => Some(cause),
-        };
-        problems.extend(cause.map(|cause| Problem::of_option(config.blame_item("bind", index, &cause))));
-    }
-    problems
+    let mut places = HashSet::new();
+    let mut cause = |bind: &Bind| match place(bind, config.family) {
+        Ok(Some(place)) => (!places.insert(place)).then(|| format!("{bind} stands there twice")),
+        Ok(None) => None,
+        Err(cause) => Some(cause),
+    };
+    let causes = config.binds.iter().enumerate().filter_map(|(index, bind)| Some((index, cause(bind)?)));
+    config.blame_items("bind", causes).into_iter().map(Problem::of_option).collect()
 }
 
 /// Where a socket would be bound. None: at a port that the system chooses.

@@ -152,16 +152,16 @@ fn identity(config: &Config, user: Option<&Account>) -> Result<Option<Identity>,
 }
 
 fn resource_limits(config: &Config, problems: &mut Vec<Problem>) -> Vec<ResourceLimit> {
-    let mut limits = Vec::new();
+    let (mut limits, mut causes) = (Vec::new(), Vec::new());
     for (index, limit) in config.worker.limits.iter().enumerate() {
         let Some(resource) = Resource::from_name(limit.name) else { continue };
         let limit = ResourceLimit { resource, soft: limit.soft, hard: limit.hard };
         if let Some(obstacle) = limit.obstacle() {
-            let blame = config.blame_item("worker.rlimits", index, &format!("{resource}: {obstacle}"));
-            problems.push(Problem::of_option(blame));
+            causes.push((index, format!("{resource}: {obstacle}")));
         }
         limits.push(limit);
     }
+    problems.extend(config.blame_items("worker.rlimits", causes).into_iter().map(Problem::of_option));
     limits
 }
 

@@ -1,7 +1,7 @@
 //! From one configuration to the next while the master runs: has the next one prepared as an errand, takes it over when its
 //! upgrade starts, and goes back to the last one when that upgrade is given up.
 
-use std::collections::VecDeque;
+use std::collections::{HashSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -125,11 +125,8 @@ impl Supervisor {
     }
 
     fn keep_open(&mut self, listeners: &[Arc<Listener>]) {
-        for listener in listeners {
-            if !self.listeners.iter().any(|known| Arc::ptr_eq(known, listener)) {
-                self.listeners.push(Arc::clone(listener));
-            }
-        }
+        let mut known: HashSet<*const Listener> = self.listeners.iter().map(Arc::as_ptr).collect();
+        self.listeners.extend(listeners.iter().filter(|listener| known.insert(Arc::as_ptr(listener))).cloned());
     }
 
     /// The upgrade that was prepared starts: what its configuration says counts from now on.

@@ -118,6 +118,15 @@ fn reading_takes_time_in_proportion_to_what_is_said() {
         },
         read,
     );
+    assert_linear(
+        "unknown profiles of a file with many",
+        |count| {
+            let mut input = file(&numbered(count, |n| format!("[profiles.p{n}]\n")).concat());
+            input.args.extend(numbered(count, |n| format!("--profile=another-{n}")).into_iter().map(OsString::from));
+            input
+        },
+        read,
+    );
 }
 
 #[test]
@@ -134,6 +143,12 @@ fn printing_and_comparing_take_time_in_proportion_too() {
         }
     };
     assert_linear("printing", config, |config| assert!(print(&config).is_ok()));
+    assert_linear("blaming", config, |config| {
+        let causes = (0..config.binds.len()).map(|index| (index, "wrong".to_owned()));
+        let blames = config.blame_items("bind", causes);
+        assert!(blames.iter().all(|blame| blame.starts_with("web.toml:2:") && blame.ends_with(": bind: wrong")));
+        assert_eq!(blames.len(), config.binds.len());
+    });
     assert_linear(
         "comparing",
         |count| (config(count), config(1)),
