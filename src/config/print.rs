@@ -134,3 +134,18 @@ fn toml_string(text: &str) -> String {
     });
     format!("\"{}\"", escaped.collect::<String>())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_string_is_printed_that_steers_a_terminal_and_each_is_read_back() {
+        for text in ["a\u{9b}2J", "\u{202e}b\"\\\n\t\u{1b}", "\u{feff}", "\u{7f}\r\0", "plain é"] {
+            let written = toml(&Value::Array(vec![Value::String(text.to_owned())]));
+            assert!(!written.contains(is_hidden), "{written:?}");
+            let read: toml::Table = toml::from_str(&format!("x = {written}")).unwrap();
+            assert_eq!(read["x"][0].as_str(), Some(text));
+        }
+    }
+}
