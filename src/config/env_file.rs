@@ -1,7 +1,7 @@
 //! Reads an environment file: one `NAME=VALUE` in a line, `#` before a comment, an `export` before the name and quotes
 //! around the value as shells have them. Expands nothing and opens nothing.
 
-use std::collections::HashSet;
+use std::collections::BTreeSet;
 use std::ffi::OsString;
 
 use crate::config::ConfigError;
@@ -29,7 +29,7 @@ pub fn read(name: &str, text: &str, problems: &mut Vec<ConfigError>) -> Vec<(OsS
 
 /// Without those that a later one of the same name replaces.
 pub fn last_of_each(mut variables: Vec<(OsString, OsString)>) -> Vec<(OsString, OsString)> {
-    let mut met = HashSet::new();
+    let mut met = BTreeSet::new();
     variables.reverse();
     variables.retain(|(name, _)| met.insert(name.clone()));
     variables.reverse();

@@ -1,7 +1,7 @@
 //! Puts what was said in several places on top of each other: default, file, profiles, command line. The later layer counts;
 //! lists are replaced whole, tables are merged name by name. Reads no value but whether a switch is on.
 
-use std::collections::HashSet;
+use std::collections::BTreeSet;
 use std::os::unix::ffi::OsStrExt;
 
 use crate::config::ConfigError;
@@ -106,13 +106,13 @@ pub fn contradictions(layer: &[Word]) -> Vec<ConfigError> {
 #[derive(Default)]
 struct Above<'a> {
     /// What is said, but for tables of names.
-    flags: HashSet<&'a str>,
+    flags: BTreeSet<&'a str>,
     /// What is not off, which hides its alternatives too.
-    active: HashSet<&'a str>,
+    active: BTreeSet<&'a str>,
     /// The entries of tables, by table and name.
-    entries: HashSet<(&'a str, Option<&'a [u8]>)>,
+    entries: BTreeSet<(&'a str, Option<&'a [u8]>)>,
     /// The variables that are unset.
-    unset: HashSet<Option<&'a [u8]>>,
+    unset: BTreeSet<Option<&'a [u8]>>,
 }
 
 impl<'a> Above<'a> {

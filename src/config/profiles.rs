@@ -1,7 +1,7 @@
 //! Which profiles of a file count, and in which order: those that were asked for, each after what it inherits. Reads no
 //! value.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::config::ConfigError;
 use crate::config::file::{Document, Profile};
@@ -19,12 +19,12 @@ pub fn layers(document: &Document, asked: &[(String, String)], problems: &mut Ve
     let profiles = document.profiles.iter().map(|profile| (profile.name.as_str(), profile)).collect();
     let mut order: Vec<&Profile> = Vec::new();
     for (name, spelled) in asked {
-        let (path, found, met) = (Vec::new(), Vec::new(), HashSet::new());
+        let (path, found, met) = (Vec::new(), Vec::new(), BTreeSet::new());
         let mut walk = Walk { document, profiles: &profiles, path, found, met, problems };
         walk.add(name, &|| format!("{spelled} {name}"));
         order.extend(walk.found);
     }
-    let mut met = HashSet::new();
+    let mut met = BTreeSet::new();
     order.reverse();
     order.retain(|profile| met.insert(profile.name.as_str()));
     order.into_iter().rev().map(|profile| profile.words.clone()).collect()
@@ -33,13 +33,13 @@ pub fn layers(document: &Document, asked: &[(String, String)], problems: &mut Ve
 /// The way from a profile to all that it inherits.
 struct Walk<'a, 'b> {
     document: &'a Document,
-    profiles: &'b HashMap<&'a str, &'a Profile>,
+    profiles: &'b BTreeMap<&'a str, &'a Profile>,
     /// The names that lead to where the walk is.
     path: Vec<String>,
     /// Each after what it inherits, and each once: a file of diamonds must not take for ever.
     found: Vec<&'a Profile>,
     /// The names of those.
-    met: HashSet<&'a str>,
+    met: BTreeSet<&'a str>,
     problems: &'b mut Vec<ConfigError>,
 }
 

@@ -1,8 +1,7 @@
 //! Whether every id of a document stands for one thing. Two owners of one descriptor would close it twice, and the second
 //! time it may be somebody else's.
 
-use std::collections::HashMap;
-use std::hash::Hash;
+use std::collections::BTreeMap;
 
 use crate::handoff::error::Fault;
 use crate::handoff::ours::Section;
@@ -43,9 +42,9 @@ fn our_fds(ours: &Section) -> impl Iterator<Item = (i32, &'static str)> {
 /// Each id with the key that it stands under.
 fn check<T>(what: &str, ids: impl Iterator<Item = (T, &'static str)>) -> Result<(), Fault>
 where
-    T: Copy + Eq + Hash + std::fmt::Display,
+    T: Copy + Ord + std::fmt::Display,
 {
-    let mut owners = HashMap::new();
+    let mut owners = BTreeMap::new();
     for (id, key) in ids {
         if let Some(owner) = owners.insert(id, key) {
             return Err(Fault::new(format!("{what} {id} stands under {owner} already")).within(key));

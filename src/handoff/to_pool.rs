@@ -1,7 +1,7 @@
 //! A document as a picture of the pool that it was written of (`from_pool` writes it); what Ruby wrote is for
 //! `to_pool_from_ruby`. It refuses what no pool can be, and names the field; it decides nothing about workers.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 
 use crate::handoff::einhorn::{Child, Children, State};
 use crate::handoff::error::Fault;
@@ -115,7 +115,7 @@ pub(in crate::handoff) fn indices(children: &Children) -> Vec<WorkerIndex> {
 
 /// Each child of einhorn's part, with what ours has beside it: the two list the same.
 fn workers(section: &ours::Section, state: &State, reader: &Reader<'_>) -> Result<Vec<Worker>, Fault> {
-    let mut ours: HashMap<Pid, &ours::Worker> = section.workers.iter().map(|worker| (worker.pid, worker)).collect();
+    let mut ours: BTreeMap<Pid, &ours::Worker> = section.workers.iter().map(|worker| (worker.pid, worker)).collect();
     let mut workers = Vec::new();
     for ((pid, child), index) in state.children.workers.iter().zip(indices(&state.children)) {
         let more = ours.remove(pid).ok_or_else(|| lonely(*pid, "this worker of :state: is missing"))?;

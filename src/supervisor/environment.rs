@@ -1,7 +1,7 @@
 //! The environment of a worker. Built anew for each from the one the master was born with: nothing that pretends to come
 //! from a supervisor gets through (failure mode 104).
 
-use std::collections::HashSet;
+use std::collections::BTreeSet;
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
@@ -45,7 +45,7 @@ pub(in crate::supervisor) fn of_release(
     let of_user = user.map(of_user).unwrap_or_default();
     put(&mut environment, of_user);
     put(&mut environment, changes.from_files.clone());
-    let unset: HashSet<&OsString> = changes.unset.iter().collect();
+    let unset: BTreeSet<&OsString> = changes.unset.iter().collect();
     environment.retain(|(name, _)| !unset.contains(name));
     put(&mut environment, changes.set.clone());
     environment
@@ -53,7 +53,7 @@ pub(in crate::supervisor) fn of_release(
 
 /// Each variable in place of the one of its name.
 fn put(environment: &mut Environment, variables: Environment) {
-    let names: HashSet<&OsString> = variables.iter().map(|(name, _)| name).collect();
+    let names: BTreeSet<&OsString> = variables.iter().map(|(name, _)| name).collect();
     environment.retain(|(known, _)| !names.contains(known));
     environment.extend(variables);
 }
@@ -71,7 +71,7 @@ fn of_user(user: &Entry) -> Environment {
 /// What of the master's environment is for workers. The first of two equal names counts, as getenv(3) has it.
 fn inherited(environ: &Environment, dropped: &[OsString]) -> Environment {
     // What is dropped is as if it had been met before.
-    let mut met: HashSet<&OsString> = dropped.iter().collect();
+    let mut met: BTreeSet<&OsString> = dropped.iter().collect();
     let is_ours = |name: &OsString| config::is_masters(name.as_bytes()) || service_manager::is_for_master(name);
     environ.iter().filter(|(name, _)| !is_ours(name) && met.insert(name)).cloned().collect()
 }

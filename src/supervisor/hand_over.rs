@@ -1,7 +1,7 @@
 //! The supervisor as a document of the handoff: einhorn's part, which Ruby's einhorn reads too, and ours, which only one of us
 //! gets. Both are of the same moment. Takes nothing apart and closes nothing: if there is no next image, all is as it was.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 use std::sync::Arc;
@@ -172,7 +172,7 @@ impl Supervisor {
     }
 
     fn carried_release(&self, version: Version, release: &Release) -> ours::Release {
-        let known: HashMap<*const Listener, u32> = self.listeners.iter().map(Arc::as_ptr).zip(0..).collect();
+        let known: BTreeMap<*const Listener, u32> = self.listeners.iter().map(Arc::as_ptr).zip(0..).collect();
         let places = release.listeners.iter().filter_map(|listener| known.get(&Arc::as_ptr(listener)).copied());
         let Recipe { path, argv, environment, directory, umask, limits, identity, nice, parent_death, socket_as_fd } =
             release.recipe.clone();

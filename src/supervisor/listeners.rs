@@ -2,7 +2,7 @@
 //! them. So nothing that waits in an accept queue is lost when a worker goes, even the last one. A new version may have
 //! other sockets; those that it shares with the old one are the same, whatever else it says of them.
 
-use std::collections::{HashSet, VecDeque};
+use std::collections::{BTreeSet, VecDeque};
 use std::io;
 use std::net::SocketAddr;
 use std::os::fd::{AsFd, OwnedFd, RawFd};
@@ -202,7 +202,7 @@ pub(in crate::supervisor) fn open_all(
 /// What of the binds can be found wrong without binding: a host that nobody knows, a directory that is not there, an address
 /// that stands twice.
 pub(in crate::supervisor) fn check(config: &Config) -> Vec<Problem> {
-    let mut places = HashSet::new();
+    let mut places = BTreeSet::new();
     let mut cause = |bind: &Bind| match place(bind, config.family) {
         Ok(Some(place)) => (!places.insert(place)).then(|| format!("{bind} stands there twice")),
         Ok(None) => None,

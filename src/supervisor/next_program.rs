@@ -1,7 +1,7 @@
 //! What a re-exec runs: the file that stands where this program was called from, or what `--reexec-as` names; its words, and the
 //! environment that the first master was born with.
 
-use std::collections::HashSet;
+use std::collections::BTreeSet;
 use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
 
@@ -32,7 +32,7 @@ impl NextProgram {
         image: Option<&Path>,
         environ: &Environment,
     ) -> Result<Self, String> {
-        let dropped: HashSet<&OsString> = config.drop_env_vars.iter().collect();
+        let dropped: BTreeSet<&OsString> = config.drop_env_vars.iter().collect();
         let environment: Environment = environ.iter().filter(|(name, _)| !dropped.contains(name)).cloned().collect();
         let (path, head, title) = match (&config.reexec_as, image) {
             (Some(words), _) => {

@@ -1,7 +1,7 @@
 //! From one configuration to the next while the master runs: has the next one prepared as an errand, takes it over when its
 //! upgrade starts, and goes back to the last one when that upgrade is given up.
 
-use std::collections::{HashSet, VecDeque};
+use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -125,7 +125,7 @@ impl Supervisor {
     }
 
     fn keep_open(&mut self, listeners: &[Arc<Listener>]) {
-        let mut known: HashSet<*const Listener> = self.listeners.iter().map(Arc::as_ptr).collect();
+        let mut known: BTreeSet<*const Listener> = self.listeners.iter().map(Arc::as_ptr).collect();
         self.listeners.extend(listeners.iter().filter(|listener| known.insert(Arc::as_ptr(listener))).cloned());
     }
 

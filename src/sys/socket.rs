@@ -38,7 +38,7 @@ pub enum Family {
 }
 
 /// Where a socket is bound.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum LocalAddress {
     Inet(SocketAddr),
     Unix(PathBuf),

@@ -2,8 +2,8 @@
 //! which they are met for the second time. Writes nothing.
 
 use crate::yaml::Value;
-use std::collections::HashMap;
-use std::collections::HashSet;
+use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 /// What stands in an object's place.
@@ -19,8 +19,8 @@ pub enum Reference {
 
 #[derive(Default)]
 pub struct Anchors {
-    ids: HashMap<*const Value, usize>,
-    met: HashSet<*const Value>,
+    ids: BTreeMap<*const Value, usize>,
+    met: BTreeSet<*const Value>,
 }
 
 impl Anchors {

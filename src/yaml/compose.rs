@@ -12,7 +12,7 @@ use saphyr_parser::Event;
 use saphyr_parser::Marker;
 use saphyr_parser::ScalarStyle;
 use saphyr_parser::Tag;
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::mem;
 
 /// A place in the text; line and column from 1.
@@ -67,14 +67,14 @@ pub struct Composer {
     open: Vec<Open>,
     root: Value,
     /// By the parser's number, from 1; complete values only.
-    anchored: HashMap<usize, Node>,
+    anchored: BTreeMap<usize, Node>,
     nodes: usize,
     extra_nodes: usize,
 }
 
 impl Composer {
     pub fn new(limits: Limits, marks: Option<Marks>) -> Self {
-        Self { limits, marks, open: Vec::new(), root: Value::Nil, anchored: HashMap::new(), nodes: 0, extra_nodes: 0 }
+        Self { limits, marks, open: Vec::new(), root: Value::Nil, anchored: BTreeMap::new(), nodes: 0, extra_nodes: 0 }
     }
 
     pub fn finish(self) -> Value {
@@ -184,7 +184,7 @@ impl Composer {
 
 /// Keeps each key where it first stood, with what it was given last, as a Ruby hash does.
 fn last_of_each_key(mut pairs: Vec<(Value, Value)>) -> Vec<(Value, Value)> {
-    let mut first_places: HashMap<Value, usize> = HashMap::with_capacity(pairs.len());
+    let mut first_places: BTreeMap<Value, usize> = BTreeMap::new();
     let mut kept = 0;
     for place in 0..pairs.len() {
         let (key, value) = (pairs[place].0.clone(), mem::replace(&mut pairs[place].1, Value::Nil));

@@ -6,7 +6,7 @@ use std::fmt;
 const DAY_SECONDS: i64 = 86_400;
 
 /// How a moment is shown: Ruby tells a UTC time from one in a zone that happens to be at +00:00.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Offset {
     /// Written as `Z`.
     Utc,
@@ -15,7 +15,7 @@ pub enum Offset {
 }
 
 /// A wall-clock moment.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Time {
     /// Seconds since 1970-01-01 00:00:00 UTC; negative before.
     pub seconds: i64,

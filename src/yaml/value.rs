@@ -1,11 +1,10 @@
 //! A YAML value of the types that einhorn's documents use, with accessors. Knows nothing of how values are spelled.
 //!
-//! Equality and hashing are by content and see through [`Value::Shared`]; the order of a map's pairs counts.
+//! Equality and order are by content and see through [`Value::Shared`]; the order of a map's pairs counts. The order of values means
+//! nothing: it lets a value be a key.
 
 use crate::yaml::Time;
-use std::hash::Hash;
-use std::hash::Hasher;
-use std::mem;
+use std::cmp::Ordering;
 use std::sync::Arc;
 
 /// One value, as Ruby has it after `YAML.load`.
@@ -216,41 +215,52 @@ fn float_key(number: f64) -> u64 {
     if number.is_nan() { f64::NAN.to_bits() } else { (number + 0.0).to_bits() }
 }
 
+/// Where a type stands in the order of values.
+fn rank(value: &Value) -> u8 {
+    match value {
+        Value::Nil | Value::Shared(_) => 0,
+        Value::Bool(_) => 1,
+        Value::Int(_) => 2,
+        Value::BigInt(_) => 3,
+        Value::Float(_) => 4,
+        Value::Str(_) => 5,
+        Value::Bytes(_) => 6,
+        Value::Symbol(_) => 7,
+        Value::Time(_) => 8,
+        Value::Seq(_) => 9,
+        Value::Map(_) => 10,
+        Value::Set(_) => 11,
+    }
+}
+
+impl Ord for Value {
+    fn cmp(&self, other: &Self) -> Ordering {
+        match (self.plain(), other.plain()) {
+            (Self::Bool(a), Self::Bool(b)) => a.cmp(b),
+            (Self::Int(a), Self::Int(b)) => a.cmp(b),
+            (Self::Float(a), Self::Float(b)) => float_key(*a).cmp(&float_key(*b)),
+            (Self::BigInt(a), Self::BigInt(b)) | (Self::Str(a), Self::Str(b)) | (Self::Symbol(a), Self::Symbol(b)) => {
+                a.cmp(b)
+            }
+            (Self::Bytes(a), Self::Bytes(b)) => a.cmp(b),
+            (Self::Time(a), Self::Time(b)) => a.cmp(b),
+            (Self::Seq(a), Self::Seq(b)) | (Self::Set(a), Self::Set(b)) => a.cmp(b),
+            (Self::Map(a), Self::Map(b)) => a.cmp(b),
+            (a, b) => rank(a).cmp(&rank(b)),
+        }
+    }
+}
+
+impl PartialOrd for Value {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
 impl PartialEq for Value {
     fn eq(&self, other: &Self) -> bool {
-        match (self.plain(), other.plain()) {
-            (Self::Nil, Self::Nil) => true,
-            (Self::Bool(a), Self::Bool(b)) => a == b,
-            (Self::Int(a), Self::Int(b)) => a == b,
-            (Self::Float(a), Self::Float(b)) => float_key(*a) == float_key(*b),
-            (Self::BigInt(a), Self::BigInt(b)) | (Self::Str(a), Self::Str(b)) | (Self::Symbol(a), Self::Symbol(b)) => {
-                a == b
-            }
-            (Self::Bytes(a), Self::Bytes(b)) => a == b,
-            (Self::Time(a), Self::Time(b)) => a == b,
-            (Self::Seq(a), Self::Seq(b)) | (Self::Set(a), Self::Set(b)) => a == b,
-            (Self::Map(a), Self::Map(b)) => a == b,
-            _ => false,
-        }
+        self.cmp(other).is_eq()
     }
 }
 
 impl Eq for Value {}
-
-impl Hash for Value {
-    fn hash<H: Hasher>(&self, state: &mut H) {
-        let value = self.plain();
-        mem::discriminant(value).hash(state);
-        match value {
-            Self::Nil | Self::Shared(_) => {}
-            Self::Bool(yes) => yes.hash(state),
-            Self::Int(number) => number.hash(state),
-            Self::Float(number) => float_key(*number).hash(state),
-            Self::BigInt(text) | Self::Str(text) | Self::Symbol(text) => text.hash(state),
-            Self::Bytes(bytes) => bytes.hash(state),
-            Self::Time(time) => time.hash(state),
-            Self::Seq(items) | Self::Set(items) => items.hash(state),
-            Self::Map(pairs) => pairs.hash(state),
-        }
-    }
-}
