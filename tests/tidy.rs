@@ -27,6 +27,7 @@ const ROOMS: &[(&str, &[&str])] = &[
 const UNSAFE_ELSEWHERE: &[(&str, &str)] = &[
     ("examples/http_worker/accept.rs", "adopts inherited descriptors and interrupts accept(2)"),
     ("examples/servers/tiny_server.rs", "adopts an inherited descriptor"),
+    ("src/main.rs", "names a function that runs before Rust's runtime"),
 ];
 
 /// What the pool must not name: it does no I/O, starts no thread and reads no environment.

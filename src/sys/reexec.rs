@@ -184,16 +184,14 @@ fn explain(program: Program<'_>, errno: Errno) -> ReexecError {
 /// What is changed for the next image. When there is none, it changes everything back.
 struct ExecGuard<'a> {
     passed: Vec<BorrowedFd<'a>>,
-    dispositions: Vec<Disposition>,
+    sigpipe: Disposition,
 }
 
 impl<'a> ExecGuard<'a> {
     fn arm(keep: &[BorrowedFd<'a>]) -> Result<Self, Errno> {
         let passed = Vec::with_capacity(keep.len());
-        let mut dispositions = Vec::from(Disposition::exchange_memory_faults_for_ignored());
         // It is blocked besides, so that no other thread ends the process by writing to a reader who is gone.
-        dispositions.push(Disposition::exchange_sigpipe_for_the_default());
-        let mut guard = Self { passed, dispositions };
+        let mut guard = Self { passed, sigpipe: Disposition::exchange_sigpipe_for_the_default() };
         for fd in keep {
             // Whoever cannot tell sets the flag, and hears whether that can be done.
             if closes_on_exec(*fd).unwrap_or(true) {
@@ -211,7 +209,7 @@ impl Drop for ExecGuard<'_> {
             // An open descriptor takes this flag always.
             let _ = close_on_exec(*fd);
         }
-        self.dispositions.iter().for_each(Disposition::restore);
+        self.sigpipe.restore();
     }
 }
 

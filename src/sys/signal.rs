@@ -86,7 +86,7 @@ pub fn prepare_dispositions() {
     for number in OF_THE_LIBRARY {
         set_kernel_disposition(number, libc::SIG_IGN);
     }
-    // The image before has let these be ignored, see `Disposition::exchange_memory_faults_for_ignored`.
+    // See `keep_memory_faults_from_the_runtime`.
     for number in MEMORY_FAULTS {
         if disposition(number) == libc::SIG_IGN {
             set_disposition(number, libc::SIG_DFL);
@@ -111,14 +111,16 @@ pub(super) struct Disposition {
 /// What the kernel says of a stack that has run over.
 const MEMORY_FAULTS: [c_int; 2] = [libc::SIGSEGV, libc::SIGBUS];
 
-impl Disposition {
-    /// Has the language's runtime of the next image leave its words about a stack that ran over unsaid. For them it would catch these
-    /// signals and give each thread a second stack, and abort when there is no memory for one: with workers already there. It
-    /// only does so where it finds the default. A fault kills a process that ignores it nevertheless.
-    pub(super) fn exchange_memory_faults_for_ignored() -> [Self; 2] {
-        MEMORY_FAULTS.map(|number| Self { number, action: exchange_disposition(number, &plain_action(libc::SIG_IGN)) })
+/// To be run before Rust's runtime starts. The runtime catches SIGSEGV and SIGBUS, if it finds the default, to report a stack
+/// overflow; for that it gives each thread a second stack, and aborts the process when there is no memory for one. So it finds them
+/// ignored, until [`prepare_dispositions`] sets the default. A fault kills a process that ignores its signal, too.
+pub extern "C" fn keep_memory_faults_from_the_runtime() {
+    for number in MEMORY_FAULTS {
+        set_disposition(number, libc::SIG_IGN);
     }
+}
 
+impl Disposition {
     /// Lets SIGPIPE end a program again, as programs expect it at their birth; an ignored signal stays ignored over an exec.
     pub(super) fn exchange_sigpipe_for_the_default() -> Self {
         let action = exchange_disposition(libc::SIGPIPE, &plain_action(libc::SIG_DFL));
