@@ -52,6 +52,11 @@ pub fn poll(fds: &mut [PollFd<'_>], timeout: Option<Duration>) -> Result<c_int, 
     ppoll(fds, timeout.map(TimeSpec::from_duration), Some(mask))
 }
 
+/// Waits so long, or until the thread is woken: where [`poll`] fails, for a loop must not spin.
+pub fn rest(time: Duration) {
+    let _woken = signal::take([WAKE], Some(time));
+}
+
 /// Waits for one of these signals, which are blocked in every thread, and takes it. None: the thread was woken, or interrupted.
 pub fn wait_for(signals: &[Signal]) -> Option<Signal> {
     let wanted = signals.iter().map(|signal| signal.number()).chain([WAKE]);

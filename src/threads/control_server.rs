@@ -31,6 +31,9 @@ use crate::threads::turns::{Turns, Waiting};
 /// the loop would spin.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
+/// How long the thread rests when poll(2) fails, as for want of memory.
+const POLL_PAUSE: Duration = Duration::from_millis(50);
+
 /// A connection of which nothing was heard for that long may be closed when descriptors run out: one that is younger may be a
 /// worker's that is about to ack.
 const FRESH: Duration = Duration::from_millis(250);
@@ -323,7 +326,13 @@ impl Server {
         fds.extend(self.socket.watch_fd().map(|watch| PollFd::new(watch, PollFlags::POLLIN)));
         match wakeup::poll(&mut fds, timeout) {
             Ok(_) => Ready::of(&fds, &ids, self.socket.deadline().is_some_and(|moment| moment <= clock::now())),
-            Err(_) => Ready::default(),
+            Err(Errno::EINTR) => Ready::default(),
+            Err(_) => {
+                if patience == Patience::Wait {
+                    wakeup::rest(timeout.unwrap_or(POLL_PAUSE).min(POLL_PAUSE));
+                }
+                Ready::default()
+            }
         }
     }
 
