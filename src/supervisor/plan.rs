@@ -2,6 +2,7 @@
 //! read, nothing is lost, and the image before can still be gone back to. What Ruby's einhorn wrote is `plan_from_ruby`'s.
 
 use std::collections::BTreeMap;
+use std::fmt::Display;
 use std::path::PathBuf;
 
 use crate::config::{self, Bind, Origin, Word};
@@ -72,15 +73,24 @@ pub(in crate::supervisor) struct PlannedControl {
     pub(in crate::supervisor) clients: Clients<Fd>,
 }
 
+/// Why there is no text of a document.
+pub(in crate::supervisor) struct Unreadable {
+    pub(in crate::supervisor) message: String,
+    /// Whether it may be read later.
+    pub(in crate::supervisor) may_pass: bool,
+}
+
 impl Plan {
     /// The text that can be read from this number. The number stays open.
-    ///
-    /// Errors: in a sentence.
-    pub(in crate::supervisor) fn read_text(number: i32) -> Result<String, String> {
-        let said = |error: &dyn std::fmt::Display| format!("cannot read the state from descriptor {number}: {error}");
+    pub(in crate::supervisor) fn read_text(number: i32) -> Result<String, Unreadable> {
+        let said = |error: &dyn Display, may_pass| Unreadable {
+            message: format!("cannot read the state from descriptor {number}: {error}"),
+            may_pass,
+        };
         let read = fd::look_at(number, |state| memfd::read_all(state, Document::BYTES_MAX));
-        let bytes = read.map_err(|errno| said(&words(errno)))?.map_err(|error| said(&error))?;
-        String::from_utf8(bytes).map_err(|_| said(&"it is no text in UTF-8"))
+        let bytes = read.map_err(|errno| said(&words(errno), false))?;
+        let bytes = bytes.map_err(|error| said(&error, error.may_pass()))?;
+        String::from_utf8(bytes).map_err(|_| said(&"it is no text in UTF-8", false))
     }
 
     /// Errors: what this version cannot take over, in a sentence.

@@ -258,7 +258,8 @@ fn descriptors(text: &str) -> Option<(i32, i32)> {
 }
 
 fn read(state: i32) -> Result<(), String> {
-    let document = Document::from_yaml(&Plan::read_text(state)?).map_err(|error| error.to_string())?;
+    let text = Plan::read_text(state).map_err(|error| error.message)?;
+    let document = Document::from_yaml(&text).map_err(|error| error.to_string())?;
     Plan::of(&document)?;
     // Behind an exec it would be too late.
     match allocator::has_room_for_an_image() {

@@ -2,6 +2,7 @@
 //! understood no descriptor is touched, so that the image before can be gone back to. From then on nothing may fail any more.
 
 use std::collections::BTreeMap;
+use std::convert::Infallible;
 use std::os::fd::{AsFd, OwnedFd, RawFd};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
@@ -19,7 +20,7 @@ use crate::supervisor::bound_files::BoundFiles;
 use crate::supervisor::files::{Files, directory_of};
 use crate::supervisor::listeners::Listener;
 use crate::supervisor::memory::Memory;
-use crate::supervisor::plan::{Plan, PlannedControl, PlannedListener, PlannedRelease};
+use crate::supervisor::plan::{Plan, PlannedControl, PlannedListener, PlannedRelease, Unreadable};
 use crate::supervisor::prepare::Call;
 use crate::supervisor::recheck::Recheck;
 use crate::supervisor::reexec::{Origin, REFUSED_VARIABLE, RETURN_VARIABLE, Reexec};
@@ -30,14 +31,15 @@ use crate::supervisor::service_manager::ServiceManager;
 use crate::supervisor::{Supervisor, exit_code, logging, salvage, settings, signals, startup, title};
 use crate::sys::birth::Birth;
 use crate::sys::directory::Demand;
-use crate::sys::errno::words;
+use crate::sys::errno::{may_pass, words};
 use crate::sys::exec_pipe::ExecPipe;
 use crate::sys::fd::{
-    Blocking, adopt, close_strays, is_open, look_at, open_numbers, set_blocking, set_cloexec_on_inherited,
+    Blocking, adopt, close_on_exec, close_strays, is_open, look_at, open_numbers, set_blocking,
+    set_cloexec_on_inherited,
 };
 use crate::sys::lockfile::Lock;
 use crate::sys::pidfile::PidFile;
-use crate::sys::reexec::{self, Image, Program};
+use crate::sys::reexec::{self, Image, Program, ReexecError};
 use crate::sys::socket::is_accepting;
 use crate::sys::spot::Spot;
 use crate::sys::title::Title;
@@ -47,15 +49,26 @@ use crate::threads::crew::Crew;
 use crate::threads::socket_file::SocketFile;
 use crate::threads::{self, INBOX_MAX, control, errand, reaper};
 
-/// How often it is tried to go back while the system lacks what that takes, and how long to wait in between.
-const RETURNS_MAX: u32 = 600;
-const RETURN_PAUSE: Duration = Duration::from_millis(500);
+/// How long to wait before a call is made again that failed.
+const PAUSE: Duration = Duration::from_millis(50);
+
+/// How often the document is tried to be read: for five seconds, if what it failed for may pass.
+const READS_MAX: u32 = 100;
+
+/// How often otherwise.
+const READS_MIN: u32 = 2;
+
+/// How often it is tried to go back: for five minutes, if what it failed for may pass.
+const RETURNS_MAX: u32 = 6000;
+
+/// How often otherwise: for ten seconds. Without the image before there is nobody for the workers.
+const RETURNS_MIN: u32 = 200;
 
 /// What this image finds beside the document.
 pub(in crate::supervisor) struct Arrival {
     /// The document's descriptor.
     pub(in crate::supervisor) state_fd: RawFd,
-    /// What came over the exec. None: nobody can tell.
+    /// What came over the exec. None: /proc cannot be read.
     pub(in crate::supervisor) inherited: Option<Vec<RawFd>>,
     /// The image to go back to, and the document for it.
     way_back: Option<(RawFd, RawFd)>,
@@ -74,9 +87,13 @@ impl Arrival {
             refused: text(REFUSED_VARIABLE),
         }
     }
-}
 
-impl Arrival {
+    /// What came over the exec, as far as can be told: without /proc, what this program was told the numbers of.
+    fn numbers(&self) -> Vec<RawFd> {
+        let told = || [Some(self.state_fd), self.way_back.map(|(_, spare)| spare)].into_iter().flatten().collect();
+        self.inherited.clone().unwrap_or_else(told)
+    }
+
     /// Whether one of us has written the document, as far as can be told of one that cannot be read.
     fn is_of_ours(&self) -> bool {
         let names_us = || Plan::read_text(self.state_fd).is_ok_and(|text| Document::is_of_ours(&text));
@@ -135,9 +152,8 @@ pub(in crate::supervisor) fn run(config: &Config, call: Call, arrival: Arrival) 
 
 /// Changes nothing.
 fn understand(arrival: &Arrival) -> Result<Plan, String> {
-    let read = || Plan::read_text(arrival.state_fd);
-    // What fails once may have been for want of something that is there again.
-    let text = read().or_else(|_| read())?;
+    let reads_max = |error: &Unreadable| if error.may_pass { READS_MAX } else { READS_MIN };
+    let text = again(|| Plan::read_text(arrival.state_fd), reads_max).map_err(|error| error.message)?;
     let document = Document::from_yaml(&text).map_err(|error| error.to_string())?;
     let plan = Plan::of(&document)?;
     if plan.control.is_none() {
@@ -165,7 +181,9 @@ fn is_socket(fd: Fd) -> bool {
 /// Errors: there is nothing.
 fn go_back(reason: &str, config: &Config, call: &Call, arrival: &Arrival) -> Result<Plan, String> {
     let reason = match arrival.way_back {
-        Some((image, spare)) => format!("{reason}; {}", become_the_one_before(image, spare, reason, config, call)),
+        Some((image, spare)) => {
+            format!("{reason}; {}", become_the_one_before((image, spare), arrival.state_fd, reason, config, call))
+        }
         None => reason.to_owned(),
     };
     if arrival.is_of_ours() {
@@ -188,11 +206,20 @@ fn go_back(reason: &str, config: &Config, call: &Call, arrival: &Arrival) -> Res
 
 /// Comes back with the reason why it could not. What the system lacks for the moment is waited for: the end of this process would
 /// be the end of all that looks after the workers.
-fn become_the_one_before(image: RawFd, spare: RawFd, reason: &str, config: &Config, call: &Call) -> String {
+fn become_the_one_before(
+    (image, spare): (RawFd, RawFd),
+    state_fd: RawFd,
+    reason: &str,
+    config: &Config,
+    call: &Call,
+) -> String {
     let image = match adopt(image) {
         Ok(image) => Image::adopt(PathBuf::from("the program before"), image),
         Err(errno) => return words(errno),
     };
+    // That image reads the other descriptor, and knows this one's number no more. If the flag cannot be set, it finds the number
+    // in /proc.
+    let _stays_open = look_at(state_fd, close_on_exec);
     let name = title::of(config);
     let number = spare.to_string();
     let words = [name, "--with-state-fd".into(), number.into(), "--".into()];
@@ -200,26 +227,30 @@ fn become_the_one_before(image: RawFd, spare: RawFd, reason: &str, config: &Conf
     let mut env = call.environ.clone();
     env.push((REFUSED_VARIABLE.into(), reason.replace('\0', " ").into()));
     // It expects the descriptor that the document names as its way back.
-    let go = || reexec::exec(Program::Image(&image), &argv, &env, &[image.as_fd()]);
-    let mut failure = go();
-    for _ in 1..RETURNS_MAX {
-        if !is_for_a_moment(failure.errno) {
-            break;
-        }
-        pause();
-        failure = go();
+    let go = || Err::<Infallible, _>(reexec::exec(Program::Image(&image), &argv, &env, &[image.as_fd()]));
+    let returns_max = |failure: &ReexecError| if may_pass(failure.errno) { RETURNS_MAX } else { RETURNS_MIN };
+    match again(go, returns_max) {
+        Err(failure) => failure.to_string(),
     }
-    failure.to_string()
 }
 
-/// Whether the same call may succeed later.
-fn is_for_a_moment(errno: Errno) -> bool {
-    [Errno::ENOMEM, Errno::EAGAIN, Errno::ENFILE, Errno::EMFILE, Errno::EIO].contains(&errno)
+/// Makes the attempt until it succeeds, or as often as its error allows, with a pause in between.
+///
+/// Errors: the last one.
+fn again<T, E>(mut attempt: impl FnMut() -> Result<T, E>, attempts_max: impl Fn(&E) -> u32) -> Result<T, E> {
+    let mut attempts = 1;
+    loop {
+        match attempt() {
+            Err(error) if attempts < attempts_max(&error) => attempts += 1,
+            result => return result,
+        }
+        pause();
+    }
 }
 
 #[expect(clippy::disallowed_methods, reason = "there is no loop yet, and no descriptor that tells")]
 fn pause() {
-    std::thread::sleep(RETURN_PAUSE);
+    std::thread::sleep(PAUSE);
 }
 
 /// Everything that came by its number, owned.
@@ -236,6 +267,7 @@ struct Adopted {
 /// Errors: the control socket is gone, though it was there a moment ago.
 fn take_over(mut plan: Plan, call: Call, arrival: Arrival, mut crew: Crew) -> Result<Supervisor, String> {
     let said = |error: std::io::Error| format!("cannot start a thread: {error}");
+    let inherited = arrival.numbers();
     let (sender, inbox) = bounded(INBOX_MAX);
     let call = match plan.call.take() {
         Some(carried) => call.resumed(carried),
@@ -248,7 +280,7 @@ fn take_over(mut plan: Plan, call: Call, arrival: Arrival, mut crew: Crew) -> Re
         log::warn!("{note}");
     }
     let Adopted { listeners, bound_files, releases, exec_pipes, files, socket, clients } =
-        adopt_all(&mut plan, &call, arrival.inherited.unwrap_or_default())?;
+        adopt_all(&mut plan, &call, inherited)?;
     startup::settle_in(&plan.birth);
     let signals = threads::signals::start(signals::HEARD, sender.clone(), &mut crew).map_err(said)?;
     let reaper = reaper::start(sender.clone(), &mut crew).map_err(said)?;

@@ -32,6 +32,11 @@ pub(super) fn insist<T, E>(mut attempt: impl FnMut() -> Result<T, E>) -> Result<
     result
 }
 
+/// Whether the same call may succeed later, when the system has again what it lacks now.
+pub fn may_pass(errno: Errno) -> bool {
+    [Errno::ENOMEM, Errno::EAGAIN, Errno::ENFILE, Errno::EMFILE, Errno::ENOBUFS, Errno::EIO].contains(&errno)
+}
+
 /// The errno inside a standard library error; EIO for the few that have none.
 pub fn errno_of(error: &io::Error) -> Errno {
     error.raw_os_error().map_or(Errno::EIO, Errno::from_raw)

@@ -1,14 +1,16 @@
 //! Descriptors: which are open at the start, which survive an exec, and where they stand. Never closes one that it does
 //! not own.
 
-use std::fs::{self, OpenOptions};
+use std::fs::OpenOptions;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, IntoRawFd, OwnedFd, RawFd};
 
+use nix::dir::Dir;
 use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, FdFlag, OFlag, fcntl};
+use nix::sys::stat::Mode;
 
-use crate::sys::errno::retry;
+use crate::sys::errno::{insist, retry};
 
 /// Whether a call on a descriptor may wait. The flag belongs to the open file description, so that all who share a
 /// socket share it too.
@@ -83,14 +85,22 @@ pub fn look_at<T>(number: RawFd, look: impl FnOnce(BorrowedFd<'_>) -> T) -> Resu
     Ok(look(unsafe { BorrowedFd::borrow_raw(number) }))
 }
 
-/// The numbers from 3 up that are open. None without /proc.
+/// The numbers from 3 up that are open. None if /proc cannot be read.
 pub fn open_numbers() -> Option<Vec<RawFd>> {
-    let entries = fs::read_dir("/proc/self/fd").ok()?;
-    let mut numbers: Vec<RawFd> =
-        entries.flatten().filter_map(|entry| entry.file_name().to_str()?.parse().ok()).collect();
+    let mut numbers = insist(listed_numbers).ok()?;
     // The directory's own is among them, and closed by now.
     numbers.retain(|number| *number > libc::STDERR_FILENO && is_open(*number));
     Some(numbers)
+}
+
+/// What /proc lists, or nothing of it. Not with `std::fs::read_dir`: that panics when close(2) fails, and a new image has to go on.
+fn listed_numbers() -> Result<Vec<RawFd>, Errno> {
+    let mut directory = Dir::open("/proc/self/fd", OFlag::O_RDONLY | OFlag::O_CLOEXEC, Mode::empty())?;
+    let mut numbers = Vec::new();
+    for entry in directory.iter() {
+        numbers.extend(entry?.file_name().to_str().ok().and_then(|name| name.parse::<RawFd>().ok()));
+    }
+    Ok(numbers)
 }
 
 /// Closes numbers that came over an exec and that nobody has adopted. The caller sees to it that nothing owns them.
@@ -150,10 +160,7 @@ fn cloexec_between(keep: &[RawFd]) -> Result<(), Errno> {
 
 /// One by one, for kernels and sandboxes without close_range: what /proc lists, else every number that may be open.
 fn cloexec_each(keep: &[RawFd]) -> Result<(), Errno> {
-    let candidates: Vec<RawFd> = match fs::read_dir("/proc/self/fd") {
-        Ok(entries) => entries.flatten().filter_map(|entry| entry.file_name().to_str()?.parse().ok()).collect(),
-        Err(_) => (3..number_limit()).collect(),
-    };
+    let candidates = listed_numbers().unwrap_or_else(|_| (3..number_limit()).collect());
     let wanted = candidates.into_iter().filter(|fd| *fd >= 3 && !keep.contains(fd));
     wanted.map(cloexec_number).fold(Ok(()), Result::and)
 }
@@ -182,7 +189,7 @@ pub fn is_open(fd: RawFd) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use std::fs::File;
+    use std::fs::{self, File};
 
     use super::*;
     use crate::sys::testing::in_own_process;

@@ -15,7 +15,7 @@ use nix::unistd::{Whence, lseek};
 
 use crate::pool::Mono;
 use crate::sys::clock;
-use crate::sys::errno::{errno_of, retry, words};
+use crate::sys::errno::{errno_of, may_pass, retry, words};
 use crate::sys::unix_client::wait_readable;
 
 /// How long reading may take: who writes into a pipe may never come to an end.
@@ -36,6 +36,16 @@ pub enum MemfdError {
     TooLong {
         max_bytes: usize,
     },
+}
+
+impl MemfdError {
+    /// Whether the same may succeed later.
+    pub fn may_pass(self) -> bool {
+        match self {
+            Self::Create(errno) | Self::Write(errno) | Self::Seal(errno) | Self::Read(errno) => may_pass(errno),
+            Self::Endless | Self::TooLong { .. } => false,
+        }
+    }
 }
 
 impl fmt::Display for MemfdError {
