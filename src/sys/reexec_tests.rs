@@ -74,7 +74,11 @@ fn masks(status: &str) -> BTreeMap<&str, u64> {
 
 fn own_status() -> String {
     let status = fs::read_to_string("/proc/self/status").unwrap();
-    status.lines().filter(|line| line.starts_with("Sig")).map(|line| format!("{line}\n")).collect()
+    status
+        .lines()
+        .filter(|line| line.starts_with("Sig") && !line.starts_with("SigQ:"))
+        .map(|line| format!("{line}\n"))
+        .collect()
 }
 
 const fn bit(number: i32) -> u64 {

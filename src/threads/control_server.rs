@@ -399,6 +399,10 @@ impl Server {
         let turn = self.turns.next(&waiting);
         let mut is_full = false;
         for place in turn.places {
+            // A ticket that comes back meanwhile is for the one that was refused.
+            if is_full && self.connections[place].peer.role != Role::Admin {
+                break;
+            }
             match self.look_at(place, now, pass_on) {
                 Looked::Done => {}
                 Looked::NoRoom => is_full = true,
@@ -433,6 +437,7 @@ impl Server {
             }
         };
         connection.last_turn = self.turns.number;
+        self.turns.had(connection.peer);
         let request = protocol::parse(&line);
         let (client, peer) = (connection.id, connection.peer);
         if !peer.may(&request.asked) {

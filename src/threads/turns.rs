@@ -50,30 +50,44 @@ impl Turns {
         let mut places = Vec::new();
         let mut parties: BTreeMap<Party, Vec<Waiting>> = BTreeMap::new();
         for one in waiting {
-            match one.peer.role {
-                Role::Admin => places.push(one.place),
-                Role::Guest => parties.entry(Party::User(one.peer.uid)).or_default().push(*one),
-                Role::Worker(pid) => parties.entry(Party::Worker(pid)).or_default().push(*one),
+            match party(one.peer) {
+                None => places.push(one.place),
+                Some(party) => parties.entry(party).or_default().push(*one),
             }
         }
         // The one that waits longest is taken from the end.
         for party in parties.values_mut() {
             party.sort_by_key(|one| Reverse((one.last_turn, one.id)));
         }
+        let mut last = self.last;
         for _ in 0..OTHERS_A_TURN {
-            let Some(party) = self.next_party(&parties) else { break };
-            self.last = Some(party);
+            let Some(party) = next_party(&parties, last) else { break };
+            last = Some(party);
             places.extend(parties.get_mut(&party).and_then(Vec::pop).map(|one| one.place));
             parties.retain(|_, rest| !rest.is_empty());
         }
         Turn { places, is_short: !parties.is_empty() }
     }
 
-    /// The one behind the last, and after the highest the lowest again.
-    fn next_party(&self, parties: &BTreeMap<Party, Vec<Waiting>>) -> Option<Party> {
-        let behind = parties.keys().find(|party| self.last.is_none_or(|last| **party > last));
-        behind.or_else(|| parties.keys().next()).copied()
+    /// A line of this one was looked at, so that the next turn begins behind it.
+    pub(in crate::threads) fn had(&mut self, peer: Peer) {
+        self.last = party(peer).or(self.last);
     }
+}
+
+/// None: an admin, who waits for no turn.
+fn party(peer: Peer) -> Option<Party> {
+    match peer.role {
+        Role::Admin => None,
+        Role::Guest => Some(Party::User(peer.uid)),
+        Role::Worker(pid) => Some(Party::Worker(pid)),
+    }
+}
+
+/// The one behind the last, and after the highest the lowest again.
+fn next_party(parties: &BTreeMap<Party, Vec<Waiting>>, last: Option<Party>) -> Option<Party> {
+    let behind = parties.keys().find(|party| last.is_none_or(|last| **party > last));
+    behind.or_else(|| parties.keys().next()).copied()
 }
 
 #[cfg(test)]
@@ -105,6 +119,7 @@ mod tests {
         for _ in 0..30 {
             for place in turns.next(&all).places {
                 counts[place.saturating_sub(59)] += 1;
+                turns.had(all[place].peer);
             }
         }
         assert_eq!(counts, [60, 30, 30], "four in each of 30 turns");
