@@ -31,23 +31,9 @@ fn check_limits(line: &[u8], request: &Request) {
 
 /// How deep a value is, and how many values are in it.
 fn size(value: &Value) -> (usize, usize) {
-    let within = |items: &mut dyn Iterator<Item = &Value>| {
-        items.map(size).fold((0, 1), |(depth, nodes), (deeper, more)| (depth.max(deeper), nodes + more))
-    };
-    let (depth, nodes) = match value {
-        Value::Seq(items) | Value::Set(items) => within(&mut items.iter()),
-        Value::Map(pairs) => within(&mut pairs.iter().flat_map(|(key, value)| [key, value])),
-        Value::Shared(inner) => return size(inner),
-        Value::Nil
-        | Value::Bool(_)
-        | Value::Int(_)
-        | Value::BigInt(_)
-        | Value::Float(_)
-        | Value::Str(_)
-        | Value::Bytes(_)
-        | Value::Symbol(_)
-        | Value::Time(_) => return (0, 1),
-    };
+    let Some(parts) = value.parts() else { return (0, 1) };
+    let (depth, nodes) =
+        parts.map(size).fold((0, 1), |(depth, nodes), (deeper, more)| (depth.max(deeper), nodes + more));
     (depth + 1, nodes)
 }
 

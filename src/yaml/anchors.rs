@@ -39,15 +39,7 @@ impl Anchors {
                 return;
             }
         }
-        match value.plain() {
-            Value::Seq(items) | Value::Set(items) => items.iter().for_each(|item| self.scan(item)),
-            Value::Map(pairs) => pairs.iter().for_each(|(key, value)| {
-                self.scan(key);
-                self.scan(value);
-            }),
-            Value::Nil | Value::Bool(_) | Value::Int(_) | Value::BigInt(_) | Value::Float(_) => {}
-            Value::Str(_) | Value::Bytes(_) | Value::Symbol(_) | Value::Time(_) | Value::Shared(_) => {}
-        }
+        value.parts().into_iter().flatten().for_each(|part| self.scan(part));
     }
 
     /// What to write where this value stands, if it were written next.

@@ -143,6 +143,17 @@ impl Value {
         if let Self::Set(members) = self.plain() { Some(members) } else { None }
     }
 
+    /// The values that stand directly in a collection: its items, or its keys and values by turns. `None`: it is no collection.
+    pub fn parts(&self) -> Option<impl Iterator<Item = &Self>> {
+        let (items, pairs): (&[Self], &[(Self, Self)]) = match self.plain() {
+            Self::Seq(items) | Self::Set(items) => (items, &[]),
+            Self::Map(pairs) => (&[], pairs),
+            Self::Nil | Self::Bool(_) | Self::Int(_) | Self::BigInt(_) | Self::Float(_) => return None,
+            Self::Str(_) | Self::Bytes(_) | Self::Symbol(_) | Self::Time(_) | Self::Shared(_) => return None,
+        };
+        Some(items.iter().chain(pairs.iter().flat_map(|(key, value)| [key, value])))
+    }
+
     /// The value's type in words, for error messages.
     pub fn kind(&self) -> &'static str {
         match self {
