@@ -5,7 +5,6 @@ mod boundary;
 mod each_option;
 mod errors;
 mod files;
-mod fuzz;
 pub(crate) mod linear;
 mod precedence;
 mod round_trip;
