@@ -17,6 +17,8 @@ mod reproducible;
 mod rpm;
 mod service;
 mod site;
+#[path = "../../tests/support/sources.rs"]
+mod sources;
 mod unit;
 
 #[path = "../../tests/proc/support/mod.rs"]
