@@ -1,5 +1,6 @@
 //! The control socket's file, which something may delete (a cleaner of /tmp): then nobody could reach the master any more,
-//! and manual acks would never come. It is watched, not polled, and bound anew; while that fails, it is tried every second.
+//! and manual acks would never come. It is watched, not polled, and bound anew; while that fails, it is tried
+//! twice a second.
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
@@ -16,10 +17,10 @@ use crate::sys::place::FileId;
 use crate::sys::unix_socket::set_access;
 
 /// How long to wait after a failed attempt, as while its directory is missing or another file is in its place.
-const RETRY_PAUSE: Duration = Duration::from_secs(1);
+const RETRY_PAUSE: Duration = Duration::from_millis(500);
 
 /// How often the file is looked at where it cannot be watched.
-const LOOK_PAUSE: Duration = Duration::from_secs(1);
+const LOOK_PAUSE: Duration = Duration::from_millis(500);
 
 /// The listening socket and its file.
 pub struct SocketFile {
@@ -106,7 +107,7 @@ impl SocketFile {
             Err(error) => {
                 if self.loss == Loss::Unsaid {
                     let path = self.path.display();
-                    log::error!("the control socket {path} was removed: {error}; trying again every second");
+                    log::error!("the control socket {path} was removed: {error}; trying again twice a second");
                 }
                 self.loss = Loss::Said;
                 self.again = Some(clock::now().after(RETRY_PAUSE));
@@ -145,7 +146,7 @@ fn watch(path: &Path, id: FileId) -> (Option<FileWatch>, Option<Mono>) {
     match watch {
         Ok(watch) => (Some(watch), None),
         Err(error) => {
-            log::warn!("cannot watch {}, looking at it every second instead: {error}", path.display());
+            log::warn!("cannot watch {}, looking at it twice a second instead: {error}", path.display());
             (None, Some(clock::now().after(LOOK_PAUSE)))
         }
     }

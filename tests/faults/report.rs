@@ -80,6 +80,7 @@ impl Report {
         }
         let failed = tallies.values().any(|tally| tally.failed > 0);
         print_table(&tallies);
+        self.print_late();
         let mut vain = Vec::new();
         for (exception, met) in exceptions.iter().zip(&met) {
             println!("faults: {met} failures are excepted by {}: {}", exception.pattern, exception.reason);
@@ -89,6 +90,19 @@ impl Report {
             println!("faults: these exceptions met no failure, and have to go: {vain:?}");
         }
         if !failed && vain.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+    }
+
+    /// Names those that took longer than a second, the longest first. A busy machine makes more of them, so that they are told and fail nothing.
+    fn print_late(&self) {
+        let late = |row: &Row| match row.outcome.verdict {
+            Ok(Came::Through(time)) if row.outcome.hit && time > SECOND => Some((time, row.cell.to_string())),
+            _ => None,
+        };
+        let mut late: Vec<_> = self.0.iter().filter_map(late).collect();
+        late.sort_by(|one, other| other.cmp(one));
+        for (time, name) in late {
+            println!("faults: {name} recovered {:.1} s after the fault", time.as_secs_f64());
+        }
     }
 }
 

@@ -14,7 +14,7 @@ use crate::support::{Process, holds_within};
 /// A master that came through.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Came {
-    /// It works again, after this time.
+    /// It works again; it served and answered this long after the fault had ended.
     Through(Duration),
     /// It has ended in good order with this code.
     ToAnEnd(i32),
@@ -37,24 +37,30 @@ pub fn judge(scene: &Scene, wanted: Wanted, descriptors_max: usize, limit: Durat
 }
 
 fn come(scene: &Scene, wanted: Wanted, limit: Duration) -> Result<Came, String> {
-    let began = Instant::now();
     match wanted {
         Wanted::Ends => ended(scene, limit).map(Came::ToAnEnd),
         Wanted::WorksOrEnds => match works(scene, limit, replaces_and_hears) {
             Err(_) if !scene.master.process().is_alive() => ended(scene, limit).map(Came::ToAnEnd),
-            outcome => outcome.map(|()| Came::Through(began.elapsed())),
+            outcome => outcome.map(Came::Through),
         },
-        Wanted::Works => works(scene, limit, replaces_and_hears).map(|()| Came::Through(began.elapsed())),
-        Wanted::CanBeUpgraded => works(scene, limit, can_be_upgraded).map(|()| Came::Through(began.elapsed())),
+        Wanted::Works => works(scene, limit, replaces_and_hears).map(Came::Through),
+        Wanted::CanBeUpgraded => works(scene, limit, can_be_upgraded).map(Came::Through),
     }
 }
 
-fn works(scene: &Scene, limit: Duration, goes_on: fn(&Scene, Duration) -> Result<(), String>) -> Result<(), String> {
+/// The time until it stood; what it does after that takes time of its own, an upgrade for example.
+fn works(
+    scene: &Scene,
+    limit: Duration,
+    goes_on: fn(&Scene, Duration) -> Result<(), String>,
+) -> Result<Duration, String> {
     let began = Instant::now();
     let stands = |_: &Value| Ok(());
     until(scene, limit, "it stands", stands)?;
+    let recovered = began.elapsed();
     goes_on(scene, limit.saturating_sub(began.elapsed()))?;
-    until(scene, limit.saturating_sub(began.elapsed()), "nothing is left over", |status| only_these(scene, status))
+    until(scene, limit.saturating_sub(began.elapsed()), "nothing is left over", |status| only_these(scene, status))?;
+    Ok(recovered)
 }
 
 /// A worker that is killed is replaced, and a signal is passed on. The master says so in one write; the words of its workers may mix.

@@ -12,7 +12,7 @@ use crate::support::{Injection, LIMIT, Master, Setup, Snapshot, holds_within};
 
 const SLEEP: [&str; 2] = ["sleep", "1000"];
 
-/// The socket is looked for every second, and the rest is for a machine that is busy. It was half a minute.
+/// The socket is looked for twice a second, and the rest is for a machine that is busy. It was half a minute.
 const SOON: Duration = Duration::from_secs(15);
 
 /// What is left in the master's directory that a clean end removes.
@@ -82,7 +82,7 @@ fn the_control_socket_is_back_soon_after_its_directory_is() {
     let (master, run) = master_in(Setup::new(""));
     fs::rename(&run, master.file("away")).unwrap();
     let said = master.wait_for_log("was removed: cannot bind", 1);
-    assert!(said[0].contains("no such file or directory; trying again every second"), "{said:?}");
+    assert!(said[0].contains("no such file or directory; trying again twice a second"), "{said:?}");
     fs::create_dir(&run).unwrap();
     assert_back(&master);
     master.wait_for_log("was removed, made it anew", 1);
@@ -112,7 +112,7 @@ fn the_control_socket_is_missed_when_its_directory_is_moved_away() {
 fn the_control_socket_is_back_soon_where_it_cannot_be_watched() {
     let words = ["strace", "-D", "-f", "-qq", "-o", "/dev/null", "-e", "inject=inotify_init1:error=EMFILE"];
     let (master, _run) = master_in(Setup::new("").through(&words));
-    master.wait_for_log("looking at it every second instead", 1);
+    master.wait_for_log("looking at it twice a second instead", 1);
     fs::remove_file(master.socket()).unwrap();
     assert_back(&master);
 }
