@@ -49,3 +49,4 @@ pub mod unix_socket;
 pub mod wait;
 pub mod wakeup;
 pub mod way;
+mod write_lock;

@@ -1,5 +1,6 @@
 //! The file that tells others the master's pid. It is locked for as long as its master lives: that is how another one,
-//! with another lock but the same pid file, knows. Never written in place, and only removed while it still is ours.
+//! with another lock but the same pid file, knows. Everybody may read it, so that the lock is one that no reader can take.
+//! Never written in place, and only removed while it still is ours.
 
 use std::ffi::OsString;
 use std::fmt;
@@ -7,6 +8,7 @@ use std::fs::File;
 use std::io::{self, Write};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use nix::errno::Errno;
 use nix::fcntl::{OFlag, RenameFlags};
@@ -17,12 +19,17 @@ use crate::sys::errno::{errno_of, insist, words};
 use crate::sys::lockfile::{read_pid, try_flock};
 use crate::sys::place::{DirectoryError, FileId, Mistrust, trust};
 use crate::sys::spot::Spot;
+use crate::sys::{wakeup, write_lock};
 
 /// How many names of temporary files may be taken by leftovers of dead masters.
 const LEFTOVERS_MAX: u32 = 100;
 
 /// How often another process may remove or replace the file while we do.
 const RACES_MAX: u32 = 10;
+
+/// How long to wait in between when another process looks at a file that no master has: a master that replaces it is done at
+/// once, and what else may keep a lock on it keeps no master away.
+const RACE_PAUSE: Duration = Duration::from_millis(10);
 
 /// A pid file of ours.
 #[derive(Debug)]
@@ -85,12 +92,14 @@ impl PidFile {
     pub fn find(path: &Path, pid: Pid) -> Option<Self> {
         let spot = Spot::find(path, Demand::Any).ok()?;
         let mut file = claim(&spot).ok()??;
-        (read_pid(&mut file) == Some(pid.0)).then(|| Self { path: path.to_owned(), file })
+        (read_pid(&mut file) == Some(pid.0)).then(|| Self::adopt(path.to_owned(), file.into()))
     }
 
-    /// Goes on holding a pid file that came with a re-exec.
+    /// Goes on holding a pid file that came with a re-exec. An older version than this one has only flock(2) on it.
     pub fn adopt(path: PathBuf, fd: OwnedFd) -> Self {
-        Self { path, file: fd.into() }
+        let file = fd.into();
+        let _a_reader_may_be_in_the_way = write_lock::take(&file);
+        Self { path, file }
     }
 
     pub fn path(&self) -> &Path {
@@ -131,13 +140,22 @@ fn write(path: &Path, pid: Pid) -> Result<File, PidFileCause> {
     Err(PidFileCause::Unstable)
 }
 
-/// The file at the path, locked by us so that nobody else replaces it meanwhile; None if there is none.
+/// The file at the path, which no living master holds; None if there is none. It is locked by us so that no other master
+/// replaces it meanwhile, unless somebody who may only read it keeps a lock on it for longer than a master would.
 fn claim(spot: &Spot) -> Result<Option<File>, PidFileCause> {
-    for _ in 0..RACES_MAX {
+    for attempt in 1..=RACES_MAX {
         let Some(mut file) = open(spot)? else { return Ok(None) };
-        match try_flock(&file) {
+        let locked = try_flock(&file);
+        if write_lock::is_held(&file) {
+            return Err(PidFileCause::InUse { pid: read_pid(&mut file) });
+        }
+        match locked {
             Ok(()) => {}
-            Err(Errno::EWOULDBLOCK) => return Err(PidFileCause::InUse { pid: read_pid(&mut file) }),
+            Err(Errno::EWOULDBLOCK) if attempt < RACES_MAX => {
+                wakeup::rest(RACE_PAUSE);
+                continue;
+            }
+            Err(Errno::EWOULDBLOCK) => {}
             Err(errno) => return Err(PidFileCause::System(errno)),
         }
         if file.metadata().is_ok_and(|meta| spot.holds(FileId::of(&meta))) {
@@ -154,7 +172,10 @@ fn open(spot: &Spot) -> Result<Option<File>, PidFileCause> {
         Some(found) => trust(found.meta()).map_err(PidFileCause::Mistrusted)?,
         None => return Ok(None),
     }
-    let file = match spot.open(OFlag::O_RDONLY | OFlag::O_NONBLOCK, 0) {
+    // The lock takes the right to write, which a file of root's does not give to an ordinary user.
+    let opened = spot.open(OFlag::O_RDWR | OFlag::O_NONBLOCK, 0);
+    let opened = opened.or_else(|_| spot.open(OFlag::O_RDONLY | OFlag::O_NONBLOCK, 0));
+    let file = match opened {
         Ok(file) => file,
         Err(Errno::ENOENT) => return Ok(None),
         Err(errno) => return Err(system(errno)),
@@ -182,7 +203,8 @@ impl Drop for Name {
 impl Temporary {
     fn make(spot: &Spot, pid: Pid) -> io::Result<Self> {
         let (mut file, name) = create(spot, pid)?;
-        try_flock(&file)?;
+        // For masters of an older version, which look for this one.
+        let _a_reader_may_have_it = try_flock(&file);
         write!(file, "{pid}")?;
         Ok(Self { file, name })
     }
@@ -205,7 +227,8 @@ impl Temporary {
     }
 }
 
-/// Masters in containers share their pids, so that a dead one's temporary file may have the first name.
+/// Makes it and locks it. Masters in containers share their pids, so that a dead one's temporary file may have the first name; and
+/// a reader may have been quicker to put a lock of its own on the file.
 fn create(spot: &Spot, pid: Pid) -> io::Result<(File, Name)> {
     let mut attempt = 0;
     loop {
@@ -217,7 +240,11 @@ fn create(spot: &Spot, pid: Pid) -> io::Result<(File, Name)> {
         match beside.open(OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_EXCL, 0o644) {
             Err(Errno::EEXIST) if attempt < LEFTOVERS_MAX => attempt += 1,
             Err(errno) => return Err(errno.into()),
-            Ok(file) => return Ok((file, Name(beside))),
+            Ok(file) => match (write_lock::take(&file), Name(beside)) {
+                (Err(Errno::EAGAIN | Errno::EACCES), _goes_away) if attempt < LEFTOVERS_MAX => attempt += 1,
+                // A file system without such locks: another master does not see that this one lives.
+                (Ok(()) | Err(_), name) => return Ok((file, name)),
+            },
         }
     }
 }
@@ -275,6 +302,25 @@ mod tests {
         assert_eq!(refusal(&path), PidFileCause::InUse { pid: Some(42) });
         drop(passed_on);
         // A child that another test has just forked may hold the descriptor until its exec.
+        assert!(wait_until(LIMIT, || PidFile::write(&path, Pid(43)).is_ok()));
+    }
+
+    #[test]
+    fn no_reader_keeps_a_dead_masters_file_where_it_is() {
+        let (_dir, path) = place();
+        fs::write(&path, "17").unwrap();
+        let reader = File::open(&path).unwrap();
+        try_flock(&reader).unwrap();
+        let living = PidFile::write(&path, Pid(42)).unwrap();
+        assert_eq!(fs::read_to_string(&path).unwrap(), "42");
+        assert_eq!(refusal(&path), PidFileCause::InUse { pid: Some(42) });
+        // Nor one that has waited for the death of the master.
+        let reader = File::open(&path).unwrap();
+        drop(living);
+        assert!(wait_until(LIMIT, || try_flock(&reader).is_ok()));
+        let found = PidFile::find(&path, Pid(42)).unwrap();
+        assert_eq!(refusal(&path), PidFileCause::InUse { pid: Some(42) });
+        drop(found);
         assert!(wait_until(LIMIT, || PidFile::write(&path, Pid(43)).is_ok()));
     }
 
