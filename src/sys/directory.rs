@@ -14,7 +14,7 @@ use nix::sys::stat::Mode;
 use nix::unistd::geteuid;
 
 use crate::sys::errno::{errno_of, retry};
-use crate::sys::place::{DirectoryError, FileId, Mistrust, Shared, sharing};
+use crate::sys::place::{DirectoryError, FileId, Mistrust, Shared, sharing, trust_group};
 
 /// As many as the kernel follows in one path, see path_resolution(7).
 const LINKS_MAX: u32 = 40;
@@ -83,20 +83,18 @@ impl Owners {
         uid == 0 || uid == self.own || uid == self.of_root_directory
     }
 
-    /// An ordinary user's groups are that user's choice. For root, every member of a group but root's own is another user.
-    fn judge(&self, shown: &Path, meta: &Metadata) -> Option<DirectoryError> {
+    /// An ordinary user's groups are that user's choice. For root, every member of a group but root's own is another
+    /// user, and so is whoever is named by an access control list.
+    fn judge(&self, shown: &Path, held: &File, meta: &Metadata) -> Option<DirectoryError> {
         let directory = || shown.to_owned();
         let mistrust = |mistrust| DirectoryError::Mistrusted { directory: directory(), mistrust };
-        let shared = sharing(meta);
-        let of_group = meta.mode() & libc::S_IWGRP != 0 && meta.gid() != 0 && meta.mode() & libc::S_ISVTX == 0;
-        match shared {
+        let is_sticky = meta.mode() & libc::S_ISVTX != 0;
+        match sharing(meta) {
             Shared::Unprotected => Some(DirectoryError::Unprotected { directory: directory() }),
             Shared::Private | Shared::Sticky if !self.include(meta.uid()) => {
                 Some(mistrust(Mistrust::Foreign { uid: meta.uid() }))
             }
-            Shared::Private if self.own == 0 && of_group => {
-                Some(mistrust(Mistrust::WritableByGroup { gid: meta.gid() }))
-            }
+            Shared::Private if self.own == 0 && !is_sticky => trust_group(held, meta).err().map(mistrust),
             Shared::Private | Shared::Sticky => None,
         }
     }
@@ -199,7 +197,7 @@ impl Walk {
     fn judge(&mut self) -> Result<(), Errno> {
         if self.doubt.is_none() {
             let meta = self.at.metadata().map_err(|error| errno_of(&error))?;
-            self.doubt = self.owners.judge(&self.shown, &meta);
+            self.doubt = self.owners.judge(&self.shown, &self.at, &meta);
         }
         Ok(())
     }

@@ -7,7 +7,7 @@ use nix::unistd::{Gid, Uid, chown, getuid, setegid, seteuid};
 use tempfile::TempDir;
 
 use super::*;
-use crate::sys::testing::{in_own_process, is_root};
+use crate::sys::testing::{in_own_process, is_root, let_uid_write};
 
 const OTHER: u32 = 12_345;
 
@@ -78,6 +78,25 @@ fn for_root_a_group_that_may_write_is_roots_or_the_directory_is_sticky() {
         give(directory, 0, 0);
         set_mode(directory, 0o775);
         assert_eq!(doubt(&two), None);
+    }
+}
+
+#[test]
+fn for_root_an_access_list_lets_nobody_else_write_or_the_directory_is_sticky() {
+    if !is_root() {
+        return;
+    }
+    let (_dir, one, two) = way();
+    for directory in [&one, &two] {
+        let_uid_write(directory, 0);
+        assert_eq!(doubt(&two), None);
+        let_uid_write(directory, OTHER);
+        let expected = format!("directory {}: its access control list lets others write to it", directory.display());
+        assert_eq!(doubt(&two), Some(expected));
+        set_mode(directory, 0o1775);
+        assert_eq!(doubt(&two), None);
+        set_mode(directory, 0o755);
+        assert_eq!(doubt(&two), None, "the mode is the mask of the list");
     }
 }
 

@@ -2,13 +2,14 @@
 //! rules that a single one of them is judged by. `directory` walks to one and judges the whole way. Looks only.
 
 use std::fmt;
-use std::fs::{self, FileType, Metadata};
-use std::os::unix::fs::{FileTypeExt, MetadataExt};
+use std::fs::{self, File, FileType, Metadata, OpenOptions};
+use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use nix::errno::Errno;
 use nix::unistd::geteuid;
 
+use crate::sys::access_list::lets_others_write;
 use crate::sys::errno::words;
 
 /// A file apart from its name. Plain numbers, so that a handoff can carry them.
@@ -111,11 +112,19 @@ pub(super) fn parent_of(path: &Path) -> &Path {
 /// Why a file that is there is not used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Mistrust {
-    NotRegular { kind: &'static str },
-    Foreign { uid: u32 },
+    NotRegular {
+        kind: &'static str,
+    },
+    Foreign {
+        uid: u32,
+    },
     HardLinked,
     WritableByOthers,
-    WritableByGroup { gid: u32 },
+    WritableByGroup {
+        gid: u32,
+    },
+    /// By others than root and its group, whom an access control list names; or nobody can say that it is not.
+    WritableByList,
 }
 
 impl fmt::Display for Mistrust {
@@ -126,6 +135,7 @@ impl fmt::Display for Mistrust {
             Self::HardLinked => f.write_str("it has more than one name"),
             Self::WritableByOthers => f.write_str("it is writable by others"),
             Self::WritableByGroup { gid } => write!(f, "it is writable by the group with gid {gid}"),
+            Self::WritableByList => f.write_str("its access control list lets others write to it"),
         }
     }
 }
@@ -146,23 +156,36 @@ pub(super) fn trust_owner(meta: &Metadata) -> Result<(), Mistrust> {
     Err(Mistrust::Foreign { uid: meta.uid() })
 }
 
-/// Accepts a file that root alone can write; group 0 is root's.
-pub(super) fn trust_for_root(meta: &Metadata) -> Result<(), Mistrust> {
+/// Accepts a file that root alone can write.
+pub(super) fn trust_for_root(file: &File, meta: &Metadata) -> Result<(), Mistrust> {
     if meta.uid() != 0 {
         return Err(Mistrust::Foreign { uid: meta.uid() });
     }
     if meta.mode() & libc::S_IWOTH != 0 {
         return Err(Mistrust::WritableByOthers);
     }
-    if meta.mode() & libc::S_IWGRP != 0 && meta.gid() != 0 {
+    trust_group(file, meta)
+}
+
+/// Accepts a file that its group cannot write, nor those whom an access control list names. Group 0 is root's.
+pub(super) fn trust_group(file: &File, meta: &Metadata) -> Result<(), Mistrust> {
+    if meta.mode() & libc::S_IWGRP == 0 {
+        return Ok(());
+    }
+    if meta.gid() != 0 {
         return Err(Mistrust::WritableByGroup { gid: meta.gid() });
     }
-    Ok(())
+    match lets_others_write(file) {
+        Ok(false) => Ok(()),
+        Ok(true) | Err(_) => Err(Mistrust::WritableByList),
+    }
 }
 
 /// Whether this is a directory, and no link to one, in which nobody but root can have made anything.
 pub fn is_roots_alone(directory: &Path) -> bool {
-    fs::symlink_metadata(directory).is_ok_and(|meta| meta.is_dir() && trust_for_root(&meta).is_ok())
+    let opened = OpenOptions::new().read(true).custom_flags(libc::O_PATH | libc::O_NOFOLLOW).open(directory);
+    let known = opened.and_then(|held| Ok((held.metadata()?, held)));
+    known.is_ok_and(|(meta, held)| meta.is_dir() && trust_for_root(&held, &meta).is_ok())
 }
 
 /// The kind of a file with its article.

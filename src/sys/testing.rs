@@ -2,10 +2,11 @@
 //! that wait for any child or change what all threads share.
 
 use std::env;
-use std::ffi::OsString;
+use std::ffi::{CString, OsString};
 use std::fs;
 use std::io::{self, Seek, Write, stderr};
 use std::os::fd::AsFd;
+use std::os::unix::ffi::OsStrExt;
 use std::panic::Location;
 use std::path::Path;
 use std::process::Command;
@@ -184,4 +185,22 @@ pub fn in_own_process(module: &str, test: &str, body: impl FnOnce()) {
         output.status,
         String::from_utf8_lossy(&output.stderr)
     );
+}
+
+/// Gives a file an access control list that lets this user write to it, as setfacl(1) does with `-m u:UID:rwx`. The mode shows the
+/// right as the group's.
+pub fn let_uid_write(path: &Path, uid: u32) {
+    const NO_ID: u32 = u32::MAX;
+    // The owner, the user, the group, the mask, all others.
+    let entries = [(0x01, 7, NO_ID), (0x02, 7, uid), (0x04, 5, NO_ID), (0x10, 7, NO_ID), (0x20, 5, NO_ID)];
+    let mut list = 2_u32.to_le_bytes().to_vec();
+    for (tag, rights, id) in entries {
+        list.extend([u16::to_le_bytes(tag), u16::to_le_bytes(rights)].concat());
+        list.extend(id.to_le_bytes());
+    }
+    let path = CString::new(path.as_os_str().as_bytes()).unwrap();
+    let name = c"system.posix_acl_access";
+    // SAFETY: two strings that end with NUL, and a buffer of the length that is given.
+    let set = unsafe { libc::setxattr(path.as_ptr(), name.as_ptr(), list.as_ptr().cast(), list.len(), 0) };
+    assert_eq!(set, 0, "{}", io::Error::last_os_error());
 }

@@ -107,7 +107,7 @@ fn open(path: &Path) -> Result<File, ReadCause> {
 /// Both where the file lies and where its name does, with every directory and every link on the way, for a link can be
 /// replaced as well. Without /proc, the name alone.
 fn check_for_root(path: &Path, file: &File, meta: &Metadata) -> Result<(), ReadCause> {
-    trust_for_root(meta).map_err(ReadCause::Mistrusted)?;
+    trust_for_root(file, meta).map_err(ReadCause::Mistrusted)?;
     if let Ok(place) = fs::read_link(format!("/proc/self/fd/{}", file.as_raw_fd())) {
         check_way(&place).map_err(ReadCause::Directory)?;
     }
@@ -139,7 +139,7 @@ mod tests {
     use tempfile::TempDir;
 
     use super::*;
-    use crate::sys::testing::{in_own_process, is_root};
+    use crate::sys::testing::{in_own_process, is_root, let_uid_write};
 
     fn place() -> (TempDir, PathBuf) {
         let dir = TempDir::new().unwrap();
@@ -227,6 +227,24 @@ mod tests {
         assert_eq!(read(&path).as_deref(), Ok(""));
         chown(&path, Some(Uid::from_raw(33)), None).unwrap();
         assert_refused(&path, "cannot trust", "it belongs to uid 33");
+    }
+
+    #[test]
+    fn root_trusts_no_file_that_an_access_list_gives_to_others() {
+        if !is_root() {
+            return;
+        }
+        let (dir, path) = place();
+        fs::write(&path, "").unwrap();
+        set_mode(&path, 0o664);
+        assert_eq!(read(&path).as_deref(), Ok(""));
+        let list = "its access control list lets others write to it";
+        let_uid_write(&path, 33);
+        assert_refused(&path, "cannot trust", list);
+        set_mode(&path, 0o644);
+        assert_eq!(read(&path).as_deref(), Ok(""), "the mode is the mask of the list");
+        let_uid_write(dir.path(), 33);
+        assert_refused(&path, "cannot trust", &format!("directory {}: {list}", dir.path().display()));
     }
 
     #[test]
