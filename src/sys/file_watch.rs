@@ -1,11 +1,14 @@
-//! Tells when a file is unlinked or renamed, or a directory that it lies in, without looking at them again and again:
-//! inotify(7) on the file and on the directories themselves, not on what happens in them, of which /tmp has much to tell.
+//! Tells when a file is unlinked or renamed, or a directory or a symbolic link that its path leads through, without looking at
+//! them again and again: inotify(7) on the file, the directories and the links themselves, not on what happens in the
+//! directories, of which /tmp has much to tell.
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::path::Path;
 
 use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify};
+
+use crate::sys::way::places_on;
 
 /// A watch on one file. The last unlink shows as a change of the link count: the file itself lives while it is open.
 pub struct FileWatch(Inotify);
@@ -19,12 +22,23 @@ impl FileWatch {
         Ok(watch)
     }
 
-    /// Watches the file that is at `path` now, too. A directory that cannot be watched is passed over.
+    /// Watches the file that is at `path` now, too, and what the path leads through now. What cannot be watched on the way is
+    /// passed over.
     pub fn follow(&self, path: &Path) -> io::Result<()> {
         let gone = AddWatchFlags::IN_DELETE_SELF | AddWatchFlags::IN_MOVE_SELF;
-        self.0.add_watch(path, gone | AddWatchFlags::IN_ATTRIB | AddWatchFlags::IN_DONT_FOLLOW)?;
-        for directory in path.ancestors().skip(1).filter(|directory| !directory.as_os_str().is_empty()) {
-            let _it_is_not_watched = self.0.add_watch(directory, gone | AddWatchFlags::IN_ONLYDIR);
+        // Of a link or a file that has no name any more, the change of the link count is told.
+        let itself = gone | AddWatchFlags::IN_ATTRIB | AddWatchFlags::IN_DONT_FOLLOW;
+        self.0.add_watch(path, itself)?;
+        let mut places = places_on(path).unwrap_or_default();
+        places.pop();
+        // Also as the path calls them, in case that it cannot be walked.
+        places.extend(path.ancestors().skip(1).filter(|place| !place.as_os_str().is_empty()).map(Path::to_owned));
+        for place in places {
+            let is_link = std::fs::symlink_metadata(&place).is_ok_and(|meta| meta.is_symlink());
+            if is_link {
+                let _it_is_not_watched = self.0.add_watch(&place, itself);
+            }
+            let _it_is_not_watched = self.0.add_watch(&place, gone | AddWatchFlags::IN_ONLYDIR);
         }
         Ok(())
     }

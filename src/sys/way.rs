@@ -16,6 +16,7 @@ const LINKS_MAX: usize = 40;
 
 /// A directory on the way, and what the next name in it stands for, which may be a link.
 struct Step {
+    at: PathBuf,
     directory: Metadata,
     next: Metadata,
 }
@@ -31,6 +32,13 @@ pub fn is_guarded(path: &Path) -> bool {
     steps_to(path).is_ok_and(|steps| steps.iter().all(is_safe))
 }
 
+/// The places of all that the path leads through, its own last: directories, and the links to them.
+///
+/// Errors: as [`steps_to`].
+pub(super) fn places_on(path: &Path) -> io::Result<Vec<PathBuf>> {
+    Ok(steps_to(path)?.into_iter().map(|step| step.at).collect())
+}
+
 /// Walks as the kernel does. Errors: something is missing, or may not be looked at; ELOOP, for too many links.
 fn steps_to(path: &Path) -> io::Result<Vec<Step>> {
     let mut names: VecDeque<OsString> = names_of(&std::path::absolute(path)?).collect();
@@ -43,7 +51,7 @@ fn steps_to(path: &Path) -> io::Result<Vec<Step>> {
         let at = here.join(&name);
         let next = fs::symlink_metadata(&at)?;
         let link = next.is_symlink().then(|| fs::read_link(&at)).transpose()?;
-        steps.push(Step { directory: fs::symlink_metadata(&here)?, next });
+        steps.push(Step { at: at.clone(), directory: fs::symlink_metadata(&here)?, next });
         let Some(target) = link else {
             here = at;
             continue;

@@ -90,7 +90,9 @@ impl SocketFile {
         match &self.watch {
             Some(watch) => {
                 watch.drain();
-                self.again = None;
+                // Something else may stand on the way now, though it leads to the same file.
+                let followed = watch.follow(&self.path);
+                self.again = followed.err().map(|_| clock::now().after(LOOK_PAUSE));
             }
             None => self.again = Some(clock::now().after(LOOK_PAUSE)),
         }

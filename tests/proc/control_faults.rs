@@ -2,6 +2,7 @@
 //! `config` cannot set what it offers to set, the socket is lost for good once its file is. Hostile lines have their own file.
 
 use std::fs;
+use std::os::unix::fs::symlink;
 use std::os::unix::net::UnixListener;
 
 use nix::sys::signal::Signal;
@@ -241,6 +242,40 @@ fn a_renamed_socket_comes_back_at_its_place_with_its_rights() {
     assert!(master.control("{command: ehlo, user: new}").contains("Welcome, new!"));
     assert_ends_without_a_trace(&master);
     assert!(master.file("away").exists(), "it was somebody else's by then");
+}
+
+/// E25. Its path may lead through links; that a link leads elsewhere takes the socket from its clients as its removal does.
+#[test]
+fn a_socket_behind_a_link_that_leads_elsewhere_comes_back() {
+    let setup = Setup::new("-n 1 -m 0");
+    let file = |name: &str| setup.directory().join(name);
+    let (one, two, socket) = (file("one"), file("two"), file("first/way/s.sock"));
+    for directory in [&one, &two] {
+        fs::create_dir_all(directory.join("way")).unwrap();
+    }
+    let lead = {
+        let directory = setup.directory().to_owned();
+        move |link: &str, target: &str| {
+            symlink(target, directory.join("new")).unwrap();
+            fs::rename(directory.join("new"), directory.join(link)).unwrap();
+        }
+    };
+    lead("second", "one");
+    lead("first", "second");
+    let master = setup.socket(socket).program(["sleep", "1000"]).start();
+    master.wait_for_workers(1);
+    master.wait_for_socket();
+    // Another link to the same place takes nothing away, but is one that can lead elsewhere.
+    lead("first", "./second");
+    lead("second", "./one");
+    assert!(master.control("{command: ehlo, user: same}").contains("Welcome, same!"));
+    lead("second", "two");
+    master.wait_for_log("was removed, made it anew", 1);
+    assert!(master.control("{command: ehlo, user: new}").contains("Welcome, new!"));
+    lead("first", "one");
+    master.wait_for_log("was removed, made it anew", 2);
+    assert!(master.control("{command: ehlo, user: new}").contains("Welcome, new!"));
+    assert_ends_without_a_trace(&master);
 }
 
 /// E25. What stands in its place is somebody's.
