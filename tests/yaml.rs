@@ -281,6 +281,22 @@ fn a_shared_key_keeps_a_blank_before_its_colon() {
     assert_eq!(read(document, Limits::TRUSTED), Ok(value));
 }
 
+/// A whole document of line breaks alone: an end that Psych writes stands where the parser looks for the first line of the text.
+#[test]
+fn a_document_of_line_breaks_is_read_as_psych_wrote_it() {
+    for (text, document) in [
+        ("\n\n\n", "--- |2+\n\n\n\n...\n"),
+        ("\n\n\n\n", "--- |2+\n\n\n\n\n...\n"),
+        ("\n\na\n\n", "--- |2+\n\n\n  a\n\n...\n"),
+    ] {
+        assert_eq!(write(&Value::str(text)), document);
+        assert_eq!(read(document, Limits::TRUSTED), Ok(Value::str(text)), "{document:?}");
+    }
+    let list = Value::from(vec!["\n\n\n"]);
+    assert_eq!(read("---\n- |2+\n\n\n\n...\n", Limits::TRUSTED), Ok(list));
+    assert_eq!(read("--- a\n...\n", Limits::TRUSTED), Ok(Value::str("a")));
+}
+
 #[test]
 fn clients_may_send_json() {
     let request =

@@ -92,7 +92,7 @@ pub fn read(text: &str, limits: Limits) -> Result<Value, ReadError> {
     check_length(text.len(), limits)?;
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     check_characters(text)?;
-    let (text, marks) = breaks::mark(text);
+    let (text, marks) = breaks::mark(without_end(text));
     let mut parser = Parser::new_from_str(&text);
     let mut composer = Composer::new(limits, marks);
     while let Some(next) = parser.next_event() {
@@ -104,6 +104,12 @@ pub fn read(text: &str, limits: Limits) -> Result<Value, ReadError> {
         }
     }
     Ok(composer.finish())
+}
+
+/// Without the `...` that ends the text, which says nothing there. The parser refuses it after a block scalar of line breaks alone that
+/// is the whole document, as Psych writes it.
+fn without_end(text: &str) -> &str {
+    text.strip_suffix("...\n").filter(|document| document.ends_with('\n')).unwrap_or(text)
 }
 
 fn check_length(bytes: usize, limits: Limits) -> Result<(), ReadError> {
