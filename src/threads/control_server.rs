@@ -56,6 +56,9 @@ const RESERVED: usize = 8;
 /// How many connections a user may have who is neither.
 const PER_GUEST_MAX: usize = 64;
 
+/// Why a connection is closed then.
+const CROWDED: &str = "too many are connected";
+
 pub(in crate::threads) struct Server {
     socket: SocketFile,
     policy: Policy,
@@ -517,14 +520,28 @@ impl Server {
         let public = |connection: &&Connection| !matches!(connection.peer.role, Role::Worker(_));
         let taken = self.connections.iter().filter(public).count();
         let of_uid = self.connections.iter().filter(public).filter(|known| known.peer.uid == peer.uid).count();
-        if (peer.role == Role::Guest && of_uid >= PER_GUEST_MAX && !self.drop_one_of_its_user(peer, now))
-            || (taken >= max
-                && !(peer.role == Role::Admin && self.drop_an_idle_one("too many are connected", Duration::ZERO, now)))
-        {
+        let has_place = match peer.role {
+            Role::Guest if of_uid >= PER_GUEST_MAX => self.drop_one_of_its_user(peer, now),
+            Role::Admin | Role::Guest | Role::Worker(_) => true,
+        };
+        if !has_place || (taken >= max && !self.make_room_for(peer, now)) {
             return self.notes.refuse(now);
         }
         let id = self.fresh_id();
         self.connections.push(Connection::new(id, stream, peer, now));
+    }
+
+    /// Makes room when all places are taken that one like this may have; says whether there was a connection to close.
+    fn make_room_for(&mut self, peer: Peer, now: Mono) -> bool {
+        match peer.role {
+            Role::Admin => self.drop_an_idle_one(CROWDED, Duration::ZERO, now),
+            Role::Guest => {
+                let chosen = crowd::one_of_the_guests(&mut self.connections, peer, FRESH, now);
+                self.drop_for_room(chosen, CROWDED, now)
+            }
+            // It is adopted, and takes no place.
+            Role::Worker(_) => false,
+        }
     }
 
     /// Makes room for any client; says whether there was a connection to close.

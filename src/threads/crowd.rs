@@ -37,6 +37,37 @@ pub(in crate::threads) fn one_of_its_user(connections: &mut [Connection], peer: 
     idle.or_else(|| connections.iter().position(of_it))
 }
 
+/// The place of a guest's connection that makes room for another guest, when guests have all the places that they may have: whoever
+/// has many users must not keep a worker of another user from its ack. First one that has asked for what it may not, which no
+/// worker does; then one of a process that has several, of the user that has most, if that are more than the user of `peer` would
+/// have; then the one that has been silent longest, and for `silent_for` at least.
+pub(in crate::threads) fn one_of_the_guests(
+    connections: &mut [Connection],
+    peer: Peer,
+    silent_for: Duration,
+    now: Mono,
+) -> Option<usize> {
+    let is_guest = |known: &&Connection| known.peer.role == Role::Guest;
+    let was_denied = |known: &Connection| is_guest(&known) && known.last_turn > 0 && !known.needs_ticket;
+    if let Some(at) = connections.iter().position(was_denied) {
+        return Some(at);
+    }
+    let mut counts: BTreeMap<u32, usize> = BTreeMap::new();
+    for known in connections.iter().filter(is_guest) {
+        *counts.entry(known.peer.uid).or_default() += 1;
+    }
+    let own = counts.get(&peer.uid).copied().unwrap_or_default();
+    let most = counts.into_iter().max_by_key(|(_, count)| *count).filter(|(_, count)| *count > own + 1);
+    let of_most =
+        most.and_then(|(uid, _)| one_of_its_user(connections, Peer { pid: Pid(0), uid, role: Role::Guest }, now));
+    of_most.or_else(|| {
+        let mut silent: Vec<usize> = (0..connections.len()).collect();
+        silent.retain(|&at| is_guest(&&connections[at]) && connections[at].active_at.after(silent_for) <= now);
+        silent.sort_by_key(|&at| (connections[at].active_at, connections[at].id));
+        silent.into_iter().find(|&at| connections[at].is_idle(now))
+    })
+}
+
 fn count_by_process<'a>(connections: impl Iterator<Item = &'a Connection>) -> BTreeMap<Pid, usize> {
     let mut counts: BTreeMap<Pid, usize> = BTreeMap::new();
     for known in connections {

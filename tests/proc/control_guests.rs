@@ -79,6 +79,28 @@ fn workers_of_another_user_ack_while_guests_of_that_user_ping_without_end() {
     master.wait_for_log("Up to 2 / 2 manual ACKs", 2);
 }
 
+/// So many users that each has less than a user may, and all together have every place that is not for admins.
+#[test]
+fn workers_ack_while_guests_of_many_users_hold_all_places() {
+    const USERS: u32 = 6;
+    const EACH: usize = 60;
+    let setup = Setup::new("-n 2 -m manual --socket-mode 0666").open_to_all();
+    setup.write("ack.py", ACK_AND_STAY);
+    let script = "exec setpriv --reuid=65534 --regid=65534 --clear-groups python3 ack.py\n";
+    let master = setup.script(script).start();
+    master.wait_for_log("Up to 2 / 2 manual ACKs", 1);
+    let mut crowds: Vec<_> =
+        (0..USERS).map(|user| Stranger::of(65_500 + user, 65_534, &[]).crowd(master.socket(), EACH)).collect();
+    assert!(crowds.iter_mut().all(|crowd| crowd.wait() == EACH));
+    let somebody_had_no_place = || {
+        let log = master.log();
+        log.count("refused a control connection") + log.count("dropped, too many are connected") > 0
+    };
+    master.wait_until("all places are taken", LIMIT, somebody_had_no_place);
+    assert!(master.control("{command: upgrade, id: 1}").contains("Upgrading smoothly"));
+    master.wait_for_log("Up to 2 / 2 manual ACKs", 2);
+}
+
 /// What a guest could have written into the log without end: each of it is said once in a minute.
 #[test]
 fn what_guests_say_without_end_is_logged_once_a_minute() {
