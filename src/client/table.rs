@@ -241,4 +241,19 @@ launched 3, log lines dropped 0
         let shown = [0.04, 59.9, 60.0, 3599.0, 3600.0, 90_000.0].map(duration);
         assert_eq!(shown, ["0.0s", "59.9s", "1m00s", "59m59s", "1h00m", "1d01h"]);
     }
+
+    /// A break in one of them could pass for a worker's row, or for a line about the master.
+    #[test]
+    fn each_text_of_a_status_stays_on_its_line() {
+        const BREAKS: &str = "a\nb\tc\u{1b}[2J\u{9b}2J\u{202e}";
+        let mut forged = status();
+        let lines = shown(&forged, Surface::Plain).lines().count();
+        forged.name = Some(BREAKS.to_owned());
+        forged.upgrade.as_mut().unwrap().style = BREAKS.to_owned();
+        forged.workers[0].state = BREAKS.to_owned();
+        forged.workers[1].ping_id = Some(BREAKS.to_owned());
+        let text = shown(&forged, Surface::Plain);
+        assert_eq!(text.lines().count(), lines, "{text}");
+        assert_eq!(text.matches("a\\x0ab\\x09c\\x1b[2J\\x9b2J\\u{202e}").count(), 4, "{text}");
+    }
 }

@@ -188,4 +188,30 @@ mod tests {
         assert!(line.ends_with("zzz...: need y"), "{line}");
         assert!(line.len() < SHOWN_MAX + 20);
     }
+
+    /// Every text in it that comes from outside, in each kind of error.
+    #[test]
+    fn each_error_is_one_line_that_steers_no_terminal() {
+        let odd = || "a\nb\u{1b}[2J\u{9b}2J\u{202e}".to_owned();
+        let place = || Place { file: "web.toml".into(), line: 1, column: 2, key: odd() };
+        let errors = [
+            ConfigError::Unknown { spelled: odd(), nearest: None },
+            ConfigError::Unknown { spelled: odd(), nearest: Some("near".to_owned()) },
+            ConfigError::Ambiguous { spelled: odd(), candidates: vec!["near".to_owned()] },
+            ConfigError::NeedlessValue { spelled: odd() },
+            ConfigError::BadValue { spelled: "-x".to_owned(), value: odd().into(), need: odd() },
+            ConfigError::UnknownKey { place: place(), nearest: None },
+            ConfigError::InFile { place: place(), message: odd() },
+            ConfigError::NoFile(odd()),
+            ConfigError::UnknownProfile { spelled: odd(), nearest: Some(odd()), known: vec![] },
+            ConfigError::UnknownProfile { spelled: "x".to_owned(), nearest: None, known: vec![odd()] },
+            ConfigError::ProfileDepth { spelled: odd(), depth_max: 3 },
+            ConfigError::ProfileCircle { spelled: odd(), circle: "x".to_owned() },
+            ConfigError::ProfileCircle { spelled: "x".to_owned(), circle: odd() },
+            ConfigError::Unread(odd()),
+        ];
+        for error in errors {
+            assert!(!error.to_string().contains(is_hidden), "{error:?}: {error}");
+        }
+    }
 }

@@ -138,6 +138,8 @@ fn toml_string(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::Invocation;
+    use crate::config::tests::{parse_with, words};
 
     #[test]
     fn no_string_is_printed_that_steers_a_terminal_and_each_is_read_back() {
@@ -147,5 +149,22 @@ mod tests {
             let read: toml::Table = toml::from_str(&format!("x = {written}")).unwrap();
             assert_eq!(read["x"][0].as_str(), Some(text));
         }
+    }
+
+    /// In each kind of line that has one: a value, a list, and the entry of a table.
+    #[test]
+    fn no_origin_steers_a_terminal_or_begins_a_line() {
+        let file = "w\nnumber = 9 # \u{1b}[2J\u{9b}2J\u{202e}.toml";
+        let toml = "command = 'x'\nbind = ['127.0.0.1:1']\n[env.set]\nA = 'b'\n";
+        let Ok(Invocation::CheckConfig(config)) =
+            parse_with(words(&["--config", file, "--check-config"]), &[(file, toml)])
+        else {
+            panic!("it is a configuration")
+        };
+        let printed = print(&config).unwrap();
+        assert!(!printed.contains(|char| is_hidden(char) && char != '\n'), "{printed:?}");
+        let shown = "# w\\x0anumber = 9 # \\x1b[2J\\x9b2J\\u{202e}.toml:";
+        assert_eq!(printed.matches(shown).count(), 3, "{printed}");
+        assert!(!printed.lines().any(|line| line.starts_with("number = 9")), "{printed}");
     }
 }

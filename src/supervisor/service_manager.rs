@@ -363,4 +363,16 @@ mod tests {
         let relative = environ(&[(NOTIFY_SOCKET, "relative")]);
         assert!(ServiceManager::of(&relative, Pid(7), Remembered::nothing()).socket.is_none());
     }
+
+    /// It is handed on to the next image, and cut only when it is escaped.
+    #[test]
+    fn a_failure_is_remembered_as_it_is_shown() {
+        let mut play = Play::with(&[]);
+        play.manager.note_failed_upgrade("a\nb\u{1b}[2J\u{9b}2J\u{202e}");
+        let kept = play.manager.remembered().failure.clone();
+        assert_eq!(kept.as_deref(), Some("a b\\x1b[2J\\x9b2J\\u{202e}"));
+        play.manager.note_failed_upgrade(&"\u{1b}".repeat(FAILURE_CHARS_MAX));
+        let length = play.manager.remembered().failure.as_ref().map(|failure| failure.chars().count());
+        assert_eq!(length, Some(FAILURE_CHARS_MAX));
+    }
 }

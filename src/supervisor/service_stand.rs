@@ -237,4 +237,14 @@ mod tests {
         play.happen(Event::CommandGiven(Command::StopGracefully));
         assert_eq!(play.say(Exchange::Workers, None), ["STOPPING=1", "STATUS=stopping, 1 workers left"]);
     }
+
+    /// A failure has words of a configuration, or of the program that was refused.
+    #[test]
+    fn a_status_is_one_message_and_steers_no_terminal() {
+        let mut play = Play::begin(Readiness::Reached);
+        let failure = "Upgrade failed: a\nMAINPID=1\u{1b}[2J\u{9b}2J\u{202e}";
+        let said = play.say(Exchange::Nothing, Some(failure));
+        let shown = "Upgrade failed: a\\x0aMAINPID=1\\x1b[2J\\x9b2J\\u{202e}";
+        assert_eq!(said, ["READY=1".to_owned(), format!("STATUS=0/2 serving, version 0. {shown}")]);
+    }
 }

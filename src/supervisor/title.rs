@@ -17,3 +17,18 @@ pub(in crate::supervisor) fn of(config: &Config) -> OsString {
     let title = words.collect::<Vec<_>>().join(OsStr::new(" "));
     printable::bytes(title.as_bytes()).into()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::tests::run;
+
+    #[test]
+    fn neither_words_nor_a_name_steer_the_terminal_of_somebody_who_looks() {
+        let escaped = "x\\x1b[2J\\x9b2J\\x0a\\u{202e}";
+        let odd = "x\u{1b}[2J\u{9b}2J\n\u{202e}";
+        assert_eq!(of(&run(&["server", odd])), OsString::from(format!("einhorn: server {escaped}")));
+        let named = Config { command_name: Some(odd.into()), ..run(&["server"]) };
+        assert_eq!(of(&named), OsString::from(format!("einhorn: ruby {escaped}")));
+    }
+}
