@@ -21,11 +21,25 @@ fn told_at(worker: &Worker) -> Option<Mono> {
 
 #[cfg(test)]
 mod tests {
+    use crate::pool::replenish::Launch;
     use crate::pool::testing::{FLEET, Play, SMOOTH, settings};
-    use crate::pool::{Event, Pid, Settings, Version};
+    use crate::pool::{Event, Pid, Settings, Version, WorkerIndex};
 
     const OLD: Version = Version(0);
     const NEW: Version = Version(1);
+
+    /// Every worker of the old version is told to go, and is still there.
+    fn replaced() -> Play {
+        let mut play = Play::serving(settings());
+        play.command(SMOOTH);
+        for pid in [3, 4] {
+            play.wait(5.0);
+            play.tell(Event::WorkerExeced { pid: Pid(pid) });
+            play.ack(pid);
+        }
+        assert!(play.pool.leaving_since(OLD).is_some());
+        play
+    }
 
     #[test]
     fn a_version_that_is_wanted_does_not_leave() {
@@ -64,6 +78,35 @@ mod tests {
         play.wait(2.0);
         play.die(4);
         assert_eq!((play.pool.modern(), play.pool.upgrading()), (OLD, None));
+        assert_eq!(play.pool.leaving_since(OLD), None);
+    }
+
+    #[test]
+    fn what_a_failed_upgrade_goes_back_to_does_not_leave_though_all_its_workers_go() {
+        let mut play = Play::serving(settings());
+        play.command(SMOOTH);
+        play.tell(Event::WorkerExeced { pid: Pid(3) });
+        play.ack(3);
+        play.die(2);
+        let of_old: Vec<_> = play.pool.workers().iter().filter(|worker| worker.version == OLD).collect();
+        assert!(of_old.len() == 1 && of_old[0].is_told(), "{of_old:?}");
+        assert_eq!(play.pool.leaving_since(OLD), None);
+    }
+
+    #[test]
+    fn a_version_does_not_leave_while_one_of_its_workers_is_not_told() {
+        let mut play = replaced();
+        let worker = play.pool.workers.iter_mut().find(|worker| worker.version == OLD).unwrap();
+        worker.told = None;
+        assert_eq!(play.pool.leaving_since(OLD), None);
+    }
+
+    #[test]
+    fn a_version_does_not_leave_while_a_launch_of_it_is_not_answered() {
+        let mut play = replaced();
+        let graceful = settings().graceful;
+        let launch = Launch { index: WorkerIndex(9), version: OLD, graceful, asked_at: play.now };
+        play.pool.launches.push(launch);
         assert_eq!(play.pool.leaving_since(OLD), None);
     }
 }
