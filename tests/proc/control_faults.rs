@@ -374,3 +374,25 @@ fn signal_and_die_reply_as_recorded() {
     }
     assert_eq!(master.wait_exit().code(), Some(0));
 }
+
+/// Without memory poll(2) fails at once, and would be called again without end. Each failure is followed by a rest, in which the
+/// thread waits for a signal.
+#[test]
+fn the_control_thread_rests_each_time_poll_fails() {
+    const FAILURES: usize = 20;
+    let master = sleepers("");
+    let faults = ["-e", "trace=ppoll,rt_sigtimedwait", "-e", "inject=ppoll:error=ENOMEM"];
+    let failures = |lines: &[String]| lines.iter().filter(|line| line.contains("ENOMEM")).count();
+    let strace = Strace::attach_to_thread(&master, master.wait_for_thread("control"), &faults);
+    // Its wait under way has an end, and the next one fails.
+    let mut client = master.connect();
+    client.send("{command: ehlo, user: me}");
+    master.wait_until("poll fails", LIMIT, || failures(&strace.lines()) >= FAILURES);
+    let lines = strace.detach();
+    assert!(receive(&mut client).contains("Welcome, me!"));
+    let calls: Vec<&String> =
+        lines.iter().filter(|line| line.contains("ppoll(") || line.contains("timedwait(")).collect();
+    for pair in calls.windows(2).filter(|pair| pair[0].contains("ENOMEM")) {
+        assert!(pair[1].contains("rt_sigtimedwait("), "no rest between {} and {}", pair[0], pair[1]);
+    }
+}
