@@ -13,6 +13,9 @@ use crate::config::{Config, Invocation, differences, print};
 const SOME: usize = 1_500;
 const TIMES_MORE: usize = 4;
 
+/// The bytes of a long word.
+const LONG: usize = 1_000;
+
 /// Twice the proportion; what is quadratic comes to 16.
 const RATIO_MAX: f64 = 8.0;
 
@@ -94,6 +97,11 @@ fn reading_takes_time_in_proportion_to_what_is_said() {
     };
     assert_linear("binds of a file", list("bind", |n| format!("'127.0.0.1:{n}'")), read);
     assert_linear("wrong binds of a file", list("bind", |_| "'x'".to_owned()), read);
+    // Words of one long line, each of which has a column: what is counted from the start of the line again is quadratic, but
+    // so cheap a character that the words have to be long for it to show.
+    let long = |n: usize| format!("'{}{n}'", "x".repeat(LONG));
+    assert_linear("columns of a long line", list("[env]\nunset", long), read);
+    assert_linear("errors on a long line", list("bind", long), read);
     assert_linear("unset variables", list("[env]\nunset", |n| format!("'V{n}'")), read);
     assert_linear(
         "set variables",
@@ -106,6 +114,17 @@ fn reading_takes_time_in_proportion_to_what_is_said() {
         |count| Input {
             variables: numbered(count, |n| format!("V{n}=x\n")).concat(),
             ..file("[env]\nenv-file = ['env']\n")
+        },
+        read,
+    );
+    assert_linear(
+        "variables that a profile says again, and others",
+        |count| {
+            let set = |from: usize| numbered(count, |n| format!("V{} = 'x'\n", n + from)).concat();
+            let (below, above) = (set(0), set(count / 2));
+            let mut input = file(&format!("[env.set]\n{below}[profiles.p.env.set]\n{above}"));
+            input.args.push("--profile=p".into());
+            input
         },
         read,
     );
