@@ -5,7 +5,6 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
-use std::time::Instant;
 
 use nix::sys::signal::Signal;
 
@@ -176,10 +175,9 @@ fn a_stop_ends_a_check_that_hangs() {
     let (master, _) = start(serving().reexec_as(&at_check("touch checking; sleep 1000")));
     master.signal(Signal::SIGHUP);
     master.wait_until("it is being checked", LIMIT, || master.file("checking").exists());
-    let began = Instant::now();
     master.signal(Signal::SIGTERM);
     assert_eq!(master.wait_exit().code(), Some(0));
-    assert!(began.elapsed().as_secs() < 9, "it has waited for the check");
+    assert_eq!(master.log().count("took longer than"), 0, "it has waited for the check's end: {}", master.log());
     assert_eq!(master.log().count("Not reloading einhorn because we're exiting"), 2, "{}", master.log());
     // It is killed, and may be some moments about it.
     master.wait_until("nothing is left", LIMIT, || master.descendants().is_empty());
