@@ -176,11 +176,11 @@ fn words_of(program: &[OsString]) -> impl Iterator<Item = Word> {
 /// The later of two equal names counts, at its place.
 fn read_env_files(config: &mut Config, read_file: ReadFile<'_>, problems: &mut Vec<ConfigError>) {
     let mut variables = std::mem::take(&mut config.env.from_files);
-    for (index, path) in config.env.files.iter().enumerate() {
+    for (path, origin) in config.env.files.iter().zip(config.given.origins("env.env-file")) {
         match read_file(path) {
             Ok(text) => variables.extend(env_file::read(&path.to_string_lossy(), &text, problems)),
             Err(message) => {
-                let spelled = config.given.spelled_at("env.env-file", index);
+                let spelled = origin.spelled("env.env-file");
                 problems.push(ConfigError::NoFile(format!("{spelled}: {message}")));
             }
         }

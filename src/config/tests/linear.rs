@@ -13,8 +13,8 @@ use crate::config::{Config, Invocation, differences, print};
 const SOME: usize = 1_500;
 const TIMES_MORE: usize = 4;
 
-/// The bytes of a long word.
-const LONG: usize = 1_000;
+/// Between two words of a long line.
+const BLANKS: usize = 1_000;
 
 /// Twice the proportion; what is quadratic comes to 16.
 const RATIO_MAX: f64 = 8.0;
@@ -77,7 +77,7 @@ fn read(input: Input) {
 }
 
 #[test]
-fn reading_takes_time_in_proportion_to_what_is_said() {
+fn reading_a_command_line_takes_time_in_proportion_to_its_length() {
     let args = |one: fn(usize) -> String| move |count| line([numbered(count, one), vec!["x".to_owned()]].concat());
     assert_linear("binds", args(|n| format!("-b127.0.0.1:{n}")), read);
     assert_linear("wrong binds", args(|_| "-bx".to_owned()), read);
@@ -92,16 +92,22 @@ fn reading_takes_time_in_proportion_to_what_is_said() {
         |count| line(vec![format!("-{}", "v".repeat(count * 10)), "x".to_owned()]),
         read,
     );
-    let list = |key: &'static str, one: fn(usize) -> String| {
-        move |count: usize| file(&format!("{key} = [{}]\n", numbered(count, one).join(", ")))
-    };
+}
+
+/// `key = ['a0', 'a1']` on one line, by the number of its values.
+fn list(key: &'static str, one: fn(usize) -> String) -> impl Fn(usize) -> Input {
+    move |count| file(&format!("{key} = [{}]\n", numbered(count, one).join(", ")))
+}
+
+#[test]
+fn reading_a_file_takes_time_in_proportion_to_its_length() {
     assert_linear("binds of a file", list("bind", |n| format!("'127.0.0.1:{n}'")), read);
     assert_linear("wrong binds of a file", list("bind", |_| "'x'".to_owned()), read);
-    // Words of one long line, each of which has a column: what is counted from the start of the line again is quadratic, but
-    // so cheap a character that the words have to be long for it to show.
-    let long = |n: usize| format!("'{}{n}'", "x".repeat(LONG));
-    assert_linear("columns of a long line", list("[env]\nunset", long), read);
-    assert_linear("errors on a long line", list("bind", long), read);
+    // Each word of a line has a column. What is counted anew from the start of the line costs little a character, so there
+    // are many between the words; as blanks, since they cost the parser little, too.
+    let apart: fn(usize) -> String = |n| format!("{:BLANKS$}'V{n}'", "");
+    assert_linear("columns of a long line", list("[env]\nunset", apart), read);
+    assert_linear("errors on a long line", list("bind", apart), read);
     assert_linear("unset variables", list("[env]\nunset", |n| format!("'V{n}'")), read);
     assert_linear(
         "set variables",
@@ -115,6 +121,12 @@ fn reading_takes_time_in_proportion_to_what_is_said() {
             variables: numbered(count, |n| format!("V{n}=x\n")).concat(),
             ..file("[env]\nenv-file = ['env']\n")
         },
+        read,
+    );
+    // More of them, for a look at each of the words before is quick.
+    assert_linear(
+        "files of variables that are not there",
+        |n| list("[env]\nenv-file", |n| format!("'none{n}'"))(3 * n),
         read,
     );
     assert_linear(
