@@ -50,20 +50,30 @@ impl BoundFiles {
         self.lock().files.push(file.clone());
     }
 
-    /// Removes the file of a socket that is closed.
+    /// Removes the file of a socket that is to be closed. One that cannot be removed is tried again at the end.
     pub(in crate::supervisor) fn remove(&self, file: &BoundFile) {
         let mut known = self.lock();
+        if known.stage == Stage::Ending {
+            return;
+        }
         if let Some(at) = known.files.iter().position(|other| other == file) {
-            known.files.swap_remove(at);
-            remove(file);
+            if remove(file) == Removal::Done {
+                known.files.swap_remove(at);
+            }
         }
     }
 
-    /// To be called at the end of the master: removes all, and lets no further one be made.
+    /// To be called at the end of the master: removes all, and lets no further one be made. What cannot be removed, as for want of
+    /// a descriptor, stays in the list.
     pub(in crate::supervisor) fn remove_all(&self) {
         let mut known = self.lock();
         known.stage = Stage::Ending;
-        known.files.drain(..).for_each(|file| remove(&file));
+        known.files.retain(|(path, id)| remove_socket(path, *id).is_err());
+    }
+
+    /// To be called when nothing else is open any more: tries the others again, and tells which ones stay.
+    pub(in crate::supervisor) fn remove_the_rest(&self) {
+        self.lock().remove_the_rest();
     }
 
     fn lock(&self) -> MutexGuard<'_, Known> {
@@ -71,9 +81,36 @@ impl BoundFiles {
     }
 }
 
-fn remove((path, id): &BoundFile) {
-    if let Err(error) = remove_socket(path, *id) {
-        log::warn!("cannot remove {}: {error}", path.display());
+impl Known {
+    fn remove_the_rest(&mut self) {
+        for file in self.files.drain(..) {
+            let _it_was_said = remove(&file);
+        }
+    }
+}
+
+/// Of a start that has failed.
+impl Drop for Known {
+    fn drop(&mut self) {
+        self.remove_the_rest();
+    }
+}
+
+/// What came of it.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Removal {
+    Done,
+    /// It was said why.
+    Failed,
+}
+
+fn remove((path, id): &BoundFile) -> Removal {
+    match remove_socket(path, *id) {
+        Ok(()) => Removal::Done,
+        Err(error) => {
+            log::warn!("cannot remove {}: {error}", path.display());
+            Removal::Failed
+        }
     }
 }
 

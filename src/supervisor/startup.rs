@@ -158,7 +158,9 @@ pub(in crate::supervisor) fn supervise(
     }
     supervisor.see_last_words_written();
     supervisor.bound_files.remove_all();
+    let bound_files = supervisor.bound_files.clone();
     drop(supervisor);
+    bound_files.remove_the_rest();
     logging.finish();
     ExitCode::from(exit_code::of(reason))
 }

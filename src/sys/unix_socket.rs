@@ -202,7 +202,15 @@ pub(super) fn bind_and_listen(
         Errno::EADDRINUSE => UnixSocketCause::InUse,
         other => system(other),
     })?;
-    let found = file_of(&fd, spot)?;
+    let found = match file_of(&fd, spot) {
+        Ok(found) => found,
+        Err(cause) => {
+            // Its descriptor is one to look at the file with, where that failed for want of one.
+            drop(fd);
+            remove_unseen(spot, &cause);
+            return Err(cause);
+        }
+    };
     let finish = || {
         admit(&found, wanted.access).map_err(|error| system(errno_of(&error)))?;
         relisten(fd.as_fd(), wanted.backlog).map_err(system)
@@ -221,14 +229,28 @@ fn file_of(fd: &OwnedFd, spot: &Spot) -> Result<Found, UnixSocketCause> {
     let system = UnixSocketCause::System;
     if let Some(bound) = bound_file(fd) {
         let found = Found::new(bound).map_err(system)?;
-        if !spot.holds(found.id()) {
-            remove_stray(&found);
-            return Err(UnixSocketCause::Exchanged);
+        let is_it = |there: &Found| there.id() == found.id();
+        if spot.look().map_err(system)?.as_ref().is_some_and(is_it) {
+            return Ok(found);
         }
-        return Ok(found);
+        remove_stray(&found);
+        return Err(UnixSocketCause::Exchanged);
     }
     let found = spot.look().map_err(system)?;
     found.filter(Found::is_own_socket).ok_or(UnixSocketCause::Exchanged)
+}
+
+/// The file of a socket that was just bound and could not be looked at. What another process has put in its place stays.
+fn remove_unseen(spot: &Spot, cause: &UnixSocketCause) {
+    if matches!(cause, UnixSocketCause::Exchanged) {
+        return;
+    }
+    if let Ok(Some(found)) = spot.look() {
+        if found.is_own_socket() {
+            // It was looked at just now; to do so again would take one descriptor more.
+            let _it_stays = spot.unlink();
+        }
+    }
 }
 
 /// A directory was exchanged during the bind, and the file is where nobody wants it, or has been moved there.

@@ -40,6 +40,22 @@ fn sockets_go_with_the_master_while_an_upgrade_is_being_prepared() {
     assert_eq!(left(master.directory()), [""; 0]);
 }
 
+/// To remove a file takes descriptors, too: one to judge the way to it, and one to look whose it is.
+#[test]
+fn nothing_is_left_however_few_descriptors_there_are() {
+    for descriptors in 5..=16 {
+        let limit = format!("ulimit -n {descriptors}; exec \"$@\"");
+        let setup = Setup::new("-d control.sock -e master.pid -b unix:one.sock -b unix:two.sock -b unix:three.sock");
+        let master = setup.program(SLEEP).through(&["/bin/sh", "-c", &limit, "sh"]).start();
+        let is_decided = || !master.is_running() || master.file("master.pid").exists();
+        master.wait_until("it has started, or cannot", LIMIT, is_decided);
+        master.process().signal(Signal::SIGTERM);
+        let code = master.wait_exit().code();
+        assert!([Some(0), Some(111)].contains(&code), "{code:?} with {descriptors}; the log:\n{}", master.log());
+        assert_eq!(left(master.directory()), [""; 0], "with {descriptors}; the log:\n{}", master.log());
+    }
+}
+
 /// Through strace, which lets the n-th thread not be had, nor one after it.
 fn without_thread(nth: u32) -> Setup {
     let inject = format!("inject=clone3:error=EAGAIN:when={nth}+");
