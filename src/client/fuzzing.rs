@@ -22,6 +22,9 @@ pub(crate) const SAID_MAX: usize = 64 << 10;
 /// Ways to ask, each as a number below this.
 pub(crate) const WAYS: u8 = 9;
 
+/// The way whose answer is shown as a table.
+pub(crate) const STATUS: u8 = 0;
+
 /// What a client understands of a reply.
 pub(crate) struct Understood {
     pub(crate) message: String,
@@ -57,7 +60,7 @@ fn converse(way: u8, said: &[u8], screen: &mut Screen<'_>) -> Result<Exit, Failu
     master.write_all(said).and_then(|()| master.shutdown(Shutdown::Write)).map_err(system)?;
     let mut connection = Connection::over(client, Pid(1), Interrupts::from_socket(interrupts));
     let command = match way {
-        0 => Command::Status { json: false, watch: false },
+        STATUS => Command::Status { json: false, watch: false },
         1 => Command::Status { json: true, watch: false },
         2 => Command::Upgrade { fleet: false, timeout: None },
         3 => Command::Diff,
