@@ -1,7 +1,8 @@
 //! The check before a re-exec: the next program is run with `--upgrade-check`, as a child that nobody waits for, and is given
 //! the state to read in a copy. One of us says on a descriptor of its own who it is and what is wrong. Ruby's einhorn knows
 //! nothing of that and exits with 0, as /bin/true does: such a program is then run with `--version`, and must answer as Ruby's
-//! einhorn does. A check that is killed, hangs or fails refuses the re-exec, and so does a program that proves to be neither.
+//! einhorn does, which prints nothing when it is checked. A check that is killed, hangs or fails refuses the re-exec, and so
+//! does a program that proves to be neither.
 
 use std::fs::File;
 use std::io::Write;
@@ -27,6 +28,9 @@ pub(in crate::supervisor) const CHECK_LIMIT: Duration = Duration::from_secs(10);
 
 /// In the environment of a check: where it finds the state, and where it says what it thinks of it.
 pub(in crate::supervisor) const CHECK_VARIABLE: &str = "EINHYRNINGSINS_CHECK";
+const UPGRADE_CHECK: &str = "--upgrade-check";
+const VERSION: &str = "--version";
+
 const STDOUT: i32 = 1;
 const STATE_FD: i32 = 3;
 const ANSWER_FD: i32 = 4;
@@ -59,17 +63,19 @@ pub(in crate::supervisor) enum Finding {
 }
 
 /// What the program is asked.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Question {
-    UpgradeCheck,
+    UpgradeCheck {
+        /// What it has written to its standard output.
+        printed: OwnedFd,
+    },
     Version,
 }
 
 impl Question {
-    fn flag(self) -> &'static str {
+    fn flag(&self) -> &'static str {
         match self {
-            Self::UpgradeCheck => "--upgrade-check",
-            Self::Version => "--version",
+            Self::UpgradeCheck { .. } => UPGRADE_CHECK,
+            Self::Version => VERSION,
         }
     }
 }
@@ -94,11 +100,12 @@ impl Check {
         let state = memfd::sealed(STATE_NAME, state.as_bytes()).map_err(|error| said(&error))?;
         let state = fd::lift(state, ANSWER_FD + 1).map_err(|error| said(&error))?;
         let answer = scratch(&candidate)?;
+        let printed = scratch(&candidate)?;
         let variable = (CHECK_VARIABLE.into(), format!("{STATE_FD},{ANSWER_FD}").into());
         let environment = [candidate.program.environment.clone(), vec![variable]].concat();
-        let descriptors = [(state.as_fd(), STATE_FD), (answer.as_fd(), ANSWER_FD)];
-        let spawned = spawn(&candidate, Question::UpgradeCheck, &environment, &descriptors, birth)?;
-        Ok(Self::of(spawned, candidate, Question::UpgradeCheck, answer))
+        let descriptors = [(printed.as_fd(), STDOUT), (state.as_fd(), STATE_FD), (answer.as_fd(), ANSWER_FD)];
+        let spawned = spawn(&candidate, UPGRADE_CHECK, &environment, &descriptors, birth)?;
+        Ok(Self::of(spawned, candidate, Question::UpgradeCheck { printed }, answer))
     }
 
     /// Asks a program that has passed in silence for its version, with its standard output on a file of ours.
@@ -107,7 +114,7 @@ impl Check {
     pub(in crate::supervisor) fn ask_version(candidate: Candidate, birth: &Birth) -> Result<Self, String> {
         let answer = scratch(&candidate)?;
         let descriptors = [(answer.as_fd(), STDOUT)];
-        let spawned = spawn(&candidate, Question::Version, &candidate.program.environment, &descriptors, birth)?;
+        let spawned = spawn(&candidate, VERSION, &candidate.program.environment, &descriptors, birth)?;
         Ok(Self::of(spawned, candidate, Question::Version, answer))
     }
 
@@ -148,42 +155,73 @@ impl Check {
                 _ => cannot_try(&self.candidate, &format!("{stage}: {}", words(errno))),
             });
         }
-        let answer = memfd::read_scratch(&self.answer, ANSWER_BYTES_MAX);
-        let answer = answer.map_err(|error| format!("{}: {error}", self.command()))?;
-        let answer = String::from_utf8_lossy(&answer).into_owned();
-        match self.question {
-            Question::UpgradeCheck => self.conclude_check(&answer, ending),
+        let answer = self.read(&self.answer)?;
+        match &self.question {
+            Question::UpgradeCheck { printed } => {
+                let printed = self.read(printed);
+                self.conclude_check(&answer, printed, ending)
+            }
             Question::Version => self.conclude_version(&answer, ending),
         }
     }
 
-    fn conclude_check(self, answer: &str, ending: Ending) -> Result<Finding, String> {
+    fn read(&self, written: &OwnedFd) -> Result<String, String> {
+        let bytes = memfd::read_scratch(written, ANSWER_BYTES_MAX);
+        let bytes = bytes.map_err(|error| format!("{}: {error}", self.command()))?;
+        Ok(String::from_utf8_lossy(&bytes).into_owned())
+    }
+
+    /// What it has printed matters only if it has not answered.
+    fn conclude_check(self, answer: &str, printed: Result<String, String>, ending: Ending) -> Result<Finding, String> {
         match (answer.strip_prefix(ANSWER).map(|rest| rest.split_once('\n')), ending) {
             (Some(Some((_, problem))), _) if !problem.trim().is_empty() => Err(problem.trim().to_owned()),
             (_, Ending::Signal(signal)) => Err(format!("{} was killed by SIG{signal}", self.command())),
             (Some(_), Ending::Code(0)) => Ok(Finding::Is(Successor::Ours, self.candidate)),
-            (None, Ending::Code(0)) => Ok(Finding::Silent(self.candidate)),
+            (None, Ending::Code(0)) => self.conclude_silence(&printed?),
             (_, Ending::Code(code)) => Err(format!("{} exited with code {code}", self.command())),
         }
     }
 
+    /// A program that says a version now would say it whatever it is asked.
+    fn conclude_silence(self, printed: &str) -> Result<Finding, String> {
+        let last = last_line(printed);
+        if is_version_of_einhorn(last) {
+            let flag = self.question.flag();
+            return Err(self.no_master(&format!("{flag} says {:?}, where einhorn's says nothing", shown(last))));
+        }
+        Ok(Finding::Silent(self.candidate))
+    }
+
     fn conclude_version(self, answer: &str, ending: Ending) -> Result<Finding, String> {
-        let last = answer.lines().map(str::trim).rfind(|line| !line.is_empty()).unwrap_or_default();
+        let last = last_line(answer);
         if ending == Ending::Code(0) && is_version_of_einhorn(last) {
             return Ok(Finding::Is(Successor::Einhorn, self.candidate));
         }
-        let name = self.candidate.name();
-        let shown: String = last.chars().take(SHOWN_CHARS_MAX).collect();
-        Err(format!(
-            "{name} passes --upgrade-check and proves to be no master: it does not answer as einhyrningsins does, and its \
-             --version says {shown:?}, not a version of einhorn's; put one of the two there, or name it with --reexec-as (a wrapper \
-             must pass on arguments, environment and descriptors)"
-        ))
+        let flag = self.question.flag();
+        Err(self.no_master(&format!("{flag} says {:?}, not a version of einhorn's", shown(last))))
+    }
+
+    fn no_master(&self, finding: &str) -> String {
+        format!(
+            "{} passes {UPGRADE_CHECK} and proves to be no master: it does not answer as einhyrningsins does, and its \
+             {finding}; put one of the two there, or name it with --reexec-as (a wrapper must pass on arguments, \
+             environment and descriptors)",
+            self.candidate.name()
+        )
     }
 
     fn command(&self) -> String {
         format!("{} {}", self.candidate.name(), self.question.flag())
     }
+}
+
+/// The last that is not empty.
+fn last_line(text: &str) -> &str {
+    text.lines().map(str::trim).rfind(|line| !line.is_empty()).unwrap_or_default()
+}
+
+fn shown(line: &str) -> String {
+    line.chars().take(SHOWN_CHARS_MAX).collect()
 }
 
 /// `1.1.1`, and nothing else: so every version of Ruby's einhorn that has `--upgrade-check` answers.
@@ -205,7 +243,7 @@ fn scratch(candidate: &Candidate) -> Result<OwnedFd, String> {
 
 fn spawn(
     candidate: &Candidate,
-    question: Question,
+    flag: &str,
     environment: &Environment,
     descriptors: &[(BorrowedFd<'_>, RawFd)],
     birth: &Birth,
@@ -213,7 +251,7 @@ fn spawn(
     let request = SpawnRequest {
         path: candidate.executable.path(),
         file: Some(candidate.executable.as_fd()),
-        argv: &candidate.program.argv_with(question.flag()),
+        argv: &candidate.program.argv_with(flag),
         env: environment,
         own_pid_variable: None,
         directory: None,

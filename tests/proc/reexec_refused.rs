@@ -220,6 +220,39 @@ fn a_binary_that_says_yes_to_everything_is_refused() {
     assert_eq!(verdict(&master), "Upgrade done");
 }
 
+/// Failure mode 39: Ruby's einhorn says nothing when it is checked, and its version only when it is asked for that.
+#[test]
+fn a_program_that_says_a_version_whatever_it_is_asked_is_refused() {
+    let (master, worker) = start(serving().by_link());
+    for (name, script) in [("plain", "echo 1.1.1"), ("late", "echo checking; echo; echo ' 1.1.1 '; echo")] {
+        master.relink(&file(&master, name, format!("#!/bin/sh\n{script}\n").as_bytes(), 0o755));
+        let said = verdict(&master);
+        let expected = " passes --upgrade-check and proves to be no master: ";
+        assert!(said.contains(expected) && said.contains("--upgrade-check says \"1.1.1\""), "{name}: {said}");
+        assert_unimpaired(&master, worker);
+    }
+    master.relink(Path::new(EINHYRNINGSINS));
+    assert_eq!(verdict(&master), "Upgrade done");
+}
+
+/// A wrapper may say what it does before it is the program.
+#[test]
+fn what_a_wrapper_prints_at_the_check_matters_not_if_the_program_answers() {
+    let loud = "head -c 70000 /dev/zero | tr '\\0' x; echo; echo 1.1.1";
+    let (master, _) = start(serving().reexec_as(&at_check(loud)));
+    assert_eq!(verdict(&master), "Upgrade done");
+}
+
+/// Behind more than is read of it, a version could stand.
+#[test]
+fn a_program_that_is_loud_when_it_is_checked_is_refused() {
+    let script = "[ $1 = --upgrade-check ] && head -c 70000 /dev/zero | tr '\\0' x; echo; echo 1.1.1";
+    let (master, worker) = start(serving().reexec_as(script));
+    let said = verdict(&master);
+    assert!(said.ends_with("/bin/sh --upgrade-check: cannot read the descriptor: more than 65536 bytes"), "{said}");
+    assert_unimpaired(&master, worker);
+}
+
 /// It is given up as a check is that hangs, and what it writes takes no memory.
 #[test]
 fn a_version_that_has_no_end_is_no_version() {
@@ -311,8 +344,8 @@ fn a_binary_that_is_replaced_in_the_last_moment_is_not_run_unchecked() {
     copy_program("/bin/true", master.file("other"));
     let load = Load::start(master.addr(), 2);
     load.wait_for(5);
-    // The document is the third file in memory, after the two of the check.
-    let injection = Injection::attach(&master, "memfd_create:delay_exit=1000000:when=3");
+    // The document is the fourth file in memory, after the three of the check.
+    let injection = Injection::attach(&master, "memfd_create:delay_exit=1000000:when=4");
     master.control("{command: reload}");
     master.wait_until("it is about to become the program", LIMIT, || {
         let open = master.process().descriptors();
@@ -412,7 +445,7 @@ fn an_image_that_cannot_read_the_state_goes_back_to_the_one_before() {
 #[test]
 fn without_memory_for_the_state_all_goes_on() {
     let (master, worker) = start(serving());
-    for when in [1, 2, 3] {
+    for when in [1, 2, 3, 4] {
         let injection = Injection::attach(&master, &format!("memfd_create:error=ENOMEM:when={when}"));
         assert!(verdict(&master).ends_with("cannot make a file in memory: out of memory"), "{}", master.log());
         drop(injection);
