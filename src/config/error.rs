@@ -103,56 +103,57 @@ impl fmt::Display for Problems {
 }
 
 impl fmt::Display for ConfigError {
+    /// On one line, whatever it repeats of a command line or a file.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&printable::line(&self.sentence()))
+    }
+}
+
+impl ConfigError {
+    /// With what was given as it was given.
+    fn sentence(&self) -> String {
         match self {
-            Self::Unknown { spelled, nearest: None } => write!(f, "unknown option {}", shown(spelled)),
+            Self::Unknown { spelled, nearest: None } => format!("unknown option {}", shown(spelled)),
             Self::Unknown { spelled, nearest: Some(near) } => {
-                write!(f, "unknown option {}, did you mean {near}?", shown(spelled))
+                format!("unknown option {}, did you mean {near}?", shown(spelled))
             }
             Self::Ambiguous { spelled, candidates } => {
-                write!(f, "ambiguous option {}: could be {}", shown(spelled), candidates.join(" or "))
+                format!("ambiguous option {}: could be {}", shown(spelled), candidates.join(" or "))
             }
             Self::MissingValue { spelled, value_name } => {
-                write!(f, "{spelled}: value missing, need {spelled} {value_name}")
+                format!("{spelled}: value missing, need {spelled} {value_name}")
             }
-            Self::NeedlessValue { spelled } => write!(f, "{}: takes no value", shown(spelled)),
-            Self::BadValue { spelled, value, need } => {
-                write!(f, "{spelled} {}: {}", shown(value), printable::line(need))
-            }
-            Self::Conflict { spelled, other } => write!(f, "{spelled}: cannot stand together with {other}"),
+            Self::NeedlessValue { spelled } => format!("{}: takes no value", shown(spelled)),
+            Self::BadValue { spelled, value, need } => format!("{spelled} {}: {need}", shown(value)),
+            Self::Conflict { spelled, other } => format!("{spelled}: cannot stand together with {other}"),
             Self::UnknownKey { place, nearest } => {
-                write!(f, "{}: unknown key {:?}", place.position(), place.key)?;
+                let key = format!("{}: unknown key {:?}", place.position(), place.key);
                 match nearest {
-                    Some(near) => write!(f, ", did you mean {near:?}?"),
-                    None => Ok(()),
+                    Some(near) => format!("{key}, did you mean {near:?}?"),
+                    None => key,
                 }
             }
-            Self::InFile { place, message } => write!(f, "{}: {}", place.position(), printable::line(message)),
-            Self::NoFile(message) => f.write_str(&printable::line(message)),
+            Self::InFile { place, message } => format!("{}: {message}", place.position()),
+            Self::NoFile(message) => message.clone(),
             Self::UnknownProfile { spelled, nearest, known } => {
-                write!(f, "{}: there is no such profile", printable::line(spelled))?;
-                match nearest {
-                    Some(near) => write!(f, ", did you mean {near:?}?"),
-                    None if known.is_empty() => f.write_str(", the file has none"),
-                    None => write!(f, ", the file has {}", printable::line(&known.join(", "))),
-                }
+                let hint = match nearest {
+                    Some(near) => format!("did you mean {near:?}?"),
+                    None if known.is_empty() => "the file has none".to_owned(),
+                    None => format!("the file has {}", known.join(", ")),
+                };
+                format!("{spelled}: there is no such profile, {hint}")
             }
             Self::ProfileDepth { spelled, depth_max } => {
-                write!(f, "{}: more than {depth_max} profiles inherit one from the other", printable::line(spelled))
+                format!("{spelled}: more than {depth_max} profiles inherit one from the other")
             }
             Self::ProfileCircle { spelled, circle } => {
-                write!(
-                    f,
-                    "{}: the profiles inherit each other in a circle, {}",
-                    printable::line(spelled),
-                    printable::line(circle)
-                )
+                format!("{spelled}: the profiles inherit each other in a circle, {circle}")
             }
             Self::NoProgram => {
-                f.write_str("there is no program, neither as the command of a file nor behind the options")
+                "there is no program, neither as the command of a file nor behind the options".to_owned()
             }
-            Self::EmptyProgram { spelled } => write!(f, "{spelled}: its name is empty"),
-            Self::Unread(cause) => write!(f, "cannot read the options: {}", shown(cause)),
+            Self::EmptyProgram { spelled } => format!("{spelled}: its name is empty"),
+            Self::Unread(cause) => format!("cannot read the options: {}", shown(cause)),
         }
     }
 }
@@ -193,14 +194,20 @@ mod tests {
     #[test]
     fn each_error_is_one_line_that_steers_no_terminal() {
         let odd = || "a\nb\u{1b}[2J\u{9b}2J\u{202e}".to_owned();
-        let place = || Place { file: "web.toml".into(), line: 1, column: 2, key: odd() };
+        let place = || Place { file: odd().into(), line: 1, column: 2, key: odd() };
         let errors = [
             ConfigError::Unknown { spelled: odd(), nearest: None },
             ConfigError::Unknown { spelled: odd(), nearest: Some("near".to_owned()) },
-            ConfigError::Ambiguous { spelled: odd(), candidates: vec!["near".to_owned()] },
+            ConfigError::Ambiguous { spelled: odd(), candidates: vec![odd()] },
+            ConfigError::MissingValue { spelled: odd(), value_name: odd() },
             ConfigError::NeedlessValue { spelled: odd() },
-            ConfigError::BadValue { spelled: "-x".to_owned(), value: odd().into(), need: odd() },
+            ConfigError::BadValue { spelled: odd(), value: odd().into(), need: odd() },
+            ConfigError::Conflict { spelled: odd(), other: "-x".to_owned() },
+            ConfigError::Conflict { spelled: "-x".to_owned(), other: odd() },
+            ConfigError::EmptyProgram { spelled: odd() },
+            ConfigError::NoProgram,
             ConfigError::UnknownKey { place: place(), nearest: None },
+            ConfigError::UnknownKey { place: place(), nearest: Some(odd()) },
             ConfigError::InFile { place: place(), message: odd() },
             ConfigError::NoFile(odd()),
             ConfigError::UnknownProfile { spelled: odd(), nearest: Some(odd()), known: vec![] },
@@ -211,7 +218,10 @@ mod tests {
             ConfigError::Unread(odd()),
         ];
         for error in errors {
-            assert!(!error.to_string().contains(is_hidden), "{error:?}: {error}");
+            let shown = error.to_string();
+            assert!(!shown.contains(is_hidden), "{error:?}: {error}");
+            assert_eq!(printable::line(&shown), shown, "an output that escapes it once more changes nothing");
+            assert!(!shown.contains("\\\\"), "escaped twice: {error:?}: {shown}");
         }
     }
 }

@@ -1,11 +1,13 @@
 //! Remembers each effective value as it was given, and where: for error messages, which repeat the user's spelling, for
 //! `--print-config`, and for whoever must know whether a value was given at all. Reads no value.
 
+use std::borrow::Cow;
 use std::ffi::{OsStr, OsString};
 use std::sync::Arc;
 
 use crate::config::layers::ways_to_say;
 use crate::config::words::Word;
+use crate::printable;
 
 /// Where a value came from.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -114,8 +116,8 @@ impl Origin {
     /// How an error names the value: `-n`, `web.toml:3:10: number`.
     pub(in crate::config) fn spelled(&self, flag: &str) -> String {
         match self {
-            Self::CommandLine(spelled) => spelled.clone(),
-            Self::File(place) => format!("{}: {}", place.position(), place.key),
+            Self::CommandLine(spelled) => printable::line(spelled).into_owned(),
+            Self::File(place) => format!("{}: {}", place.position(), place.shown_key()),
             Self::Default | Self::ControlSocket => format!("--{flag}"),
         }
     }
@@ -123,7 +125,7 @@ impl Origin {
     /// How the value is referred to inside a sentence about another: `-4`, `ipv4-only (web.toml:3)`.
     pub(in crate::config) fn referred(&self, flag: &str) -> String {
         match self {
-            Self::File(place) => format!("{} ({})", place.key, place.line()),
+            Self::File(place) => format!("{} ({})", place.shown_key(), place.line()),
             Self::CommandLine(_) | Self::Default | Self::ControlSocket => self.spelled(flag),
         }
     }
@@ -147,6 +149,34 @@ impl Place {
     }
 
     fn line(&self) -> String {
-        format!("{}:{}", self.file, self.line)
+        format!("{}:{}", printable::line(&self.file), self.line)
+    }
+
+    pub(in crate::config) fn shown_key(&self) -> Cow<'_, str> {
+        printable::line(&self.key)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::printable::is_hidden;
+
+    /// A file and a key may be called anything.
+    #[test]
+    fn a_place_steers_no_terminal() {
+        let odd = "a\nb\u{1b}[2J\u{9b}2J\u{202e}";
+        let place = Place { file: odd.into(), line: 1, column: 2, key: odd.to_owned() };
+        let position = place.position();
+        let file = Origin::File(place);
+        let word = Origin::CommandLine(odd.to_owned());
+        let escaped = r"a\x0ab\x1b[2J\x9b2J\u{202e}";
+        assert_eq!(position, format!("{escaped}:1:2"));
+        assert_eq!(file.spelled("x"), format!("{escaped}:1:2: {escaped}"));
+        assert_eq!(file.referred("x"), format!("{escaped} ({escaped}:1)"));
+        assert_eq!(file.shown("x"), format!("{escaped}:1"));
+        for text in [word.spelled("x"), word.referred("x"), word.shown("x")] {
+            assert!(!text.contains(is_hidden), "{text:?}");
+        }
     }
 }

@@ -8,7 +8,7 @@ use toml::Value;
 use crate::config::definition::{Key, Kind, keys};
 use crate::config::words::{Word, split_at_equals};
 use crate::config::{Config, ConfigError};
-use crate::printable::{self, is_hidden};
+use crate::printable::is_hidden;
 
 /// What a value is called that stands in a file as a number, if it looks like one.
 pub const NUMBERS: [&str; 4] = ["N", "COUNT", "SECONDS", "DURATION"];
@@ -64,7 +64,7 @@ fn lines(config: &Config, keys: &[&Key]) -> Result<Vec<(String, String)>, Config
         }
         let value =
             if key.kind == Kind::List { Value::Array(values) } else { values.pop().unwrap_or(Value::Boolean(true)) };
-        lines.push((format!("{} = {}", key.place().1, toml(&value)), origin(last, key)));
+        lines.push((format!("{} = {}", key.place().1, toml(&value)), last.origin.shown(&key.name)));
     }
     Ok(lines)
 }
@@ -76,7 +76,7 @@ fn entries(config: &Config, key: &Key) -> Result<Vec<(String, String)>, ConfigEr
         let (name, content) = split_at_equals(given.as_encoded_bytes());
         let name = text_of(word, std::os::unix::ffi::OsStrExt::from_bytes(name))?;
         let content = text_of(word, content.unwrap_or_default())?;
-        lines.push((format!("{} = {}", quoted(name), toml_string(content)), origin(word, key)));
+        lines.push((format!("{} = {}", quoted(name), toml_string(content)), word.origin.shown(&key.name)));
     }
     Ok(lines)
 }
@@ -104,11 +104,6 @@ fn value(key: &Key, text: &str) -> Value {
 fn quoted(name: &str) -> String {
     let is_bare = !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_-".contains(&byte));
     if is_bare { name.to_owned() } else { toml_string(name) }
-}
-
-/// A file's name may hold anything; a comment may not.
-fn origin(word: &Word, key: &Key) -> String {
-    printable::line(&word.origin.shown(&key.name)).into_owned()
 }
 
 fn toml(value: &Value) -> String {

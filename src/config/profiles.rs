@@ -68,7 +68,7 @@ impl<'a> Walk<'a, '_> {
         }
         self.path.push(name.to_owned());
         for (inherited, place) in &profile.inherits {
-            self.add(inherited, &|| format!("{}: {} {inherited}", place.position(), place.key));
+            self.add(inherited, &|| format!("{}: {} {inherited}", place.position(), place.shown_key()));
         }
         self.path.pop();
         self.met.insert(&profile.name);
