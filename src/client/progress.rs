@@ -72,3 +72,33 @@ fn style(template: &str) -> ProgressStyle {
     let style = ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar());
     style.progress_chars("=> ")
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::client::screen::Surface;
+    use crate::printable::is_hidden;
+
+    fn message_of(said: &str) -> String {
+        let (mut out, mut err) = (Vec::new(), Vec::new());
+        let mut screen = Screen::new(&mut out, &mut err, Surface::Terminal);
+        let bar = ProgressBar::hidden();
+        Progress::Bar(bar.clone()).step(said, &mut screen);
+        assert!(out.is_empty() && err.is_empty(), "it is said beside the bar, and nowhere else");
+        bar.message()
+    }
+
+    #[test]
+    fn what_a_master_says_beside_the_bar_steers_no_terminal() {
+        assert_eq!(message_of("a\u{1b}[2J\r\u{9b}2J\u{202e}b\nmore"), r"a\x1b[2J\x0d\x9b2J\u{202e}b");
+        assert_eq!(message_of(""), "");
+    }
+
+    /// An escape is longer than what it stands for, and the bar is one line.
+    #[test]
+    fn what_is_escaped_beside_the_bar_is_cut_as_it_is_shown() {
+        let message = message_of(&"\u{202e}".repeat(1000));
+        assert_eq!(message.chars().count(), MESSAGE_CHARS_MAX);
+        assert!(!message.contains(is_hidden));
+    }
+}

@@ -95,6 +95,17 @@ fn without_a_program_it_says_how_it_is_used() {
     }
 }
 
+/// Neither of the two causes comes from the reading of the options, which escapes what it repeats by itself.
+#[test]
+fn what_a_start_that_fails_repeats_steers_no_terminal() {
+    let odd = "none/x\u{1b}]0;title\u{7}\neinhyrningsins: forged \u{9b}2J\u{202e}";
+    let shown = r"none/x\x1b]0;title\x07\x0aeinhyrningsins: forged \x9b2J\u{202e}";
+    let missing = format!("cannot run {shown}: no such file");
+    Caller::new().assert_refused(&["--check-config", odd], 100, &missing);
+    let nowhere = format!("cannot lock {shown}/sock.lock: directory {shown}: no such file or directory");
+    Caller::new().assert_refused(&["-q", "-d", &format!("{odd}/sock"), "/bin/true"], 111, &nowhere);
+}
+
 #[test]
 fn help_names_every_option() {
     let help = Caller::new().answer(&["-h"], 0);
