@@ -21,7 +21,7 @@ use crate::sys::errno::words;
 use crate::sys::exec_failure::explain_exec_failure;
 use crate::sys::exec_pipe::{ExecPipe, ExecState, Stage};
 use crate::sys::process::{self, SpawnRequest, Spawned};
-use crate::sys::{allocator, clock, fd, memfd, signal};
+use crate::sys::{account, allocator, clock, fd, memfd, signal};
 
 /// How long a check may take before it is killed.
 pub(in crate::supervisor) const CHECK_LIMIT: Duration = Duration::from_secs(10);
@@ -296,6 +296,7 @@ fn descriptors(text: &str) -> Option<(i32, i32)> {
 }
 
 fn read(state: i32) -> Result<(), String> {
+    same_user(state)?;
     let text = Plan::read_text(state).map_err(|error| error.message)?;
     let document = Document::from_yaml(&text).map_err(|error| error.to_string())?;
     Plan::of(&document)?;
@@ -304,6 +305,17 @@ fn read(state: i32) -> Result<(), String> {
         true => Ok(()),
         false => Err("there is too little memory for another image (see the limits of this process)".to_owned()),
     }
+}
+
+/// A program that is set-user-ID, or a wrapper that becomes another user, would leave the master without its sockets and files.
+fn same_user(state: i32) -> Result<(), String> {
+    let (master, own) = (memfd::maker(state).map_err(words)?, account::own_uid());
+    if master == own {
+        return Ok(());
+    }
+    Err(format!(
+        "it would run as uid {own}, and the master is of uid {master} (set-user-ID, or a wrapper that becomes another user)"
+    ))
 }
 
 #[cfg(test)]

@@ -5,17 +5,19 @@
 use std::fmt;
 use std::fs::File;
 use std::io::{Seek, Write};
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd, RawFd};
 use std::time::Duration;
 
 use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, SealFlag, fcntl};
 use nix::sys::memfd::{MFdFlags, memfd_create};
+use nix::sys::stat::fstat;
 use nix::unistd::{Whence, lseek};
 
 use crate::pool::Mono;
 use crate::sys::clock;
 use crate::sys::errno::{errno_of, may_pass, retry, words};
+use crate::sys::fd;
 use crate::sys::unix_client::wait_readable;
 
 /// How long reading may take: who writes into a pipe may never come to an end.
@@ -107,6 +109,13 @@ pub fn read_scratch(file: impl AsFd, max_bytes: usize) -> Result<Vec<u8>, MemfdE
 /// Errors: it cannot be read, gives more than `max_bytes`, or does not end within ten seconds.
 pub fn read_all(fd: impl AsFd, max_bytes: usize) -> Result<Vec<u8>, MemfdError> {
     read_all_until(fd.as_fd(), max_bytes, clock::now().after(READ_TIME_MAX))
+}
+
+/// The user who made the file with this number: the effective one of its maker.
+///
+/// Errors: nothing is open there.
+pub fn maker(number: RawFd) -> Result<u32, Errno> {
+    fd::look_at(number, |file| fstat(file))?.map(|stat| stat.st_uid)
 }
 
 /// Not executable: some systems allow no other (vm.memfd_noexec). Before Linux 6.3 there was no way to say so.

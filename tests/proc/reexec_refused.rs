@@ -10,6 +10,7 @@ use nix::sys::signal::Signal;
 
 use crate::support::{
     AS_EINHORN, EINHYRNINGSINS, Injection, LIMIT, Load, Master, Process, Setup, ask, copy_program, decoded, example,
+    is_root,
 };
 
 /// A wrapper that does something at the check, and then is the program.
@@ -232,6 +233,28 @@ fn a_program_that_says_a_version_whatever_it_is_asked_is_refused() {
         assert_unimpaired(&master, worker);
     }
     master.relink(Path::new(EINHYRNINGSINS));
+    assert_eq!(verdict(&master), "Upgrade done");
+}
+
+/// Failure mode 39: the next image could not reach the socket's directory, and no worker of its could ack.
+#[test]
+fn a_program_that_would_run_as_another_user_is_refused() {
+    if !is_root() {
+        return;
+    }
+    let (master, worker) = start(serving().by_link());
+    fs::set_permissions(master.directory(), fs::Permissions::from_mode(0o755)).unwrap();
+    let program = master.file("setuid");
+    copy_program(EINHYRNINGSINS, &program);
+    std::os::unix::fs::chown(&program, Some(65533), None).unwrap();
+    fs::set_permissions(&program, fs::Permissions::from_mode(0o4755)).unwrap();
+    master.relink(&program);
+    let said = verdict(&master);
+    assert!(said.starts_with("Upgrade failed: it would run as uid 65533, and the master is of uid 0 "), "{said}");
+    assert_unimpaired(&master, worker);
+    // Of its own user it changes nothing.
+    std::os::unix::fs::chown(&program, Some(0), None).unwrap();
+    fs::set_permissions(&program, fs::Permissions::from_mode(0o4755)).unwrap();
     assert_eq!(verdict(&master), "Upgrade done");
 }
 
