@@ -162,26 +162,39 @@ fn arm_parent_death(plan: &Blueprint) -> Result<(), Errno> {
 
 /// A script's interpreter would find a descriptor closed, and the kernel refuses to start it (ENOENT): a script is run by its path.
 fn exec(plan: &Blueprint) -> Result<Infallible, Errno> {
-    match plan.file.map(|file| exec_file(file, &plan.argv, &plan.envp)) {
-        None | Some(Err(Errno::ENOENT)) => exec_path(&plan.path, &plan.argv, &plan.envp),
+    let any = || Ok(());
+    match plan.file.map(|file| exec_file(file, &plan.argv, &plan.envp, any)) {
+        None | Some(Err(Errno::ENOENT)) => exec_path(&plan.path, &plan.argv, &plan.envp, any),
         Some(result) => result,
     }
 }
 
-/// execve(2), again and again while the program is open for writing. Async-signal-safe.
-pub(super) fn exec_path(path: &CStr, argv: &StringArray, envp: &StringArray) -> Result<Infallible, Errno> {
+/// execve(2), again and again while the program is open for writing, each time after this check. Async-signal-safe if the check is.
+pub(super) fn exec_path(
+    path: &CStr,
+    argv: &StringArray,
+    envp: &StringArray,
+    mut check: impl FnMut() -> Result<(), Errno>,
+) -> Result<Infallible, Errno> {
     retry_while_busy(|| {
+        check()?;
         // SAFETY: a C string and two null-terminated arrays of C strings, which the caller's references keep.
         unsafe { libc::execve(path.as_ptr(), argv.as_ptr(), envp.as_ptr()) };
         Err(Errno::last())
     })
 }
 
-/// The same with the file that a descriptor leads to, fexecve(3). Async-signal-safe.
+/// The same with the file that a descriptor leads to, fexecve(3).
 ///
 /// Errors: ENOENT also for a script behind a descriptor that closes on exec.
-pub(super) fn exec_file(file: RawFd, argv: &StringArray, envp: &StringArray) -> Result<Infallible, Errno> {
+pub(super) fn exec_file(
+    file: RawFd,
+    argv: &StringArray,
+    envp: &StringArray,
+    mut check: impl FnMut() -> Result<(), Errno>,
+) -> Result<Infallible, Errno> {
     retry_while_busy(|| {
+        check()?;
         // SAFETY: a number and two null-terminated arrays of C strings, which the caller's references keep.
         unsafe { libc::fexecve(file, argv.as_ptr(), envp.as_ptr()) };
         Err(Errno::last())

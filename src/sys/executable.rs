@@ -7,6 +7,7 @@ use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use nix::errno::Errno;
+use nix::sys::stat::fstat;
 
 use crate::sys::errno::errno_of;
 use crate::sys::fd::lift;
@@ -71,6 +72,13 @@ impl Executable {
     pub fn is_unchanged(&self) -> bool {
         Stamp::of(&self.path) == Some(self.stamp)
     }
+
+    /// Whether nothing was written into this file, wherever it is by now: to move, link or remove a file changes its last time alone.
+    pub fn is_unwritten(&self) -> bool {
+        let Ok(now) = fstat(&self.file) else { return false };
+        let bytes = u64::try_from(now.st_size);
+        bytes == Ok(self.stamp.bytes) && (now.st_mtime, now.st_mtime_nsec) == self.stamp.modified
+    }
 }
 
 impl AsFd for Executable {
@@ -112,6 +120,19 @@ mod tests {
         fs::remove_file(&path).unwrap();
         assert!(!program.is_unchanged());
         assert_eq!(Executable::open(&link).unwrap_err(), Errno::ENOENT);
+    }
+
+    #[test]
+    fn only_what_is_written_into_a_file_counts_as_written() {
+        let dir = TempDir::new().unwrap();
+        let (path, other) = (dir.path().join("program"), dir.path().join("other"));
+        fs::write(&path, "one").unwrap();
+        let program = Executable::open(&path).unwrap();
+        fs::rename(&path, &other).unwrap();
+        fs::write(&path, "another file").unwrap();
+        assert!(program.is_unwritten());
+        fs::write(&other, "longer").unwrap();
+        assert!(!program.is_unwritten());
     }
 
     #[test]

@@ -26,7 +26,7 @@ use crate::sys::place::FileId;
 use crate::sys::signal::Disposition;
 use crate::sys::title::set_process_name;
 
-/// The errno of a script that was replaced or written since it was checked; execve(2) does not use it.
+/// The errno of a program that was written, or a script that was replaced, since it was checked; execve(2) does not use it.
 const OUT_OF_DATE: Errno = Errno::ESTALE;
 
 /// Leads to the file that this process runs, wherever it is by now.
@@ -90,8 +90,8 @@ impl AsFd for Image {
 /// What to become.
 #[derive(Clone, Copy, Debug)]
 pub enum Program<'a> {
-    /// The file that was checked, and no other. A script, which can only be run by its path, is not run if its file was replaced
-    /// or written since.
+    /// The file that was checked, and no other; it is not run if it was written since. A script, which can only be run by its path,
+    /// is not run if its file was replaced either.
     Checked(&'a Executable),
     /// That very image, whatever has become of its name.
     Image(&'a Image),
@@ -152,22 +152,23 @@ fn try_exec(
     let envp = StringArray::of_variables(env)?;
     let _guard = ExecGuard::arm(keep)?;
     match program {
-        Program::Image(image) => exec_file(image.file.as_raw_fd(), &argv, &envp),
-        Program::Checked(executable) => match exec_file(executable.as_fd().as_raw_fd(), &argv, &envp) {
-            Err(Errno::ENOENT) => exec_script(executable, &argv, &envp),
-            result => result,
-        },
+        Program::Image(image) => exec_file(image.file.as_raw_fd(), &argv, &envp, || Ok(())),
+        Program::Checked(executable) => {
+            let check = || if executable.is_unwritten() { Ok(()) } else { Err(OUT_OF_DATE) };
+            match exec_file(executable.as_fd().as_raw_fd(), &argv, &envp, check) {
+                Err(Errno::ENOENT) => exec_script(executable, &argv, &envp),
+                result => result,
+            }
+        }
     }
 }
 
-/// Between the comparison and the exec a microsecond is left in which the file may be replaced still: the kernel has no call that
-/// does both for a script. SECURITY.md says so, too.
+/// Between the comparison and the exec a microsecond is left in which the file may be replaced still, or a binary written: the kernel
+/// has no call that does both. SECURITY.md says so, too.
 fn exec_script(executable: &Executable, argv: &StringArray, envp: &StringArray) -> Result<Infallible, Errno> {
     let path = c_string(executable.path().as_os_str())?;
-    if !executable.is_unchanged() {
-        return Err(OUT_OF_DATE);
-    }
-    exec_path(&path, argv, envp)
+    let check = || if executable.is_unchanged() { Ok(()) } else { Err(OUT_OF_DATE) };
+    exec_path(&path, argv, envp, check)
 }
 
 fn explain(program: Program<'_>, errno: Errno) -> ReexecError {

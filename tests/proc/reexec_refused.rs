@@ -360,6 +360,18 @@ fn a_program_that_is_replaced_while_it_is_checked_is_checked_again() {
 /// Failure mode 41: the file was exchanged in the last moment, when the threads stand still, so the kernel is made to take its time.
 #[test]
 fn a_binary_that_is_replaced_in_the_last_moment_is_not_run_unchecked() {
+    change_in_the_last_moment(|program, other| fs::rename(other, program).unwrap(), "Using loaded state");
+}
+
+#[test]
+fn a_binary_that_is_overwritten_in_the_last_moment_is_not_run() {
+    let overwrite = |program: &Path, other: &Path| fs::write(program, fs::read(other).unwrap()).unwrap();
+    change_in_the_last_moment(overwrite, "Can not initiate einhorn master reload safely, aborting: ");
+}
+
+/// Changes the program that was checked, or its place, when the next step is the exec; then the log says this. There is another
+/// program to do it with. The master and its workers go on.
+fn change_in_the_last_moment(change: impl FnOnce(&Path, &Path), expected: &str) {
     let setup = serving();
     let program = setup.directory().join("program");
     copy_program(EINHYRNINGSINS, &program);
@@ -374,8 +386,8 @@ fn a_binary_that_is_replaced_in_the_last_moment_is_not_run_unchecked() {
         let open = master.process().descriptors();
         open.values().any(|file| file.contains("memfd:einhyrningsins state ") && !file.contains("to check"))
     });
-    fs::rename(master.file("other"), &program).unwrap();
-    master.wait_for_log("Using loaded state", 1);
+    change(&program, &master.file("other"));
+    master.wait_for_log(expected, 1);
     drop(injection);
     assert!(master.is_running());
     load.wait_for(20);
