@@ -14,4 +14,5 @@ pub mod protocol;
 pub mod supervisor;
 pub mod sys;
 pub mod threads;
+pub mod wire;
 pub mod yaml;

@@ -2,9 +2,17 @@
 
 use std::time::Duration;
 
-use einhyrningsins::handoff::{Document, Fd, ours};
-use einhyrningsins::pool::Pid;
+use einhyrningsins::handoff::einhorn::{Children, State};
+use einhyrningsins::handoff::{Document, Ours, Wall};
+use einhyrningsins::pool::{Pid, State as Pool, Worker};
 use nix::time::{ClockId, clock_gettime};
+use serde::{Deserialize, Serialize};
+
+/// What grows with the workers.
+#[derive(Debug, PartialEq, Serialize, Deserialize)]
+struct Held {
+    pool: Pool,
+}
 
 const WORKERS: i32 = 10_000;
 
@@ -14,17 +22,20 @@ const TIME_MAX: Duration = Duration::from_secs(60);
 
 #[test]
 fn ten_thousand_workers_are_passed_on_in_time() {
-    let mut document = Document::from_yaml(include_str!("golden/handoff/ours-1.yaml")).unwrap();
-    let ours = document.ours.as_mut().unwrap();
-    let (child, worker) = (document.state.children.workers[0].1.clone(), ours.workers[0].clone());
-    for number in 0..WORKERS {
-        let pid = Pid(100_000 + number);
-        document.state.children.workers.push((pid, child.clone()));
-        ours.workers.push(ours::Worker { pid, exec_pipe: Some(Fd(1_000 + number)), ..worker.clone() });
-    }
+    let golden = Document::from_yaml(include_str!("golden/handoff/ours-2.yaml")).unwrap();
+    let mut held: Held = golden.ours.as_ref().unwrap().read().unwrap();
+    let worker = held.pool.workers[0].clone();
+    held.pool.workers = (0..WORKERS).map(|number| Worker { pid: Pid(100_000 + number), ..worker.clone() }).collect();
+    let children = Children::of(&held.pool, |_| Wall { seconds: 1_795_395_600, nanos: 7 });
     let began = processor_time();
+    let document = Document {
+        state: State { children, ..golden.state },
+        ours: Some(Ours::of(&held).unwrap()),
+        descriptors: golden.descriptors,
+    };
     let text = document.to_yaml();
-    assert!(Document::from_yaml(&text).unwrap() == document);
+    let read = Document::from_yaml(&text).unwrap();
+    assert!(read == document && read.ours.unwrap().read() == Ok(held));
     let took = processor_time() - began;
     println!("{} bytes in {took:?}", text.len());
     assert!(took < TIME_MAX, "{took:?} for {} bytes", text.len());

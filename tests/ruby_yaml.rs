@@ -97,7 +97,7 @@ const HANDOFFS: [(&str, &str); 4] = [
     ("einhorn-1.1.1-timers", include_str!("golden/handoff/einhorn-1.1.1-timers.yaml")),
     ("einhorn-1.1.1-busy", include_str!("golden/handoff/einhorn-1.1.1-busy.yaml")),
     ("einhorn-1.1.1-unread", include_str!("golden/handoff/einhorn-1.1.1-unread.yaml")),
-    ("ours-1", include_str!("golden/handoff/ours-1.yaml")),
+    ("ours-2", include_str!("golden/handoff/ours-2.yaml")),
 ];
 
 #[test]

@@ -13,13 +13,14 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("yaml", &[]),
     ("pool", &[]),
     ("printable", &[]),
-    ("config", &["pool", "printable"]),
-    ("handoff", &["pool", "yaml"]),
+    ("wire", &[]),
+    ("config", &["pool", "printable", "wire"]),
+    ("handoff", &["pool", "printable", "yaml"]),
     ("protocol", &["pool", "yaml"]),
     ("sys", &["pool"]),
-    ("threads", &["pool", "protocol", "sys"]),
+    ("threads", &["pool", "protocol", "sys", "wire"]),
     ("client", &["pool", "printable", "config", "protocol", "yaml", "sys"]),
-    ("supervisor", &["pool", "printable", "config", "protocol", "handoff", "yaml", "sys", "threads"]),
+    ("supervisor", &["pool", "printable", "config", "protocol", "handoff", "yaml", "sys", "threads", "wire"]),
     ("fuzzing", &["pool", "printable", "config", "protocol", "handoff", "yaml", "client", "supervisor"]),
 ];
 

@@ -7,8 +7,12 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 
+use serde::de::Error;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
 use crate::config::values;
 use crate::config::values::Need;
+use crate::wire;
 
 /// Longest path of a unix socket on Linux: `sun_path` without its closing zero.
 pub const SOCKET_PATH_MAX: usize = 107;
@@ -106,6 +110,19 @@ impl Bind {
             Self::Tcp { host, .. } => is_ipv6(host),
             Self::Unix { .. } => false,
         }
+    }
+}
+
+impl Serialize for Bind {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        wire::serialize(&self.to_word(), serializer)
+    }
+}
+
+impl<'de> Deserialize<'de> for Bind {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let word: OsString = wire::deserialize(deserializer)?;
+        Self::read(&word).map_err(|need| D::Error::custom(format!("the handoff has an unknown bind {word:?}: {need}")))
     }
 }
 

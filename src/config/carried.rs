@@ -4,17 +4,45 @@
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;
 
+use serde::de::Error;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
 use crate::config::definition::flags;
 use crate::config::options::Everything;
 use crate::config::origin::{Given, Origin, Place};
 use crate::config::words::{NOT_EINHORNS, Word, split_at_equals};
 use crate::config::{Config, ConfigError, Problems, layers, resolve};
+use crate::wire;
 
 /// The flag of a variable that was read from a file of `env.env-file`. It stands for itself, and is no option.
 const FROM_FILE: &str = "env.from-files";
 
+/// What stands for a configuration: how the first image was called, and each word.
+#[derive(Serialize, Deserialize)]
+struct Said {
+    #[serde(with = "wire")]
+    argv0: OsString,
+    words: Vec<Word>,
+}
+
+impl Serialize for Config {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        Said { argv0: self.argv0.clone(), words: to_words(self) }.serialize(serializer)
+    }
+}
+
+impl<'de> Deserialize<'de> for Config {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let Said { argv0, words } = Said::deserialize(deserializer)?;
+        from_words(&argv0, words).map_err(|problems| {
+            let lines: Vec<String> = problems.0.iter().map(ToString::to_string).collect();
+            D::Error::custom(format!("cannot use the configuration in the handoff: {}", lines.join("; ")))
+        })
+    }
+}
+
 /// The effective values, with what the files of variables said when they were read.
-pub fn to_words(config: &Config) -> Vec<Word> {
+fn to_words(config: &Config) -> Vec<Word> {
     let variables = config.env.from_files.iter().map(|(name, value)| {
         let assignment = [name.as_bytes(), b"=", value.as_bytes()].concat();
         Word {
@@ -29,8 +57,10 @@ pub fn to_words(config: &Config) -> Vec<Word> {
 /// The configuration that [`to_words`] was given. `argv0` is how the first image was called.
 ///
 /// Errors: this version does not take what the other one took.
-pub fn from_words(argv0: &OsStr, words: Vec<Word>) -> Result<Config, Problems> {
+fn from_words(argv0: &OsStr, words: Vec<Word>) -> Result<Config, Problems> {
     let (variables, words): (Vec<Word>, Vec<Word>) = words.into_iter().partition(|word| word.flag == FROM_FILE);
+    // An option that the version before did not have.
+    let words = layers::complete(words);
     let mut problems = Vec::new();
     let all = Everything::from_words(&words)?;
     let mut config = resolve::read_each(argv0, &all, Given::new(words), &mut problems);
@@ -95,24 +125,25 @@ fn variable(word: &Word) -> Option<(OsString, OsString)> {
     Some((OsStr::from_bytes(name).to_owned(), value?.to_owned()))
 }
 
-impl Origin {
-    /// In one line, for [`Origin::from_text`].
-    pub fn to_text(&self) -> String {
-        match self {
-            Self::Default => "default".to_owned(),
-            Self::ControlSocket => "control socket".to_owned(),
-            Self::CommandLine(spelled) => format!("command line {spelled}"),
+impl From<Origin> for String {
+    fn from(origin: Origin) -> Self {
+        match origin {
+            Origin::Default => "default".to_owned(),
+            Origin::ControlSocket => "control socket".to_owned(),
+            Origin::CommandLine(spelled) => format!("command line {spelled}"),
             // The name of the file comes last, since it may have anything in it.
-            Self::File(Place { file, line, column, key }) => format!("file {line} {column} {key} {file}"),
+            Origin::File(Place { file, line, column, key }) => format!("file {line} {column} {key} {file}"),
         }
     }
+}
 
-    /// What this version cannot make sense of was said somewhere: that is all it needs to know.
-    pub fn from_text(text: &str) -> Self {
+/// What this version cannot make sense of was said somewhere: that is all it needs to know.
+impl From<String> for Origin {
+    fn from(text: String) -> Self {
         match text.split_once(' ') {
             None => Self::Default,
             Some(("control", _)) => Self::ControlSocket,
-            Some(("file", place)) => read_place(place).map_or_else(|| Self::CommandLine(text.to_owned()), Self::File),
+            Some(("file", place)) => read_place(place).map_or_else(|| Self::CommandLine(text.clone()), Self::File),
             Some((_, spelled)) => Self::CommandLine(spelled.strip_prefix("line ").unwrap_or(spelled).to_owned()),
         }
     }
@@ -143,9 +174,12 @@ mod tests {
             place("/etc/a file with blanks.toml", "number"),
             place("web.toml", "worker.user"),
         ] {
-            assert_eq!(Origin::from_text(&origin.to_text()), origin);
+            assert_eq!(Origin::from(String::from(origin.clone())), origin);
         }
-        assert_eq!(Origin::from_text("file of another kind"), Origin::CommandLine("file of another kind".to_owned()));
+        assert_eq!(
+            Origin::from("file of another kind".to_owned()),
+            Origin::CommandLine("file of another kind".to_owned())
+        );
     }
 
     #[test]
@@ -173,11 +207,12 @@ mod tests {
             "80",
         ]);
         config.env.from_files = vec![("A".into(), "x=y\n".into()), ("B".into(), OsString::new())];
-        assert_eq!(from_words(OsStr::new("einhorn"), to_words(&config)), Ok(config.clone()));
+        let handed_on = |config: &Config| serde_json::from_str(&serde_json::to_string(config).unwrap()).unwrap();
+        assert!(config == handed_on(&config));
         // A command may take a value away that another option would bring.
         config.ack_timeout = None;
         config.given.set("ack-timeout", None, Origin::ControlSocket);
-        assert_eq!(from_words(OsStr::new("einhorn"), to_words(&config)), Ok(config));
+        assert!(config == handed_on(&config));
     }
 
     #[test]

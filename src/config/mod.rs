@@ -34,7 +34,7 @@ mod words;
 pub(crate) mod tests;
 
 pub use bind::{Bind, BindFlags, SHARED_DIRECTORY, SOCKET_PATH_MAX};
-pub use carried::{from_foreign_words, from_words, to_args, to_words, unknown_to_einhorn};
+pub use carried::{from_foreign_words, to_args, unknown_to_einhorn};
 pub use definition::{Flag, Key, Kind, command_line, flags, keys};
 pub use difference::{Difference, Effect, differences, effect_of, keep_commanded, keep_fixed};
 pub use error::{ConfigError, Problems};

@@ -5,12 +5,15 @@ use std::borrow::Cow;
 use std::ffi::{OsStr, OsString};
 use std::sync::Arc;
 
+use serde::{Deserialize, Serialize};
+
 use crate::config::layers::ways_to_say;
 use crate::config::words::Word;
 use crate::printable;
 
-/// Where a value came from.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// Where a value came from. A handoff has it in one line.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(into = "String", from = "String")]
 pub enum Origin {
     /// Nobody has said anything.
     Default,

@@ -7,11 +7,14 @@ use std::iter::Peekable;
 use std::os::unix::ffi::OsStrExt;
 use std::vec::IntoIter;
 
+use serde::{Deserialize, Serialize};
+
 use crate::config::ConfigError;
 use crate::config::definition::Flag;
 use crate::config::nearest::nearest;
 use crate::config::origin::Origin;
 use crate::config::values;
+use crate::wire;
 
 /// einhorn's default is 1, between verbose (0) and quiet (2).
 const VERBOSITY_DEFAULT: u8 = 1;
@@ -41,12 +44,13 @@ pub(in crate::config) const NOT_EINHORNS: [&str; 13] = [
 ];
 
 /// One value of one option, wherever it was said.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Word {
     /// The option's long name, without dashes; a key of the file that is no flag has its own.
     pub flag: String,
     pub origin: Origin,
     /// `true` or `false` for a switch. None: a list that is said to be empty.
+    #[serde(default, with = "wire")]
     pub value: Option<OsString>,
 }
 

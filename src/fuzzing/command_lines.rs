@@ -5,7 +5,8 @@ use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::Path;
 
-use crate::config::{Config, Given, Invocation, NUMBER_MAX, from_words, parse, to_args, to_words};
+use crate::config::{Config, Given, Invocation, NUMBER_MAX, parse, to_args};
+use crate::fuzzing::handed_on;
 use crate::fuzzing::is_one_line;
 
 /// More words than this are not an input that can be understood.
@@ -66,8 +67,7 @@ fn check(args: &[OsString], config: &Config) {
     assert!(args.ends_with(&config.program), "{args:?} runs {:?}", config.program);
     assert!((1..=NUMBER_MAX).contains(&config.number) && config.log.level.verbosity() <= 2, "{args:?}");
     assert!(config.program.iter().all(|word| !word.as_bytes().is_empty()) || config.program.len() > 1, "{args:?}");
-    let carried = from_words(&config.argv0, to_words(config));
-    assert_eq!(carried.as_ref(), Ok(config), "{args:?} is another configuration in the next image");
+    assert_eq!(handed_on(config).as_ref(), Ok(config), "{args:?} is another configuration in the next image");
     let again = to_args(config);
     match read(again.clone()) {
         Ok(Invocation::Run(read)) => {

@@ -5,7 +5,8 @@ use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
-use crate::config::{Config, Invocation, Problems, from_words, parse, to_words};
+use crate::config::{Config, Invocation, Problems, parse};
+use crate::fuzzing::handed_on;
 use crate::fuzzing::is_one_line;
 
 const ARGV0: &str = "einhyrningsins";
@@ -45,7 +46,7 @@ fn check(config: &Config) {
         assert!(!bytes.starts_with(b"EINHORN_") && !bytes.starts_with(b"LISTEN_"), "{name:?} is the master's");
         assert!(!variables[..at].iter().any(|(other, _)| other == name), "{name:?} is there twice");
     }
-    assert_eq!(from_words(OsStr::new(ARGV0), to_words(config)).as_ref(), Ok(config));
+    assert_eq!(handed_on(config).as_ref(), Ok(config));
     let written: String = variables.iter().map(in_quotes).collect();
     match read(&written) {
         Ok(again) => assert_eq!(again.env.from_files, *variables, "written as {written:?}"),

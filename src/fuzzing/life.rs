@@ -6,7 +6,7 @@ use std::collections::VecDeque;
 use std::time::Duration;
 
 use crate::pool::{
-    Action, Command, Ending, Event, Group, Mono, Pid, Pool, Settings, Signal, Snapshot, UpgradeStyle, Version, Worker,
+    Action, Command, Ending, Event, Group, Mono, Pid, Pool, Settings, Signal, State, UpgradeStyle, Version, Worker,
 };
 
 /// How many bytes are followed.
@@ -22,7 +22,7 @@ pub struct Life {
     pool: Pool,
     now: Mono,
     /// How a pool comes out of a handoff.
-    handed_on: fn(&Snapshot) -> Snapshot,
+    handed_on: fn(&State) -> State,
     /// What is being prepared.
     asked: Option<Version>,
     next_pid: i32,
@@ -30,8 +30,8 @@ pub struct Life {
 }
 
 impl Life {
-    pub fn new(snapshot: Snapshot, now: Mono, handed_on: fn(&Snapshot) -> Snapshot) -> Self {
-        let pool = Pool::restore(snapshot);
+    pub fn new(state: State, now: Mono, handed_on: fn(&State) -> State) -> Self {
+        let pool = Pool::restore(state);
         Self { pool, now, handed_on, asked: None, next_pid: PID_FIRST, is_over: false }
     }
 
@@ -128,9 +128,9 @@ impl Life {
 
     /// A re-exec in the middle of it.
     fn hand_on(&mut self) {
-        let snapshot = self.pool.snapshot();
-        let read = (self.handed_on)(&snapshot);
-        assert_eq!(read, snapshot, "a pool is another one after a handoff");
+        let state = self.pool.to_hand_on();
+        let read = (self.handed_on)(state);
+        assert_eq!(read, *state, "a pool is another one after a handoff");
         self.pool = Pool::restore(read);
         self.asked = None;
         let mut actions = Vec::new();

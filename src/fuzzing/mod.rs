@@ -18,6 +18,7 @@ mod requests;
 #[cfg(test)]
 mod tests;
 
+use crate::config::Config;
 use crate::yaml::Value;
 
 /// What Psych takes for quotes of a symbol, in pairs of the same.
@@ -55,6 +56,12 @@ fn survives_psych(value: &Value) -> bool {
         |name: &str| QUOTES.iter().any(|quote| name.strip_prefix(*quote).is_some_and(|rest| rest.contains(*quote)));
     value.as_symbol().is_none_or(|name| !is_quoted(name) && !name.contains('\n'))
         && value.parts().is_none_or(|mut parts| parts.all(survives_psych))
+}
+
+/// A configuration as the next image gets it.
+fn handed_on(config: &Config) -> Result<Config, String> {
+    let text = serde_json::to_string(config).map_err(|error| error.to_string())?;
+    serde_json::from_str(&text).map_err(|error| error.to_string())
 }
 
 /// Whether a text can be shown as one line of a log or on a screen.

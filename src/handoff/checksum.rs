@@ -33,7 +33,11 @@ pub(in crate::handoff) fn verify(text: &str) -> Verdict {
 }
 
 fn crc32(bytes: &[u8]) -> u32 {
-    !bytes.iter().fold(!0, |sum, byte| sum >> 8 ^ TABLE[(sum as u8 ^ byte) as usize])
+    let mut sum: u32 = !0;
+    for byte in bytes {
+        sum = sum >> 8 ^ TABLE[(sum as u8 ^ byte) as usize];
+    }
+    !sum
 }
 
 /// What each byte does to the sum.

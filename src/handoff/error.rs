@@ -3,6 +3,7 @@
 use std::fmt;
 use std::fmt::Display;
 
+use crate::printable;
 use crate::yaml::{ReadError, Value};
 
 /// Why there is no document. Shown on one line.
@@ -34,7 +35,7 @@ impl Display for HandoffError {
             Self::Damaged => f.write_str("its checksum is wrong or missing"),
             Self::Unreadable(error) => error.fmt(f),
             Self::TooNew { needs } => write!(f, "it needs a version that reads format {needs}"),
-            Self::Field { path, cause } => write!(f, "{path}{cause}"),
+            Self::Field { path, cause } => write!(f, "{path}{}", printable::line(cause)),
         }
     }
 }

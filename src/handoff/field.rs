@@ -4,17 +4,11 @@
 use std::ffi::OsString;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::PathBuf;
-use std::time::Duration;
 
 use crate::handoff::error::Fault;
 use crate::handoff::{Fd, Number, Wall};
-use crate::pool::{AckMode, ClientId, Mono, Pid, Signal, Version, WorkerIndex};
+use crate::pool::{Pid, Signal, Version, WorkerIndex};
 use crate::yaml::{Time, Value};
-
-const NANOS_PER_SECOND: i128 = 1_000_000_000;
-
-/// The descriptors below are the standard ones.
-const FD_FIRST: i32 = 3;
 
 /// What has a form in YAML.
 pub(in crate::handoff) trait Field: Sized {
@@ -67,7 +61,7 @@ macro_rules! ids {
     )+};
 }
 
-ids!(ClientId, Version, WorkerIndex);
+ids!(Version, WorkerIndex);
 
 /// A signal to 0, -1 or 1 would reach everybody but a worker.
 impl Field for Pid {
@@ -87,8 +81,7 @@ impl Field for Fd {
     }
 
     fn from_value(value: &Value) -> Result<Self, Fault> {
-        let fd = i32::from_value(value)?;
-        if fd >= FD_FIRST { Ok(Self(fd)) } else { Err(Fault::wrong("a descriptor from 3 on", value)) }
+        Self::try_from(i32::from_value(value)?).map_err(Fault::new)
     }
 }
 
@@ -116,16 +109,6 @@ impl Field for bool {
     }
 }
 
-impl Field for f64 {
-    fn to_value(&self) -> Value {
-        Value::Float(*self)
-    }
-
-    fn from_value(value: &Value) -> Result<Self, Fault> {
-        value.as_float().ok_or_else(|| Fault::wrong("a number", value))
-    }
-}
-
 /// einhorn's defaults are integers and what is given are floats, and `state` shows which.
 impl Field for Number {
     fn to_value(&self) -> Value {
@@ -144,31 +127,6 @@ impl Field for Number {
     }
 }
 
-impl Field for Mono {
-    fn to_value(&self) -> Value {
-        self.as_nanos().to_value()
-    }
-
-    fn from_value(value: &Value) -> Result<Self, Fault> {
-        u64::from_value(value).map(Self::from_nanos)
-    }
-}
-
-/// In nanoseconds, like [`Mono`].
-impl Field for Duration {
-    fn to_value(&self) -> Value {
-        from_whole(i128::from(self.as_secs()) * NANOS_PER_SECOND + i128::from(self.subsec_nanos()))
-    }
-
-    fn from_value(value: &Value) -> Result<Self, Fault> {
-        let nanos = to_whole(value)?;
-        let seconds = u64::try_from(nanos.div_euclid(NANOS_PER_SECOND));
-        let rest = u32::try_from(nanos.rem_euclid(NANOS_PER_SECOND));
-        let (Ok(seconds), Ok(rest)) = (seconds, rest) else { return Err(Fault::wrong("a span of time", value)) };
-        Ok(Self::new(seconds, rest))
-    }
-}
-
 /// The zone is only how a moment is shown: Ruby's is its machine's, ours none.
 impl Field for Wall {
     fn to_value(&self) -> Value {
@@ -178,20 +136,6 @@ impl Field for Wall {
     fn from_value(value: &Value) -> Result<Self, Fault> {
         let time = value.as_time().ok_or_else(|| Fault::wrong("a time", value))?;
         Ok(Self { seconds: time.seconds, nanos: time.nanos })
-    }
-}
-
-/// `manual`, or the timer's nanoseconds.
-impl Field for AckMode {
-    fn to_value(&self) -> Value {
-        match self {
-            Self::Manual => Value::str("manual"),
-            Self::Timer(after) => after.to_value(),
-        }
-    }
-
-    fn from_value(value: &Value) -> Result<Self, Fault> {
-        if value.as_str() == Some("manual") { Ok(Self::Manual) } else { Duration::from_value(value).map(Self::Timer) }
     }
 }
 
@@ -265,17 +209,5 @@ impl<T: Field> Field for Vec<T> {
     fn from_value(value: &Value) -> Result<Self, Fault> {
         let items = value.as_seq().ok_or_else(|| Fault::wrong("a list", value))?;
         items.iter().enumerate().map(|(at, item)| T::from_value(item).map_err(|fault| fault.within(at))).collect()
-    }
-}
-
-/// A name and its value.
-impl Field for (OsString, OsString) {
-    fn to_value(&self) -> Value {
-        Value::Seq(vec![self.0.to_value(), self.1.to_value()])
-    }
-
-    fn from_value(value: &Value) -> Result<Self, Fault> {
-        let pair = Vec::<OsString>::from_value(value)?;
-        <[OsString; 2]>::try_from(pair).map(Self::from).map_err(|_| Fault::new("need a name and its value"))
     }
 }

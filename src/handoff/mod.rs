@@ -1,6 +1,6 @@
 //! The handoff: what a master passes on when it replaces its own program. The document is einhorn's own state document, so that
-//! Ruby's einhorn reads what we write and we read what it wrote (1.1.1 and 0.8.2 write alike); what einhorn has no place for
-//! stands under a key of our own beside its two, where it looks for nothing.
+//! Ruby's einhorn reads what we write and we read what it wrote (1.1.1 and 0.8.2 write alike); under a key of our own beside its
+//! two, where it looks for nothing, stands all that one of us holds (`ours`), which is all that another of us reads.
 //!
 //! Text to plain values and back. This room opens no descriptor, reads no clock, and decides nothing by what it reads: it
 //! says which field is wrong, and never panics on a document.
@@ -10,18 +10,14 @@ mod distinct;
 pub mod einhorn;
 mod error;
 mod field;
-mod from_pool;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod fuzzing;
-pub mod ours;
+mod of_pool;
+mod ours;
+mod pool_of_ruby;
 mod record;
-mod section;
 mod state;
-mod to_pool;
-mod to_pool_from_ruby;
 
-#[cfg(test)]
-mod pool_tests;
 #[cfg(test)]
 mod ruby_pool_tests;
 #[cfg(test)]
@@ -29,26 +25,33 @@ mod testing;
 #[cfg(test)]
 mod tests;
 
+pub use distinct::distinct;
 pub use error::HandoffError;
-pub use from_pool::{EinhornPart, OurPart};
-pub use to_pool::Reader;
+pub use ours::Ours;
+pub use pool_of_ruby::Reader;
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
 
 use crate::handoff::checksum::{Verdict, seal, verify};
-use crate::handoff::distinct::check_ids;
+use crate::handoff::distinct::einhorns_fds;
 use crate::handoff::error::Fault;
 use crate::handoff::field::Field;
-use crate::handoff::record::{Keys, Record};
-use crate::handoff::section::{check_needs, check_sense};
+use crate::handoff::record::Record;
 use crate::yaml::{self, Aliases, Limits, Value};
 
-/// Ten thousand workers take some 9 MB and 600,000 nodes. A client's request id may be as deep as a request, and stands
-/// below some keys of ours.
+/// Ten thousand workers take some 9 MB and 200,000 nodes. A client's request id may be as deep as a request, and stands
+/// below some keys of einhorn's.
 const LIMITS: Limits = Limits {
     input_bytes: 64 << 20,
     depth: Limits::UNTRUSTED.depth * 2,
     nodes: 4_000_000,
     aliases: Aliases::Allowed { extra_nodes: 1_000_000 },
 };
+
+/// The descriptors below are the standard ones.
+const FD_FIRST: i32 = 3;
 
 /// Our key in the document.
 const OURS: &str = "einhyrningsins";
@@ -61,12 +64,13 @@ pub struct Document {
     /// `:persistent_descriptors:`.
     pub descriptors: einhorn::Descriptors,
     /// `:einhyrningsins:`; none in what Ruby wrote.
-    pub ours: Option<ours::Section>,
+    pub ours: Option<Ours>,
 }
 
 /// A descriptor by its number, open in the process that the document is for; never 0, 1 or 2. The number alone closes
 /// nothing: who reads the document makes an `OwnedFd` of it, once.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "i32")]
 pub struct Fd(pub i32);
 
 /// A number as Ruby has it: one without a fraction may be either.
@@ -101,7 +105,7 @@ impl Document {
             ("persistent_descriptors", self.descriptors.to_value()),
         ]);
         if let Some(ours) = &self.ours {
-            document.insert(Value::symbol(OURS), section::to_value(ours));
+            document.insert(Value::symbol(OURS), Value::str(ours.text()));
         }
         seal(&yaml::write(&document))
     }
@@ -118,23 +122,36 @@ impl Document {
             return Err(HandoffError::Damaged);
         }
         let value = yaml::read(text, LIMITS).map_err(HandoffError::Unreadable)?;
-        let section = value.get_symbol(OURS);
-        if section.is_some() && verdict == Verdict::Silent {
-            return Err(HandoffError::Damaged);
-        }
-        section.map_or(Ok(()), check_needs)?;
-        Ok(Self::of(&value)?)
+        let ours = match value.get_symbol(OURS) {
+            Some(_) if verdict == Verdict::Silent => return Err(HandoffError::Damaged),
+            Some(ours) => {
+                Some(Ours::from_text(String::from_value(ours).map_err(|fault| fault.within(format!(":{OURS}")))?)?)
+            }
+            None => None,
+        };
+        Ok(Self { ours, ..Self::of(&value)? })
     }
 
+    /// einhorn's part.
     fn of(value: &Value) -> Result<Self, Fault> {
-        let record = Record::of(value, Keys::Symbols)?;
-        let document = Self {
-            state: record.need("state")?,
-            descriptors: record.need("persistent_descriptors")?,
-            ours: record.or(OURS, || None)?,
-        };
-        document.ours.as_ref().map_or(Ok(()), check_sense)?;
-        check_ids(&document)?;
+        let record = Record::of(value)?;
+        let (state, descriptors) = (record.need("state")?, record.need("persistent_descriptors")?);
+        let document = Self { state, descriptors, ours: None };
+        distinct("descriptor", einhorns_fds(&document)).map_err(Fault::new)?;
         Ok(document)
+    }
+}
+
+impl TryFrom<i32> for Fd {
+    type Error = String;
+
+    fn try_from(number: i32) -> Result<Self, String> {
+        if number >= FD_FIRST { Ok(Self(number)) } else { Err(format!("need a descriptor from 3 on, found {number}")) }
+    }
+}
+
+impl fmt::Display for Fd {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
     }
 }

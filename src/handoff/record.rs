@@ -1,47 +1,21 @@
-//! Maps with a fixed set of keys, and words with a fixed set of meanings: each is said once, in a `record!` or a `words!`,
-//! and read, written and (in tests) made up by that. A key that is not asked for is not looked at.
+//! The fields of a record: which there are, how each is written, and how one that is missing is made up for.
 
 use crate::handoff::error::Fault;
 use crate::handoff::field::Field;
 use crate::yaml::Value;
 
-/// What a map's keys are: symbols in einhorn's part, strings in ours.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in crate::handoff) enum Keys {
-    Symbols,
-    Strings,
-}
-
-impl Keys {
-    pub(in crate::handoff) fn key(self, name: &str) -> Value {
-        match self {
-            Self::Symbols => Value::symbol(name),
-            Self::Strings => Value::str(name),
-        }
-    }
-
-    /// As the key is written.
-    fn show(self, name: &str) -> String {
-        match self {
-            Self::Symbols => format!(":{name}"),
-            Self::Strings => name.to_owned(),
-        }
-    }
-}
-
 /// A map that is being read.
 #[derive(Clone, Copy)]
 pub(in crate::handoff) struct Record<'a> {
     map: &'a Value,
-    keys: Keys,
     /// The names of all fields, for who asks what stands beside them.
     known: &'a [&'a str],
 }
 
 impl<'a> Record<'a> {
-    pub(in crate::handoff) fn of(map: &'a Value, keys: Keys) -> Result<Self, Fault> {
+    pub(in crate::handoff) fn of(map: &'a Value) -> Result<Self, Fault> {
         match map.as_map() {
-            Some(_) => Ok(Self { map, keys, known: &[] }),
+            Some(_) => Ok(Self { map, known: &[] }),
             None => Err(Fault::wrong("a map", map)),
         }
     }
@@ -51,17 +25,14 @@ impl<'a> Record<'a> {
     }
 
     fn find(&self, name: &str) -> Option<&'a Value> {
-        match self.keys {
-            Keys::Symbols => self.map.get_symbol(name),
-            Keys::Strings => self.map.get(name),
-        }
+        self.map.get_symbol(name)
     }
 
     /// A field without which the record makes no sense.
     pub(in crate::handoff) fn need<T: Field>(&self, name: &str) -> Result<T, Fault> {
         match self.find(name) {
             Some(value) => self.read(name, value),
-            None => Err(Fault::new("it is missing").within(self.keys.show(name))),
+            None => Err(Fault::new("it is missing").within(format!(":{name}"))),
         }
     }
 
@@ -74,13 +45,13 @@ impl<'a> Record<'a> {
     }
 
     fn read<T: Field>(&self, name: &str, value: &Value) -> Result<T, Fault> {
-        T::from_value(value).map_err(|fault| fault.within(self.keys.show(name)))
+        T::from_value(value).map_err(|fault| fault.within(format!(":{name}")))
     }
 
     /// What stands under keys that are no field's.
     pub(in crate::handoff) fn others(&self) -> Vec<(Value, Value)> {
         let pairs = self.map.as_map().unwrap_or_default().iter();
-        pairs.filter(|(key, _)| !self.known.iter().any(|name| self.keys.key(name) == *key)).cloned().collect()
+        pairs.filter(|(key, _)| !key.as_symbol().is_some_and(|name| self.known.contains(&name))).cloned().collect()
     }
 }
 
@@ -90,18 +61,18 @@ pub(in crate::handoff) fn with_first(key: Value, value: Value, map: Value) -> Va
     Value::Map([(key, value)].into_iter().chain(pairs).collect())
 }
 
-/// `Type as Keys {` the fields, each with what it is when it is missing (`= default`), or without one: then it has been
+/// `Type {` the fields, each with what it is when it is missing (`= default`), or without one: then it has been
 /// there from the first, and must be. `} when_set {` fields that are not written while they are their default. `} others
 /// field`: where to keep what stands under unknown keys.
 macro_rules! record {
-    ($record:ident as $keys:path { $($field:ident $(= $default:expr)?),+ $(,)? }
+    ($record:ident { $($field:ident $(= $default:expr)?),+ $(,)? }
         $(when_set { $($sparse:ident = $unset:expr),+ $(,)? })? $(others $others:ident)?) => {
         impl $crate::handoff::field::Field for $record {
             fn to_value(&self) -> $crate::yaml::Value {
                 #[allow(unused_mut, reason = "only some records have more than the first fields")]
-                let mut pairs = vec![$(($keys.key(stringify!($field)), self.$field.to_value())),+];
+                let mut pairs = vec![$(($crate::yaml::Value::symbol(stringify!($field)), self.$field.to_value())),+];
                 $($(if self.$sparse != $unset {
-                    pairs.push(($keys.key(stringify!($sparse)), self.$sparse.to_value()));
+                    pairs.push(($crate::yaml::Value::symbol(stringify!($sparse)), self.$sparse.to_value()));
                 })+)?
                 $(pairs.extend(self.$others.iter().cloned());)?
                 $crate::yaml::Value::Map(pairs)
@@ -109,7 +80,7 @@ macro_rules! record {
 
             fn from_value(value: &$crate::yaml::Value) -> Result<Self, $crate::handoff::error::Fault> {
                 let known = [$(stringify!($field),)+ $($(stringify!($sparse),)+)?];
-                let record = $crate::handoff::record::Record::of(value, $keys)?.knowing(&known);
+                let record = $crate::handoff::record::Record::of(value)?.knowing(&known);
                 Ok(Self {
                     $($field: $crate::handoff::record::field!(record, $field $(, $default)?),)+
                     $($($sparse: $crate::handoff::record::field!(record, $sparse, $unset),)+)?
@@ -141,32 +112,33 @@ macro_rules! field {
     };
 }
 
-/// An enum without data, and the word for each of its variants.
-macro_rules! words {
-    ($words:ident { $($variant:ident = $word:literal),+ $(,)? }) => {
-        impl $crate::handoff::field::Field for $words {
-            fn to_value(&self) -> $crate::yaml::Value {
-                $crate::yaml::Value::str(match self { $(Self::$variant => $word),+ })
-            }
-
-            fn from_value(value: &$crate::yaml::Value) -> Result<Self, $crate::handoff::error::Fault> {
-                match value.as_str() {
-                    $(Some($word) => Ok(Self::$variant),)+
-                    Some(_) | None => {
-                        Err($crate::handoff::error::Fault::wrong(concat!("one of", $(" ", $word),+), value))
-                    }
-                }
-            }
+/// The same, with the record that has no field given as its `Default`.
+macro_rules! record_with_default {
+    ($record:ident { $($field:ident $(= $default:expr)?),+ $(,)? }
+        $(when_set { $($sparse:ident = $unset:expr),+ $(,)? })? $(others $others:ident)?) => {
+        $crate::handoff::record::record! {
+            $record { $($field $(= $default)?),+ } $(when_set { $($sparse = $unset),+ })? $(others $others)?
         }
 
-        #[cfg(test)]
-        impl $crate::handoff::testing::Random for $words {
-            fn random(dice: &mut $crate::handoff::testing::Dice) -> Self {
-                let all = [$(Self::$variant),+];
-                all[dice.below(all.len())]
+        impl Default for $record {
+            fn default() -> Self {
+                Self {
+                    $($field: $crate::handoff::record::default!($($default)?),)+
+                    $($($sparse: $unset,)+)?
+                    $($others: Vec::new(),)?
+                }
             }
         }
     };
 }
 
-pub(in crate::handoff) use {field, record, words};
+macro_rules! default {
+    () => {
+        Default::default()
+    };
+    ($default:expr) => {
+        $default
+    };
+}
+
+pub(in crate::handoff) use {default, field, record, record_with_default};

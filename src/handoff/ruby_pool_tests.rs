@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::tests::{golden, read};
 use super::*;
 use crate::pool::{
-    AckMode, Action, Backoff, Event, Farewell, Mono, Pid, Ping, Pool, Preparing, Signal, Snapshot, Told, UpgradeStyle,
+    AckMode, Action, Backoff, Event, Farewell, Mono, Pid, Ping, Pool, Preparing, Signal, State, Told, UpgradeStyle,
     Version, WorkerIndex,
 };
 
@@ -22,11 +22,11 @@ fn at(seconds: i64, nanos: u32) -> Mono {
     mono(Wall { seconds, nanos })
 }
 
-fn taken_over(text: &str) -> Result<Snapshot, HandoffError> {
-    read(text).pool(Reader { now: NOW, mono: &mono, max_unacked: 4 })
+fn taken_over(text: &str) -> Result<State, HandoffError> {
+    read(text).pool_of_ruby(Reader { now: NOW, mono: &mono, max_unacked: 4 })
 }
 
-fn pool_of(text: &str) -> Snapshot {
+fn pool_of(text: &str) -> State {
     taken_over(text).unwrap_or_else(|error| panic!("{error}"))
 }
 
@@ -39,7 +39,7 @@ fn edited(name: &str, edits: &[(&str, &str)]) -> String {
 }
 
 /// What the pool asks for when it goes on.
-fn resumed(snapshot: Snapshot) -> (Pool, Vec<Action>) {
+fn resumed(snapshot: State) -> (Pool, Vec<Action>) {
     let (mut pool, mut actions) = (Pool::restore(snapshot), Vec::new());
     pool.resume(NOW, &mut actions);
     (pool, actions)

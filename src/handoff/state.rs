@@ -7,7 +7,7 @@ use crate::handoff::einhorn::{
 };
 use crate::handoff::error::Fault;
 use crate::handoff::field::Field;
-use crate::handoff::record::{Keys, Record, record, with_first};
+use crate::handoff::record::{Record, record, record_with_default, with_first};
 use crate::handoff::{Fd, Number};
 use crate::pool::{Pid, Signal, Version};
 use crate::yaml::Value;
@@ -19,8 +19,8 @@ const ACK_TIMER: &str = "Einhorn::Event::ACKTimer";
 const WORKER: &str = "worker";
 const STATE_PASSER: &str = "state_passer";
 
-record! {
-    State as Keys::Symbols {
+record_with_default! {
+    State {
         children = Children::default(),
         config,
         versions = Value::Map(Vec::new()),
@@ -49,7 +49,7 @@ record! {
         lockfile = None,
         consecutive_deaths_before_ack = 0,
         last_upgraded = None,
-        nice = Nice { master: None, worker: None, renice_cmd: None },
+        nice = Nice::default(),
         reexec_commandline = None,
         drop_environment_variables = Vec::new(),
         signal_timeout = None,
@@ -57,8 +57,8 @@ record! {
     } others others
 }
 
-record! {
-    Child as Keys::Symbols {
+record_with_default! {
+    Child {
         version = Version(0),
         acked = false,
         signaled = Signaled::default(),
@@ -71,8 +71,8 @@ record! {
     }
 }
 
-record! {
-    Config as Keys::Symbols {
+record_with_default! {
+    Config {
         number = 1,
         backlog = 100,
         seconds = Number::Int(1),
@@ -83,8 +83,8 @@ record! {
     } others others
 }
 
-record! {
-    Nice as Keys::Symbols {
+record_with_default! {
+    Nice {
         master = None,
         worker = None,
         renice_cmd = None,
@@ -92,7 +92,7 @@ record! {
 }
 
 record! {
-    Connection as Keys::Symbols {
+    Connection {
         socket,
         subscriptions = Subscriptions::default(),
     } when_set {
@@ -102,11 +102,36 @@ record! {
 }
 
 record! {
-    AckTimer as Keys::Symbols {
+    AckTimer {
         time,
         start,
         pid,
     }
+}
+
+impl State {
+    /// As a client sees it: a time that stands in two places is one object, as with Ruby.
+    pub fn shown(&self) -> Value {
+        let mut state = self.to_value();
+        if let Some(last) = self.last_spinup {
+            let last = last.to_value().share();
+            let workers = &self.children.workers;
+            let newest = workers.iter().rposition(|(_, child)| child.spinup_time == self.last_spinup);
+            if let (Some(newest), Some(children)) = (newest, state.get_symbol("children")) {
+                state.insert(Value::symbol("children"), with_spinup(children, newest, last.clone()));
+            }
+            state.insert(Value::symbol("last_spinup"), last);
+        }
+        Value::symbol_map([("state", state)])
+    }
+}
+
+fn with_spinup(children: &Value, place: usize, spinup: Value) -> Value {
+    let mut pairs = children.as_map().unwrap_or_default().to_vec();
+    if let Some((_, child)) = pairs.get_mut(place) {
+        child.insert(Value::symbol("spinup_time"), spinup);
+    }
+    Value::Map(pairs)
 }
 
 /// One map for all, each by its pid.
@@ -131,7 +156,7 @@ impl Field for Children {
 
 impl Children {
     fn add(&mut self, pid: Pid, child: &Value) -> Result<(), Fault> {
-        let kind = Record::of(child, Keys::Symbols)?.need::<Value>("type")?;
+        let kind = Record::of(child)?.need::<Value>("type")?;
         match kind.as_symbol() {
             Some(WORKER) => self.workers.push((pid, Child::from_value(child)?)),
             Some(STATE_PASSER) => self.state_passers.push(pid),
@@ -188,7 +213,7 @@ impl Field for AckMode {
     }
 
     fn from_value(value: &Value) -> Result<Self, Fault> {
-        let record = Record::of(value, Keys::Symbols)?;
+        let record = Record::of(value)?;
         let kind = record.need::<Value>("type")?;
         match kind.as_symbol() {
             Some("timer") => record.need("timeout").map(Self::Timer),
@@ -247,7 +272,7 @@ impl Field for Descriptors {
 
 impl Descriptors {
     fn add(&mut self, entry: &Value) -> Result<(), Fault> {
-        let record = Record::of(entry, Keys::Symbols)?;
+        let record = Record::of(entry)?;
         let class: String = record.need("class")?;
         match class.as_str() {
             SERVER if self.command_server.is_some() => return Err(Fault::new("there is a second control socket")),

@@ -4,13 +4,10 @@
 use std::ffi::OsString;
 use std::os::unix::ffi::OsStringExt;
 use std::path::PathBuf;
-use std::time::Duration;
 
-use crate::handoff::einhorn::{
-    AckMode as EinhornAck, Bind, Child, Children, Descriptors, Received, Signaled, Subscriptions,
-};
-use crate::handoff::{Document, Fd, Number, Wall};
-use crate::pool::{AckMode, ClientId, Mono, Pid, Signal, Version, WorkerIndex};
+use crate::handoff::einhorn::{AckMode, Bind, Child, Children, Descriptors, Received, Signaled, Subscriptions};
+use crate::handoff::{Document, Fd, Number, Ours, Wall};
+use crate::pool::{Pid, Signal, Version, WorkerIndex};
 use crate::yaml::Value;
 
 /// A generator of one's own, so that a seed means the same for ever (xorshift). It counts, too: what must be unique is.
@@ -53,7 +50,7 @@ impl Dice {
     }
 
     /// As many bits as it likes.
-    fn number(&mut self) -> u64 {
+    pub(in crate::handoff) fn number(&mut self) -> u64 {
         let bits = self.below(64);
         self.roll() >> bits
     }
@@ -64,23 +61,10 @@ impl Dice {
     }
 }
 
-/// What the types leave open is put right afterwards.
 impl Random for Document {
     fn random(dice: &mut Dice) -> Self {
-        let mut document =
-            Self { state: Random::random(dice), descriptors: Random::random(dice), ours: Random::random(dice) };
-        if let Some(ours) = &mut document.ours {
-            for settings in [Some(&mut ours.settings), ours.fallback_settings.as_mut()].into_iter().flatten() {
-                settings.target = settings.target.max(1);
-                settings.max_unacked = settings.max_unacked.max(1);
-                settings.max_upgrade_additional = settings.max_upgrade_additional.map(|additional| additional.max(1));
-            }
-            let count = u32::try_from(ours.listeners.len()).unwrap();
-            for release in &mut ours.releases {
-                release.listeners = (0..count).collect();
-            }
-        }
-        document
+        let ours = Option::<String>::random(dice).map(|held| Ours::of(&held).unwrap());
+        Self { state: Random::random(dice), descriptors: Random::random(dice), ours }
     }
 }
 
@@ -100,21 +84,16 @@ random! {
     u32: |dice| dice.number() as u32,
     u64: |dice| dice.number(),
     i32: |dice| dice.number() as i32,
-    f64: |dice| (dice.number() as f64 + 1.0) / 1e9,
-    Number: |dice| if dice.below(2) == 0 { Number::Int(dice.number() as i64) } else { Number::Float(f64::random(dice)) },
+    Number: |dice| if dice.below(2) == 0 { Number::Int(dice.number() as i64) } else { Number::Float((dice.number() as f64 + 1.0) / 1e9) },
     Pid: |dice| Pid(dice.fresh() as i32),
     Fd: |dice| Fd(dice.fresh() as i32),
-    ClientId: |dice| ClientId(dice.fresh().into()),
     Version: |dice| Version(dice.fresh().into()),
     WorkerIndex: |dice| WorkerIndex(u32::random(dice)),
     Signal: |dice| Signal::from_number(1 + dice.below(64) as i32).unwrap(),
-    Mono: |dice| Mono::from_nanos(dice.number()),
-    Duration: |dice| Duration::new(dice.number(), dice.below(1_000_000_000) as u32),
     Wall: |dice| Wall { seconds: dice.below(4_000_000_000) as i64 - 1_000_000, nanos: dice.below(1_000_000_000) as u32 },
     String: |dice| (0..dice.below(5)).map(|_| PIECES[dice.below(PIECES.len())]).collect(),
     OsString: |dice| OsString::from_vec(Random::random(dice)),
     PathBuf: |dice| PathBuf::from(OsString::random(dice)),
-    (OsString, OsString): |dice| (Random::random(dice), Random::random(dice)),
     (Pid, Child): |dice| (Random::random(dice), Random::random(dice)),
     Children: |dice| Children { workers: Random::random(dice), state_passers: Random::random(dice) },
     Bind: |dice| Bind { host: Random::random(dice), port: Random::random(dice), flags: Random::random(dice) },
@@ -155,12 +134,6 @@ impl<T: Random> Random for Vec<T> {
 }
 
 impl Random for AckMode {
-    fn random(dice: &mut Dice) -> Self {
-        if dice.below(2) == 0 { Self::Manual } else { Self::Timer(Random::random(dice)) }
-    }
-}
-
-impl Random for EinhornAck {
     fn random(dice: &mut Dice) -> Self {
         if dice.below(2) == 0 { Self::Manual } else { Self::Timer(Random::random(dice)) }
     }

@@ -1,14 +1,19 @@
 //! What Ruby and older versions wrote, which must load for ever; random documents there and back; damage of every kind.
 
 use std::fs;
-use std::time::Duration;
 
 use super::einhorn::{AckMode, Child, Config, Signaled, Subscriptions};
 use super::testing::{Dice, Random};
 use super::*;
-use crate::pool::{Pid, Signal, Version, WorkerIndex};
+use crate::pool::{Pid, Signal, State, Version, WorkerIndex};
 
 const DOCUMENTS: u64 = 1_000;
+
+/// What this room can know of our part.
+#[derive(Debug, PartialEq, Deserialize)]
+struct Held {
+    pool: State,
+}
 
 pub(in crate::handoff) fn golden(name: &str) -> String {
     let path = format!("{}/tests/golden/handoff/{name}.yaml", env!("CARGO_MANIFEST_DIR"));
@@ -25,7 +30,7 @@ fn refusal(text: &str) -> String {
 
 /// One change to a document of ours, and a checksum that says it was meant.
 pub(in crate::handoff) fn changed(from: &str, to: &str) -> String {
-    let text = golden("ours-1");
+    let text = golden("ours-2");
     assert!(text.contains(from), "{from} is not in it");
     let body = text.split_inclusive('\n').filter(|line| !line.starts_with("# crc32 ")).collect::<String>();
     seal(&body.replacen(from, to, 1))
@@ -108,22 +113,6 @@ fn what_we_do_not_know_of_einhorns_is_kept() {
     assert!(document.to_yaml().contains("    \":signal_timeout\": 8\n"));
 }
 
-/// What may be changed only by a new format: each of these has been written.
-#[test]
-fn a_document_of_ours_means_what_it_meant() {
-    let ours = read(&golden("ours-1")).ours.unwrap();
-    assert_eq!(ours.workers[0].told.as_ref().unwrap().signals, [Signal::USR2, Signal::TERM]);
-    assert_eq!(ours.workers[1].graceful, Signal::from_number(40).unwrap());
-    assert_eq!(ours.pool.stopping.unwrap().grace, Some(Duration::from_secs(90)));
-    assert_eq!(ours.settings.ack, crate::pool::AckMode::Timer(Duration::from_millis(2500)));
-    assert_eq!(ours.releases[0].limits[0].hard, u64::MAX);
-    assert_eq!(ours.command_line.args[4].as_encoded_bytes(), b"\xffar\xff");
-    assert_eq!(ours.connections[0].unwritten, "---%0Amessage: é%0A\n".as_bytes());
-    assert_eq!(ours.old_image.unwrap().program, Fd(17));
-    assert_eq!(ours.admittance.unwrap().groups, [33, 34]);
-    assert!(ours.listeners[0].manner.unwrap().nonblock);
-}
-
 #[test]
 fn a_document_comes_back_as_it_went() {
     for seed in 1..=DOCUMENTS {
@@ -140,7 +129,7 @@ const HEADER_BYTES: usize = 32;
 
 #[test]
 fn a_document_of_ours_with_one_wrong_byte_is_refused_or_the_same() {
-    let text = golden("ours-1");
+    let text = golden("ours-2");
     let document = read(&text);
     for place in 0..text.len() {
         let every: Vec<u8> = (1..=255).collect();
@@ -158,7 +147,7 @@ fn a_document_of_ours_with_one_wrong_byte_is_refused_or_the_same() {
 
 #[test]
 fn a_document_of_ours_that_is_cut_off_is_refused() {
-    let text = golden("ours-1");
+    let text = golden("ours-2");
     for end in (0..text.len()).filter(|end| text.is_char_boundary(*end)) {
         assert!(Document::from_yaml(&text[..end]).is_err(), "read from {end} bytes");
     }
@@ -180,20 +169,16 @@ fn rubys_document_with_a_wrong_byte_or_cut_off_is_survived() {
 }
 
 #[test]
-fn what_a_version_before_did_not_write_has_a_default() {
-    let body = "---\n:state:\n  :config: {}\n  :cmd: []\n:persistent_descriptors: []\n:einhyrningsins:\n  \
-                pool: {modern: 0, good: 0, newest: 0}\n  settings: {target: 1, ack: manual, spacing_s: 1, max_unacked: 1}\n  \
-                command_line: {argv0: a, args: []}\n  configuration: {effective: []}\n  \
-                birth: {umask: 18, nofile_soft: 1, nofile_hard: 2, nice: 0}\n  workers: [{pid: 5}]\n  from_the_future: 1\n";
-    let document = read(&seal(body));
-    let ours = document.ours.unwrap();
-    assert_eq!((ours.workers[0].graceful, ours.workers[0].execed), (Signal::USR2, true));
+fn what_an_einhorn_before_did_not_write_has_a_default() {
+    let document = read("---\n:state:\n  :config: {}\n  :cmd: []\n:persistent_descriptors: []\n");
+    assert_eq!(document.state, einhorn::State::default());
     assert_eq!((document.state.respawn, document.state.ack_mode), (true, AckMode::Timer(Number::Int(1))));
+    assert_eq!((document.state.config.backlog, document.state.verbosity), (100, 1));
 }
 
 /// What is put in the place of what in a document of ours, and the refusal after "cannot read the handoff: ".
 #[rustfmt::skip]
-const WRONG: [(&str, &str, &str); 16] = [
+const WRONG: [(&str, &str, &str); 9] = [
     ("      :version: 4\n", "      :version: x\n", ":state: :children: 4712: :version: need a number, found a string"),
     ("    4712:\n", "    1:\n", ":state: :children: need a process id above 1, found 1"),
     (":type: :worker", ":type: :poet",
@@ -206,17 +191,6 @@ const WRONG: [(&str, &str, &str); 16] = [
         ":persistent_descriptors: descriptor 10 stands under :persistent_descriptors already"),
     (":bind_fds:\n  - 7", ":bind_fds:\n  - 9",
         ":persistent_descriptors: descriptor 9 stands under :state: :bind_fds already"),
-    ("  lock:\n    fd: 15", "  lock:\n    fd: 13",
-        ":einhyrningsins: lock: descriptor 13 stands under connections already"),
-    ("    id: 41", "    id: 40", ":einhyrningsins: connections: client 40 stands under connections already"),
-    ("      style: smooth", "      style: rough",
-        ":einhyrningsins: pool: preparing: style: need one of smooth fleet, found a string"),
-    ("    target: 2", "    target: 0", ":einhyrningsins: settings: the numbers of workers must be at least 1"),
-    ("    spacing_s: 0.1", "    spacing_s: .inf", ":einhyrningsins: settings: spacing_s must be above 0"),
-    ("    - 0\n    - 1\n", "    - 0\n    - 2\n",
-        ":einhyrningsins: releases: a release has a listener that is not there"),
-    ("    - - PATH\n", "    - - PATH\n      - x\n",
-        ":einhyrningsins: releases: 0: environment: 0: need a name and its value"),
 ];
 
 #[test]
@@ -224,28 +198,30 @@ fn a_wrong_field_is_named() {
     for (from, to, message) in WRONG {
         assert_eq!(refusal(&changed(from, to)), format!("cannot read the handoff: {message}"));
     }
-    let without = changed("    argv0: einhyrningsins\n", "");
-    assert_eq!(refusal(&without), "cannot read the handoff: :einhyrningsins: command_line: argv0: it is missing");
+    let without = changed("  :cmd:\n  - \"./worker\"\n", "");
+    assert!(refusal(&without).starts_with("cannot read the handoff: "), "{without}");
+    let no_json = "cannot read the handoff: :einhyrningsins: key must be a string at line 2 column 3";
+    assert_eq!(refusal(&changed("    \"format\": 2,\n", "    {\n")), no_json);
 }
 
 #[test]
 fn what_is_of_ours_is_known_though_it_cannot_be_read() {
-    assert!(Document::is_of_ours(&format!("[\n{}", golden("ours-1"))));
+    assert!(Document::is_of_ours(&format!("[\n{}", golden("ours-2"))));
     assert!(!Document::is_of_ours(&golden("einhorn-1.1.1-busy")));
 }
 
 /// Failure mode 43: an older version reads what a newer one wrote, unless that says that it would misunderstand it.
 #[test]
 fn a_document_for_newer_readers_is_refused() {
-    let newer = changed("  needs: 1\n", "  needs: 2\n");
-    assert_eq!(Document::from_yaml(&newer), Err(HandoffError::TooNew { needs: 2 }));
-    let same = changed("  format: 1\n", "  format: 2\n");
-    assert_eq!(read(&same), read(&golden("ours-1")));
+    let newer = changed("\"needs\": 2,", "\"needs\": 3,");
+    assert_eq!(Document::from_yaml(&newer), Err(HandoffError::TooNew { needs: 3 }));
+    let same = read(&changed("\"format\": 2,", "\"format\": 3, \"from_the_future\": 1,")).ours.unwrap();
+    assert_eq!(same.read::<Held>(), read(&golden("ours-2")).ours.unwrap().read::<Held>());
 }
 
 #[test]
 fn our_part_without_its_checksum_is_refused() {
-    let text = golden("ours-1");
+    let text = golden("ours-2");
     let second = text.lines().nth(1).unwrap();
     let bare = text.replacen(&format!("{second}\n"), "", 1);
     assert_eq!(Document::from_yaml(&bare), Err(HandoffError::Damaged));
@@ -258,9 +234,8 @@ fn the_deepest_request_id_is_passed_on() {
     for _ in 0..Limits::UNTRUSTED.depth {
         id = Value::Seq(vec![id]);
     }
-    let mut document = read(&golden("ours-1"));
+    let mut document = read(&golden("ours-2"));
     document.descriptors.connections[0].subscriptions.0[0].1 = id.clone();
-    document.ours.as_mut().unwrap().connections[0].subscription.as_mut().unwrap().id = id;
     assert_eq!(read(&document.to_yaml()), document);
 }
 
@@ -274,5 +249,17 @@ fn what_is_too_long_is_not_looked_at() {
 fn what_is_no_document_is_refused() {
     for text in ["", "---\n", "[]", "a: b", ":state: {}", "--- !ruby/object:Object {}", "*a", ":state: 1\n:state: 2"] {
         assert!(refusal(text).starts_with("cannot read the handoff: "), "{text}");
+    }
+}
+
+/// Numbers keep each bit. Those at the ends of a type, and floats with many digits, would lose some in a reader that is not exact.
+#[test]
+fn numbers_of_ours_come_back_to_the_last_bit() {
+    let (mut dice, golden) = (Dice::new(1), read(&golden("ours-2")));
+    for _ in 0..DOCUMENTS {
+        let float = f64::from_bits(dice.number()).abs();
+        let numbers = (if float.is_finite() { float } else { f64::MAX }, dice.number(), u64::MAX, i64::MIN);
+        let document = Document { ours: Some(Ours::of(&numbers).unwrap()), ..golden.clone() };
+        assert_eq!(read(&document.to_yaml()).ours.unwrap().read(), Ok(numbers));
     }
 }

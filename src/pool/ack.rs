@@ -14,21 +14,21 @@ impl Pool {
 
     /// A manual ack. Late, repeated and foreign ones change nothing.
     pub(in crate::pool) fn on_ack(&mut self, now: Mono, pid: Pid, actions: &mut Vec<Action>) {
-        let known = self.workers.iter().position(|worker| worker.pid == pid);
-        let settings = known.map_or(&self.settings, |at| self.settings_of(&self.workers[at]));
+        let known = self.state.workers.iter().position(|worker| worker.pid == pid);
+        let settings = known.map_or(&self.state.settings, |at| self.settings_of(&self.state.workers[at]));
         if settings.ack != AckMode::Manual {
             return ignore(pid, AckIgnored::NotManual, actions);
         }
         actions.push(Action::Tell(Notice::AckReceived { pid }));
         match known {
             None => ignore(pid, AckIgnored::Unknown, actions),
-            Some(at) if self.workers[at].is_acked() => ignore(pid, AckIgnored::Repeated, actions),
+            Some(at) if self.state.workers[at].is_acked() => ignore(pid, AckIgnored::Repeated, actions),
             Some(at) => self.acknowledge(now, at, actions),
         }
     }
 
     pub(in crate::pool) fn on_ping(&mut self, now: Mono, pid: Pid, request_id: String, actions: &mut Vec<Action>) {
-        let Some(worker) = self.workers.iter_mut().find(|worker| worker.pid == pid) else {
+        let Some(worker) = self.state.workers.iter_mut().find(|worker| worker.pid == pid) else {
             return ignore(pid, AckIgnored::Unknown, actions);
         };
         worker.ping = Some(Ping::new(now, request_id));
@@ -36,15 +36,15 @@ impl Pool {
 
     /// Acks whose timer has run out, and the end of waiting for those that will not come.
     pub(in crate::pool) fn run_ack_timers(&mut self, now: Mono, actions: &mut Vec<Action>) {
-        for at in 0..self.workers.len() {
-            if let Some((after, _)) = self.ack_timer(&self.workers[at]).filter(|&(_, moment)| moment <= now) {
-                actions.push(Action::Tell(Notice::TimerPassed { pid: self.workers[at].pid, after }));
+        for at in 0..self.state.workers.len() {
+            if let Some((after, _)) = self.ack_timer(&self.state.workers[at]).filter(|&(_, moment)| moment <= now) {
+                actions.push(Action::Tell(Notice::TimerPassed { pid: self.state.workers[at].pid, after }));
                 self.acknowledge(now, at, actions);
             }
-            if due(exec_limit(&self.workers[at]), now) {
+            if due(exec_limit(&self.state.workers[at]), now) {
                 self.kill_stuck(now, at, actions);
             }
-            if due(self.ack_limit(&self.workers[at]), now) {
+            if due(self.ack_limit(&self.state.workers[at]), now) {
                 self.miss_ack(now, at, actions);
             }
         }
@@ -55,18 +55,18 @@ impl Pool {
             let timer = self.ack_timer(worker).map(|(_, moment)| moment);
             earlier(earlier(timer, exec_limit(worker)), self.ack_limit(worker))
         };
-        self.workers.iter().map(of).fold(None, earlier)
+        self.state.workers.iter().map(of).fold(None, earlier)
     }
 
     /// By whose settings a worker is judged: an old one is another program, to which those of the new version mean nothing.
     fn settings_of(&self, worker: &Worker) -> &Settings {
-        if worker.version == self.modern { &self.settings } else { &self.fallback }
+        if worker.version == self.state.modern { &self.state.settings } else { &self.state.fallback }
     }
 
     /// Whether an ack is still expected. Of a version that is neither wanted nor gone back to none is: its settings are no
     /// more, and whoever of it has not acked is told to go in this very step.
     fn is_awaited(&self, worker: &Worker) -> bool {
-        let wanted = worker.version == self.modern || worker.version == self.good;
+        let wanted = worker.version == self.state.modern || worker.version == self.state.good;
         wanted && !worker.is_acked() && !worker.is_told()
     }
 
@@ -86,32 +86,32 @@ impl Pool {
     }
 
     fn acknowledge(&mut self, now: Mono, at: usize, actions: &mut Vec<Action>) {
-        let worker = &mut self.workers[at];
+        let worker = &mut self.state.workers[at];
         worker.acked_at = Some(now);
         worker.execed = true;
         let mut broken_streak = 0;
-        if worker.version == self.modern {
-            broken_streak = self.backoff.on_ack();
-            if let Some(upgrade) = &mut self.upgrade {
+        if worker.version == self.state.modern {
+            broken_streak = self.state.backoff.on_ack();
+            if let Some(upgrade) = &mut self.state.upgrade {
                 upgrade.failures = 0;
             }
         }
-        self.ever_acked = true;
-        let notice = Notice::UpTo { acked: self.acked_count(), target: self.settings.target, broken_streak };
+        self.state.ever_acked = true;
+        let notice = Notice::UpTo { acked: self.acked_count(), target: self.state.settings.target, broken_streak };
         actions.push(Action::Tell(notice));
     }
 
     /// The worker is told to go, and it counts as a failure now: when it ends, it will have been asked to.
     fn miss_ack(&mut self, now: Mono, at: usize, actions: &mut Vec<Action>) {
-        let Worker { pid, version, spawned_at, .. } = self.workers[at];
+        let Worker { pid, version, spawned_at, .. } = self.state.workers[at];
         actions.push(Action::Tell(Notice::AckMissed { pid, after: now.since(spawned_at) }));
-        let grace = self.settings.signal_timeout.map_or(UNACKED_GRACE, |timeout| timeout.min(UNACKED_GRACE));
+        let grace = self.state.settings.signal_timeout.map_or(UNACKED_GRACE, |timeout| timeout.min(UNACKED_GRACE));
         self.tell_to_go(now, &[pid], Farewell::Graceful, Some(grace), actions);
         self.on_failure(now, version, actions);
     }
 
     fn kill_stuck(&mut self, now: Mono, at: usize, actions: &mut Vec<Action>) {
-        let worker = &mut self.workers[at];
+        let worker = &mut self.state.workers[at];
         worker.killed = true;
         let pid = worker.pid;
         actions.push(Action::Tell(Notice::ExecStuck { pid, after: now.since(worker.spawned_at) }));

@@ -1,5 +1,7 @@
 //! What shall be done. The imperative, always; the supervisor does it, in order, and reports what has a result.
 
+use serde::{Deserialize, Serialize};
+
 use crate::pool::{Notice, Pid, Signal, Version, WorkerIndex};
 
 /// Everything that the pool can ask for.
@@ -25,7 +27,8 @@ pub enum Action {
 }
 
 /// Why the master ends.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum ExitReason {
     /// It was told to, and every worker is gone.
     Stopped,

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 use crate::pool::Mono;
 use crate::pool::Worker;
 use crate::pool::settings::{BACKOFF_FACTOR, EARLY_LIFE, SPINUP_INTERVAL_MAX_S, SPINUP_INTERVAL_MIN_S};
@@ -10,7 +12,7 @@ use crate::pool::settings::{BACKOFF_FACTOR, EARLY_LIFE, SPINUP_INTERVAL_MAX_S, S
 const EXPONENT_MAX: i32 = 100;
 
 /// The signs of a crash loop.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Backoff {
     /// Modern workers that died before their ack, since the last ack (einhorn's `consecutive_deaths_before_ack`).
     pub unacked_deaths: u32,

@@ -1,5 +1,7 @@
 //! The commands that change what the pool aims at. What a request looks like on the wire is not known here.
 
+use serde::{Deserialize, Serialize};
+
 use crate::pool::{Settings, Signal};
 
 /// What somebody wants done.
@@ -21,7 +23,8 @@ pub enum Command {
 }
 
 /// How old workers make room for new ones.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum UpgradeStyle {
     /// A few at a time.
     Smooth,

@@ -6,19 +6,19 @@ use crate::pool::{Acked, Action, Asked, Ending, Group, Mono, Notice, Pid, Pool, 
 impl Pool {
     /// Lets the worker go, and has it reaped: until then its pid is listed here and can belong to nobody else.
     pub(in crate::pool) fn on_exit(&mut self, now: Mono, pid: Pid, ending: Ending, actions: &mut Vec<Action>) {
-        let Some(at) = self.workers.iter().position(|worker| worker.pid == pid) else { return };
-        let worker = self.workers.remove(at);
+        let Some(at) = self.state.workers.iter().position(|worker| worker.pid == pid) else { return };
+        let worker = self.state.workers.remove(at);
         let acked = if worker.is_acked() { Acked::Yes } else { Acked::Never };
         let asked = if worker.is_told() { Asked::Yes } else { Asked::No };
         let version = worker.version;
         actions.push(Action::Tell(Notice::Exited { pid, ending, acked, asked }));
         actions.push(Action::ReapWorker { pid });
         if (acked, asked) == (Acked::Yes, Asked::No) {
-            self.backoff.on_acked_death(now, &worker, &self.workers);
+            self.state.backoff.on_acked_death(now, &worker, &self.state.workers);
         }
         // Nobody drains for the sake of a leader that died: what it left would only stand beside its replacement for ever.
-        let patience = now.after(self.settings.signal_timeout.unwrap_or(TERM_GRACE));
-        self.remnants.push(worker.into_remnant(now, Some(patience)));
+        let patience = now.after(self.state.settings.signal_timeout.unwrap_or(TERM_GRACE));
+        self.state.remnants.push(worker.into_remnant(now, Some(patience)));
         if (acked, asked) == (Acked::Never, Asked::No) {
             self.on_failure(now, version, actions);
         }
@@ -27,18 +27,20 @@ impl Pool {
     /// The last process of a group is gone; or its pid was given to a new worker, which says the same, and often sooner.
     /// Kept any longer, it would be told of again under a pid that is somebody else's.
     pub(in crate::pool) fn forget_group(&mut self, pid: Pid) {
-        self.remnants.retain(|remnant| remnant.pid != pid);
+        self.state.remnants.retain(|remnant| remnant.pid != pid);
     }
 
     /// What is left in its group hears what the worker heard; its program is not to outlive it on our sockets.
     pub(in crate::pool) fn on_reaped(&mut self, now: Mono, pid: Pid, group: Group, actions: &mut Vec<Action>) {
-        let Some(at) = self.remnants.iter().position(|remnant| remnant.pid == pid && !remnant.reaped) else { return };
+        let Some(at) = self.state.remnants.iter().position(|remnant| remnant.pid == pid && !remnant.reaped) else {
+            return;
+        };
         match group {
             Group::Empty => {
-                self.remnants.swap_remove(at);
+                self.state.remnants.swap_remove(at);
             }
             Group::Outlived => {
-                let remnant = &mut self.remnants[at];
+                let remnant = &mut self.state.remnants[at];
                 remnant.reaped = true;
                 remnant.since = now;
                 actions.push(Action::Tell(Notice::GroupOutlived { pid }));

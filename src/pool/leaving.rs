@@ -7,10 +7,10 @@ impl Pool {
     /// at once or when the upgrade under way is given up; or there is no worker of it.
     pub fn leaving_since(&self, version: Version) -> Option<Mono> {
         let launching = self.launches.iter().any(|launch| launch.version == version);
-        if launching || [self.modern, self.good].contains(&version) {
+        if launching || [self.state.modern, self.state.good].contains(&version) {
             return None;
         }
-        let workers = self.workers.iter().filter(|worker| worker.version == version);
+        let workers = self.state.workers.iter().filter(|worker| worker.version == version);
         workers.map(told_at).collect::<Option<Vec<Mono>>>()?.into_iter().max()
     }
 }
@@ -96,7 +96,7 @@ mod tests {
     #[test]
     fn a_version_does_not_leave_while_one_of_its_workers_is_not_told() {
         let mut play = replaced();
-        let worker = play.pool.workers.iter_mut().find(|worker| worker.version == OLD).unwrap();
+        let worker = play.pool.state.workers.iter_mut().find(|worker| worker.version == OLD).unwrap();
         worker.told = None;
         assert_eq!(play.pool.leaving_since(OLD), None);
     }

@@ -22,7 +22,7 @@ mod replenish;
 mod settings;
 mod shutdown;
 mod signal;
-mod snapshot;
+mod state;
 mod tell;
 mod time;
 mod upgrade;
@@ -33,7 +33,7 @@ mod graceful_tests;
 #[cfg(test)]
 mod preparing_tests;
 #[cfg(test)]
-mod snapshot_tests;
+mod state_tests;
 #[cfg(test)]
 mod testing;
 #[cfg(test)]
@@ -50,7 +50,7 @@ pub use notice::{AckIgnored, Acked, Asked, Blocked, Notice, UpgradeFailure};
 pub use settings::{AckMode, EXEC_LIMIT, QUIT_GRACE, REQUEST_ID_MAX, Settings, TERM_GRACE};
 pub use shutdown::Stopping;
 pub use signal::Signal;
-pub use snapshot::Snapshot;
+pub use state::State;
 pub use tell::Farewell;
 pub use time::Mono;
 pub use upgrade::{Preparing, Upgrade};
@@ -61,63 +61,22 @@ use crate::pool::replenish::Launch;
 /// The workers, and everything that decisions about them rest on.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Pool {
-    settings: Settings,
-    /// What a failed upgrade goes back to: the settings of `good`. The same as `settings` while none is under way.
-    fallback: Settings,
-    /// In the order of their launch.
-    workers: Vec<Worker>,
-    remnants: Vec<Remnant>,
+    state: State,
     /// Asked for, and not answered yet.
     launches: Vec<Launch>,
-    /// Set until all that are missing are launched without a pause: in the beginning, and in a fleet upgrade.
-    launch_at_once: bool,
-    /// What new workers are, and all shall be.
-    modern: Version,
-    /// What a failed upgrade goes back to.
-    good: Version,
-    /// The highest ever given; no version is given twice.
-    newest: Version,
-    preparing: Option<Preparing>,
-    upgrade: Option<Upgrade>,
-    stopping: Option<Stopping>,
-    backoff: Backoff,
-    last_spinup: Option<Mono>,
-    last_upgraded: Option<Mono>,
-    last_style: Option<UpgradeStyle>,
-    last_linger_note: Option<Mono>,
+    /// What was told of last.
     blocked: Option<Blocked>,
-    ever_acked: bool,
 }
 
 impl Pool {
     pub fn new(settings: Settings) -> Self {
-        Self {
-            settings,
-            fallback: settings,
-            workers: Vec::new(),
-            remnants: Vec::new(),
-            launches: Vec::new(),
-            launch_at_once: false,
-            modern: Version(0),
-            good: Version(0),
-            newest: Version(0),
-            preparing: None,
-            upgrade: None,
-            stopping: None,
-            backoff: Backoff::default(),
-            last_spinup: None,
-            last_upgraded: None,
-            last_style: None,
-            last_linger_note: None,
-            blocked: None,
-            ever_acked: false,
-        }
+        Self { state: State::new(settings), launches: Vec::new(), blocked: None }
     }
 
     /// Takes in what happened at `now`, and adds what shall be done to `actions`.
     pub fn handle(&mut self, now: Mono, event: Event, actions: &mut Vec<Action>) {
         match event {
-            Event::Started => self.launch_at_once = true,
+            Event::Started => self.state.launch_at_once = true,
             Event::CommandGiven(command) => self.on_command(now, command, actions),
             Event::ReleaseReady { version, settings } => self.on_release_ready(now, version, settings, actions),
             Event::ReleaseRefused { version, reason } => self.on_release_refused(version, reason, actions),
@@ -162,19 +121,19 @@ impl Pool {
             Command::Forward(signal) => self.forward(signal, actions),
             Command::SetTarget(target) => {
                 assert!(target >= 1, "a pool has at least one worker");
-                self.settings.target = target;
-                self.fallback.target = target;
+                self.state.settings.target = target;
+                self.state.fallback.target = target;
             }
             Command::Configure { settings, fallback } => {
                 assert!(settings.target >= 1 && fallback.target >= 1, "a pool has at least one worker");
-                self.settings = settings;
-                self.fallback = fallback;
+                self.state.settings = settings;
+                self.state.fallback = fallback;
             }
         }
     }
 
     fn on_job_control(&mut self, pid: Pid, change: impl FnOnce(&mut Worker)) {
-        if let Some(worker) = self.workers.iter_mut().find(|worker| worker.pid == pid) {
+        if let Some(worker) = self.state.workers.iter_mut().find(|worker| worker.pid == pid) {
             change(worker);
         }
     }
@@ -183,76 +142,78 @@ impl Pool {
 /// What the outside may see.
 impl Pool {
     pub fn settings(&self) -> &Settings {
-        &self.settings
+        &self.state.settings
     }
 
     /// What a failed upgrade goes back to.
     pub fn fallback(&self) -> &Settings {
-        &self.fallback
+        &self.state.fallback
     }
 
     pub fn workers(&self) -> &[Worker] {
-        &self.workers
+        &self.state.workers
     }
 
     pub fn remnants(&self) -> &[Remnant] {
-        &self.remnants
+        &self.state.remnants
     }
 
     /// The version that new workers are launched as.
     pub fn modern(&self) -> Version {
-        self.modern
+        self.state.modern
     }
 
     /// The version that a failed upgrade goes back to.
     pub fn good(&self) -> Version {
-        self.good
+        self.state.good
     }
 
     /// The style of the upgrade under way.
     pub fn upgrading(&self) -> Option<UpgradeStyle> {
-        self.upgrade.as_ref().map(|upgrade| upgrade.style)
+        self.state.upgrade.as_ref().map(|upgrade| upgrade.style)
     }
 
     /// Whether the program of an upgrade that was asked for is being looked for.
     pub fn is_preparing(&self) -> bool {
-        self.preparing.is_some()
+        self.state.preparing.is_some()
     }
 
     /// New workers that failed since the last that acked, in the upgrade under way.
     pub fn upgrade_failures(&self) -> u32 {
-        self.upgrade.as_ref().map_or(0, |upgrade| upgrade.failures)
+        self.state.upgrade.as_ref().map_or(0, |upgrade| upgrade.failures)
     }
 
     pub fn is_stopping(&self) -> bool {
-        self.stopping.is_some()
+        self.state.stopping.is_some()
     }
 
     pub fn unacked_deaths(&self) -> u32 {
-        self.backoff.unacked_deaths
+        self.state.backoff.unacked_deaths
     }
 
     pub fn last_spinup(&self) -> Option<Mono> {
-        self.last_spinup
+        self.state.last_spinup
     }
 
     /// The style of the last upgrade that began, over or not.
     pub fn last_style(&self) -> Option<UpgradeStyle> {
-        self.last_style
+        self.state.last_style
     }
 
     pub fn last_upgraded(&self) -> Option<Mono> {
-        self.last_upgraded
+        self.state.last_upgraded
     }
 
     /// How many workers of any version serve.
     pub fn serving_count(&self) -> u32 {
-        count(&self.workers, Worker::serves)
+        count(&self.state.workers, Worker::serves)
     }
 
     /// Modern workers that acked and were not told to go (einhorn's `ack_count`).
     pub fn acked_count(&self) -> u32 {
-        count(&self.workers, |worker| worker.version == self.modern && worker.is_acked() && !worker.is_told())
+        count(&self.state.workers, |worker| {
+            worker.version == self.state.modern && worker.is_acked() && !worker.is_told()
+        })
     }
 }
 

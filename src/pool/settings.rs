@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 use crate::pool::Signal;
 
 /// A worker that dies this soon after its ack, unasked, counts as a sign of a crash loop.
@@ -38,7 +40,8 @@ pub const RETRIES_WITH_ACK_TIMEOUT: u32 = 3;
 pub const REQUEST_ID_MAX: usize = 256;
 
 /// How a worker is known to serve.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum AckMode {
     /// It has lived for so long.
     Timer(Duration),
@@ -48,7 +51,7 @@ pub enum AckMode {
 
 /// The settings that the pool decides by; each may change between two events. They come with a version, and go with it when
 /// its upgrade is given up.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Settings {
     /// How many workers shall serve; at least 1.
     pub target: u32,
@@ -73,5 +76,16 @@ impl Settings {
     /// How many failures in a row end an upgrade; none means never.
     pub(in crate::pool) fn failure_limit(&self) -> Option<u32> {
         self.retries.or(self.ack_timeout.map(|_| RETRIES_WITH_ACK_TIMEOUT))
+    }
+
+    /// Whether a pool can decide by them.
+    pub(in crate::pool) fn check(&self) -> Result<(), String> {
+        if self.target < 1 || self.max_unacked < 1 || self.max_upgrade_additional == Some(0) {
+            return Err("the numbers of workers must be at least 1".to_owned());
+        }
+        if !(self.spacing_s.is_finite() && self.spacing_s > 0.0) {
+            return Err("spacing_s must be above 0".to_owned());
+        }
+        Ok(())
     }
 }

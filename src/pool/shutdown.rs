@@ -2,36 +2,39 @@
 
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 use crate::pool::settings::{QUIT_GRACE, TERM_GRACE};
 use crate::pool::tell::Farewell;
 use crate::pool::worker::earlier;
 use crate::pool::{Action, ExitReason, Mono, Pid, Pool, Signal};
 
 /// That the master is to end, and how.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Stopping {
     /// What a worker that is launched too late is told.
     pub farewell: Farewell,
     /// How long it may take then; none means for ever.
     pub grace: Option<Duration>,
     pub reason: ExitReason,
-    /// Whether `Exit` was asked for.
+    /// Whether `Exit` was asked for; then nothing is handed on.
+    #[serde(skip)]
     pub concluded: bool,
 }
 
 impl Pool {
     /// Stops for good. A second stop sends its signal too; patience may only get shorter.
     pub(in crate::pool) fn stop(&mut self, now: Mono, farewell: Farewell, actions: &mut Vec<Action>) {
-        let reason = match self.stopping {
+        let reason = match self.state.stopping {
             Some(stopping) if stopping.reason != ExitReason::Stopped => stopping.reason,
             Some(_) | None if farewell == Farewell::Signal(Signal::QUIT) => ExitReason::Quit,
             Some(_) | None => ExitReason::Stopped,
         };
         self.begin_stop(farewell, reason, actions);
         let grace = self.grace(farewell);
-        let pids: Vec<Pid> = self.workers.iter().map(|worker| worker.pid).collect();
+        let pids: Vec<Pid> = self.state.workers.iter().map(|worker| worker.pid).collect();
         self.tell_to_go(now, &pids, farewell, grace, actions);
-        for remnant in &mut self.remnants {
+        for remnant in &mut self.state.remnants {
             remnant.signal = farewell.signal(remnant.graceful);
             remnant.kill_at = earlier(remnant.kill_at, grace.map(|grace| now.after(grace)));
             if remnant.reaped {
@@ -43,20 +46,20 @@ impl Pool {
     /// Nobody asked for this stop, so whoever was told to go already is not told again.
     pub(in crate::pool) fn stop_after_giving_up(&mut self, now: Mono, actions: &mut Vec<Action>) {
         self.begin_stop(Farewell::Graceful, ExitReason::GaveUp, actions);
-        let untold = self.workers.iter().filter(|worker| !worker.is_told());
+        let untold = self.state.workers.iter().filter(|worker| !worker.is_told());
         let pids: Vec<Pid> = untold.map(|worker| worker.pid).collect();
         self.tell_to_go(now, &pids, Farewell::Graceful, self.grace(Farewell::Graceful), actions);
     }
 
     /// Whether `Exit` was asked for.
     pub(in crate::pool) fn is_over(&self) -> bool {
-        self.stopping.is_some_and(|stopping| stopping.concluded)
+        self.state.stopping.is_some_and(|stopping| stopping.concluded)
     }
 
     /// Asks to end once nothing is left that could need the master.
     pub(in crate::pool) fn conclude_stop(&mut self, actions: &mut Vec<Action>) {
-        let empty = self.workers.is_empty() && self.remnants.is_empty() && self.launches.is_empty();
-        if let Some(stopping) = &mut self.stopping {
+        let empty = self.state.workers.is_empty() && self.state.remnants.is_empty() && self.launches.is_empty();
+        if let Some(stopping) = &mut self.state.stopping {
             if empty && !stopping.concluded {
                 stopping.concluded = true;
                 actions.push(Action::Exit(stopping.reason));
@@ -67,13 +70,13 @@ impl Pool {
     fn begin_stop(&mut self, farewell: Farewell, reason: ExitReason, actions: &mut Vec<Action>) {
         let concluded = self.is_over();
         self.abandon_upgrade(actions);
-        self.stopping = Some(Stopping { farewell, grace: self.grace(farewell), reason, concluded });
+        self.state.stopping = Some(Stopping { farewell, grace: self.grace(farewell), reason, concluded });
     }
 
     /// How long workers may take to end. A graceful end may take for ever unless a signal timeout is set, as with einhorn:
     /// some drain for hours. After TERM and QUIT somebody is waiting; not so where TERM is but what the program drains at.
     fn grace(&self, farewell: Farewell) -> Option<Duration> {
-        let timeout = self.settings.signal_timeout;
+        let timeout = self.state.settings.signal_timeout;
         match farewell {
             Farewell::Signal(Signal::TERM) => Some(timeout.unwrap_or(TERM_GRACE)),
             Farewell::Signal(Signal::QUIT) => Some(timeout.map_or(QUIT_GRACE, |timeout| timeout.min(QUIT_GRACE))),

@@ -2,8 +2,11 @@
 
 use std::fmt;
 
-/// A Linux signal number, 1 to 64.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+use serde::{Deserialize, Serialize};
+
+/// A Linux signal number, 1 to 64. A handoff has it as it is shown.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(into = "String", try_from = "String")]
 pub struct Signal(i32);
 
 /// Every signal with a name, in the kernel's order.
@@ -68,6 +71,21 @@ impl Signal {
 
     pub const fn number(self) -> i32 {
         self.0
+    }
+}
+
+impl From<Signal> for String {
+    fn from(signal: Signal) -> Self {
+        signal.to_string()
+    }
+}
+
+impl TryFrom<String> for Signal {
+    type Error = String;
+
+    fn try_from(shown: String) -> Result<Self, String> {
+        let by_number = || shown.parse().ok().and_then(Self::from_number);
+        Self::from_name(&shown).or_else(by_number).ok_or_else(|| format!("need a signal, found {shown:?}"))
     }
 }
 

@@ -2,13 +2,16 @@
 
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 use crate::pool::ack::due;
 use crate::pool::settings::LINGER_NOTE;
 use crate::pool::worker::earlier;
 use crate::pool::{Action, Mono, Notice, Pid, Pool, Signal, Worker};
 
 /// By which signal workers are told to go.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Farewell {
     /// Each by its own.
     Graceful,
@@ -46,7 +49,7 @@ impl Pool {
     fn by_signal(&self, pids: &[Pid], farewell: Farewell) -> Vec<(Signal, Vec<Pid>)> {
         let mut groups: Vec<(Signal, Vec<Pid>)> = Vec::new();
         for &pid in pids {
-            let Some(worker) = self.workers.iter().find(|worker| worker.pid == pid) else { continue };
+            let Some(worker) = self.state.workers.iter().find(|worker| worker.pid == pid) else { continue };
             let signal = farewell.signal(worker.graceful);
             match groups.iter_mut().find(|(known, _)| *known == signal) {
                 Some((_, heard)) => heard.push(pid),
@@ -58,7 +61,7 @@ impl Pool {
 
     fn send(&mut self, now: Mono, pids: &[Pid], signal: Signal, kill_at: Option<Mono>, actions: &mut Vec<Action>) {
         actions.push(Action::Tell(Notice::Sending { signal, pids: pids.to_vec() }));
-        for worker in self.workers.iter_mut().filter(|worker| pids.contains(&worker.pid)) {
+        for worker in self.state.workers.iter_mut().filter(|worker| pids.contains(&worker.pid)) {
             let pid = worker.pid;
             if worker.told.as_ref().is_some_and(|told| told.signals.contains(&signal)) {
                 actions.push(Action::Tell(Notice::Resending { signal, pid }));
@@ -66,7 +69,7 @@ impl Pool {
             worker.tell(now, signal, kill_at);
             actions.push(Action::SignalWorker { pid, signal });
         }
-        if self.settings.signal_timeout.is_some() {
+        if self.state.settings.signal_timeout.is_some() {
             actions.push(Action::Tell(Notice::SentAll { signal, pids: pids.to_vec() }));
         }
     }
@@ -74,7 +77,8 @@ impl Pool {
     /// Passes a signal on; nobody is held to have been told to go by it. A child that is not its program yet could only die
     /// of it.
     pub(in crate::pool) fn forward(&mut self, signal: Signal, actions: &mut Vec<Action>) {
-        let pids: Vec<Pid> = self.workers.iter().filter(|worker| worker.execed).map(|worker| worker.pid).collect();
+        let pids: Vec<Pid> =
+            self.state.workers.iter().filter(|worker| worker.execed).map(|worker| worker.pid).collect();
         if pids.is_empty() {
             return;
         }
@@ -84,14 +88,14 @@ impl Pool {
 
     /// Kills, once, whoever was told to go and is still there when its time is up: the worker with its whole group.
     pub(in crate::pool) fn end_patience(&mut self, now: Mono, actions: &mut Vec<Action>) {
-        for worker in &mut self.workers {
+        for worker in &mut self.state.workers {
             if due(kill_time(worker), now) {
                 let after = worker.told.as_ref().map_or(Duration::ZERO, |told| now.since(told.first_at));
                 worker.killed = true;
                 kill_late(worker.pid, after, actions);
             }
         }
-        for remnant in &mut self.remnants {
+        for remnant in &mut self.state.remnants {
             if remnant.reaped && !remnant.killed && due(remnant.kill_at, now) {
                 remnant.killed = true;
                 kill_late(remnant.pid, now.since(remnant.since), actions);
@@ -100,15 +104,15 @@ impl Pool {
     }
 
     pub(in crate::pool) fn patience_deadline(&self) -> Option<Mono> {
-        let of_workers = self.workers.iter().map(kill_time).fold(None, earlier);
-        let patient = self.remnants.iter().filter(|remnant| remnant.reaped && !remnant.killed);
+        let of_workers = self.state.workers.iter().map(kill_time).fold(None, earlier);
+        let patient = self.state.remnants.iter().filter(|remnant| remnant.reaped && !remnant.killed);
         patient.map(|remnant| remnant.kill_at).fold(of_workers, earlier)
     }
 
     /// Once a minute, names those who stay although told to go, and whom nothing will kill.
     pub(in crate::pool) fn note_lingering(&mut self, now: Mono, actions: &mut Vec<Action>) {
         let Some(note_at) = self.linger_deadline() else {
-            self.last_linger_note = None;
+            self.state.last_linger_note = None;
             return;
         };
         if note_at > now {
@@ -117,13 +121,13 @@ impl Pool {
         let lingering = self.lingering();
         let longest = lingering.iter().map(|&(_, since)| now.since(since)).max().unwrap_or_default();
         let pids = lingering.into_iter().map(|(pid, _)| pid).collect();
-        self.last_linger_note = Some(now);
+        self.state.last_linger_note = Some(now);
         actions.push(Action::Tell(Notice::Lingering { pids, longest }));
     }
 
     pub(in crate::pool) fn linger_deadline(&self) -> Option<Mono> {
         let oldest = self.lingering().into_iter().map(|(_, since)| since).min()?;
-        Some(self.last_linger_note.map_or(oldest, |last| last.max(oldest)).after(LINGER_NOTE))
+        Some(self.state.last_linger_note.map_or(oldest, |last| last.max(oldest)).after(LINGER_NOTE))
     }
 
     fn lingering(&self) -> Vec<(Pid, Mono)> {
@@ -131,8 +135,8 @@ impl Pool {
             let told = worker.told.as_ref().filter(|told| told.kill_at.is_none() || worker.killed)?;
             Some((worker.pid, told.first_at))
         };
-        let left = self.remnants.iter().filter(|left| left.reaped && (left.kill_at.is_none() || left.killed));
-        self.workers.iter().filter_map(told).chain(left.map(|left| (left.pid, left.since))).collect()
+        let left = self.state.remnants.iter().filter(|left| left.reaped && (left.kill_at.is_none() || left.killed));
+        self.state.workers.iter().filter_map(told).chain(left.map(|left| (left.pid, left.since))).collect()
     }
 }
 

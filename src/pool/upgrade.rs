@@ -1,10 +1,12 @@
 //! From one version to the next, and back when the next one does not work. Launching and culling follow by themselves
 //! from what is modern.
 
+use serde::{Deserialize, Serialize};
+
 use crate::pool::{Action, Mono, Notice, Pool, Settings, UpgradeFailure, UpgradeStyle, Version, Worker, count};
 
 /// An upgrade that has not begun: its program is being looked for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Preparing {
     pub version: Version,
     pub style: UpgradeStyle,
@@ -14,7 +16,7 @@ pub struct Preparing {
 }
 
 /// An upgrade under way.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Upgrade {
     pub style: UpgradeStyle,
     /// New workers that died or missed their ack since the last that acked.
@@ -28,13 +30,13 @@ impl Pool {
             actions.push(Action::Tell(Notice::NotUpgradingWhileStopping));
             return;
         }
-        if let Some(preparing) = &mut self.preparing {
+        if let Some(preparing) = &mut self.state.preparing {
             preparing.style = style;
             preparing.asked_again = true;
             return;
         }
-        let version = Version(self.newest.0 + 1);
-        self.preparing = Some(Preparing { version, style, asked_again: false });
+        let version = Version(self.state.newest.0 + 1);
+        self.state.preparing = Some(Preparing { version, style, asked_again: false });
         actions.push(Action::PrepareRelease { version });
     }
 
@@ -51,22 +53,22 @@ impl Pool {
             self.forget_releases(actions);
             return self.prepare_again(version, actions);
         };
-        let notice = match self.upgrade {
-            Some(_) => Notice::UpgradeStartedOver { acked: self.acked_count(), target: self.settings.target },
-            None => Notice::UpgradeStarted { style: preparing.style, from: self.modern },
+        let notice = match self.state.upgrade {
+            Some(_) => Notice::UpgradeStartedOver { acked: self.acked_count(), target: self.state.settings.target },
+            None => Notice::UpgradeStarted { style: preparing.style, from: self.state.modern },
         };
         actions.push(Action::Tell(notice));
-        if self.upgrade.is_none() {
-            self.fallback = self.settings;
+        if self.state.upgrade.is_none() {
+            self.state.fallback = self.state.settings;
         }
-        self.settings = settings;
-        self.newest = version;
-        self.modern = version;
-        self.last_upgraded = Some(now);
-        self.last_style = Some(preparing.style);
-        self.backoff = Default::default();
-        self.upgrade = Some(Upgrade { style: preparing.style, failures: 0 });
-        self.launch_at_once = preparing.style == UpgradeStyle::Fleet;
+        self.state.settings = settings;
+        self.state.newest = version;
+        self.state.modern = version;
+        self.state.last_upgraded = Some(now);
+        self.state.last_style = Some(preparing.style);
+        self.state.backoff = Default::default();
+        self.state.upgrade = Some(Upgrade { style: preparing.style, failures: 0 });
+        self.state.launch_at_once = preparing.style == UpgradeStyle::Fleet;
     }
 
     pub(in crate::pool) fn on_release_refused(&mut self, version: Version, reason: String, actions: &mut Vec<Action>) {
@@ -78,12 +80,12 @@ impl Pool {
 
     /// What was being prepared, if the answer to it answers the last request, too.
     fn take_prepared(&mut self, version: Version) -> Option<Preparing> {
-        self.preparing.take_if(|preparing| preparing.version == version && !preparing.asked_again)
+        self.state.preparing.take_if(|preparing| preparing.version == version && !preparing.asked_again)
     }
 
     /// Each time somebody asked for it since the last; so it ends when they do.
     fn prepare_again(&mut self, version: Version, actions: &mut Vec<Action>) {
-        if let Some(preparing) = self.preparing.as_mut().filter(|preparing| preparing.version == version) {
+        if let Some(preparing) = self.state.preparing.as_mut().filter(|preparing| preparing.version == version) {
             preparing.asked_again = false;
             actions.push(Action::PrepareRelease { version });
         }
@@ -92,34 +94,34 @@ impl Pool {
     /// Has dropped what was found in vain. After the end nothing is asked for any more.
     fn forget_releases(&self, actions: &mut Vec<Action>) {
         if !self.is_over() {
-            actions.push(Action::KeepReleases { modern: self.modern, good: self.good });
+            actions.push(Action::KeepReleases { modern: self.state.modern, good: self.state.good });
         }
     }
 
     /// An upgrade is done when enough new workers serve; the old ones are then culled.
     pub(in crate::pool) fn conclude_upgrade(&mut self, actions: &mut Vec<Action>) {
-        let modern = |worker: &Worker| worker.version == self.modern && worker.serves();
-        if self.upgrade.is_none() || count(&self.workers, modern) < self.settings.target {
+        let modern = |worker: &Worker| worker.version == self.state.modern && worker.serves();
+        if self.state.upgrade.is_none() || count(&self.state.workers, modern) < self.state.settings.target {
             return;
         }
-        self.upgrade = None;
-        self.good = self.modern;
-        self.fallback = self.settings;
-        actions.push(Action::Tell(Notice::Upgraded { version: self.modern }));
-        actions.push(Action::KeepReleases { modern: self.modern, good: self.good });
+        self.state.upgrade = None;
+        self.state.good = self.state.modern;
+        self.state.fallback = self.state.settings;
+        actions.push(Action::Tell(Notice::Upgraded { version: self.state.modern }));
+        actions.push(Action::KeepReleases { modern: self.state.modern, good: self.state.good });
     }
 
     /// A worker died before its ack, or missed it. Only those of the wanted version say something about it.
     pub(in crate::pool) fn on_failure(&mut self, now: Mono, version: Version, actions: &mut Vec<Action>) {
-        if version != self.modern {
+        if version != self.state.modern {
             return;
         }
-        self.backoff.on_unacked_death();
-        match &mut self.upgrade {
+        self.state.backoff.on_unacked_death();
+        match &mut self.state.upgrade {
             Some(upgrade) => {
                 upgrade.failures = upgrade.failures.saturating_add(1);
                 let failures = upgrade.failures;
-                if self.settings.failure_limit().is_some_and(|limit| failures >= limit) {
+                if self.state.settings.failure_limit().is_some_and(|limit| failures >= limit) {
                     self.give_up_upgrade(UpgradeFailure::Failures(failures), actions);
                 }
             }
@@ -129,24 +131,26 @@ impl Pool {
 
     /// Goes back to what worked, settings and all. The new workers are now the old ones: they go as theirs did, when others serve.
     pub(in crate::pool) fn give_up_upgrade(&mut self, reason: UpgradeFailure, actions: &mut Vec<Action>) {
-        if self.upgrade.take().is_none() {
+        if self.state.upgrade.take().is_none() {
             return;
         }
-        let version = std::mem::replace(&mut self.modern, self.good);
-        self.settings = self.fallback;
-        for worker in self.workers.iter_mut().filter(|worker| worker.version == self.good && worker.is_told()) {
+        let version = std::mem::replace(&mut self.state.modern, self.state.good);
+        self.state.settings = self.state.fallback;
+        for worker in
+            self.state.workers.iter_mut().filter(|worker| worker.version == self.state.good && worker.is_told())
+        {
             worker.written_off = true;
         }
-        self.backoff = Default::default();
-        actions.push(Action::Tell(Notice::UpgradeFailed { version, back_to: self.good, reason }));
-        actions.push(Action::KeepReleases { modern: self.modern, good: self.good });
+        self.state.backoff = Default::default();
+        actions.push(Action::Tell(Notice::UpgradeFailed { version, back_to: self.state.good, reason }));
+        actions.push(Action::KeepReleases { modern: self.state.modern, good: self.state.good });
     }
 
     /// A first start that never served is given up only if somebody set the retries; a service that served once never is.
     fn give_up_start(&mut self, now: Mono, actions: &mut Vec<Action>) {
-        let deaths = self.backoff.unacked_deaths;
-        let used_up = self.settings.retries.is_some_and(|retries| deaths >= retries);
-        if used_up && !self.ever_acked && !self.is_stopping() {
+        let deaths = self.state.backoff.unacked_deaths;
+        let used_up = self.state.settings.retries.is_some_and(|retries| deaths >= retries);
+        if used_up && !self.state.ever_acked && !self.is_stopping() {
             actions.push(Action::Tell(Notice::GaveUp { deaths }));
             self.stop_after_giving_up(now, actions);
         }
@@ -154,7 +158,7 @@ impl Pool {
 
     /// What a stop means for an upgrade: none is left, whether it had started or not.
     pub(in crate::pool) fn abandon_upgrade(&mut self, actions: &mut Vec<Action>) {
-        if self.preparing.take().is_some() {
+        if self.state.preparing.take().is_some() {
             actions.push(Action::Tell(Notice::NotUpgradingWhileStopping));
         }
         self.give_up_upgrade(UpgradeFailure::Stopping, actions);

@@ -1,11 +1,12 @@
 //! One worker, and what is left of one. They know what they are, and decide nothing.
 
-use crate::pool::replenish::Launch;
+use serde::{Deserialize, Deserializer, Serialize};
+
 use crate::pool::settings::REQUEST_ID_MAX;
 use crate::pool::{Mono, Pid, Signal, Version, WorkerIndex};
 
 /// A worker that was launched and has not ended.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Worker {
     pub pid: Pid,
     pub index: WorkerIndex,
@@ -27,14 +28,15 @@ pub struct Worker {
 }
 
 /// The last sign of life that a worker gave.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Ping {
     pub at: Mono,
+    #[serde(deserialize_with = "cut_id")]
     pub request_id: String,
 }
 
 /// That and how a worker was told to go.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Told {
     /// In the order of their first sending, each once.
     pub signals: Vec<Signal>,
@@ -45,7 +47,7 @@ pub struct Told {
 }
 
 /// What remains of a worker that has ended: a zombie until it is reaped, then what it left in its process group.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Remnant {
     pub pid: Pid,
     /// What the group is told once it is known to live on.
@@ -61,23 +63,35 @@ pub struct Remnant {
 impl Ping {
     /// The id is cut, between characters, to its longest allowed length.
     pub fn new(at: Mono, mut request_id: String) -> Self {
-        let mut length = request_id.len().min(REQUEST_ID_MAX);
-        while !request_id.is_char_boundary(length) {
-            length -= 1;
-        }
-        request_id.truncate(length);
+        cut(&mut request_id);
         Self { at, request_id }
     }
 }
 
+fn cut(request_id: &mut String) {
+    let mut length = request_id.len().min(REQUEST_ID_MAX);
+    while !request_id.is_char_boundary(length) {
+        length -= 1;
+    }
+    request_id.truncate(length);
+}
+
+/// A newer image may allow longer ones.
+fn cut_id<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
+    let mut request_id = String::deserialize(deserializer)?;
+    cut(&mut request_id);
+    Ok(request_id)
+}
+
 impl Worker {
-    pub(in crate::pool) fn new(pid: Pid, launch: Launch, now: Mono) -> Self {
+    /// One that was just launched.
+    pub fn new(pid: Pid, index: WorkerIndex, version: Version, graceful: Signal, spawned_at: Mono) -> Self {
         Self {
             pid,
-            index: launch.index,
-            version: launch.version,
-            graceful: launch.graceful,
-            spawned_at: now,
+            index,
+            version,
+            graceful,
+            spawned_at,
             execed: false,
             acked_at: None,
             stopped: false,

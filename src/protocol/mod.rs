@@ -2,6 +2,7 @@
 //! no socket and no client.
 
 mod arguments;
+pub mod id_on_wire;
 mod json;
 mod line;
 mod request;

@@ -1,6 +1,7 @@
 //! What a client is answered: a map of message, request id and whether more follows, in the order in which einhorn writes
 //! it; or the same as one line of JSON for who asked for that.
 
+use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value as Json};
 
 use crate::protocol::json::to_json;
@@ -8,7 +9,8 @@ use crate::protocol::line::escape;
 use crate::yaml::{self, Value};
 
 /// How a client wants its replies.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Format {
     Yaml,
     Json,

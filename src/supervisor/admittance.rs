@@ -1,6 +1,8 @@
 //! Who may connect to the control socket and speak on it, worked out from names. Looks up users and groups, and changes
 //! nothing.
 
+use serde::{Deserialize, Serialize};
+
 use crate::config::Config;
 use crate::supervisor::exit_code::Problem;
 use crate::sys::account;
@@ -22,7 +24,7 @@ const CONNECTIONS_MAX: usize = 256;
 const DESCRIPTORS_RESERVED: usize = 24;
 
 /// Who is let in, by number.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(in crate::supervisor) struct Admittance {
     /// Who may connect.
     pub(in crate::supervisor) access: Access,

@@ -20,7 +20,7 @@ pub(in crate::supervisor) enum Family {
 }
 
 /// What only this worker, or only this master, can say.
-pub(in crate::supervisor) struct Facts<'a> {
+pub(in crate::supervisor) struct WorkerFacts<'a> {
     pub(in crate::supervisor) master: Pid,
     /// As the user gave it; the client libraries connect to it.
     pub(in crate::supervisor) socket_path: &'a Path,
@@ -78,7 +78,7 @@ fn inherited(environ: &Environment, dropped: &[OsString]) -> Environment {
 
 /// einhorn's variables, with `EINHORN_FDS` of its versions before 1.0, which PHP's client reads, and `EINHORN_FD_FAMILY_n` as
 /// Python's client does.
-pub(in crate::supervisor) fn of_worker(inherited: &Environment, facts: &Facts<'_>) -> Environment {
+pub(in crate::supervisor) fn of_worker(inherited: &Environment, facts: &WorkerFacts<'_>) -> Environment {
     let mut environment = inherited.clone();
     let mut set = |name: String, value: OsString| environment.push((name.into(), value));
     set("EINHORN_MASTER_PID".into(), facts.master.to_string().into());
@@ -172,7 +172,7 @@ mod tests {
 
     #[test]
     fn a_worker_is_told_its_place_and_its_sockets() {
-        let facts = Facts {
+        let facts = WorkerFacts {
             master: Pid(7),
             socket_path: Path::new("./rel.sock"),
             socket_fd: Some(5),

@@ -219,9 +219,10 @@ impl Supervisor {
 
     /// Reaps a child that is no worker: an orphan that a worker left to us, or somebody's whom we adopted as pid 1.
     fn bury_stranger(&mut self, pid: Pid) -> Turn {
-        self.strangers = self.strangers.saturating_add(1);
+        let strangers = &mut self.facts.counters.strangers;
+        *strangers = strangers.saturating_add(1);
         match wait::reap(pid) {
-            Ok(_) => log::debug!("reaped process {pid}, which is no worker ({} so far)", self.strangers),
+            Ok(_) => log::debug!("reaped process {pid}, which is no worker ({strangers} so far)"),
             Err(errno) => log::debug!("cannot reap process {pid}: {errno}"),
         }
         self.look_at_groups()

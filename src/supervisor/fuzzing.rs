@@ -1,15 +1,14 @@
 //! What `fuzzing` needs of this room: whether a master takes a document over.
 
 use crate::handoff::Document;
+use crate::pool::State;
 use crate::supervisor::plan::Plan;
 
-/// Plans as a new image does. Returns every number that the plan speaks of.
+/// Plans as a new image does. Returns every number that the plan speaks of, and the pool.
 ///
 /// Errors: why the document is not taken over, in a sentence.
-pub(crate) fn plan(document: &Document) -> Result<Vec<i32>, String> {
+pub(crate) fn plan(document: &Document) -> Result<(Vec<i32>, State), String> {
     let plan = Plan::of(document)?;
-    let sockets = plan.sockets();
-    let descriptors = plan.descriptors();
-    assert!(sockets.iter().all(|fd| descriptors.contains(fd)), "a socket is no descriptor");
-    Ok(descriptors.into_iter().map(|fd| fd.0).collect())
+    let numbers = plan.held.open.descriptors().map(|(fd, _)| fd.0).collect();
+    Ok((numbers, plan.held.pool))
 }

@@ -5,7 +5,7 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use nix::errno::Errno;
 
 use crate::pool::{Event, Pid, Version, WorkerIndex};
-use crate::supervisor::environment::{self, Facts, Family};
+use crate::supervisor::environment::{self, Family, WorkerFacts};
 use crate::supervisor::listeners::{WORKER_FD_FIRST, worker_fds_end};
 use crate::supervisor::release::Release;
 use crate::supervisor::{Supervisor, logging};
@@ -58,7 +58,7 @@ impl Supervisor {
             own_pid_variable: None,
             directory: recipe.directory.as_deref(),
             descriptors: &descriptors,
-            birth: &self.birth,
+            birth: &self.facts.birth,
             nice: recipe.nice,
             parent_death: recipe.parent_death,
             umask: recipe.umask,
@@ -78,7 +78,7 @@ impl Supervisor {
             LocalAddress::Unix(_) | LocalAddress::Other => Family::Unix,
         });
         let listeners: Vec<(RawFd, Family)> = (WORKER_FD_FIRST..).zip(families).collect();
-        let facts = Facts {
+        let facts = WorkerFacts {
             master: Pid(std::process::id().try_into().unwrap_or(i32::MAX)),
             socket_path: self.files.socket_path(),
             socket_fd: release.recipe.socket_as_fd.then(|| worker_connection_fd(release)),

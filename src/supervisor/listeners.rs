@@ -10,6 +10,8 @@ use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use serde::{Deserialize, Serialize};
+
 use crate::config::{Bind, Config, Family as WantedFamily, SHARED_DIRECTORY};
 use crate::supervisor::Supervisor;
 use crate::supervisor::bound_files::{BoundFile, BoundFiles};
@@ -44,7 +46,7 @@ pub(in crate::supervisor) struct Listener {
 }
 
 /// What a bind says of its socket beside its address.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(in crate::supervisor) struct Manner {
     pub(in crate::supervisor) nonblock: bool,
     /// Of a unix socket's file.
@@ -368,7 +370,7 @@ impl Supervisor {
             if socket::is_accepting(listener.fd.as_fd()) != Ok(false) {
                 continue;
             }
-            match socket::mend(listener.fd.as_fd(), &listener.address, queue_length(self.config.backlog)) {
+            match socket::mend(listener.fd.as_fd(), &listener.address, queue_length(self.config().backlog)) {
                 Ok(()) => log::error!("a worker had shut down the socket {:?}, listening again", listener.address),
                 Err(errno) => log::error!("cannot listen again on {:?}: {errno}", listener.address),
             }

@@ -12,6 +12,7 @@ mod files;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod fuzzing;
 mod hand_over;
+mod held;
 mod help;
 mod launch;
 mod listeners;
@@ -53,22 +54,20 @@ use std::sync::Arc;
 use crossbeam_channel::Receiver;
 
 use crate::config::{Config, Invocation};
-use crate::pool::{Action, ClientId, Mono, Pid, Pool, Version};
-use crate::supervisor::admittance::Admittance;
+use crate::pool::{Action, Mono, Pid, Pool, Version};
 use crate::supervisor::bound_files::BoundFiles;
 use crate::supervisor::files::Files;
+use crate::supervisor::held::Facts;
 use crate::supervisor::listeners::Listener;
 use crate::supervisor::memory::Memory;
 use crate::supervisor::prepare::Call;
 use crate::supervisor::recheck::Recheck;
 use crate::supervisor::reexec::Reexec;
 use crate::supervisor::release::Release;
-use crate::supervisor::reload::{Coming, Purposes, Settled};
+use crate::supervisor::reload::{Coming, Purposes};
 use crate::supervisor::reply::Denials;
 use crate::supervisor::service_manager::ServiceManager;
-use crate::supervisor::status::Counters;
 use crate::supervisor::undelivered::Undelivered;
-use crate::sys::birth::Birth;
 use crate::sys::exec_pipe::ExecPipe;
 use crate::sys::title::Title;
 use crate::threads::Input;
@@ -81,19 +80,11 @@ use crate::threads::signals::SignalThread;
 /// Everything that the main thread holds while it supervises.
 struct Supervisor {
     pool: Pool,
-    /// As it counts: what commands have changed is in it.
-    config: Config,
-    /// As it was read last.
-    loaded: Config,
-    admittance: Admittance,
-    /// What was in force before the upgrade under way, and is again if that is given up.
-    fallback: Option<Settled>,
+    facts: Facts,
     /// What counts when the upgrade that was prepared starts.
     coming: Option<Coming>,
-    call: Call,
     /// None where there is no room for one.
     title: Option<Title>,
-    birth: Birth,
     releases: BTreeMap<Version, Release>,
     /// Every open one, of all versions.
     listeners: Vec<Arc<Listener>>,
@@ -115,17 +106,19 @@ struct Supervisor {
     files: Files,
     /// Reused from event to event.
     actions: Vec<Action>,
-    /// Who asked for an upgrade that has neither begun nor been refused.
-    upgrade_askers: Vec<ClientId>,
-    counters: Counters,
     denials: Denials,
-    /// Children reaped that were no workers: adopted orphans of theirs.
-    strangers: u64,
     reexec: Reexec,
     memory: Memory,
     /// Signals that could not be sent, and are sent again.
     undelivered: Vec<Undelivered>,
     service_manager: ServiceManager,
+}
+
+impl Supervisor {
+    /// As it counts: what commands have changed is in it.
+    fn config(&self) -> &Config {
+        &self.facts.settled.effective
+    }
 }
 
 /// The program `einhyrningsins` (or `einhorn`), from its arguments to its exit code.

@@ -43,9 +43,9 @@ impl Supervisor {
 
     /// To the log, and to those who wait for an upgrade. einhorn's `-q` does not keep it from them either.
     fn tell(&mut self, notice: &Notice) {
-        self.counters.count(notice);
+        self.facts.counters.count(notice);
         self.follow_upgrade(notice);
-        let line = report::line(notice, &self.config);
+        let line = report::line(notice, self.config());
         log::log!(line.level, "{}", line.text);
         if let Some(cause) = report::cause_of_death(notice) {
             log::warn!("{cause}");
@@ -67,12 +67,12 @@ impl Supervisor {
         match notice {
             // It concerns those who asked for it, not those who wait for one that is under way.
             Notice::UpgradeRefused { .. } | Notice::NotUpgradingWhileStopping => {
-                for client in self.upgrade_askers.drain(..) {
+                for client in self.facts.upgrade_askers.drain(..) {
                     self.control.conclude_for(client, verdict.clone());
                 }
             }
             // Whose upgrade is still being prepared waits for that one.
-            _ => self.control.conclude(verdict, self.upgrade_askers.clone()),
+            _ => self.control.conclude(verdict, self.facts.upgrade_askers.clone()),
         }
     }
 

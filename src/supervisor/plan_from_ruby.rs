@@ -1,7 +1,7 @@
 //! What Ruby's einhorn wrote, as what a master of ours needs to go on. Ruby's is gone by then and cannot be gone back to, so that
 //! nothing here is a reason to stop: what we do not take is left out and said.
 
-use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 use std::ffi::{OsStr, OsString};
 use std::fs;
 use std::net::SocketAddr;
@@ -12,17 +12,18 @@ use nix::errno::Errno;
 
 use crate::config::{self, Bind, BindFlags, Config, Directory, NUMBER_MAX, Origin, Word};
 use crate::handoff::einhorn::{AckMode, Bind as RubyBind, Connection, State};
-use crate::handoff::{Document, Fd, Number, ours};
-use crate::pool::{ClientId, Snapshot};
+use crate::handoff::{Document, Fd, Number};
+use crate::pool::{ClientId, State as PoolState};
 use crate::protocol::Format;
 use crate::supervisor::admittance::Admittance;
 use crate::supervisor::files::directory_of;
-use crate::supervisor::plan::{Plan, PlannedControl, PlannedListener, PlannedRelease};
+use crate::supervisor::hand_over::UPGRADE;
+use crate::supervisor::held::{Facts, Held, NamedFile, Open, OpenControl, OpenListener, OpenRelease};
+use crate::supervisor::plan::Plan;
 use crate::supervisor::prepare::{self, Call};
 use crate::supervisor::release::{self, Recipe};
 use crate::supervisor::reload::Settled;
 use crate::supervisor::service_manager::Remembered;
-use crate::supervisor::status::Counters;
 use crate::sys::birth::Birth;
 use crate::sys::errno::words;
 use crate::sys::fd::look_at;
@@ -31,14 +32,11 @@ use crate::sys::socket::{self, LocalAddress};
 use crate::threads::admission::{Policy, judge};
 use crate::threads::control_handover::{Carried, Clients, Subscription};
 
-/// The event that clients wait for.
-const UPGRADE: &str = "upgrade";
-
 /// What is to be said once somebody can hear it.
 type Notes = Vec<String>;
 
 /// Errors: the master has no descriptor left to look at another with.
-pub(in crate::supervisor) fn plan(document: &Document, pool: Snapshot) -> Result<Plan, String> {
+pub(in crate::supervisor) fn plan(document: &Document, pool: PoolState) -> Result<Plan, String> {
     let state = &document.state;
     let mut notes = Notes::new();
     let call = Call::of_this_process();
@@ -47,8 +45,9 @@ pub(in crate::supervisor) fn plan(document: &Document, pool: Snapshot) -> Result
     let (recipe, admittance) = worked_out(&config, &call, &mut notes);
     let listeners = listeners(state, &mut notes);
     let places: Vec<usize> = (0..listeners.len()).collect();
-    let release = || PlannedRelease { recipe: recipe.clone(), listeners: places.clone() };
-    let releases = BTreeMap::from([pool.modern, pool.good].map(|version| (version, release())));
+    let release = |version| OpenRelease { version, recipe: recipe.clone(), listeners: places.clone() };
+    let versions = BTreeSet::from([pool.modern, pool.good]);
+    let releases = versions.into_iter().map(release).collect();
     let control = control(document, &config, &call, &admittance, &mut notes);
     if !matches!(&state.sockets, crate::yaml::Value::Map(sockets) if sockets.is_empty()) {
         notes.push(
@@ -56,33 +55,17 @@ pub(in crate::supervisor) fn plan(document: &Document, pool: Snapshot) -> Result
                 .to_owned(),
         );
     }
-    Ok(Plan {
+    let settled = Settled { effective: config.clone(), loaded: config, admittance };
+    let held = Held {
         pool,
-        call: Some(ours::CommandLine {
-            argv0: call.argv0,
-            args: call.args,
-            directory: call.directory,
-            place: prepare::place(),
-        }),
+        facts: Facts::new(settled, call, Birth::record().map_err(words)?),
+        service: Remembered::default(),
         image: None,
-        settled: Settled { effective: config.clone(), loaded: config, admittance },
-        fallback: None,
-        birth: Birth::record().map_err(words)?,
-        releases,
-        listeners,
-        exec_pipes: Vec::new(),
-        control,
-        lock: None,
-        pid_file: None,
-        counters: Counters::default(),
-        dropped_lines: 0,
-        strangers: 0,
-        upgrade_askers: Vec::new(),
-        service: Remembered::nothing(),
         generation: state.generation,
-        old_image: None,
-        notes,
-    })
+        lost_lines: 0,
+        open: Open { listeners, releases, control, ..Open::default() },
+    };
+    Ok(Plan { held, notes })
 }
 
 /// The configuration, and the command line that says the same: it is read again with the next upgrade.
@@ -197,7 +180,7 @@ fn worked_out(config: &Config, call: &Call, notes: &mut Notes) -> (Recipe, Admit
 }
 
 /// Those that are open. An address that we cannot read as it was given is what its socket is bound to.
-fn listeners(state: &State, notes: &mut Notes) -> Vec<PlannedListener> {
+fn listeners(state: &State, notes: &mut Notes) -> Vec<OpenListener> {
     let mut found = Vec::new();
     for (bind, fd) in state.bind.iter().zip(&state.bind_fds) {
         match look_at(fd.0, socket::local_address) {
@@ -212,7 +195,7 @@ fn listeners(state: &State, notes: &mut Notes) -> Vec<PlannedListener> {
     found
 }
 
-fn listener(bind: &RubyBind, fd: Fd, address: &LocalAddress) -> PlannedListener {
+fn listener(bind: &RubyBind, fd: Fd, address: &LocalAddress) -> OpenListener {
     let flags = BindFlags::from_words(bind.flags.clone());
     let as_given = Bind::read(&bind_word(bind)).ok();
     let bind = as_given.unwrap_or_else(|| match address {
@@ -222,10 +205,12 @@ fn listener(bind: &RubyBind, fd: Fd, address: &LocalAddress) -> PlannedListener 
         LocalAddress::Other => Bind::Tcp { host: "0.0.0.0".to_owned(), port: bind.port, flags },
     });
     let file = match &bind {
-        Bind::Unix { path, .. } => fs::symlink_metadata(path).ok().map(|meta| (path.clone(), FileId::of(&meta))),
+        Bind::Unix { path, .. } => {
+            fs::symlink_metadata(path).ok().map(|meta| NamedFile { path: path.clone(), id: FileId::of(&meta) })
+        }
         Bind::Tcp { .. } => None,
     };
-    PlannedListener { fd, bind, file, manner: None }
+    OpenListener { fd, bind, file, manner: None }
 }
 
 fn control(
@@ -234,7 +219,7 @@ fn control(
     call: &Call,
     admittance: &Admittance,
     notes: &mut Notes,
-) -> Option<PlannedControl> {
+) -> Option<OpenControl> {
     let listener = document.descriptors.command_server?;
     let directory = directory_of(config, &call.environ).unwrap_or_else(|_| Directory::Shared(PathBuf::new()));
     let path = config::socket_path(config, &directory);
@@ -243,9 +228,9 @@ fn control(
     let connections: Vec<_> =
         connections.filter_map(|(connection, id)| client(connection, ClientId(id), &policy, notes)).collect();
     let next_client = ClientId(u64::try_from(document.descriptors.connections.len()).unwrap_or(0) + 1);
-    Some(PlannedControl {
+    Some(OpenControl {
         listener,
-        file: (path.clone(), file_at(&path)),
+        file: NamedFile { id: file_at(&path), path },
         clients: Clients { connections, next_client },
     })
 }
@@ -293,11 +278,11 @@ mod tests {
     #[test]
     fn what_ruby_was_told_is_a_command_line_of_ours() {
         let plan = plan_of(BUSY).unwrap();
-        let config = &plan.settled.effective;
+        let config = &plan.held.facts.settled.effective;
         assert_eq!((config.number, config.backlog, config.seconds, config.ack), (1, 100, 0.1, Ack::Manual));
         assert_eq!((config.signal_timeout, config.kill_children_on_exit, config.socket_as_fd), (Some(30), true, true));
         let args: Vec<String> =
-            plan.call.unwrap().args.iter().map(|word| word.to_string_lossy().into_owned()).collect();
+            plan.held.facts.call.args.iter().map(|word| word.to_string_lossy().into_owned()).collect();
         let expected = [
             "--number=1",
             "--backlog=100",
@@ -313,20 +298,23 @@ mod tests {
             "./worker",
         ];
         assert_eq!(args, expected);
-        assert_eq!(plan.releases.keys().copied().collect::<Vec<_>>(), [Version(0)]);
+        assert_eq!(plan.held.open.releases.iter().map(|release| release.version).collect::<Vec<_>>(), [Version(0)]);
     }
 
     #[test]
     fn timers_are_given_only_where_they_are_not_rubys_own() {
-        assert_eq!(plan_of(TIMERS).unwrap().settled.effective.ack, Ack::Timer(std::time::Duration::from_secs(500)));
+        assert_eq!(
+            plan_of(TIMERS).unwrap().held.facts.settled.effective.ack,
+            Ack::Timer(std::time::Duration::from_secs(500))
+        );
         let by_default = plan_of(&TIMERS.replace(":timeout: 500.0", ":timeout: 1")).unwrap();
-        assert!(!by_default.settled.effective.is_ack_given());
+        assert!(!by_default.held.facts.settled.effective.is_ack_given());
     }
 
     #[test]
     fn sockets_of_the_old_kind_are_said_to_be_unknown() {
         let plan = plan_of(OLD).unwrap();
-        assert_eq!(plan.pool.workers.iter().map(|worker| worker.pid).collect::<Vec<_>>(), [Pid(4711), Pid(4712)]);
+        assert_eq!(plan.held.pool.workers.iter().map(|worker| worker.pid).collect::<Vec<_>>(), [Pid(4711), Pid(4712)]);
         assert!(plan.notes.iter().any(|note| note.starts_with("srv: words")), "{:?}", plan.notes);
     }
 

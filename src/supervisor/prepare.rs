@@ -6,8 +6,9 @@ use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use serde::{Deserialize, Serialize};
+
 use crate::config::{self, Config, Invocation};
-use crate::handoff::ours;
 use crate::supervisor::admittance::{self, Admittance};
 use crate::supervisor::bound_files::BoundFiles;
 use crate::supervisor::environment::Environment;
@@ -19,19 +20,26 @@ use crate::supervisor::release::{self, Recipe};
 use crate::sys::birth::Birth;
 use crate::sys::place::FileId;
 use crate::sys::trusted_file;
+use crate::wire;
 
 /// Variables by which an image speaks to the next one.
 const PRIVATE: [&str; 3] = [CHECK_VARIABLE, RETURN_VARIABLE, REFUSED_VARIABLE];
 
 /// How the master was called: what it takes to read the configuration once more.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub(in crate::supervisor) struct Call {
+    #[serde(with = "wire")]
     pub(in crate::supervisor) argv0: OsString,
+    #[serde(with = "wire")]
     pub(in crate::supervisor) args: Vec<OsString>,
-    /// The environment that the master was born with.
+    /// The environment that the master was born with. It comes to the next image by itself.
+    #[serde(skip)]
     pub(in crate::supervisor) environ: Environment,
     /// The name of the directory that it was started in, as its starter knew it: links on the way may lead elsewhere later.
+    #[serde(default, with = "wire")]
     pub(in crate::supervisor) directory: Option<PathBuf>,
+    /// Where the process is, under whatever name.
+    pub(in crate::supervisor) place: Option<FileId>,
 }
 
 impl Call {
@@ -41,25 +49,23 @@ impl Call {
         let directory = logical_directory(std::env::var_os("PWD"));
         // What one image says to the next is for nobody else.
         let environ = std::env::vars_os().filter(|(name, _)| !PRIVATE.iter().any(|private| name == private));
-        Self { argv0, args: args.collect(), environ: environ.collect(), directory }
+        Self { argv0, args: args.collect(), environ: environ.collect(), directory, place: place() }
     }
 }
 
 impl Call {
     /// The call of the first image, made anew in this one. A name that led here when it was called may lead elsewhere by now (so
     /// that a shell on the way has put another into PWD); it counts still, unless somebody has entered another directory.
-    pub(in crate::supervisor) fn resumed(self, first: ours::CommandLine) -> Self {
-        let ours::CommandLine { argv0, args, directory, place } = first;
-        let is_here = place.is_some() && place == self::place();
-        let directory = directory.filter(|_| is_here).or(self.directory);
-        Self { argv0, args, directory, environ: self.environ }
+    pub(in crate::supervisor) fn resumed(self, first: Self) -> Self {
+        let is_here = first.place.is_some() && first.place == self.place;
+        let directory = first.directory.filter(|_| is_here).or(self.directory);
+        Self { directory, environ: self.environ, place: self.place, ..first }
     }
 }
 
 /// Where this process is.
-pub(in crate::supervisor) fn place() -> Option<ours::Place> {
-    let FileId { device, inode } = FileId::of(&std::fs::metadata(".").ok()?);
-    Some(ours::Place { device, inode })
+fn place() -> Option<FileId> {
+    std::fs::metadata(".").ok().map(|meta| FileId::of(&meta))
 }
 
 /// A shell's PWD is believed if it leads to where we are.

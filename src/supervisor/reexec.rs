@@ -12,6 +12,7 @@ use crate::handoff::Document;
 use crate::pool::{Ending, Event, Mono, Pid, Version};
 use crate::supervisor::candidate::Candidate;
 use crate::supervisor::event_loop::Turn;
+use crate::supervisor::held::Held;
 use crate::supervisor::next_program::NextProgram;
 use crate::supervisor::preflight::{Check, Finding, Successor};
 use crate::supervisor::{Supervisor, logging, startup};
@@ -166,7 +167,7 @@ impl Supervisor {
             Origin::Elsewhere => {}
         }
         self.reexec.find_image();
-        if self.reexec.image.is_none() && self.config.reexec_as.is_none() {
+        if self.reexec.image.is_none() && self.config().reexec_as.is_none() {
             return self.prepare_release(version);
         }
         self.reexec.version = Some(version);
@@ -193,7 +194,7 @@ impl Supervisor {
     }
 
     fn next_name(&self) -> String {
-        match (&self.config.reexec_as, &self.reexec.image) {
+        match (&self.config().reexec_as, &self.reexec.image) {
             (Some(words), _) => words.join(" "),
             (None, Some(image)) => image.path().display().to_string(),
             (None, None) => "nobody knows where".to_owned(),
@@ -201,7 +202,7 @@ impl Supervisor {
     }
 
     fn next_program(&self) -> Result<NextProgram, String> {
-        NextProgram::of(&self.config, self.reexec.image.as_ref().map(Image::path), &self.call.environ)
+        NextProgram::of(self.config(), self.reexec.image.as_ref().map(Image::path), &self.facts.call.environ)
     }
 
     fn check_next(&mut self) -> Option<Event> {
@@ -210,8 +211,8 @@ impl Supervisor {
             return self.give_up_reexec(&format!("{} is replaced again and again", self.next_name()));
         }
         let started = self.next_program().and_then(Candidate::open).and_then(|candidate| {
-            let state = self.document(None, Successor::Ours).to_yaml();
-            Check::start(candidate, &state, &self.birth)
+            let state = self.document(None, Successor::Ours)?.to_yaml();
+            Check::start(candidate, &state, &self.facts.birth)
         });
         self.follow(started)
     }
@@ -252,7 +253,7 @@ impl Supervisor {
                 None
             }
             Ok(Finding::Silent(candidate)) => {
-                let started = Check::ask_version(candidate, &self.birth);
+                let started = Check::ask_version(candidate, &self.facts.birth);
                 self.follow(started)
             }
             Err(reason) => self.give_up_reexec(&reason),
@@ -373,7 +374,7 @@ impl Supervisor {
             let name = self.next_name();
             return Some(format!("{name} is einhorn, and the service's watchdog would kill it"));
         }
-        let lost = config::unknown_to_einhorn(&self.config);
+        let lost = config::unknown_to_einhorn(self.config());
         if !lost.is_empty() {
             log::warn!("{} does not know these settings, they are lost: {}", self.next_name(), lost.join(", "));
         }
@@ -400,7 +401,7 @@ impl Supervisor {
     /// The state, in a sealed file in memory.
     fn written_down(&self, successor: Successor, frozen: &mut Frozen) -> Result<OwnedFd, String> {
         let stand = frozen.describe().ok_or("the control thread is gone")?;
-        let text = self.document(Some(&stand), successor).to_yaml();
+        let text = self.document(Some(&stand), successor)?.to_yaml();
         if text.len() > Document::BYTES_MAX {
             return Err(format!(
                 "the state has {} bytes, since clients do not read; the most is {}",
@@ -409,7 +410,8 @@ impl Supervisor {
             ));
         }
         // The way back leads to this very image.
-        Document::from_yaml(&text).map_err(|error| error.to_string())?;
+        let document = Document::from_yaml(&text).map_err(|error| error.to_string())?;
+        document.ours.as_ref().map(Held::read).transpose()?;
         memfd::sealed("einhyrningsins state", text.as_bytes()).map_err(|error| error.to_string())
     }
 
@@ -425,11 +427,11 @@ impl Supervisor {
             keep.push(spare.as_fd());
         }
         if *successor == Successor::Einhorn {
-            startup::move_out(&self.birth);
+            startup::move_out(&self.facts.birth);
         }
         let argv: Vec<OsString> = candidate.program.argv_with_state(state.as_raw_fd());
         let error = reexec::exec(Program::Checked(&candidate.executable), &argv, &env, &keep);
-        startup::settle_in(&self.birth);
+        startup::settle_in(&self.facts.birth);
         error
     }
 }

@@ -8,6 +8,8 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf, absolute};
 use std::sync::Arc;
 
+use serde::{Deserialize, Serialize};
+
 use crate::config::Config;
 use crate::pool::Signal;
 use crate::supervisor::environment::{self, Environment};
@@ -20,6 +22,7 @@ use crate::sys::identity::Identity;
 use crate::sys::limits;
 use crate::sys::program::{self, FindError};
 use crate::sys::resource_limit::{Resource, ResourceLimit};
+use crate::wire;
 
 const SHELL: &str = "/bin/sh";
 
@@ -39,13 +42,17 @@ impl Recipe {
 }
 
 /// All of it but the sockets.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub(in crate::supervisor) struct Recipe {
     /// What is executed: the program, or the shell that reads it.
+    #[serde(with = "wire")]
     pub(in crate::supervisor) path: PathBuf,
+    #[serde(with = "wire")]
     pub(in crate::supervisor) argv: Vec<OsString>,
     /// What every worker of this version has in its environment.
+    #[serde(with = "wire")]
     pub(in crate::supervisor) environment: Environment,
+    #[serde(default, with = "wire")]
     pub(in crate::supervisor) directory: Option<PathBuf>,
     pub(in crate::supervisor) umask: Option<u32>,
     pub(in crate::supervisor) limits: Vec<ResourceLimit>,

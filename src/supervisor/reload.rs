@@ -5,6 +5,8 @@ use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 use crate::config::{Config, Difference, Effect};
 use crate::pool::{Event, Version};
 use crate::supervisor::admittance::Admittance;
@@ -29,7 +31,7 @@ pub(in crate::supervisor) enum Purpose {
 pub(in crate::supervisor) type Purposes = VecDeque<Purpose>;
 
 /// A configuration and what was worked out of it.
-#[derive(Clone)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub(in crate::supervisor) struct Settled {
     /// As it counts.
     pub(in crate::supervisor) effective: Config,
@@ -55,7 +57,7 @@ impl Supervisor {
     /// link may lead elsewhere since the last deploy, and the configuration may say something else.
     pub(in crate::supervisor) fn prepare_release(&mut self, version: Version) -> Option<Event> {
         self.forget_unneeded_releases();
-        let (call, in_force) = (self.call.clone(), self.in_force());
+        let (call, in_force) = (self.facts.call.clone(), self.in_force());
         match self.errands.run(move || prepare::prepare(&call, &in_force)) {
             Some(errand) => {
                 self.await_errand(Purpose::Upgrade(version, errand));
@@ -67,7 +69,7 @@ impl Supervisor {
 
     /// Has the configuration read; the client hears what is different when that is done.
     pub(in crate::supervisor) fn tell_differences(&mut self, asking: Asking) {
-        let (call, in_force) = (self.call.clone(), self.in_force());
+        let (call, in_force) = (self.facts.call.clone(), self.in_force());
         match self.errands.run(move || prepare::reread(&call, &in_force)) {
             Some(errand) => self.await_errand(Purpose::Diff(asking, errand)),
             None => self.tell_difference_of(asking, Err(vec![TOO_MUCH.to_owned()])),
@@ -118,7 +120,7 @@ impl Supervisor {
         self.releases.insert(version, Release { recipe, listeners });
         // Somebody may have commanded something since the errand began.
         let Configuration { loaded, effective, differences } =
-            Configuration::of(configuration.loaded, &self.loaded, &self.config);
+            Configuration::of(configuration.loaded, &self.facts.settled.loaded, self.config());
         let settings = settings::of(&effective);
         self.coming = Some(Coming { settled: Settled { effective, loaded, admittance }, differences });
         Event::ReleaseReady { version, settings }
@@ -131,74 +133,69 @@ impl Supervisor {
 
     /// The upgrade that was prepared starts: what its configuration says counts from now on.
     pub(in crate::supervisor) fn on_upgrade_started(&mut self) {
-        self.upgrade_askers.clear();
+        self.facts.upgrade_askers.clear();
         self.service_manager.note_upgrade_begun();
         let Some(Coming { settled, differences }) = self.coming.take() else { return };
         for difference in &differences {
             say(difference);
         }
-        let before = self.settled();
+        let before = self.facts.settled.clone();
         self.take_over(settled);
         // One that starts over leaves the last good one where it is.
-        self.fallback.get_or_insert(before);
+        self.facts.fallback.get_or_insert(before);
     }
 
     /// The new configuration has proved itself.
     pub(in crate::supervisor) fn on_upgrade_done(&mut self) {
-        self.fallback = None;
+        self.facts.fallback = None;
     }
 
     /// What was in force before the upgrade is in force again.
     pub(in crate::supervisor) fn on_upgrade_given_up(&mut self) {
-        if let Some(before) = self.fallback.take() {
+        if let Some(before) = self.facts.fallback.take() {
             self.take_over(before);
         }
     }
 
     fn take_over(&mut self, settled: Settled) {
         let Settled { effective, loaded, admittance } = settled;
-        let backlog_before = std::mem::replace(&mut self.config, effective).backlog;
+        let backlog_before = std::mem::replace(&mut self.facts.settled.effective, effective).backlog;
         self.adapt_listeners(backlog_before);
-        self.loaded = loaded;
+        self.facts.settled.loaded = loaded;
         if let Some(title) = &mut self.title {
-            title.set(&title::of(&self.config));
+            title.set(&title::of(&self.facts.settled.effective));
         }
-        if let Err(error) = logging::apply(&settings::log_plan(&self.config.log), &mut self.crew) {
+        if let Err(error) = logging::apply(&settings::log_plan(&self.config().log), &mut self.crew) {
             log::error!("cannot send the log where the configuration says: {}", words(errno_of(&error)));
         }
-        if admittance != self.admittance {
+        if admittance != self.facts.settled.admittance {
             self.control.admit(admittance.policy(), admittance.access);
-            self.admittance = admittance;
+            self.facts.settled.admittance = admittance;
         }
-    }
-
-    fn settled(&self) -> Settled {
-        let (effective, loaded, admittance) = (self.config.clone(), self.loaded.clone(), self.admittance.clone());
-        Settled { effective, loaded, admittance }
     }
 
     fn in_force(&self) -> InForce {
         InForce {
-            running: self.config.clone(),
-            loaded: self.loaded.clone(),
+            running: self.config().clone(),
+            loaded: self.facts.settled.loaded.clone(),
             listeners: self.listeners.clone(),
             bound_files: self.bound_files.clone(),
-            birth: self.birth,
+            birth: self.facts.birth,
         }
     }
 
     /// Sockets stay when what is said of their address changes, and change with it. By now the version that is modern is the
     /// one whose configuration counts.
     fn adapt_listeners(&self, backlog_before: u32) {
-        for (listener, bind) in self.modern_listeners().iter().zip(&self.config.binds) {
-            if let Err(error) = listener.adapt(bind, &self.birth) {
+        for (listener, bind) in self.modern_listeners().iter().zip(&self.config().binds) {
+            if let Err(error) = listener.adapt(bind, &self.facts.birth) {
                 log::error!("{error}");
             }
         }
-        if backlog_before != self.config.backlog {
+        if backlog_before != self.config().backlog {
             // To listen(2) is also what reopens one that was shut down.
             let served = self.listeners.iter().filter(|listener| self.is_served(listener));
-            served.for_each(|listener| listener.lengthen(self.config.backlog));
+            served.for_each(|listener| listener.lengthen(self.config().backlog));
         }
     }
 

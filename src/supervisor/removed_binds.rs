@@ -60,6 +60,6 @@ impl Supervisor {
     ///
     /// Errors: the first that cannot be had. Without SO_REUSEADDR, a connection that an old worker still has stands in the way.
     pub(in crate::supervisor) fn reopen(&self, listeners: &[Arc<Listener>]) -> Result<(), String> {
-        listeners.iter().try_for_each(|listener| listener.reopen(self.config.backlog))
+        listeners.iter().try_for_each(|listener| listener.reopen(self.config().backlog))
     }
 }

@@ -87,8 +87,8 @@ impl Supervisor {
             Asked::Increment => self.change_target(asking, Change::By(1)),
             Asked::Decrement => self.change_target(asking, Change::By(-1)),
             Asked::SetWorkers(count) => self.change_target(asking, Change::To(count)),
-            Asked::Quieter => self.change_verbosity(asking, quieter(self.config.log.level.verbosity())),
-            Asked::Louder => self.change_verbosity(asking, louder(self.config.log.level.verbosity())),
+            Asked::Quieter => self.change_verbosity(asking, quieter(self.config().log.level.verbosity())),
+            Asked::Louder => self.change_verbosity(asking, louder(self.config().log.level.verbosity())),
             Asked::Upgrade(style) => self.upgrade(asking, style),
             Asked::Reload => {
                 self.reload();
@@ -130,7 +130,7 @@ impl Supervisor {
     }
 
     fn welcome(&self, user: &str) -> String {
-        let name = self.config.command_name.as_ref().map(|name| format!(" ({name})")).unwrap_or_default();
+        let name = self.config().command_name.as_ref().map(|name| format!(" ({name})")).unwrap_or_default();
         format!(
             "Welcome, {user}! You are speaking to Einhorn Master Process {}{name}.\nThis is Einhorn {EINHORN_VERSION}.\n",
             std::process::id()
@@ -214,8 +214,8 @@ impl Supervisor {
         };
         let reply = Reply { more: More::Follows, ..Reply::last(message, asking.id) };
         self.control.reply(asking.client, reply, asking.format, Then::Subscribe);
-        if !self.upgrade_askers.contains(&asking.client) {
-            self.upgrade_askers.push(asking.client);
+        if !self.facts.upgrade_askers.contains(&asking.client) {
+            self.facts.upgrade_askers.push(asking.client);
         }
         vec![Event::CommandGiven(Command::Upgrade(style))]
     }

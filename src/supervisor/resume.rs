@@ -1,7 +1,7 @@
 //! The beginning of an image that another one has become: reads the handoff, and goes on where it stopped. Until all of it is
 //! understood no descriptor is touched, so that the image before can be gone back to. From then on nothing may fail any more.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::convert::Infallible;
 use std::os::fd::{AsFd, OwnedFd, RawFd};
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -15,17 +15,18 @@ use nix::errno::Errno;
 
 use crate::config::{self, Config, Directory};
 use crate::handoff::{Document, Fd};
-use crate::pool::{Pid, Pool, Version};
-use crate::supervisor::bound_files::BoundFiles;
+use crate::pool::{Pid, Pool, State, Version};
+use crate::supervisor::bound_files::{BoundFile, BoundFiles};
 use crate::supervisor::files::{Files, directory_of};
+use crate::supervisor::held::{Facts, Held, Open, OpenFile, OpenListener, OpenRelease};
 use crate::supervisor::listeners::Listener;
 use crate::supervisor::memory::Memory;
-use crate::supervisor::plan::{Plan, PlannedControl, PlannedListener, PlannedRelease, Unreadable};
+use crate::supervisor::plan::{Plan, Unreadable};
 use crate::supervisor::prepare::Call;
 use crate::supervisor::recheck::Recheck;
 use crate::supervisor::reexec::{Origin, REFUSED_VARIABLE, RETURN_VARIABLE, Reexec};
 use crate::supervisor::release::Release;
-use crate::supervisor::reload::{Purposes, Settled};
+use crate::supervisor::reload::Purposes;
 use crate::supervisor::reply::Denials;
 use crate::supervisor::service_manager::ServiceManager;
 use crate::supervisor::{Supervisor, exit_code, logging, salvage, settings, signals, startup, title};
@@ -44,7 +45,7 @@ use crate::sys::socket::is_accepting;
 use crate::sys::spot::Spot;
 use crate::sys::title::Title;
 use crate::sys::wait;
-use crate::threads::control_handover::{Carried, Clients};
+use crate::threads::control_handover::Clients;
 use crate::threads::crew::Crew;
 use crate::threads::socket_file::SocketFile;
 use crate::threads::{self, INBOX_MAX, control, errand, reaper};
@@ -122,7 +123,7 @@ pub(in crate::supervisor) fn run(config: &Config, call: Call, arrival: Arrival) 
     };
     // There are workers to be looked after, by this thread alone if there is no other.
     let mut crew = Crew::as_far_as_possible();
-    let logging = match logging::start(&settings::log_plan(&plan.settled.effective.log), &mut crew) {
+    let logging = match logging::start(&settings::log_plan(&plan.held.facts.settled.effective.log), &mut crew) {
         Ok(logging) => logging,
         Err(error) => {
             let reason = format!("cannot log: {error}");
@@ -131,10 +132,10 @@ pub(in crate::supervisor) fn run(config: &Config, call: Call, arrival: Arrival) 
         }
     };
     if let Some(title) = &mut title {
-        title.set(&title::of(&plan.settled.effective));
+        title.set(&title::of(&plan.held.facts.settled.effective));
     }
     let reaped: Vec<Pid> =
-        plan.pool.workers.iter().map(|worker| worker.pid).filter(|&pid| !wait::is_child(pid)).collect();
+        plan.held.pool.workers.iter().map(|worker| worker.pid).filter(|&pid| !wait::is_child(pid)).collect();
     for pid in &reaped {
         log::warn!("Worker {pid} was reaped by another program, how it ended nobody knows");
     }
@@ -156,14 +157,16 @@ fn understand(arrival: &Arrival) -> Result<Plan, String> {
     let text = again(|| Plan::read_text(arrival.state_fd), reads_max).map_err(|error| error.message)?;
     let document = Document::from_yaml(&text).map_err(|error| error.to_string())?;
     let plan = Plan::of(&document)?;
-    if plan.control.is_none() {
+    let open = &plan.held.open;
+    if open.control.is_none() {
         return Err("the handoff has no control socket".to_owned());
     }
-    if let Some(Fd(other)) = plan.sockets().into_iter().find(|fd| is_open(fd.0) && !is_socket(*fd)) {
+    if let Some((Fd(other), _)) = open.sockets().find(|(fd, _)| is_open(fd.0) && !is_socket(*fd)) {
         return Err(format!("descriptor {other} of the handoff is no socket, it was exchanged on the way"));
     }
-    match plan.descriptors().into_iter().find(|fd| !is_open(fd.0)) {
-        Some(Fd(closed)) => {
+    let closed = open.descriptors().find(|(fd, _)| !is_open(fd.0));
+    match closed {
+        Some((Fd(closed), _)) => {
             Err(format!("descriptor {closed} of the handoff is not open, something on the way has closed it"))
         }
         None => Ok(plan),
@@ -197,8 +200,8 @@ fn go_back(reason: &str, config: &Config, call: &Call, arrival: &Arrival) -> Res
         0,
         format!(
             "{reason}; going on with {} workers and {} sockets that are there, and with default options",
-            plan.pool.workers.len(),
-            plan.listeners.len()
+            plan.held.pool.workers.len(),
+            plan.held.open.listeners.len()
         ),
     );
     Ok(plan)
@@ -265,39 +268,33 @@ struct Adopted {
 }
 
 /// Errors: the control socket is gone, though it was there a moment ago.
-fn take_over(mut plan: Plan, call: Call, arrival: Arrival, mut crew: Crew) -> Result<Supervisor, String> {
+fn take_over(plan: Plan, call: Call, arrival: Arrival, mut crew: Crew) -> Result<Supervisor, String> {
     let said = |error: std::io::Error| format!("cannot start a thread: {error}");
     let inherited = arrival.numbers();
     let (sender, inbox) = bounded(INBOX_MAX);
-    let call = match plan.call.take() {
-        Some(carried) => call.resumed(carried),
-        None => call,
-    };
-    let reexec = Reexec::new(plan.image.take(), plan.generation, origin(arrival.refused, &plan));
-    log::info!("Using loaded state: generation {}, {} workers", plan.generation, plan.pool.workers.len());
-    logging::count_lost(plan.dropped_lines);
-    for note in &plan.notes {
+    let Plan { held, notes } = plan;
+    let Held { pool, mut facts, service, image, generation, lost_lines, open } = held;
+    facts.call = call.resumed(facts.call);
+    let reexec = Reexec::new(image, generation, origin(arrival.refused, &pool));
+    log::info!("Using loaded state: generation {generation}, {} workers", pool.workers.len());
+    logging::count_lost(lost_lines);
+    for note in &notes {
         log::warn!("{note}");
     }
     let Adopted { listeners, bound_files, releases, exec_pipes, files, socket, clients } =
-        adopt_all(&mut plan, &call, inherited)?;
-    startup::settle_in(&plan.birth);
+        adopt_all(open, &facts, inherited)?;
+    startup::settle_in(&facts.birth);
     let signals = threads::signals::start(signals::HEARD, sender.clone(), &mut crew).map_err(said)?;
     let reaper = reaper::start(sender.clone(), &mut crew).map_err(said)?;
     let errands = errand::start(sender.clone(), &mut crew).map_err(said)?;
-    let Settled { effective, loaded, admittance } = plan.settled;
-    let control = control::resume(socket, clients, admittance.policy(), sender, &mut crew).map_err(said)?;
-    let service_manager = ServiceManager::of(&call.environ, startup::own_pid(), plan.service);
+    let policy = facts.settled.admittance.policy();
+    let control = control::resume(socket, clients, policy, sender, &mut crew).map_err(said)?;
+    let service_manager = ServiceManager::of(&facts.call.environ, startup::own_pid(), service);
     Ok(Supervisor {
-        pool: Pool::restore(plan.pool),
-        config: effective,
-        loaded,
-        admittance,
-        fallback: plan.fallback,
+        pool: Pool::restore(pool),
+        facts,
         coming: None,
-        call,
         title: None,
-        birth: plan.birth,
         releases,
         listeners,
         bound_files,
@@ -313,10 +310,7 @@ fn take_over(mut plan: Plan, call: Call, arrival: Arrival, mut crew: Crew) -> Re
         errand_note_due: None,
         files,
         actions: Vec::new(),
-        upgrade_askers: plan.upgrade_askers,
-        counters: plan.counters,
         denials: Denials::default(),
-        strangers: plan.strangers,
         reexec,
         memory: Memory::at_the_start(),
         undelivered: Vec::new(),
@@ -324,48 +318,49 @@ fn take_over(mut plan: Plan, call: Call, arrival: Arrival, mut crew: Crew) -> Re
     })
 }
 
-fn origin(refused: Option<String>, plan: &Plan) -> Origin {
+fn origin(refused: Option<String>, pool: &State) -> Origin {
     if let Some(reason) = &refused {
         log::error!("Could not reload! Attempting to continue. Error was: {reason}");
     }
-    match (refused, plan.pool.preparing) {
+    match (refused, pool.preparing) {
         (_, None) => Origin::Elsewhere,
         (None, Some(_)) => Origin::Upgrade,
         (Some(reason), Some(_)) => Origin::Return(reason),
     }
 }
 
-fn adopt_all(plan: &mut Plan, call: &Call, inherited: Vec<RawFd>) -> Result<Adopted, String> {
-    let spoken_of = plan.descriptors();
+fn adopt_all(open: Open, facts: &Facts, inherited: Vec<RawFd>) -> Result<Adopted, String> {
+    let spoken_of: BTreeSet<RawFd> = open.descriptors().map(|(Fd(number), _)| number).collect();
     // What came along and nobody speaks of, the document among it.
-    let strays: Vec<RawFd> = inherited.into_iter().filter(|number| !spoken_of.contains(&Fd(*number))).collect();
+    let strays: Vec<RawFd> = inherited.into_iter().filter(|number| !spoken_of.contains(number)).collect();
     close_strays(&strays);
-    drop(plan.old_image.take().and_then(owned));
-    let listeners = std::mem::take(&mut plan.listeners);
+    let Open { listeners, releases, exec_pipes, control, lock, pid_file, old_image } = open;
+    drop(old_image.and_then(owned));
     let bound_files = BoundFiles::default();
-    let listeners = listeners.into_iter().map(|planned| listener(planned, &plan.birth, &bound_files));
+    let listeners = listeners.into_iter().map(|open| listener(open, &facts.birth, &bound_files));
     let listeners: Vec<Option<_>> = listeners.collect();
-    let release = |planned: PlannedRelease| {
-        let sockets = planned.listeners.iter().filter_map(|place| listeners.get(*place).cloned().flatten());
-        Release { recipe: planned.recipe, listeners: sockets.collect() }
+    let release = |open: OpenRelease| {
+        let sockets = open.listeners.iter().filter_map(|place| listeners.get(*place).cloned().flatten());
+        (open.version, Release { recipe: open.recipe, listeners: sockets.collect() })
     };
-    let releases = std::mem::take(&mut plan.releases);
-    let releases = releases.into_iter().map(|(version, planned)| (version, release(planned))).collect();
-    let exec_pipes = std::mem::take(&mut plan.exec_pipes).into_iter();
+    let releases = releases.into_iter().map(release).collect();
+    let exec_pipes = exec_pipes.into_iter();
     let exec_pipes = exec_pipes.filter_map(|(pid, fd)| Some((pid, ExecPipe::resume(owned(fd)?)))).collect();
-    let control = plan.control.take().ok_or("the handoff has no control socket")?;
-    let files = files(plan, call, &control);
-    let access = plan.settled.admittance.access;
+    let control = control.ok_or("the handoff has no control socket")?;
+    let file = BoundFile::from(control.file);
+    let files = files(lock, pid_file, facts, &file);
+    let access = facts.settled.admittance.access;
     let server = owned(control.listener).ok_or("the control socket is gone")?;
     if let Err(errno) = set_blocking(server.as_fd(), Blocking::NonBlocking) {
         // One of us has made it so already.
         log::warn!("the control socket may keep the control thread waiting: {}", words(errno));
     }
-    let (path, id) = control.file;
+    let (path, id) = file;
     let demand = mention_doubt(&path, "the control socket goes on");
     let socket = SocketFile::new(path, access, demand, server, id);
     let Clients { connections, next_client } = control.clients;
-    let clients = Clients { connections: connections.into_iter().filter_map(connection).collect(), next_client };
+    let connections = connections.into_iter().filter_map(|carried| carried.with_fd(owned)).collect();
+    let clients = Clients { connections, next_client };
     // Everything closes with the next exec that it is not meant for.
     if let Err(errno) = set_cloexec_on_inherited(&[]) {
         log::warn!("cannot keep descriptors from workers: {}", words(errno));
@@ -379,8 +374,9 @@ fn owned(fd: Fd) -> Option<OwnedFd> {
     adopt(fd.0).inspect_err(|errno| log::error!("descriptor {} is lost: {}", fd.0, words(*errno))).ok()
 }
 
-fn listener(planned: PlannedListener, birth: &Birth, bound_files: &BoundFiles) -> Option<Arc<Listener>> {
-    let PlannedListener { fd, bind, file, manner } = planned;
+fn listener(open: OpenListener, birth: &Birth, bound_files: &BoundFiles) -> Option<Arc<Listener>> {
+    let OpenListener { fd, bind, file, manner } = open;
+    let file = file.map(BoundFile::from);
     if let Some((path, _)) = file.as_ref().filter(|_| !bind.flags().shared_directory()) {
         let _it_is_open = mention_doubt(path, &format!("the socket of {bind} goes on"));
     }
@@ -400,24 +396,19 @@ fn mention_doubt(path: &Path, stays: &str) -> Demand {
     }
 }
 
-fn connection(carried: Carried<Fd>) -> Option<Carried<OwnedFd>> {
-    let Carried { fd, id, peer, asked, subscription, unparsed, unwritten } = carried;
-    Some(Carried { fd: owned(fd)?, id, peer, asked, subscription, unparsed, unwritten })
-}
-
 /// Ruby's einhorn lets go of its lock once it has started, and holds no pid file: those are looked for at their paths.
-fn files(plan: &mut Plan, call: &Call, control: &PlannedControl) -> Files {
-    let config = &plan.settled.effective;
-    let directory = directory_of(config, &call.environ).unwrap_or_else(|_| Directory::Shared(PathBuf::new()));
-    let lock = match plan.lock.take() {
+fn files(lock: Option<OpenFile>, pid_file: Option<OpenFile>, facts: &Facts, socket: &BoundFile) -> Files {
+    let config = &facts.settled.effective;
+    let directory = directory_of(config, &facts.call.environ).unwrap_or_else(|_| Directory::Shared(PathBuf::new()));
+    let lock = match lock {
         Some(held) => owned(held.fd).map(|fd| Lock::adopt(held.path, fd)),
         None => Lock::acquire(&config::lock_path(config, &directory))
             .inspect_err(|error| log::warn!("{error}; going on without a lock"))
             .ok(),
     };
-    let pid_file = match plan.pid_file.take() {
+    let pid_file = match pid_file {
         Some(held) => owned(held.fd).map(|fd| PidFile::adopt(held.path, fd)),
         None => PidFile::find(&config::pid_path(config, &directory), startup::own_pid()),
     };
-    Files::adopt(control.file.clone(), lock, pid_file)
+    Files::adopt(socket.clone(), lock, pid_file)
 }

@@ -8,19 +8,13 @@ use std::os::fd::RawFd;
 use std::path::PathBuf;
 
 use crate::config::Config;
-use crate::handoff::einhorn::{
-    AckMode, Bind, Child, Children, Config as EinhornConfig, Descriptors, Nice, Signaled, State,
-};
-use crate::handoff::{Document, Fd, Number};
-use crate::pool::{Pid, Version, WorkerIndex};
+use crate::handoff::einhorn::{Bind, Child, Children, Config as EinhornConfig, Descriptors, State};
+use crate::handoff::{Document, Fd};
+use crate::pool::{Pid, WorkerIndex};
 use crate::sys::family;
 use crate::sys::fd::look_at;
 use crate::sys::socket::{LocalAddress, is_accepting, local_address};
 use crate::sys::wait;
-use crate::yaml::Value;
-
-/// einhorn's own.
-const BACKLOG: u32 = 100;
 
 /// A document of what there is. None: this process has been nobody's master.
 pub(in crate::supervisor) fn document(config: &Config, inherited: &[RawFd]) -> Option<Document> {
@@ -79,16 +73,7 @@ fn workers(children: &[Pid]) -> Vec<(Pid, Child)> {
         let index = family::variable(*pid, "EINHORN_CHILD_INDEX")?.parse().ok()?;
         Some((*pid, WorkerIndex(index)))
     });
-    let child = |index| Child {
-        version: Version(0),
-        acked: true,
-        signaled: Signaled::default(),
-        last_signaled_at: None,
-        index: Some(index),
-        spinup_time: None,
-        pinged_at: None,
-        pinged_request_id: None,
-    };
+    let child = |index| Child { acked: true, index: Some(index), ..Child::default() };
     indexed.map(|(pid, index)| (pid, child(index))).collect()
 }
 
@@ -101,46 +86,15 @@ fn state(config: &Config, workers: Vec<(Pid, Child)>, sockets: Vec<(Fd, Bind)>, 
     };
     State {
         children: Children { workers, state_passers: Vec::new() },
-        config: EinhornConfig {
-            number,
-            backlog: BACKLOG,
-            seconds: Number::Int(1),
-            max_unacked: None,
-            max_upgrade_additional: None,
-            gc_before_fork: false,
-            others: Vec::new(),
-        },
-        versions: Value::Map(Vec::new()),
-        version: Version(0),
-        sockets: Value::Map(Vec::new()),
+        config: EinhornConfig { number, ..EinhornConfig::default() },
         orig_cmd: config.program.clone(),
         bound_ports: bind.iter().map(|bind| bind.port).collect(),
         bind,
         bind_fds,
         cmd: config.program.clone(),
-        script_name: None,
-        respawn: true,
-        upgrading: false,
-        smooth_upgrade: false,
-        reloading_for_upgrade: false,
-        path: None,
-        cmd_name: None,
-        verbosity: 1,
-        generation: 0,
-        last_spinup: None,
-        ack_mode: AckMode::Timer(Number::Int(1)),
-        kill_children_on_exit: false,
-        command_socket_as_fd: false,
         pidfile: besides("pid"),
         lockfile: besides("lock"),
         socket_path: Some(socket_path),
-        consecutive_deaths_before_ack: 0,
-        last_upgraded: None,
-        nice: Nice { master: None, worker: None, renice_cmd: None },
-        reexec_commandline: None,
-        drop_environment_variables: Vec::new(),
-        signal_timeout: None,
-        preloaded: false,
-        others: Vec::new(),
+        ..State::default()
     }
 }

@@ -6,6 +6,7 @@ use std::ffi::OsStr;
 use std::time::Duration;
 
 use nix::errno::Errno;
+use serde::{Deserialize, Serialize};
 
 use crate::pool::{Mono, Pid};
 use crate::printable;
@@ -45,17 +46,11 @@ struct Retry {
 }
 
 /// What the next image must know.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(in crate::supervisor) struct Remembered {
     pub(in crate::supervisor) readiness: Readiness,
     /// Why the last upgrade failed, until the next begins.
     pub(in crate::supervisor) failure: Option<String>,
-}
-
-impl Remembered {
-    pub(in crate::supervisor) fn nothing() -> Self {
-        Self { readiness: Readiness::NotYet, failure: None }
-    }
 }
 
 /// The connection to it, and what was said over it.
@@ -237,7 +232,7 @@ mod tests {
             let heard = UnixDatagram::bind(&path).unwrap();
             heard.set_nonblocking(true).unwrap();
             let environ = environ(&[&[(NOTIFY_SOCKET, path.to_str().unwrap())], more].concat());
-            let manager = ServiceManager::of(&environ, Pid(7), Remembered::nothing());
+            let manager = ServiceManager::of(&environ, Pid(7), Remembered::default());
             Self { heard, manager, now: Mono::from_nanos(5_000), _dir: dir }
         }
 
@@ -330,7 +325,7 @@ mod tests {
         play.fill();
         assert_eq!(play.waits(6), [100, 200, 400, 800, 1000, 1000]);
         let away = environ(&[(NOTIFY_SOCKET, "/nowhere/notify")]);
-        play.manager = ServiceManager::of(&away, Pid(7), Remembered::nothing());
+        play.manager = ServiceManager::of(&away, Pid(7), Remembered::default());
         assert_eq!(play.waits(12)[9..], [51_200, 60_000, 60_000]);
     }
 
@@ -352,16 +347,16 @@ mod tests {
         let failure = play.manager.remembered().failure.clone().unwrap();
         assert!(failure.starts_with("Upgrade failed: MAINPID=1") && failure.chars().count() == FAILURE_CHARS_MAX);
         play.manager.note_upgrade_begun();
-        assert_eq!(play.manager.remembered(), &Remembered::nothing());
+        assert_eq!(play.manager.remembered(), &Remembered::default());
     }
 
     #[test]
     fn without_a_manager_nothing_is_said_and_nothing_is_due() {
-        let mut manager = ServiceManager::of(&environ(&[(WATCHDOG_USEC, "5")]), Pid(7), Remembered::nothing());
+        let mut manager = ServiceManager::of(&environ(&[(WATCHDOG_USEC, "5")]), Pid(7), Remembered::default());
         manager.tell(Mono::from_nanos(1), Stand { phase: Phase::Serving, ..Stand::unknown() });
         assert_eq!((manager.deadline(), manager.has_watchdog()), (None, false));
         let relative = environ(&[(NOTIFY_SOCKET, "relative")]);
-        assert!(ServiceManager::of(&relative, Pid(7), Remembered::nothing()).socket.is_none());
+        assert!(ServiceManager::of(&relative, Pid(7), Remembered::default()).socket.is_none());
     }
 
     /// It is handed on to the next image, and cut only when it is escaped.

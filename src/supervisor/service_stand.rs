@@ -3,6 +3,8 @@
 
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 use crate::pool::{Mono, Pool, Version};
 use crate::printable;
 
@@ -29,8 +31,10 @@ pub(in crate::supervisor) enum Exchange {
 }
 
 /// Whether as many workers as are wanted have served once.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub(in crate::supervisor) enum Readiness {
+    #[default]
     NotYet,
     Reached,
 }

@@ -50,25 +50,25 @@ impl Supervisor {
     /// As on the command line: an ack timeout means nothing where acks come from a timer.
     pub(in crate::supervisor) fn is_timeout_without_use(&self, changes: &[Change]) -> bool {
         let sets_timeout = changes.iter().any(|change| matches!(change, Change::AckTimeout(Some(_))));
-        sets_timeout && self.config.ack != Ack::Manual
+        sets_timeout && self.config().ack != Ack::Manual
     }
 
     /// Takes changes over into the configuration; they were checked, and they are all taken or none. Also into the one that
     /// an upgrade goes back to: whoever commands it means it to stay.
     pub(in crate::supervisor) fn apply(&mut self, changes: &[Change]) {
         for &change in changes {
-            apply(&mut self.config, change);
-            if let Some(before) = &mut self.fallback {
+            apply(&mut self.facts.settled.effective, change);
+            if let Some(before) = &mut self.facts.fallback {
                 apply(&mut before.effective, change);
             }
         }
-        logging::set_verbosity(self.config.log.level.verbosity());
+        logging::set_verbosity(self.config().log.level.verbosity());
     }
 
     /// What the pool shall decide by from now on, and what if the upgrade under way is given up.
     pub(in crate::supervisor) fn pool_settings(&self) -> (Settings, Settings) {
-        let fallback = self.fallback.as_ref().map_or(&self.config, |before| &before.effective);
-        (of(&self.config), of(fallback))
+        let fallback = self.facts.fallback.as_ref().map_or(self.config(), |before| &before.effective);
+        (of(self.config()), of(fallback))
     }
 }
 

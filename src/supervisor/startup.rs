@@ -18,6 +18,7 @@ use crate::supervisor::admittance::Admittance;
 use crate::supervisor::bound_files::BoundFiles;
 use crate::supervisor::exit_code::Problem;
 use crate::supervisor::files::{Files, directory_of, tell_apart};
+use crate::supervisor::held::Facts;
 use crate::supervisor::logging::Logging;
 use crate::supervisor::memory::Memory;
 use crate::supervisor::preflight::{self, CHECK_VARIABLE};
@@ -25,11 +26,10 @@ use crate::supervisor::prepare::Call;
 use crate::supervisor::recheck::Recheck;
 use crate::supervisor::reexec::{Origin, Reexec};
 use crate::supervisor::release::{Recipe, Release};
-use crate::supervisor::reload::Purposes;
+use crate::supervisor::reload::{Purposes, Settled};
 use crate::supervisor::reply::Denials;
 use crate::supervisor::resume::{self, Arrival};
 use crate::supervisor::service_manager::{Remembered, ServiceManager};
-use crate::supervisor::status::Counters;
 use crate::supervisor::{Supervisor, exit_code, listeners, logging, prepare, settings, signals, title};
 use crate::sys::birth::Birth;
 use crate::sys::errno::words;
@@ -218,17 +218,11 @@ fn start(
     // Last, for this thread makes the socket's file anew when a start that fails removes it.
     let control = control::start(socket, admittance.policy(), sender, &mut crew).map_err(said)?;
     crew.be_content();
-    let service_manager = ServiceManager::of(&call.environ, own_pid(), Remembered::nothing());
+    let service_manager = ServiceManager::of(&call.environ, own_pid(), Remembered::default());
     Ok(Supervisor {
         pool: Pool::new(settings::of(&config)),
-        loaded: config.clone(),
-        config,
-        admittance,
-        fallback: None,
         coming: None,
-        call,
         title: None,
-        birth,
         releases: BTreeMap::from([(Version(0), Release { recipe, listeners: listeners.clone() })]),
         listeners,
         bound_files,
@@ -244,14 +238,12 @@ fn start(
         errand_note_due: None,
         files,
         actions: Vec::new(),
-        upgrade_askers: Vec::new(),
-        counters: Counters::default(),
         denials: Denials::default(),
-        strangers: 0,
         reexec: Reexec::new(None, 0, Origin::Elsewhere),
         memory: Memory::at_the_start(),
         undelivered: Vec::new(),
         service_manager,
+        facts: Facts::new(Settled { loaded: config.clone(), effective: config, admittance }, call, birth),
     })
 }
 

@@ -1,210 +1,108 @@
-//! The state document, as einhorn writes it: its keys, in its order, with its symbols, sets and shared times. A picture for
-//! clients; nothing is read back from it here.
+//! The supervisor as einhorn's state: what clients are shown, and einhorn's part of the handoff. Nothing is read back from it here.
 
 use std::ffi::OsString;
-use std::os::unix::ffi::OsStrExt;
-use std::path::PathBuf;
 
-use crate::config::{Ack, Bind};
-use crate::handoff::Wall;
-use crate::pool::{Mono, Told, UpgradeStyle, Worker};
+use crate::config::{Ack, Bind, Config};
+use crate::handoff::einhorn::{AckMode, Bind as EinhornBind, Children, Config as EinhornConfig, Nice, State};
+use crate::handoff::{Fd, Number};
+use crate::pool::UpgradeStyle;
 use crate::supervisor::Supervisor;
 use crate::supervisor::calendar::Calendar;
-use crate::yaml::{Time, Value};
+use crate::supervisor::held::number;
+use crate::supervisor::listeners::WORKER_FD_FIRST;
+use crate::yaml::Value;
 
 const RENICE: &str = "/usr/bin/renice";
 
-/// The whole document, `:state:` and all.
+/// The whole document as a client gets it, `:state:` and all.
 pub(in crate::supervisor) fn document(supervisor: &Supervisor) -> Value {
-    let calendar = Calendar::now();
-    let last_spinup = supervisor.pool.last_spinup().map(|moment| time(&calendar, moment).share());
-    let mut state = Value::symbol_map([
-        ("children", children(supervisor, &calendar, last_spinup.as_ref())),
-        ("config", config(supervisor)),
-        ("versions", Value::Map(Vec::new())),
-        ("version", Value::Int(int(supervisor.pool.modern().0))),
-        ("sockets", Value::Map(Vec::new())),
-        ("orig_cmd", words(&supervisor.config.program)),
-    ]);
-    extend(&mut state, sockets(supervisor));
-    extend(&mut state, progress(supervisor));
-    let last_upgraded = supervisor.pool.last_upgraded().map(|moment| time(&calendar, moment));
-    extend(&mut state, [("last_spinup", last_spinup.unwrap_or(Value::Nil)), ("ack_mode", ack_mode(supervisor))]);
-    extend(&mut state, files(supervisor));
-    let deaths = Value::Int(i64::from(supervisor.pool.unacked_deaths()));
-    extend(&mut state, [("consecutive_deaths_before_ack", deaths)]);
-    extend(&mut state, [("last_upgraded", last_upgraded.unwrap_or(Value::Nil))]);
-    extend(&mut state, rest(supervisor));
-    Value::symbol_map([("state", state)])
+    let listeners = WORKER_FD_FIRST..;
+    let bind_fds = listeners.zip(supervisor.modern_listeners()).map(|(fd, _)| Fd(fd)).collect();
+    State { bind_fds, ..of(supervisor, &Calendar::now()) }.shown()
 }
 
-fn extend<const N: usize>(map: &mut Value, pairs: [(&str, Value); N]) {
-    for (key, value) in pairs {
-        map.insert(Value::symbol(key), value);
+/// For the next image, which may be Ruby's: as if it were there already, with the sockets where the master has them.
+pub(in crate::supervisor) fn to_hand_on(supervisor: &Supervisor, calendar: &Calendar) -> State {
+    let state = of(supervisor, calendar);
+    let preparing = supervisor.pool.state().preparing;
+    State {
+        generation: state.generation.saturating_add(1),
+        smooth_upgrade: preparing.map_or(state.smooth_upgrade, |preparing| preparing.style == UpgradeStyle::Smooth),
+        // Ruby's einhorn starts the upgrade then.
+        reloading_for_upgrade: preparing.is_some(),
+        ..state
     }
 }
 
-fn children(supervisor: &Supervisor, calendar: &Calendar, last_spinup: Option<&Value>) -> Value {
-    let workers = supervisor.pool.workers();
-    let newest = supervisor.pool.last_spinup();
-    let last = workers.iter().rposition(|worker| Some(worker.spawned_at) == newest);
-    let entry = |(at, worker): (usize, &Worker)| {
-        let spinup = match last_spinup {
-            Some(shared) if last == Some(at) => shared.clone(),
-            _ => time(calendar, worker.spawned_at),
-        };
-        (Value::Int(i64::from(worker.pid.0)), child(worker, spinup, calendar))
-    };
-    Value::Map(workers.iter().enumerate().map(entry).collect())
-}
-
-fn child(worker: &Worker, spinup: Value, calendar: &Calendar) -> Value {
-    let signals = worker.told.iter().flat_map(|told: &Told| told.signals.iter().map(ToString::to_string));
-    let killed = worker.killed.then(|| "KILL".to_owned());
-    let signaled = Value::Set(signals.chain(killed).map(Value::Str).collect());
-    let last_signaled = worker.told.as_ref().map_or(Value::Nil, |told| time(calendar, told.last_at));
-    let mut child = Value::symbol_map([
-        ("type", Value::symbol("worker")),
-        ("version", Value::Int(int(worker.version.0))),
-        ("acked", Value::Bool(worker.is_acked())),
-        ("signaled", signaled),
-        ("last_signaled_at", last_signaled),
-        ("index", Value::Int(i64::from(worker.index.0))),
-        ("spinup_time", spinup),
-    ]);
-    if let Some(ping) = &worker.ping {
-        let request_id = Value::str(ping.request_id.clone());
-        extend(&mut child, [("pinged_at", time(calendar, ping.at)), ("pinged_request_id", request_id)]);
+/// The version is the wanted one and not the newest: to Ruby's einhorn every worker below it is old and may go.
+fn of(supervisor: &Supervisor, calendar: &Calendar) -> State {
+    let (config, pool) = (supervisor.config(), supervisor.pool.state());
+    let listeners = supervisor.modern_listeners();
+    State {
+        children: Children::of(pool, |moment| calendar.wall(moment)),
+        config: settings(config, pool.settings.target),
+        version: pool.modern,
+        orig_cmd: config.program.clone(),
+        bind: config.binds.iter().map(bind).collect(),
+        bind_fds: listeners.iter().map(|listener| number(&listener.fd)).collect(),
+        bound_ports: listeners.iter().map(|listener| listener.port()).collect(),
+        cmd: config.program.clone(),
+        respawn: pool.stopping.is_none(),
+        upgrading: pool.upgrade.is_some(),
+        smooth_upgrade: pool.last_style == Some(UpgradeStyle::Smooth),
+        path: config.preload.clone(),
+        cmd_name: config.command_name.as_ref().map(OsString::from),
+        verbosity: u32::from(config.log.level.verbosity()),
+        generation: supervisor.reexec.generation(),
+        last_spinup: pool.last_spinup.map(|moment| calendar.wall(moment)),
+        ack_mode: ack_mode(config),
+        kill_children_on_exit: config.kill_children_on_exit,
+        command_socket_as_fd: config.socket_as_fd,
+        socket_path: config.socket_path.clone(),
+        pidfile: config.pidfile.clone(),
+        lockfile: config.lockfile.clone(),
+        consecutive_deaths_before_ack: pool.backoff.unacked_deaths,
+        last_upgraded: pool.last_upgraded.map(|moment| calendar.wall(moment)),
+        nice: nice(config),
+        reexec_commandline: config.reexec_as.as_ref().map(|words| words.iter().map(OsString::from).collect()),
+        drop_environment_variables: config.drop_env_vars.clone(),
+        signal_timeout: config.signal_timeout.map(|seconds| Number::Int(i64::from(seconds))),
+        ..State::default()
     }
-    child
 }
 
 /// einhorn's defaults are integers and what is given are floats; that shows.
-fn config(supervisor: &Supervisor) -> Value {
-    let config = &supervisor.config;
-    let seconds = if config.is_seconds_given() { Value::Float(config.seconds) } else { Value::Int(1) };
-    let number = Value::Int(i64::from(supervisor.pool.settings().target));
-    let mut map = Value::symbol_map([
-        ("number", number),
-        ("backlog", Value::Int(i64::from(config.backlog))),
-        ("seconds", seconds),
-    ]);
-    if let Some(max) = config.max_unacked {
-        extend(&mut map, [("max_unacked", Value::Int(i64::from(max)))]);
+fn settings(config: &Config, number: u32) -> EinhornConfig {
+    EinhornConfig {
+        number,
+        backlog: config.backlog,
+        seconds: if config.is_seconds_given() { Number::Float(config.seconds) } else { Number::Int(1) },
+        // einhorn's own default is the number of processors, too.
+        max_unacked: config.max_unacked,
+        max_upgrade_additional: config.max_upgrade_additional,
+        gc_before_fork: config.gc_before_fork,
+        others: Vec::new(),
     }
-    if let Some(additional) = config.max_upgrade_additional {
-        extend(&mut map, [("max_upgrade_additional", Value::Int(i64::from(additional)))]);
-    }
-    if config.gc_before_fork {
-        extend(&mut map, [("gc_before_fork", Value::Bool(true))]);
-    }
-    map
 }
 
-fn sockets(supervisor: &Supervisor) -> [(&'static str, Value); 4] {
-    let fds = crate::supervisor::listeners::WORKER_FD_FIRST..;
-    let fds = fds.zip(supervisor.modern_listeners()).map(|(fd, _)| Value::Int(i64::from(fd)));
-    let ports = supervisor.modern_listeners().iter().map(|listener| Value::Int(i64::from(listener.port())));
-    [
-        ("bind", Value::Seq(supervisor.config.binds.iter().map(bind).collect())),
-        ("bind_fds", Value::Seq(fds.collect())),
-        ("bound_ports", Value::Seq(ports.collect())),
-        ("cmd", words(&supervisor.config.program)),
-    ]
+fn ack_mode(config: &Config) -> AckMode {
+    match config.ack {
+        Ack::Manual => AckMode::Manual,
+        Ack::Timer(after) if config.is_ack_given() => AckMode::Timer(Number::Float(after.as_secs_f64())),
+        Ack::Timer(after) => AckMode::Timer(Number::Int(i64::try_from(after.as_secs()).unwrap_or(i64::MAX))),
+    }
 }
 
 /// Address, port and flags; a unix socket stands as its `unix:` word with port 0.
-fn bind(bind: &Bind) -> Value {
+fn bind(bind: &Bind) -> EinhornBind {
     let (host, port) = match bind {
-        Bind::Tcp { host, port, .. } => (host.clone(), *port),
-        Bind::Unix { path, .. } => (format!("unix:{}", path.display()), 0),
+        Bind::Tcp { host, port, .. } => (host.into(), *port),
+        Bind::Unix { path, .. } => ([OsString::from("unix:"), path.into()].into_iter().collect(), 0),
     };
-    let flags = bind.flags().words().iter().map(|word| Value::str(word.clone()));
-    Value::Seq(vec![Value::Str(host), Value::Int(i64::from(port)), Value::Seq(flags.collect())])
+    EinhornBind { host, port, flags: bind.flags().words().to_vec() }
 }
 
-fn progress(supervisor: &Supervisor) -> [(&'static str, Value); 9] {
-    let upgrading = supervisor.pool.upgrading();
-    let name = supervisor.config.command_name.clone().map_or(Value::Nil, Value::Str);
-    [
-        ("script_name", Value::Nil),
-        ("respawn", Value::Bool(!supervisor.pool.is_stopping())),
-        ("upgrading", Value::Bool(upgrading.is_some())),
-        ("smooth_upgrade", Value::Bool(supervisor.pool.last_style() == Some(UpgradeStyle::Smooth))),
-        ("reloading_for_upgrade", Value::Bool(false)),
-        ("path", path(supervisor.config.preload.as_ref())),
-        ("cmd_name", name),
-        ("verbosity", Value::Int(i64::from(supervisor.config.log.level.verbosity()))),
-        ("generation", Value::Int(int(supervisor.reexec.generation()))),
-    ]
-}
-
-fn ack_mode(supervisor: &Supervisor) -> Value {
-    match supervisor.config.ack {
-        Ack::Manual => Value::symbol_map([("type", Value::symbol("manual"))]),
-        Ack::Timer(after) => {
-            let seconds = after.as_secs_f64();
-            let given = supervisor.config.is_ack_given();
-            let timeout = if given { Value::Float(seconds) } else { Value::Int(int(after.as_secs())) };
-            Value::symbol_map([("type", Value::symbol("timer")), ("timeout", timeout)])
-        }
-    }
-}
-
-fn files(supervisor: &Supervisor) -> [(&'static str, Value); 5] {
-    let config = &supervisor.config;
-    [
-        ("kill_children_on_exit", Value::Bool(config.kill_children_on_exit)),
-        ("command_socket_as_fd", Value::Bool(config.socket_as_fd)),
-        ("socket_path", path(config.socket_path.as_ref())),
-        ("pidfile", path(config.pidfile.as_ref())),
-        ("lockfile", path(config.lockfile.as_ref())),
-    ]
-}
-
-fn rest(supervisor: &Supervisor) -> [(&'static str, Value); 5] {
-    let config = &supervisor.config;
-    let level = |nice: Option<i32>| nice.map_or(Value::Nil, |nice| Value::Int(i64::from(nice)));
-    let renice = config.nice.renice_cmd.clone().unwrap_or_else(|| RENICE.to_owned());
-    let nice = Value::symbol_map([
-        ("master", level(config.nice.master)),
-        ("worker", level(config.nice.worker)),
-        ("renice_cmd", Value::Str(renice)),
-    ]);
-    let reexec = match &config.reexec_as {
-        Some(given) => Value::Seq(given.iter().cloned().map(Value::Str).collect()),
-        None => Value::Nil,
-    };
-    [
-        ("nice", nice),
-        ("reexec_commandline", reexec),
-        ("drop_environment_variables", words(&config.drop_env_vars)),
-        ("signal_timeout", config.signal_timeout.map_or(Value::Nil, |seconds| Value::Int(i64::from(seconds)))),
-        ("preloaded", Value::Bool(false)),
-    ]
-}
-
-fn path(path: Option<&PathBuf>) -> Value {
-    path.map_or(Value::Nil, |path| word(&path.clone().into_os_string()))
-}
-
-fn words(words: &[OsString]) -> Value {
-    Value::Seq(words.iter().map(word).collect())
-}
-
-fn word(word: &OsString) -> Value {
-    match word.to_str() {
-        Some(text) => Value::str(text),
-        None => Value::Bytes(word.as_bytes().to_vec()),
-    }
-}
-
-fn int(number: u64) -> i64 {
-    i64::try_from(number).unwrap_or(i64::MAX)
-}
-
-/// A moment as einhorn writes it, by the wall clock.
-fn time(calendar: &Calendar, moment: Mono) -> Value {
-    let Wall { seconds, nanos } = calendar.wall(moment);
-    Value::Time(Time::local(seconds, nanos, 0))
+fn nice(config: &Config) -> Nice {
+    let renice_cmd = config.nice.renice_cmd.as_deref().unwrap_or(RENICE);
+    Nice { master: config.nice.master, worker: config.nice.worker, renice_cmd: Some(renice_cmd.into()) }
 }

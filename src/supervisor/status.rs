@@ -2,44 +2,27 @@
 
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
 use serde_json::Value as Json;
 
-use crate::handoff::ours;
 use crate::pool::{Notice, UpgradeFailure, UpgradeStyle, Worker};
 use crate::protocol::object;
 use crate::supervisor::{Supervisor, logging};
 use crate::sys::clock;
 
-/// What has happened since the start.
-#[derive(Clone, Copy, Debug, Default)]
+/// What has happened since the start of the first image.
+#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
 pub(in crate::supervisor) struct Counters {
     launched: u64,
     exited: u64,
     killed: u64,
     upgrades: u64,
     failed_upgrades: u64,
+    /// Children reaped that were no workers: adopted orphans of theirs.
+    pub(in crate::supervisor) strangers: u64,
 }
 
 impl Counters {
-    pub(in crate::supervisor) fn of(carried: &ours::Counters) -> Self {
-        let ours::Counters { launched, exited, killed, upgrades, failed_upgrades, dropped_lines: _, strangers: _ } =
-            *carried;
-        Self { launched, exited, killed, upgrades, failed_upgrades }
-    }
-
-    pub(in crate::supervisor) fn carried(self, strangers: u64) -> ours::Counters {
-        let Self { launched, exited, killed, upgrades, failed_upgrades } = self;
-        ours::Counters {
-            launched,
-            exited,
-            killed,
-            upgrades,
-            failed_upgrades,
-            dropped_lines: logging::lost_lines(),
-            strangers,
-        }
-    }
-
     pub(in crate::supervisor) fn count(&mut self, notice: &Notice) {
         match notice {
             Notice::Launched { .. } => self.launched += 1,
@@ -57,7 +40,7 @@ impl Counters {
 /// The whole of it.
 pub(in crate::supervisor) fn document(supervisor: &Supervisor) -> Json {
     let pool = &supervisor.pool;
-    let name = supervisor.config.command_name.clone().map_or(Json::Null, Json::String);
+    let name = supervisor.config().command_name.clone().map_or(Json::Null, Json::String);
     object([
         ("pid", std::process::id().into()),
         ("name", name),
@@ -125,7 +108,7 @@ fn seconds(span: Duration) -> Json {
 }
 
 fn counters(supervisor: &Supervisor) -> Json {
-    let counters = &supervisor.counters;
+    let counters = &supervisor.facts.counters;
     object([
         ("launched", counters.launched.into()),
         ("exited", counters.exited.into()),

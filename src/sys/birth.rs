@@ -3,11 +3,12 @@
 use nix::errno::Errno;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use nix::sys::stat::{Mode, umask};
+use serde::{Deserialize, Serialize};
 
 use crate::sys::limits;
 
 /// Plain numbers, so that a handoff can carry them: a re-executed master is not born again.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Birth {
     pub umask: u32,
     /// RLIMIT_NOFILE, the number of descriptors, soft and hard.

@@ -9,11 +9,12 @@ use libc::{SYS_setgroups as SYS_SETGROUPS, SYS_setresgid as SYS_SETRESGID, SYS_s
 use libc::{SYS_setgroups32 as SYS_SETGROUPS, SYS_setresgid32 as SYS_SETRESGID, SYS_setresuid32 as SYS_SETRESUID};
 use nix::errno::Errno;
 use nix::unistd::{Gid, ResGid, ResUid, Uid, getresgid, getresuid};
+use serde::{Deserialize, Serialize};
 
 use crate::sys::exec_pipe::Stage;
 
 /// A user and groups by their numbers. `u32::MAX` is nobody's number, see setresuid(2).
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Identity {
     pub uid: u32,
     pub gid: u32,

@@ -8,12 +8,13 @@ use std::path::{Path, PathBuf};
 
 use nix::errno::Errno;
 use nix::unistd::geteuid;
+use serde::{Deserialize, Serialize};
 
 use crate::sys::access_list::lets_others_write;
 use crate::sys::errno::words;
 
 /// A file apart from its name. Plain numbers, so that a handoff can carry them.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FileId {
     pub device: u64,
     pub inode: u64,

@@ -7,6 +7,7 @@ use std::ptr;
 
 use nix::errno::Errno;
 use nix::sys::resource::Resource as Number;
+use serde::{Deserialize, Serialize};
 
 use crate::sys::capability::{self, SYS_RESOURCE};
 
@@ -33,8 +34,9 @@ const NAMES: [(&str, Number); 16] = [
     ("stack", Number::RLIMIT_STACK),
 ];
 
-/// One of the things that getrlimit(2) limits.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// One of the things that getrlimit(2) limits. A handoff has its name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(into = "String", try_from = "String")]
 pub struct Resource(Number);
 
 impl Resource {
@@ -61,6 +63,20 @@ impl Resource {
     }
 }
 
+impl From<Resource> for String {
+    fn from(resource: Resource) -> Self {
+        resource.to_string()
+    }
+}
+
+impl TryFrom<String> for Resource {
+    type Error = String;
+
+    fn try_from(name: String) -> Result<Self, String> {
+        Self::from_name(&name).ok_or_else(|| format!("the handoff has an unknown limit {name:?}"))
+    }
+}
+
 impl fmt::Display for Resource {
     /// As [`Resource::from_name`] takes it.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -70,7 +86,7 @@ impl fmt::Display for Resource {
 }
 
 /// What a child shall have of a resource. Plain numbers in the resource's unit, so that a handoff can carry them.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ResourceLimit {
     pub resource: Resource,
     /// `u64::MAX` for no limit, like `hard`.

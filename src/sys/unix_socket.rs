@@ -13,6 +13,7 @@ use nix::errno::Errno;
 use nix::sys::socket::{AddressFamily, SockFlag, SockType, UnixAddr, connect, socket};
 use nix::sys::stat::{Mode, fchmod};
 use nix::unistd::geteuid;
+use serde::{Deserialize, Serialize};
 
 use crate::sys::directory::Demand;
 use crate::sys::errno::{errno_of, insist, retry, words};
@@ -88,7 +89,7 @@ pub(super) enum Occupant {
 }
 
 /// Who may connect, as the file's mode and group say: connecting needs the right to write.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Access {
     pub mode: u32,
     /// None: the group that a new file has.

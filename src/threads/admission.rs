@@ -4,6 +4,8 @@
 use std::fmt;
 use std::os::fd::BorrowedFd;
 
+use serde::{Deserialize, Serialize};
+
 use crate::pool::Pid;
 use crate::protocol::Asked;
 use crate::sys::peer;
@@ -22,7 +24,7 @@ pub struct Policy {
 }
 
 /// The other end of a connection.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Peer {
     /// Who connected; 0 if it is in a pid namespace that we cannot see into.
     pub pid: Pid,
@@ -31,7 +33,8 @@ pub struct Peer {
 }
 
 /// What it may ask for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Role {
     /// Everything: root, our own user, the configured users and members of the configured groups.
     Admin,

@@ -6,13 +6,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crossbeam_channel::{Receiver, Sender, bounded};
+use serde::{Deserialize, Serialize};
 
 use crate::pool::ClientId;
-use crate::protocol::{Format, RequestId};
+use crate::protocol::{Format, RequestId, id_on_wire};
 use crate::sys::place::FileId;
 use crate::threads::admission::Peer;
 use crate::threads::control_server::{Place, Server};
 use crate::threads::crew::Post;
+use crate::wire;
 
 /// How long the main thread waits for the control thread. It only takes longer when that waits for room in the inbox, and
 /// then the main thread must not wait for it.
@@ -24,15 +26,16 @@ const FREEZE_MAX: Duration = Duration::from_millis(500);
 pub(in crate::threads) const CARRIED_BYTES_MAX: usize = 1024 * 1024;
 
 /// What a client that waits for an upgrade is sent its news under.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Subscription {
+    #[serde(with = "id_on_wire")]
     pub id: RequestId,
     pub format: Format,
 }
 
 /// A client's connection on its way from one image to the next. `F` is its descriptor: a number while it is described, an
 /// [`OwnedFd`] when it has arrived.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Carried<F> {
     pub fd: F,
     pub id: ClientId,
@@ -41,13 +44,15 @@ pub struct Carried<F> {
     pub asked: bool,
     pub subscription: Option<Subscription>,
     /// What it has sent and nobody has looked at, whole lines among it.
+    #[serde(with = "wire")]
     pub unparsed: Vec<u8>,
     /// What it has not taken yet.
+    #[serde(with = "wire")]
     pub unwritten: Vec<u8>,
 }
 
 /// All connections, and the ids of those to come.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Clients<F> {
     pub connections: Vec<Carried<F>>,
     /// The id that the next client will have.
@@ -139,6 +144,14 @@ impl Freeze {
             Ok(()) => self.back.recv().ok(),
             Err(refused) => Some(refused.0),
         }
+    }
+}
+
+impl<F> Carried<F> {
+    /// The same with its descriptor in another form. None: it has none.
+    pub fn with_fd<G>(self, form: impl FnOnce(F) -> Option<G>) -> Option<Carried<G>> {
+        let Self { fd, id, peer, asked, subscription, unparsed, unwritten } = self;
+        Some(Carried { fd: form(fd)?, id, peer, asked, subscription, unparsed, unwritten })
     }
 }
 

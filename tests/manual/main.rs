@@ -10,7 +10,10 @@ use std::fs;
 use std::process::Command;
 
 use einhyrningsins::config::{self, DEFAULTS, Effect, FACILITIES, Kind};
+use einhyrningsins::handoff::Document;
+use einhyrningsins::handoff::einhorn::State;
 use einhyrningsins::pool::Signal;
+use einhyrningsins::yaml::Value;
 use einhyrningsins::{client, protocol, supervisor};
 
 use crate::page::{CLIENT, FILE, Item, MASTER, Manual, PROTOCOL};
@@ -397,14 +400,30 @@ fn exit_codes(manual: &Manual) -> Vec<String> {
 }
 
 fn fields(manual: &Manual) -> Vec<String> {
-    let documents =
-        [("THE STATUS DOCUMENT", "src/supervisor/status.rs"), ("THE STATE DOCUMENT", "src/supervisor/state.rs")];
+    let status = fields_in(&fs::read_to_string(root().join("src/supervisor/status.rs")).unwrap());
+    let mut state = BTreeSet::new();
+    symbols_in(&full_state().shown(), &mut state);
     let mut found = Vec::new();
-    for (section, file) in documents {
-        let known = fields_in(&fs::read_to_string(root().join(file)).unwrap());
+    for (section, known) in [("THE STATUS DOCUMENT", status), ("THE STATE DOCUMENT", state)] {
         found.extend(compare(&format!("{section}: "), &manual.page(PROTOCOL).named(section, "Va"), &known));
     }
     found
+}
+
+/// One with a value in each field, and nothing else.
+fn full_state() -> State {
+    let mut state = Document::from_yaml(include_str!("../golden/handoff/ours-2.yaml")).unwrap().state;
+    state.others.clear();
+    state.config.others.clear();
+    state
+}
+
+/// The keys that are symbols, at any depth.
+fn symbols_in(value: &Value, found: &mut BTreeSet<String>) {
+    for (key, value) in value.as_map().unwrap_or_default() {
+        found.extend(key.as_symbol().map(str::to_owned));
+        symbols_in(value, found);
+    }
 }
 
 /// What mandoc(1) has to say.

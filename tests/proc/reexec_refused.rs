@@ -417,7 +417,7 @@ def go_on():
 #[test]
 fn a_state_that_the_next_program_cannot_read_is_found_at_the_check() {
     let script = format!(
-        "{TAMPER}\nif sys.argv[1] == '--upgrade-check': tamper(3, lambda text: sealed(text.replace(b'needs: 1', b'needs: 9')))\n\
+        "{TAMPER}\nif sys.argv[1] == '--upgrade-check': tamper(3, lambda text: sealed(text.replace(b'\"needs\": 2', b'\"needs\": 9')))\n\
          open('ran', 'a').write(sys.argv[1])\ngo_on()"
     );
     let (master, worker) = start(serving().reexec_as_python(&script));
@@ -435,8 +435,8 @@ fn an_image_that_cannot_read_the_state_goes_back_to_the_one_before() {
          \x20   fd = int(sys.argv[2])\n\
          \x20   if how[0] == 'flip': tamper(fd, lambda text: text[:int(how[1])] + bytes([text[int(how[1])] ^ 1]) + text[int(how[1]) + 1:])\n\
          \x20   if how[0] == 'cut': tamper(fd, lambda text: text[:int(how[1])])\n\
-         \x20   if how[0] == 'newer': tamper(fd, lambda text: sealed(text.replace(b'needs: 1', b'needs: 2')))\n\
-         \x20   if how[0] == 'sense': tamper(fd, lambda text: sealed(text.replace(b'    target: 1', b'    target: 0')))\n\
+         \x20   if how[0] == 'newer': tamper(fd, lambda text: sealed(text.replace(b'\"needs\": 2', b'\"needs\": 3')))\n\
+         \x20   if how[0] == 'sense': tamper(fd, lambda text: sealed(text.replace(b'\"target\": 1', b'\"target\": 0')))\n\
          \x20   if how[0] == 'lost': os.close(fd)\n\
          go_on()"
     );
@@ -451,7 +451,7 @@ fn an_image_that_cannot_read_the_state_goes_back_to_the_one_before() {
         ("flip 6", "its checksum is wrong or missing"),
         ("cut 3000", "its checksum is wrong or missing"),
         ("cut 0", "cannot read the handoff"),
-        ("newer", "it needs a version that reads format 2"),
+        ("newer", "it needs a version that reads format 3"),
         ("sense", "the numbers of workers must be at least 1"),
         ("lost", "bad file number"),
     ];

@@ -50,49 +50,49 @@ fi
 printf '%-38s nothing found in %s steps\n' 'no fault' "$SIM_STEPS"
 
 plant 'cull without waiting for the ack' pool/cull.rs \
-    's/count(&self.workers, |worker| worker.version == self.modern \&\& worker.serves());/count(\&self.workers, |worker| worker.version == self.modern);/; s/self.upgrade.is_none() \&\& modern >= self.settings.target/modern >= self.settings.target/'
+    's/count(&self.state.workers, |worker| worker.version == self.state.modern \&\& worker.serves());/count(\&self.state.workers, |worker| worker.version == self.state.modern);/; s/self.state.upgrade.is_none() \&\& modern >= self.state.settings.target/modern >= self.state.settings.target/'
 plant 'never-acked counted as serving' pool/cull.rs \
-    's/=> self.serving_count(),/=> count(\&self.workers, |worker| !worker.is_told()),/'
+    's/=> self.serving_count(),/=> count(\&self.state.workers, |worker| !worker.is_told()),/'
 plant 'signal to a pid already let go' pool/exit.rs \
     's/^        actions.push(Action::ReapWorker { pid });/&\n        actions.push(Action::SignalWorker { pid, signal: Signal::USR2 });/'
 plant 'one spawn too many' pool/replenish.rs \
-    's/self.settings.target.saturating_sub(modern + self.launching())/(self.settings.target + 1).saturating_sub(modern + self.launching())/'
+    's/self.state.settings.target.saturating_sub(modern + self.launching())/(self.state.settings.target + 1).saturating_sub(modern + self.launching())/'
 plant 'forgotten deadline' pool/mod.rs \
     's/self.patience_deadline(), //'
 plant 'version not raised' pool/upgrade.rs \
-    '/^        self.modern = version;$/d'
-plant 'a field forgotten in the handoff' handoff/to_pool.rs \
-    's/^        written_off: \*written_off,$/        written_off: false,/'
-plant 'a field forgotten in the snapshot' pool/snapshot.rs \
-    's/^            backoff: backoff.clone(),$/            backoff: Default::default(),/'
-plant 'nothing prepared anew after a re-exec' pool/snapshot.rs \
+    '/^        self.state.modern = version;$/d'
+plant 'a field forgotten in the handoff' pool/worker.rs \
+    's/^    pub written_off: bool,$/    #[serde(skip)]\n&/'
+plant 'a field of the pool forgotten in the handoff' pool/state.rs \
+    's/^    pub backoff: Backoff,$/    #[serde(skip)]\n&/'
+plant 'nothing prepared anew after a re-exec' pool/state.rs \
     's/^            actions.push(Action::PrepareRelease { version });$/            let _ = version;/'
-plant 'a re-exec that oversleeps' pool/snapshot.rs \
+plant 'a re-exec that oversleeps' pool/state.rs \
     '/^        self.settle(now, actions);$/d'
 
-plant 'the graceful signal of today' tell.rs \
-    's/farewell.signal(worker.graceful)/farewell.signal(self.settings.graceful)/'
-plant 'the graceful signal at the answer' replenish.rs \
-    's/Worker::new(pid, launch, now)/Worker::new(pid, Launch { graceful: self.settings.graceful, ..launch }, now)/'
-plant 'USR2 to what a dead worker left' worker.rs \
+plant 'the graceful signal of today' pool/tell.rs \
+    's/farewell.signal(worker.graceful)/farewell.signal(self.state.settings.graceful)/'
+plant 'the graceful signal at the answer' pool/replenish.rs \
+    's/Worker::new(pid, index, version, graceful, now)/Worker::new(pid, index, version, self.state.settings.graceful, now)/'
+plant 'USR2 to what a dead worker left' pool/worker.rs \
     's/unwrap_or(graceful)/unwrap_or(Signal::USR2)/'
-plant 'a graceful TERM as urgent as TERM' shutdown.rs \
-    's/Farewell::Signal(_) | Farewell::Graceful => timeout,/Farewell::Graceful if self.settings.graceful == Signal::TERM => Some(timeout.unwrap_or(TERM_GRACE)),\n            &/'
-plant 'settings kept after giving up' upgrade.rs \
-    '/^        self.settings = self.fallback;$/d'
-plant 'back to what started over' upgrade.rs \
-    's/^        if self.upgrade.is_none() {$/        if true {/'
-plant 'a target that giving up undoes' mod.rs \
-    '/^                self.fallback.target = target;$/d'
-plant 'the old judged by the new settings' ack.rs \
-    's/if worker.version == self.modern { &self.settings } else { &self.fallback }/let _ = worker;\n        \&self.settings/'
-plant 'a given-up version judged at all' ack.rs \
+plant 'a graceful TERM as urgent as TERM' pool/shutdown.rs \
+    's/Farewell::Signal(_) | Farewell::Graceful => timeout,/Farewell::Graceful if self.state.settings.graceful == Signal::TERM => Some(timeout.unwrap_or(TERM_GRACE)),\n            &/'
+plant 'settings kept after giving up' pool/upgrade.rs \
+    '/^        self.state.settings = self.state.fallback;$/d'
+plant 'back to what started over' pool/upgrade.rs \
+    's/^        if self.state.upgrade.is_none() {$/        if true {/'
+plant 'a target that giving up undoes' pool/mod.rs \
+    '/^                self.state.fallback.target = target;$/d'
+plant 'the old judged by the new settings' pool/ack.rs \
+    's/if worker.version == self.state.modern { &self.state.settings } else { &self.state.fallback }/let _ = worker;\n        \&self.state.settings/'
+plant 'a given-up version judged at all' pool/ack.rs \
     's/^        wanted \&\& /        (wanted || true) \&\& /'
-plant 'an answer older than the request' upgrade.rs \
+plant 'an answer older than the request' pool/upgrade.rs \
     '/^            preparing.asked_again = true;$/d'
-plant 'a request forgotten in the answer' upgrade.rs \
+plant 'a request forgotten in the answer' pool/upgrade.rs \
     '/^            return self.prepare_again(version, actions);$/s/self.prepare_again(version, actions)//'
-plant 'what was found in vain is kept' upgrade.rs \
+plant 'what was found in vain is kept' pool/upgrade.rs \
     '/^            self.forget_releases(actions);$/d'
 
 if [ "$missed" -gt 0 ]; then

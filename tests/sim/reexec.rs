@@ -2,12 +2,9 @@
 //! handoff. For a while the pool that stayed is kept beside the one that went, is told the same, and must ask for the same,
 //! action by action (I13). What comes back out of the text must be what went in (I12).
 
-use std::sync::LazyLock;
-
-use einhyrningsins::handoff::einhorn::{Children, Config, Descriptors, State};
-use einhyrningsins::handoff::ours::Section;
-use einhyrningsins::handoff::{Document, EinhornPart, OurPart, Reader, Wall};
-use einhyrningsins::pool::{Action, Event, Mono, Pool, Snapshot};
+use einhyrningsins::handoff::einhorn::{Descriptors, State as EinhornState};
+use einhyrningsins::handoff::{Document, Ours};
+use einhyrningsins::pool::{Action, Event, Pool, State};
 
 use crate::hold;
 use crate::run::Run;
@@ -17,15 +14,6 @@ const WINDOW: u32 = 200;
 
 /// How long an exec takes.
 const EXEC_NS: [u64; 5] = [0, 0, 1_000, 20_000_000, 3_000_000_000];
-
-/// What a document has beside the pool's part; of no importance here, so it is as short as can be.
-static REST: LazyLock<(State, Section)> = LazyLock::new(|| {
-    let golden = Document::from_yaml(include_str!("../golden/handoff/ours-1.yaml")).expect("a golden document loads");
-    let ours = golden.ours.expect("it is of ours");
-    let (releases, listeners, connections) = (Vec::new(), Vec::new(), Vec::new());
-    let section = Section { releases, listeners, connections, upgrade_askers: Vec::new(), ..ours };
-    (golden.state, section)
-});
 
 /// The pool that stayed.
 pub struct Shadow {
@@ -37,9 +25,9 @@ pub struct Shadow {
 impl Run {
     /// Nothing is lost of the pool. What the old image had sent for, it waits for in vain, and the next must send again.
     pub fn reexec(&mut self) {
-        let snapshot = self.pool.snapshot();
-        let read = handed_on(&snapshot, self.now);
-        hold!("I12", read.as_ref() == Ok(&snapshot), "{snapshot:?} comes out as {read:?}");
+        let state = self.pool.to_hand_on();
+        let read = handed_on(state);
+        hold!("I12", read.as_ref() == Ok(state), "{state:?} comes out as {read:?}");
         let restored = Pool::restore(read.expect("it is what went in"));
         hold!("I12", restored == self.pool, "{:?} is restored as {restored:?}", self.pool);
         let stayed = std::mem::replace(&mut self.pool, restored);
@@ -83,36 +71,11 @@ impl Run {
     }
 }
 
-fn handed_on(snapshot: &Snapshot, now: Mono) -> Result<Snapshot, einhyrningsins::handoff::HandoffError> {
-    let text = document(snapshot).to_yaml();
-    // Every moment of the pool's stands in our part, so nobody asks what one is by the wall clock.
-    let mono = |wall: Wall| panic!("I12 broken: {wall:?} is read, and rounded");
-    Document::from_yaml(&text)?.pool(Reader { now, mono: &mono, max_unacked: 1 })
-}
-
-fn document(snapshot: &Snapshot) -> Document {
-    let (ours, theirs) = (OurPart::of(snapshot), EinhornPart::of(snapshot, wall));
-    let (state, section) = &*REST;
-    let state = State {
-        children: Children { workers: theirs.workers, state_passers: Vec::new() },
-        config: Config { number: theirs.number, seconds: theirs.seconds, ..state.config.clone() },
-        version: theirs.version,
-        last_spinup: theirs.last_spinup,
-        ..state.clone()
-    };
-    let section = Section {
-        workers: ours.workers,
-        remnants: ours.remnants,
-        pool: ours.pool,
-        settings: ours.settings,
-        fallback_settings: ours.fallback_settings,
-        ..section.clone()
-    };
-    let descriptors = Descriptors { ack_timers: theirs.ack_timers, ..Descriptors::default() };
-    Document { state, descriptors, ours: Some(section) }
-}
-
-fn wall(moment: Mono) -> Wall {
-    let nanos = moment.as_nanos();
-    Wall { seconds: (nanos / 1_000_000_000) as i64, nanos: (nanos % 1_000_000_000) as u32 }
+fn handed_on(pool: &State) -> Result<State, String> {
+    let document =
+        Document { state: EinhornState::default(), descriptors: Descriptors::default(), ours: Some(Ours::of(pool)?) };
+    let read = Document::from_yaml(&document.to_yaml()).map_err(|error| error.to_string())?;
+    let state: State = read.ours.ok_or("our part is gone")?.read().map_err(|error| error.to_string())?;
+    state.check()?;
+    Ok(state)
 }

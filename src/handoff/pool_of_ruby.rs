@@ -3,36 +3,59 @@
 
 use std::time::Duration;
 
-use crate::handoff::Number;
-use crate::handoff::einhorn::{AckMode as EinhornAck, AckTimer, Child, Descriptors, State};
+use crate::handoff::einhorn::{AckMode as EinhornAck, AckTimer, Child, Children, Descriptors, State};
 use crate::handoff::error::Fault;
-use crate::handoff::to_pool::{Reader, check_versions, indices, ping};
+use crate::handoff::{Document, HandoffError, Number, Wall};
 use crate::pool::{
-    AckMode, Backoff, ExitReason, Farewell, Mono, Pid, Preparing, Settings, Signal, Snapshot, Stopping, Told, Upgrade,
-    UpgradeStyle, Version, Worker, WorkerIndex,
+    AckMode, Backoff, ExitReason, Farewell, Mono, Pid, Ping, Preparing, Settings, Signal, State as PoolState, Stopping,
+    Told, Upgrade, UpgradeStyle, Version, Worker, WorkerIndex,
 };
 
 /// The signal by which einhorn's workers are told to go.
 const GRACEFUL: Signal = Signal::USR2;
 
-pub(in crate::handoff) fn snapshot(
-    state: &State,
-    descriptors: &Descriptors,
-    reader: &Reader<'_>,
-) -> Result<Snapshot, Fault> {
+/// What a document leaves open, and its reader knows.
+#[derive(Clone, Copy)]
+pub struct Reader<'a> {
+    pub now: Mono,
+    /// What a moment of the wall clock is by ours. One that would lie ahead is taken to be now.
+    pub mono: &'a dyn Fn(Wall) -> Mono,
+    /// For a Ruby that was given no limit of its own; at least 1.
+    pub max_unacked: u32,
+}
+
+impl Reader<'_> {
+    fn moment(&self, wall: Wall) -> Mono {
+        (self.mono)(wall).min(self.now)
+    }
+
+    /// When a child was launched: as it is known, or not before the last launch.
+    fn spinup(&self, state: &State, child: &Child) -> Mono {
+        let known = child.spinup_time.or(state.last_spinup);
+        known.map_or(self.now, |wall| self.moment(wall))
+    }
+}
+
+impl Document {
+    /// The pool that can best go on from what Ruby wrote.
+    ///
+    /// # Errors
+    /// A field that fits its type and no pool.
+    pub fn pool_of_ruby(&self, reader: Reader<'_>) -> Result<PoolState, HandoffError> {
+        Ok(pool(&self.state, &self.descriptors, &reader)?)
+    }
+}
+
+fn pool(state: &State, descriptors: &Descriptors, reader: &Reader<'_>) -> Result<PoolState, Fault> {
     let settings = settings(state, reader).map_err(|fault| fault.within(":state"))?;
     check_versions(&state.children, state.version)?;
     let upgrade = state.upgrading && state.respawn;
     let style = if state.smooth_upgrade { UpgradeStyle::Smooth } else { UpgradeStyle::Fleet };
     let workers = workers(state, descriptors, &settings, reader);
-    Ok(Snapshot {
-        settings,
-        fallback: settings,
+    Ok(PoolState {
         good: if upgrade { good(state) } else { state.version },
         ever_acked: workers.iter().any(Worker::is_acked),
         workers,
-        remnants: Vec::new(),
-        launch_at_once: false,
         modern: state.version,
         newest: state.version,
         preparing: preparing(state, style),
@@ -43,8 +66,28 @@ pub(in crate::handoff) fn snapshot(
         last_spinup: Some(state.last_spinup.map_or(reader.now, |wall| reader.moment(wall))),
         last_upgraded: state.last_upgraded.map(|wall| reader.moment(wall)),
         last_style: (upgrade || state.last_upgraded.is_some()).then_some(style),
-        last_linger_note: None,
+        ..PoolState::new(settings)
     })
+}
+
+/// No child may be of a version that is yet to come: a later one would be given the same.
+fn check_versions(children: &Children, newest: Version) -> Result<(), Fault> {
+    for (pid, child) in &children.workers {
+        if child.version > newest {
+            let fault = Fault::new(format!("need a version up to {newest}, found {}", child.version));
+            return Err(fault.within(":version").within(pid).within(":children").within(":state"));
+        }
+    }
+    Ok(())
+}
+
+/// The index of each child, in their order: its own, or the lowest that nobody has.
+fn indices(children: &Children) -> Vec<WorkerIndex> {
+    let mut held: Vec<WorkerIndex> = children.workers.iter().filter_map(|(_, child)| child.index).collect();
+    held.sort_unstable();
+    let mut free = (0..).map(WorkerIndex).filter(|index| held.binary_search(index).is_err());
+    let mut next = || free.next().unwrap_or(WorkerIndex(u32::MAX));
+    children.workers.iter().map(|(_, child)| child.index.unwrap_or_else(&mut next)).collect()
 }
 
 /// The highest version below the wanted one of which somebody served; without one there is nothing to go back to.
@@ -72,22 +115,21 @@ fn workers(state: &State, descriptors: &Descriptors, settings: &Settings, reader
         let spawned_at = timer.and_then(|timer| spawned_before(timer, settings, reader));
         let spawned_at = spawned_at.unwrap_or_else(|| reader.spinup(state, child));
         Worker {
-            pid: *pid,
-            index,
-            version: child.version,
-            graceful: GRACEFUL,
-            spawned_at,
             execed: true,
             // When it was, Ruby does not say: not before the launch.
             acked_at: child.acked.then_some(spawned_at),
-            stopped: false,
             ping: child.pinged_at.map(|at| ping(reader.moment(at), child)),
             told: told(child, settings, reader),
             killed: child.signaled.0.contains(&Signal::KILL),
-            written_off: false,
+            ..Worker::new(*pid, index, child.version, GRACEFUL, spawned_at)
         }
     };
     children.map(worker).collect()
+}
+
+fn ping(at: Mono, child: &Child) -> Ping {
+    let request_id = child.pinged_request_id.as_ref();
+    Ping::new(at, request_id.map(|id| id.to_string_lossy().into_owned()).unwrap_or_default())
 }
 
 /// When a worker must have been launched for our timer to ack it at the moment of Ruby's. They may have been set to

@@ -7,7 +7,7 @@ use super::*;
 
 /// The same play, by the pool that the next image makes of this one.
 fn handed_on(play: &mut Play) {
-    let restored = Pool::restore(play.pool.snapshot());
+    let restored = Pool::restore(play.pool.to_hand_on().clone());
     assert_eq!(restored, play.pool);
     play.pool = restored;
 }
@@ -84,7 +84,7 @@ fn what_fell_due_meanwhile_is_done_at_once() {
 fn nothing_is_handed_on_while_a_launch_is_not_answered() {
     let mut pool = Pool::new(settings());
     pool.handle(Mono::from_nanos(1), Event::Started, &mut Vec::new());
-    pool.snapshot();
+    pool.to_hand_on();
 }
 
 #[test]
@@ -92,5 +92,39 @@ fn nothing_is_handed_on_while_a_launch_is_not_answered() {
 fn nothing_is_handed_on_after_the_end() {
     let mut pool = Pool::new(settings());
     pool.handle(Mono::from_nanos(1), Event::CommandGiven(Command::StopGracefully), &mut Vec::new());
-    pool.snapshot();
+    pool.to_hand_on();
+}
+
+#[test]
+fn a_state_that_no_pool_can_be_in_is_refused() {
+    let state = || {
+        let mut play = Play::serving(settings());
+        play.outlives = true;
+        play.die(2);
+        let mut state = play.pool.state().clone();
+        // In plays the first pid is 1.
+        state.workers[0].pid = Pid(11);
+        state
+    };
+    assert_eq!(state().check(), Ok(()));
+    let refusal = |change: fn(&mut State)| {
+        let mut state = state();
+        change(&mut state);
+        state.check().expect_err("it is taken")
+    };
+    let numbers = "settings: the numbers of workers must be at least 1";
+    assert_eq!(refusal(|state| state.settings.target = 0), numbers);
+    assert_eq!(refusal(|state| state.settings.max_unacked = 0), numbers);
+    assert_eq!(refusal(|state| state.settings.max_upgrade_additional = Some(0)), numbers);
+    assert_eq!(refusal(|state| state.fallback.spacing_s = 0.0), "fallback: spacing_s must be above 0");
+    assert_eq!(refusal(|state| state.settings.spacing_s = f64::INFINITY), "settings: spacing_s must be above 0");
+    assert_eq!(refusal(|state| state.good = Version(1)), "good: need a version up to 0, found 1");
+    assert_eq!(refusal(|state| state.modern = Version(9)), "modern: need a version up to 0, found 9");
+    assert_eq!(
+        refusal(|state| state.workers[0].version = Version(5)),
+        "workers: 11: version: need a version up to 0, found 5"
+    );
+    assert_eq!(refusal(|state| state.workers[0].pid = Pid(1)), "workers: need a process id above 1, found 1");
+    assert_eq!(refusal(|state| state.remnants[0].pid = Pid(-1)), "remnants: need a process id above 1, found -1");
+    assert_eq!(refusal(|state| state.workers.push(state.workers[0].clone())), "workers: process 11 stands there twice");
 }

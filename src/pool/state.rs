@@ -1,0 +1,141 @@
+//! All that a pool holds between two events: what it decides by, and what it hands on. This is the format of a handoff, too: each
+//! name here is a key there. A field has been there since format 2, or has `#[serde(default)]` (an `Option` needs none), so that every document loads for
+//! ever; whoever renames one, or gives it another meaning, makes a new format (`handoff::ours`).
+//!
+//! It checks what another image wrote, and decides nothing about workers.
+
+use std::collections::BTreeSet;
+
+use serde::{Deserialize, Serialize};
+
+use crate::pool::{
+    Action, Backoff, Mono, Pid, Pool, Preparing, Remnant, Settings, Stopping, Upgrade, UpgradeStyle, Version, Worker,
+};
+
+/// The least pid of a worker: a signal to 0, -1 or 1 would reach everything but a worker.
+const PID_FIRST: i32 = 2;
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct State {
+    pub settings: Settings,
+    /// What a failed upgrade goes back to: the settings of `good`. The same as `settings` while none is under way.
+    pub fallback: Settings,
+    /// In the order of their launch.
+    pub workers: Vec<Worker>,
+    pub remnants: Vec<Remnant>,
+    /// Set until all that are missing are launched without a pause: in the beginning, and in a fleet upgrade.
+    pub launch_at_once: bool,
+    /// What new workers are, and all shall be.
+    pub modern: Version,
+    /// What a failed upgrade goes back to.
+    pub good: Version,
+    /// The highest ever given; no version is given twice.
+    pub newest: Version,
+    pub preparing: Option<Preparing>,
+    pub upgrade: Option<Upgrade>,
+    pub stopping: Option<Stopping>,
+    pub backoff: Backoff,
+    pub last_spinup: Option<Mono>,
+    pub last_upgraded: Option<Mono>,
+    pub last_style: Option<UpgradeStyle>,
+    pub last_linger_note: Option<Mono>,
+    pub ever_acked: bool,
+}
+
+impl State {
+    /// That of a pool to which nothing has happened yet.
+    pub fn new(settings: Settings) -> Self {
+        Self {
+            settings,
+            fallback: settings,
+            workers: Vec::new(),
+            remnants: Vec::new(),
+            launch_at_once: false,
+            modern: Version(0),
+            good: Version(0),
+            newest: Version(0),
+            preparing: None,
+            upgrade: None,
+            stopping: None,
+            backoff: Backoff::default(),
+            last_spinup: None,
+            last_upgraded: None,
+            last_style: None,
+            last_linger_note: None,
+            ever_acked: false,
+        }
+    }
+
+    /// Whether a pool can be in this state; to be asked of what another image wrote.
+    ///
+    /// # Errors
+    /// What stands under which key that no pool has, as `key: what`.
+    pub fn check(&self) -> Result<(), String> {
+        self.settings.check().map_err(|cause| format!("settings: {cause}"))?;
+        self.fallback.check().map_err(|cause| format!("fallback: {cause}"))?;
+        let of_workers = self.workers.iter().map(|worker| (worker.pid, worker.version));
+        for (pid, version) in of_workers.clone() {
+            self.check_version(version).map_err(|cause| format!("workers: {pid}: version: {cause}"))?;
+        }
+        for (key, version) in [("modern", self.modern), ("good", self.good)] {
+            self.check_version(version).map_err(|cause| format!("{key}: {cause}"))?;
+        }
+        check_pids(of_workers.map(|(pid, _)| pid)).map_err(|cause| format!("workers: {cause}"))?;
+        check_pids(self.remnants.iter().map(|remnant| remnant.pid)).map_err(|cause| format!("remnants: {cause}"))
+    }
+
+    /// Nothing may be of a version that is yet to come: a later one would be given the same.
+    fn check_version(&self, version: Version) -> Result<(), String> {
+        if version <= self.newest {
+            return Ok(());
+        }
+        Err(format!("need a version up to {}, found {version}", self.newest))
+    }
+}
+
+fn check_pids(pids: impl Iterator<Item = Pid>) -> Result<(), String> {
+    let mut known = BTreeSet::new();
+    for pid in pids {
+        if pid.0 < PID_FIRST {
+            return Err(format!("need a process id above 1, found {pid}"));
+        }
+        if !known.insert(pid) {
+            return Err(format!("process {pid} stands there twice"));
+        }
+    }
+    Ok(())
+}
+
+impl Pool {
+    /// All of it.
+    pub fn state(&self) -> &State {
+        &self.state
+    }
+
+    /// What is handed on. Asserts that the moment is one between two events of a master that goes on: every launch is
+    /// answered before the next event, and after `Exit` there is no next image.
+    pub fn to_hand_on(&self) -> &State {
+        assert!(!self.is_over(), "a master that ends hands nothing on");
+        assert!(self.launches.is_empty(), "a launch is answered before anything else happens");
+        &self.state
+    }
+
+    /// The pool that goes on from there. What blocks a launch is looked at anew: it follows from the rest, and was
+    /// told already.
+    pub fn restore(state: State) -> Self {
+        assert!(state.settings.target >= 1 && state.fallback.target >= 1, "a pool has at least one worker");
+        let mut pool = Self { state, launches: Vec::new(), blocked: None };
+        pool.blocked = pool.what_blocks();
+        pool
+    }
+
+    /// Goes on in a new image: asks again for what was being prepared, since the errand for it went with the old image, and
+    /// sees to what fell due meanwhile. If somebody had asked again already, it is looked for once more after that; better
+    /// than to start by what the first look found.
+    pub fn resume(&mut self, now: Mono, actions: &mut Vec<Action>) {
+        if let Some(Preparing { version, .. }) = self.state.preparing {
+            actions.push(Action::PrepareRelease { version });
+        }
+        self.settle(now, actions);
+    }
+}
