@@ -2,6 +2,7 @@
 //! execs; it never waits for anything but the next input or deadline.
 
 mod admittance;
+mod begin;
 mod bound_files;
 mod calendar;
 mod candidate;

@@ -10,27 +10,23 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crossbeam_channel::bounded;
 use nix::errno::Errno;
 
 use crate::config::{self, Config, Directory};
 use crate::handoff::{Document, Fd};
-use crate::pool::{Pid, Pool, State, Version};
+use crate::pool::{Pid, State, Version};
+use crate::supervisor::begin::{Beginning, Inherited};
 use crate::supervisor::bound_files::{BoundFile, BoundFiles};
 use crate::supervisor::files::{Files, directory_of};
-use crate::supervisor::held::{Facts, Held, Open, OpenFile, OpenListener, OpenRelease};
+use crate::supervisor::held::{Facts, Held, Open, OpenControl, OpenFile, OpenListener, OpenRelease};
 use crate::supervisor::listeners::Listener;
-use crate::supervisor::memory::Memory;
 use crate::supervisor::plan::{Plan, Unreadable};
 use crate::supervisor::prepare::Call;
-use crate::supervisor::recheck::Recheck;
 use crate::supervisor::reexec::{Origin, REFUSED_VARIABLE, RETURN_VARIABLE, Reexec};
 use crate::supervisor::release::Release;
-use crate::supervisor::reload::Purposes;
-use crate::supervisor::reply::Denials;
-use crate::supervisor::service_manager::ServiceManager;
-use crate::supervisor::{Supervisor, exit_code, logging, salvage, settings, signals, startup, title};
+use crate::supervisor::{Supervisor, exit_code, logging, salvage, settings, startup, title};
 use crate::sys::birth::Birth;
+use crate::sys::control_socket::Access;
 use crate::sys::directory::Demand;
 use crate::sys::errno::{may_pass, words};
 use crate::sys::exec_pipe::ExecPipe;
@@ -48,7 +44,6 @@ use crate::sys::wait;
 use crate::threads::control_handover::Clients;
 use crate::threads::crew::Crew;
 use crate::threads::socket_file::SocketFile;
-use crate::threads::{self, INBOX_MAX, control, errand, reaper};
 
 /// How long to wait before a call is made again that failed.
 const PAUSE: Duration = Duration::from_millis(50);
@@ -139,11 +134,9 @@ pub(in crate::supervisor) fn run(config: &Config, call: Call, arrival: Arrival) 
     for pid in &reaped {
         log::warn!("Worker {pid} was reaped by another program, how it ended nobody knows");
     }
-    match take_over(plan, call, arrival, crew) {
-        Ok(supervisor) => {
-            let supervisor = Supervisor { title, ..supervisor };
-            startup::supervise(supervisor, &logging, |supervisor| supervisor.go_on(&reaped))
-        }
+    let adopted = take_over(plan, call, arrival, title);
+    match adopted.and_then(|adopted| Supervisor::begin(adopted, crew)) {
+        Ok(supervisor) => startup::supervise(supervisor, &logging, |supervisor| supervisor.go_on(&reaped)),
         Err(reason) => {
             logging.finish();
             startup::complain(&reason, exit_code::CANNOT_START)
@@ -256,22 +249,11 @@ fn pause() {
     std::thread::sleep(PAUSE);
 }
 
-/// Everything that came by its number, owned.
-struct Adopted {
-    listeners: Vec<Arc<Listener>>,
-    bound_files: BoundFiles,
-    releases: BTreeMap<Version, Release>,
-    exec_pipes: Vec<(Pid, ExecPipe)>,
-    files: Files,
-    socket: SocketFile,
-    clients: Clients<OwnedFd>,
-}
-
+/// Owns everything that came by its number.
+///
 /// Errors: the control socket is gone, though it was there a moment ago.
-fn take_over(plan: Plan, call: Call, arrival: Arrival, mut crew: Crew) -> Result<Supervisor, String> {
-    let said = |error: std::io::Error| format!("cannot start a thread: {error}");
+fn take_over(plan: Plan, call: Call, arrival: Arrival, title: Option<Title>) -> Result<Beginning, String> {
     let inherited = arrival.numbers();
-    let (sender, inbox) = bounded(INBOX_MAX);
     let Plan { held, notes } = plan;
     let Held { pool, mut facts, service, image, generation, lost_lines, open } = held;
     facts.call = call.resumed(facts.call);
@@ -281,41 +263,57 @@ fn take_over(plan: Plan, call: Call, arrival: Arrival, mut crew: Crew) -> Result
     for note in &notes {
         log::warn!("{note}");
     }
-    let Adopted { listeners, bound_files, releases, exec_pipes, files, socket, clients } =
-        adopt_all(open, &facts, inherited)?;
+    let spoken_of: BTreeSet<RawFd> = open.descriptors().map(|(Fd(number), _)| number).collect();
+    // What came along and nobody speaks of, the document among it.
+    let strays: Vec<RawFd> = inherited.into_iter().filter(|number| !spoken_of.contains(number)).collect();
+    close_strays(&strays);
+    let Open { listeners, releases, exec_pipes, control, lock, pid_file, old_image } = open;
+    drop(old_image.and_then(owned));
+    let bound_files = BoundFiles::default();
+    let (listeners, releases) = sockets(listeners, releases, &facts.birth, &bound_files);
+    let exec_pipes = exec_pipes.into_iter();
+    let exec_pipes = exec_pipes.filter_map(|(pid, fd)| Some((pid, ExecPipe::resume(owned(fd)?)))).collect();
+    let control = control.ok_or("the handoff has no control socket")?;
+    let files = files(lock, pid_file, &facts, BoundFile::from(control.file.clone()));
+    let (socket, clients) = control_socket(control, facts.settled.admittance.access)?;
+    // Everything closes with the next exec that it is not meant for.
+    if let Err(errno) = set_cloexec_on_inherited(&[]) {
+        log::warn!("cannot keep descriptors from workers: {}", words(errno));
+    }
     startup::settle_in(&facts.birth);
-    let signals = threads::signals::start(signals::HEARD, sender.clone(), &mut crew).map_err(said)?;
-    let reaper = reaper::start(sender.clone(), &mut crew).map_err(said)?;
-    let errands = errand::start(sender.clone(), &mut crew).map_err(said)?;
-    let policy = facts.settled.admittance.policy();
-    let control = control::resume(socket, clients, policy, sender, &mut crew).map_err(said)?;
-    let service_manager = ServiceManager::of(&facts.call.environ, startup::own_pid(), service);
-    Ok(Supervisor {
-        pool: Pool::restore(pool),
-        facts,
-        coming: None,
-        title: None,
-        releases,
-        listeners,
-        bound_files,
-        exec_pipes,
-        recheck: Recheck::default(),
-        inbox,
-        crew,
-        signals,
-        reaper,
-        control,
-        errands,
-        purposes: Purposes::new(),
-        errand_note_due: None,
-        files,
-        actions: Vec::new(),
-        denials: Denials::default(),
-        reexec,
-        memory: Memory::at_the_start(),
-        undelivered: Vec::new(),
-        service_manager,
-    })
+    let inherited = Inherited { clients, exec_pipes, service };
+    Ok(Beginning { pool, facts, title, reexec, files, socket, bound_files, listeners, releases, inherited })
+}
+
+/// Every socket, and the versions with theirs.
+fn sockets(
+    listeners: Vec<OpenListener>,
+    releases: Vec<OpenRelease>,
+    birth: &Birth,
+    bound_files: &BoundFiles,
+) -> (Vec<Arc<Listener>>, BTreeMap<Version, Release>) {
+    let listeners: Vec<Option<_>> = listeners.into_iter().map(|open| listener(open, birth, bound_files)).collect();
+    let release = |open: OpenRelease| {
+        let sockets = open.listeners.iter().filter_map(|place| listeners.get(*place).cloned().flatten());
+        (open.version, Release { recipe: open.recipe, listeners: sockets.collect() })
+    };
+    let releases = releases.into_iter().map(release).collect();
+    (listeners.into_iter().flatten().collect(), releases)
+}
+
+/// Errors: it is gone, though it was there a moment ago.
+fn control_socket(control: OpenControl, access: Access) -> Result<(SocketFile, Clients<OwnedFd>), String> {
+    let server = owned(control.listener).ok_or("the control socket is gone")?;
+    if let Err(errno) = set_blocking(server.as_fd(), Blocking::NonBlocking) {
+        // One of us has made it so already.
+        log::warn!("the control socket may keep the control thread waiting: {}", words(errno));
+    }
+    let (path, id) = BoundFile::from(control.file);
+    let demand = mention_doubt(&path, "the control socket goes on");
+    let socket = SocketFile::new(path, access, demand, server, id);
+    let Clients { connections, next_client } = control.clients;
+    let connections = connections.into_iter().filter_map(|carried| carried.with_fd(owned)).collect();
+    Ok((socket, Clients { connections, next_client }))
 }
 
 fn origin(refused: Option<String>, pool: &State) -> Origin {
@@ -327,46 +325,6 @@ fn origin(refused: Option<String>, pool: &State) -> Origin {
         (None, Some(_)) => Origin::Upgrade,
         (Some(reason), Some(_)) => Origin::Return(reason),
     }
-}
-
-fn adopt_all(open: Open, facts: &Facts, inherited: Vec<RawFd>) -> Result<Adopted, String> {
-    let spoken_of: BTreeSet<RawFd> = open.descriptors().map(|(Fd(number), _)| number).collect();
-    // What came along and nobody speaks of, the document among it.
-    let strays: Vec<RawFd> = inherited.into_iter().filter(|number| !spoken_of.contains(number)).collect();
-    close_strays(&strays);
-    let Open { listeners, releases, exec_pipes, control, lock, pid_file, old_image } = open;
-    drop(old_image.and_then(owned));
-    let bound_files = BoundFiles::default();
-    let listeners = listeners.into_iter().map(|open| listener(open, &facts.birth, &bound_files));
-    let listeners: Vec<Option<_>> = listeners.collect();
-    let release = |open: OpenRelease| {
-        let sockets = open.listeners.iter().filter_map(|place| listeners.get(*place).cloned().flatten());
-        (open.version, Release { recipe: open.recipe, listeners: sockets.collect() })
-    };
-    let releases = releases.into_iter().map(release).collect();
-    let exec_pipes = exec_pipes.into_iter();
-    let exec_pipes = exec_pipes.filter_map(|(pid, fd)| Some((pid, ExecPipe::resume(owned(fd)?)))).collect();
-    let control = control.ok_or("the handoff has no control socket")?;
-    let file = BoundFile::from(control.file);
-    let files = files(lock, pid_file, facts, &file);
-    let access = facts.settled.admittance.access;
-    let server = owned(control.listener).ok_or("the control socket is gone")?;
-    if let Err(errno) = set_blocking(server.as_fd(), Blocking::NonBlocking) {
-        // One of us has made it so already.
-        log::warn!("the control socket may keep the control thread waiting: {}", words(errno));
-    }
-    let (path, id) = file;
-    let demand = mention_doubt(&path, "the control socket goes on");
-    let socket = SocketFile::new(path, access, demand, server, id);
-    let Clients { connections, next_client } = control.clients;
-    let connections = connections.into_iter().filter_map(|carried| carried.with_fd(owned)).collect();
-    let clients = Clients { connections, next_client };
-    // Everything closes with the next exec that it is not meant for.
-    if let Err(errno) = set_cloexec_on_inherited(&[]) {
-        log::warn!("cannot keep descriptors from workers: {}", words(errno));
-    }
-    let listeners = listeners.into_iter().flatten().collect();
-    Ok(Adopted { listeners, bound_files, releases, exec_pipes, files, socket, clients })
 }
 
 /// It was open when the document was read.
@@ -397,7 +355,7 @@ fn mention_doubt(path: &Path, stays: &str) -> Demand {
 }
 
 /// Ruby's einhorn lets go of its lock once it has started, and holds no pid file: those are looked for at their paths.
-fn files(lock: Option<OpenFile>, pid_file: Option<OpenFile>, facts: &Facts, socket: &BoundFile) -> Files {
+fn files(lock: Option<OpenFile>, pid_file: Option<OpenFile>, facts: &Facts, socket: BoundFile) -> Files {
     let config = &facts.settled.effective;
     let directory = directory_of(config, &facts.call.environ).unwrap_or_else(|_| Directory::Shared(PathBuf::new()));
     let lock = match lock {
@@ -410,5 +368,5 @@ fn files(lock: Option<OpenFile>, pid_file: Option<OpenFile>, facts: &Facts, sock
         Some(held) => owned(held.fd).map(|fd| PidFile::adopt(held.path, fd)),
         None => PidFile::find(&config::pid_path(config, &directory), startup::own_pid()),
     };
-    Files::adopt(socket.clone(), lock, pid_file)
+    Files::adopt(socket, lock, pid_file)
 }

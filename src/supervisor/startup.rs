@@ -8,35 +8,30 @@ use std::io::Write;
 use std::path::Path;
 use std::process::ExitCode;
 
-use crossbeam_channel::bounded;
 use log::Level;
 
 use crate::config::{self, Config, ConfigError, Detail, Invocation};
-use crate::pool::{ExitReason, Pid, Pool, Version};
+use crate::pool::{ExitReason, Pid, State, Version};
 use crate::printable;
 use crate::supervisor::admittance::Admittance;
+use crate::supervisor::begin::{Beginning, Inherited};
 use crate::supervisor::bound_files::BoundFiles;
 use crate::supervisor::exit_code::Problem;
 use crate::supervisor::files::{Files, directory_of, tell_apart};
 use crate::supervisor::held::Facts;
 use crate::supervisor::logging::Logging;
-use crate::supervisor::memory::Memory;
 use crate::supervisor::preflight::{self, CHECK_VARIABLE};
 use crate::supervisor::prepare::Call;
-use crate::supervisor::recheck::Recheck;
 use crate::supervisor::reexec::{Origin, Reexec};
 use crate::supervisor::release::{Recipe, Release};
-use crate::supervisor::reload::{Purposes, Settled};
-use crate::supervisor::reply::Denials;
+use crate::supervisor::reload::Settled;
 use crate::supervisor::resume::{self, Arrival};
-use crate::supervisor::service_manager::{Remembered, ServiceManager};
-use crate::supervisor::{Supervisor, exit_code, listeners, logging, prepare, settings, signals, title};
+use crate::supervisor::{Supervisor, exit_code, listeners, logging, prepare, settings, title};
 use crate::sys::birth::Birth;
 use crate::sys::errno::words;
 use crate::sys::title::Title;
 use crate::sys::{allocator, fd, limits, signal, wait};
 use crate::threads::crew::Crew;
-use crate::threads::{self, INBOX_MAX, control, errand, reaper};
 
 /// What `--version` says to a script that takes us for Ruby's einhorn.
 pub(in crate::supervisor) const EINHORN_VERSION: &str = "1.1.1";
@@ -132,8 +127,8 @@ pub(in crate::supervisor) fn run(config: Config, call: Call) -> ExitCode {
     if let Err(errno) = nice {
         log::error!("cannot set the nice level of the master, going on without: {}", words(errno));
     }
-    let started = start(config, call, birth, recipe, admittance, crew);
-    let started = started.map(|supervisor| Supervisor { title, ..supervisor });
+    let started = open(config, call, birth, recipe, admittance);
+    let started = started.and_then(|opened| Supervisor::begin(Beginning { title, ..opened }, crew));
     match started {
         Ok(supervisor) => supervise(supervisor, &logging, Supervisor::run),
         Err(message) => {
@@ -191,14 +186,7 @@ fn check_alone(config: &Config, call: &Call) -> Result<(), Vec<Problem>> {
 }
 
 /// Opens what is to be opened, in the order in which others could be disturbed: nobody, until the lock is held.
-fn start(
-    config: Config,
-    call: Call,
-    birth: Birth,
-    recipe: Recipe,
-    admittance: Admittance,
-    mut crew: Crew,
-) -> Result<Supervisor, String> {
+fn open(config: Config, call: Call, birth: Birth, recipe: Recipe, admittance: Admittance) -> Result<Beginning, String> {
     settle_in(&birth);
     say_what_is_not_done(&config);
     let directory = directory_of(&config, &call.environ)?;
@@ -209,41 +197,17 @@ fn start(
     let bound_files = BoundFiles::default();
     let listeners = listeners::open_all(&config, &birth, &[], &bound_files)?;
     files.write_pid_file(&pid_path)?;
-
-    let (sender, inbox) = bounded(INBOX_MAX);
-    let said = |error: std::io::Error| format!("cannot start a thread: {error}");
-    let signals = threads::signals::start(signals::HEARD, sender.clone(), &mut crew).map_err(said)?;
-    let reaper = reaper::start(sender.clone(), &mut crew).map_err(said)?;
-    let errands = errand::start(sender.clone(), &mut crew).map_err(said)?;
-    // Last, for this thread makes the socket's file anew when a start that fails removes it.
-    let control = control::start(socket, admittance.policy(), sender, &mut crew).map_err(said)?;
-    crew.be_content();
-    let service_manager = ServiceManager::of(&call.environ, own_pid(), Remembered::default());
-    Ok(Supervisor {
-        pool: Pool::new(settings::of(&config)),
-        coming: None,
+    Ok(Beginning {
+        pool: State::new(settings::of(&config)),
+        facts: Facts::new(Settled { loaded: config.clone(), effective: config, admittance }, call, birth),
         title: None,
+        reexec: Reexec::new(None, 0, Origin::Elsewhere),
+        files,
+        socket,
+        bound_files,
         releases: BTreeMap::from([(Version(0), Release { recipe, listeners: listeners.clone() })]),
         listeners,
-        bound_files,
-        exec_pipes: Vec::new(),
-        recheck: Recheck::default(),
-        inbox,
-        crew,
-        signals,
-        reaper,
-        control,
-        errands,
-        purposes: Purposes::new(),
-        errand_note_due: None,
-        files,
-        actions: Vec::new(),
-        denials: Denials::default(),
-        reexec: Reexec::new(None, 0, Origin::Elsewhere),
-        memory: Memory::at_the_start(),
-        undelivered: Vec::new(),
-        service_manager,
-        facts: Facts::new(Settled { loaded: config.clone(), effective: config, admittance }, call, birth),
+        inherited: Inherited::default(),
     })
 }
 

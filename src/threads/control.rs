@@ -157,18 +157,11 @@ impl Control {
     }
 }
 
-/// Serves the control socket from now on.
-///
-/// Errors: no thread can be started.
-pub fn start(socket: SocketFile, policy: Policy, inbox: Sender<Input>, crew: &mut Crew) -> io::Result<Control> {
-    resume(socket, Clients::none(), policy, inbox, crew)
-}
-
-/// Serves the socket and the clients of the image before. What they said meanwhile is heard now; who may no longer speak as
+/// Serves the socket, and the clients of the image before, if there are any. What they said meanwhile is heard now; who may no longer speak as
 /// they did, [`Control::admit`] finds out.
 ///
 /// Errors: no thread can be started.
-pub fn resume(
+pub fn start(
     socket: SocketFile,
     clients: Clients<OwnedFd>,
     policy: Policy,

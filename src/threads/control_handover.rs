@@ -1,7 +1,7 @@
 //! What the control thread gives away before the master replaces its own program: all that it holds. It comes back as it was
 //! when there is no next image; for the next image it is described as plain data. Nothing here decides what a handoff has.
 
-use std::os::fd::{BorrowedFd, OwnedFd, RawFd};
+use std::os::fd::{BorrowedFd, RawFd};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -34,7 +34,7 @@ pub struct Subscription {
 }
 
 /// A client's connection on its way from one image to the next. `F` is its descriptor: a number while it is described, an
-/// [`OwnedFd`] when it has arrived.
+/// [`OwnedFd`](std::os::fd::OwnedFd) when it has arrived.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Carried<F> {
     pub fd: F,
@@ -155,9 +155,9 @@ impl<F> Carried<F> {
     }
 }
 
-impl Clients<OwnedFd> {
-    /// Those of a master that has just been started.
-    pub fn none() -> Self {
+/// Those of a master that has just been started.
+impl<F> Default for Clients<F> {
+    fn default() -> Self {
         Self { connections: Vec::new(), next_client: ClientId(1) }
     }
 }

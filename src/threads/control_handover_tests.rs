@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::io::{BufRead, BufReader, Write};
-use std::os::fd::{AsFd, AsRawFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 
@@ -19,7 +19,7 @@ use crate::sys::socket::socket_pair;
 use crate::sys::testing::{LIMIT, wait_until};
 use crate::threads::Input;
 use crate::threads::admission::{Policy, Role};
-use crate::threads::control::{Control, Then, resume, start};
+use crate::threads::control::{Control, Then, start};
 use crate::threads::crew::Crew;
 use crate::threads::socket_file::SocketFile;
 use crate::threads::spawn::shortage;
@@ -46,6 +46,7 @@ fn open() -> House {
     let (sender, inbox) = bounded(64);
     let control = start(
         SocketFile::new(path.clone(), Access::OWN, Demand::Trusted, listener, id),
+        Clients::default(),
         policy(),
         sender,
         &mut Crew::complete(),
@@ -163,22 +164,14 @@ fn resumed_by(house: House, meanwhile: &mut dyn FnMut(&House), crew: &mut Crew) 
     let (sender, inbox) = bounded(64);
     let socket =
         SocketFile::new(house.path.clone(), Access::OWN, Demand::Trusted, adopt(stand.listener).unwrap(), stand.file);
-    let control = resume(socket, arrived(stand.clients), policy(), sender.clone(), crew).unwrap();
+    let control = start(socket, arrived(stand.clients), policy(), sender.clone(), crew).unwrap();
     (House { control, inbox, path: house.path, dir: house.dir }, sender)
 }
 
 fn arrived(clients: Clients<RawFd>) -> Clients<OwnedFd> {
-    let arrive = |carried: Carried<RawFd>| Carried {
-        fd: adopt(carried.fd).unwrap(),
-        id: carried.id,
-        peer: carried.peer,
-        asked: carried.asked,
-        subscription: carried.subscription,
-        unparsed: carried.unparsed,
-        unwritten: carried.unwritten,
-    };
-    let connections = clients.connections.into_iter().map(arrive).collect();
-    Clients { connections, next_client: clients.next_client }
+    let Clients { connections, next_client } = clients;
+    let connections = connections.into_iter().filter_map(|carried| carried.with_fd(|fd| adopt(fd).ok()));
+    Clients { connections: connections.collect(), next_client }
 }
 
 #[test]

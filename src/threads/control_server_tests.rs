@@ -38,7 +38,7 @@ fn flooded() -> Flooded {
     let policy = Policy { own_uid: nix::unistd::getuid().as_raw(), connections_max: 64, ..Policy::default() };
     let (sender, inbox) = crossbeam_channel::bounded(INBOX_MAX);
     let socket = SocketFile::new(path.clone(), Access::OWN, Demand::Trusted, listener, id);
-    let control = start(socket, policy, sender, &mut Crew::complete()).unwrap();
+    let control = start(socket, Clients::default(), policy, sender, &mut Crew::complete()).unwrap();
     let workers = (1..=WORKERS).map(|worker| pinging(&control, Pid(worker))).collect();
     let flooded = Flooded { control, inbox, path, _directory: directory, _workers: workers };
     assert!(wait_until(LIMIT, || flooded.inbox.len() == TICKETS_MAX));
