@@ -1,31 +1,31 @@
 //! The one way in which a supervisor begins, whether this is a first image or a later one: a cold start is a resume of nothing. All
 //! that it owns is open by then; what is made here are the threads, and what each image has anew.
 
-use std::collections::BTreeMap;
 use std::os::fd::OwnedFd;
-use std::sync::Arc;
 
-use crossbeam_channel::bounded;
+use crossbeam_channel::{Receiver, bounded};
 
-use crate::pool::{Pid, Pool, State, Version};
-use crate::supervisor::bound_files::BoundFiles;
+use crate::pool::{Pid, Pool, State};
+use crate::supervisor::event_loop::Children;
 use crate::supervisor::files::Files;
 use crate::supervisor::held::Facts;
-use crate::supervisor::listeners::Listener;
 use crate::supervisor::memory::Memory;
 use crate::supervisor::recheck::Recheck;
 use crate::supervisor::reexec::Reexec;
-use crate::supervisor::release::Release;
-use crate::supervisor::reload::Purposes;
+use crate::supervisor::release::Sockets;
+use crate::supervisor::reload::Preparation;
 use crate::supervisor::reply::Denials;
 use crate::supervisor::service_manager::{Remembered, ServiceManager};
 use crate::supervisor::{Supervisor, signals, startup};
 use crate::sys::exec_pipe::ExecPipe;
 use crate::sys::title::Title;
+use crate::threads::control::Control;
 use crate::threads::control_handover::Clients;
 use crate::threads::crew::Crew;
+use crate::threads::reaper::Reaper;
+use crate::threads::signals::SignalThread;
 use crate::threads::socket_file::SocketFile;
-use crate::threads::{self, INBOX_MAX, control, errand, reaper};
+use crate::threads::{self, INBOX_MAX, Input, control, errand, reaper};
 
 /// What every image has when it begins.
 pub(in crate::supervisor) struct Beginning {
@@ -35,10 +35,7 @@ pub(in crate::supervisor) struct Beginning {
     pub(in crate::supervisor) reexec: Reexec,
     pub(in crate::supervisor) files: Files,
     pub(in crate::supervisor) socket: SocketFile,
-    pub(in crate::supervisor) bound_files: BoundFiles,
-    /// Of all versions.
-    pub(in crate::supervisor) listeners: Vec<Arc<Listener>>,
-    pub(in crate::supervisor) releases: BTreeMap<Version, Release>,
+    pub(in crate::supervisor) sockets: Sockets,
     pub(in crate::supervisor) inherited: Inherited,
 }
 
@@ -52,12 +49,20 @@ pub(in crate::supervisor) struct Inherited {
     pub(in crate::supervisor) service: Remembered,
 }
 
+/// The threads that watch, and where they report. The one that runs errands belongs to [`Preparation`].
+pub(in crate::supervisor) struct Threads {
+    pub(in crate::supervisor) inbox: Receiver<Input>,
+    pub(in crate::supervisor) crew: Crew,
+    pub(in crate::supervisor) signals: SignalThread,
+    pub(in crate::supervisor) reaper: Reaper,
+    pub(in crate::supervisor) control: Control,
+}
+
 impl Supervisor {
     /// # Errors
     /// A thread cannot be started, and the main thread does not stand in for it.
     pub(in crate::supervisor) fn begin(beginning: Beginning, mut crew: Crew) -> Result<Self, String> {
-        let Beginning { pool, facts, title, reexec, files, socket, bound_files, listeners, releases, inherited } =
-            beginning;
+        let Beginning { pool, facts, title, reexec, files, socket, sockets, inherited } = beginning;
         let Inherited { clients, exec_pipes, service } = inherited;
         let (sender, inbox) = bounded(INBOX_MAX);
         let said = |error: std::io::Error| format!("cannot start a thread: {error}");
@@ -72,28 +77,17 @@ impl Supervisor {
         Ok(Self {
             pool: Pool::restore(pool),
             facts,
-            coming: None,
-            title,
-            releases,
-            listeners,
-            bound_files,
-            exec_pipes,
-            recheck: Recheck::default(),
-            inbox,
-            crew,
-            signals,
-            reaper,
-            control,
-            errands,
-            purposes: Purposes::new(),
-            errand_note_due: None,
+            sockets,
+            children: Children { exec_pipes, undelivered: Vec::new(), recheck: Recheck::default() },
+            preparation: Preparation::by(errands),
+            threads: Threads { inbox, crew, signals, reaper, control },
             files,
-            actions: Vec::new(),
-            denials: Denials::default(),
             reexec,
             memory: Memory::at_the_start(),
-            undelivered: Vec::new(),
+            denials: Denials::default(),
             service_manager,
+            title,
+            actions: Vec::new(),
         })
     }
 }

@@ -7,11 +7,13 @@ use crossbeam_channel::{RecvTimeoutError, select};
 use nix::errno::Errno;
 
 use crate::pool::{Action, Ending, Event, ExitReason, Mono, Pid};
+use crate::supervisor::recheck::Recheck;
+use crate::supervisor::undelivered::Undelivered;
 use crate::supervisor::{Supervisor, signals};
 use crate::sys::clock;
 use crate::sys::errno::words;
 use crate::sys::exec_failure::explain_exec_failure;
-use crate::sys::exec_pipe::{ExecState, Stage};
+use crate::sys::exec_pipe::{ExecPipe, ExecState, Stage};
 use crate::sys::wait::{self, Child, ChildChange};
 use crate::threads::Input;
 
@@ -28,6 +30,16 @@ pub(in crate::supervisor) enum Turn {
     End(ExitReason),
 }
 
+/// What the main thread looks after of its children, beside what the pool decides.
+pub(in crate::supervisor) struct Children {
+    /// Those of which it is not known yet whether they became their program.
+    pub(in crate::supervisor) exec_pipes: Vec<(Pid, ExecPipe)>,
+    /// Signals that could not be sent, and are sent again.
+    pub(in crate::supervisor) undelivered: Vec<Undelivered>,
+    /// When to look again at what sends no event: the exec pipes, and groups that outlived their leader.
+    pub(in crate::supervisor) recheck: Recheck,
+}
+
 impl Supervisor {
     /// Supervises from the beginning until the pool says that it is over.
     pub(in crate::supervisor) fn run(&mut self) -> ExitReason {
@@ -41,7 +53,7 @@ impl Supervisor {
         // First what can no longer be told anything: its pid may be a stranger's.
         for pid in reaped {
             self.hear_last_of_exec(*pid);
-            self.control.forget(*pid);
+            self.threads.control.forget(*pid);
         }
         let mut turn = self.dispatch_all(reaped.iter().map(|&pid| Event::WorkerExited { pid, ending: UNKNOWN_ENDING }));
         if let Turn::GoOn = turn {
@@ -86,7 +98,7 @@ impl Supervisor {
     /// Acts on all that was said until now. The threads that could say more have been stopped.
     pub(in crate::supervisor) fn take_in_everything(&mut self) -> Turn {
         let mut turn = Turn::GoOn;
-        while let (Turn::GoOn, Ok(input)) = (&turn, self.inbox.try_recv()) {
+        while let (Turn::GoOn, Ok(input)) = (&turn, self.threads.inbox.try_recv()) {
             turn = self.take_in(input);
         }
         turn
@@ -96,10 +108,10 @@ impl Supervisor {
     fn receive(&self) -> Result<Input, RecvTimeoutError> {
         let due = [
             self.pool.deadline(),
-            self.recheck.deadline(),
-            self.errand_note_due,
+            self.children.recheck.deadline(),
+            self.preparation.note_due,
             self.reexec.deadline(),
-            self.crew.deadline(),
+            self.threads.crew.deadline(),
             self.memory.deadline(),
             self.service_manager.deadline(),
             self.undelivered_deadline(),
@@ -107,15 +119,15 @@ impl Supervisor {
         ];
         let due = due.into_iter().flatten().min();
         match due {
-            Some(moment) => self.inbox.recv_timeout(moment.since(clock::now())),
-            None => self.inbox.recv().map_err(|_| RecvTimeoutError::Disconnected),
+            Some(moment) => self.threads.inbox.recv_timeout(moment.since(clock::now())),
+            None => self.threads.inbox.recv().map_err(|_| RecvTimeoutError::Disconnected),
         }
     }
 
     /// Does what threads would do that cannot be started.
     fn stand_in(&mut self) -> Turn {
         let mut turn = Turn::GoOn;
-        for input in self.crew.turn(clock::now()) {
+        for input in self.threads.crew.turn(clock::now()) {
             if let Turn::GoOn = turn {
                 turn = self.take_in(input);
             }
@@ -183,7 +195,7 @@ impl Supervisor {
         while let (Turn::GoOn, Ok(Some(child))) = (&turn, wait::peek()) {
             turn = self.look_at(&child);
         }
-        self.reaper.resume();
+        self.threads.reaper.resume();
         turn
     }
 
@@ -194,7 +206,7 @@ impl Supervisor {
             ChildChange::Exited(ending) if known => {
                 self.hear_last_of_exec(pid);
                 self.mend_listeners();
-                self.control.forget(pid);
+                self.threads.control.forget(pid);
                 self.dispatch(Event::WorkerExited { pid, ending })
             }
             ChildChange::Exited(_) if self.is_check(pid) => self.bury_check(pid),
@@ -237,10 +249,10 @@ impl Supervisor {
             turn = self.look_at_groups();
         }
         let now = clock::now();
-        if self.exec_pipes.is_empty() && self.pool.remnants().is_empty() {
-            self.recheck.rest();
+        if self.children.exec_pipes.is_empty() && self.pool.remnants().is_empty() {
+            self.children.recheck.rest();
         } else {
-            self.recheck.again(now);
+            self.children.recheck.again(now);
         }
         turn
     }
@@ -248,7 +260,7 @@ impl Supervisor {
     fn poll_exec_pipes(&mut self) -> Turn {
         let (mut execed, mut failed) = (Vec::new(), Vec::new());
         let pool = &self.pool;
-        self.exec_pipes.retain_mut(|(pid, pipe)| match pipe.poll() {
+        self.children.exec_pipes.retain_mut(|(pid, pipe)| match pipe.poll() {
             ExecState::Pending => true,
             ExecState::Execed => {
                 // One that we have killed has closed its pipe by dying: it never came to its program.
@@ -268,8 +280,8 @@ impl Supervisor {
     /// Takes the pipe of a dead child away. If the child did not become its program, it has said why, and the loop may not have
     /// come round to hear it. Nothing else matters any more: the pool is told of its end.
     fn hear_last_of_exec(&mut self, pid: Pid) {
-        let Some(at) = self.exec_pipes.iter().position(|(owner, _)| *owner == pid) else { return };
-        let (_, mut pipe) = self.exec_pipes.remove(at);
+        let Some(at) = self.children.exec_pipes.iter().position(|(owner, _)| *owner == pid) else { return };
+        let (_, mut pipe) = self.children.exec_pipes.remove(at);
         if let ExecState::Failed { stage, errno } = pipe.poll() {
             self.tell_exec_failure(pid, stage, errno);
         }
@@ -281,7 +293,7 @@ impl Supervisor {
             return;
         }
         let version = self.pool.workers().iter().find(|worker| worker.pid == pid).map(|worker| worker.version);
-        let path = version.and_then(|version| self.releases.get(&version)).map(|release| release.recipe.file());
+        let path = version.and_then(|version| self.sockets.releases.get(&version)).map(|release| release.recipe.file());
         log::error!("Worker {pid}: {}", explain_exec_failure(&path.unwrap_or_default(), errno));
     }
 
@@ -305,17 +317,17 @@ impl Supervisor {
     /// At the very end: waits until the control thread has written its last words. It may have something to say itself until
     /// then: that the control socket was made anew, so that it is this file that has to go.
     pub(in crate::supervisor) fn see_last_words_written(&mut self) {
-        let written = self.control.finish();
+        let written = self.threads.control.finish();
         let end = clock::now().after(LAST_WORDS_MAX);
         // It is not kept waiting for room in the inbox.
         while clock::now() < end {
             // It may be this thread that has to write them.
-            let said = self.crew.turn(clock::now());
+            let said = self.threads.crew.turn(clock::now());
             said.into_iter().for_each(|input| self.hear_at_the_end(input));
-            let pause = self.crew.deadline().map_or(end, |due| due.min(end)).since(clock::now());
+            let pause = self.threads.crew.deadline().map_or(end, |due| due.min(end)).since(clock::now());
             select! {
                 recv(written) -> _ => break,
-                recv(self.inbox) -> input => match input {
+                recv(self.threads.inbox) -> input => match input {
                     Ok(input) => self.hear_at_the_end(input),
                     Err(_) => break,
                 },
@@ -323,7 +335,7 @@ impl Supervisor {
             }
         }
         // What is there by now, and no more: clients may go on for ever.
-        let waiting: Vec<_> = self.inbox.try_iter().take(self.inbox.len()).collect();
+        let waiting: Vec<_> = self.threads.inbox.try_iter().take(self.threads.inbox.len()).collect();
         waiting.into_iter().for_each(|input| self.hear_at_the_end(input));
     }
 
@@ -334,6 +346,6 @@ impl Supervisor {
     }
 
     pub(in crate::supervisor) fn expect_news(&mut self, now: Mono) {
-        self.recheck.soon(now);
+        self.children.recheck.soon(now);
     }
 }

@@ -51,8 +51,8 @@ impl Supervisor {
                 control.chain(self.modern_listeners().iter().map(|listener| listener.fd.as_fd())).collect()
             }
             Successor::Ours => {
-                let listeners = self.listeners.iter().map(|listener| listener.fd.as_fd());
-                let pipes = self.exec_pipes.iter().map(|(_, pipe)| pipe.as_fd());
+                let listeners = self.sockets.listeners.iter().map(|listener| listener.fd.as_fd());
+                let pipes = self.children.exec_pipes.iter().map(|(_, pipe)| pipe.as_fd());
                 let lock = self.files.lock().map(AsFd::as_fd);
                 let pid_file = self.files.pid_file().map(AsFd::as_fd);
                 let image = self.reexec.image().map(AsFd::as_fd);
@@ -76,9 +76,14 @@ impl Supervisor {
     fn open(&self, stand: Option<&Stand>) -> Open {
         let (lock, pid_file) = (self.files.lock(), self.files.pid_file());
         Open {
-            listeners: self.listeners.iter().map(|listener| open_listener(listener)).collect(),
-            releases: self.releases.iter().map(|(version, release)| self.open_release(*version, release)).collect(),
-            exec_pipes: self.exec_pipes.iter().map(|(pid, pipe)| (*pid, number(pipe))).collect(),
+            listeners: self.sockets.listeners.iter().map(|listener| open_listener(listener)).collect(),
+            releases: self
+                .sockets
+                .releases
+                .iter()
+                .map(|(version, release)| self.open_release(*version, release))
+                .collect(),
+            exec_pipes: self.children.exec_pipes.iter().map(|(pid, pipe)| (*pid, number(pipe))).collect(),
             control: stand.map(|stand| OpenControl {
                 listener: Fd(stand.listener),
                 file: NamedFile { path: self.files.socket_path().to_owned(), id: stand.file },
@@ -91,7 +96,7 @@ impl Supervisor {
     }
 
     fn open_release(&self, version: Version, release: &Release) -> OpenRelease {
-        let known: BTreeMap<*const Listener, usize> = self.listeners.iter().map(Arc::as_ptr).zip(0..).collect();
+        let known: BTreeMap<*const Listener, usize> = self.sockets.listeners.iter().map(Arc::as_ptr).zip(0..).collect();
         let places = release.listeners.iter().filter_map(|listener| known.get(&Arc::as_ptr(listener)).copied());
         OpenRelease { version, recipe: release.recipe.clone(), listeners: places.collect() }
     }

@@ -18,18 +18,18 @@ impl Supervisor {
     /// The answer to `SpawnWorker`. Returns as soon as the child is forked.
     pub(in crate::supervisor) fn launch(&mut self, index: WorkerIndex, version: Version) -> Event {
         self.mend_listeners();
-        let launched = match self.releases.get(&version) {
+        let launched = match self.sockets.releases.get(&version) {
             Some(release) => self.launch_release(release, index),
             None => Err(Errno::ENOENT),
         };
         match launched {
             Ok((spawned, connection)) => {
                 let pid = spawned.pid;
-                self.exec_pipes.push((pid, spawned.exec));
+                self.children.exec_pipes.push((pid, spawned.exec));
                 self.expect_news(clock::now());
-                self.reaper.resume();
+                self.threads.reaper.resume();
                 if let Some(connection) = connection {
-                    self.control.adopt(connection, pid);
+                    self.threads.control.adopt(connection, pid);
                 }
                 Event::WorkerSpawned { pid, index }
             }

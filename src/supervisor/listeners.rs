@@ -346,12 +346,12 @@ fn look_up(host: &str, port: u16, wanted: WantedFamily) -> Result<SocketAddr, St
 impl Supervisor {
     /// The sockets of the workers that are launched now, in the order of the `-b` options.
     pub(in crate::supervisor) fn modern_listeners(&self) -> &[Arc<Listener>] {
-        self.releases.get(&self.pool.modern()).map_or(&[], |release| release.listeners.as_slice())
+        self.sockets.releases.get(&self.pool.modern()).map_or(&[], |release| release.listeners.as_slice())
     }
 
     /// Closes those that no version needs, neither for new workers nor because one of its workers is still there.
     pub(in crate::supervisor) fn close_unneeded_listeners(&mut self) {
-        self.listeners.retain(|listener| {
+        self.sockets.listeners.retain(|listener| {
             let is_needed = Arc::strong_count(listener) > 1;
             if !is_needed {
                 log::info!("Closing {}, no worker needs it any more", listener.bind);
@@ -366,7 +366,7 @@ impl Supervisor {
     /// 22). Whether the socket blocks is left as workers set it: some event loops need it as they have set it, and it is
     /// one flag for all of them.
     pub(in crate::supervisor) fn mend_listeners(&self) {
-        for listener in self.listeners.iter().filter(|listener| self.is_served(listener)) {
+        for listener in self.sockets.listeners.iter().filter(|listener| self.is_served(listener)) {
             if socket::is_accepting(listener.fd.as_fd()) != Ok(false) {
                 continue;
             }

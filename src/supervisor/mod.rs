@@ -48,71 +48,42 @@ mod undelivered;
 pub use exit_code::EXIT_CODES;
 pub use signals::HEARD;
 
-use std::collections::BTreeMap;
 use std::process::ExitCode;
-use std::sync::Arc;
-
-use crossbeam_channel::Receiver;
 
 use crate::config::{Config, Invocation};
-use crate::pool::{Action, Mono, Pid, Pool, Version};
-use crate::supervisor::bound_files::BoundFiles;
+use crate::pool::{Action, Pool};
+use crate::supervisor::begin::Threads;
+use crate::supervisor::event_loop::Children;
 use crate::supervisor::files::Files;
 use crate::supervisor::held::Facts;
-use crate::supervisor::listeners::Listener;
 use crate::supervisor::memory::Memory;
 use crate::supervisor::prepare::Call;
-use crate::supervisor::recheck::Recheck;
 use crate::supervisor::reexec::Reexec;
-use crate::supervisor::release::Release;
-use crate::supervisor::reload::{Coming, Purposes};
+use crate::supervisor::release::Sockets;
+use crate::supervisor::reload::Preparation;
 use crate::supervisor::reply::Denials;
 use crate::supervisor::service_manager::ServiceManager;
-use crate::supervisor::undelivered::Undelivered;
-use crate::sys::exec_pipe::ExecPipe;
 use crate::sys::title::Title;
-use crate::threads::Input;
-use crate::threads::control::Control;
-use crate::threads::crew::Crew;
-use crate::threads::errand::Errands;
-use crate::threads::reaper::Reaper;
-use crate::threads::signals::SignalThread;
 
 /// Everything that the main thread holds while it supervises.
 struct Supervisor {
     pool: Pool,
+    /// What it goes by beside; it is handed on as it is.
     facts: Facts,
-    /// What counts when the upgrade that was prepared starts.
-    coming: Option<Coming>,
-    /// None where there is no room for one.
-    title: Option<Title>,
-    releases: BTreeMap<Version, Release>,
-    /// Every open one, of all versions.
-    listeners: Vec<Arc<Listener>>,
-    bound_files: BoundFiles,
-    /// Children of whom it is not known yet whether they became their program.
-    exec_pipes: Vec<(Pid, ExecPipe)>,
-    /// When to look again at what sends no event: the exec pipes, and groups that outlived their leader.
-    recheck: Recheck,
-    inbox: Receiver<Input>,
-    crew: Crew,
-    signals: SignalThread,
-    reaper: Reaper,
-    control: Control,
-    errands: Errands,
-    /// What the errands under way are for.
-    purposes: Purposes,
-    /// When it is said that the oldest of them takes long.
-    errand_note_due: Option<Mono>,
+    sockets: Sockets,
+    children: Children,
+    /// The errands for a version to come.
+    preparation: Preparation,
+    threads: Threads,
     files: Files,
-    /// Reused from event to event.
-    actions: Vec<Action>,
-    denials: Denials,
     reexec: Reexec,
     memory: Memory,
-    /// Signals that could not be sent, and are sent again.
-    undelivered: Vec<Undelivered>,
+    denials: Denials,
     service_manager: ServiceManager,
+    /// None where there is no room for one.
+    title: Option<Title>,
+    /// Reused from event to event.
+    actions: Vec<Action>,
 }
 
 impl Supervisor {

@@ -51,7 +51,7 @@ impl Supervisor {
             log::warn!("{cause}");
         }
         match line.audience {
-            Audience::Watchers => self.control.publish(line.text),
+            Audience::Watchers => self.threads.control.publish(line.text),
             Audience::Nobody => {}
         }
         let Some(verdict) = report::verdict(notice) else { return };
@@ -68,11 +68,11 @@ impl Supervisor {
             // It concerns those who asked for it, not those who wait for one that is under way.
             Notice::UpgradeRefused { .. } | Notice::NotUpgradingWhileStopping => {
                 for client in self.facts.upgrade_askers.drain(..) {
-                    self.control.conclude_for(client, verdict.clone());
+                    self.threads.control.conclude_for(client, verdict.clone());
                 }
             }
             // Whose upgrade is still being prepared waits for that one.
-            _ => self.control.conclude(verdict, self.facts.upgrade_askers.clone()),
+            _ => self.threads.control.conclude(verdict, self.facts.upgrade_askers.clone()),
         }
     }
 

@@ -221,7 +221,7 @@ impl Supervisor {
         match started {
             Ok(check) => {
                 self.reexec.stage = Stage::Checking(Box::new(check));
-                self.reaper.resume();
+                self.threads.reaper.resume();
                 None
             }
             Err(reason) => self.give_up_reexec(&reason),
@@ -324,7 +324,7 @@ impl Supervisor {
 
     /// Comes back only if there is no next image. Everything that was stopped goes on then.
     fn replace(&mut self, ready: &Ready) -> Attempt {
-        if !self.purposes.is_empty() {
+        if !self.preparation.purposes.is_empty() {
             return Attempt::AfterErrands;
         }
         let next = match self.next_program() {
@@ -338,8 +338,8 @@ impl Supervisor {
         if logging::waiting_lines() > 0 && clock::now().since(ready.checked_at) < LOG_PATIENCE {
             return Attempt::AfterLog;
         }
-        let Some(deafness) = self.signals.freeze() else { return Attempt::Later };
-        let Some(mut frozen) = self.control.freeze() else { return Attempt::Later };
+        let Some(deafness) = self.threads.signals.freeze() else { return Attempt::Later };
+        let Some(mut frozen) = self.threads.control.freeze() else { return Attempt::Later };
         // Whoever stops the master now shall not find it upgraded instead.
         if let Turn::End(reason) = self.take_in_everything() {
             return Attempt::Turn(Turn::End(reason));
@@ -348,7 +348,7 @@ impl Supervisor {
             log::info!("Not reloading einhorn because we're exiting");
             return Attempt::Turn(Turn::GoOn);
         }
-        if !self.purposes.is_empty() {
+        if !self.preparation.purposes.is_empty() {
             return Attempt::AfterErrands;
         }
         if ready.successor == Successor::Einhorn {
@@ -366,7 +366,7 @@ impl Supervisor {
 
     /// einhorn would launch the workers with our own rights, and knows no watchdog. What else it does not know is said.
     fn what_einhorn_must_not_lose(&self) -> Option<String> {
-        if self.releases.values().any(|release| release.recipe.identity.is_some()) {
+        if self.sockets.releases.values().any(|release| release.recipe.identity.is_some()) {
             let name = self.next_name();
             return Some(format!("{name} is einhorn, and knows no users of workers"));
         }

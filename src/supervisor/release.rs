@@ -2,6 +2,7 @@
 //! upgrade starts, and the same until the next: no link is followed again at a later launch. Looks at the system, and
 //! changes nothing; it may take long, so an errand does it once the master runs.
 
+use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
 use std::fs::canonicalize;
 use std::os::unix::ffi::OsStrExt;
@@ -11,7 +12,8 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use crate::config::Config;
-use crate::pool::Signal;
+use crate::pool::{Signal, Version};
+use crate::supervisor::bound_files::BoundFiles;
 use crate::supervisor::environment::{self, Environment};
 use crate::supervisor::exit_code::{NOT_EXECUTABLE, NOT_FOUND, Problem};
 use crate::supervisor::listeners::Listener;
@@ -32,6 +34,14 @@ pub(in crate::supervisor) struct Release {
     pub(in crate::supervisor) recipe: Recipe,
     /// In the order of the `-b` options.
     pub(in crate::supervisor) listeners: Vec<Arc<Listener>>,
+}
+
+/// All sockets, and what each version has of them.
+pub(in crate::supervisor) struct Sockets {
+    /// Every open one, of all versions.
+    pub(in crate::supervisor) listeners: Vec<Arc<Listener>>,
+    pub(in crate::supervisor) releases: BTreeMap<Version, Release>,
+    pub(in crate::supervisor) bound_files: BoundFiles,
 }
 
 impl Recipe {

@@ -8,7 +8,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::config::{Config, Difference, Effect};
-use crate::pool::{Event, Version};
+use crate::pool::{Event, Mono, Version};
 use crate::supervisor::admittance::Admittance;
 use crate::supervisor::listeners::Listener;
 use crate::supervisor::prepare::{self, Configuration, InForce, Prepared};
@@ -17,7 +17,7 @@ use crate::supervisor::reply::Asking;
 use crate::supervisor::{Supervisor, logging, settings, title};
 use crate::sys::clock;
 use crate::sys::errno::{errno_of, words};
-use crate::threads::errand::Errand;
+use crate::threads::errand::{Errand, Errands};
 
 type Lines = Vec<String>;
 
@@ -46,6 +46,24 @@ pub(in crate::supervisor) struct Coming {
     differences: Vec<Difference>,
 }
 
+/// What is found out and opened for a version to come, beside the loop.
+pub(in crate::supervisor) struct Preparation {
+    errands: Errands,
+    /// What the errands under way are for.
+    pub(in crate::supervisor) purposes: Purposes,
+    /// When it is said that the oldest of them takes long.
+    pub(in crate::supervisor) note_due: Option<Mono>,
+    /// What counts when the upgrade that was prepared starts.
+    coming: Option<Coming>,
+}
+
+impl Preparation {
+    /// None is under way.
+    pub(in crate::supervisor) fn by(errands: Errands) -> Self {
+        Self { errands, purposes: Purposes::new(), note_due: None, coming: None }
+    }
+}
+
 /// How long an errand may take before it is said that it does, and how often then.
 const ERRAND_NOTE: Duration = Duration::from_secs(30);
 
@@ -58,7 +76,7 @@ impl Supervisor {
     pub(in crate::supervisor) fn prepare_release(&mut self, version: Version) -> Option<Event> {
         self.forget_unneeded_releases();
         let (call, in_force) = (self.facts.call.clone(), self.in_force());
-        match self.errands.run(move || prepare::prepare(&call, &in_force)) {
+        match self.preparation.errands.run(move || prepare::prepare(&call, &in_force)) {
             Some(errand) => {
                 self.await_errand(Purpose::Upgrade(version, errand));
                 None
@@ -70,7 +88,7 @@ impl Supervisor {
     /// Has the configuration read; the client hears what is different when that is done.
     pub(in crate::supervisor) fn tell_differences(&mut self, asking: Asking) {
         let (call, in_force) = (self.facts.call.clone(), self.in_force());
-        match self.errands.run(move || prepare::reread(&call, &in_force)) {
+        match self.preparation.errands.run(move || prepare::reread(&call, &in_force)) {
             Some(errand) => self.await_errand(Purpose::Diff(asking, errand)),
             None => self.tell_difference_of(asking, Err(vec![TOO_MUCH.to_owned()])),
         }
@@ -78,8 +96,8 @@ impl Supervisor {
 
     /// Takes in the result of the oldest errand.
     pub(in crate::supervisor) fn on_errand_done(&mut self) -> Option<Event> {
-        let purpose = self.purposes.pop_front()?;
-        self.errand_note_due = (!self.purposes.is_empty()).then(|| clock::now().after(ERRAND_NOTE));
+        let purpose = self.preparation.purposes.pop_front()?;
+        self.preparation.note_due = (!self.preparation.purposes.is_empty()).then(|| clock::now().after(ERRAND_NOTE));
         match purpose {
             Purpose::Upgrade(version, errand) => {
                 Some(self.on_prepared(version, errand.result().unwrap_or_else(|| Err(failed()))))
@@ -92,19 +110,19 @@ impl Supervisor {
     }
 
     fn await_errand(&mut self, purpose: Purpose) {
-        self.purposes.push_back(purpose);
-        self.errand_note_due.get_or_insert(clock::now().after(ERRAND_NOTE));
+        self.preparation.purposes.push_back(purpose);
+        self.preparation.note_due.get_or_insert(clock::now().after(ERRAND_NOTE));
     }
 
     /// An errand cannot be stopped, and what keeps it (a name server, a disk) cannot be seen from here. But it can be said.
     pub(in crate::supervisor) fn note_slow_errand(&mut self) {
         let now = clock::now();
-        if self.errand_note_due.take_if(|due| *due <= now).is_some() {
+        if self.preparation.note_due.take_if(|due| *due <= now).is_some() {
             let seconds = ERRAND_NOTE.as_secs();
             log::warn!(
                 "Still reading the configuration or looking up what it names, for {seconds}s and more; upgrades wait for it"
             );
-            self.errand_note_due = Some(now.after(ERRAND_NOTE));
+            self.preparation.note_due = Some(now.after(ERRAND_NOTE));
         }
     }
 
@@ -117,25 +135,25 @@ impl Supervisor {
             return Event::ReleaseRefused { version, reason };
         }
         self.keep_open(&listeners);
-        self.releases.insert(version, Release { recipe, listeners });
+        self.sockets.releases.insert(version, Release { recipe, listeners });
         // Somebody may have commanded something since the errand began.
         let Configuration { loaded, effective, differences } =
             Configuration::of(configuration.loaded, &self.facts.settled.loaded, self.config());
         let settings = settings::of(&effective);
-        self.coming = Some(Coming { settled: Settled { effective, loaded, admittance }, differences });
+        self.preparation.coming = Some(Coming { settled: Settled { effective, loaded, admittance }, differences });
         Event::ReleaseReady { version, settings }
     }
 
     fn keep_open(&mut self, listeners: &[Arc<Listener>]) {
-        let mut known: BTreeSet<*const Listener> = self.listeners.iter().map(Arc::as_ptr).collect();
-        self.listeners.extend(listeners.iter().filter(|listener| known.insert(Arc::as_ptr(listener))).cloned());
+        let mut known: BTreeSet<*const Listener> = self.sockets.listeners.iter().map(Arc::as_ptr).collect();
+        self.sockets.listeners.extend(listeners.iter().filter(|listener| known.insert(Arc::as_ptr(listener))).cloned());
     }
 
     /// The upgrade that was prepared starts: what its configuration says counts from now on.
     pub(in crate::supervisor) fn on_upgrade_started(&mut self) {
         self.facts.upgrade_askers.clear();
         self.service_manager.note_upgrade_begun();
-        let Some(Coming { settled, differences }) = self.coming.take() else { return };
+        let Some(Coming { settled, differences }) = self.preparation.coming.take() else { return };
         for difference in &differences {
             say(difference);
         }
@@ -165,11 +183,11 @@ impl Supervisor {
         if let Some(title) = &mut self.title {
             title.set(&title::of(&self.facts.settled.effective));
         }
-        if let Err(error) = logging::apply(&settings::log_plan(&self.config().log), &mut self.crew) {
+        if let Err(error) = logging::apply(&settings::log_plan(&self.config().log), &mut self.threads.crew) {
             log::error!("cannot send the log where the configuration says: {}", words(errno_of(&error)));
         }
         if admittance != self.facts.settled.admittance {
-            self.control.admit(admittance.policy(), admittance.access);
+            self.threads.control.admit(admittance.policy(), admittance.access);
             self.facts.settled.admittance = admittance;
         }
     }
@@ -178,8 +196,8 @@ impl Supervisor {
         InForce {
             running: self.config().clone(),
             loaded: self.facts.settled.loaded.clone(),
-            listeners: self.listeners.clone(),
-            bound_files: self.bound_files.clone(),
+            listeners: self.sockets.listeners.clone(),
+            bound_files: self.sockets.bound_files.clone(),
             birth: self.facts.birth,
         }
     }
@@ -194,7 +212,7 @@ impl Supervisor {
         }
         if backlog_before != self.config().backlog {
             // To listen(2) is also what reopens one that was shut down.
-            let served = self.listeners.iter().filter(|listener| self.is_served(listener));
+            let served = self.sockets.listeners.iter().filter(|listener| self.is_served(listener));
             served.for_each(|listener| listener.lengthen(self.config().backlog));
         }
     }
@@ -204,7 +222,7 @@ impl Supervisor {
         let pool = &self.pool;
         let has_worker = |version: Version| pool.workers().iter().any(|worker| worker.version == version);
         let wanted = [pool.modern(), pool.good()];
-        self.releases.retain(|&version, _| wanted.contains(&version) || has_worker(version));
+        self.sockets.releases.retain(|&version, _| wanted.contains(&version) || has_worker(version));
         self.close_unneeded_listeners();
     }
 }

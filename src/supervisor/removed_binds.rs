@@ -24,7 +24,7 @@ impl Supervisor {
     /// The moment at which the last worker that may have accepted on this socket was told to go.
     fn left_at(&self, listener: &Arc<Listener>) -> Option<Mono> {
         let has_it = |others: &[Arc<Listener>]| others.iter().any(|other| Arc::ptr_eq(other, listener));
-        let versions = self.releases.iter().filter(|(_, release)| has_it(&release.listeners));
+        let versions = self.sockets.releases.iter().filter(|(_, release)| has_it(&release.listeners));
         let moments = versions.map(|(version, _)| self.pool.leaving_since(*version));
         moments.collect::<Option<Vec<Mono>>>()?.into_iter().max()
     }
@@ -32,14 +32,14 @@ impl Supervisor {
     /// When the next socket is to be shut down. While a version is being prepared none is, since it may need a socket that is
     /// there.
     pub(in crate::supervisor) fn removed_binds_deadline(&self) -> Option<Mono> {
-        let is_preparing = self.purposes.iter().any(|purpose| match purpose {
+        let is_preparing = self.preparation.purposes.iter().any(|purpose| match purpose {
             Purpose::Upgrade(..) => true,
             Purpose::Diff(..) => false,
         });
         if is_preparing {
             return None;
         }
-        let open = self.listeners.iter().filter(|listener| !listener.is_shut());
+        let open = self.sockets.listeners.iter().filter(|listener| !listener.is_shut());
         open.filter_map(|listener| self.left_at(listener)).min().map(|moment| moment.after(LEAVE_TAKING))
     }
 
@@ -49,7 +49,7 @@ impl Supervisor {
         if self.removed_binds_deadline().is_none_or(|due| due > now) {
             return;
         }
-        for listener in self.listeners.iter().filter(|listener| !listener.is_shut()) {
+        for listener in self.sockets.listeners.iter().filter(|listener| !listener.is_shut()) {
             if self.left_at(listener).is_some_and(|moment| moment.after(LEAVE_TAKING) <= now) {
                 listener.shut();
             }

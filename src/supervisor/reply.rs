@@ -125,7 +125,7 @@ impl Supervisor {
 
     /// Sends a last reply; nothing more comes of it.
     fn say(&self, asking: Asking, message: String) -> Vec<Event> {
-        self.control.reply(asking.client, Reply::last(message, asking.id), asking.format, Then::Nothing);
+        self.threads.control.reply(asking.client, Reply::last(message, asking.id), asking.format, Then::Nothing);
         Vec::new()
     }
 
@@ -141,14 +141,14 @@ impl Supervisor {
         let document = state::document(self);
         let data = (asking.format == Format::Json).then(|| ("state", crate::protocol::to_json(&document)));
         let reply = Reply { data, ..Reply::last(yaml::write(&document), asking.id) };
-        self.control.reply(asking.client, reply, asking.format, Then::Nothing);
+        self.threads.control.reply(asking.client, reply, asking.format, Then::Nothing);
         Vec::new()
     }
 
     fn tell_status(&self, asking: Asking) -> Vec<Event> {
         let data = (asking.format == Format::Json).then(|| ("status", status::document(self)));
         let reply = Reply { data, ..Reply::last(status::table(self), asking.id) };
-        self.control.reply(asking.client, reply, asking.format, Then::Nothing);
+        self.threads.control.reply(asking.client, reply, asking.format, Then::Nothing);
         Vec::new()
     }
 
@@ -164,7 +164,7 @@ impl Supervisor {
         };
         let data = data.and_then(|data| serde_json::to_value(data).ok()).map(|data| ("differences", data));
         let reply = Reply { data, ..Reply::last(message, asking.id) };
-        self.control.reply(asking.client, reply, asking.format, Then::Nothing);
+        self.threads.control.reply(asking.client, reply, asking.format, Then::Nothing);
     }
 
     /// The lines that this writes are einhorn's: without a prefix, and whatever the verbosity.
@@ -213,7 +213,7 @@ impl Supervisor {
             UpgradeStyle::Fleet => "Upgrading fleet, as commanded",
         };
         let reply = Reply { more: More::Follows, ..Reply::last(message, asking.id) };
-        self.control.reply(asking.client, reply, asking.format, Then::Subscribe);
+        self.threads.control.reply(asking.client, reply, asking.format, Then::Subscribe);
         if !self.facts.upgrade_askers.contains(&asking.client) {
             self.facts.upgrade_askers.push(asking.client);
         }

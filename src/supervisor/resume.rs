@@ -1,7 +1,7 @@
 //! The beginning of an image that another one has become: reads the handoff, and goes on where it stopped. Until all of it is
 //! understood no descriptor is touched, so that the image before can be gone back to. From then on nothing may fail any more.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::convert::Infallible;
 use std::os::fd::{AsFd, OwnedFd, RawFd};
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -14,7 +14,7 @@ use nix::errno::Errno;
 
 use crate::config::{self, Config, Directory};
 use crate::handoff::{Document, Fd};
-use crate::pool::{Pid, State, Version};
+use crate::pool::{Pid, State};
 use crate::supervisor::begin::{Beginning, Inherited};
 use crate::supervisor::bound_files::{BoundFile, BoundFiles};
 use crate::supervisor::files::{Files, directory_of};
@@ -23,7 +23,7 @@ use crate::supervisor::listeners::Listener;
 use crate::supervisor::plan::{Plan, Unreadable};
 use crate::supervisor::prepare::Call;
 use crate::supervisor::reexec::{Origin, REFUSED_VARIABLE, RETURN_VARIABLE, Reexec};
-use crate::supervisor::release::Release;
+use crate::supervisor::release::{Release, Sockets};
 use crate::supervisor::{Supervisor, exit_code, logging, salvage, settings, startup, title};
 use crate::sys::birth::Birth;
 use crate::sys::control_socket::Access;
@@ -269,8 +269,7 @@ fn take_over(plan: Plan, call: Call, arrival: Arrival, title: Option<Title>) -> 
     close_strays(&strays);
     let Open { listeners, releases, exec_pipes, control, lock, pid_file, old_image } = open;
     drop(old_image.and_then(owned));
-    let bound_files = BoundFiles::default();
-    let (listeners, releases) = sockets(listeners, releases, &facts.birth, &bound_files);
+    let sockets = sockets(listeners, releases, &facts.birth);
     let exec_pipes = exec_pipes.into_iter();
     let exec_pipes = exec_pipes.filter_map(|(pid, fd)| Some((pid, ExecPipe::resume(owned(fd)?)))).collect();
     let control = control.ok_or("the handoff has no control socket")?;
@@ -282,23 +281,19 @@ fn take_over(plan: Plan, call: Call, arrival: Arrival, title: Option<Title>) -> 
     }
     startup::settle_in(&facts.birth);
     let inherited = Inherited { clients, exec_pipes, service };
-    Ok(Beginning { pool, facts, title, reexec, files, socket, bound_files, listeners, releases, inherited })
+    Ok(Beginning { pool, facts, title, reexec, files, socket, sockets, inherited })
 }
 
 /// Every socket, and the versions with theirs.
-fn sockets(
-    listeners: Vec<OpenListener>,
-    releases: Vec<OpenRelease>,
-    birth: &Birth,
-    bound_files: &BoundFiles,
-) -> (Vec<Arc<Listener>>, BTreeMap<Version, Release>) {
-    let listeners: Vec<Option<_>> = listeners.into_iter().map(|open| listener(open, birth, bound_files)).collect();
+fn sockets(listeners: Vec<OpenListener>, releases: Vec<OpenRelease>, birth: &Birth) -> Sockets {
+    let bound_files = BoundFiles::default();
+    let listeners: Vec<Option<_>> = listeners.into_iter().map(|open| listener(open, birth, &bound_files)).collect();
     let release = |open: OpenRelease| {
         let sockets = open.listeners.iter().filter_map(|place| listeners.get(*place).cloned().flatten());
         (open.version, Release { recipe: open.recipe, listeners: sockets.collect() })
     };
     let releases = releases.into_iter().map(release).collect();
-    (listeners.into_iter().flatten().collect(), releases)
+    Sockets { listeners: listeners.into_iter().flatten().collect(), releases, bound_files }
 }
 
 /// Errors: it is gone, though it was there a moment ago.

@@ -23,7 +23,7 @@ use crate::supervisor::logging::Logging;
 use crate::supervisor::preflight::{self, CHECK_VARIABLE};
 use crate::supervisor::prepare::Call;
 use crate::supervisor::reexec::{Origin, Reexec};
-use crate::supervisor::release::{Recipe, Release};
+use crate::supervisor::release::{Recipe, Release, Sockets};
 use crate::supervisor::reload::Settled;
 use crate::supervisor::resume::{self, Arrival};
 use crate::supervisor::{Supervisor, exit_code, listeners, logging, prepare, settings, title};
@@ -146,14 +146,14 @@ pub(in crate::supervisor) fn supervise(
 ) -> ExitCode {
     let reason = to_the_end(&mut supervisor);
     supervisor.service_manager.take_leave();
-    supervisor.control.retire();
+    supervisor.threads.control.retire();
     let was_checking = supervisor.reexec.abandon();
     if !was_checking && wait::any_child() {
         log::warn!("Workers left processes behind in sessions or groups of their own; they live on");
     }
     supervisor.see_last_words_written();
-    supervisor.bound_files.remove_all();
-    let bound_files = supervisor.bound_files.clone();
+    supervisor.sockets.bound_files.remove_all();
+    let bound_files = supervisor.sockets.bound_files.clone();
     drop(supervisor);
     bound_files.remove_the_rest();
     logging.finish();
@@ -204,9 +204,11 @@ fn open(config: Config, call: Call, birth: Birth, recipe: Recipe, admittance: Ad
         reexec: Reexec::new(None, 0, Origin::Elsewhere),
         files,
         socket,
-        bound_files,
-        releases: BTreeMap::from([(Version(0), Release { recipe, listeners: listeners.clone() })]),
-        listeners,
+        sockets: Sockets {
+            releases: BTreeMap::from([(Version(0), Release { recipe, listeners: listeners.clone() })]),
+            listeners,
+            bound_files,
+        },
         inherited: Inherited::default(),
     })
 }

@@ -55,14 +55,14 @@ impl Supervisor {
             Err(Errno::ESRCH) => log::debug!("cannot send {signal} to {to}: {}", words(Errno::ESRCH)),
             Err(errno) => {
                 log::error!("cannot send {signal} to {to}, trying again: {}", words(errno));
-                self.undelivered.push(Undelivered::new(to, signal, clock::now()));
+                self.children.undelivered.push(Undelivered::new(to, signal, clock::now()));
             }
         }
     }
 
     /// When the next further attempt is due.
     pub(in crate::supervisor) fn undelivered_deadline(&self) -> Option<Mono> {
-        self.undelivered.iter().map(|it| it.due).min()
+        self.children.undelivered.iter().map(|it| it.due).min()
     }
 
     /// Makes those that are due.
@@ -70,12 +70,12 @@ impl Supervisor {
         if self.undelivered_deadline().is_none_or(|due| due > now) {
             return;
         }
-        for it in std::mem::take(&mut self.undelivered) {
+        for it in std::mem::take(&mut self.children.undelivered) {
             if !self.is_listed(it.to) {
                 continue;
             }
             if it.due > now {
-                self.undelivered.push(it);
+                self.children.undelivered.push(it);
                 continue;
             }
             match attempt(it.to, it.signal) {
@@ -83,7 +83,7 @@ impl Supervisor {
                 Err(errno) if it.since.after(GIVE_UP_AFTER) <= now => {
                     log::error!("cannot send {} to {}, giving up: {}", it.signal, it.to, words(errno));
                 }
-                Err(_) => self.undelivered.push(it.later(now)),
+                Err(_) => self.children.undelivered.push(it.later(now)),
             }
         }
     }
