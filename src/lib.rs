@@ -1,13 +1,14 @@
 //! einhyrningsins: a supervisor that shares listening sockets among copies of a program and replaces them gracefully.
 //!
 //! Rooms, from the ground up (`tests/tidy.rs` holds who may import whom; `doc/ARCHITECTURE.md` says why):
-//! `pool` decides, `supervisor` does, `threads` watch, `sys` calls the system.
+//! `pool` and `machines` decide, `supervisor` does, `threads` watch, `sys` calls the system.
 
 pub mod client;
 pub mod config;
 #[cfg(any(test, fuzzing))]
 pub mod fuzzing;
 pub mod handoff;
+pub mod machines;
 pub mod pool;
 pub mod printable;
 pub mod protocol;

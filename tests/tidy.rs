@@ -12,6 +12,7 @@ use std::path::{Path, PathBuf};
 const ROOMS: &[(&str, &[&str])] = &[
     ("yaml", &[]),
     ("pool", &[]),
+    ("machines", &["pool"]),
     ("printable", &[]),
     ("wire", &[]),
     ("config", &["pool", "printable", "wire"]),
@@ -20,7 +21,10 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("sys", &["pool"]),
     ("threads", &["pool", "protocol", "sys", "wire"]),
     ("client", &["pool", "printable", "config", "protocol", "yaml", "sys"]),
-    ("supervisor", &["pool", "printable", "config", "protocol", "handoff", "yaml", "sys", "threads", "wire"]),
+    (
+        "supervisor",
+        &["pool", "machines", "printable", "config", "protocol", "handoff", "yaml", "sys", "threads", "wire"],
+    ),
     ("fuzzing", &["pool", "printable", "config", "protocol", "handoff", "yaml", "client", "supervisor"]),
 ];
 
@@ -299,7 +303,8 @@ fn catch_alls(source: &Source) -> Vec<usize> {
 
 fn impure_pool(source: &Source) -> Vec<usize> {
     let touches = |line: &str| NOT_IN_THE_POOL.iter().any(|path| line.contains(path));
-    lines_where(source.product().filter(|_| source.is_in("src/pool/")), touches)
+    let decides = source.is_in("src/pool/") || source.is_in("src/machines/");
+    lines_where(source.product().filter(|_| decides), touches)
 }
 
 /// Its waits would race with those of the reaper thread.

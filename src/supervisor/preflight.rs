@@ -8,10 +8,10 @@ use std::fs::File;
 use std::io::Write;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd, RawFd};
 use std::process::ExitCode;
-use std::time::Duration;
 
 use crate::handoff::Document;
-use crate::pool::{Ending, Mono, Pid, Signal};
+use crate::machines::reexec::CHECK_LIMIT;
+use crate::pool::{Ending, Pid, Signal};
 use crate::supervisor::candidate::Candidate;
 use crate::supervisor::environment::Environment;
 use crate::supervisor::exit_code;
@@ -21,10 +21,7 @@ use crate::sys::errno::words;
 use crate::sys::exec_failure::explain_exec_failure;
 use crate::sys::exec_pipe::{ExecPipe, ExecState, Stage};
 use crate::sys::process::{self, SpawnRequest, Spawned};
-use crate::sys::{account, allocator, clock, fd, memfd, signal};
-
-/// How long a check may take before it is killed.
-pub(in crate::supervisor) const CHECK_LIMIT: Duration = Duration::from_secs(10);
+use crate::sys::{account, allocator, fd, memfd, signal};
 
 /// In the environment of a check: where it finds the state, and where it says what it thinks of it.
 pub(in crate::supervisor) const CHECK_VARIABLE: &str = "EINHYRNINGSINS_CHECK";
@@ -88,8 +85,6 @@ pub(in crate::supervisor) struct Check {
     exec: ExecPipe,
     /// What it has written: on a descriptor of its own, or on its standard output.
     answer: OwnedFd,
-    /// None once it was killed for taking too long.
-    deadline: Option<Mono>,
     failure: Option<String>,
 }
 
@@ -119,20 +114,13 @@ impl Check {
     }
 
     fn of(spawned: Spawned, candidate: Candidate, question: Question, answer: OwnedFd) -> Self {
-        let deadline = Some(clock::now().after(CHECK_LIMIT));
-        Self { pid: spawned.pid, candidate, question, exec: spawned.exec, answer, deadline, failure: None }
+        Self { pid: spawned.pid, candidate, question, exec: spawned.exec, answer, failure: None }
     }
 
-    pub(in crate::supervisor) fn deadline(&self) -> Option<Mono> {
-        self.deadline
-    }
-
-    /// Kills it when its time is over.
-    pub(in crate::supervisor) fn look(&mut self, now: Mono) {
-        if self.deadline.take_if(|deadline| *deadline <= now).is_some() {
-            self.failure = Some(format!("{} took longer than {}s", self.command(), CHECK_LIMIT.as_secs()));
-            self.kill();
-        }
+    /// Kills it: its time is over.
+    pub(in crate::supervisor) fn time_out(&mut self) {
+        self.failure = Some(format!("{} took longer than {}s", self.command(), CHECK_LIMIT.as_secs()));
+        self.kill();
     }
 
     /// With all that it has started.

@@ -14,6 +14,7 @@ use nix::errno::Errno;
 
 use crate::config::{self, Config, Directory};
 use crate::handoff::{Document, Fd};
+use crate::machines::reexec::Origin;
 use crate::pool::{Pid, State};
 use crate::supervisor::begin::{Beginning, Inherited};
 use crate::supervisor::bound_files::{BoundFile, BoundFiles};
@@ -22,7 +23,7 @@ use crate::supervisor::held::{Facts, Held, Open, OpenControl, OpenFile, OpenList
 use crate::supervisor::listeners::Listener;
 use crate::supervisor::plan::{Plan, Unreadable};
 use crate::supervisor::prepare::Call;
-use crate::supervisor::reexec::{Origin, REFUSED_VARIABLE, RETURN_VARIABLE, Reexec};
+use crate::supervisor::reexec::{REFUSED_VARIABLE, RETURN_VARIABLE, Reexec};
 use crate::supervisor::release::{Release, Sockets};
 use crate::supervisor::{Supervisor, exit_code, logging, salvage, settings, startup, title};
 use crate::sys::birth::Birth;

@@ -11,6 +11,7 @@ use std::process::ExitCode;
 use log::Level;
 
 use crate::config::{self, Config, ConfigError, Detail, Invocation};
+use crate::machines::reexec::Origin;
 use crate::pool::{ExitReason, Pid, State, Version};
 use crate::printable;
 use crate::supervisor::admittance::Admittance;
@@ -22,7 +23,7 @@ use crate::supervisor::held::Facts;
 use crate::supervisor::logging::Logging;
 use crate::supervisor::preflight::{self, CHECK_VARIABLE};
 use crate::supervisor::prepare::Call;
-use crate::supervisor::reexec::{Origin, Reexec};
+use crate::supervisor::reexec::Reexec;
 use crate::supervisor::release::{Recipe, Release, Sockets};
 use crate::supervisor::reload::Settled;
 use crate::supervisor::resume::{self, Arrival};
