@@ -3,9 +3,10 @@
 
 use std::time::Duration;
 
-use einhyrningsins::pool::{AckMode, Command, Event, Settings, UpgradeStyle};
+use einhyrningsins::pool::{AckMode, Command, Event, Mono, Settings, UpgradeStyle};
 
 use crate::hold;
+use crate::master::Master;
 use crate::plan::Plan;
 use crate::run::Run;
 use crate::world::{Heeds, Known, Life};
@@ -29,7 +30,7 @@ impl Run {
         }
         let (steps_max, ends_at) = (self.step_count + self.step_bound(), self.now.after(self.time_bound()));
         while !self.is_at_rest() {
-            let stuck = self.deadline.is_none() && !self.something_can_happen();
+            let stuck = self.next_moment().is_none() && !self.something_can_happen();
             hold!("L1", !stuck, "not at rest, and waiting for nothing");
             hold!("L1", self.step_count < steps_max, "not at rest after {} steps", self.step_bound());
             hold!("L1", self.now < ends_at, "not at rest after {:?}", self.time_bound());
@@ -61,6 +62,9 @@ impl Run {
 
     /// Anything that can happen, or else the next deadline.
     pub fn calm_once(&mut self) {
+        if self.end_check() {
+            return self.deliver(Event::DeadlinePassed);
+        }
         let from = self.rng.below(9);
         for turn in 0..9 {
             let event = match (from + turn) % 9 {
@@ -87,15 +91,22 @@ impl Run {
 
     /// Time passes; where nothing is due, a pool has nothing to do for ever, and is left alone.
     fn skip_to_deadline(&mut self) {
-        if let Some(deadline) = self.deadline {
-            self.now = deadline;
+        if let Some(deadline) = self.next_moment() {
+            self.now = self.now.max(deadline);
             self.deliver(Event::DeadlinePassed);
         }
     }
 
+    /// When the pool or its master wants to be asked.
+    pub fn next_moment(&self) -> Option<Mono> {
+        let master = self.master.as_ref().and_then(Master::deadline);
+        self.deadline.into_iter().chain(master).min()
+    }
+
     /// What happened in this turn may have gone unnoticed until the next.
     fn something_can_happen(&self) -> bool {
-        self.ledger.outstanding.is_some()
+        self.ledger.outstanding.is_some() && self.prepares_here()
+            || self.master.as_ref().is_some_and(Master::check_can_end)
             || self.world.processes.iter().any(|process| {
                 let zombie = matches!(process.life, Life::Zombie(_));
                 let gone = process.known == Known::Group && process.life == Life::Free;
@@ -111,7 +122,8 @@ impl Run {
             return ledger.exited;
         }
         let target = ledger.settings.target;
-        let quiet = ledger.upgrading.is_none() && ledger.outstanding.is_none() && ledger.remnant_count == 0;
+        let busy = self.master.as_ref().is_some_and(Master::is_under_way);
+        let quiet = !busy && ledger.upgrading.is_none() && ledger.outstanding.is_none() && ledger.remnant_count == 0;
         let all = self.world.workers.len() as u32 == target && self.modern_serving() == target;
         quiet && all && !self.something_can_happen()
     }

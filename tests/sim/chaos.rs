@@ -45,7 +45,7 @@ impl Run {
     }
 
     /// Makes it happen; none when it cannot, or when nobody notices yet.
-    fn happen(&mut self, kind: Kind) -> Option<Event> {
+    pub fn happen(&mut self, kind: Kind) -> Option<Event> {
         match kind {
             Kind::Time => None,
             Kind::Exec => self.exec(),
@@ -61,13 +61,22 @@ impl Run {
             Kind::GroupEnds => self.end_group(),
             Kind::GroupReport => self.report_group(),
             Kind::Release => self.answer_release(),
+            Kind::Master => self.disturb_master(),
             Kind::Command => Some(Event::CommandGiven(self.command())),
             Kind::Stranger => Some(self.stranger()),
         }
     }
 
+    /// A check ends, or the command `reload` comes.
+    fn disturb_master(&mut self) -> Option<Event> {
+        if !self.end_check() && self.master.is_some() && self.rng.one_in(4) {
+            self.reload_master();
+        }
+        None
+    }
+
     fn pass_time(&mut self) {
-        let until = self.deadline.map_or(0, |deadline| deadline.since(self.now).as_nanos() as u64);
+        let until = self.next_moment().map_or(0, |deadline| deadline.since(self.now).as_nanos() as u64);
         let step = match self.rng.below(12) {
             0 => 0,
             1 => self.rng.below(1_000),

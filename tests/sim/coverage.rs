@@ -126,6 +126,15 @@ pub struct Coverage {
     pub reexecs: u64,
     pub prepared_anew: u64,
     pub compared: u64,
+    /// Re-execs that the master has begun and given up, and upgrades that the next image went back with.
+    pub reexecs_begun: u64,
+    pub reexecs_given_up: u64,
+    pub went_back: u64,
+    /// Checks of the next program, and those that were killed.
+    pub checks: u64,
+    pub checks_killed: u64,
+    /// Events between the stop of the threads and the exec.
+    pub drained: u64,
     /// Runs brought to rest by the liveness phase.
     pub settled: u64,
     /// Runs that ended with `Exit`.
@@ -169,6 +178,12 @@ impl Coverage {
         self.reexecs += other.reexecs;
         self.prepared_anew += other.prepared_anew;
         self.compared += other.compared;
+        self.reexecs_begun += other.reexecs_begun;
+        self.reexecs_given_up += other.reexecs_given_up;
+        self.went_back += other.went_back;
+        self.checks += other.checks;
+        self.checks_killed += other.checks_killed;
+        self.drained += other.drained;
         self.settled += other.settled;
         self.ended += other.ended;
     }
@@ -184,6 +199,12 @@ impl Coverage {
             ("re-execs", self.reexecs),
             ("releases prepared anew after one", self.prepared_anew),
             ("steps compared with no re-exec", self.compared),
+            ("re-execs begun by steps", self.reexecs_begun),
+            ("re-execs given up", self.reexecs_given_up),
+            ("upgrades whose image went back", self.went_back),
+            ("checks", self.checks),
+            ("checks killed", self.checks_killed),
+            ("events before an exec", self.drained),
             ("runs settled", self.settled),
             ("runs ended", self.ended),
         ];

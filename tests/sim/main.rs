@@ -29,6 +29,7 @@ mod chaos;
 mod coverage;
 mod hear;
 mod ledger;
+mod master;
 mod perform;
 mod plan;
 mod reexec;

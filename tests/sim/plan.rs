@@ -24,6 +24,8 @@ pub enum Kind {
     GroupEnds,
     GroupReport,
     Release,
+    /// The check of the next program ends, or the master is told to replace itself.
+    Master,
     Command,
     Stranger,
 }
@@ -57,6 +59,19 @@ pub struct Plan {
     pub stops: u64,
     /// Out of 65,536 turns: one costs as much as hundreds of steps.
     pub reexecs: u64,
+    /// Whether there is a master, with the steps of its re-exec; what follows is how often each of them fails.
+    pub has_master: bool,
+    pub program_unknown: u64,
+    pub check_starts_not: u64,
+    pub check_fails: u64,
+    pub check_hangs: u64,
+    pub check_silent: u64,
+    pub errands: u64,
+    pub program_changes: u64,
+    pub log_unread: u64,
+    pub threads_busy: u64,
+    pub handover_fails: u64,
+    pub goes_back: u64,
 }
 
 const REEXECS: [u64; 6] = [0, 0, 8, 32, 64, 256];
@@ -92,6 +107,18 @@ impl Plan {
             keeps_target: rng.one_in(4),
             stops: rng.pick(&[0, 0, 1, 8, 64]),
             reexecs: rng.pick(&REEXECS),
+            has_master: rng.one_in(4),
+            program_unknown: rng.pick(&SELDOM),
+            check_starts_not: rng.pick(&SELDOM),
+            check_fails: rng.pick(&SELDOM),
+            check_hangs: rng.pick(&SELDOM),
+            check_silent: rng.pick(&OFTEN),
+            errands: rng.pick(&SELDOM),
+            program_changes: rng.pick(&SELDOM),
+            log_unread: rng.pick(&OFTEN),
+            threads_busy: rng.pick(&OFTEN),
+            handover_fails: rng.pick(&SELDOM),
+            goes_back: rng.pick(&SELDOM),
         }
     }
 
@@ -121,6 +148,18 @@ impl Plan {
             keeps_target: true,
             stops: 0,
             reexecs: 0,
+            has_master: false,
+            program_unknown: 0,
+            check_starts_not: 0,
+            check_fails: 0,
+            check_hangs: 0,
+            check_silent: 0,
+            errands: 0,
+            program_changes: 0,
+            log_unread: 0,
+            threads_busy: 0,
+            handover_fails: 0,
+            goes_back: 0,
         }
     }
 }
@@ -146,7 +185,9 @@ pub fn settings(rng: &mut Rng, target_max: u32) -> Settings {
 fn kinds(rng: &mut Rng) -> Vec<Kind> {
     let mut bag = Vec::new();
     let mut put = |kind, times| bag.extend(std::iter::repeat_n(kind, times));
-    for kind in [Kind::Time, Kind::Exec, Kind::Ack, Kind::Heed, Kind::Report, Kind::GroupReport, Kind::Release] {
+    for kind in
+        [Kind::Time, Kind::Exec, Kind::Ack, Kind::Heed, Kind::Report, Kind::GroupReport, Kind::Release, Kind::Master]
+    {
         put(kind, rng.pick(&[1, 4, 12]));
     }
     for kind in [Kind::StrayAck, Kind::Ping, Kind::Die, Kind::Freeze, Kind::Thaw, Kind::GroupEnds, Kind::Command] {

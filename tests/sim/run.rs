@@ -2,10 +2,12 @@
 
 use std::collections::VecDeque;
 
+use einhyrningsins::machines::reexec::Origin;
 use einhyrningsins::pool::{Action, Command, Event, Group, Mono, Pid, Pool, Signal, Version};
 
 use crate::coverage::Coverage;
 use crate::ledger::Ledger;
+use crate::master::Master;
 use crate::plan::Plan;
 use crate::reexec::Shadow;
 use crate::rng::Rng;
@@ -102,10 +104,13 @@ pub struct Run {
     pub deadline: Option<Mono>,
     /// The pool as it would be without the last re-execs.
     pub shadow: Option<Shadow>,
+    /// None: what the pool wants prepared is prepared at once, and re-execs come out of nothing.
+    pub master: Option<Master>,
 }
 
 impl Run {
     pub fn new(plan: Plan, rng: Rng, trace: Trace) -> Self {
+        let master = plan.has_master.then(|| Master::new(Origin::Elsewhere));
         Self {
             pool: Pool::new(plan.settings),
             world: World::new(plan.pid_count),
@@ -121,17 +126,26 @@ impl Run {
             step: Step::of(Cause::Other),
             deadline: None,
             shadow: None,
+            master,
         }
     }
 
     /// Hands the pool an event, and then the answers to what it asks for, as the supervisor does. Then there may be a re-exec.
     pub fn deliver(&mut self, event: Event) {
-        self.feed(event);
-        self.feed_replies();
-        if self.plan.reexecs > 0 && !self.ledger.exited && self.rng.below(65_536) < self.plan.reexecs {
+        self.deliver_in_turn(event);
+        if self.master.is_some() {
+            self.end_turn();
+            self.feed_replies();
+        } else if self.plan.reexecs > 0 && !self.ledger.exited && self.rng.below(65_536) < self.plan.reexecs {
             self.reexec();
             self.feed_replies();
         }
+    }
+
+    /// The same, in a turn that goes on.
+    pub fn deliver_in_turn(&mut self, event: Event) {
+        self.feed(event);
+        self.feed_replies();
     }
 
     fn feed_replies(&mut self) {

@@ -18,14 +18,17 @@ impl Run {
         self.ledger.outstanding = Some(version);
         self.ledger.prepared_after = self.ledger.request_count;
         self.coverage.prepared_again += u64::from(matches!(self.step.cause, Cause::Ready(_) | Cause::Refused));
-        if self.rng.chance(self.plan.release_at_once) {
+        if self.master.is_some() {
+            self.ask_master(version);
+        }
+        if self.prepares_here() && self.rng.chance(self.plan.release_at_once) {
             let answer = self.answer_release();
             self.replies.extend(answer);
         }
     }
 
     pub fn answer_release(&mut self) -> Option<Event> {
-        let version = self.ledger.outstanding?;
+        let version = self.ledger.outstanding.filter(|_| self.prepares_here())?;
         if self.rng.chance(self.plan.refused) {
             return Some(Event::ReleaseRefused { version, reason: String::new() });
         }
