@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Plants known faults in a copy of the pool and of what hands it on, one at a time, and shows that the simulator finds each of them.
+# Plants known faults in a copy of the pool, of the machines and of what hands them on, one at a time, and shows that the simulator finds each of them.
 # Usage: tests/sim/plant.sh          (SIM_STEPS and SIM_SEED as for the simulator; PLANT_TARGET_DIR to keep the builds)
 # It changes nothing in the tree it is run from. It fails when a fault cannot be planted, or is not found.
 set -euo pipefail
@@ -94,6 +94,17 @@ plant 'a request forgotten in the answer' pool/upgrade.rs \
     '/^            return self.prepare_again(version, actions);$/s/self.prepare_again(version, actions)//'
 plant 'what was found in vain is kept' pool/upgrade.rs \
     '/^            self.forget_releases(actions);$/d'
+
+plant 'a check that may hang for ever' machines/reexec.rs \
+    's/^                if deadline.take_if(|due| \*due <= now).is_some() {$/                if false {/'
+plant 'an exec while the master stops' machines/reexec.rs \
+    's/^            Drain::Done => outputs.push(Output::Exec),$/            Drain::Done | Drain::Stopping => outputs.push(Output::Exec),/; /^            Drain::Stopping => {$/,/^            }$/d'
+plant 'threads left stopped' machines/reexec.rs \
+    '/^            Input::ExecFailed(failure) => {$/,/^                match failure {$/{/Output::Thaw/d}'
+plant 'an upgrade forgotten with its re-exec' machines/reexec.rs \
+    's/Output::GiveUp { failure, version: self.version }/Output::GiveUp { failure, version: None }/'
+plant 'an image that replaces itself again' machines/reexec.rs \
+    's/^            (Origin::Upgrade, _) | (Origin::Elsewhere, NextProgram::Unknown) => {$/            (Origin::Elsewhere, NextProgram::Unknown) => {/; s/^            (Origin::Elsewhere, NextProgram::Known) => {$/            (Origin::Elsewhere | Origin::Upgrade, _) => {/'
 
 if [ "$missed" -gt 0 ]; then
     echo "plant: $missed planted faults were not found" >&2
