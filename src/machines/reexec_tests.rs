@@ -1,3 +1,5 @@
+//! Unit tests of the re-exec machine: each step, each way in which it fails, and what comes next.
+
 use super::*;
 
 const VERSION: Version = Version(4);

@@ -15,7 +15,7 @@
 //!   settings come with a version, and are as before when it is given up; I25 each is acked, or misses its ack, as is set
 //!   for its version; I26 an upgrade starts, or is refused, by what was looked for after the last request for it, and what
 //!   was found for nobody is dropped; I12 a pool comes out of the handoff's text as it went in; I13 it then asks for the same as one
-//!   that was never handed on.
+//!   that was never handed on; I27 and I28 the order of a re-exec's steps, in `master`.
 //! - L1 rest after faults (`calm`), L2 upgrades to code that never acks (`scenarios`), L3 each upgrade starts or is refused.
 //!
 //! With later issues come I8's "own connection" and I19, I20 (control socket), I14 (handoff), I15 (sockets).
