@@ -10,8 +10,8 @@ use std::path::PathBuf;
 use serde::de::Error;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
+use crate::config::definition::Need;
 use crate::config::values;
-use crate::config::values::Need;
 use crate::wire;
 
 /// Longest path of a unix socket on Linux: `sun_path` without its closing zero.

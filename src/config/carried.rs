@@ -7,10 +7,10 @@ use std::os::unix::ffi::OsStrExt;
 use serde::de::Error;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use crate::config::definition::flags;
-use crate::config::options::Everything;
+use crate::config::definition::Kind;
+use crate::config::options::{find, flags};
 use crate::config::origin::{Given, Origin, Place};
-use crate::config::words::{NOT_EINHORNS, Word, split_at_equals};
+use crate::config::words::{Word, split_at_equals};
 use crate::config::{Config, ConfigError, Problems, layers, resolve};
 use crate::wire;
 
@@ -62,8 +62,10 @@ fn from_words(argv0: &OsStr, words: Vec<Word>) -> Result<Config, Problems> {
     // An option that the version before did not have.
     let words = layers::complete(words);
     let mut problems = Vec::new();
-    let all = Everything::from_words(&words)?;
-    let mut config = resolve::read_each(argv0, &all, Given::new(words), &mut problems);
+    if let Some(unknown) = words.iter().find(|word| find(&word.flag).is_none()) {
+        return Err(ConfigError::Unread(format!("there is no option {}", unknown.flag)).into());
+    }
+    let mut config = resolve::read_each(argv0, Given::new(words), &mut problems);
     config.env.from_files = variables.iter().filter_map(variable).collect();
     if problems.is_empty() { Ok(config) } else { Err(Problems(problems)) }
 }
@@ -87,19 +89,19 @@ pub fn from_foreign_words(argv0: &OsStr, words: Vec<Word>) -> (Config, Vec<Confi
     let words = all(&taken);
     let mut problems = Vec::new();
     // Each word was read by itself.
-    let read = Everything::from_words(&words).unwrap_or_default();
-    let config = resolve::read_each(argv0, &read, Given::new(words), &mut problems);
+    let config = resolve::read_each(argv0, Given::new(words), &mut problems);
     refused.extend(problems);
     (config, refused)
 }
 
 /// A command line that gives this configuration, without the name of this program. What only a file can say is not in it.
 pub fn to_args(config: &Config) -> Vec<OsString> {
-    let flags = flags();
-    let option = |word: &Word| match flags.iter().find(|flag| flag.long == word.flag) {
-        Some(flag) if flag.value_name.is_some() => word.to_normal_form(),
-        Some(flag) => word.is_active().then(|| format!("--{}", flag.long).into()),
-        None => None,
+    let option = |word: &Word| {
+        let flag = flags().find(|flag| flag.name == word.flag)?;
+        match flag.kind {
+            Kind::Switch => word.is_active().then(|| format!("--{}", flag.name).into()),
+            Kind::Single | Kind::List | Kind::Map => word.to_normal_form(),
+        }
     };
     let given = config.given.all().iter().filter(|word| word.origin != Origin::Default);
     given.filter_map(option).chain(["--".into()]).chain(config.program.iter().cloned()).collect()
@@ -109,8 +111,7 @@ pub fn to_args(config: &Config) -> Vec<OsString> {
 pub fn unknown_to_einhorn(config: &Config) -> Vec<String> {
     let mut names: Vec<String> = Vec::new();
     for word in config.given.all().iter().filter(|word| word.origin != Origin::Default && word.is_active()) {
-        let is_theirs =
-            word.flag != "command" && !word.flag.contains('.') && !NOT_EINHORNS.contains(&word.flag.as_str());
+        let is_theirs = find(&word.flag).is_some_and(|option| option.is_einhorns);
         let is_bind =
             word.flag == "bind" && word.value.as_ref().is_some_and(|bind| bind.as_bytes().starts_with(b"unix:"));
         if (word.flag != "command" && !is_theirs || is_bind) && !names.contains(&word.flag) {

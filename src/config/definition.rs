@@ -1,49 +1,46 @@
-//! What the structs of `options` define, for whoever needs to know it: the flags of the command line for `words`, the keys
-//! of the file for `file`, `print` and `schema`. Reads no value.
+//! What can be known of an option: its names, its values, where it may be said, what it takes for a change to count. The options
+//! themselves stand in `options`, one row each. Reads no value.
 
-use std::any::TypeId;
-use std::sync::OnceLock;
+use std::ffi::OsStr;
 
-use clap::{Arg, ArgAction, Command, CommandFactory};
+use serde::Serialize;
 
-use crate::config::options::Everything;
+/// What a value must be, to be shown after the option and the refused value.
+pub type Need = String;
 
-/// The options that make no sense in a file.
-const COMMAND_LINE_ONLY: [&str; 9] = [
-    "help",
-    "version",
-    "upgrade-check",
-    "config-schema",
-    "config",
-    "profile",
-    "print-config",
-    "check-config",
-    "with-state-fd",
-];
-/// What the values of a [`Kind::Map`] are called.
-const MAP_VALUE_NAME: &str = "NAME=VALUE";
-
-/// What `words` and the help must know of a flag of the command line.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Flag {
-    pub long: String,
+/// One option. `C` is what its value is put into.
+pub struct Definition<C: 'static> {
+    /// The long name, without dashes, and the key of the file, with its table: `number`, `worker.user`.
+    pub name: &'static str,
     pub short: Option<char>,
-    /// What the help calls the value; `None` for a flag that takes none.
-    pub value_name: Option<String>,
-}
-
-/// A key of the file.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Key {
-    /// With its table: `number`, `worker.user`.
-    pub name: String,
+    /// Another name of the key.
+    pub alias: Option<&'static str>,
     pub kind: Kind,
-    /// What its value, or each of its values, is called; alternatives are parted by `|`.
-    pub value_name: String,
-    pub help: String,
+    /// What the help calls the value, or each of the values; alternatives are parted by `|`. `None` for a switch.
+    pub value_name: Option<&'static str>,
+    pub shape: Shape,
+    pub group: Group,
+    pub help: &'static str,
+    /// What is used when nobody says anything. An option without one then has no value; what its absence means, and what depends on
+    /// another option (modes, paths), is worked out where it is used.
+    pub default: Option<&'static str>,
+    pub effect: Effect,
+    /// Whether einhorn has it, too.
+    pub is_einhorns: bool,
+    /// The options of one subject say the same thing in several ways: what is said last of them counts, and one place can say but
+    /// one.
+    pub subject: Option<Subject>,
+    /// What `config` on the control socket may set it to.
+    pub commanded: Option<Commanded>,
+    /// It ends the reading of the command line where it stands.
+    pub act: Option<Act>,
+    /// Whether of `NAME=VALUE` only the name may be shown.
+    pub is_secret: bool,
+    /// Reads a value; of a switch, only that it is on.
+    pub read: fn(&mut C, &OsStr) -> Result<(), Need>,
 }
 
-/// How many values a key has.
+/// How many values an option has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
     /// True or false.
@@ -54,133 +51,198 @@ pub enum Kind {
     Map,
 }
 
-impl Key {
+/// What a value looks like in a file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Shape {
+    Text,
+    /// A whole number from 1.
+    Count,
+    /// A number of seconds, or a text such as `1m 30s`.
+    Time,
+    /// A number of seconds, or a word.
+    TimeOrWord,
+    /// Octal digits.
+    Permissions,
+    /// One of the words of the value's name.
+    Choice,
+    /// A command line in one text, or its words.
+    CommandLine,
+    /// An address in one text, or a table.
+    Bind,
+}
+
+/// A heading of the help, or a table of the file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Group {
+    pub heading: &'static str,
+    pub place: Place,
+}
+
+/// Where an option may be said.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Place {
+    Anywhere,
+    File,
+    CommandLine,
+}
+
+/// What it takes for a new value to count.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Effect {
+    /// It counts as soon as it is read.
+    AtOnce,
+    /// It counts for the workers that are launched from then on, which an upgrade makes all of them.
+    NewWorkers,
+    /// The master has to be stopped and started.
+    Restart,
+}
+
+/// What several options say in different ways.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Subject {
+    AckMode,
+    Family,
+    LogLevel,
+    LogTarget,
+}
+
+/// How `config` on the control socket sets an option.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Commanded {
+    /// What `config` calls it.
+    pub name: &'static str,
+    pub takes: Takes,
+}
+
+/// What `config` takes as a value.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Takes {
+    /// A whole number from 1 up to this.
+    Count(u32),
+    /// The same, or nil for no limit.
+    CountOrNil(u32),
+    /// A number of seconds.
+    Seconds,
+    SecondsOrNil,
+    /// One of einhorn's grades, 0 to 2.
+    Verbosity,
+}
+
+/// What is done instead of running a program.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Act {
+    Help,
+    Version,
+    UpgradeCheck,
+    ConfigSchema,
+}
+
+/// True or false, and false if nobody says it.
+pub const fn switch<C>(group: Group, name: &'static str) -> Definition<C> {
+    let default = match group.place {
+        Place::Anywhere | Place::File => Some("false"),
+        Place::CommandLine => None,
+    };
+    Definition { default, ..new(group, name, Kind::Switch, None) }
+}
+
+pub const fn single<C>(group: Group, name: &'static str, value_name: &'static str) -> Definition<C> {
+    new(group, name, Kind::Single, Some(value_name))
+}
+
+pub const fn list<C>(group: Group, name: &'static str, value_name: &'static str) -> Definition<C> {
+    new(group, name, Kind::List, Some(value_name))
+}
+
+/// A table of names and values.
+pub const fn map<C>(group: Group, name: &'static str) -> Definition<C> {
+    new(group, name, Kind::Map, Some("NAME=VALUE"))
+}
+
+const fn new<C>(group: Group, name: &'static str, kind: Kind, value_name: Option<&'static str>) -> Definition<C> {
+    Definition {
+        name,
+        short: None,
+        alias: None,
+        kind,
+        value_name,
+        shape: Shape::Text,
+        group,
+        help: "",
+        default: None,
+        effect: Effect::AtOnce,
+        is_einhorns: !matches!(group.place, Place::File),
+        subject: None,
+        commanded: None,
+        act: None,
+        is_secret: false,
+        read: |_, _| Ok(()),
+    }
+}
+
+/// Each says one thing more of an option.
+impl<C> Definition<C> {
+    pub const fn help(self, help: &'static str) -> Self {
+        Self { help, ..self }
+    }
+
+    pub const fn short(self, short: char) -> Self {
+        Self { short: Some(short), ..self }
+    }
+
+    pub const fn alias(self, alias: &'static str) -> Self {
+        Self { alias: Some(alias), ..self }
+    }
+
+    pub const fn shape(self, shape: Shape) -> Self {
+        Self { shape, ..self }
+    }
+
+    pub const fn default(self, default: &'static str) -> Self {
+        Self { default: Some(default), ..self }
+    }
+
+    pub const fn effect(self, effect: Effect) -> Self {
+        Self { effect, ..self }
+    }
+
+    pub const fn not_einhorns(self) -> Self {
+        Self { is_einhorns: false, ..self }
+    }
+
+    pub const fn subject(self, subject: Subject) -> Self {
+        Self { subject: Some(subject), ..self }
+    }
+
+    pub const fn commanded(self, name: &'static str, takes: Takes) -> Self {
+        Self { commanded: Some(Commanded { name, takes }), ..self }
+    }
+
+    pub const fn act(self, act: Act) -> Self {
+        Self { act: Some(act), ..self }
+    }
+
+    pub const fn secret(self) -> Self {
+        Self { is_secret: true, ..self }
+    }
+
+    pub const fn read(self, read: fn(&mut C, &OsStr) -> Result<(), Need>) -> Self {
+        Self { read, ..self }
+    }
+}
+
+impl<C> Definition<C> {
+    pub fn is_flag(&self) -> bool {
+        self.group.place != Place::File
+    }
+
+    pub fn is_key(&self) -> bool {
+        self.group.place != Place::CommandLine
+    }
+
     /// The table that the key stands in, and its name there. Top-level keys stand in "".
-    pub fn place(&self) -> (&str, &str) {
-        self.name.split_once('.').unwrap_or(("", &self.name))
-    }
-}
-
-/// clap's view of the structs, completed, so that what it derives can be asked for. Made once: it takes its time.
-pub fn definition() -> &'static Command {
-    static DEFINITION: OnceLock<Command> = OnceLock::new();
-    DEFINITION.get_or_init(|| {
-        let mut command = Everything::command();
-        command.build();
-        command
-    })
-}
-
-/// The flags in the order of the help text.
-pub fn flags() -> Vec<Flag> {
-    definition().get_arguments().filter(|arg| !arg.is_hide_set()).map(flag).collect()
-}
-
-/// The keys of the file, in the order of the definition.
-pub fn keys() -> Vec<Key> {
-    let of_file = definition().get_arguments().filter(|arg| !COMMAND_LINE_ONLY.contains(&long_name(arg)));
-    of_file.map(key).collect()
-}
-
-/// The command line as shells complete it: the flags, then the program and its arguments. Nothing is parsed by it.
-pub fn command_line() -> Command {
-    let shown = definition().get_arguments().filter(|arg| !arg.is_hide_set()).cloned();
-    // On the command line a switch has no value; in a file it has one.
-    let flags = shown.map(|arg| match kind(&arg) {
-        Kind::Switch => arg.num_args(0).action(ArgAction::SetTrue),
-        Kind::Single | Kind::List | Kind::Map => arg,
-    });
-    let program = Arg::new("program").value_name("PROGRAM").num_args(1..).trailing_var_arg(true);
-    let bare = Command::new("einhyrningsins").disable_help_flag(true).disable_version_flag(true);
-    bare.args(flags).arg(program.help("The program and its arguments"))
-}
-
-pub fn flag(arg: &Arg) -> Flag {
-    let is_switch = kind(arg) == Kind::Switch;
-    let value_name = (!is_switch).then(|| value_name(arg));
-    Flag { long: long_name(arg).to_owned(), short: arg.get_short(), value_name }
-}
-
-fn key(arg: &Arg) -> Key {
-    let help = arg.get_help().map(ToString::to_string).unwrap_or_default();
-    Key { name: long_name(arg).to_owned(), kind: kind(arg), value_name: value_name(arg), help }
-}
-
-fn kind(arg: &Arg) -> Kind {
-    if arg.get_value_parser().type_id() == TypeId::of::<bool>() {
-        Kind::Switch
-    } else if !matches!(arg.get_action(), ArgAction::Append) {
-        Kind::Single
-    } else if value_name(arg) == MAP_VALUE_NAME {
-        Kind::Map
-    } else {
-        Kind::List
-    }
-}
-
-fn long_name(arg: &Arg) -> &str {
-    arg.get_long().unwrap_or_default()
-}
-
-fn value_name(arg: &Arg) -> String {
-    arg.get_value_names().and_then(|names| names.first()).map(ToString::to_string).unwrap_or_default()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn every_option_has_a_long_name_and_a_help_line() {
-        for arg in definition().get_arguments() {
-            assert!(arg.get_long().is_some(), "{arg:?}");
-            assert!(arg.get_help().is_some(), "{arg:?}");
-            assert!(arg.get_help_heading().is_some() || arg.is_hide_set(), "{arg:?}");
-            assert!(!arg.is_positional(), "{arg:?}");
-        }
-    }
-
-    #[test]
-    fn field_names_are_option_names() {
-        for arg in definition().get_arguments() {
-            assert_eq!(arg.get_id().as_str().replace('_', "-"), arg.get_long().unwrap().replace('.', "-"));
-        }
-    }
-
-    #[test]
-    fn the_definition_knows_which_flags_take_a_value() {
-        let of = |long: &str| flags().into_iter().find(|flag| flag.long == long).unwrap();
-        assert_eq!(of("number").value_name.as_deref(), Some("N"));
-        assert_eq!(of("number").short, Some('n'));
-        assert_eq!(of("bind").value_name.as_deref(), Some("ADDR"));
-        assert_eq!(of("quiet").value_name, None);
-        assert_eq!(of("manual").value_name, None);
-        assert_eq!(of("version").short, None);
-    }
-
-    #[test]
-    fn short_names_are_einhorns_and_the_seeds() {
-        let shorts: String = flags().iter().filter_map(|flag| flag.short).collect();
-        let mut sorted: Vec<char> = shorts.chars().collect();
-        sorted.sort_unstable();
-        assert_eq!(sorted.into_iter().collect::<String>(), "46bcdefghklmnpqrstv");
-    }
-
-    #[test]
-    fn every_flag_but_those_for_one_run_is_a_key() {
-        let keys = keys();
-        for flag in flags() {
-            let is_key = keys.iter().any(|key| key.name == flag.long);
-            assert_ne!(is_key, COMMAND_LINE_ONLY.contains(&flag.long.as_str()), "{}", flag.long);
-        }
-    }
-
-    #[test]
-    fn keys_know_how_many_values_they_have() {
-        let kind = |name: &str| keys().into_iter().find(|key| key.name == name).unwrap().kind;
-        assert_eq!(kind("syslog"), Kind::Switch);
-        assert_eq!(kind("number"), Kind::Single);
-        assert_eq!([kind("bind"), kind("command"), kind("env.unset")], [Kind::List; 3]);
-        assert_eq!([kind("env.set"), kind("worker.rlimits")], [Kind::Map; 2]);
+    pub fn place(&self) -> (&'static str, &'static str) {
+        self.name.split_once('.').unwrap_or(("", self.name))
     }
 }

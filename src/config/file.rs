@@ -10,8 +10,9 @@ use toml::de::{DeArray, DeTable, DeValue};
 
 use crate::config::ConfigError;
 use crate::config::bind::SHARED_DIRECTORY;
-use crate::config::definition::{Key, Kind, keys};
+use crate::config::definition::{Kind, Shape};
 use crate::config::nearest::nearest;
+use crate::config::options::{Definition, keys};
 use crate::config::origin::{Origin, Place};
 use crate::config::positions::Positions;
 use crate::config::words::Word;
@@ -19,10 +20,6 @@ use crate::config::words::Word;
 /// Where the profiles stand, and what one of them may say beside the keys.
 const PROFILES: &str = "profiles";
 const INHERITS: &str = "inherits";
-/// Keys that are another name of one in the definition.
-const ALIASES: [(&str, &str); 2] = [("control.mode", "socket-mode"), ("control.group", "socket-group")];
-/// Keys whose values are octal digits.
-const PERMISSIONS: [&str; 4] = ["socket-mode", "control.mode", "worker.umask", "bind.mode"];
 /// What a bind may say when it is a table; the order is that of the short form.
 const BIND_KEYS: [&str; 5] = ["address", "reuse-addr", "nonblock", "mode", SHARED_DIRECTORY];
 
@@ -45,7 +42,7 @@ pub struct Profile {
 /// Reads the text of a file; `name` is how errors call it. What is wrong is added to `problems`, in the order of the text.
 pub fn read(name: &str, text: &str, problems: &mut Vec<ConfigError>) -> Document {
     let positions = Positions::of(text);
-    let mut reader = Reader { file: name.into(), positions, keys: keys(), found: Vec::new() };
+    let mut reader = Reader { file: name.into(), positions, found: Vec::new() };
     let (root, errors) = DeTable::parse_recoverable(text);
     let mut document = Document::default();
     // What was made out of a broken text would be complained of for what it is not.
@@ -68,7 +65,7 @@ pub fn read(name: &str, text: &str, problems: &mut Vec<ConfigError>) -> Document
 /// The names that a file knows beside those of the definition: other names of keys, what a bind may say when it is a table,
 /// and what a profile alone may say. Each with its table.
 pub fn further_names() -> Vec<String> {
-    let aliases = ALIASES.iter().map(|(alias, _)| (*alias).to_owned());
+    let aliases = keys().filter_map(|key| key.alias).map(str::to_owned);
     let of_binds = BIND_KEYS.iter().map(|key| format!("bind.{key}"));
     aliases.chain(of_binds).chain([format!("{PROFILES}.{INHERITS}")]).collect()
 }
@@ -78,7 +75,6 @@ type Entry<'a, 'i> = (&'a Spanned<std::borrow::Cow<'i, str>>, &'a Spanned<DeValu
 struct Reader<'a> {
     file: Arc<str>,
     positions: Positions<'a>,
-    keys: Vec<Key>,
     /// With the line and column of each.
     found: Vec<((usize, usize), ConfigError)>,
 }
@@ -117,27 +113,17 @@ impl Reader<'_> {
     /// One key and its value; a table of the definition leads to further ones.
     fn entry(&mut self, table: &str, (key, value): Entry<'_, '_>, words: &mut Vec<Word>) {
         let name = if table.is_empty() { key.get_ref().to_string() } else { format!("{table}.{}", key.get_ref()) };
-        if self.is_table(&name) {
+        if keys().any(|key| key.place().0 == name) {
             let Some(inner) = self.table(&name, value) else { return };
             return inner.iter().for_each(|entry| self.entry(&name, entry, words));
         }
-        let flag = ALIASES.iter().find(|(alias, _)| *alias == name).map_or(name.as_str(), |(_, flag)| flag);
-        match self.keys.iter().find(|known| known.name == flag).cloned() {
-            Some(known) => self.values(&known, &name, value, words),
+        match keys().find(|known| known.name == name || known.alias == Some(&name)) {
+            Some(known) => self.values(known, &name, value, words),
             None => self.unknown(table, &name, &key.span()),
         }
     }
 
-    /// Whether this is a key that stands in no table.
-    fn is_setting(&self, name: &str) -> bool {
-        self.keys.iter().any(|key| key.place() == ("", name))
-    }
-
-    fn is_table(&self, name: &str) -> bool {
-        self.keys.iter().any(|key| key.place().0 == name)
-    }
-
-    fn values(&mut self, key: &Key, name: &str, value: &Spanned<DeValue<'_>>, words: &mut Vec<Word>) {
+    fn values(&mut self, key: &Definition, name: &str, value: &Spanned<DeValue<'_>>, words: &mut Vec<Word>) {
         let found: Vec<(Option<String>, Range<usize>)> = match key.kind {
             Kind::Switch => self.switch(name, value).into_iter().collect(),
             Kind::Single => self.single(key, name, value).into_iter().collect(),
@@ -146,14 +132,14 @@ impl Reader<'_> {
         };
         for (value, span) in found {
             let origin = Origin::File(self.place(name, &span));
-            let word = Word { flag: key.name.clone(), origin, value: value.map(OsString::from) };
+            let word = Word { flag: key.name.to_owned(), origin, value: value.map(OsString::from) };
             self.refuse_second(key, &word, words);
             words.push(word);
         }
     }
 
     /// Two names of one key, both used.
-    fn refuse_second(&mut self, key: &Key, word: &Word, words: &[Word]) {
+    fn refuse_second(&mut self, key: &Definition, word: &Word, words: &[Word]) {
         let Origin::File(place) = &word.origin else { return };
         if key.kind != Kind::Single {
             return;
@@ -173,26 +159,26 @@ impl Reader<'_> {
     }
 
     /// What `scalar` makes of a value, unless it is an integer of a base in which nobody writes permissions.
-    fn plain(&mut self, name: &str, value: &Spanned<DeValue<'_>>) -> Option<String> {
+    fn plain(&mut self, shape: Shape, name: &str, value: &Spanned<DeValue<'_>>) -> Option<String> {
         match value.get_ref() {
-            DeValue::Integer(number) if PERMISSIONS.contains(&name) && ![8, 10].contains(&number.radix()) => {
+            DeValue::Integer(number) if shape == Shape::Permissions && ![8, 10].contains(&number.radix()) => {
                 self.mistaken(name, value, "octal digits, as in \"0660\" or 0o660")
             }
-            value => scalar(name, value),
+            value => scalar(shape, value),
         }
     }
 
     fn single(
         &mut self,
-        key: &Key,
+        key: &Definition,
         name: &str,
         value: &Spanned<DeValue<'_>>,
     ) -> Option<(Option<String>, Range<usize>)> {
         let problem_count = self.found.len();
-        match (self.plain(name, value), value.get_ref()) {
+        match (self.plain(key.shape, name, value), value.get_ref()) {
             (None, _) if self.found.len() > problem_count => None,
             (Some(text), _) => Some((Some(text), value.span())),
-            (None, DeValue::Array(words)) if key.value_name == "CMDLINE" => {
+            (None, DeValue::Array(words)) if key.shape == Shape::CommandLine => {
                 let words: Vec<String> = self.array(name, words).into_iter().map(|(word, _)| word).collect();
                 Some((Some(shell_words::join(words)), value.span()))
             }
@@ -201,18 +187,23 @@ impl Reader<'_> {
     }
 
     /// An array, or a single value for a list of one. A command in one string is split as a shell would.
-    fn list(&mut self, key: &Key, name: &str, value: &Spanned<DeValue<'_>>) -> Vec<(Option<String>, Range<usize>)> {
+    fn list(
+        &mut self,
+        key: &Definition,
+        name: &str,
+        value: &Spanned<DeValue<'_>>,
+    ) -> Vec<(Option<String>, Range<usize>)> {
         let found: Vec<(String, Range<usize>)> = match value.get_ref() {
-            DeValue::Array(items) if key.name == "bind" => {
+            DeValue::Array(items) if key.shape == Shape::Bind => {
                 items.iter().filter_map(|item| self.bind(name, item)).collect()
             }
             DeValue::Array(items) => self.array(name, items),
-            DeValue::String(line) if key.name == "command" => self.command_line(name, line, value),
-            DeValue::Table(_) if key.name == "bind" => self.bind(name, value).into_iter().collect(),
+            DeValue::String(line) if key.shape == Shape::CommandLine => self.command_line(name, line, value),
+            DeValue::Table(_) if key.shape == Shape::Bind => self.bind(name, value).into_iter().collect(),
             DeValue::Boolean(_) | DeValue::Datetime(_) | DeValue::Table(_) => {
                 self.none(name, value, "a list of strings")
             }
-            other => scalar(name, other).map(|text| (text, value.span())).into_iter().collect(),
+            other => scalar(key.shape, other).map(|text| (text, value.span())).into_iter().collect(),
         };
         let is_empty_array = value.get_ref().as_array().is_some_and(|items| items.is_empty());
         let cleared = is_empty_array.then(|| (None, value.span()));
@@ -232,7 +223,7 @@ impl Reader<'_> {
     fn array(&mut self, name: &str, items: &DeArray<'_>) -> Vec<(String, Range<usize>)> {
         let mut found = Vec::new();
         for item in items {
-            match scalar(name, item.get_ref()) {
+            match scalar(Shape::Text, item.get_ref()) {
                 Some(text) => found.push((text, item.span())),
                 None => {
                     let _told: Option<()> = self.mistaken(name, item, "strings in this list");
@@ -248,9 +239,9 @@ impl Reader<'_> {
         let mut found = Vec::new();
         for (key, value) in table {
             let full = format!("{name}.{}", key.get_ref());
-            match scalar(&full, value.get_ref()) {
+            match scalar(Shape::Text, value.get_ref()) {
                 // What stands below a header belongs to it, which is easily forgotten, and would make a variable of it.
-                _ if name == "env.set" && self.is_setting(key.get_ref()) => {
+                _ if name == "env.set" && keys().any(|known| known.place() == ("", key.get_ref())) => {
                     let said = format!("{full}: is the name of a setting, which stands above the first table");
                     self.complain(&key.span(), said);
                 }
@@ -284,7 +275,7 @@ impl Reader<'_> {
                 ("nonblock", DeValue::Boolean(on)) => flags.push_str(if *on { ",n" } else { "" }),
                 (SHARED_DIRECTORY, DeValue::Boolean(on)) => flags.push_str(if *on { ",shared-directory" } else { "" }),
                 ("mode", _) => {
-                    let mode = self.plain("bind.mode", value);
+                    let mode = self.plain(Shape::Permissions, "bind.mode", value);
                     flags.push_str(&mode.map(|mode| format!(",mode={mode}")).unwrap_or_default());
                 }
                 ("address", _) => self.mistaken(&format!("bind.{}", key.get_ref()), value, "a string")?,
@@ -321,8 +312,8 @@ impl Reader<'_> {
     }
 
     fn unknown(&mut self, table: &str, name: &str, span: &Range<usize>) {
-        let tables = self.keys.iter().map(|key| key.place().0).filter(|table| !table.is_empty());
-        let known = self.keys.iter().map(|key| key.name.as_str()).chain(ALIASES.map(|(alias, _)| alias));
+        let tables = keys().map(|key| key.place().0).filter(|table| !table.is_empty());
+        let known = keys().map(|key| key.name).chain(keys().filter_map(|key| key.alias));
         let known: Vec<&str> = known.chain([PROFILES]).chain(tables).collect();
         // To forget the table, or to be still in one, is as likely as a slip of the fingers.
         let bare = bare_name(table, name);
@@ -368,11 +359,11 @@ fn bare_name<'a>(table: &str, name: &'a str) -> &'a str {
 
 /// A single value as a command line would have it. Integers of another base become decimal; but permissions are read as
 /// octal digits, so those of an octal integer stay.
-fn scalar(name: &str, value: &DeValue<'_>) -> Option<String> {
+fn scalar(shape: Shape, value: &DeValue<'_>) -> Option<String> {
     match value {
         DeValue::String(text) => Some(text.to_string()),
         DeValue::Integer(number) if number.radix() == 10 => Some(number.as_str().to_owned()),
-        DeValue::Integer(number) if number.radix() == 8 && PERMISSIONS.contains(&name) => {
+        DeValue::Integer(number) if number.radix() == 8 && shape == Shape::Permissions => {
             Some(number.as_str().to_owned())
         }
         DeValue::Integer(number) => {

@@ -5,50 +5,18 @@ use std::collections::BTreeSet;
 use std::os::unix::ffi::OsStrExt;
 
 use crate::config::ConfigError;
+use crate::config::definition::{Kind, Subject};
+use crate::config::options::{Definition, OPTIONS, find, ways_to_say};
 use crate::config::origin::Origin;
 use crate::config::words::Word;
 
-/// What is used when nobody says anything. An option that is not here then has no value; what its absence means, and what
-/// depends on another option (modes, paths), is worked out where it is used.
-pub const DEFAULTS: [(&str, &str); 19] = [
-    // einhorn's default is 100, which a busy service overflows while its workers are replaced.
-    ("backlog", "1024"),
-    ("ipv4-only", "false"),
-    ("ipv6-only", "false"),
-    ("number", "1"),
-    ("seconds", "1"),
-    ("kill-children-on-exit", "false"),
-    ("ack-mode", "1"),
-    ("manual", "false"),
-    ("gc-before-fork", "false"),
-    ("command-socket-as-fd", "false"),
-    ("verbose", "false"),
-    ("quiet", "false"),
-    ("syslog", "false"),
-    ("worker.graceful-signal", "USR2"),
-    ("log.level", "info"),
-    ("log.target", "stderr"),
-    ("log.syslog-level", "warn"),
-    ("log.facility", "daemon"),
-    ("log.ident", "einhyrningsins"),
-];
-
-/// The options that say the same thing in several ways: what is said last of them counts, and one place can say but one.
-const ALTERNATIVES: [&[&str]; 4] = [
-    &["ack-mode", "manual"],
-    &["verbose", "quiet", "log.level"],
-    &["ipv4-only", "ipv6-only"],
-    &["syslog", "log.target"],
-];
-
 /// The lowest layer.
 pub fn defaults() -> Vec<Word> {
-    let word = |&(flag, value): &(&str, &str)| Word {
-        flag: flag.to_owned(),
-        origin: Origin::Default,
-        value: Some(value.into()),
+    let word = |option: &Definition| {
+        let value = option.default?.into();
+        Some(Word { flag: option.name.to_owned(), origin: Origin::Default, value: Some(value) })
     };
-    DEFAULTS.iter().map(word).collect()
+    OPTIONS.iter().filter_map(word).collect()
 }
 
 /// Puts each layer on top of those before it. From the top down, so that each word is looked at once, however many layers
@@ -77,18 +45,12 @@ pub fn complete(mut words: Vec<Word>) -> Vec<Word> {
     words
 }
 
-/// This option, and those that say the same in another way.
-pub fn ways_to_say(flag: &str) -> Vec<&str> {
-    let group = ALTERNATIVES.iter().find(|group| group.contains(&flag));
-    group.map_or_else(|| vec![flag], |group| group.to_vec())
-}
-
 /// What one place says twice, in two ways of which only one can count.
 pub fn contradictions(layer: &[Word]) -> Vec<ConfigError> {
     let mut found = Vec::new();
     // The first of each flag that has alternatives; there are but a few such flags.
     let mut firsts: Vec<&Word> = Vec::new();
-    let has_alternatives = |word: &Word| ALTERNATIVES.iter().any(|group| group.contains(&word.flag.as_str()));
+    let has_alternatives = |word: &Word| subject(word).is_some();
     for word in layer.iter().filter(|word| word.is_active() && has_alternatives(word)) {
         let clashes = |other: &&&Word| other.flag != word.flag && is_alternative(other, word);
         if let Some(other) = firsts.iter().find(clashes) {
@@ -148,12 +110,16 @@ impl<'a> Above<'a> {
 }
 
 fn is_alternative(one: &Word, other: &Word) -> bool {
-    ALTERNATIVES.iter().any(|group| [one, other].iter().all(|word| group.contains(&word.flag.as_str())))
+    subject(one).is_some() && subject(one) == subject(other)
 }
 
-/// The tables of names and values; `definition` calls them so, too.
+fn subject(word: &Word) -> Option<Subject> {
+    find(&word.flag).and_then(|option| option.subject)
+}
+
+/// Whether it is a table of names and values.
 fn is_map(flag: &str) -> bool {
-    ["env.set", "worker.rlimits"].contains(&flag)
+    find(flag).is_some_and(|option| option.kind == Kind::Map)
 }
 
 #[cfg(test)]
@@ -161,7 +127,6 @@ mod tests {
     use std::ffi::OsString;
 
     use super::*;
-    use crate::config::definition::{Kind, keys};
 
     fn words(text: &str) -> Vec<Word> {
         let word = |pair: &str| {
@@ -219,14 +184,13 @@ mod tests {
 
     #[test]
     fn each_default_belongs_to_a_key_and_each_switch_has_one() {
-        let keys = keys();
-        for (flag, _) in DEFAULTS {
-            assert!(keys.iter().any(|key| key.name == flag), "{flag}");
-        }
-        for key in keys {
-            let has_default = DEFAULTS.iter().any(|(flag, _)| *flag == key.name);
-            assert!(has_default || key.kind != Kind::Switch, "{}", key.name);
-            assert_eq!(key.kind == Kind::Map, is_map(&key.name));
+        for option in &OPTIONS {
+            assert!(option.is_key() || option.default.is_none(), "{}", option.name);
+            assert!(
+                option.default == Some("false") || !option.is_key() || option.kind != Kind::Switch,
+                "{}",
+                option.name
+            );
         }
     }
 }

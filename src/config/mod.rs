@@ -2,8 +2,8 @@
 //!
 //! The steps, one file each: `words` finds the options of the command line and where the program begins, `file` makes the
 //! same words of a TOML file, `profiles` chooses among its profiles, `layers` puts all of them on top of each other, and
-//! `resolve` (with `sections`) reads and checks the values. `options` is the one definition of every option, and
-//! `definition` what it defines. `print` and `schema` go the other way.
+//! `resolve` reads and checks the values. `options` has a row for every option, and the values that they are read into; `definition`
+//! says what a row can tell. `print` and `schema` go the other way.
 //!
 //! Never prints, exits, opens a file, asks the system or reads the environment: what it needs comes in as parameters, and
 //! what is wrong leaves as [`Problems`], complete before anything is opened.
@@ -35,25 +35,24 @@ pub(crate) mod tests;
 
 pub use bind::{Bind, BindFlags, SHARED_DIRECTORY, SOCKET_PATH_MAX};
 pub use carried::{from_foreign_words, to_args, unknown_to_einhorn};
-pub use definition::{Flag, Key, Kind, command_line, flags, keys};
-pub use difference::{Difference, Effect, differences, effect_of, keep_commanded, keep_fixed};
+pub use definition::{Commanded, Effect, Kind, Takes};
+pub use difference::{Difference, differences, effect_of, keep_commanded, keep_fixed};
 pub use error::{ConfigError, Problems};
 pub use file::further_names;
-pub use layers::DEFAULTS;
+pub use options::{Config, Definition, Family, NUMBER_MAX, flags, keys};
 pub use origin::{Given, Origin};
 pub use paths::{Directory, default_socket_path, lock_path, pid_path, service_directory, socket_path};
 pub use print::print;
-pub use resolve::{Ack, Config, Family, NUMBER_MAX, Nice};
 pub use schema::schema;
 pub use sections::{Env, Log as LogSettings, LogLevel, LogTarget, WorkerSetup};
-pub use usage::{Detail, usage};
-pub use values::{FACILITIES, LIMIT_NAMES, Limit, is_masters};
+pub use usage::{Detail, command_line, usage};
+pub use values::{Ack, FACILITIES, LIMIT_NAMES, Limit, Nice, SECONDS_MAX, is_masters};
 pub use words::Word;
 
 use std::ffi::{OsStr, OsString};
 use std::path::Path;
 
-use crate::config::options::Everything;
+use crate::config::definition::Act;
 use crate::config::words::End;
 
 /// What the command line asks for.
@@ -80,25 +79,22 @@ pub type ReadFile<'a> = &'a dyn Fn(&Path) -> Result<String, String>;
 /// As in einhorn, `-h`, `--version` and `--upgrade-check` act when they are reached: what is wrong before them is an
 /// error, what comes after them is never looked at. What they come after is read for itself, without any file.
 pub fn parse(argv0: &OsStr, args: Vec<OsString>, read_file: ReadFile<'_>) -> Result<Invocation, Problems> {
-    let split = words::split(args, &definition::flags())?;
+    let split = words::split(args)?;
     let line = words::settle(split.words);
     let program = match split.end {
         End::Program(program) => program,
-        End::Help => return act(argv0, line, Invocation::Help),
-        End::Version => return act(argv0, line, Invocation::Version),
-        End::UpgradeCheck => return act(argv0, line, Invocation::UpgradeCheck),
-        End::ConfigSchema => return act(argv0, line, Invocation::ConfigSchema),
+        End::Act(act) => return invoke(argv0, line, act),
     };
     let mut problems = Vec::new();
-    let once = Everything::from_words(&line)?.once;
+    let is_asked = |flag: &str| line.iter().any(|word| word.flag == flag);
+    let (is_print, is_check) = (is_asked("print-config"), is_asked("check-config"));
     let below = read_layers(&line, read_file, &mut problems);
     let line = line.into_iter().chain(words_of(&program)).collect();
     let words = layers::complete(layers::merge([vec![layers::defaults()], below, vec![line]].concat()));
-    let all = Everything::from_words(&words)?;
-    let mut config = resolve::read_each(argv0, &all, Given::new(words), &mut problems);
+    let mut config = resolve::read_each(argv0, Given::new(words), &mut problems);
     read_env_files(&mut config, read_file, &mut problems);
     if problems.is_empty() {
-        problems = resolve::check_together(&config, &all);
+        problems = resolve::check_together(&config);
     }
     if config.program.first().is_some_and(|name| name.is_empty()) {
         problems.push(ConfigError::EmptyProgram { spelled: config.given.spelled_at("command", 0) });
@@ -106,9 +102,9 @@ pub fn parse(argv0: &OsStr, args: Vec<OsString>, read_file: ReadFile<'_>) -> Res
     if !problems.is_empty() {
         return Err(Problems(problems));
     }
-    Ok(if once.print_config.is_some() {
+    Ok(if is_print {
         Invocation::PrintConfig(Box::new(config))
-    } else if once.check_config.is_some() {
+    } else if is_check {
         Invocation::CheckConfig(Box::new(config))
     } else if config.program.is_empty() && config.with_state_fd.is_none() {
         if config.given.is_given("config") {
@@ -121,11 +117,18 @@ pub fn parse(argv0: &OsStr, args: Vec<OsString>, read_file: ReadFile<'_>) -> Res
 }
 
 /// Checks what came before a flag that acts when it is reached.
-fn act(argv0: &OsStr, line: Vec<Word>, invocation: Invocation) -> Result<Invocation, Problems> {
+fn invoke(argv0: &OsStr, line: Vec<Word>, act: Act) -> Result<Invocation, Problems> {
     let mut problems = Vec::new();
-    let words = layers::merge([layers::defaults(), line]);
-    resolve::read_each(argv0, &Everything::from_words(&words)?, Given::new(words), &mut problems);
-    if problems.is_empty() { Ok(invocation) } else { Err(Problems(problems)) }
+    resolve::read_each(argv0, Given::new(layers::merge([layers::defaults(), line])), &mut problems);
+    if !problems.is_empty() {
+        return Err(Problems(problems));
+    }
+    Ok(match act {
+        Act::Help => Invocation::Help,
+        Act::Version => Invocation::Version,
+        Act::UpgradeCheck => Invocation::UpgradeCheck,
+        Act::ConfigSchema => Invocation::ConfigSchema,
+    })
 }
 
 /// The layers between the defaults and the command line: the file, and the profiles that were asked for.

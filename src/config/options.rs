@@ -1,297 +1,439 @@
-//! The one definition of every option: the parser of the command line, the help text, the keys of the file and their schema
-//! all come from the structs below, so an option cannot exist in one and be missing in another. Holds the values as
-//! written; `resolve` reads them, and `definition` says what the structs define.
+//! Every option, one row each: the parser of the command line, the help, the keys of the file, their schema, the completions, what
+//! `config` on the control socket may change and what a change takes all come from [`OPTIONS`], so that an option cannot exist in
+//! one and be missing in another. Beside the rows stands [`Config`], which they are read into.
 //!
-//! A field's name is its flag's, its doc comment the help. Order and headings are those of the help text.
+//! Order and headings are those of the help.
 
-use std::ffi::{OsStr, OsString};
+use std::ffi::OsString;
+use std::path::PathBuf;
+use std::time::Duration;
 
-use clap::{Args, FromArgMatches, Parser};
+use crate::config::bind::{Bind, SOCKET_PATH_MAX};
+use crate::config::definition::{
+    self, Act, Effect, Group, Need, Place, Shape, Subject, Takes, list, map, single, switch,
+};
+use crate::config::origin::Given;
+use crate::config::sections::{Control, Env, Log, LogLevel, LogTarget, WorkerSetup};
+use crate::config::values::{self, Ack, Nice};
 
-use crate::config::ConfigError;
-use crate::config::definition::definition;
-use crate::config::words::Word;
+pub type Definition = definition::Definition<Config>;
 
-const SOCKETS: &str = "Sockets";
-const WORKERS: &str = "Workers";
-const UPGRADES: &str = "Acks and upgrades";
-const CONTROL: &str = "Control socket and files";
-const OUTPUT: &str = "Output";
-const CONFIGURATION: &str = "Configuration file";
-const OTHER: &str = "Other";
+pub const NUMBER_MAX: u32 = 1000;
+/// listen(2) takes an int.
+const BACKLOG_MAX: u32 = i32::MAX as u32;
+const RETRIES_MAX: u32 = 1_000_000;
 
-/// A value as it was written, not yet read or checked.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Raw(pub OsString);
+/// What the master is to do; every value is in its range.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Config {
+    /// How this program was called: what a re-exec runs, unless `reexec_as` says otherwise.
+    pub argv0: OsString,
+    /// The program and its arguments. Empty only with `with_state_fd`, whose state brings them along.
+    pub program: Vec<OsString>,
+    pub binds: Vec<Bind>,
+    pub family: Family,
+    pub backlog: u32,
+    /// Wanted workers, 1 to [`NUMBER_MAX`].
+    pub number: u32,
+    /// Least time between two starts of dying workers, above 0.
+    pub seconds: f64,
+    /// New workers in a row that may fail before giving up; `None` is for ever.
+    pub retries: Option<u32>,
+    /// Seconds after which a worker that was told to go is killed.
+    pub signal_timeout: Option<u32>,
+    pub kill_children_on_exit: bool,
+    pub drop_env_vars: Vec<OsString>,
+    pub nice: Nice,
+    pub ack: Ack,
+    /// With manual acks: how long a worker may take; `None` is for ever.
+    pub ack_timeout: Option<Duration>,
+    pub max_unacked: Option<u32>,
+    pub max_upgrade_additional: Option<u32>,
+    pub reexec_as: Option<Vec<String>>,
+    pub preload: Option<PathBuf>,
+    pub gc_before_fork: bool,
+    pub command_name: Option<String>,
+    pub socket_path: Option<PathBuf>,
+    pub pidfile: Option<PathBuf>,
+    pub lockfile: Option<PathBuf>,
+    pub socket_as_fd: bool,
+    /// Permissions of the control socket's file.
+    pub socket_mode: Option<u32>,
+    /// Name or number of its group.
+    pub socket_group: Option<String>,
+    pub env: Env,
+    pub worker: WorkerSetup,
+    pub control: Control,
+    pub log: Log,
+    pub with_state_fd: Option<i32>,
+    /// The values as they were given, and where.
+    pub given: Given,
+}
 
-impl From<OsString> for Raw {
-    fn from(text: OsString) -> Self {
-        Self(text)
+/// Which addresses a host name may become.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Family {
+    #[default]
+    Any,
+    V4,
+    V6,
+}
+
+const SOCKETS: Group = Group { heading: "Sockets", place: Place::Anywhere };
+const WORKERS: Group = Group { heading: "Workers", place: Place::Anywhere };
+const UPGRADES: Group = Group { heading: "Acks and upgrades", place: Place::Anywhere };
+const CONTROL: Group = Group { heading: "Control socket and files", place: Place::Anywhere };
+const OUTPUT: Group = Group { heading: "Output", place: Place::Anywhere };
+const FILE: Group = Group { heading: "", place: Place::File };
+const CONFIGURATION: Group = Group { heading: "Configuration file", place: Place::CommandLine };
+const OTHER: Group = Group { heading: "Other", place: Place::CommandLine };
+
+pub static OPTIONS: [Definition; 55] = [
+    list(SOCKETS, "bind", "ADDR")
+        .help(
+            "Open a listening socket and pass it to every worker: ADDR:PORT, with ,r for SO_REUSEADDR and ,n for \
+             O_NONBLOCK, or unix:/path, with ,mode=0660 for its permissions. Can be repeated",
+        )
+        .short('b')
+        .shape(Shape::Bind)
+        .effect(Effect::NewWorkers)
+        .read(|config, value| push(&mut config.binds, Bind::read(value))),
+    // einhorn's default is 100, which a busy service overflows while its workers are replaced.
+    single(SOCKETS, "backlog", "N")
+        .help("Length of the accept queue of each socket (default 1024)")
+        .short('l')
+        .shape(Shape::Count)
+        .default("1024")
+        .read(|config, value| set(&mut config.backlog, values::whole(value, 1..=BACKLOG_MAX))),
+    switch(SOCKETS, "ipv4-only")
+        .help("Accept IPv4 connections only")
+        .short('4')
+        .not_einhorns()
+        .subject(Subject::Family)
+        .effect(Effect::NewWorkers)
+        .read(|config, _| set(&mut config.family, Ok(Family::V4))),
+    switch(SOCKETS, "ipv6-only")
+        .help("Accept IPv6 connections only")
+        .short('6')
+        .not_einhorns()
+        .subject(Subject::Family)
+        .effect(Effect::NewWorkers)
+        .read(|config, _| set(&mut config.family, Ok(Family::V6))),
+    single(WORKERS, "number", "N")
+        .help("How many workers to run (default 1)")
+        .short('n')
+        .shape(Shape::Count)
+        .default("1")
+        .commanded("number", Takes::Count(NUMBER_MAX))
+        .read(|config, value| set(&mut config.number, values::whole(value, 1..=NUMBER_MAX))),
+    single(WORKERS, "seconds", "SECONDS")
+        .help("Least time from one start to the next when workers die, in seconds (default 1)")
+        .short('s')
+        .shape(Shape::Time)
+        .default("1")
+        .commanded("seconds", Takes::Seconds)
+        .read(|config, value| set(&mut config.seconds, values::respawn_seconds(value))),
+    single(WORKERS, "retries", "COUNT")
+        .help("Give up after this many new workers in a row never came up (default: go on for ever)")
+        .short('r')
+        .shape(Shape::Count)
+        .not_einhorns()
+        .commanded("retries", Takes::CountOrNil(RETRIES_MAX))
+        .read(|config, value| set(&mut config.retries, values::whole(value, 1..=RETRIES_MAX))),
+    single(WORKERS, "signal-timeout", "SECONDS")
+        .help("Kill a worker that is still there this many seconds after it was told to go (default: wait for ever)")
+        .short('t')
+        .shape(Shape::Time)
+        .commanded("signal_timeout", Takes::CountOrNil(u32::MAX))
+        .read(|config, value| set(&mut config.signal_timeout, values::whole_seconds(value))),
+    switch(WORKERS, "kill-children-on-exit")
+        .help("If the master dies unexpectedly, tell its workers to go")
+        .short('k')
+        .effect(Effect::NewWorkers)
+        .read(|config, _| set(&mut config.kill_children_on_exit, Ok(true))),
+    list(WORKERS, "drop-env-var", "VAR")
+        .help("Remove a variable from the environment of the workers. Can be repeated")
+        .effect(Effect::NewWorkers)
+        .read(|config, value| push(&mut config.drop_env_vars, values::variable(value))),
+    single(WORKERS, "nice", "MASTER[:WORKER[:RENICE_CMD]]")
+        .help("Nice levels of the master and of the workers, and the program that sets them")
+        .effect(Effect::NewWorkers)
+        .read(|config, value| set(&mut config.nice, values::nice(value))),
+    single(UPGRADES, "ack-mode", "MODE")
+        .help(
+            "When a worker counts as up: MODE seconds after its start (default 1), or with \"manual\" once it \
+             says so on the control socket. -m without a MODE is --manual",
+        )
+        .short('m')
+        .shape(Shape::TimeOrWord)
+        .default("1")
+        .subject(Subject::AckMode)
+        .read(|config, value| set(&mut config.ack, values::ack_mode(value))),
+    switch(UPGRADES, "manual")
+        .help("Manual acks, due within 60 seconds")
+        .not_einhorns()
+        .subject(Subject::AckMode)
+        .read(|config, _| set(&mut config.ack, Ok(Ack::Manual))),
+    single(UPGRADES, "ack-timeout", "DURATION")
+        .help("Replace a worker that has not acked within this time, such as 90 or \"1m 30s\" (manual acks only)")
+        .shape(Shape::Time)
+        .not_einhorns()
+        .commanded("ack_timeout", Takes::SecondsOrNil)
+        .read(|config, value| set(&mut config.ack_timeout, values::ack_timeout(value))),
+    single(UPGRADES, "max-unacked", "N")
+        .help("Most workers that may be unacked at a time during an upgrade")
+        .shape(Shape::Count)
+        .commanded("max_unacked", Takes::CountOrNil(NUMBER_MAX))
+        .read(|config, value| set(&mut config.max_unacked, values::whole(value, 1..=NUMBER_MAX))),
+    single(UPGRADES, "max-upgrade-additional", "N")
+        .help("Most workers above --number that may run during an upgrade")
+        .shape(Shape::Count)
+        .commanded("max_upgrade_additional", Takes::CountOrNil(NUMBER_MAX))
+        .read(|config, value| {
+            set(&mut config.max_upgrade_additional, values::upgrade_additional(value, 1..=NUMBER_MAX))
+        }),
+    single(UPGRADES, "reexec-as", "CMDLINE")
+        .help("Command line to become when the master replaces itself, split as a shell would")
+        .shape(Shape::CommandLine)
+        .read(|config, value| set(&mut config.reexec_as, values::command_line(value))),
+    single(UPGRADES, "preload", "PATH")
+        .help("Load this code once and fork workers from it")
+        .short('p')
+        .effect(Effect::NewWorkers)
+        .read(|config, value| set(&mut config.preload, values::path(value))),
+    switch(UPGRADES, "gc-before-fork")
+        .help("Accepted for einhorn's sake; means nothing to workers that are executed")
+        .effect(Effect::NewWorkers)
+        .read(|config, _| set(&mut config.gc_before_fork, Ok(true))),
+    single(CONTROL, "command-name", "NAME")
+        .help("Name shown by ps, and part of the default file names")
+        .short('c')
+        .effect(Effect::Restart)
+        .read(|config, value| set(&mut config.command_name, values::command_name(value))),
+    single(CONTROL, "socket-path", "PATH")
+        .help("Where to open the control socket (default: einhorn.sock in the directory for temporary files)")
+        .short('d')
+        .effect(Effect::Restart)
+        .read(|config, value| set(&mut config.socket_path, values::limited_path(value, SOCKET_PATH_MAX))),
+    single(CONTROL, "pidfile", "PATH")
+        .help("Where to write the master's pid (default: einhorn.pid beside the default socket)")
+        .short('e')
+        .effect(Effect::Restart)
+        .read(|config, value| set(&mut config.pidfile, values::path(value))),
+    single(CONTROL, "lockfile", "PATH")
+        .help("File to lock while the master runs (default: einhorn.lock, or with -d the socket's path and .lock)")
+        .short('f')
+        .effect(Effect::Restart)
+        .read(|config, value| set(&mut config.lockfile, values::path(value))),
+    switch(CONTROL, "command-socket-as-fd")
+        .help("Pass each worker an open connection to the control socket, named by EINHORN_SOCK_FD")
+        .short('g')
+        .effect(Effect::NewWorkers)
+        .read(|config, _| set(&mut config.socket_as_fd, Ok(true))),
+    single(CONTROL, "socket-mode", "MODE")
+        .help("Permissions of the control socket, in octal (default 0600, with --socket-group 0660)")
+        .alias("control.mode")
+        .shape(Shape::Permissions)
+        .not_einhorns()
+        .read(|config, value| set(&mut config.socket_mode, values::mode(value))),
+    single(CONTROL, "socket-group", "GROUP")
+        .help("Group of the control socket; its members may do everything there")
+        .alias("control.group")
+        .not_einhorns()
+        .read(|config, value| set(&mut config.socket_group, values::group(value))),
+    switch(OUTPUT, "verbose")
+        .help("Say more; undoes one -q")
+        .short('v')
+        .subject(Subject::LogLevel)
+        .read(|config, _| set(&mut config.log.level, Ok(LogLevel::Debug))),
+    switch(OUTPUT, "quiet")
+        .help("Say less; undoes one -v")
+        .short('q')
+        .subject(Subject::LogLevel)
+        .read(|config, _| set(&mut config.log.level, Ok(LogLevel::Warn))),
+    switch(OUTPUT, "syslog")
+        .help("Send warnings and errors to syslog too")
+        .not_einhorns()
+        .subject(Subject::LogTarget)
+        .read(|config, _| set(&mut config.log.target, Ok(LogTarget::Both))),
+    list(FILE, "command", "WORD")
+        .help("The program and its arguments, as a list of words; what stands on the command line replaces it")
+        .shape(Shape::CommandLine)
+        .effect(Effect::NewWorkers)
+        .read(|config, value| push(&mut config.program, values::word(value))),
+    map(FILE, "env.set")
+        .help("Variables that each worker has in its environment")
+        .effect(Effect::NewWorkers)
+        .secret()
+        .read(|config, value| push(&mut config.env.set, values::assignment(value))),
+    list(FILE, "env.unset", "VAR")
+        .help("Variables that no worker has, neither from the master nor from a file")
+        .effect(Effect::NewWorkers)
+        .read(|config, value| push(&mut config.env.unset, values::variable(value))),
+    list(FILE, "env.env-file", "PATH")
+        .help("Files with one NAME=VALUE in a line, read at each start and upgrade; env.set goes before them")
+        .effect(Effect::NewWorkers)
+        .read(|config, value| push(&mut config.env.files, values::path(value))),
+    single(FILE, "worker.user", "USER")
+        .help("User that the workers run as, by name or number, with all groups of that user")
+        .effect(Effect::NewWorkers)
+        .read(|config, value| set(&mut config.worker.user, values::user(value))),
+    single(FILE, "worker.group", "GROUP")
+        .help("Group that the workers run as (default: the first group of the user)")
+        .effect(Effect::NewWorkers)
+        .read(|config, value| set(&mut config.worker.group, values::group(value))),
+    single(FILE, "worker.directory", "PATH")
+        .help("Working directory of the workers (default: the master's)")
+        .effect(Effect::NewWorkers)
+        .read(|config, value| set(&mut config.worker.directory, values::path(value))),
+    single(FILE, "worker.umask", "MODE")
+        .help("File mode creation mask of the workers, in octal (default: the master's)")
+        .shape(Shape::Permissions)
+        .effect(Effect::NewWorkers)
+        .read(|config, value| set(&mut config.worker.umask, values::mode(value))),
+    map(FILE, "worker.rlimits")
+        .help("Resource limits of the workers: a number, a size such as \"512MiB\", \"unlimited\", or \"SOFT:HARD\"")
+        .effect(Effect::NewWorkers)
+        .read(|config, value| push(&mut config.worker.limits, values::limit(value))),
+    single(FILE, "worker.graceful-signal", "SIGNAL")
+        .help("Signal that tells a worker to finish its work and to exit")
+        .default("USR2")
+        .effect(Effect::NewWorkers)
+        .read(|config, value| set(&mut config.worker.graceful_signal, values::graceful_signal(value))),
+    list(FILE, "control.allow-users", "USER")
+        .help("Users, beside root and the master's own, who may do everything on the control socket")
+        .read(|config, value| push(&mut config.control.allow_users, values::user(value))),
+    list(FILE, "control.allow-groups", "GROUP")
+        .help("Groups whose members may do everything on the control socket")
+        .read(|config, value| push(&mut config.control.allow_groups, values::group(value))),
+    single(FILE, "log.level", "debug|info|warn|error")
+        .help("What is logged: everything down to this level")
+        .shape(Shape::Choice)
+        .default("info")
+        .subject(Subject::LogLevel)
+        .commanded("verbosity", Takes::Verbosity)
+        .read(|config, value| set(&mut config.log.level, LogLevel::read(value))),
+    single(FILE, "log.target", "stderr|syslog|both")
+        .help("Where the log goes")
+        .shape(Shape::Choice)
+        .default("stderr")
+        .subject(Subject::LogTarget)
+        .read(|config, value| set(&mut config.log.target, LogTarget::read(value))),
+    single(FILE, "log.syslog-level", "debug|info|warn|error")
+        .help("What of the log goes to syslog: everything down to this level")
+        .shape(Shape::Choice)
+        .default("warn")
+        .read(|config, value| set(&mut config.log.syslog_level, LogLevel::read(value))),
+    single(FILE, "log.facility", "FACILITY")
+        .help("The facility that syslog is told, such as daemon or local0")
+        .default("daemon")
+        .read(|config, value| set(&mut config.log.facility, values::one_of(value, values::FACILITIES))),
+    single(FILE, "log.ident", "NAME")
+        .help("The name that syslog is told")
+        .default("einhyrningsins")
+        .read(|config, value| set(&mut config.log.ident, values::ident(value))),
+    switch(OTHER, "help").help("Show this text").short('h').act(Act::Help),
+    switch(OTHER, "version").help("Show the version").act(Act::Version),
+    switch(OTHER, "upgrade-check")
+        .help("Internal: show that this program could take over from a running master, and exit")
+        .act(Act::UpgradeCheck),
+    switch(CONFIGURATION, "config-schema")
+        .help("Show a JSON schema of the configuration file, for editors")
+        .not_einhorns()
+        .act(Act::ConfigSchema),
+    single(CONFIGURATION, "config", "FILE")
+        .help("Read the settings from this TOML file; what the command line says goes before them")
+        .not_einhorns(),
+    list(CONFIGURATION, "profile", "NAME")
+        .help(
+            "Apply [profiles.NAME] of the file on top of the rest. Can be repeated, the last one goes before the \
+             others",
+        )
+        .not_einhorns(),
+    switch(CONFIGURATION, "print-config")
+        .help("Show the settings as they would be used, as a TOML file, with where each comes from")
+        .not_einhorns(),
+    switch(CONFIGURATION, "check-config")
+        .help("Check all that can be checked without a start, show everything that is wrong, and exit")
+        .not_einhorns(),
+    single(OTHER, "with-state-fd", "FD")
+        .help("Internal: go on from the state in this file descriptor")
+        .read(|config, value| set(&mut config.with_state_fd, values::state_fd(value))),
+];
+
+/// The option of this name.
+pub fn find(name: &str) -> Option<&'static Definition> {
+    OPTIONS.iter().find(|option| option.name == name)
+}
+
+/// The flags of the command line, in the order of the help.
+pub fn flags() -> impl Iterator<Item = &'static Definition> + Clone {
+    OPTIONS.iter().filter(|option| option.is_flag())
+}
+
+/// The keys of the file, in the order of the definition.
+pub fn keys() -> impl Iterator<Item = &'static Definition> + Clone {
+    OPTIONS.iter().filter(|option| option.is_key())
+}
+
+/// The option of this name, and those that say the same in another way.
+pub fn ways_to_say(name: &str) -> Vec<&'static str> {
+    let subject = find(name).and_then(|option| option.subject);
+    let is_one = |option: &&Definition| option.name == name || subject.is_some() && option.subject == subject;
+    OPTIONS.iter().filter(is_one).map(|option| option.name).collect()
+}
+
+fn set<T, U: From<T>>(slot: &mut U, value: Result<T, Need>) -> Result<(), Need> {
+    *slot = value?.into();
+    Ok(())
+}
+
+fn push<T>(list: &mut Vec<T>, value: Result<T, Need>) -> Result<(), Need> {
+    list.push(value?);
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::definition::Kind;
+
+    fn kind(name: &str) -> Kind {
+        find(name).unwrap().kind
     }
-}
 
-impl Raw {
-    pub fn as_os_str(&self) -> &OsStr {
-        &self.0
+    #[test]
+    fn every_option_has_a_name_of_its_own_and_a_help() {
+        for option in &OPTIONS {
+            assert_eq!(OPTIONS.iter().filter(|other| other.name == option.name).count(), 1, "{}", option.name);
+            assert!(!option.help.is_empty(), "{}", option.name);
+            assert_eq!(option.group.heading.is_empty(), !option.is_flag(), "{}", option.name);
+            assert_eq!(option.name.contains('.') || option.name == "command", !option.is_flag(), "{}", option.name);
+        }
     }
-}
 
-/// All that can be said, in either place.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Parser)]
-#[command(name = "einhyrningsins", no_binary_name = true, args_override_self = true)]
-#[command(disable_help_flag = true, disable_version_flag = true)]
-pub struct Everything {
-    #[command(flatten)]
-    pub options: Options,
-    #[command(flatten)]
-    pub sections: Sections,
-    #[command(flatten)]
-    pub once: Once,
-}
+    #[test]
+    fn an_option_has_a_name_for_its_value_unless_it_is_a_switch() {
+        for option in &OPTIONS {
+            assert_eq!(option.value_name.is_none(), option.kind == Kind::Switch, "{}", option.name);
+        }
+        assert_eq!(find("number").unwrap().value_name, Some("N"));
+        assert_eq!(find("bind").unwrap().value_name, Some("ADDR"));
+    }
 
-/// What both can say: each flag here has a key of the same name in the file.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Args)]
-pub struct Options {
-    /// Open a listening socket and pass it to every worker: ADDR:PORT, with ,r for SO_REUSEADDR and ,n for O_NONBLOCK, or
-    /// unix:/path, with ,mode=0660 for its permissions. Can be repeated
-    #[arg(short, long, value_name = "ADDR", help_heading = SOCKETS)]
-    pub bind: Vec<Raw>,
+    #[test]
+    fn short_names_are_einhorns_and_the_seeds() {
+        let mut shorts: Vec<char> = flags().filter_map(|flag| flag.short).collect();
+        shorts.sort_unstable();
+        assert_eq!(shorts.into_iter().collect::<String>(), "46bcdefghklmnpqrstv");
+        assert!(keys().all(|key| key.is_flag() || key.short.is_none()));
+    }
 
-    /// Length of the accept queue of each socket (default 1024)
-    #[arg(short = 'l', long, value_name = "N", help_heading = SOCKETS)]
-    pub backlog: Option<Raw>,
-
-    /// Accept IPv4 connections only
-    #[arg(short = '4', long, help_heading = SOCKETS)]
-    pub ipv4_only: Option<bool>,
-
-    /// Accept IPv6 connections only
-    #[arg(short = '6', long, help_heading = SOCKETS)]
-    pub ipv6_only: Option<bool>,
-
-    /// How many workers to run (default 1)
-    #[arg(short, long, value_name = "N", help_heading = WORKERS)]
-    pub number: Option<Raw>,
-
-    /// Least time from one start to the next when workers die, in seconds (default 1)
-    #[arg(short, long, value_name = "SECONDS", help_heading = WORKERS)]
-    pub seconds: Option<Raw>,
-
-    /// Give up after this many new workers in a row never came up (default: go on for ever)
-    #[arg(short, long, value_name = "COUNT", help_heading = WORKERS)]
-    pub retries: Option<Raw>,
-
-    /// Kill a worker that is still there this many seconds after it was told to go (default: wait for ever)
-    #[arg(short = 't', long, value_name = "SECONDS", help_heading = WORKERS)]
-    pub signal_timeout: Option<Raw>,
-
-    /// If the master dies unexpectedly, tell its workers to go
-    #[arg(short, long, help_heading = WORKERS)]
-    pub kill_children_on_exit: Option<bool>,
-
-    /// Remove a variable from the environment of the workers. Can be repeated
-    #[arg(long, value_name = "VAR", help_heading = WORKERS)]
-    pub drop_env_var: Vec<Raw>,
-
-    /// Nice levels of the master and of the workers, and the program that sets them
-    #[arg(long, value_name = "MASTER[:WORKER[:RENICE_CMD]]", help_heading = WORKERS)]
-    pub nice: Option<Raw>,
-
-    /// When a worker counts as up: MODE seconds after its start (default 1), or with "manual" once it says so on the
-    /// control socket. -m without a MODE is --manual
-    #[arg(short = 'm', long, value_name = "MODE", help_heading = UPGRADES)]
-    pub ack_mode: Option<Raw>,
-
-    /// Manual acks, due within 60 seconds
-    #[arg(long, help_heading = UPGRADES)]
-    pub manual: Option<bool>,
-
-    /// Replace a worker that has not acked within this time, such as 90 or "1m 30s" (manual acks only)
-    #[arg(long, value_name = "DURATION", help_heading = UPGRADES)]
-    pub ack_timeout: Option<Raw>,
-
-    /// Most workers that may be unacked at a time during an upgrade
-    #[arg(long, value_name = "N", help_heading = UPGRADES)]
-    pub max_unacked: Option<Raw>,
-
-    /// Most workers above --number that may run during an upgrade
-    #[arg(long, value_name = "N", help_heading = UPGRADES)]
-    pub max_upgrade_additional: Option<Raw>,
-
-    /// Command line to become when the master replaces itself, split as a shell would
-    #[arg(long, value_name = "CMDLINE", help_heading = UPGRADES)]
-    pub reexec_as: Option<Raw>,
-
-    /// Load this code once and fork workers from it
-    #[arg(short, long, value_name = "PATH", help_heading = UPGRADES)]
-    pub preload: Option<Raw>,
-
-    /// Accepted for einhorn's sake; means nothing to workers that are executed
-    #[arg(long, help_heading = UPGRADES)]
-    pub gc_before_fork: Option<bool>,
-
-    /// Name shown by ps, and part of the default file names
-    #[arg(short, long, value_name = "NAME", help_heading = CONTROL)]
-    pub command_name: Option<Raw>,
-
-    /// Where to open the control socket (default: einhorn.sock in the directory for temporary files)
-    #[arg(short = 'd', long, value_name = "PATH", help_heading = CONTROL)]
-    pub socket_path: Option<Raw>,
-
-    /// Where to write the master's pid (default: einhorn.pid beside the default socket)
-    #[arg(short = 'e', long, value_name = "PATH", help_heading = CONTROL)]
-    pub pidfile: Option<Raw>,
-
-    /// File to lock while the master runs (default: einhorn.lock, or with -d the socket's path and .lock)
-    #[arg(short = 'f', long, value_name = "PATH", help_heading = CONTROL)]
-    pub lockfile: Option<Raw>,
-
-    /// Pass each worker an open connection to the control socket, named by EINHORN_SOCK_FD
-    #[arg(short = 'g', long, help_heading = CONTROL)]
-    pub command_socket_as_fd: Option<bool>,
-
-    /// Permissions of the control socket, in octal (default 0600, with --socket-group 0660)
-    #[arg(long, value_name = "MODE", help_heading = CONTROL)]
-    pub socket_mode: Option<Raw>,
-
-    /// Group of the control socket; its members may do everything there
-    #[arg(long, value_name = "GROUP", help_heading = CONTROL)]
-    pub socket_group: Option<Raw>,
-
-    /// Say more; undoes one -q
-    #[arg(short, long, help_heading = OUTPUT)]
-    pub verbose: Option<bool>,
-
-    /// Say less; undoes one -v
-    #[arg(short, long, help_heading = OUTPUT)]
-    pub quiet: Option<bool>,
-
-    /// Send warnings and errors to syslog too
-    #[arg(long, help_heading = OUTPUT)]
-    pub syslog: Option<bool>,
-}
-
-/// What only the file can say. The long name is the key's, with its table before the point; on the command line, none of
-/// these is known.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Args)]
-pub struct Sections {
-    /// The program and its arguments, as a list of words; what stands on the command line replaces it
-    #[arg(long = "command", value_name = "WORD", hide = true)]
-    pub command: Vec<Raw>,
-
-    /// Variables that each worker has in its environment
-    #[arg(long = "env.set", value_name = "NAME=VALUE", hide = true)]
-    pub env_set: Vec<Raw>,
-
-    /// Variables that no worker has, neither from the master nor from a file
-    #[arg(long = "env.unset", value_name = "VAR", hide = true)]
-    pub env_unset: Vec<Raw>,
-
-    /// Files with one NAME=VALUE in a line, read at each start and upgrade; env.set goes before them
-    #[arg(long = "env.env-file", value_name = "PATH", hide = true)]
-    pub env_env_file: Vec<Raw>,
-
-    /// User that the workers run as, by name or number, with all groups of that user
-    #[arg(long = "worker.user", value_name = "USER", hide = true)]
-    pub worker_user: Option<Raw>,
-
-    /// Group that the workers run as (default: the first group of the user)
-    #[arg(long = "worker.group", value_name = "GROUP", hide = true)]
-    pub worker_group: Option<Raw>,
-
-    /// Working directory of the workers (default: the master's)
-    #[arg(long = "worker.directory", value_name = "PATH", hide = true)]
-    pub worker_directory: Option<Raw>,
-
-    /// File mode creation mask of the workers, in octal (default: the master's)
-    #[arg(long = "worker.umask", value_name = "MODE", hide = true)]
-    pub worker_umask: Option<Raw>,
-
-    /// Resource limits of the workers: a number, a size such as "512MiB", "unlimited", or "SOFT:HARD"
-    #[arg(long = "worker.rlimits", value_name = "NAME=VALUE", hide = true)]
-    pub worker_rlimits: Vec<Raw>,
-
-    /// Signal that tells a worker to finish its work and to exit
-    #[arg(long = "worker.graceful-signal", value_name = "SIGNAL", hide = true)]
-    pub worker_graceful_signal: Option<Raw>,
-
-    /// Users, beside root and the master's own, who may do everything on the control socket
-    #[arg(long = "control.allow-users", value_name = "USER", hide = true)]
-    pub control_allow_users: Vec<Raw>,
-
-    /// Groups whose members may do everything on the control socket
-    #[arg(long = "control.allow-groups", value_name = "GROUP", hide = true)]
-    pub control_allow_groups: Vec<Raw>,
-
-    /// What is logged: everything down to this level
-    #[arg(long = "log.level", value_name = "debug|info|warn|error", hide = true)]
-    pub log_level: Option<Raw>,
-
-    /// Where the log goes
-    #[arg(long = "log.target", value_name = "stderr|syslog|both", hide = true)]
-    pub log_target: Option<Raw>,
-
-    /// What of the log goes to syslog: everything down to this level
-    #[arg(long = "log.syslog-level", value_name = "debug|info|warn|error", hide = true)]
-    pub log_syslog_level: Option<Raw>,
-
-    /// The facility that syslog is told, such as daemon or local0
-    #[arg(long = "log.facility", value_name = "FACILITY", hide = true)]
-    pub log_facility: Option<Raw>,
-
-    /// The name that syslog is told
-    #[arg(long = "log.ident", value_name = "NAME", hide = true)]
-    pub log_ident: Option<Raw>,
-}
-
-/// What makes sense on a command line only. `words` acts on the first four when it reaches them.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Args)]
-pub struct Once {
-    /// Show this text
-    #[arg(short, long, help_heading = OTHER)]
-    pub help: Option<bool>,
-
-    /// Show the version
-    #[arg(long, help_heading = OTHER)]
-    pub version: Option<bool>,
-
-    /// Internal: show that this program could take over from a running master, and exit
-    #[arg(long, help_heading = OTHER)]
-    pub upgrade_check: Option<bool>,
-
-    /// Show a JSON schema of the configuration file, for editors
-    #[arg(long, help_heading = CONFIGURATION)]
-    pub config_schema: Option<bool>,
-
-    /// Read the settings from this TOML file; what the command line says goes before them
-    #[arg(long, value_name = "FILE", help_heading = CONFIGURATION)]
-    pub config: Option<Raw>,
-
-    /// Apply [profiles.NAME] of the file on top of the rest. Can be repeated, the last one goes before the others
-    #[arg(long, value_name = "NAME", help_heading = CONFIGURATION)]
-    pub profile: Vec<Raw>,
-
-    /// Show the settings as they would be used, as a TOML file, with where each comes from
-    #[arg(long, help_heading = CONFIGURATION)]
-    pub print_config: Option<bool>,
-
-    /// Check all that can be checked without a start, show everything that is wrong, and exit
-    #[arg(long, help_heading = CONFIGURATION)]
-    pub check_config: Option<bool>,
-
-    /// Internal: go on from the state in this file descriptor
-    #[arg(long, value_name = "FD", help_heading = OTHER)]
-    pub with_state_fd: Option<Raw>,
-}
-
-impl Everything {
-    /// Fills the structs. The words are known options with a value where one is due, so clap has nothing left to refuse.
-    pub fn from_words(words: &[Word]) -> Result<Self, ConfigError> {
-        let normal = words.iter().filter_map(Word::to_normal_form);
-        let matches = definition().clone().try_get_matches_from(normal);
-        matches.and_then(|found| Self::from_arg_matches(&found)).map_err(|refusal| {
-            let text = refusal.to_string();
-            ConfigError::Unread(text.lines().next().unwrap_or_default().to_owned())
-        })
+    #[test]
+    fn options_know_how_many_values_they_have() {
+        assert_eq!(kind("syslog"), Kind::Switch);
+        assert_eq!(kind("number"), Kind::Single);
+        assert_eq!([kind("bind"), kind("command"), kind("env.unset")], [Kind::List; 3]);
+        assert_eq!([kind("env.set"), kind("worker.rlimits")], [Kind::Map; 2]);
     }
 }

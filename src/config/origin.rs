@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use crate::config::layers::ways_to_say;
+use crate::config::options::ways_to_say;
 use crate::config::words::Word;
 use crate::printable;
 
@@ -102,6 +102,11 @@ impl Given {
     /// Whether anybody has said it; a switch, whether anybody has turned it on.
     pub fn is_given(&self, flag: &str) -> bool {
         self.words(flag).any(|word| word.origin != Origin::Default)
+    }
+
+    /// Whether a switch is on.
+    pub(in crate::config) fn is_on(&self, flag: &str) -> bool {
+        self.values(flag).last().is_some_and(|value| *value == "true")
     }
 
     /// How the option that gave the effective value was spelled.

@@ -5,19 +5,17 @@ use std::ffi::OsStr;
 
 use toml::Value;
 
-use crate::config::definition::{Key, Kind, keys};
+use crate::config::definition::{Kind, Shape};
+use crate::config::options::{Definition, keys};
 use crate::config::words::{Word, split_at_equals};
 use crate::config::{Config, ConfigError};
 use crate::printable::is_hidden;
-
-/// What a value is called that stands in a file as a number, if it looks like one.
-pub const NUMBERS: [&str; 4] = ["N", "COUNT", "SECONDS", "DURATION"];
 
 /// The settings as TOML, each line with its origin.
 ///
 /// Errors: a value that is no UTF-8, which the command line can give and TOML cannot hold.
 pub fn print(config: &Config) -> Result<String, ConfigError> {
-    let mut keys = keys();
+    let mut keys: Vec<&Definition> = keys().collect();
     // What is run comes first.
     keys.sort_by_key(|key| key.name != "command");
     let mut text = String::new();
@@ -26,11 +24,11 @@ pub fn print(config: &Config) -> Result<String, ConfigError> {
     tables.sort_by_key(|table| !table.is_empty());
     tables.dedup();
     for table in tables {
-        let (maps, others): (Vec<&Key>, Vec<&Key>) =
+        let (maps, others): (Vec<&Definition>, Vec<&Definition>) =
             keys.iter().filter(|key| key.place().0 == table).partition(|key| key.kind == Kind::Map);
         section(&mut text, table, &lines(config, &others)?);
         for map in maps {
-            section(&mut text, &map.name, &entries(config, map)?);
+            section(&mut text, map.name, &entries(config, map)?);
         }
     }
     Ok(text)
@@ -53,10 +51,10 @@ fn section(text: &mut String, table: &str, lines: &[(String, String)]) {
 /// Longer lines have their comment behind them, and do not move the others'.
 const COMMENT_COLUMN: usize = 60;
 
-fn lines(config: &Config, keys: &[&Key]) -> Result<Vec<(String, String)>, ConfigError> {
+fn lines(config: &Config, keys: &[&Definition]) -> Result<Vec<(String, String)>, ConfigError> {
     let mut lines = Vec::new();
     for key in keys {
-        let words: Vec<&Word> = config.given.words(&key.name).filter(|word| word.value.is_some()).collect();
+        let words: Vec<&Word> = config.given.words(key.name).filter(|word| word.value.is_some()).collect();
         let Some(last) = words.last() else { continue };
         let mut values = Vec::new();
         for word in &words {
@@ -64,19 +62,19 @@ fn lines(config: &Config, keys: &[&Key]) -> Result<Vec<(String, String)>, Config
         }
         let value =
             if key.kind == Kind::List { Value::Array(values) } else { values.pop().unwrap_or(Value::Boolean(true)) };
-        lines.push((format!("{} = {}", key.place().1, toml(&value)), last.origin.shown(&key.name)));
+        lines.push((format!("{} = {}", key.place().1, toml(&value)), last.origin.shown(key.name)));
     }
     Ok(lines)
 }
 
-fn entries(config: &Config, key: &Key) -> Result<Vec<(String, String)>, ConfigError> {
+fn entries(config: &Config, key: &Definition) -> Result<Vec<(String, String)>, ConfigError> {
     let mut lines = Vec::new();
-    for word in config.given.words(&key.name) {
+    for word in config.given.words(key.name) {
         let given = word.value.as_deref().unwrap_or_default();
         let (name, content) = split_at_equals(given.as_encoded_bytes());
         let name = text_of(word, std::os::unix::ffi::OsStrExt::from_bytes(name))?;
         let content = text_of(word, content.unwrap_or_default())?;
-        lines.push((format!("{} = {}", quoted(name), toml_string(content)), word.origin.shown(&key.name)));
+        lines.push((format!("{} = {}", quoted(name), toml_string(content)), word.origin.shown(key.name)));
     }
     Ok(lines)
 }
@@ -90,8 +88,11 @@ fn text_of<'a>(word: &Word, value: &'a OsStr) -> Result<&'a str, ConfigError> {
 }
 
 /// A number where one is meant and TOML would read the same one; a string otherwise.
-fn value(key: &Key, text: &str) -> Value {
-    let is_number = NUMBERS.contains(&key.value_name.as_str()) || key.name == "ack-mode";
+fn value(key: &Definition, text: &str) -> Value {
+    let is_number = match key.shape {
+        Shape::Count | Shape::Time | Shape::TimeOrWord => true,
+        Shape::Text | Shape::Permissions | Shape::Choice | Shape::CommandLine | Shape::Bind => false,
+    };
     match (key.kind, text.parse::<i64>(), text.parse::<f64>()) {
         (Kind::Switch, _, _) => Value::Boolean(text == "true"),
         (_, Ok(whole), _) if is_number && whole.to_string() == text => Value::Integer(whole),

@@ -3,9 +3,8 @@
 
 use serde_json::{Map, Value as Json, json};
 
-use crate::config::definition::{Key, Kind, keys};
-use crate::config::layers::DEFAULTS;
-use crate::config::print::NUMBERS;
+use crate::config::definition::{Kind, Shape};
+use crate::config::options::{Definition, keys};
 
 /// The schema, with a newline at its end.
 pub fn schema() -> String {
@@ -32,14 +31,16 @@ fn settings() -> Map<String, Json> {
     for key in keys() {
         let (table, name) = key.place();
         if table.is_empty() {
-            top.insert(name.to_owned(), property(&key));
+            top.insert(name.to_owned(), property(key));
         } else {
             let entry = tables.entry(table).or_insert_with(|| object(Map::new(), table_help(table)));
-            entry["properties"][name] = property(&key);
+            entry["properties"][name] = property(key);
         }
     }
-    for (table, name, flag) in [("control", "mode", "socket-mode"), ("control", "group", "socket-group")] {
-        tables[table]["properties"][name] = top[flag].clone();
+    for key in keys() {
+        if let Some((table, name)) = key.alias.and_then(|alias| alias.split_once('.')) {
+            tables[table]["properties"][name] = property(key);
+        }
     }
     top.extend(tables);
     top
@@ -70,33 +71,30 @@ fn with_help(mut schema: Json, help: &str) -> Json {
     schema
 }
 
-fn property(key: &Key) -> Json {
+fn property(key: &Definition) -> Json {
     let one = single(key);
     let mut schema = match key.kind {
         Kind::Switch => json!({ "type": "boolean" }),
-        Kind::Single if key.value_name == "CMDLINE" => json!({ "anyOf": [one.clone(), list(one)] }),
+        Kind::Single if key.shape == Shape::CommandLine => json!({ "anyOf": [one.clone(), list(one)] }),
         Kind::Single => one,
-        Kind::List if key.name == "bind" => list(json!({ "anyOf": [one, bind()] })),
+        Kind::List if key.shape == Shape::Bind => list(json!({ "anyOf": [one, bind()] })),
         Kind::List => json!({ "anyOf": [one.clone(), list(one)] }),
         Kind::Map => json!({ "type": "object", "additionalProperties": { "type": ["string", "number"] } }),
     };
-    if let Some((_, text)) = DEFAULTS.iter().find(|(flag, _)| *flag == key.name) {
+    if let Some(text) = key.default {
         // A number or a truth value reads as itself in JSON; all else is a string.
-        schema["default"] = serde_json::from_str(text).unwrap_or_else(|_| Json::from(*text));
+        schema["default"] = serde_json::from_str(text).unwrap_or_else(|_| Json::from(text));
     }
-    with_help(schema, &key.help)
+    with_help(schema, key.help)
 }
 
-fn single(key: &Key) -> Json {
-    let name = key.value_name.as_str();
-    if name.contains('|') {
-        return json!({ "enum": name.split('|').collect::<Vec<_>>() });
-    }
-    match name {
-        "N" | "COUNT" => json!({ "type": "integer", "minimum": 1 }),
-        "MODE" => json!({ "type": ["string", "number"] }),
-        _ if NUMBERS.contains(&name) => json!({ "type": ["number", "string"] }),
-        _ => json!({ "type": "string" }),
+fn single(key: &Definition) -> Json {
+    match key.shape {
+        Shape::Text | Shape::CommandLine | Shape::Bind => json!({ "type": "string" }),
+        Shape::Count => json!({ "type": "integer", "minimum": 1 }),
+        Shape::Time => json!({ "type": ["number", "string"] }),
+        Shape::TimeOrWord | Shape::Permissions => json!({ "type": ["string", "number"] }),
+        Shape::Choice => json!({ "enum": key.value_name.unwrap_or_default().split('|').collect::<Vec<_>>() }),
     }
 }
 

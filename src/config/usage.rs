@@ -1,10 +1,10 @@
 //! Writes the help: what the program is, how it is called, and every option from the one definition. Returns text; who
 //! asked for it prints it. No line is longer than a screen of 80 columns.
 
-use clap::Arg;
+use clap::{Arg, ArgAction, Command};
 
-use crate::config::definition;
-use crate::config::definition::Flag;
+use crate::config::definition::Kind;
+use crate::config::options::{Definition, flags};
 
 const WIDTH: usize = 80;
 /// Where the help of an option begins.
@@ -71,10 +71,30 @@ pub fn usage(long: Detail) -> String {
     }
 }
 
+/// clap's view of the command line, for the help and for what shells complete: the flags, then the program and its arguments. Nothing
+/// is parsed by it: what a command line means follows OptionParser's rules, which `words` knows.
+pub fn command_line() -> Command {
+    let program = Arg::new("program").value_name("PROGRAM").num_args(1..).trailing_var_arg(true);
+    let bare = Command::new("einhyrningsins").disable_help_flag(true).disable_version_flag(true);
+    bare.args(flags().map(arg)).arg(program.help("The program and its arguments"))
+}
+
+fn arg(flag: &'static Definition) -> Arg {
+    let arg = Arg::new(flag.name).long(flag.name).help(flag.help).help_heading(flag.group.heading);
+    let action = match flag.kind {
+        Kind::Switch => ArgAction::SetTrue,
+        Kind::Single => ArgAction::Set,
+        Kind::List | Kind::Map => ArgAction::Append,
+    };
+    let arg = arg.action(action);
+    let arg = flag.short.into_iter().fold(arg, Arg::short);
+    flag.value_name.into_iter().fold(arg, |arg, name| arg.value_name(name))
+}
+
 /// All options under their headings, in the order of the definition.
 fn option_table() -> String {
     let (mut table, mut last_heading) = (String::new(), String::new());
-    for arg in definition::definition().get_arguments().filter(|arg| !arg.is_hide_set()) {
+    for arg in command_line().get_arguments().filter(|arg| arg.get_long().is_some()) {
         let heading = arg.get_help_heading().unwrap_or("Options");
         if heading != last_heading {
             table.push_str(&format!("\n{heading}:\n"));
@@ -86,7 +106,7 @@ fn option_table() -> String {
 }
 
 fn option_lines(arg: &Arg) -> String {
-    let head = option_head(&definition::flag(arg));
+    let head = option_head(arg);
     let help = arg.get_help().map(ToString::to_string).unwrap_or_default();
     let mut lines = wrap(&help, WIDTH - HELP_COLUMN).into_iter();
     let mut text = if head.len() + 2 <= HELP_COLUMN {
@@ -102,10 +122,10 @@ fn option_lines(arg: &Arg) -> String {
 }
 
 /// `  -n, --number N`
-fn option_head(flag: &Flag) -> String {
-    let short = flag.short.map_or("    ".to_owned(), |letter| format!("-{letter}, "));
-    let value = flag.value_name.as_ref().map_or(String::new(), |name| format!(" {name}"));
-    format!("  {short}--{}{value}", flag.long)
+fn option_head(arg: &Arg) -> String {
+    let short = arg.get_short().map_or("    ".to_owned(), |letter| format!("-{letter}, "));
+    let value = arg.get_value_names().and_then(|names| names.first()).map_or(String::new(), |name| format!(" {name}"));
+    format!("  {short}--{}{value}", arg.get_long().unwrap_or_default())
 }
 
 /// Breaks a text at its blanks. A single word may be longer than `width`.
@@ -143,10 +163,9 @@ mod tests {
     #[test]
     fn every_option_is_in_the_long_text_with_its_help() {
         let text = usage(Detail::Long);
-        for arg in definition::definition().get_arguments().filter(|arg| !arg.is_hide_set()) {
-            assert!(text.contains(&option_head(&definition::flag(arg))), "{arg:?}");
-            let help = arg.get_help().map(ToString::to_string).unwrap();
-            let first_words = wrap(&help, WIDTH - HELP_COLUMN).remove(0);
+        for flag in flags() {
+            assert!(text.contains(&option_head(&arg(flag))), "{}", flag.name);
+            let first_words = wrap(flag.help, WIDTH - HELP_COLUMN).remove(0);
             assert!(text.contains(&first_words), "{first_words}");
         }
         assert!(text.contains("\n  -n, --number N              How many workers to run (default 1)\n"), "{text}");

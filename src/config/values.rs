@@ -9,18 +9,14 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use crate::config::definition::Need;
 use crate::config::nearest::nearest;
 use crate::config::words::split_at_equals;
 use crate::pool::Signal;
 use crate::printable::is_hidden;
 
-/// What a value must be, to be shown after the option and the refused value.
-pub type Need = String;
-
-/// Longest ack timer and longest ack timeout, in seconds: a day.
-const ACK_SECONDS_MAX: f64 = 86_400.0;
-/// Longest time between two starts, in seconds: a day.
-const RESPAWN_SECONDS_MAX: f64 = 86_400.0;
+/// Longest ack timer, ack timeout and time between two starts, in seconds: a day.
+pub const SECONDS_MAX: f64 = 86_400.0;
 /// It becomes part of file names, which end at 255 bytes, and of socket paths, which end at 107.
 const COMMAND_NAME_BYTES_MAX: usize = 64;
 /// The kernel's range of nice levels.
@@ -77,11 +73,20 @@ pub struct Limit {
     pub hard: u64,
 }
 
-/// What `--ack-mode` may say.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub enum AckMode {
+/// When a worker counts as up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ack {
+    /// This long after its start.
+    Timer(Duration),
+    /// When it says so.
     Manual,
-    Seconds(f64),
+}
+
+impl Default for Ack {
+    /// einhorn's.
+    fn default() -> Self {
+        Self::Timer(Duration::from_secs(1))
+    }
 }
 
 /// The parts of `--nice MASTER[:WORKER[:RENICE_CMD]]`.
@@ -124,8 +129,8 @@ pub fn state_fd(value: &OsStr) -> Result<i32, Need> {
 }
 
 pub fn respawn_seconds(value: &OsStr) -> Result<f64, Need> {
-    let seconds = any_seconds(text(value)?).filter(|&seconds| seconds > 0.0 && seconds <= RESPAWN_SECONDS_MAX);
-    seconds.ok_or_else(|| format!("need a number of seconds above 0, up to {RESPAWN_SECONDS_MAX}"))
+    let seconds = any_seconds(text(value)?).filter(|&seconds| seconds > 0.0 && seconds <= SECONDS_MAX);
+    seconds.ok_or_else(|| format!("need a number of seconds above 0, up to {SECONDS_MAX}"))
 }
 
 /// A whole number of seconds, as a number or as a time such as `1m 30s`.
@@ -141,14 +146,14 @@ fn any_seconds(text: &str) -> Option<f64> {
     ruby_float(text).or_else(spelled_out)
 }
 
-pub fn ack_mode(value: &OsStr) -> Result<AckMode, Need> {
+pub fn ack_mode(value: &OsStr) -> Result<Ack, Need> {
     let text = text(value)?;
     if text == "manual" {
-        return Ok(AckMode::Manual);
+        return Ok(Ack::Manual);
     }
-    let seconds = any_seconds(text).filter(|seconds| (0.0..=ACK_SECONDS_MAX).contains(seconds));
-    let need = || format!("need manual or a number of seconds from 0 to {ACK_SECONDS_MAX}");
-    seconds.map(AckMode::Seconds).ok_or_else(need)
+    let seconds = any_seconds(text).filter(|seconds| (0.0..=SECONDS_MAX).contains(seconds));
+    let need = || format!("need manual or a number of seconds from 0 to {SECONDS_MAX}");
+    seconds.map(|seconds| Ack::Timer(Duration::from_secs_f64(seconds))).ok_or_else(need)
 }
 
 /// Whether a word after `-m` is its value: a mode's name or any number, in range or not.
@@ -159,8 +164,8 @@ pub fn is_ack_mode(text: &str) -> bool {
 /// A time such as `1m 30s`, or a bare number of seconds.
 pub fn ack_timeout(value: &OsStr) -> Result<Duration, Need> {
     let text = text(value)?;
-    let need = || format!("need a time above 0, up to {ACK_SECONDS_MAX} seconds, such as 90 or 1m 30s");
-    let longest = Duration::from_secs_f64(ACK_SECONDS_MAX);
+    let need = || format!("need a time above 0, up to {SECONDS_MAX} seconds, such as 90 or 1m 30s");
+    let longest = Duration::from_secs_f64(SECONDS_MAX);
     let span = match ruby_float(text) {
         Some(seconds) => Duration::try_from_secs_f64(seconds).ok(),
         None => humantime::parse_duration(text.trim()).ok(),

@@ -10,8 +10,9 @@ use std::vec::IntoIter;
 use serde::{Deserialize, Serialize};
 
 use crate::config::ConfigError;
-use crate::config::definition::Flag;
+use crate::config::definition::Act;
 use crate::config::nearest::nearest;
+use crate::config::options::{Definition, flags};
 use crate::config::origin::Origin;
 use crate::config::values;
 use crate::wire;
@@ -25,23 +26,6 @@ const LETTER_BYTES_MAX: usize = 4;
 
 /// What a switch says when it stands on a command line.
 const ON: &str = "true";
-
-/// The flags that einhorn does not have.
-pub(in crate::config) const NOT_EINHORNS: [&str; 13] = [
-    "ipv4-only",
-    "ipv6-only",
-    "retries",
-    "manual",
-    "ack-timeout",
-    "syslog",
-    "socket-mode",
-    "socket-group",
-    "config",
-    "profile",
-    "print-config",
-    "check-config",
-    "config-schema",
-];
 
 /// One value of one option, wherever it was said.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -59,10 +43,7 @@ pub struct Word {
 pub enum End {
     /// The program and its arguments, untouched; empty if there is none.
     Program(Vec<OsString>),
-    Help,
-    Version,
-    UpgradeCheck,
-    ConfigSchema,
+    Act(Act),
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -72,7 +53,7 @@ pub struct Split {
 }
 
 impl Word {
-    /// `--flag=value`, which no parser can take for anything else. Nothing for an empty list.
+    /// `--flag=value`, which cannot be taken for anything else. Nothing for an empty list.
     pub fn to_normal_form(&self) -> Option<OsString> {
         let mut text = OsString::from(format!("--{}=", self.flag));
         text.push(self.value.as_ref()?);
@@ -91,8 +72,8 @@ impl Word {
 }
 
 /// Splits a command line without its `argv[0]`.
-pub fn split(args: Vec<OsString>, flags: &[Flag]) -> Result<Split, ConfigError> {
-    let mut splitter = Splitter { flags, rest: args.into_iter().peekable(), words: Vec::new() };
+pub fn split(args: Vec<OsString>) -> Result<Split, ConfigError> {
+    let mut splitter = Splitter { rest: args.into_iter().peekable(), words: Vec::new() };
     let end = splitter.run()?;
     Ok(Split { words: splitter.words, end })
 }
@@ -119,13 +100,12 @@ fn verbosity(words: &[Word]) -> u8 {
     })
 }
 
-struct Splitter<'a> {
-    flags: &'a [Flag],
+struct Splitter {
     rest: Peekable<IntoIter<OsString>>,
     words: Vec<Word>,
 }
 
-impl Splitter<'_> {
+impl Splitter {
     fn run(&mut self) -> Result<End, ConfigError> {
         while let Some(arg) = self.rest.next_if(|arg| is_option(arg)) {
             if arg == "--" {
@@ -147,8 +127,8 @@ impl Splitter<'_> {
         let (name, joined) = split_at_equals(text);
         let name = OsStr::from_bytes(name).to_string_lossy();
         let spelled = format!("--{name}");
-        let flag = self.by_long(&name)?.clone();
-        let value = match (&flag.value_name, joined) {
+        let flag = by_long(&name)?;
+        let value = match (flag.value_name, joined) {
             (Some(_), Some(joined)) => Some(joined.to_owned()),
             (Some(value_name), None) => Some(self.value_apart(&spelled, value_name)?),
             (None, None) => None,
@@ -157,7 +137,7 @@ impl Splitter<'_> {
                 return Err(ConfigError::NeedlessValue { spelled });
             }
         };
-        Ok(self.take(&flag.long, spelled, value))
+        Ok(self.take(flag, spelled, value))
     }
 
     /// One or more short options, the dash gone; the first that takes a value takes what is left, or the next word.
@@ -165,17 +145,17 @@ impl Splitter<'_> {
         let mut letters = text;
         while let Some((letter, rest)) = split_letter(letters) {
             let spelled = format!("-{letter}");
-            let flag = self.by_short(letter)?.clone();
+            let flag = by_short(letter)?;
             letters = rest;
-            let end = match &flag.value_name {
-                Some(_) if flag.long == "ack-mode" => self.ack_mode(spelled, &mut letters),
+            let end = match flag.value_name {
+                Some(_) if flag.name == "ack-mode" => self.ack_mode(spelled, &mut letters)?,
                 Some(value_name) => {
                     let joined = OsStr::from_bytes(std::mem::take(&mut letters)).to_owned();
                     let apart = joined.is_empty();
                     let value = if apart { self.value_apart(&spelled, value_name)? } else { joined };
-                    self.take(&flag.long, spelled, Some(value))
+                    self.take(flag, spelled, Some(value))
                 }
-                None => self.take(&flag.long, spelled, None),
+                None => self.take(flag, spelled, None),
             };
             if end.is_some() {
                 return Ok(end);
@@ -185,7 +165,7 @@ impl Splitter<'_> {
     }
 
     /// `-m`: einhorn's takes a value, the seed's none. A mode after it, joined or apart, is its value; else it stands alone.
-    fn ack_mode(&mut self, spelled: String, letters: &mut &[u8]) -> Option<End> {
+    fn ack_mode(&mut self, spelled: String, letters: &mut &[u8]) -> Result<Option<End>, ConfigError> {
         let is_mode = |text: &OsStr| !is_option(text) && text.to_str().is_some_and(values::is_ack_mode);
         let joined = OsStr::from_bytes(letters);
         let value = if joined.is_empty() {
@@ -193,8 +173,8 @@ impl Splitter<'_> {
         } else {
             is_mode(joined).then(|| OsStr::from_bytes(std::mem::take(letters)).to_owned())
         };
-        let flag = if value.is_some() { "ack-mode" } else { "manual" };
-        self.take(flag, spelled, value)
+        let flag = by_long(if value.is_some() { "ack-mode" } else { "manual" })?;
+        Ok(self.take(flag, spelled, value))
     }
 
     /// The next word, whatever it looks like: as in einhorn, `--nice -5` is a value.
@@ -205,52 +185,45 @@ impl Splitter<'_> {
     }
 
     /// Notes the option, or says that it ends the reading here.
-    fn take(&mut self, flag: &str, spelled: String, value: Option<OsString>) -> Option<End> {
-        match flag {
-            "help" => Some(End::Help),
-            "version" => Some(End::Version),
-            "upgrade-check" => Some(End::UpgradeCheck),
-            "config-schema" => Some(End::ConfigSchema),
-            _ => {
-                let value = Some(value.unwrap_or_else(|| ON.into()));
-                self.words.push(Word { flag: flag.to_owned(), origin: Origin::CommandLine(spelled), value });
-                None
-            }
+    fn take(&mut self, flag: &Definition, spelled: String, value: Option<OsString>) -> Option<End> {
+        if flag.act.is_none() {
+            let value = Some(value.unwrap_or_else(|| ON.into()));
+            self.words.push(Word { flag: flag.name.to_owned(), origin: Origin::CommandLine(spelled), value });
+        }
+        flag.act.map(End::Act)
+    }
+}
+
+fn by_short(letter: char) -> Result<&'static Definition, ConfigError> {
+    let found = flags().find(|flag| flag.short == Some(letter));
+    found.ok_or_else(|| ConfigError::Unknown { spelled: format!("-{letter}"), nearest: None })
+}
+
+/// The flag of this name, or the only one whose name begins so.
+fn by_long(name: &str) -> Result<&'static Definition, ConfigError> {
+    if let Some(exact) = flags().find(|flag| flag.name == name) {
+        return Ok(exact);
+    }
+    let spelled = format!("--{name}");
+    match begun_by(name).as_slice() {
+        [only] => Ok(only),
+        [] => {
+            let nearest = nearest(name, flags().map(|flag| flag.name));
+            Err(ConfigError::Unknown { spelled, nearest: nearest.map(|near| format!("--{near}")) })
+        }
+        several => {
+            let candidates = several.iter().map(|flag| format!("--{}", flag.name)).collect();
+            Err(ConfigError::Ambiguous { spelled, candidates })
         }
     }
+}
 
-    fn by_short(&self, letter: char) -> Result<&Flag, ConfigError> {
-        let found = self.flags.iter().find(|flag| flag.short == Some(letter));
-        found.ok_or_else(|| ConfigError::Unknown { spelled: format!("-{letter}"), nearest: None })
-    }
-
-    /// The flags whose names begin so. What was unambiguous with einhorn stays so, however many flags we add: only if none
-    /// of einhorn's begins so do ours count.
-    fn begun_by(&self, name: &str) -> Vec<&Flag> {
-        let begun = self.flags.iter().filter(|flag| !name.is_empty() && flag.long.starts_with(name));
-        let (ours, einhorns): (Vec<_>, Vec<_>) = begun.partition(|flag| NOT_EINHORNS.contains(&flag.long.as_str()));
-        if einhorns.is_empty() { ours } else { einhorns }
-    }
-
-    /// The flag of this name, or the only one whose name begins so.
-    fn by_long(&self, name: &str) -> Result<&Flag, ConfigError> {
-        if let Some(exact) = self.flags.iter().find(|flag| flag.long == name) {
-            return Ok(exact);
-        }
-        let begun = self.begun_by(name);
-        let spelled = format!("--{name}");
-        match begun.as_slice() {
-            [only] => Ok(only),
-            [] => {
-                let nearest = nearest(name, self.flags.iter().map(|flag| flag.long.as_str()));
-                Err(ConfigError::Unknown { spelled, nearest: nearest.map(|near| format!("--{near}")) })
-            }
-            several => {
-                let candidates = several.iter().map(|flag| format!("--{}", flag.long)).collect();
-                Err(ConfigError::Ambiguous { spelled, candidates })
-            }
-        }
-    }
+/// The flags whose names begin so. What was unambiguous with einhorn stays so, however many flags we add: only if none
+/// of einhorn's begins so do ours count.
+fn begun_by(name: &str) -> Vec<&'static Definition> {
+    let begun = flags().filter(|flag| !name.is_empty() && flag.name.starts_with(name));
+    let (einhorns, ours): (Vec<_>, Vec<_>) = begun.partition(|flag| flag.is_einhorns);
+    if einhorns.is_empty() { ours } else { einhorns }
 }
 
 /// A lone dash is a word like any other, so it begins the program.

@@ -4,7 +4,7 @@ use std::ffi::OsString;
 use std::os::unix::ffi::OsStringExt;
 
 use crate::config::tests::Random;
-use crate::config::{Flag, flags};
+use crate::config::{Definition, flags};
 use crate::fuzzing::command_lines::{Read, hold};
 
 const ROUNDS: u64 = 5_000;
@@ -44,15 +44,15 @@ const PIECES: &[&str] = &[
 
 impl Random {
     /// A word of a command line.
-    fn word(&mut self, flags: &[Flag]) -> OsString {
-        let flag = self.pick(flags).clone();
+    fn word(&mut self, flags: &[&'static Definition]) -> OsString {
+        let flag = *self.pick(flags);
         let piece = *self.pick(PIECES);
         let letter = flag.short.unwrap_or('m');
-        let cut = self.below(flag.long.len() as u64 + 1) as usize;
+        let cut = self.below(flag.name.len() as u64 + 1) as usize;
         match self.below(8) {
-            0 => format!("--{}", flag.long).into(),
-            1 => format!("--{}={piece}", flag.long).into(),
-            2 => format!("--{}", &flag.long[..cut]).into(),
+            0 => format!("--{}", flag.name).into(),
+            1 => format!("--{}={piece}", flag.name).into(),
+            2 => format!("--{}", &flag.name[..cut]).into(),
             3 => format!("-{letter}").into(),
             4 => format!("-{letter}{piece}").into(),
             5 => format!("-g{letter}{}{piece}", self.pick(PIECES)).into(),
@@ -64,7 +64,7 @@ impl Random {
 
 #[test]
 fn random_command_lines_never_panic_and_leave_the_program_alone() {
-    let flags = flags();
+    let flags: Vec<&Definition> = flags().collect();
     let (mut runs, mut refusals) = (0, 0);
     for seed in 1..=ROUNDS {
         let mut random = Random::new(seed);

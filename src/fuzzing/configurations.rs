@@ -44,7 +44,7 @@ fn check(config: &Config) {
 /// The settings, and how each was given; not where, which differs.
 fn values(config: &Config) -> (Config, Vec<Vec<OsString>>) {
     let words = |name: &str| config.given.values(name).into_iter().map(OsStr::to_owned).collect();
-    (Config { given: Given::default(), ..config.clone() }, keys().iter().map(|key| words(&key.name)).collect())
+    (Config { given: Given::default(), ..config.clone() }, keys().map(|key| words(key.name)).collect())
 }
 
 /// An error is one line that begins with the place: the file, the line and the column.

@@ -9,7 +9,7 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::process::Command;
 
-use einhyrningsins::config::{self, DEFAULTS, Effect, FACILITIES, Kind};
+use einhyrningsins::config::{self, Effect, FACILITIES, Kind};
 use einhyrningsins::handoff::Document;
 use einhyrningsins::handoff::einhorn::State;
 use einhyrningsins::pool::Signal;
@@ -205,8 +205,8 @@ fn strays(page: &str, what: &str, told: &BTreeSet<String>, known: &BTreeSet<Stri
 }
 
 fn known_flags() -> BTreeSet<String> {
-    let long = config::flags().into_iter().map(|flag| format!("--{}", flag.long));
-    let short = config::flags().into_iter().filter_map(|flag| flag.short).map(|letter| format!("-{letter}"));
+    let long = config::flags().map(|flag| format!("--{}", flag.name));
+    let short = config::flags().filter_map(|flag| flag.short).map(|letter| format!("-{letter}"));
     long.chain(short).collect()
 }
 
@@ -261,7 +261,7 @@ fn union(sets: impl IntoIterator<Item = BTreeSet<String>>) -> BTreeSet<String> {
 }
 
 fn known_keys() -> BTreeSet<String> {
-    config::keys().into_iter().map(|key| key.name).chain(config::further_names()).collect()
+    config::keys().map(|key| key.name.to_owned()).chain(config::further_names()).collect()
 }
 
 fn keys(manual: &Manual) -> Vec<String> {
@@ -272,10 +272,9 @@ fn keys(manual: &Manual) -> Vec<String> {
 /// a point or a dash in it is a key.
 fn keys_anywhere(manual: &Manual) -> Vec<String> {
     let known = known_keys();
-    let alternatives = config::keys().into_iter().flat_map(|key| {
-        key.value_name.split('|').filter(|word| *word == word.to_lowercase()).map(str::to_owned).collect::<Vec<_>>()
-    });
-    let values = DEFAULTS.iter().map(|(_, value)| (*value).to_owned()).chain(alternatives);
+    let alternatives = config::keys().filter_map(|key| key.value_name).flat_map(|name| name.split('|'));
+    let alternatives = alternatives.filter(|word| *word == word.to_lowercase());
+    let values = config::keys().filter_map(|key| key.default).chain(alternatives).map(str::to_owned);
     let facilities = FACILITIES.split('|').map(str::to_owned);
     let mut values: BTreeSet<String> = values.chain(facilities).chain(["true".to_owned()]).collect();
     values.extend(known.iter().cloned().chain(["inherits".to_owned()]));
@@ -295,7 +294,7 @@ fn defaults(manual: &Manual) -> Vec<String> {
         let at = item.body.iter().position(|line| line.text.ends_with("The default is"));
         let told = at.and_then(|at| item.body.get(at + 1)?.arguments("Cm").first().cloned());
         for key in item.line.arguments("Cm") {
-            let known = DEFAULTS.iter().find(|(name, _)| *name == key).map(|(_, value)| *value);
+            let known = config::keys().find(|known| known.name == key).and_then(|known| known.default);
             match (&told, known) {
                 (None, Some(_)) => found.push(format!("default of {key} is not told")),
                 (Some(told), known) if known != Some(told.as_str()) => {
@@ -309,17 +308,16 @@ fn defaults(manual: &Manual) -> Vec<String> {
 }
 
 fn kinds(manual: &Manual) -> Vec<String> {
-    let keys = config::keys();
     let mut found = Vec::new();
     for item in manual.page(FILE).items("KEYS") {
         let told = item.line.arguments("Ar").first().cloned().unwrap_or_default();
         for name in item.line.arguments("Cm") {
-            let Some(key) = keys.iter().find(|key| key.name == name) else { continue };
+            let Some(key) = config::keys().find(|key| key.name == name) else { continue };
             let fits = match key.kind {
                 Kind::Switch => told == "boolean",
                 Kind::List => told == "list",
                 Kind::Map => told == "table",
-                Kind::Single if key.value_name == "CMDLINE" => told == "list",
+                Kind::Single if key.value_name == Some("CMDLINE") => told == "list",
                 Kind::Single => ["number", "permissions", "string", "time"].contains(&told.as_str()),
             };
             if !fits {
@@ -340,7 +338,7 @@ fn effects(manual: &Manual) -> Vec<String> {
         let body = item.body.iter().take_while(|line| line.text != ".El");
         let told = body.flat_map(|line| line.arguments("Cm")).collect();
         let other_names = config::further_names().into_iter().filter(|name| name.starts_with("control."));
-        let names = config::keys().into_iter().map(|key| key.name).chain(other_names);
+        let names = config::keys().map(|key| key.name.to_owned()).chain(other_names);
         let known = names.filter(|name| config::effect_of(name) == effect).collect();
         found.extend(compare(&format!("{effect:?}: "), &told, &known));
     }

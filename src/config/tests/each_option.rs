@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use crate::config::sections::{Control, Env, Log, LogLevel, LogTarget, WorkerSetup};
 use crate::config::tests::{config, parse_words, run, try_parse};
-use crate::config::{Ack, Config, Family, Given, Invocation, Nice, Origin, definition};
+use crate::config::{Ack, Config, Family, Given, Invocation, Nice, Origin, flags};
 use crate::pool::Signal;
 
 type Check = fn(&Config) -> bool;
@@ -104,7 +104,7 @@ fn every_flag_of_the_definition_is_in_these_tables() {
         .chain(OF_FILES)
         .map(str::to_owned)
         .collect();
-    let defined: BTreeSet<String> = definition::flags().into_iter().map(|flag| flag.long).collect();
+    let defined: BTreeSet<String> = flags().map(|flag| flag.name.to_owned()).collect();
     assert_eq!(tested, defined);
 }
 

@@ -4,7 +4,7 @@ use std::ffi::OsString;
 use std::os::unix::ffi::OsStringExt;
 
 use crate::config::tests::{config, error, parse_words, try_parse};
-use crate::config::{Ack, definition};
+use crate::config::{Ack, flags};
 
 const WORKERS: &str = "need a whole number from 1 to 1000";
 const PORT_FORM: &str = "need ADDR:PORT[,OPT...] or unix:/path[,mode=0660]";
@@ -160,8 +160,8 @@ fn missing_and_needless_values_are_told() {
 
 #[test]
 fn every_option_with_a_value_misses_it() {
-    for flag in definition::flags().into_iter().filter(|flag| flag.value_name.is_some()) {
-        let long = format!("--{}", flag.long);
+    for flag in flags().filter(|flag| flag.value_name.is_some()) {
+        let long = format!("--{}", flag.name);
         let line = try_parse(&[&long]).unwrap_err().to_string();
         assert_eq!(line, format!("{long}: value missing, need {long} {}", flag.value_name.unwrap()));
     }

@@ -186,7 +186,7 @@ fn differences_are_named_with_what_they_take() {
 #[test]
 fn the_schema_knows_every_key() {
     let schema: serde_json::Value = serde_json::from_str(&schema()).unwrap();
-    for key in crate::config::definition::keys() {
+    for key in crate::config::keys() {
         let pointer = format!("/properties/{}", key.name.replace('.', "/properties/"));
         let property = schema.pointer(&pointer).unwrap_or_else(|| panic!("{pointer}"));
         assert_eq!(property["description"], key.help, "{pointer}");

@@ -1,14 +1,14 @@
 //! Of what is said in several places, the right one counts, for every key. The keys come from the definition, so that a new
 //! one is tested as soon as it is there; the table only has to give it values.
 
-use crate::config::definition::{Key, Kind, keys};
-use crate::config::layers::DEFAULTS;
+use crate::config::definition::Kind;
+use crate::config::options::{Definition, keys};
 use crate::config::tests::{parse_with, words};
 use crate::config::{Config, Invocation, Origin};
 
 /// Three values for each key that all differ and are all right, as TOML has them and as a command line has them.
-fn values(key: &Key) -> [(&'static str, &'static str); 3] {
-    match key.name.as_str() {
+fn values(key: &Definition) -> [(&'static str, &'static str); 3] {
+    match key.name {
         "bind" => [("['a:1']", "a:1"), ("['b:2', 'c:3']", "b:2,c:3"), ("['d:4']", "d:4")],
         "backlog" | "number" | "retries" | "max-unacked" | "max-upgrade-additional" => {
             [("2", "2"), ("3", "3"), ("4", "4")]
@@ -37,18 +37,18 @@ fn values(key: &Key) -> [(&'static str, &'static str); 3] {
         "preload" | "command-name" | "socket-path" | "pidfile" | "lockfile" | "socket-group" | "worker.user"
         | "worker.group" | "worker.directory" | "log.ident" => [("'a'", "a"), ("'b'", "b"), ("'c'", "c")],
         switch if key.kind == Kind::Switch => {
-            assert!(DEFAULTS.contains(&(switch, "false")), "{switch}");
+            assert_eq!(key.default, Some("false"), "{switch}");
             [("true", "true"), ("false", "false"), ("true", "true")]
         }
         unknown => panic!("this table has no values for {unknown}"),
     }
 }
 
-fn setting(key: &Key, value: &str) -> String {
+fn setting(key: &Definition, value: &str) -> String {
     format!("{} = {value}\n", key.name)
 }
 
-fn below(profile: &str, key: &Key, value: &str) -> String {
+fn below(profile: &str, key: &Definition, value: &str) -> String {
     format!("[profiles.{profile}]\n{}", setting(key, value))
 }
 
@@ -61,13 +61,13 @@ fn read(file: &str, args: &[&str]) -> Config {
     }
 }
 
-fn given(config: &Config, key: &Key) -> String {
-    let values = config.given.values(&key.name);
+fn given(config: &Config, key: &Definition) -> String {
+    let values = config.given.values(key.name);
     values.iter().map(|value| value.to_string_lossy().into_owned()).collect::<Vec<_>>().join(",")
 }
 
 /// A table keeps the names that only the lower layer has.
-fn merged(key: &Key, lower: &str, upper: &str) -> String {
+fn merged(key: &Definition, lower: &str, upper: &str) -> String {
     if key.kind != Kind::Map {
         return upper.to_owned();
     }
@@ -77,40 +77,38 @@ fn merged(key: &Key, lower: &str, upper: &str) -> String {
 }
 
 /// Makes an ack timeout possible, which is refused with a timer.
-fn with_manual_acks(key: &Key) -> &'static str {
+fn with_manual_acks(key: &Definition) -> &'static str {
     if key.name == "ack-timeout" { "ack-mode = 'manual'\n" } else { "" }
 }
 
 #[test]
 fn of_every_key_the_default_gives_way_to_the_file_and_the_file_to_its_profiles_in_their_order() {
     for key in keys() {
-        let [(low, low_text), (middle, middle_text), (high, high_text)] = values(&key);
-        let file = with_manual_acks(&key).to_owned() + &setting(&key, low);
-        let file = file + &below("one", &key, middle) + &below("two", &key, high);
+        let [(low, low_text), (middle, middle_text), (high, high_text)] = values(key);
+        let file = with_manual_acks(key).to_owned() + &setting(key, low);
+        let file = file + &below("one", key, middle) + &below("two", key, high);
         let of = |args: &[&str]| read(&file, &[args, &["--print-config"]].concat());
         let plain = read("", &["--print-config"]);
-        let default = DEFAULTS.iter().find(|(flag, _)| *flag == key.name).map_or("", |(_, value)| value);
-        assert_eq!((given(&plain, &key), plain.given.is_given(&key.name)), (default.to_owned(), false), "{key:?}");
-        assert_eq!(given(&of(&[]), &key), low_text, "{key:?}");
-        assert!(matches!(of(&[]).given.origin(&key.name), Origin::File(_)), "{key:?}");
+        let default = key.default.unwrap_or_default();
+        assert_eq!((given(&plain, key), plain.given.is_given(key.name)), (default.to_owned(), false), "{}", key.name);
+        assert_eq!(given(&of(&[]), key), low_text, "{}", key.name);
+        assert!(matches!(of(&[]).given.origin(key.name), Origin::File(_)), "{}", key.name);
         let one = of(&["--profile", "one"]);
-        assert_eq!(given(&one, &key), merged(&key, low_text, middle_text), "{key:?}");
+        assert_eq!(given(&one, key), merged(key, low_text, middle_text), "{}", key.name);
         let both = of(&["--profile", "one", "--profile", "two"]);
-        let expected = merged(&key, &merged(&key, low_text, middle_text), high_text);
-        assert_eq!(given(&both, &key), expected, "{key:?}");
+        let expected = merged(key, &merged(key, low_text, middle_text), high_text);
+        assert_eq!(given(&both, key), expected, "{}", key.name);
         let reversed = of(&["--profile", "two", "--profile", "one"]);
-        let expected = merged(&key, &merged(&key, low_text, high_text), middle_text);
-        assert_eq!(given(&reversed, &key), expected, "{key:?}");
+        let expected = merged(key, &merged(key, low_text, high_text), middle_text);
+        assert_eq!(given(&reversed, key), expected, "{}", key.name);
     }
 }
 
 #[test]
 fn of_every_flag_the_command_line_counts_before_all_files() {
-    let flags = crate::config::definition::flags();
-    let keys = keys().into_iter().filter(|key| flags.iter().any(|flag| flag.long == key.name));
-    for key in keys {
-        let [(low, _), (middle, _), (_, high)] = values(&key);
-        let file = with_manual_acks(&key).to_owned() + &setting(&key, low) + &below("one", &key, middle);
+    for key in keys().filter(|key| key.is_flag()) {
+        let [(low, _), (middle, _), (_, high)] = values(key);
+        let file = with_manual_acks(key).to_owned() + &setting(key, low) + &below("one", key, middle);
         let flag = format!("--{}", key.name);
         let words: Vec<String> = match key.kind {
             Kind::Switch => vec![flag.clone()],
@@ -118,8 +116,8 @@ fn of_every_flag_the_command_line_counts_before_all_files() {
         };
         let args: Vec<&str> = words.iter().map(String::as_str).chain(["--profile", "one", "--print-config"]).collect();
         let config = read(&file, &args);
-        assert_eq!(given(&config, &key), high, "{key:?}");
-        assert_eq!(config.given.origin(&key.name), &Origin::CommandLine(flag), "{key:?}");
+        assert_eq!(given(&config, key), high, "{}", key.name);
+        assert_eq!(config.given.origin(key.name), &Origin::CommandLine(flag), "{}", key.name);
     }
 }
 
@@ -132,12 +130,12 @@ fn the_program_of_the_command_line_replaces_the_one_of_the_file() {
 
 #[test]
 fn a_switch_that_is_on_below_can_be_turned_off_above() {
-    for key in keys().into_iter().filter(|key| key.kind == Kind::Switch) {
-        let file = setting(&key, "true") + &below("off", &key, "false");
+    for key in keys().filter(|key| key.kind == Kind::Switch) {
+        let file = setting(key, "true") + &below("off", key, "false");
         let config = read(&file, &["--profile", "off", "--print-config"]);
-        assert_eq!(given(&config, &key), "false", "{key:?}");
+        assert_eq!(given(&config, key), "false", "{}", key.name);
         let named = |config: Config| Config { given: Default::default(), ..config };
-        assert_eq!(named(config), named(read("", &["--print-config"])), "{key:?}");
+        assert_eq!(named(config), named(read("", &["--print-config"])), "{}", key.name);
     }
 }
 

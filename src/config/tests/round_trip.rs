@@ -1,6 +1,7 @@
 //! What `--print-config` writes gives the same settings when it is read, and so does what one image hands to the next.
 
-use crate::config::definition::{Kind, keys};
+use crate::config::definition::Kind;
+use crate::config::options::keys;
 use crate::config::tests::{Random, parse_with, words};
 use crate::config::{Bind, Config, Given, Invocation, print};
 
@@ -44,7 +45,7 @@ const NAMES: [&str; 6] = ["A", "a.b", "A B", "\u{e9}", "nofile", "core"];
 /// A file that says a few things at random.
 fn file(random: &mut Random) -> String {
     let mut text = String::new();
-    for key in keys().iter().filter(|_| random.below(8) == 0).cloned().collect::<Vec<_>>() {
+    for key in keys().filter(|_| random.below(8) == 0).collect::<Vec<_>>() {
         let mut piece = || toml::Value::String((*random.pick(&PIECES)).to_owned()).to_string();
         let value = match key.kind {
             Kind::Switch => "true".to_owned(),
@@ -73,7 +74,7 @@ fn read(text: &str) -> Option<Config> {
 fn values(config: &Config) -> (Config, Vec<Vec<String>>) {
     let values =
         |name: &str| config.given.values(name).iter().map(|value| value.to_string_lossy().into_owned()).collect();
-    let given = keys().iter().map(|key| values(&key.name)).collect();
+    let given = keys().map(|key| values(key.name)).collect();
     (Config { given: Given::default(), ..config.clone() }, given)
 }
 

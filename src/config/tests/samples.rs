@@ -3,8 +3,8 @@
 use std::fs;
 use std::path::Path;
 
-use crate::config::definition::{Kind, keys};
-use crate::config::layers::DEFAULTS;
+use crate::config::definition::Kind;
+use crate::config::options::keys;
 use crate::config::tests::{parse_with, words};
 use crate::config::{Config, Invocation, schema};
 
@@ -65,13 +65,13 @@ fn web_toml_names_every_key_with_its_default_where_there_is_one() {
     for key in keys() {
         let setting = shown.iter().find(|setting| setting.key() == key.name);
         let value = &setting.unwrap_or_else(|| panic!("config/web.toml does not show {}", key.name)).value;
-        if let Some((_, default)) = DEFAULTS.iter().find(|(flag, _)| *flag == key.name) {
-            assert_eq!(value.trim_matches('"'), *default, "{}", key.name);
+        if let Some(default) = key.default {
+            assert_eq!(value.trim_matches('"'), default, "{}", key.name);
         } else if key.kind == Kind::List && key.name != "command" {
             assert_eq!(value, "[]", "{}", key.name);
         }
     }
-    for alias in ["control.mode", "control.group"] {
+    for alias in keys().filter_map(|key| key.alias) {
         assert!(shown.iter().any(|setting| setting.key() == alias), "{alias}");
     }
 }

@@ -55,10 +55,9 @@ impl Place {
 /// Every option that takes a path, by its long name, but for those that are not judged; and the bind, whose address may be one.
 pub(in crate::access) fn known() -> BTreeSet<String> {
     let is_path = |name: &str| name == "PATH" || name == "FILE";
-    let flags = config::flags().into_iter().filter(|flag| flag.value_name.as_deref().is_some_and(is_path));
-    let keys = config::keys().into_iter().filter(|key| is_path(&key.value_name));
-    let named = flags.map(|flag| flag.long).chain(keys.map(|key| key.name));
-    named.filter(|name| !NOT_JUDGED.contains(&name.as_str())).chain(["bind".to_owned()]).collect()
+    let named = config::flags().chain(config::keys()).filter(|option| option.value_name.is_some_and(is_path));
+    let judged = named.map(|option| option.name).filter(|name| !NOT_JUDGED.contains(name));
+    judged.chain(["bind"]).map(str::to_owned).collect()
 }
 
 /// Whether a master with that option is there, or was refused for the directory.
