@@ -17,7 +17,7 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("wire", &[]),
     ("config", &["pool", "printable", "wire"]),
     ("handoff", &["pool", "printable", "yaml"]),
-    ("protocol", &["pool", "yaml"]),
+    ("protocol", &["config", "pool", "yaml"]),
     ("sys", &["pool"]),
     ("threads", &["pool", "protocol", "sys", "wire"]),
     ("client", &["pool", "printable", "config", "protocol", "yaml", "sys"]),

@@ -5,6 +5,8 @@ use std::time::Duration;
 
 use clap::{Parser, Subcommand, ValueEnum};
 
+use crate::config::NUMBER_MAX;
+
 /// Ask and command a running einhyrningsins, or a Ruby einhorn
 #[derive(Clone, Debug, PartialEq, Parser)]
 #[command(name = "einhyrningsinsctl", version, infer_long_args = true)]
@@ -102,9 +104,7 @@ pub(in crate::client) enum Level {
     Quieter,
 }
 
-/// The most that a master takes; so much more or less is the most that makes sense.
-const WORKERS_MAX: u32 = 1000;
-
+/// What a master takes; so many more or less is the most that makes sense.
 fn workers(text: &str) -> Result<Workers, String> {
     let (make, digits): (fn(u32) -> Workers, _) = match text.as_bytes().first() {
         Some(b'+') => (Workers::More, &text[1..]),
@@ -112,8 +112,8 @@ fn workers(text: &str) -> Result<Workers, String> {
         Some(_) | None => (Workers::Exactly, text),
     };
     let number = digits.parse().ok().filter(|_| digits.bytes().all(|byte| byte.is_ascii_digit()));
-    let allowed = number.filter(|number| (1..=WORKERS_MAX).contains(number));
-    allowed.map(make).ok_or_else(|| format!("a number from 1 to {WORKERS_MAX}, or +1 or -1, is expected"))
+    let allowed = number.filter(|number| (1..=NUMBER_MAX).contains(number));
+    allowed.map(make).ok_or_else(|| format!("a number from 1 to {NUMBER_MAX}, or +1 or -1, is expected"))
 }
 
 /// Bare numbers are seconds.

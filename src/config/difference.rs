@@ -8,7 +8,7 @@ use std::os::unix::ffi::OsStrExt;
 use serde::Serialize;
 
 use crate::config::definition::{Effect, Kind, Shape};
-use crate::config::options::{Config, Definition, keys};
+use crate::config::options::{Config, Definition, commanded, keys};
 use crate::config::origin::{Given, Origin};
 use crate::config::words::{Word, split_at_equals};
 
@@ -49,7 +49,7 @@ pub fn keep_commanded(new: &mut Config, loaded: &Config, running: &Config) {
         let is_commanded = *running.given.origin(option.name) == Origin::ControlSocket;
         is_commanded && new.given.agrees(option.name, &loaded.given)
     };
-    let kept: Vec<&Definition> = keys().filter(|option| option.commanded.is_some()).filter(is_kept).collect();
+    let kept: Vec<&Definition> = commanded().into_iter().map(|(option, _)| option).filter(is_kept).collect();
     keep(new, running, kept);
 }
 

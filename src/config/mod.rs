@@ -39,7 +39,7 @@ pub use definition::{Commanded, Effect, Kind, Takes};
 pub use difference::{Difference, differences, effect_of, keep_commanded, keep_fixed};
 pub use error::{ConfigError, Problems};
 pub use file::further_names;
-pub use options::{Config, Definition, Family, NUMBER_MAX, flags, keys};
+pub use options::{Config, Definition, Family, NUMBER_MAX, commanded, flags, keys};
 pub use origin::{Given, Origin};
 pub use paths::{Directory, default_socket_path, lock_path, pid_path, service_directory, socket_path};
 pub use print::print;

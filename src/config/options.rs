@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use crate::config::bind::{Bind, SOCKET_PATH_MAX};
 use crate::config::definition::{
-    self, Act, Effect, Group, Need, Place, Shape, Subject, Takes, list, map, single, switch,
+    self, Act, Commanded, Effect, Group, Need, Place, Shape, Subject, Takes, list, map, single, switch,
 };
 use crate::config::origin::Given;
 use crate::config::sections::{Control, Env, Log, LogLevel, LogTarget, WorkerSetup};
@@ -381,6 +381,20 @@ pub fn ways_to_say(name: &str) -> Vec<&'static str> {
     let subject = find(name).and_then(|option| option.subject);
     let is_one = |option: &&Definition| option.name == name || subject.is_some() && option.subject == subject;
     OPTIONS.iter().filter(is_one).map(|option| option.name).collect()
+}
+
+/// The options that `config` on the control socket may set: einhorn's, then ours by name.
+pub fn commanded() -> Vec<(&'static Definition, Commanded)> {
+    let mut found: Vec<_> = OPTIONS.iter().filter_map(|option| Some((option, option.commanded?))).collect();
+    found.sort_by_key(|(option, commanded)| (!option.is_einhorns).then_some(commanded.name));
+    found
+}
+
+impl Definition {
+    /// Whether it has such a value.
+    pub fn accepts(&self, value: &str) -> bool {
+        (self.read)(&mut Config::default(), value.as_ref()).is_ok()
+    }
 }
 
 fn set<T, U: From<T>>(slot: &mut U, value: Result<T, Need>) -> Result<(), Need> {

@@ -1,9 +1,8 @@
 //! The arguments of a request, judged as einhorn judges them; an error is the reply.
 
+use crate::config::NUMBER_MAX;
 use crate::pool::Signal;
 use crate::yaml::{self, Value};
-
-const WORKERS_MAX: u32 = 1000;
 
 /// How many signals one request may send to every worker.
 const SIGNALS_MAX: usize = 64;
@@ -45,7 +44,7 @@ pub(in crate::protocol) fn class(value: &Value) -> &'static str {
 /// The first argument as a number of workers; what follows its digits, and further arguments, mean nothing.
 pub(in crate::protocol) fn count(args: &[String]) -> Result<u32, String> {
     let given = args.first().map_or("", String::as_str);
-    let count = leading_number(given).filter(|count| (1..=WORKERS_MAX).contains(count));
+    let count = leading_number(given).filter(|count| (1..=NUMBER_MAX).contains(count));
     count.ok_or_else(|| format!("Invalid count: '{given}'. Must be an integer in [1,1000)."))
 }
 

@@ -13,7 +13,7 @@ pub use json::{object, to_json};
 pub use line::{LINE_MAX, escape, unescape};
 pub use request::{Asked, COMMANDS, Request, parse};
 pub use response::{Format, More, Reply};
-pub use settings::{Change, SETTINGS};
+pub use settings::Change;
 
 /// What ties replies to a request: any value that a client likes.
 pub use crate::yaml::Value as RequestId;

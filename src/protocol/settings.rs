@@ -1,39 +1,26 @@
 //! What `config` may change: numbers of an allow list, checked before anything is changed. In einhorn it merged whatever it
-//! was given into the state, the command line of the next re-exec included.
+//! was given into the state, the command line of the next re-exec included. Which options these are, and what each takes, stands
+//! in their rows.
 
-use std::time::Duration;
+use std::fmt::Display;
+use std::ops::RangeInclusive;
 
+use crate::config::{Commanded, Definition, LogLevel, SECONDS_MAX, Takes, commanded};
 use crate::protocol::arguments::class;
 use crate::yaml::{self, Limits, Value};
 
-/// One setting and its new value; none where that means "no limit".
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub enum Change {
-    Number(u32),
-    Seconds(f64),
-    SignalTimeout(Option<u32>),
-    MaxUnacked(Option<u32>),
-    MaxUpgradeAdditional(Option<u32>),
-    AckTimeout(Option<Duration>),
-    Retries(Option<u32>),
-    Verbosity(u8),
+/// One option and its new value, as a command line would have it; none where that means "no limit".
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Change {
+    pub option: &'static str,
+    pub value: Option<String>,
 }
 
-/// What `config` may change, by the names that it has there; `change` reads each.
-pub const SETTINGS: [&str; 8] = [
-    "number",
-    "seconds",
-    "signal_timeout",
-    "max_unacked",
-    "max_upgrade_additional",
-    "ack_timeout",
-    "retries",
-    "verbosity",
-];
-
-const WORKERS_MAX: i64 = 1000;
-const RETRIES_MAX: i64 = 1_000_000;
-const SECONDS_MAX: f64 = 86_400.0;
+impl Change {
+    pub fn to(option: &'static str, value: impl ToString) -> Self {
+        Self { option, value: Some(value.to_string()) }
+    }
+}
 
 /// Reads the arguments of `config`, joined by blanks so that nobody has to quote them. A key may be a symbol, a string, or
 /// a string with a colon before it; they may stand under `:config:` as in the state document.
@@ -66,44 +53,40 @@ fn collect(given: &Value, changes: &mut Vec<Change>) -> Result<(), String> {
 }
 
 fn change(name: &str, value: &Value) -> Result<Change, String> {
-    let workers = 1..=WORKERS_MAX;
-    if !SETTINGS.contains(&name) {
+    let Some((option, Commanded { takes, .. })) = commanded().into_iter().find(|(_, commanded)| commanded.name == name)
+    else {
         return Err(refusal(&format!(":{name}")));
-    }
-    match name {
-        "number" => Ok(Change::Number(whole(name, value, workers)?)),
-        "seconds" => Ok(Change::Seconds(seconds(name, value)?)),
-        "signal_timeout" => Ok(Change::SignalTimeout(optional(name, value, 1..=i64::from(u32::MAX))?)),
-        "max_unacked" => Ok(Change::MaxUnacked(optional(name, value, workers)?)),
-        "max_upgrade_additional" => Ok(Change::MaxUpgradeAdditional(optional(name, value, workers)?)),
-        "ack_timeout" if value.is_nil() => Ok(Change::AckTimeout(None)),
-        "ack_timeout" => Ok(Change::AckTimeout(Some(Duration::from_secs_f64(seconds(name, value)?)))),
-        "retries" => Ok(Change::Retries(optional(name, value, 1..=RETRIES_MAX)?)),
-        "verbosity" => Ok(Change::Verbosity(u8::try_from(whole(name, value, 0..=2)?).unwrap_or(1))),
-        _ => Err(refusal(&format!(":{name}"))),
-    }
+    };
+    let text = match takes {
+        Takes::CountOrNil(_) | Takes::SecondsOrNil if value.is_nil() => None,
+        Takes::Count(max) | Takes::CountOrNil(max) => Some(whole(name, value, 1..=max)?.to_string()),
+        Takes::Seconds | Takes::SecondsOrNil => Some(seconds(name, value, option)?),
+        Takes::Verbosity => Some(LogLevel::of_verbosity(whole(name, value, 0..=2)?).name().to_owned()),
+    };
+    Ok(Change { option: option.name, value: text })
 }
 
 fn refusal(key: &str) -> String {
-    let (last, others) = SETTINGS.split_last().unwrap_or((&"nothing", &[]));
+    let names: Vec<&str> = commanded().iter().map(|(_, commanded)| commanded.name).collect();
+    let (last, others) = names.split_last().unwrap_or((&"nothing", &[]));
     format!("Refused key {key}: config may set {} and {last}", others.join(", "))
 }
 
-fn optional(name: &str, value: &Value, range: std::ops::RangeInclusive<i64>) -> Result<Option<u32>, String> {
-    if value.is_nil() { Ok(None) } else { whole(name, value, range).map(Some) }
-}
-
-fn whole(name: &str, value: &Value, range: std::ops::RangeInclusive<i64>) -> Result<u32, String> {
-    let number = value.as_int().filter(|number| range.contains(number)).and_then(|number| u32::try_from(number).ok());
+fn whole<T>(name: &str, value: &Value, range: RangeInclusive<T>) -> Result<T, String>
+where
+    T: TryFrom<i64> + PartialOrd + Display,
+{
+    let number = value.as_int().and_then(|number| T::try_from(number).ok()).filter(|number| range.contains(number));
     number.ok_or_else(|| {
         let (least, most) = (range.start(), range.end());
         format!("Refused value {} of :{name}: need a whole number from {least} to {most}", yaml::inspect(value))
     })
 }
 
-fn seconds(name: &str, value: &Value) -> Result<f64, String> {
+fn seconds(name: &str, value: &Value, option: &Definition) -> Result<String, String> {
     let number = value.as_float().filter(|seconds| *seconds > 0.0 && *seconds <= SECONDS_MAX);
-    number.ok_or_else(|| {
+    let text = number.map(|number| number.to_string()).filter(|text| option.accepts(text));
+    text.ok_or_else(|| {
         format!("Refused value {} of :{name}: need seconds above 0, at most {SECONDS_MAX}", yaml::inspect(value))
     })
 }
@@ -118,18 +101,28 @@ mod tests {
 
     #[test]
     fn numbers_are_set_and_shown_as_they_were_given() {
-        let changed = vec![Change::SignalTimeout(Some(7))];
+        let changed = vec![Change::to("signal-timeout", 7)];
         assert_eq!(read(&[":signal_timeout:", "7"]), Ok((changed, "{:signal_timeout=>7}".to_owned())));
-        let changed = vec![Change::SignalTimeout(Some(8))];
+        let changed = vec![Change::to("signal-timeout", 8)];
         assert_eq!(read(&["{\":signal_timeout\": 8}"]), Ok((changed, "{\":signal_timeout\"=>8}".to_owned())));
         assert_eq!(read(&["{config: {seconds: 0.5, number: 3}}"]).unwrap().0.len(), 2);
     }
 
     #[test]
-    fn every_setting_of_the_list_can_be_set() {
-        for name in SETTINGS {
-            assert_eq!(read(&[&format!("{name}: 1")]).map(|(changes, _)| changes.len()), Ok(1), "{name}");
+    fn every_option_that_says_so_can_be_set_to_what_it_takes() {
+        for (option, Commanded { name, .. }) in commanded() {
+            for value in ["1", "2", "0.5", "nil", "86400", "1e-10"] {
+                let Ok((changes, _)) = read(&[&format!("{name}: {value}")]) else { continue };
+                let [Change { option: changed, value }] = changes.as_slice() else { panic!("{changes:?}") };
+                assert_eq!(*changed, option.name);
+                assert!(value.as_ref().is_none_or(|value| option.accepts(value)), "{name}: {value:?}");
+            }
+            assert!(read(&[&format!("{name}: 1")]).is_ok(), "{name}");
+            assert!(read(&[&format!("{name}: -1")]).is_err(), "{name}");
         }
+        assert_eq!(read(&["verbosity: 0"]).unwrap().0, [Change::to("log.level", "debug")]);
+        assert_eq!(read(&["retries:"]).unwrap().0, [Change { option: "retries", value: None }]);
+        assert!(read(&["number:"]).is_err());
     }
 
     #[test]

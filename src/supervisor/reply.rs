@@ -1,6 +1,7 @@
 //! What a client's request leads to: events for the pool, a reply, or a line in the log. What may be asked by whom is
 //! decided here and in `threads::admission`, from what the control thread found out about the other end.
 
+use crate::config::{LogLevel, NUMBER_MAX};
 use crate::pool::{AckMode, ClientId, Command, Event, Pid, UpgradeStyle};
 use crate::protocol::{Asked, Change as Setting, Format, More, Reply, Request};
 use crate::supervisor::prepare::Configuration;
@@ -15,8 +16,6 @@ use crate::yaml::{self, Value};
 
 /// How far up a worker is looked for when a process in its tree acks.
 const ANCESTORS_MAX: usize = 8;
-
-const WORKERS_MAX: u32 = 1000;
 
 /// How much of a senseless request is logged, in bytes.
 const SHOWN_MAX: usize = 1024;
@@ -171,7 +170,7 @@ impl Supervisor {
     fn change_target(&mut self, asking: Asking, change: Change) -> Vec<Event> {
         let old = self.pool.settings().target;
         let (new, output) = match change {
-            Change::By(1..) if old >= WORKERS_MAX => {
+            Change::By(1..) if old >= NUMBER_MAX => {
                 (old, format!("Can't increase number of workers (already at {old})."))
             }
             Change::By(1..) => (old + 1, format!("Incrementing number of workers from {old} -> {}", old + 1)),
@@ -194,12 +193,12 @@ impl Supervisor {
         if new == old {
             return Vec::new();
         }
-        self.apply(&[Setting::Number(new)]);
+        self.apply(&[Setting::to("number", new)]);
         vec![Event::CommandGiven(Command::SetTarget(new))]
     }
 
     fn change_verbosity(&mut self, asking: Asking, verbosity: u8) -> Vec<Event> {
-        self.apply(&[Setting::Verbosity(verbosity)]);
+        self.apply(&[Setting::to("log.level", LogLevel::of_verbosity(verbosity).name())]);
         let output = format!("Verbosity set to {verbosity}");
         log::info!("{output}");
         self.say(asking, output)

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::config::{Ack, Config, LogLevel, LogSettings, LogTarget, Origin};
+use crate::config::{Ack, Config, LogSettings, LogTarget};
 use crate::pool::{AckMode, Settings};
 use crate::protocol::Change;
 use crate::supervisor::{Supervisor, logging};
@@ -49,18 +49,17 @@ pub(in crate::supervisor) fn log_plan(log: &LogSettings) -> LogPlan {
 impl Supervisor {
     /// As on the command line: an ack timeout means nothing where acks come from a timer.
     pub(in crate::supervisor) fn is_timeout_without_use(&self, changes: &[Change]) -> bool {
-        let sets_timeout = changes.iter().any(|change| matches!(change, Change::AckTimeout(Some(_))));
+        let sets_timeout = changes.iter().any(|change| change.option == "ack-timeout" && change.value.is_some());
         sets_timeout && self.config().ack != Ack::Manual
     }
 
     /// Takes changes over into the configuration; they were checked, and they are all taken or none. Also into the one that
     /// an upgrade goes back to: whoever commands it means it to stay.
     pub(in crate::supervisor) fn apply(&mut self, changes: &[Change]) {
-        for &change in changes {
-            apply(&mut self.facts.settled.effective, change);
-            if let Some(before) = &mut self.facts.fallback {
-                apply(&mut before.effective, change);
-            }
+        let current = &mut self.facts.settled.effective;
+        let fallback = self.facts.fallback.as_mut().map(|before| &mut before.effective);
+        for config in [Some(current), fallback].into_iter().flatten() {
+            changes.iter().for_each(|change| config.command(change.option, change.value.clone()));
         }
         logging::set_verbosity(self.config().log.level.verbosity());
     }
@@ -70,44 +69,6 @@ impl Supervisor {
         let fallback = self.facts.fallback.as_ref().map_or(self.config(), |before| &before.effective);
         (of(self.config()), of(fallback))
     }
-}
-
-fn apply(config: &mut Config, change: Change) {
-    let (flag, value) = match change {
-        Change::Number(number) => {
-            config.number = number;
-            ("number", Some(number.to_string()))
-        }
-        Change::Seconds(seconds) => {
-            config.seconds = seconds;
-            ("seconds", Some(seconds.to_string()))
-        }
-        Change::SignalTimeout(seconds) => {
-            config.signal_timeout = seconds;
-            ("signal-timeout", seconds.map(|seconds| seconds.to_string()))
-        }
-        Change::MaxUnacked(max) => {
-            config.max_unacked = max;
-            ("max-unacked", max.map(|max| max.to_string()))
-        }
-        Change::MaxUpgradeAdditional(additional) => {
-            config.max_upgrade_additional = additional;
-            ("max-upgrade-additional", additional.map(|additional| additional.to_string()))
-        }
-        Change::AckTimeout(timeout) => {
-            config.ack_timeout = timeout;
-            ("ack-timeout", timeout.map(|timeout| timeout.as_secs_f64().to_string()))
-        }
-        Change::Retries(retries) => {
-            config.retries = retries;
-            ("retries", retries.map(|retries| retries.to_string()))
-        }
-        Change::Verbosity(verbosity) => {
-            config.log.level = LogLevel::of_verbosity(verbosity);
-            ("log.level", Some(config.log.level.name().to_owned()))
-        }
-    };
-    config.given.set(flag, value.map(Into::into), Origin::ControlSocket);
 }
 
 #[cfg(test)]

@@ -351,7 +351,7 @@ fn commands(manual: &Manual) -> Vec<String> {
     let mut found = compare("command ", &page.heads("COMMANDS", "Cm"), &known);
     let settings = page.items("COMMANDS").into_iter().filter(|item| item.line.subsection == "For settings");
     let told = settings.flat_map(|item| item.line.arguments("Va")).collect();
-    found.extend(compare("setting ", &told, &set(protocol::SETTINGS)));
+    found.extend(compare("setting ", &told, &set(config::commanded().iter().map(|(_, commanded)| commanded.name))));
     let [client, _] = client_and_shell();
     let known = union([known, set(client.get_subcommands().map(clap::Command::get_name))]);
     for name in [MASTER, PROTOCOL] {
