@@ -6,6 +6,7 @@ use std::time::Duration;
 use clap::{Parser, Subcommand, ValueEnum};
 
 use crate::config::NUMBER_MAX;
+use crate::protocol::subcommand_help;
 
 /// Ask and command a running einhyrningsins, or a Ruby einhorn
 #[derive(Clone, Debug, PartialEq, Parser)]
@@ -27,9 +28,10 @@ pub(in crate::client) struct Arguments {
     pub(in crate::client) command: Option<Command>,
 }
 
+/// What the commands of the control socket say of theirs stands in their rows.
 #[derive(Clone, Debug, PartialEq, Subcommand)]
 pub(in crate::client) enum Command {
-    /// Show the master and its workers
+    #[command(about = subcommand_help("status"))]
     Status {
         /// One line of JSON instead of a table
         #[arg(long)]
@@ -38,7 +40,7 @@ pub(in crate::client) enum Command {
         #[arg(long)]
         watch: bool,
     },
-    /// Replace the workers by new ones, and wait until that is done or has failed
+    #[command(about = subcommand_help("upgrade"))]
     Upgrade {
         /// All new workers first, then the old ones go; without it a few at a time
         #[arg(long)]
@@ -47,26 +49,25 @@ pub(in crate::client) enum Command {
         #[arg(long, value_name = "TIME", value_parser = duration)]
         timeout: Option<Duration>,
     },
-    /// Show what an upgrade would change, now that the configuration file may say something else
+    #[command(about = subcommand_help("diff"))]
     Diff,
-    /// Set how many workers there shall be
-    #[command(allow_negative_numbers = true)]
+    #[command(about = subcommand_help("workers"), allow_negative_numbers = true)]
     Workers {
         /// A number, or so many more (+1) or less (-1)
         #[arg(value_name = "N|+1|-1", value_parser = workers)]
         count: Workers,
     },
-    /// Send signals to every worker
+    #[command(about = subcommand_help("signal"))]
     Signal {
         #[arg(value_name = "SIG", required = true)]
         signals: Vec<String>,
     },
-    /// Send a signal (the graceful one, mostly USR2) to every worker, launch no more, and end when all are gone
+    #[command(about = subcommand_help("die"))]
     Die {
         #[arg(value_name = "SIG")]
         signal: Option<String>,
     },
-    /// Set how much the master logs
+    #[command(about = subcommand_help("logs-level"))]
     LogsLevel {
         #[arg(value_enum)]
         level: Level,
@@ -127,7 +128,10 @@ fn duration(text: &str) -> Result<Duration, String> {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
     use super::*;
+    use crate::protocol::COMMANDS;
 
     fn read(line: &str) -> Result<Arguments, clap::Error> {
         Arguments::try_parse_from(["einhyrningsinsctl"].into_iter().chain(line.split_whitespace()))
@@ -140,6 +144,19 @@ mod tests {
     #[test]
     fn the_definition_holds_together() {
         <Arguments as clap::CommandFactory>::command().debug_assert();
+    }
+
+    #[test]
+    fn the_subcommands_are_those_that_commands_name_and_two_more() {
+        let of_commands = COMMANDS.iter().filter_map(|command| command.subcommand).map(|subcommand| subcommand.name);
+        let expected: BTreeSet<&str> = of_commands.chain(["raw", "shell"]).collect();
+        let definition = <Arguments as clap::CommandFactory>::command();
+        assert_eq!(definition.get_subcommands().map(clap::Command::get_name).collect::<BTreeSet<_>>(), expected);
+        assert!(
+            definition
+                .get_subcommands()
+                .all(|known| known.get_about().is_some_and(|about| !about.to_string().is_empty()))
+        );
     }
 
     #[test]

@@ -8,9 +8,7 @@ use rustyline::hint::Hinter;
 use rustyline::validate::Validator;
 
 use crate::pool::Signal;
-
-/// The commands that take signals.
-const WITH_SIGNALS: [&str; 2] = ["signal", "die"];
+use crate::protocol::COMMANDS;
 
 /// The shell's own words; the master's come from its help.
 const OWN_WORDS: [&str; 2] = ["exit", "quit"];
@@ -39,11 +37,16 @@ impl Completion {
         let mut before = text[command_start..word_start].split_whitespace();
         let found = match before.next() {
             None => matching(&self.commands, word),
-            Some(command) if WITH_SIGNALS.contains(&command) => matching(&self.signals, &bare_signal(word)),
+            Some(command) if takes_signals(command) => matching(&self.signals, &bare_signal(word)),
             Some(_) => Vec::new(),
         };
         (word_start, found)
     }
+}
+
+/// Of a command that this version does not know, it is not known.
+fn takes_signals(command: &str) -> bool {
+    COMMANDS.iter().any(|known| known.word == command && known.takes_signals)
 }
 
 fn matching(known: &[String], start: &str) -> Vec<String> {

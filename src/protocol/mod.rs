@@ -2,6 +2,7 @@
 //! no socket and no client.
 
 mod arguments;
+mod commands;
 pub mod id_on_wire;
 mod json;
 mod line;
@@ -9,9 +10,10 @@ mod request;
 mod response;
 mod settings;
 
+pub use commands::{Asked, COMMANDS, Command, Speaker, subcommand_help};
 pub use json::{object, to_json};
 pub use line::{LINE_MAX, escape, unescape};
-pub use request::{Asked, COMMANDS, Request, parse};
+pub use request::{Request, parse};
 pub use response::{Format, More, Reply};
 pub use settings::Change;
 

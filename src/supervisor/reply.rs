@@ -66,7 +66,7 @@ impl Supervisor {
                 self.denials.without_pid(client, peer, &shown);
                 Vec::new()
             }
-            asked if peer.may(&asked) => self.obey(asking, peer, asked),
+            asked if peer.may(request.speaker) => self.obey(asking, peer, asked),
             // The control thread has denied it, and passes nothing of the kind on.
             _ => Vec::new(),
         }

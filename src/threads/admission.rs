@@ -7,7 +7,7 @@ use std::os::fd::BorrowedFd;
 use serde::{Deserialize, Serialize};
 
 use crate::pool::Pid;
-use crate::protocol::Asked;
+use crate::protocol::Speaker;
 use crate::sys::peer;
 
 /// Whom the configuration lets in.
@@ -45,9 +45,9 @@ pub enum Role {
 }
 
 impl Peer {
-    /// Whether it may ask this. What a guest or a worker says of a worker is judged where the workers are known.
-    pub fn may(&self, asked: &Asked) -> bool {
-        self.role == Role::Admin || asked.ends_connection()
+    /// Whether it may ask what such a speaker may. What a guest or a worker says of a worker is judged where the workers are known.
+    pub fn may(&self, speaker: Speaker) -> bool {
+        self.role == Role::Admin || speaker == Speaker::Worker
     }
 
     /// What it is answered that may not.

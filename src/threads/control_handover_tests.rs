@@ -266,7 +266,7 @@ fn a_workers_own_connection_stays_its_own() {
         let mut worker = Client::new(theirs.into());
         let house = way(house, &mut |_| worker.say("{\"command\":\"worker:ack\",\"pid\":77}\n"));
         let (_, peer, request) = house.next();
-        assert_eq!((peer.role, request.asked.ends_connection()), (Role::Worker(Pid(77)), true));
+        assert_eq!((peer.role, request.ends_connection()), (Role::Worker(Pid(77)), true));
         house.control.forget(Pid(77));
         assert_eq!(worker.0.read_line(&mut String::new()).unwrap(), 0);
     }

@@ -443,13 +443,13 @@ impl Server {
         self.turns.had(connection.peer);
         let request = protocol::parse(&line);
         let (client, peer) = (connection.id, connection.peer);
-        if !peer.may(&request.asked) {
+        if !peer.may(request.speaker) {
             self.notes.deny(client, &peer, now);
             connection.answer(&Reply::last(peer.denial(), request.id).to_line(request.format), now);
             self.look_again = true;
             return Looked::Done;
         }
-        let ends = request.asked.ends_connection();
+        let ends = request.ends_connection();
         if ends && ticket.is_none() {
             ticket = self.gate.ticket();
             if ticket.is_none() {

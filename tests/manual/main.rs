@@ -279,7 +279,7 @@ fn keys_anywhere(manual: &Manual) -> Vec<String> {
     let mut values: BTreeSet<String> = values.chain(facilities).chain(["true".to_owned()]).collect();
     values.extend(known.iter().cloned().chain(["inherits".to_owned()]));
     let mut found = strays(FILE, "", &manual.page(FILE).named("", "Cm"), &values);
-    let words = set(protocol::COMMANDS).into_iter().chain(set(PARTS_OF_MESSAGES)).chain(known.iter().cloned());
+    let words = known_commands().into_iter().chain(set(PARTS_OF_MESSAGES)).chain(known.iter().cloned());
     found.extend(strays(PROTOCOL, "", &manual.page(PROTOCOL).named("", "Cm"), &words.collect()));
     for page in [MASTER, CLIENT] {
         let told = manual.page(page).named("", "Cm").into_iter().filter(|word| word.contains('.')).collect();
@@ -345,9 +345,13 @@ fn effects(manual: &Manual) -> Vec<String> {
     found
 }
 
+fn known_commands() -> BTreeSet<String> {
+    set(protocol::COMMANDS.iter().map(|command| command.word))
+}
+
 fn commands(manual: &Manual) -> Vec<String> {
     let page = manual.page(PROTOCOL);
-    let known = set(protocol::COMMANDS);
+    let known = known_commands();
     let mut found = compare("command ", &page.heads("COMMANDS", "Cm"), &known);
     let settings = page.items("COMMANDS").into_iter().filter(|item| item.line.subsection == "For settings");
     let told = settings.flat_map(|item| item.line.arguments("Va")).collect();

@@ -47,7 +47,8 @@ fn commands_of(side: Side, actor: &Actor) -> Vec<(String, String)> {
         ("worker:ping".to_owned(), stage.speaks_for(actor, "worker:ping")),
     ];
     let before = stage.figures();
-    let mut rest: Vec<&str> = COMMANDS.iter().copied().filter(|name| !name.starts_with("worker:")).collect();
+    let mut rest: Vec<&str> =
+        COMMANDS.iter().map(|command| command.word).filter(|name| !name.starts_with("worker:")).collect();
     // What replaces the master comes after the others, and its end comes last.
     rest.sort_by_key(|name| LAST.iter().position(|last| last == name));
     let (end, rest) = rest.split_last().unwrap();
@@ -86,7 +87,7 @@ fn hold(table: &Table, observe: impl Fn(Side, &Actor) -> Vec<(String, String)> +
 #[test]
 fn every_command_is_for_whom_the_table_says() {
     let table = Table::read("Commands on the control socket");
-    let known: BTreeSet<_> = COMMANDS.iter().map(|command| format!("`{command}`")).collect();
+    let known: BTreeSet<_> = COMMANDS.iter().map(|command| format!("`{}`", command.word)).collect();
     assert_eq!(table.names(), known);
     if is_root() {
         hold(&table, |side, actor| {

@@ -1,0 +1,234 @@
+//! Every command of the control socket, one row each: its word and arguments, who may give it, what `help` says of it, which
+//! subcommand of einhyrningsinsctl gives it, and how a request is read. The control thread, `help`, the client and the manual's
+//! tests ask the rows; what a command leads to, the supervisor knows.
+
+use crate::pool::{Pid, Signal, UpgradeStyle};
+use crate::protocol::arguments::{count, die_signal, signals, strings};
+use crate::protocol::settings::{self, Change};
+use crate::yaml::{self, Value};
+
+/// What a request asks for.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Asked {
+    Ack {
+        pid: Pid,
+    },
+    Ping {
+        pid: Pid,
+        request_id: String,
+    },
+    /// An ack or a ping that does not say whose; the request is shown as Ruby would.
+    WithoutPid {
+        shown: String,
+    },
+    Ehlo {
+        user: String,
+    },
+    Help,
+    State,
+    Status,
+    /// What an upgrade would change in the configuration.
+    Diff,
+    Increment,
+    Decrement,
+    SetWorkers(u32),
+    Quieter,
+    Louder,
+    Upgrade(UpgradeStyle),
+    Reload,
+    Signal(Vec<Signal>),
+    /// Gracefully, if no signal is named.
+    Die(Option<Signal>),
+    /// The changes, and the whole of what was given as Ruby shows it.
+    Config {
+        changes: Vec<Change>,
+        shown: String,
+    },
+    /// Arguments that cannot be; the reply says why.
+    Refused(String),
+    Unknown {
+        shown: String,
+    },
+    WithoutCommand,
+    /// Not YAML, not a map, or beyond the limits.
+    Unreadable,
+}
+
+/// One command.
+pub struct Command {
+    pub word: &'static str,
+    /// Beside the word, as `help` writes them.
+    pub arguments: &'static str,
+    /// What `help` says; nothing of what people do not give.
+    pub help: &'static str,
+    pub speaker: Speaker,
+    pub takes_signals: bool,
+    /// The subcommand of einhyrningsinsctl that gives it; without one, `raw` does.
+    pub subcommand: Option<Subcommand>,
+    read: fn(&Value) -> Result<Asked, String>,
+}
+
+/// Who may give a command.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Speaker {
+    /// Only who may do everything.
+    Operator,
+    /// Everybody, for a worker. There is no answer, and the connection is closed, for workers that forget to close it.
+    Worker,
+}
+
+/// A subcommand of einhyrningsinsctl. Several commands may belong to one, and one of them has its help.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Subcommand {
+    pub name: &'static str,
+    pub help: Option<&'static str>,
+}
+
+/// By name.
+pub static COMMANDS: [Command; 18] = [
+    row("config", |request| strings(request).and_then(|args| config(&args)))
+        .arguments("args: a YAML map, such as {signal_timeout: 30}")
+        .help("Change settings while running"),
+    row("dec", |_| Ok(Asked::Decrement)).help("Run one worker less").part_of("workers"),
+    row("die", |request| die_signal(request).map(Asked::Die))
+        .arguments("args: [SIGNAL], default: the graceful one, USR2")
+        .help("Tell all workers to go, start no more, and end when they are gone")
+        .takes_signals()
+        .subcommand(
+            "die",
+            "Send a signal (the graceful one, mostly USR2) to every worker, launch no more, and end when all are gone",
+        ),
+    row("diff", |_| Ok(Asked::Diff)).help("Show what an upgrade would change in the configuration").subcommand(
+        "diff",
+        "Show what an upgrade would change, now that the configuration file may say something else",
+    ),
+    row("ehlo", |request| Ok(Asked::Ehlo { user: to_text(request.get("user")) })),
+    row("help", |_| Ok(Asked::Help)).help("Show this list"),
+    row("inc", |_| Ok(Asked::Increment)).help("Run one worker more").part_of("workers"),
+    row("louder", |_| Ok(Asked::Louder)).help("Log more").part_of("logs-level"),
+    row("quieter", |_| Ok(Asked::Quieter)).help("Log less").subcommand("logs-level", "Set how much the master logs"),
+    row("reload", |_| Ok(Asked::Reload)).help("Replace the master itself, and leave the workers alone"),
+    row("set_workers", |request| strings(request).and_then(|args| count(&args)).map(Asked::SetWorkers))
+        .arguments("args: COUNT")
+        .help("Run so many workers")
+        .subcommand("workers", "Set how many workers there shall be"),
+    row("signal", |request| strings(request).and_then(|args| signals(&args)).map(Asked::Signal))
+        .arguments("args: SIG1 [SIG2 ...]")
+        .help("Send signals to all workers")
+        .takes_signals()
+        .subcommand("signal", "Send signals to every worker"),
+    row("state", |_| Ok(Asked::State)).help("Show the state document").part_of("status"),
+    row("status", |_| Ok(Asked::Status))
+        .help("Show the workers, the upgrade under way and some counters")
+        .subcommand("status", "Show the master and its workers"),
+    row("upgrade", |_| Ok(Asked::Upgrade(UpgradeStyle::Smooth)))
+        .help("Replace all workers, a few at a time")
+        .subcommand("upgrade", "Replace the workers by new ones, and wait until that is done or has failed"),
+    row("upgrade_fleet", |_| Ok(Asked::Upgrade(UpgradeStyle::Fleet)))
+        .help("Replace all workers, the new ones first")
+        .part_of("upgrade"),
+    row("worker:ack", |request| Ok(with_pid(request, |pid| Asked::Ack { pid })))
+        .arguments("pid: PID")
+        .help("For workers: say that one serves")
+        .for_workers(),
+    // Only a worker's library pings.
+    row("worker:ping", |request| {
+        Ok(with_pid(request, |pid| Asked::Ping { pid, request_id: to_text(request.get("request_id")) }))
+    })
+    .for_workers(),
+];
+
+/// What einhyrningsinsctl says of its subcommand of this name.
+pub fn subcommand_help(name: &str) -> &'static str {
+    let found = COMMANDS.iter().filter_map(|command| command.subcommand).filter(|subcommand| subcommand.name == name);
+    found.filter_map(|subcommand| subcommand.help).next().unwrap_or_default()
+}
+
+const fn row(word: &'static str, read: fn(&Value) -> Result<Asked, String>) -> Command {
+    let (arguments, help) = ("", "");
+    Command { word, arguments, help, speaker: Speaker::Operator, takes_signals: false, subcommand: None, read }
+}
+
+/// Each says one thing more of a command.
+impl Command {
+    const fn arguments(self, arguments: &'static str) -> Self {
+        Self { arguments, ..self }
+    }
+
+    const fn help(self, help: &'static str) -> Self {
+        Self { help, ..self }
+    }
+
+    const fn for_workers(self) -> Self {
+        Self { speaker: Speaker::Worker, ..self }
+    }
+
+    const fn takes_signals(self) -> Self {
+        Self { takes_signals: true, ..self }
+    }
+
+    const fn subcommand(self, name: &'static str, help: &'static str) -> Self {
+        Self { subcommand: Some(Subcommand { name, help: Some(help) }), ..self }
+    }
+
+    const fn part_of(self, name: &'static str) -> Self {
+        Self { subcommand: Some(Subcommand { name, help: None }), ..self }
+    }
+}
+
+impl Command {
+    pub(in crate::protocol) fn find(word: &str) -> Option<&'static Self> {
+        COMMANDS.iter().find(|command| command.word == word)
+    }
+
+    pub(in crate::protocol) fn read(&self, request: &Value) -> Asked {
+        (self.read)(request).unwrap_or_else(Asked::Refused)
+    }
+}
+
+fn config(args: &[String]) -> Result<Asked, String> {
+    let (changes, shown) = settings::parse(args)?;
+    Ok(Asked::Config { changes, shown })
+}
+
+/// The pid may be a number or, as some clients have it, a string of digits (einhorn ignored those for ever).
+fn with_pid(request: &Value, make: impl FnOnce(Pid) -> Asked) -> Asked {
+    let pid = request.get("pid").and_then(|pid| match pid.plain() {
+        Value::Int(pid) => i32::try_from(*pid).ok(),
+        Value::Str(digits) => digits.parse().ok(),
+        _ => None,
+    });
+    match pid {
+        Some(pid) => make(Pid(pid)),
+        None => Asked::WithoutPid { shown: yaml::inspect(request) },
+    }
+}
+
+/// Ruby's `to_s`.
+fn to_text(value: Option<&Value>) -> String {
+    match value.map(Value::plain) {
+        None | Some(Value::Nil) => String::new(),
+        Some(Value::Str(text)) => text.clone(),
+        Some(Value::Symbol(name)) => name.clone(),
+        Some(other) => yaml::inspect(other),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_subcommand_has_one_help() {
+        for name in COMMANDS.iter().filter_map(|command| command.subcommand).map(|subcommand| subcommand.name) {
+            let all = COMMANDS.iter().filter_map(|command| command.subcommand);
+            let helps = all.filter(|subcommand| subcommand.name == name && subcommand.help.is_some());
+            assert_eq!(helps.count(), 1, "{name}");
+        }
+    }
+
+    #[test]
+    fn commands_stand_by_name() {
+        assert!(COMMANDS.windows(2).all(|pair| pair[0].word < pair[1].word));
+    }
+}
