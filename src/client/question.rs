@@ -86,7 +86,7 @@ fn answer(dialect: Dialect, reply: Reply, master: Pid) -> Result<Answer, Failure
     let message = reply.accepted()?;
     match (dialect, document) {
         (Dialect::Ours, Some(document)) => {
-            let mut status = Status::from_json(&document);
+            let mut status = Status::from_json(&document)?;
             // The kernel's word counts, not the master's, which may be in another pid namespace, too.
             status.pid = Some(i64::from(master.0)).filter(|pid| *pid > 0).or(status.pid);
             Ok(Answer { status, document })

@@ -1,13 +1,18 @@
 //! What a master says of itself, whichever way it says it: our own in JSON, any other by its state document. Asks nothing,
 //! and shows nothing.
 
-use serde_json::{Value as Json, json};
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value as Json;
 
 use crate::client::failure::Failure;
 use crate::pool::Pid;
 use crate::yaml::{self, Limits, Time, Value};
 
-#[derive(Clone, Debug, Default, PartialEq)]
+/// What is missing is left out: a master of another version may say less, or more.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
 pub(in crate::client) struct Status {
     pub(in crate::client) pid: Option<i64>,
     pub(in crate::client) name: Option<String>,
@@ -18,10 +23,11 @@ pub(in crate::client) struct Status {
     pub(in crate::client) consecutive_deaths: i64,
     pub(in crate::client) workers: Vec<Worker>,
     /// Ruby's master counts nothing.
-    pub(in crate::client) counters: Vec<(&'static str, i64)>,
+    pub(in crate::client) counters: BTreeMap<String, i64>,
 }
 
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
 pub(in crate::client) struct Upgrade {
     pub(in crate::client) style: String,
     pub(in crate::client) version: i64,
@@ -30,7 +36,8 @@ pub(in crate::client) struct Upgrade {
     pub(in crate::client) failures: i64,
 }
 
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
 pub(in crate::client) struct Worker {
     pub(in crate::client) index: Option<i64>,
     pub(in crate::client) pid: i64,
@@ -43,24 +50,10 @@ pub(in crate::client) struct Worker {
     pub(in crate::client) ping_id: Option<String>,
 }
 
-/// In the order in which they are shown.
-const COUNTERS: [&str; 6] = ["launched", "exited", "killed", "upgrades", "failed_upgrades", "log_lines_dropped"];
-
 impl Status {
-    /// From our own master. What is missing is left out: a master of another version may say less, or more.
-    pub(in crate::client) fn from_json(status: &Json) -> Self {
-        let workers = status["workers"].as_array().map(Vec::as_slice).unwrap_or_default();
-        Self {
-            pid: status["pid"].as_i64(),
-            name: text(&status["name"]),
-            version: integer(&status["version"]),
-            target: integer(&status["target"]),
-            upgrade: status["upgrade"].as_object().map(|_| upgrade_from_json(&status["upgrade"])),
-            stopping: status["stopping"].as_bool().unwrap_or_default(),
-            consecutive_deaths: integer(&status["consecutive_deaths"]),
-            workers: workers.iter().map(worker_from_json).collect(),
-            counters: COUNTERS.iter().filter_map(|name| Some((*name, status["counters"][name].as_i64()?))).collect(),
-        }
+    /// From our own master.
+    pub(in crate::client) fn from_json(status: &Json) -> Result<Self, Failure> {
+        Self::deserialize(status).map_err(|error| Failure::Unreadable { cause: error.to_string() })
     }
 
     /// From a state document, as far as it goes. `now` is the wall clock, since that is what the document has.
@@ -81,7 +74,7 @@ impl Status {
             stopping: state.get_symbol("respawn").and_then(Value::as_bool) == Some(false),
             consecutive_deaths: symbol_int(state, "consecutive_deaths_before_ack"),
             workers,
-            counters: Vec::new(),
+            counters: BTreeMap::new(),
         };
         status.upgrade = status.upgrade_from_state(state);
         Ok(status)
@@ -93,17 +86,7 @@ impl Status {
 
     /// The same keys as our master's own document.
     pub(in crate::client) fn to_json(&self) -> Json {
-        let upgrade = self.upgrade.as_ref().map(|upgrade| {
-            let Upgrade { style, version, acked, target, failures } = upgrade;
-            json!({"style": style, "version": version, "acked": acked, "target": target, "failures": failures})
-        });
-        let counters: serde_json::Map<_, _> =
-            self.counters.iter().map(|(name, count)| ((*name).to_owned(), json!(count))).collect();
-        json!({
-            "pid": self.pid, "name": self.name, "version": self.version, "target": self.target, "upgrade": upgrade,
-            "stopping": self.stopping, "consecutive_deaths": self.consecutive_deaths,
-            "workers": self.workers.iter().map(worker_to_json).collect::<Vec<_>>(), "counters": counters,
-        })
+        serde_json::to_value(self).unwrap_or_default()
     }
 
     fn upgrade_from_state(&self, state: &Value) -> Option<Upgrade> {
@@ -116,37 +99,6 @@ impl Status {
             failures: self.consecutive_deaths,
         })
     }
-}
-
-fn upgrade_from_json(upgrade: &Json) -> Upgrade {
-    Upgrade {
-        style: text(&upgrade["style"]).unwrap_or_default(),
-        version: integer(&upgrade["version"]),
-        acked: integer(&upgrade["acked"]),
-        target: integer(&upgrade["target"]),
-        failures: integer(&upgrade["failures"]),
-    }
-}
-
-fn worker_from_json(worker: &Json) -> Worker {
-    Worker {
-        index: worker["index"].as_i64(),
-        pid: integer(&worker["pid"]),
-        version: integer(&worker["version"]),
-        state: text(&worker["state"]).unwrap_or_default(),
-        age_s: worker["age_s"].as_f64(),
-        ack_age_s: worker["ack_age_s"].as_f64(),
-        last_ping_s: worker["last_ping_s"].as_f64(),
-        ping_id: text(&worker["ping_id"]),
-    }
-}
-
-fn worker_to_json(worker: &Worker) -> Json {
-    let Worker { index, pid, version, state, age_s, ack_age_s, last_ping_s, ping_id } = worker;
-    json!({
-        "index": index, "pid": pid, "version": version, "state": state, "age_s": age_s, "ack_age_s": ack_age_s,
-        "last_ping_s": last_ping_s, "ping_id": ping_id,
-    })
 }
 
 /// A child that is a worker; einhorn lists its state passer too.
@@ -185,20 +137,14 @@ fn count<T>(items: impl Iterator<Item = T>) -> i64 {
     i64::try_from(items.count()).unwrap_or(i64::MAX)
 }
 
-fn integer(value: &Json) -> i64 {
-    value.as_i64().unwrap_or_default()
-}
-
-fn text(value: &Json) -> Option<String> {
-    value.as_str().map(str::to_owned)
-}
-
 fn symbol_int(map: &Value, key: &str) -> i64 {
     map.get_symbol(key).and_then(Value::as_int).unwrap_or_default()
 }
 
 #[cfg(test)]
 pub(in crate::client) mod tests {
+    use serde_json::json;
+
     use super::*;
 
     /// As Ruby's master writes it in the middle of a smooth upgrade, with the state passer among the children.
@@ -238,13 +184,16 @@ pub(in crate::client) mod tests {
     #[test]
     fn a_status_survives_json() {
         let mut status = Status::from_state(RUBY_STATE, Pid(7), now()).unwrap();
-        status.counters = vec![("launched", 3), ("killed", 1)];
-        assert_eq!(Status::from_json(&status.to_json()), status);
+        status.counters = BTreeMap::from([("launched".to_owned(), 3), ("killed".to_owned(), 1)]);
+        assert_eq!(Status::from_json(&status.to_json()).unwrap(), status);
     }
 
     #[test]
     fn what_is_missing_does_not_matter() {
-        assert_eq!(Status::from_json(&json!({})), Status::default());
+        assert_eq!(Status::from_json(&json!({})).unwrap(), Status::default());
+        let more = json!({"target": 2, "mood": "fine", "workers": [{"pid": 3, "mood": "fine"}], "upgrade": null});
+        assert_eq!(Status::from_json(&more).unwrap().workers[0].pid, 3);
+        assert!(Status::from_json(&json!({"target": "two"})).is_err());
         let lean = Status::from_state("---\n:state: {}\n", Pid(1), now()).unwrap();
         assert_eq!(lean, Status { pid: Some(1), ..Status::default() });
         assert!(Status::from_state("--- hello", Pid(1), now()).is_err());

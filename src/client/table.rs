@@ -125,12 +125,15 @@ fn colour_of(state: &str) -> Colour {
     }
 }
 
+/// In the order in which they are shown.
+const COUNTERS: [&str; 6] = ["launched", "exited", "killed", "upgrades", "failed_upgrades", "log_lines_dropped"];
+
 fn counters(status: &Status, text: &mut Text) {
     if status.counters.is_empty() {
         return;
     }
-    let shown: Vec<String> =
-        status.counters.iter().map(|(name, count)| format!("{} {count}", name.replace('_', " "))).collect();
+    let shown = |name: &&str| Some(format!("{} {}", name.replace('_', " "), status.counters.get(*name)?));
+    let shown: Vec<String> = COUNTERS.iter().filter_map(shown).collect();
     text.paint(&shown.join(", "), Colour::Dim);
     text.push("\n");
 }
@@ -177,7 +180,7 @@ mod tests {
             upgrade: Some(upgrade),
             consecutive_deaths: 1,
             workers: vec![worker(10, 12345, 1, "starting"), Worker { last_ping_s: Some(0.25), ..old }],
-            counters: vec![("launched", 3), ("log_lines_dropped", 0)],
+            counters: [("launched", 3), ("log_lines_dropped", 0)].map(|(name, count)| (name.to_owned(), count)).into(),
             ..Status::default()
         }
     }
