@@ -13,25 +13,11 @@ pub fn nearest<'a>(name: &str, known: impl Iterator<Item = &'a str>) -> Option<&
         return None;
     }
     let of_such_a_length = |candidate: &&str| letters(candidate).abs_diff(length) <= limit;
-    let measured =
-        known.take(KNOWN_MAX).filter(of_such_a_length).map(|candidate| (distance(name, candidate), candidate));
+    let measured = known
+        .take(KNOWN_MAX)
+        .filter(of_such_a_length)
+        .map(|candidate| (strsim::levenshtein(name, candidate), candidate));
     measured.filter(|&(steps, _)| steps <= limit).min().map(|(_, candidate)| candidate)
-}
-
-/// How many letters must be put in, left out or changed to make `a` into `b` (Levenshtein).
-fn distance(a: &str, b: &str) -> usize {
-    let b: Vec<char> = b.chars().collect();
-    let mut row: Vec<usize> = (0..=b.len()).collect();
-    for (i, from) in a.chars().enumerate() {
-        let mut diagonal = row[0];
-        row[0] = i + 1;
-        for (j, &to) in b.iter().enumerate() {
-            let changed = diagonal + usize::from(from != to);
-            diagonal = row[j + 1];
-            row[j + 1] = changed.min(row[j] + 1).min(diagonal + 1);
-        }
-    }
-    row[b.len()]
 }
 
 #[cfg(test)]
@@ -43,7 +29,7 @@ mod tests {
         for (a, b, steps) in
             [("", "", 0), ("", "abc", 3), ("abc", "", 3), ("number", "nubmer", 2), ("kitten", "sitting", 3)]
         {
-            assert_eq!(distance(a, b), steps, "{a} {b}");
+            assert_eq!(strsim::levenshtein(a, b), steps, "{a} {b}");
         }
     }
 
