@@ -16,8 +16,6 @@ pub struct Definition<C: 'static> {
     /// Another name of the key.
     pub alias: Option<&'static str>,
     pub kind: Kind,
-    /// What the help calls the value, or each of the values; alternatives are parted by `|`. `None` for a switch.
-    pub value_name: Option<&'static str>,
     pub shape: Shape,
     pub group: Group,
     pub help: &'static str,
@@ -51,24 +49,25 @@ pub enum Kind {
     Map,
 }
 
-/// What a value looks like in a file.
+/// What a value looks like, and what the help calls it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Shape {
-    Text,
+    Truth,
+    Text(&'static str),
     /// A whole number from 1.
-    Count,
+    Count(&'static str),
     /// A number of seconds, or a text such as `1m 30s`.
-    Time,
+    Time(&'static str),
     /// A number of seconds, or a word.
-    TimeOrWord,
+    TimeOrWord(&'static str),
     /// Octal digits.
-    Permissions,
-    /// One of the words of the value's name.
-    Choice,
+    Permissions(&'static str),
+    /// One of these words, parted by `|`.
+    Choice(&'static str),
     /// A command line in one text, or its words.
-    CommandLine,
+    CommandLine(&'static str),
     /// An address in one text, or a table.
-    Bind,
+    Bind(&'static str),
 }
 
 /// A heading of the help, or a table of the file.
@@ -144,30 +143,29 @@ pub const fn switch<C>(group: Group, name: &'static str) -> Definition<C> {
         Place::Anywhere | Place::File => Some("false"),
         Place::CommandLine => None,
     };
-    Definition { default, ..new(group, name, Kind::Switch, None) }
+    Definition { default, ..new(group, name, Kind::Switch, Shape::Truth) }
 }
 
-pub const fn single<C>(group: Group, name: &'static str, value_name: &'static str) -> Definition<C> {
-    new(group, name, Kind::Single, Some(value_name))
+pub const fn single<C>(group: Group, name: &'static str, shape: Shape) -> Definition<C> {
+    new(group, name, Kind::Single, shape)
 }
 
-pub const fn list<C>(group: Group, name: &'static str, value_name: &'static str) -> Definition<C> {
-    new(group, name, Kind::List, Some(value_name))
+pub const fn list<C>(group: Group, name: &'static str, shape: Shape) -> Definition<C> {
+    new(group, name, Kind::List, shape)
 }
 
 /// A table of names and values.
 pub const fn map<C>(group: Group, name: &'static str) -> Definition<C> {
-    new(group, name, Kind::Map, Some("NAME=VALUE"))
+    new(group, name, Kind::Map, Shape::Text("NAME=VALUE"))
 }
 
-const fn new<C>(group: Group, name: &'static str, kind: Kind, value_name: Option<&'static str>) -> Definition<C> {
+const fn new<C>(group: Group, name: &'static str, kind: Kind, shape: Shape) -> Definition<C> {
     Definition {
         name,
         short: None,
         alias: None,
         kind,
-        value_name,
-        shape: Shape::Text,
+        shape,
         group,
         help: "",
         default: None,
@@ -193,10 +191,6 @@ impl<C> Definition<C> {
 
     pub const fn alias(self, alias: &'static str) -> Self {
         Self { alias: Some(alias), ..self }
-    }
-
-    pub const fn shape(self, shape: Shape) -> Self {
-        Self { shape, ..self }
     }
 
     pub const fn default(self, default: &'static str) -> Self {
@@ -239,6 +233,23 @@ impl<C> Definition<C> {
 
     pub fn is_key(&self) -> bool {
         self.group.place != Place::CommandLine
+    }
+
+    pub fn is_command_line(&self) -> bool {
+        matches!(self.shape, Shape::CommandLine(_))
+    }
+
+    pub fn is_bind(&self) -> bool {
+        matches!(self.shape, Shape::Bind(_))
+    }
+
+    /// What the help calls the value, or each of the values. `None` for a switch.
+    pub fn value_name(&self) -> Option<&'static str> {
+        match self.shape {
+            Shape::Truth => None,
+            Shape::Text(name) | Shape::Count(name) | Shape::Time(name) | Shape::TimeOrWord(name) => Some(name),
+            Shape::Permissions(name) | Shape::Choice(name) | Shape::CommandLine(name) | Shape::Bind(name) => Some(name),
+        }
     }
 
     /// The table that the key stands in, and its name there. Top-level keys stand in "".

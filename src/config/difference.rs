@@ -7,7 +7,7 @@ use std::os::unix::ffi::OsStrExt;
 
 use serde::Serialize;
 
-use crate::config::definition::{Effect, Kind, Shape};
+use crate::config::definition::{Effect, Kind};
 use crate::config::options::{Config, Definition, commanded, keys};
 use crate::config::origin::{Given, Origin};
 use crate::config::words::{Word, split_at_equals};
@@ -83,7 +83,7 @@ fn shown(given: &Given, key: &Definition) -> Option<String> {
     let values: Vec<String> = given.values(key.name).iter().map(|value| value.to_string_lossy().into_owned()).collect();
     // A switch that is off says nothing.
     let values: Vec<String> = values.into_iter().filter(|value| value != "false").collect();
-    (!values.is_empty()).then(|| values.join(if key.shape == Shape::CommandLine { " " } else { ", " }))
+    (!values.is_empty()).then(|| values.join(if key.is_command_line() { " " } else { ", " }))
 }
 
 fn of_map(old: &Given, new: &Given, key: &Definition) -> Vec<Difference> {

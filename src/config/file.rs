@@ -161,7 +161,9 @@ impl Reader<'_> {
     /// What `scalar` makes of a value, unless it is an integer of a base in which nobody writes permissions.
     fn plain(&mut self, shape: Shape, name: &str, value: &Spanned<DeValue<'_>>) -> Option<String> {
         match value.get_ref() {
-            DeValue::Integer(number) if shape == Shape::Permissions && ![8, 10].contains(&number.radix()) => {
+            DeValue::Integer(number)
+                if matches!(shape, Shape::Permissions(_)) && ![8, 10].contains(&number.radix()) =>
+            {
                 self.mistaken(name, value, "octal digits, as in \"0660\" or 0o660")
             }
             value => scalar(shape, value),
@@ -178,7 +180,7 @@ impl Reader<'_> {
         match (self.plain(key.shape, name, value), value.get_ref()) {
             (None, _) if self.found.len() > problem_count => None,
             (Some(text), _) => Some((Some(text), value.span())),
-            (None, DeValue::Array(words)) if key.shape == Shape::CommandLine => {
+            (None, DeValue::Array(words)) if key.is_command_line() => {
                 let words: Vec<String> = self.array(name, words).into_iter().map(|(word, _)| word).collect();
                 Some((Some(shell_words::join(words)), value.span()))
             }
@@ -194,12 +196,10 @@ impl Reader<'_> {
         value: &Spanned<DeValue<'_>>,
     ) -> Vec<(Option<String>, Range<usize>)> {
         let found: Vec<(String, Range<usize>)> = match value.get_ref() {
-            DeValue::Array(items) if key.shape == Shape::Bind => {
-                items.iter().filter_map(|item| self.bind(name, item)).collect()
-            }
+            DeValue::Array(items) if key.is_bind() => items.iter().filter_map(|item| self.bind(name, item)).collect(),
             DeValue::Array(items) => self.array(name, items),
-            DeValue::String(line) if key.shape == Shape::CommandLine => self.command_line(name, line, value),
-            DeValue::Table(_) if key.shape == Shape::Bind => self.bind(name, value).into_iter().collect(),
+            DeValue::String(line) if key.is_command_line() => self.command_line(name, line, value),
+            DeValue::Table(_) if key.is_bind() => self.bind(name, value).into_iter().collect(),
             DeValue::Boolean(_) | DeValue::Datetime(_) | DeValue::Table(_) => {
                 self.none(name, value, "a list of strings")
             }
@@ -223,7 +223,7 @@ impl Reader<'_> {
     fn array(&mut self, name: &str, items: &DeArray<'_>) -> Vec<(String, Range<usize>)> {
         let mut found = Vec::new();
         for item in items {
-            match scalar(Shape::Text, item.get_ref()) {
+            match scalar(Shape::Text("VALUE"), item.get_ref()) {
                 Some(text) => found.push((text, item.span())),
                 None => {
                     let _told: Option<()> = self.mistaken(name, item, "strings in this list");
@@ -239,7 +239,7 @@ impl Reader<'_> {
         let mut found = Vec::new();
         for (key, value) in table {
             let full = format!("{name}.{}", key.get_ref());
-            match scalar(Shape::Text, value.get_ref()) {
+            match scalar(Shape::Text("VALUE"), value.get_ref()) {
                 // What stands below a header belongs to it, which is easily forgotten, and would make a variable of it.
                 _ if name == "env.set" && keys().any(|known| known.place() == ("", key.get_ref())) => {
                     let said = format!("{full}: is the name of a setting, which stands above the first table");
@@ -275,7 +275,7 @@ impl Reader<'_> {
                 ("nonblock", DeValue::Boolean(on)) => flags.push_str(if *on { ",n" } else { "" }),
                 (SHARED_DIRECTORY, DeValue::Boolean(on)) => flags.push_str(if *on { ",shared-directory" } else { "" }),
                 ("mode", _) => {
-                    let mode = self.plain(Shape::Permissions, "bind.mode", value);
+                    let mode = self.plain(Shape::Permissions("MODE"), "bind.mode", value);
                     flags.push_str(&mode.map(|mode| format!(",mode={mode}")).unwrap_or_default());
                 }
                 ("address", _) => self.mistaken(&format!("bind.{}", key.get_ref()), value, "a string")?,
@@ -363,7 +363,7 @@ fn scalar(shape: Shape, value: &DeValue<'_>) -> Option<String> {
     match value {
         DeValue::String(text) => Some(text.to_string()),
         DeValue::Integer(number) if number.radix() == 10 => Some(number.as_str().to_owned()),
-        DeValue::Integer(number) if number.radix() == 8 && shape == Shape::Permissions => {
+        DeValue::Integer(number) if number.radix() == 8 && matches!(shape, Shape::Permissions(_)) => {
             Some(number.as_str().to_owned())
         }
         DeValue::Integer(number) => {

@@ -184,7 +184,7 @@ mod tests {
 
     #[test]
     fn each_default_belongs_to_a_key_and_each_switch_has_one() {
-        for option in &OPTIONS {
+        for option in OPTIONS {
             assert!(option.is_key() || option.default.is_none(), "{}", option.name);
             assert!(
                 option.default == Some("false") || !option.is_key() || option.kind != Kind::Switch,

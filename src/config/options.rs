@@ -88,21 +88,19 @@ const FILE: Group = Group { heading: "", place: Place::File };
 const CONFIGURATION: Group = Group { heading: "Configuration file", place: Place::CommandLine };
 const OTHER: Group = Group { heading: "Other", place: Place::CommandLine };
 
-pub static OPTIONS: [Definition; 55] = [
-    list(SOCKETS, "bind", "ADDR")
+pub static OPTIONS: &[Definition] = &[
+    list(SOCKETS, "bind", Shape::Bind("ADDR"))
         .help(
             "Open a listening socket and pass it to every worker: ADDR:PORT, with ,r for SO_REUSEADDR and ,n for \
              O_NONBLOCK, or unix:/path, with ,mode=0660 for its permissions. Can be repeated",
         )
         .short('b')
-        .shape(Shape::Bind)
         .effect(Effect::NewWorkers)
         .read(|config, value| push(&mut config.binds, Bind::read(value))),
     // einhorn's default is 100, which a busy service overflows while its workers are replaced.
-    single(SOCKETS, "backlog", "N")
+    single(SOCKETS, "backlog", Shape::Count("N"))
         .help("Length of the accept queue of each socket (default 1024)")
         .short('l')
-        .shape(Shape::Count)
         .default("1024")
         .read(|config, value| set(&mut config.backlog, values::whole(value, 1..=BACKLOG_MAX))),
     switch(SOCKETS, "ipv4-only")
@@ -119,31 +117,27 @@ pub static OPTIONS: [Definition; 55] = [
         .subject(Subject::Family)
         .effect(Effect::NewWorkers)
         .read(|config, _| set(&mut config.family, Ok(Family::V6))),
-    single(WORKERS, "number", "N")
+    single(WORKERS, "number", Shape::Count("N"))
         .help("How many workers to run (default 1)")
         .short('n')
-        .shape(Shape::Count)
         .default("1")
         .commanded("number", Takes::Count(NUMBER_MAX))
         .read(|config, value| set(&mut config.number, values::whole(value, 1..=NUMBER_MAX))),
-    single(WORKERS, "seconds", "SECONDS")
+    single(WORKERS, "seconds", Shape::Time("SECONDS"))
         .help("Least time from one start to the next when workers die, in seconds (default 1)")
         .short('s')
-        .shape(Shape::Time)
         .default("1")
         .commanded("seconds", Takes::Seconds)
         .read(|config, value| set(&mut config.seconds, values::respawn_seconds(value))),
-    single(WORKERS, "retries", "COUNT")
+    single(WORKERS, "retries", Shape::Count("COUNT"))
         .help("Give up after this many new workers in a row never came up (default: go on for ever)")
         .short('r')
-        .shape(Shape::Count)
         .not_einhorns()
         .commanded("retries", Takes::CountOrNil(RETRIES_MAX))
         .read(|config, value| set(&mut config.retries, values::whole(value, 1..=RETRIES_MAX))),
-    single(WORKERS, "signal-timeout", "SECONDS")
+    single(WORKERS, "signal-timeout", Shape::Time("SECONDS"))
         .help("Kill a worker that is still there this many seconds after it was told to go (default: wait for ever)")
         .short('t')
-        .shape(Shape::Time)
         .commanded("signal_timeout", Takes::CountOrNil(u32::MAX))
         .read(|config, value| set(&mut config.signal_timeout, values::whole_seconds(value))),
     switch(WORKERS, "kill-children-on-exit")
@@ -151,21 +145,20 @@ pub static OPTIONS: [Definition; 55] = [
         .short('k')
         .effect(Effect::NewWorkers)
         .read(|config, _| set(&mut config.kill_children_on_exit, Ok(true))),
-    list(WORKERS, "drop-env-var", "VAR")
+    list(WORKERS, "drop-env-var", Shape::Text("VAR"))
         .help("Remove a variable from the environment of the workers. Can be repeated")
         .effect(Effect::NewWorkers)
         .read(|config, value| push(&mut config.drop_env_vars, values::variable(value))),
-    single(WORKERS, "nice", "MASTER[:WORKER[:RENICE_CMD]]")
+    single(WORKERS, "nice", Shape::Text("MASTER[:WORKER[:RENICE_CMD]]"))
         .help("Nice levels of the master and of the workers, and the program that sets them")
         .effect(Effect::NewWorkers)
         .read(|config, value| set(&mut config.nice, values::nice(value))),
-    single(UPGRADES, "ack-mode", "MODE")
+    single(UPGRADES, "ack-mode", Shape::TimeOrWord("MODE"))
         .help(
             "When a worker counts as up: MODE seconds after its start (default 1), or with \"manual\" once it \
              says so on the control socket. -m without a MODE is --manual",
         )
         .short('m')
-        .shape(Shape::TimeOrWord)
         .default("1")
         .subject(Subject::AckMode)
         .read(|config, value| set(&mut config.ack, values::ack_mode(value))),
@@ -174,29 +167,25 @@ pub static OPTIONS: [Definition; 55] = [
         .not_einhorns()
         .subject(Subject::AckMode)
         .read(|config, _| set(&mut config.ack, Ok(Ack::Manual))),
-    single(UPGRADES, "ack-timeout", "DURATION")
+    single(UPGRADES, "ack-timeout", Shape::Time("DURATION"))
         .help("Replace a worker that has not acked within this time, such as 90 or \"1m 30s\" (manual acks only)")
-        .shape(Shape::Time)
         .not_einhorns()
         .commanded("ack_timeout", Takes::SecondsOrNil)
         .read(|config, value| set(&mut config.ack_timeout, values::ack_timeout(value))),
-    single(UPGRADES, "max-unacked", "N")
+    single(UPGRADES, "max-unacked", Shape::Count("N"))
         .help("Most workers that may be unacked at a time during an upgrade")
-        .shape(Shape::Count)
         .commanded("max_unacked", Takes::CountOrNil(NUMBER_MAX))
         .read(|config, value| set(&mut config.max_unacked, values::whole(value, 1..=NUMBER_MAX))),
-    single(UPGRADES, "max-upgrade-additional", "N")
+    single(UPGRADES, "max-upgrade-additional", Shape::Count("N"))
         .help("Most workers above --number that may run during an upgrade")
-        .shape(Shape::Count)
         .commanded("max_upgrade_additional", Takes::CountOrNil(NUMBER_MAX))
         .read(|config, value| {
             set(&mut config.max_upgrade_additional, values::upgrade_additional(value, 1..=NUMBER_MAX))
         }),
-    single(UPGRADES, "reexec-as", "CMDLINE")
+    single(UPGRADES, "reexec-as", Shape::CommandLine("CMDLINE"))
         .help("Command line to become when the master replaces itself, split as a shell would")
-        .shape(Shape::CommandLine)
         .read(|config, value| set(&mut config.reexec_as, values::command_line(value))),
-    single(UPGRADES, "preload", "PATH")
+    single(UPGRADES, "preload", Shape::Text("PATH"))
         .help("Load this code once and fork workers from it")
         .short('p')
         .effect(Effect::NewWorkers)
@@ -205,22 +194,22 @@ pub static OPTIONS: [Definition; 55] = [
         .help("Accepted for einhorn's sake; means nothing to workers that are executed")
         .effect(Effect::NewWorkers)
         .read(|config, _| set(&mut config.gc_before_fork, Ok(true))),
-    single(CONTROL, "command-name", "NAME")
+    single(CONTROL, "command-name", Shape::Text("NAME"))
         .help("Name shown by ps, and part of the default file names")
         .short('c')
         .effect(Effect::Restart)
         .read(|config, value| set(&mut config.command_name, values::command_name(value))),
-    single(CONTROL, "socket-path", "PATH")
+    single(CONTROL, "socket-path", Shape::Text("PATH"))
         .help("Where to open the control socket (default: einhorn.sock in the directory for temporary files)")
         .short('d')
         .effect(Effect::Restart)
         .read(|config, value| set(&mut config.socket_path, values::limited_path(value, SOCKET_PATH_MAX))),
-    single(CONTROL, "pidfile", "PATH")
+    single(CONTROL, "pidfile", Shape::Text("PATH"))
         .help("Where to write the master's pid (default: einhorn.pid beside the default socket)")
         .short('e')
         .effect(Effect::Restart)
         .read(|config, value| set(&mut config.pidfile, values::path(value))),
-    single(CONTROL, "lockfile", "PATH")
+    single(CONTROL, "lockfile", Shape::Text("PATH"))
         .help("File to lock while the master runs (default: einhorn.lock, or with -d the socket's path and .lock)")
         .short('f')
         .effect(Effect::Restart)
@@ -230,13 +219,12 @@ pub static OPTIONS: [Definition; 55] = [
         .short('g')
         .effect(Effect::NewWorkers)
         .read(|config, _| set(&mut config.socket_as_fd, Ok(true))),
-    single(CONTROL, "socket-mode", "MODE")
+    single(CONTROL, "socket-mode", Shape::Permissions("MODE"))
         .help("Permissions of the control socket, in octal (default 0600, with --socket-group 0660)")
         .alias("control.mode")
-        .shape(Shape::Permissions)
         .not_einhorns()
         .read(|config, value| set(&mut config.socket_mode, values::mode(value))),
-    single(CONTROL, "socket-group", "GROUP")
+    single(CONTROL, "socket-group", Shape::Text("GROUP"))
         .help("Group of the control socket; its members may do everything there")
         .alias("control.group")
         .not_einhorns()
@@ -256,9 +244,8 @@ pub static OPTIONS: [Definition; 55] = [
         .not_einhorns()
         .subject(Subject::LogTarget)
         .read(|config, _| set(&mut config.log.target, Ok(LogTarget::Both))),
-    list(FILE, "command", "WORD")
+    list(FILE, "command", Shape::CommandLine("WORD"))
         .help("The program and its arguments, as a list of words; what stands on the command line replaces it")
-        .shape(Shape::CommandLine)
         .effect(Effect::NewWorkers)
         .read(|config, value| push(&mut config.program, values::word(value))),
     map(FILE, "env.set")
@@ -266,69 +253,65 @@ pub static OPTIONS: [Definition; 55] = [
         .effect(Effect::NewWorkers)
         .secret()
         .read(|config, value| push(&mut config.env.set, values::assignment(value))),
-    list(FILE, "env.unset", "VAR")
+    list(FILE, "env.unset", Shape::Text("VAR"))
         .help("Variables that no worker has, neither from the master nor from a file")
         .effect(Effect::NewWorkers)
         .read(|config, value| push(&mut config.env.unset, values::variable(value))),
-    list(FILE, "env.env-file", "PATH")
+    list(FILE, "env.env-file", Shape::Text("PATH"))
         .help("Files with one NAME=VALUE in a line, read at each start and upgrade; env.set goes before them")
         .effect(Effect::NewWorkers)
         .read(|config, value| push(&mut config.env.files, values::path(value))),
-    single(FILE, "worker.user", "USER")
+    single(FILE, "worker.user", Shape::Text("USER"))
         .help("User that the workers run as, by name or number, with all groups of that user")
         .effect(Effect::NewWorkers)
         .read(|config, value| set(&mut config.worker.user, values::user(value))),
-    single(FILE, "worker.group", "GROUP")
+    single(FILE, "worker.group", Shape::Text("GROUP"))
         .help("Group that the workers run as (default: the first group of the user)")
         .effect(Effect::NewWorkers)
         .read(|config, value| set(&mut config.worker.group, values::group(value))),
-    single(FILE, "worker.directory", "PATH")
+    single(FILE, "worker.directory", Shape::Text("PATH"))
         .help("Working directory of the workers (default: the master's)")
         .effect(Effect::NewWorkers)
         .read(|config, value| set(&mut config.worker.directory, values::path(value))),
-    single(FILE, "worker.umask", "MODE")
+    single(FILE, "worker.umask", Shape::Permissions("MODE"))
         .help("File mode creation mask of the workers, in octal (default: the master's)")
-        .shape(Shape::Permissions)
         .effect(Effect::NewWorkers)
         .read(|config, value| set(&mut config.worker.umask, values::mode(value))),
     map(FILE, "worker.rlimits")
         .help("Resource limits of the workers: a number, a size such as \"512MiB\", \"unlimited\", or \"SOFT:HARD\"")
         .effect(Effect::NewWorkers)
         .read(|config, value| push(&mut config.worker.limits, values::limit(value))),
-    single(FILE, "worker.graceful-signal", "SIGNAL")
+    single(FILE, "worker.graceful-signal", Shape::Text("SIGNAL"))
         .help("Signal that tells a worker to finish its work and to exit")
         .default("USR2")
         .effect(Effect::NewWorkers)
         .read(|config, value| set(&mut config.worker.graceful_signal, values::graceful_signal(value))),
-    list(FILE, "control.allow-users", "USER")
+    list(FILE, "control.allow-users", Shape::Text("USER"))
         .help("Users, beside root and the master's own, who may do everything on the control socket")
         .read(|config, value| push(&mut config.control.allow_users, values::user(value))),
-    list(FILE, "control.allow-groups", "GROUP")
+    list(FILE, "control.allow-groups", Shape::Text("GROUP"))
         .help("Groups whose members may do everything on the control socket")
         .read(|config, value| push(&mut config.control.allow_groups, values::group(value))),
-    single(FILE, "log.level", "debug|info|warn|error")
+    single(FILE, "log.level", Shape::Choice("debug|info|warn|error"))
         .help("What is logged: everything down to this level")
-        .shape(Shape::Choice)
         .default("info")
         .subject(Subject::LogLevel)
         .commanded("verbosity", Takes::Verbosity)
         .read(|config, value| set(&mut config.log.level, LogLevel::read(value))),
-    single(FILE, "log.target", "stderr|syslog|both")
+    single(FILE, "log.target", Shape::Choice("stderr|syslog|both"))
         .help("Where the log goes")
-        .shape(Shape::Choice)
         .default("stderr")
         .subject(Subject::LogTarget)
         .read(|config, value| set(&mut config.log.target, LogTarget::read(value))),
-    single(FILE, "log.syslog-level", "debug|info|warn|error")
+    single(FILE, "log.syslog-level", Shape::Choice("debug|info|warn|error"))
         .help("What of the log goes to syslog: everything down to this level")
-        .shape(Shape::Choice)
         .default("warn")
         .read(|config, value| set(&mut config.log.syslog_level, LogLevel::read(value))),
-    single(FILE, "log.facility", "FACILITY")
+    single(FILE, "log.facility", Shape::Text("FACILITY"))
         .help("The facility that syslog is told, such as daemon or local0")
         .default("daemon")
         .read(|config, value| set(&mut config.log.facility, values::one_of(value, values::FACILITIES))),
-    single(FILE, "log.ident", "NAME")
+    single(FILE, "log.ident", Shape::Text("NAME"))
         .help("The name that syslog is told")
         .default("einhyrningsins")
         .read(|config, value| set(&mut config.log.ident, values::ident(value))),
@@ -341,10 +324,10 @@ pub static OPTIONS: [Definition; 55] = [
         .help("Show a JSON schema of the configuration file, for editors")
         .not_einhorns()
         .act(Act::ConfigSchema),
-    single(CONFIGURATION, "config", "FILE")
+    single(CONFIGURATION, "config", Shape::Text("FILE"))
         .help("Read the settings from this TOML file; what the command line says goes before them")
         .not_einhorns(),
-    list(CONFIGURATION, "profile", "NAME")
+    list(CONFIGURATION, "profile", Shape::Text("NAME"))
         .help(
             "Apply [profiles.NAME] of the file on top of the rest. Can be repeated, the last one goes before the \
              others",
@@ -356,7 +339,7 @@ pub static OPTIONS: [Definition; 55] = [
     switch(CONFIGURATION, "check-config")
         .help("Check all that can be checked without a start, show everything that is wrong, and exit")
         .not_einhorns(),
-    single(OTHER, "with-state-fd", "FD")
+    single(OTHER, "with-state-fd", Shape::Text("FD"))
         .help("Internal: go on from the state in this file descriptor")
         .read(|config, value| set(&mut config.with_state_fd, values::state_fd(value))),
 ];
@@ -418,7 +401,7 @@ mod tests {
 
     #[test]
     fn every_option_has_a_name_of_its_own_and_a_help() {
-        for option in &OPTIONS {
+        for option in OPTIONS {
             assert_eq!(OPTIONS.iter().filter(|other| other.name == option.name).count(), 1, "{}", option.name);
             assert!(!option.help.is_empty(), "{}", option.name);
             assert_eq!(option.group.heading.is_empty(), !option.is_flag(), "{}", option.name);
@@ -428,11 +411,11 @@ mod tests {
 
     #[test]
     fn an_option_has_a_name_for_its_value_unless_it_is_a_switch() {
-        for option in &OPTIONS {
-            assert_eq!(option.value_name.is_none(), option.kind == Kind::Switch, "{}", option.name);
+        for option in OPTIONS {
+            assert_eq!(option.value_name().is_none(), option.kind == Kind::Switch, "{}", option.name);
         }
-        assert_eq!(find("number").unwrap().value_name, Some("N"));
-        assert_eq!(find("bind").unwrap().value_name, Some("ADDR"));
+        assert_eq!(find("number").unwrap().value_name(), Some("N"));
+        assert_eq!(find("bind").unwrap().value_name(), Some("ADDR"));
     }
 
     #[test]

@@ -90,8 +90,9 @@ fn text_of<'a>(word: &Word, value: &'a OsStr) -> Result<&'a str, ConfigError> {
 /// A number where one is meant and TOML would read the same one; a string otherwise.
 fn value(key: &Definition, text: &str) -> Value {
     let is_number = match key.shape {
-        Shape::Count | Shape::Time | Shape::TimeOrWord => true,
-        Shape::Text | Shape::Permissions | Shape::Choice | Shape::CommandLine | Shape::Bind => false,
+        Shape::Count(_) | Shape::Time(_) | Shape::TimeOrWord(_) => true,
+        Shape::Truth | Shape::Text(_) | Shape::Permissions(_) => false,
+        Shape::Choice(_) | Shape::CommandLine(_) | Shape::Bind(_) => false,
     };
     match (key.kind, text.parse::<i64>(), text.parse::<f64>()) {
         (Kind::Switch, _, _) => Value::Boolean(text == "true"),

@@ -66,7 +66,7 @@ impl Config {
 /// problems is not to be used.
 pub fn read_each(argv0: &OsStr, given: Given, problems: &mut Vec<ConfigError>) -> Config {
     let mut config = Config { argv0: argv0.to_owned(), ..Config::default() };
-    for option in &OPTIONS {
+    for option in OPTIONS {
         problems.extend(said(option, &given).into_iter().filter_map(|word| read(option, word, &mut config).err()));
     }
     // It may be said that there is none.

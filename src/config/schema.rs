@@ -74,10 +74,9 @@ fn with_help(mut schema: Json, help: &str) -> Json {
 fn property(key: &Definition) -> Json {
     let one = single(key);
     let mut schema = match key.kind {
-        Kind::Switch => json!({ "type": "boolean" }),
-        Kind::Single if key.shape == Shape::CommandLine => json!({ "anyOf": [one.clone(), list(one)] }),
-        Kind::Single => one,
-        Kind::List if key.shape == Shape::Bind => list(json!({ "anyOf": [one, bind()] })),
+        Kind::Single if key.is_command_line() => json!({ "anyOf": [one.clone(), list(one)] }),
+        Kind::Switch | Kind::Single => one,
+        Kind::List if key.is_bind() => list(json!({ "anyOf": [one, bind()] })),
         Kind::List => json!({ "anyOf": [one.clone(), list(one)] }),
         Kind::Map => json!({ "type": "object", "additionalProperties": { "type": ["string", "number"] } }),
     };
@@ -90,11 +89,12 @@ fn property(key: &Definition) -> Json {
 
 fn single(key: &Definition) -> Json {
     match key.shape {
-        Shape::Text | Shape::CommandLine | Shape::Bind => json!({ "type": "string" }),
-        Shape::Count => json!({ "type": "integer", "minimum": 1 }),
-        Shape::Time => json!({ "type": ["number", "string"] }),
-        Shape::TimeOrWord | Shape::Permissions => json!({ "type": ["string", "number"] }),
-        Shape::Choice => json!({ "enum": key.value_name.unwrap_or_default().split('|').collect::<Vec<_>>() }),
+        Shape::Truth => json!({ "type": "boolean" }),
+        Shape::Text(_) | Shape::CommandLine(_) | Shape::Bind(_) => json!({ "type": "string" }),
+        Shape::Count(_) => json!({ "type": "integer", "minimum": 1 }),
+        Shape::Time(_) => json!({ "type": ["number", "string"] }),
+        Shape::TimeOrWord(_) | Shape::Permissions(_) => json!({ "type": ["string", "number"] }),
+        Shape::Choice(words) => json!({ "enum": words.split('|').collect::<Vec<_>>() }),
     }
 }
 

@@ -88,7 +88,7 @@ fn arg(flag: &'static Definition) -> Arg {
     };
     let arg = arg.action(action);
     let arg = flag.short.into_iter().fold(arg, Arg::short);
-    flag.value_name.into_iter().fold(arg, |arg, name| arg.value_name(name))
+    flag.value_name().into_iter().fold(arg, |arg, name| arg.value_name(name))
 }
 
 /// All options under their headings, in the order of the definition.

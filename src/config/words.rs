@@ -128,7 +128,7 @@ impl Splitter {
         let name = OsStr::from_bytes(name).to_string_lossy();
         let spelled = format!("--{name}");
         let flag = by_long(&name)?;
-        let value = match (flag.value_name, joined) {
+        let value = match (flag.value_name(), joined) {
             (Some(_), Some(joined)) => Some(joined.to_owned()),
             (Some(value_name), None) => Some(self.value_apart(&spelled, value_name)?),
             (None, None) => None,
@@ -147,7 +147,7 @@ impl Splitter {
             let spelled = format!("-{letter}");
             let flag = by_short(letter)?;
             letters = rest;
-            let end = match flag.value_name {
+            let end = match flag.value_name() {
                 Some(_) if flag.name == "ack-mode" => self.ack_mode(spelled, &mut letters)?,
                 Some(value_name) => {
                     let joined = OsStr::from_bytes(std::mem::take(&mut letters)).to_owned();

@@ -85,7 +85,7 @@ pub struct Subcommand {
 }
 
 /// By name.
-pub static COMMANDS: [Command; 18] = [
+pub static COMMANDS: &[Command] = &[
     row("config", |request| strings(request).and_then(|args| config(&args)))
         .arguments("args: a YAML map, such as {signal_timeout: 30}")
         .help("Change settings while running"),

@@ -77,7 +77,7 @@ mod tests {
 
     #[test]
     fn every_command_of_the_list_is_understood() {
-        for Command { word, .. } in &COMMANDS {
+        for Command { word, .. } in COMMANDS {
             assert!(!matches!(asked(&format!("{{command: {word:?}}}")), Asked::Unknown { .. }), "{word}");
         }
         assert!(matches!(asked("{command: nope}"), Asked::Unknown { .. }));

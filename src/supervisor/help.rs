@@ -28,7 +28,7 @@ mod tests {
     /// People do not greet, and only a worker's library pings.
     #[test]
     fn every_command_that_people_give_is_listed() {
-        for Command { word, .. } in &COMMANDS {
+        for Command { word, .. } in COMMANDS {
             let is_told = list().lines().any(|line| line.starts_with(&format!("{word}: ")));
             assert_eq!(is_told, !["ehlo", "worker:ping"].contains(word), "{word}");
         }

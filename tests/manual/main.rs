@@ -272,7 +272,7 @@ fn keys(manual: &Manual) -> Vec<String> {
 /// a point or a dash in it is a key.
 fn keys_anywhere(manual: &Manual) -> Vec<String> {
     let known = known_keys();
-    let alternatives = config::keys().filter_map(|key| key.value_name).flat_map(|name| name.split('|'));
+    let alternatives = config::keys().filter_map(|key| key.value_name()).flat_map(|name| name.split('|'));
     let alternatives = alternatives.filter(|word| *word == word.to_lowercase());
     let values = config::keys().filter_map(|key| key.default).chain(alternatives).map(str::to_owned);
     let facilities = FACILITIES.split('|').map(str::to_owned);
@@ -317,7 +317,7 @@ fn kinds(manual: &Manual) -> Vec<String> {
                 Kind::Switch => told == "boolean",
                 Kind::List => told == "list",
                 Kind::Map => told == "table",
-                Kind::Single if key.value_name == Some("CMDLINE") => told == "list",
+                Kind::Single if key.is_command_line() => told == "list",
                 Kind::Single => ["number", "permissions", "string", "time"].contains(&told.as_str()),
             };
             if !fits {

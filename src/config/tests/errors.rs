@@ -160,10 +160,10 @@ fn missing_and_needless_values_are_told() {
 
 #[test]
 fn every_option_with_a_value_misses_it() {
-    for flag in flags().filter(|flag| flag.value_name.is_some()) {
+    for flag in flags().filter(|flag| flag.value_name().is_some()) {
         let long = format!("--{}", flag.name);
         let line = try_parse(&[&long]).unwrap_err().to_string();
-        assert_eq!(line, format!("{long}: value missing, need {long} {}", flag.value_name.unwrap()));
+        assert_eq!(line, format!("{long}: value missing, need {long} {}", flag.value_name().unwrap()));
     }
 }
 

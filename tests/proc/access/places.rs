@@ -55,7 +55,7 @@ impl Place {
 /// Every option that takes a path, by its long name, but for those that are not judged; and the bind, whose address may be one.
 pub(in crate::access) fn known() -> BTreeSet<String> {
     let is_path = |name: &str| name == "PATH" || name == "FILE";
-    let named = config::flags().chain(config::keys()).filter(|option| option.value_name.is_some_and(is_path));
+    let named = config::flags().chain(config::keys()).filter(|option| option.value_name().is_some_and(is_path));
     let judged = named.map(|option| option.name).filter(|name| !NOT_JUDGED.contains(name));
     judged.chain(["bind"]).map(str::to_owned).collect()
 }
