@@ -12,7 +12,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use serde::{Deserialize, Serialize};
 
-use crate::config::{Bind, Config, Family as WantedFamily, SHARED_DIRECTORY};
+use crate::config::{Bind, Config, Family as WantedFamily, SHARED_DIRECTORY, SOCKET_PATH_MAX};
 use crate::supervisor::Supervisor;
 use crate::supervisor::bound_files::{BoundFile, BoundFiles};
 use crate::supervisor::exit_code::Problem;
@@ -24,7 +24,10 @@ use crate::sys::place::DirectoryError;
 use crate::sys::refuse::refuse_all;
 use crate::sys::socket::{self, Family, LocalAddress, ReuseAddr, V6Only};
 use crate::sys::spot::Spot;
-use crate::sys::unix_socket::{Access, UnixSocketCause, Wanted, listen_unix, set_access};
+use crate::sys::unix_socket::{Access, PATH_MAX, UnixSocketCause, Wanted, listen_unix, set_access};
+
+/// A path that the configuration takes can be bound.
+const _: () = assert!(SOCKET_PATH_MAX == PATH_MAX);
 
 /// The first descriptor number that workers find a socket at; the others follow without a gap.
 pub(in crate::supervisor) const WORKER_FD_FIRST: RawFd = 3;
