@@ -2,7 +2,7 @@
 //! hang, or be overtaken by a command, a death or a stop. What the pool wants prepared goes through it. Held after every output:
 //! - I27 a version is prepared or refused only while the pool waits for it, and each step is asked for when the one before it
 //!   is done: one check at a time, threads stopped once and let go once, no exec without a check that passed.
-//! - I28 no exec while the master stops, while an errand is under way, or while a launch is without its answer.
+//! - I28 no exec while the master stops, or while a launch is without its answer.
 
 use std::collections::VecDeque;
 
