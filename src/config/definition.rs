@@ -8,7 +8,7 @@ use serde::Serialize;
 /// What a value must be, to be shown after the option and the refused value.
 pub type Need = String;
 
-/// One option. `C` is what its value is put into.
+/// One option. `C` is the struct that its value is written to.
 pub struct Definition<C: 'static> {
     /// The long name, without dashes, and the key of the file, with its table: `number`, `worker.user`.
     pub name: &'static str,
@@ -19,18 +19,17 @@ pub struct Definition<C: 'static> {
     pub shape: Shape,
     pub group: Group,
     pub help: &'static str,
-    /// What is used when nobody says anything. An option without one then has no value; what its absence means, and what depends on
-    /// another option (modes, paths), is worked out where it is used.
+    /// The value where none is given. An option without a default then has no value; the code that uses it decides what that means, and
+    /// what depends on another option (modes, paths).
     pub default: Option<&'static str>,
     pub effect: Effect,
     /// Whether einhorn has it, too.
     pub is_einhorns: bool,
-    /// The options of one subject say the same thing in several ways: what is said last of them counts, and one place can say but
-    /// one.
+    /// Options of one subject set the same thing: the last one given counts, and one layer can give only one of them.
     pub subject: Option<Subject>,
-    /// What `config` on the control socket may set it to.
+    /// How `config` on the control socket may set it; `None` if it may not.
     pub commanded: Option<Commanded>,
-    /// It ends the reading of the command line where it stands.
+    /// A flag that is acted on when the command line is read up to it.
     pub act: Option<Act>,
     /// Whether of `NAME=VALUE` only the name may be shown.
     pub is_secret: bool,
@@ -97,7 +96,7 @@ pub enum Effect {
     Restart,
 }
 
-/// What several options say in different ways.
+/// What several options set.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Subject {
     AckMode,
@@ -128,7 +127,7 @@ pub enum Takes {
     Verbosity,
 }
 
-/// What is done instead of running a program.
+/// What the program does instead of running another one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Act {
     Help,
@@ -137,7 +136,7 @@ pub enum Act {
     ConfigSchema,
 }
 
-/// True or false, and false if nobody says it.
+/// An option that is true or false, and false by default.
 pub const fn switch<C>(group: Group, name: &'static str) -> Definition<C> {
     let default = match group.place {
         Place::Anywhere | Place::File => Some("false"),
@@ -179,7 +178,7 @@ const fn new<C>(group: Group, name: &'static str, kind: Kind, shape: Shape) -> D
     }
 }
 
-/// Each says one thing more of an option.
+/// Each sets one property of the option.
 impl<C> Definition<C> {
     pub const fn help(self, help: &'static str) -> Self {
         Self { help, ..self }

@@ -359,7 +359,7 @@ pub fn keys() -> impl Iterator<Item = &'static Definition> + Clone {
     OPTIONS.iter().filter(|option| option.is_key())
 }
 
-/// The option of this name, and those that say the same in another way.
+/// The names of this option and of the others of its subject.
 pub fn ways_to_say(name: &str) -> Vec<&'static str> {
     let subject = find(name).and_then(|option| option.subject);
     let is_one = |option: &&Definition| option.name == name || subject.is_some() && option.subject == subject;

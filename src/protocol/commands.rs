@@ -1,6 +1,6 @@
-//! Every command of the control socket, one row each: its word and arguments, who may give it, what `help` says of it, which
-//! subcommand of einhyrningsinsctl gives it, and how a request is read. The control thread, `help`, the client and the manual's
-//! tests ask the rows; what a command leads to, the supervisor knows.
+//! Every command of the control socket, one row each: its word and arguments, the role that it needs, its line in `help`, the
+//! subcommand of einhyrningsinsctl that sends it, and the reader of its requests. The control thread, `help`, the client and the tests of
+//! the manual use the rows. The supervisor executes the commands.
 
 use crate::pool::{Pid, Signal, UpgradeStyle};
 use crate::protocol::arguments::{count, die_signal, signals, strings};
@@ -57,34 +57,34 @@ pub enum Asked {
 /// One command.
 pub struct Command {
     pub word: &'static str,
-    /// Beside the word, as `help` writes them.
+    /// As `help` shows them; empty for a command without arguments.
     pub arguments: &'static str,
-    /// What `help` says; nothing of what people do not give.
+    /// Its line in `help`; empty for a command that only programs send.
     pub help: &'static str,
     pub speaker: Speaker,
     pub takes_signals: bool,
-    /// The subcommand of einhyrningsinsctl that gives it; without one, `raw` does.
+    /// The subcommand of einhyrningsinsctl that sends it; without one, only `raw` does.
     pub subcommand: Option<Subcommand>,
     read: fn(&Value) -> Result<Asked, String>,
 }
 
-/// Who may give a command.
+/// Which clients may send a command.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Speaker {
-    /// Only who may do everything.
+    /// Administrators only.
     Operator,
-    /// Everybody, for a worker. There is no answer, and the connection is closed, for workers that forget to close it.
+    /// Every client, for a worker. The master closes the connection without an answer, since some workers forget to close it.
     Worker,
 }
 
-/// A subcommand of einhyrningsinsctl. Several commands may belong to one, and one of them has its help.
+/// A subcommand of einhyrningsinsctl. Several commands may belong to one; exactly one of them has its help.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Subcommand {
     pub name: &'static str,
     pub help: Option<&'static str>,
 }
 
-/// By name.
+/// Sorted by word.
 pub static COMMANDS: &[Command] = &[
     row("config", |request| strings(request).and_then(|args| config(&args)))
         .arguments("args: a YAML map, such as {signal_timeout: 30}")
@@ -138,7 +138,7 @@ pub static COMMANDS: &[Command] = &[
     .for_workers(),
 ];
 
-/// What einhyrningsinsctl says of its subcommand of this name.
+/// The help of a subcommand of einhyrningsinsctl; empty if no command names it.
 pub fn subcommand_help(name: &str) -> &'static str {
     let found = COMMANDS.iter().filter_map(|command| command.subcommand).filter(|subcommand| subcommand.name == name);
     found.filter_map(|subcommand| subcommand.help).next().unwrap_or_default()
@@ -149,7 +149,7 @@ const fn row(word: &'static str, read: fn(&Value) -> Result<Asked, String>) -> C
     Command { word, arguments, help, speaker: Speaker::Operator, takes_signals: false, subcommand: None, read }
 }
 
-/// Each says one thing more of a command.
+/// Each sets one property of the command.
 impl Command {
     const fn arguments(self, arguments: &'static str) -> Self {
         Self { arguments, ..self }

@@ -10,7 +10,7 @@ use crate::yaml::{self, Limits, Value};
 #[derive(Clone, Debug, PartialEq)]
 pub struct Request {
     pub asked: Asked,
-    /// Who may ask for that.
+    /// Which clients may send it.
     pub speaker: Speaker,
     /// What ties replies to it; without one the client is of the old style and gets one reply.
     pub id: Option<Value>,

@@ -22,7 +22,7 @@ impl Change {
     }
 }
 
-/// Reads the arguments of `config`, joined by blanks so that nobody has to quote them. A key may be a symbol, a string, or
+/// Reads the arguments of `config`, joined by blanks so that they need no quotes. A key may be a symbol, a string, or
 /// a string with a colon before it; they may stand under `:config:` as in the state document.
 ///
 /// Errors: the reply that says what cannot be, by name.
