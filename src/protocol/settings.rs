@@ -111,7 +111,7 @@ mod tests {
     #[test]
     fn every_option_that_says_so_can_be_set_to_what_it_takes() {
         for (option, Commanded { name, .. }) in commanded() {
-            for value in ["1", "2", "0.5", "nil", "86400", "1e-10"] {
+            for value in ["1", "2", "0.5", "nil", "86400", "1.0e-10"] {
                 let Ok((changes, _)) = read(&[&format!("{name}: {value}")]) else { continue };
                 let [Change { option: changed, value }] = changes.as_slice() else { panic!("{changes:?}") };
                 assert_eq!(*changed, option.name);
