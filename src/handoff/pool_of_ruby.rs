@@ -163,7 +163,6 @@ fn settings(state: &State, reader: &Reader<'_>) -> Result<Settings, Fault> {
     Ok(Settings {
         target: count(":number", config.number)?,
         ack,
-        ack_timeout: None,
         spacing_s: spacing(config.seconds).map_err(|fault| fault.within(":seconds").within(":config"))?,
         max_unacked: count(":max_unacked", config.max_unacked.unwrap_or(reader.max_unacked))?,
         max_upgrade_additional: match config.max_upgrade_additional {
@@ -174,8 +173,7 @@ fn settings(state: &State, reader: &Reader<'_>) -> Result<Settings, Fault> {
             Some(timeout) => Some(span(timeout).map_err(|fault| fault.within(":signal_timeout"))?),
             None => None,
         },
-        graceful: GRACEFUL,
-        retries: None,
+        ..Settings::default()
     })
 }
 

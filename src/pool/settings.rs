@@ -72,6 +72,23 @@ pub struct Settings {
     pub retries: Option<u32>,
 }
 
+impl Default for Settings {
+    /// What einhorn does when it is told nothing, for one worker.
+    fn default() -> Self {
+        Self {
+            target: 1,
+            ack: AckMode::Timer(Duration::from_secs(1)),
+            ack_timeout: None,
+            spacing_s: 1.0,
+            max_unacked: 1,
+            max_upgrade_additional: None,
+            signal_timeout: None,
+            graceful: Signal::USR2,
+            retries: None,
+        }
+    }
+}
+
 impl Settings {
     /// How many failures in a row end an upgrade; none means never.
     pub(in crate::pool) fn failure_limit(&self) -> Option<u32> {

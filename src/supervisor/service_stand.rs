@@ -125,7 +125,7 @@ fn status(pool: &Pool, phase: Phase, exchange: Exchange, failure: Option<&str>) 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::pool::{AckMode, Command, Ending, Event, Group, Pid, Settings, Signal, WorkerIndex};
+    use crate::pool::{AckMode, Command, Ending, Event, Group, Pid, Settings, WorkerIndex};
 
     const NOW: Mono = Mono::from_nanos(5_000);
 
@@ -137,17 +137,7 @@ mod tests {
 
     impl Play {
         fn begin(readiness: Readiness) -> Self {
-            let settings = Settings {
-                target: 2,
-                ack: AckMode::Manual,
-                ack_timeout: None,
-                spacing_s: 1.0,
-                max_unacked: 2,
-                max_upgrade_additional: None,
-                signal_timeout: None,
-                graceful: Signal::USR2,
-                retries: None,
-            };
+            let settings = Settings { target: 2, ack: AckMode::Manual, max_unacked: 2, ..Settings::default() };
             let mut play = Self { pool: Pool::new(settings), told: Stand::unknown(), readiness };
             play.happen(Event::Started);
             play
