@@ -252,10 +252,14 @@ impl Run {
         Some(Event::GroupEmptied { pid: self.world.processes[at].pid })
     }
 
+    pub fn stop(&mut self) -> Command {
+        let named = Command::Stop(signal(self.rng.pick(&STOPS)));
+        if self.rng.one_in(2) { Command::StopGracefully } else { named }
+    }
+
     fn command(&mut self) -> Command {
         if self.rng.below(1_024) < self.plan.stops {
-            let named = Command::Stop(signal(self.rng.pick(&STOPS)));
-            return if self.rng.one_in(2) { Command::StopGracefully } else { named };
+            return self.stop();
         }
         match self.rng.below(9) {
             8 => self.configure(),

@@ -135,6 +135,8 @@ pub struct Coverage {
     pub checks_killed: u64,
     /// Events between the stop of the threads and the exec.
     pub drained: u64,
+    /// Stops in that time.
+    pub stopped_late: u64,
     /// Runs brought to rest by the liveness phase.
     pub settled: u64,
     /// Runs that ended with `Exit`.
@@ -184,6 +186,7 @@ impl Coverage {
         self.checks += other.checks;
         self.checks_killed += other.checks_killed;
         self.drained += other.drained;
+        self.stopped_late += other.stopped_late;
         self.settled += other.settled;
         self.ended += other.ended;
     }
@@ -205,6 +208,7 @@ impl Coverage {
             ("checks", self.checks),
             ("checks killed", self.checks_killed),
             ("events before an exec", self.drained),
+            ("stops before an exec", self.stopped_late),
             ("runs settled", self.settled),
             ("runs ended", self.ended),
         ];

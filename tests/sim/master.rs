@@ -229,9 +229,16 @@ impl Run {
             self.coverage.drained += 1;
             self.deliver_in_turn(event);
         }
+        if self.rng.below(1_024) < self.plan.stops {
+            let stop = self.stop();
+            self.deliver_in_turn(Event::CommandGiven(stop));
+        }
         match self.ledger.stopping {
             _ if self.ledger.exited => Drain::Ended,
-            Some(_) => Drain::Stopping,
+            Some(_) => {
+                self.coverage.stopped_late += 1;
+                Drain::Stopping
+            }
             None if self.rng.chance(self.plan.errands) => Drain::Errands,
             None => Drain::Done,
         }

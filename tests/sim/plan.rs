@@ -107,7 +107,7 @@ impl Plan {
             keeps_target: rng.one_in(4),
             stops: rng.pick(&[0, 0, 1, 8, 64]),
             reexecs: rng.pick(&REEXECS),
-            has_master: rng.one_in(4),
+            has_master: rng.one_in(2),
             program_unknown: rng.pick(&SELDOM),
             check_starts_not: rng.pick(&SELDOM),
             check_fails: rng.pick(&SELDOM),
