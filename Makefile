@@ -85,7 +85,7 @@ check:
 	@$(CARGO) fmt --manifest-path fuzz/Cargo.toml --check
 	@$(CARGO) clippy --quiet --workspace --all-targets -- -D warnings
 	@$(CARGO) clippy --quiet --test sim --test ruby_yaml --test packaging --test servers --test faults --test chaos -- -D warnings
-	@RUSTDOCFLAGS=-Dwarnings $(CARGO) doc --quiet --no-deps
+	@RUSTDOCFLAGS=-Dwarnings $(CARGO) doc --quiet --no-deps --document-private-items
 
 # The sim target has `test = false`, so that plain `cargo test` does not run it without optimisation too; the chaos target, so that
 # its load runs alone.

@@ -61,6 +61,15 @@ fn every_room_stands_in_the_table_and_in_the_architecture() {
 }
 
 #[test]
+fn the_architecture_sends_people_to_files_that_are_there() {
+    let architecture = fs::read_to_string(root().join("doc/ARCHITECTURE.md")).unwrap();
+    let ways: Vec<&str> = architecture.split('`').skip(1).step_by(2).filter(|word| is_file_name(word)).collect();
+    let is_there = |way: &str| root().join(way).exists() || root().join("src").join(way).exists();
+    let missing: Vec<_> = ways.iter().filter(|way| !is_there(way)).collect();
+    assert!(missing.is_empty() && ways.len() > 30, "{missing:?} of {} files", ways.len());
+}
+
+#[test]
 fn the_architecture_is_searched_for_rooms_not_for_words() {
     assert!(names_room("pool/ decides", "pool") && names_room("`pool` decides", "pool"));
     assert!(!names_room("a pool of workers", "pool"));
@@ -324,6 +333,11 @@ fn blanks(source: &Source) -> Vec<usize> {
 
 fn lines_where<'a>(lines: impl Iterator<Item = (usize, &'a str)>, breaks: impl Fn(&str) -> bool) -> Vec<usize> {
     lines.filter(|(_, line)| breaks(line)).map(|(number, _)| number).collect()
+}
+
+/// With its directory: `config/options.rs`.
+fn is_file_name(word: &str) -> bool {
+    (word.contains('/') || word == "printable.rs") && [".rs", ".md"].iter().any(|end| word.ends_with(end))
 }
 
 fn names_room(architecture: &str, room: &str) -> bool {

@@ -255,7 +255,7 @@ fn upgrade_line(notice: &Notice) -> Line {
     }
 }
 
-/// The groups above and the dispatch in [`line`] name the same notices; should they ever differ, it is said plainly.
+/// The groups above and the dispatch in [`line()`] name the same notices; should they ever differ, it is said plainly.
 fn unworded(notice: &Notice) -> Line {
     logged(Level::Info, format!("{notice:?}"))
 }
