@@ -3,6 +3,9 @@
 //! Rooms, from the ground up (`tests/tidy.rs` holds who may import whom; `doc/ARCHITECTURE.md` says why):
 //! `pool` and `machines` decide, `supervisor` does, `threads` watch, `sys` calls the system.
 
+// Tests and fuzz targets share helpers between modules.
+#![cfg_attr(not(any(test, fuzzing)), warn(unreachable_pub))]
+
 pub mod client;
 pub mod config;
 #[cfg(any(test, fuzzing))]

@@ -6,7 +6,7 @@ use std::ffi::OsStr;
 use serde::Serialize;
 
 /// What a value must be, to be shown after the option and the refused value.
-pub type Need = String;
+pub(super) type Need = String;
 
 /// One option. `C` is the struct that its value is written to.
 pub struct Definition<C: 'static> {
@@ -137,7 +137,7 @@ pub enum Act {
 }
 
 /// An option that is true or false, and false by default.
-pub const fn switch<C>(group: Group, name: &'static str) -> Definition<C> {
+pub(super) const fn switch<C>(group: Group, name: &'static str) -> Definition<C> {
     let default = match group.place {
         Place::Anywhere | Place::File => Some("false"),
         Place::CommandLine => None,
@@ -145,16 +145,16 @@ pub const fn switch<C>(group: Group, name: &'static str) -> Definition<C> {
     Definition { default, ..new(group, name, Kind::Switch, Shape::Truth) }
 }
 
-pub const fn single<C>(group: Group, name: &'static str, shape: Shape) -> Definition<C> {
+pub(super) const fn single<C>(group: Group, name: &'static str, shape: Shape) -> Definition<C> {
     new(group, name, Kind::Single, shape)
 }
 
-pub const fn list<C>(group: Group, name: &'static str, shape: Shape) -> Definition<C> {
+pub(super) const fn list<C>(group: Group, name: &'static str, shape: Shape) -> Definition<C> {
     new(group, name, Kind::List, shape)
 }
 
 /// A table of names and values.
-pub const fn map<C>(group: Group, name: &'static str) -> Definition<C> {
+pub(super) const fn map<C>(group: Group, name: &'static str) -> Definition<C> {
     new(group, name, Kind::Map, Shape::Text("NAME=VALUE"))
 }
 

@@ -9,7 +9,7 @@ use crate::config::origin::Place;
 use crate::config::values;
 
 /// The variables of a file's text, in its order; `name` is how errors call the file. The later of two equal names counts.
-pub fn read(name: &str, text: &str, problems: &mut Vec<ConfigError>) -> Vec<(OsString, OsString)> {
+pub(super) fn read(name: &str, text: &str, problems: &mut Vec<ConfigError>) -> Vec<(OsString, OsString)> {
     let mut variables: Vec<(OsString, OsString)> = Vec::new();
     for (index, line) in text.lines().enumerate() {
         let line = line.trim();
@@ -28,7 +28,7 @@ pub fn read(name: &str, text: &str, problems: &mut Vec<ConfigError>) -> Vec<(OsS
 }
 
 /// Without those that a later one of the same name replaces.
-pub fn last_of_each(mut variables: Vec<(OsString, OsString)>) -> Vec<(OsString, OsString)> {
+pub(super) fn last_of_each(mut variables: Vec<(OsString, OsString)>) -> Vec<(OsString, OsString)> {
     let mut met = BTreeSet::new();
     variables.reverse();
     variables.retain(|(name, _)| met.insert(name.clone()));

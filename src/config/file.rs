@@ -25,14 +25,14 @@ const BIND_KEYS: [&str; 5] = ["address", "reuse-addr", "nonblock", "mode", SHARE
 
 /// What a file says.
 #[derive(Debug, Default)]
-pub struct Document {
+pub(super) struct Document {
     pub words: Vec<Word>,
     pub profiles: Vec<Profile>,
 }
 
 /// `[profiles.NAME]`
 #[derive(Debug)]
-pub struct Profile {
+pub(super) struct Profile {
     pub name: String,
     /// The profiles that it begins with.
     pub inherits: Vec<(String, Place)>,
@@ -40,7 +40,7 @@ pub struct Profile {
 }
 
 /// Reads the text of a file; `name` is how errors call it. What is wrong is added to `problems`, in the order of the text.
-pub fn read(name: &str, text: &str, problems: &mut Vec<ConfigError>) -> Document {
+pub(super) fn read(name: &str, text: &str, problems: &mut Vec<ConfigError>) -> Document {
     let positions = Positions::of(text);
     let mut reader = Reader { file: name.into(), positions, found: Vec::new() };
     let (root, errors) = DeTable::parse_recoverable(text);

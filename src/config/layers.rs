@@ -11,7 +11,7 @@ use crate::config::origin::Origin;
 use crate::config::words::Word;
 
 /// The lowest layer.
-pub fn defaults() -> Vec<Word> {
+pub(super) fn defaults() -> Vec<Word> {
     let word = |option: &Definition| {
         let value = option.default?.into();
         Some(Word { flag: option.name.to_owned(), origin: Origin::Default, value: Some(value) })
@@ -21,7 +21,7 @@ pub fn defaults() -> Vec<Word> {
 
 /// Puts each layer on top of those before it. From the top down, so that each word is looked at once, however many layers
 /// there are.
-pub fn merge(layers: impl IntoIterator<Item = Vec<Word>>) -> Vec<Word> {
+pub(super) fn merge(layers: impl IntoIterator<Item = Vec<Word>>) -> Vec<Word> {
     let layers: Vec<Vec<Word>> = layers.into_iter().collect();
     let mut above = Above::default();
     let mut kept: Vec<Vec<bool>> = Vec::with_capacity(layers.len());
@@ -35,7 +35,7 @@ pub fn merge(layers: impl IntoIterator<Item = Vec<Word>>) -> Vec<Word> {
 
 /// Adds the defaults that nothing stands in for. A default may have been replaced by an alternative that a higher layer then
 /// turned off: it counts again, as if neither had been said.
-pub fn complete(mut words: Vec<Word>) -> Vec<Word> {
+pub(super) fn complete(mut words: Vec<Word>) -> Vec<Word> {
     for default in defaults() {
         let is_said = words.iter().any(|word| word.flag == default.flag);
         if !is_said && !words.iter().any(|word| word.is_active() && is_alternative(word, &default)) {
@@ -46,7 +46,7 @@ pub fn complete(mut words: Vec<Word>) -> Vec<Word> {
 }
 
 /// What one place says twice, in two ways of which only one can count.
-pub fn contradictions(layer: &[Word]) -> Vec<ConfigError> {
+pub(super) fn contradictions(layer: &[Word]) -> Vec<ConfigError> {
     let mut found = Vec::new();
     // The first of each flag that has alternatives; there are but a few such flags.
     let mut firsts: Vec<&Word> = Vec::new();

@@ -5,7 +5,7 @@ const LETTERS_MAX: usize = 100;
 const KNOWN_MAX: usize = 200;
 
 /// The nearest of `known`, if it is so near that a slip of the fingers explains the difference: one letter in three.
-pub fn nearest<'a>(name: &str, known: impl Iterator<Item = &'a str>) -> Option<&'a str> {
+pub(super) fn nearest<'a>(name: &str, known: impl Iterator<Item = &'a str>) -> Option<&'a str> {
     let letters = |name: &str| name.chars().take(LETTERS_MAX + 1).count();
     let length = letters(name);
     let limit = length / 3;

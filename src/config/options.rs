@@ -88,7 +88,7 @@ const FILE: Group = Group { heading: "", place: Place::File };
 const CONFIGURATION: Group = Group { heading: "Configuration file", place: Place::CommandLine };
 const OTHER: Group = Group { heading: "Other", place: Place::CommandLine };
 
-pub static OPTIONS: &[Definition] = &[
+pub(super) static OPTIONS: &[Definition] = &[
     list(SOCKETS, "bind", Shape::Bind("ADDR"))
         .help(
             "Open a listening socket and pass it to every worker: ADDR:PORT, with ,r for SO_REUSEADDR and ,n for \
@@ -345,7 +345,7 @@ pub static OPTIONS: &[Definition] = &[
 ];
 
 /// The option of this name.
-pub fn find(name: &str) -> Option<&'static Definition> {
+pub(super) fn find(name: &str) -> Option<&'static Definition> {
     OPTIONS.iter().find(|option| option.name == name)
 }
 
@@ -360,7 +360,7 @@ pub fn keys() -> impl Iterator<Item = &'static Definition> + Clone {
 }
 
 /// The names of this option and of the others of its subject.
-pub fn ways_to_say(name: &str) -> Vec<&'static str> {
+pub(super) fn ways_to_say(name: &str) -> Vec<&'static str> {
     let subject = find(name).and_then(|option| option.subject);
     let is_one = |option: &&Definition| option.name == name || subject.is_some() && option.subject == subject;
     OPTIONS.iter().filter(is_one).map(|option| option.name).collect()

@@ -15,7 +15,11 @@ const DEPTH_MAX: usize = 32;
 const LISTED_MAX: usize = 20;
 
 /// The words of the profiles named, the last one on top. A profile that is reached twice counts where it is reached last.
-pub fn layers(document: &Document, asked: &[(String, String)], problems: &mut Vec<ConfigError>) -> Vec<Vec<Word>> {
+pub(super) fn layers(
+    document: &Document,
+    asked: &[(String, String)],
+    problems: &mut Vec<ConfigError>,
+) -> Vec<Vec<Word>> {
     let profiles = document.profiles.iter().map(|profile| (profile.name.as_str(), profile)).collect();
     let mut order: Vec<&Profile> = Vec::new();
     for (name, spelled) in asked {

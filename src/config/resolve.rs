@@ -64,7 +64,7 @@ impl Config {
 
 /// Reads every value by itself. What is wrong is added to `problems`, and stands in for nothing: a configuration with
 /// problems is not to be used.
-pub fn read_each(argv0: &OsStr, given: Given, problems: &mut Vec<ConfigError>) -> Config {
+pub(super) fn read_each(argv0: &OsStr, given: Given, problems: &mut Vec<ConfigError>) -> Config {
     let mut config = Config { argv0: argv0.to_owned(), ..Config::default() };
     for option in OPTIONS {
         problems.extend(said(option, &given).into_iter().filter_map(|word| read(option, word, &mut config).err()));
@@ -100,7 +100,7 @@ fn read(option: &Definition, word: &Word, config: &mut Config) -> Result<(), Con
 }
 
 /// Refuses what is right by itself and wrong together.
-pub fn check_together(config: &Config) -> Vec<ConfigError> {
+pub(super) fn check_together(config: &Config) -> Vec<ConfigError> {
     let given = &config.given;
     // What contradicts itself in this cannot be said to contradict a bind, too.
     if given.is_on("ipv4-only") && given.is_on("ipv6-only") {

@@ -98,12 +98,12 @@ pub struct Nice {
     pub renice_cmd: Option<String>,
 }
 
-pub fn text(value: &OsStr) -> Result<&str, Need> {
+pub(super) fn text(value: &OsStr) -> Result<&str, Need> {
     value.to_str().ok_or_else(|| "need text in UTF-8".to_owned())
 }
 
 /// A whole number in `range`.
-pub fn whole<T>(value: &OsStr, range: RangeInclusive<T>) -> Result<T, Need>
+pub(super) fn whole<T>(value: &OsStr, range: RangeInclusive<T>) -> Result<T, Need>
 where
     T: TryFrom<i64> + PartialOrd + Display,
 {
@@ -119,22 +119,22 @@ fn need_whole<T: Display>(value: &OsStr, range: &RangeInclusive<T>) -> Need {
 }
 
 /// The most workers that an upgrade may add. Zero has a reason of its own to be refused.
-pub fn upgrade_additional(value: &OsStr, range: RangeInclusive<u32>) -> Result<u32, Need> {
+pub(super) fn upgrade_additional(value: &OsStr, range: RangeInclusive<u32>) -> Result<u32, Need> {
     whole(value, range).map_err(|need| format!("{need} (0 would never let an upgrade start)"))
 }
 
 /// An open descriptor other than 0, 1 and 2.
-pub fn state_fd(value: &OsStr) -> Result<i32, Need> {
+pub(super) fn state_fd(value: &OsStr) -> Result<i32, Need> {
     whole(value, 3..=i32::MAX)
 }
 
-pub fn respawn_seconds(value: &OsStr) -> Result<f64, Need> {
+pub(super) fn respawn_seconds(value: &OsStr) -> Result<f64, Need> {
     let seconds = any_seconds(text(value)?).filter(|&seconds| seconds > 0.0 && seconds <= SECONDS_MAX);
     seconds.ok_or_else(|| format!("need a number of seconds above 0, up to {SECONDS_MAX}"))
 }
 
 /// A whole number of seconds, as a number or as a time such as `1m 30s`.
-pub fn whole_seconds(value: &OsStr) -> Result<u32, Need> {
+pub(super) fn whole_seconds(value: &OsStr) -> Result<u32, Need> {
     let spelled_out = value.to_str().and_then(|text| humantime::parse_duration(text.trim()).ok());
     let seconds = spelled_out.filter(|span| span.subsec_nanos() == 0).map(|span| span.as_secs().to_string());
     whole(seconds.as_ref().map_or(value, |seconds| OsStr::new(seconds)), 1..=u32::MAX)
@@ -146,7 +146,7 @@ fn any_seconds(text: &str) -> Option<f64> {
     ruby_float(text).or_else(spelled_out)
 }
 
-pub fn ack_mode(value: &OsStr) -> Result<Ack, Need> {
+pub(super) fn ack_mode(value: &OsStr) -> Result<Ack, Need> {
     let text = text(value)?;
     if text == "manual" {
         return Ok(Ack::Manual);
@@ -157,12 +157,12 @@ pub fn ack_mode(value: &OsStr) -> Result<Ack, Need> {
 }
 
 /// Whether a word after `-m` is its value: a mode's name or any number, in range or not.
-pub fn is_ack_mode(text: &str) -> bool {
+pub(super) fn is_ack_mode(text: &str) -> bool {
     text == "manual" || ruby_float(text).is_some()
 }
 
 /// A time such as `1m 30s`, or a bare number of seconds.
-pub fn ack_timeout(value: &OsStr) -> Result<Duration, Need> {
+pub(super) fn ack_timeout(value: &OsStr) -> Result<Duration, Need> {
     let text = text(value)?;
     let need = || format!("need a time above 0, up to {SECONDS_MAX} seconds, such as 90 or 1m 30s");
     let longest = Duration::from_secs_f64(SECONDS_MAX);
@@ -174,7 +174,7 @@ pub fn ack_timeout(value: &OsStr) -> Result<Duration, Need> {
 }
 
 /// A file's name, in whatever bytes. Not looked at on disk.
-pub fn path(value: &OsStr) -> Result<PathBuf, Need> {
+pub(super) fn path(value: &OsStr) -> Result<PathBuf, Need> {
     if value.is_empty() || value.as_bytes().contains(&0) {
         return Err("need a path".to_owned());
     }
@@ -182,13 +182,13 @@ pub fn path(value: &OsStr) -> Result<PathBuf, Need> {
 }
 
 /// A path that fits into a socket address.
-pub fn limited_path(value: &OsStr, bytes_max: usize) -> Result<PathBuf, Need> {
+pub(super) fn limited_path(value: &OsStr, bytes_max: usize) -> Result<PathBuf, Need> {
     let need = || format!("need a path of 1 to {bytes_max} bytes");
     path(value).ok().filter(|_| value.len() <= bytes_max).ok_or_else(need)
 }
 
 /// A name that can stand inside a file name.
-pub fn command_name(value: &OsStr) -> Result<String, Need> {
+pub(super) fn command_name(value: &OsStr) -> Result<String, Need> {
     let name = text(value)?;
     let fits = !name.is_empty() && name.len() <= COMMAND_NAME_BYTES_MAX;
     if !fits || name.chars().any(|c| c == '/' || is_hidden(c)) {
@@ -198,7 +198,7 @@ pub fn command_name(value: &OsStr) -> Result<String, Need> {
 }
 
 /// Permissions of a file, in octal.
-pub fn mode(value: &OsStr) -> Result<u32, Need> {
+pub(super) fn mode(value: &OsStr) -> Result<u32, Need> {
     let digits = text(value)?;
     let octal = digits.chars().all(|digit| digit.is_digit(8));
     let mode = u32::from_str_radix(digits, 8).ok().filter(|mode| octal && *mode <= 0o777);
@@ -206,14 +206,14 @@ pub fn mode(value: &OsStr) -> Result<u32, Need> {
 }
 
 /// The name or number of a group; whether there is one, the system knows.
-pub fn group(value: &OsStr) -> Result<String, Need> {
+pub(super) fn group(value: &OsStr) -> Result<String, Need> {
     let name = text(value)?;
     let fits = !name.is_empty() && !name.chars().any(|c| c == ':' || c.is_whitespace() || is_hidden(c));
     if fits { Ok(name.to_owned()) } else { Err("need the name or number of a group".to_owned()) }
 }
 
 /// A word of a command line, in whatever bytes.
-pub fn word(value: &OsStr) -> Result<OsString, Need> {
+pub(super) fn word(value: &OsStr) -> Result<OsString, Need> {
     if value.as_bytes().contains(&0) {
         return Err("need a word without a zero byte".to_owned());
     }
@@ -221,7 +221,7 @@ pub fn word(value: &OsStr) -> Result<OsString, Need> {
 }
 
 /// The name of an environment variable, in whatever bytes.
-pub fn variable(value: &OsStr) -> Result<OsString, Need> {
+pub(super) fn variable(value: &OsStr) -> Result<OsString, Need> {
     if value.is_empty() || value.as_bytes().iter().any(|&byte| byte == b'=' || byte == 0) {
         return Err("need the name of a variable, without =".to_owned());
     }
@@ -229,7 +229,7 @@ pub fn variable(value: &OsStr) -> Result<OsString, Need> {
 }
 
 /// `NAME=VALUE` for the environment of the workers. What the master sets itself is not for others to say.
-pub fn assignment(value: &OsStr) -> Result<(OsString, OsString), Need> {
+pub(super) fn assignment(value: &OsStr) -> Result<(OsString, OsString), Need> {
     let (name, content) = split_at_equals(value.as_bytes());
     let name = variable(OsStr::from_bytes(name))?;
     let content = content.unwrap_or_default();
@@ -248,7 +248,7 @@ pub fn is_masters(name: &[u8]) -> bool {
 }
 
 /// One of the words that `alternatives` lists, parted by `|`.
-pub fn one_of(value: &OsStr, alternatives: &str) -> Result<String, Need> {
+pub(super) fn one_of(value: &OsStr, alternatives: &str) -> Result<String, Need> {
     let found = alternatives.split('|').find(|word| OsStr::new(word) == value);
     let need =
         || alternatives.rsplit_once('|').map(|(others, last)| format!("need {} or {last}", others.replace('|', ", ")));
@@ -256,12 +256,12 @@ pub fn one_of(value: &OsStr, alternatives: &str) -> Result<String, Need> {
 }
 
 /// The name or number of a user; whether there is one, the system knows.
-pub fn user(value: &OsStr) -> Result<String, Need> {
+pub(super) fn user(value: &OsStr) -> Result<String, Need> {
     group(value).map_err(|_| "need the name or number of a user".to_owned())
 }
 
 /// A signal that a program can hear.
-pub fn graceful_signal(value: &OsStr) -> Result<Signal, Need> {
+pub(super) fn graceful_signal(value: &OsStr) -> Result<Signal, Need> {
     let named = text(value)?;
     let number = || named.parse().ok().and_then(Signal::from_number);
     let signal = Signal::from_name(named).or_else(number);
@@ -270,7 +270,7 @@ pub fn graceful_signal(value: &OsStr) -> Result<Signal, Need> {
 }
 
 /// `NAME=SOFT[:HARD]`, a resource limit. Sizes may have a unit.
-pub fn limit(value: &OsStr) -> Result<Limit, Need> {
+pub(super) fn limit(value: &OsStr) -> Result<Limit, Need> {
     let (name, limits) = text(value)?.split_once('=').unwrap_or_default();
     let known = LIMIT_NAMES.iter().find(|known| **known == name);
     let name = known.ok_or_else(|| {
@@ -301,7 +301,7 @@ fn amount(text: &str) -> Option<u64> {
 }
 
 /// The name that syslog shows before a message.
-pub fn ident(value: &OsStr) -> Result<String, Need> {
+pub(super) fn ident(value: &OsStr) -> Result<String, Need> {
     let name = text(value)?;
     let fits = (1..=IDENT_BYTES_MAX).contains(&name.len());
     let plain = name.chars().all(|c| c.is_ascii_graphic() && ![':', '['].contains(&c));
@@ -310,7 +310,7 @@ pub fn ident(value: &OsStr) -> Result<String, Need> {
 }
 
 /// A command line, split as a shell would, without its expansions.
-pub fn command_line(value: &OsStr) -> Result<Vec<String>, Need> {
+pub(super) fn command_line(value: &OsStr) -> Result<Vec<String>, Need> {
     let words =
         shell_words::split(text(value)?).map_err(|_| "need a command line with its quotes closed".to_owned())?;
     match words.first() {
@@ -320,7 +320,7 @@ pub fn command_line(value: &OsStr) -> Result<Vec<String>, Need> {
     }
 }
 
-pub fn nice(value: &OsStr) -> Result<Nice, Need> {
+pub(super) fn nice(value: &OsStr) -> Result<Nice, Need> {
     let need = || {
         let (lowest, highest) = (NICE_LEVELS.start(), NICE_LEVELS.end());
         format!("need MASTER[:WORKER[:RENICE_CMD]] with levels from {lowest} to {highest}")

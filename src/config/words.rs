@@ -40,14 +40,14 @@ pub struct Word {
 
 /// What stands after the options that count.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum End {
+pub(super) enum End {
     /// The program and its arguments, untouched; empty if there is none.
     Program(Vec<OsString>),
     Act(Act),
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Split {
+pub(super) struct Split {
     pub words: Vec<Word>,
     pub end: End,
 }
@@ -72,7 +72,7 @@ impl Word {
 }
 
 /// Splits a command line without its `argv[0]`.
-pub fn split(args: Vec<OsString>) -> Result<Split, ConfigError> {
+pub(super) fn split(args: Vec<OsString>) -> Result<Split, ConfigError> {
     let mut splitter = Splitter { rest: args.into_iter().peekable(), words: Vec::new() };
     let end = splitter.run()?;
     Ok(Split { words: splitter.words, end })
@@ -80,7 +80,7 @@ pub fn split(args: Vec<OsString>) -> Result<Split, ConfigError> {
 
 /// Settles what depends on the order of different flags, so that after it order matters only within one: `-v` and `-q`
 /// cancel each other, and of `--ack-mode` and `--manual` the last one counts.
-pub fn settle(words: Vec<Word>) -> Vec<Word> {
+pub(super) fn settle(words: Vec<Word>) -> Vec<Word> {
     let is_mode = |word: &Word| word.flag == "ack-mode" || word.flag == "manual";
     let is_level = |word: &Word| word.flag == "verbose" || word.flag == "quiet";
     let level = verbosity(&words);

@@ -7,19 +7,19 @@ use serde::{Deserialize, Serialize};
 use crate::pool::Signal;
 
 /// A worker that dies this soon after its ack, unasked, counts as a sign of a crash loop.
-pub const EARLY_LIFE: Duration = Duration::from_secs(10);
+pub(super) const EARLY_LIFE: Duration = Duration::from_secs(10);
 
 /// A child that has not become its program after this time is killed.
 pub const EXEC_LIMIT: Duration = Duration::from_secs(10);
 
 /// The longest wait between two launches, however many workers died before their ack (einhorn's).
-pub const SPINUP_INTERVAL_MAX_S: f64 = 30.0;
+pub(super) const SPINUP_INTERVAL_MAX_S: f64 = 30.0;
 
 /// The shortest, so that a deadline always lies ahead.
-pub const SPINUP_INTERVAL_MIN_S: f64 = 1e-6;
+pub(super) const SPINUP_INTERVAL_MIN_S: f64 = 1e-6;
 
 /// By how much each such death stretches the wait (einhorn's).
-pub const BACKOFF_FACTOR: f64 = 1.5;
+pub(super) const BACKOFF_FACTOR: f64 = 1.5;
 
 /// How long workers may take to end after TERM when no signal timeout is set.
 pub const TERM_GRACE: Duration = Duration::from_secs(90);
@@ -28,13 +28,13 @@ pub const TERM_GRACE: Duration = Duration::from_secs(90);
 pub const QUIT_GRACE: Duration = Duration::from_secs(10);
 
 /// How long a worker that missed its ack timeout may take to end.
-pub const UNACKED_GRACE: Duration = Duration::from_secs(10);
+pub(super) const UNACKED_GRACE: Duration = Duration::from_secs(10);
 
 /// How often the log names the workers that were told to go and stay.
-pub const LINGER_NOTE: Duration = Duration::from_secs(60);
+pub(super) const LINGER_NOTE: Duration = Duration::from_secs(60);
 
 /// How many failures in a row end an upgrade when an ack timeout is set and `--retries` is not.
-pub const RETRIES_WITH_ACK_TIMEOUT: u32 = 3;
+pub(super) const RETRIES_WITH_ACK_TIMEOUT: u32 = 3;
 
 /// What a ping's request id may take, in bytes; more is cut.
 pub const REQUEST_ID_MAX: usize = 256;

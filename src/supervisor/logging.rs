@@ -43,14 +43,14 @@ static ROUTE: RwLock<Option<Route>> = RwLock::new(None);
 static MARKS_LEVELS: OnceLock<bool> = OnceLock::new();
 
 /// Where lines go; dropped at the very end.
-pub struct Logging {
+pub(super) struct Logging {
     queue: LogQueue,
 }
 
 /// Sends everything that is logged where the plan says from now on.
 ///
 /// Errors: a thread cannot be started.
-pub fn start(plan: &LogPlan, crew: &mut Crew) -> io::Result<Logging> {
+pub(super) fn start(plan: &LogPlan, crew: &mut Crew) -> io::Result<Logging> {
     let queue = log_writer::start(format!("{}[MASTER {}]", mark_of(Level::Warn), std::process::id()), crew)?;
     let _first = QUEUE.set(queue.clone());
     let sink = env_logger::Target::Pipe(Box::new(queue.clone()));
@@ -70,7 +70,7 @@ pub fn start(plan: &LogPlan, crew: &mut Crew) -> io::Result<Logging> {
 /// goes to syslog any more. What was queued before is written as the old plan had it.
 ///
 /// Errors: the syslog thread cannot be started; the new level holds, and lines go where they went.
-pub fn apply(plan: &LogPlan, crew: &mut Crew) -> io::Result<()> {
+pub(super) fn apply(plan: &LogPlan, crew: &mut Crew) -> io::Result<()> {
     // First, since the thread may have something to say at once.
     log::set_max_level(plan.level);
     // Only the main thread puts another route there, so that this one is still the last when it is replaced.
@@ -82,7 +82,7 @@ pub fn apply(plan: &LogPlan, crew: &mut Crew) -> io::Result<()> {
 }
 
 /// einhorn's three grades, and the one of ours, as [`level_of`] has them.
-pub fn set_verbosity(verbosity: u8) {
+pub(super) fn set_verbosity(verbosity: u8) {
     log::set_max_level(level_of(verbosity));
 }
 
@@ -119,13 +119,13 @@ pub(in crate::supervisor) fn count_lost(lines: u64) {
 
 /// Says what a worker is about to do, in the worker's name, as einhorn's workers say it themselves: between fork and exec
 /// a child of ours may not log.
-pub fn log_for_worker(pid: Pid, message: &str) {
+pub(super) fn log_for_worker(pid: Pid, message: &str) {
     log::info!(target: &format!("{WORKER_TARGET}{pid}"), "{message}");
 }
 
 impl Logging {
     /// Waits until the last lines are written, but not for ever.
-    pub fn finish(&self) {
+    pub(super) fn finish(&self) {
         flush_syslog(SyslogQueue::flush);
         self.queue.flush(LAST_LINES_MAX);
     }

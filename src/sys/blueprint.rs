@@ -42,7 +42,7 @@ pub(super) struct Blueprint {
 
 impl Blueprint {
     /// EINVAL for a NUL byte anywhere, and for a variable whose name is empty or has a `=`.
-    pub fn lay_out(request: &SpawnRequest<'_>) -> Result<Self, Errno> {
+    pub(super) fn lay_out(request: &SpawnRequest<'_>) -> Result<Self, Errno> {
         let (envp, pid_slot) = lay_out_env(request.env, request.own_pid_variable)?;
         Ok(Self {
             path: c_string(request.path.as_os_str())?,
@@ -71,12 +71,12 @@ pub(super) struct StringArray {
 
 impl StringArray {
     /// An argument vector. EINVAL for a NUL byte.
-    pub fn of_words(words: &[OsString]) -> Result<Self, Errno> {
+    pub(super) fn of_words(words: &[OsString]) -> Result<Self, Errno> {
         Ok(Self::new(words.iter().map(|word| terminated(word)).collect::<Result<_, _>>()?))
     }
 
     /// An environment. EINVAL for a NUL byte, and for a variable whose name is empty or has a `=`.
-    pub fn of_variables(env: &[(OsString, OsString)]) -> Result<Self, Errno> {
+    pub(super) fn of_variables(env: &[(OsString, OsString)]) -> Result<Self, Errno> {
         Ok(Self::new(assignments(env)?))
     }
 
@@ -86,7 +86,7 @@ impl StringArray {
         Self { pointers, _strings: strings }
     }
 
-    pub fn as_ptr(&self) -> *const *const c_char {
+    pub(super) fn as_ptr(&self) -> *const *const c_char {
         self.pointers.as_ptr()
     }
 }

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 /// What stands in an object's place.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Reference {
+pub(super) enum Reference {
     /// The object itself, which nothing else refers to.
     None,
     /// `&1` and the object.
@@ -18,13 +18,13 @@ pub enum Reference {
 }
 
 #[derive(Default)]
-pub struct Anchors {
+pub(super) struct Anchors {
     ids: BTreeMap<*const Value, usize>,
     met: BTreeSet<*const Value>,
 }
 
 impl Anchors {
-    pub fn of(document: &Value) -> Self {
+    pub(super) fn of(document: &Value) -> Self {
         let mut anchors = Self::default();
         anchors.scan(document);
         anchors.met.clear();
@@ -43,7 +43,7 @@ impl Anchors {
     }
 
     /// What to write where this value stands, if it were written next.
-    pub fn peek(&self, value: &Value) -> Reference {
+    pub(super) fn peek(&self, value: &Value) -> Reference {
         let Some((identity, id)) = identity(value).and_then(|identity| Some((identity, *self.ids.get(&identity)?)))
         else {
             return Reference::None;
@@ -52,7 +52,7 @@ impl Anchors {
     }
 
     /// The same, and remembers that the value has been written.
-    pub fn take(&mut self, value: &Value) -> Reference {
+    pub(super) fn take(&mut self, value: &Value) -> Reference {
         let reference = self.peek(value);
         self.met.extend(identity(value));
         reference

@@ -13,10 +13,10 @@ const BREAKS: [char; 2] = ['\u{2028}', '\u{2029}'];
 const DEEP: &str = "                                                                                ";
 
 /// The marks that stand for each of the breaks in one text.
-pub struct Marks([char; 2]);
+pub(super) struct Marks([char; 2]);
 
 /// The text for the parser, with the marks if there are any in it.
-pub fn mark(text: &str) -> (Cow<'_, str>, Option<Marks>) {
+pub(super) fn mark(text: &str) -> (Cow<'_, str>, Option<Marks>) {
     if !text.contains(BREAKS) {
         return (text.into(), None);
     }
@@ -48,7 +48,7 @@ fn unused(text: &str) -> Option<Marks> {
 
 impl Marks {
     /// A scalar as it was before: without the blanks before a mark, and without what its newline has become.
-    pub fn restore(&self, text: &str, style: ScalarStyle) -> String {
+    pub(super) fn restore(&self, text: &str, style: ScalarStyle) -> String {
         let newline = if style == ScalarStyle::Literal { '\n' } else { ' ' };
         let mut restored = String::with_capacity(text.len());
         let mut after_mark = false;

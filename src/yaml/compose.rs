@@ -17,13 +17,13 @@ use std::mem;
 
 /// A place in the text; line and column from 1.
 #[derive(Clone, Copy, Debug)]
-pub struct Spot {
+pub(super) struct Spot {
     pub line: usize,
     pub column: usize,
 }
 
 impl Spot {
-    pub const START: Self = Self { line: 1, column: 1 };
+    pub(super) const START: Self = Self { line: 1, column: 1 };
 }
 
 impl From<Marker> for Spot {
@@ -61,7 +61,7 @@ enum Parts {
     Map(Vec<(Value, Value)>, Option<Value>),
 }
 
-pub struct Composer {
+pub(super) struct Composer {
     limits: Limits,
     marks: Option<Marks>,
     open: Vec<Open>,
@@ -73,15 +73,15 @@ pub struct Composer {
 }
 
 impl Composer {
-    pub fn new(limits: Limits, marks: Option<Marks>) -> Self {
+    pub(super) fn new(limits: Limits, marks: Option<Marks>) -> Self {
         Self { limits, marks, open: Vec::new(), root: Value::Nil, anchored: BTreeMap::new(), nodes: 0, extra_nodes: 0 }
     }
 
-    pub fn finish(self) -> Value {
+    pub(super) fn finish(self) -> Value {
         self.root
     }
 
-    pub fn take(&mut self, event: Event<'_>, spot: Spot) -> Result<(), ReadError> {
+    pub(super) fn take(&mut self, event: Event<'_>, spot: Spot) -> Result<(), ReadError> {
         match event {
             Event::Nothing | Event::StreamStart | Event::StreamEnd => Ok(()),
             Event::DocumentStart(_) | Event::DocumentEnd => Ok(()),

@@ -11,7 +11,7 @@ const STEP: usize = 2;
 
 /// What a node is to the one around it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Place {
+pub(super) enum Place {
     Root,
     Item,
     SimpleKey,
@@ -21,28 +21,28 @@ pub enum Place {
 
 /// The column of a collection's entries. None stands for the outside of the root.
 #[derive(Clone, Copy, Debug)]
-pub struct Indent(Option<usize>);
+pub(super) struct Indent(Option<usize>);
 
 impl Indent {
-    pub const OUTSIDE: Self = Self(None);
+    pub(super) const OUTSIDE: Self = Self(None);
 
-    pub fn column(self) -> usize {
+    pub(super) fn column(self) -> usize {
         self.0.unwrap_or(0)
     }
 
     /// For a collection in block style.
-    pub fn block(self) -> Self {
+    pub(super) fn block(self) -> Self {
         Self(Some(self.0.map_or(0, |column| column + STEP)))
     }
 
     /// For the later lines of a scalar.
-    pub fn scalar(self) -> usize {
+    pub(super) fn scalar(self) -> usize {
         self.column() + STEP
     }
 }
 
 /// Whether the key fits before a `:` on one line.
-pub fn is_simple_key(key: &Value, reference: Reference) -> bool {
+pub(super) fn is_simple_key(key: &Value, reference: Reference) -> bool {
     let anchor_bytes = match reference {
         Reference::None => 0,
         Reference::Anchor(id) => id.to_string().len(),

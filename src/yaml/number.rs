@@ -3,7 +3,7 @@
 
 /// A plain scalar in a number's shape.
 #[derive(Debug, PartialEq)]
-pub enum Number {
+pub(super) enum Number {
     Int(i64),
     /// Decimal digits with `-` before them when negative.
     Big(String),
@@ -15,7 +15,7 @@ pub enum Number {
 }
 
 /// The number that the text spells, if Psych would try to read it as one.
-pub fn parse(text: &str) -> Option<Number> {
+pub(super) fn parse(text: &str) -> Option<Number> {
     parse_base_60(text).or_else(|| parse_float(text)).or_else(|| parse_int(text))
 }
 
@@ -175,7 +175,7 @@ fn leading_digits(text: &str) -> (String, &str) {
 
 /// A float as Ruby's `to_s` gives it: the shortest digits, with an exponent below 0.0001, and from 1.0e+15 on unless there
 /// are digits behind the point. `NaN` and `Infinity` are spelled as Ruby spells them, not as YAML does.
-pub fn ruby_float(number: f64) -> String {
+pub(super) fn ruby_float(number: f64) -> String {
     if number.is_nan() {
         return "NaN".into();
     }

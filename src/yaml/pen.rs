@@ -12,12 +12,12 @@ const WIDTH: usize = 80;
 
 /// Whether long lines may be folded; they may not within a key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Fold {
+pub(super) enum Fold {
     Allowed,
     Never,
 }
 
-pub struct Pen {
+pub(super) struct Pen {
     out: String,
     column: usize,
     after_space: bool,
@@ -26,12 +26,12 @@ pub struct Pen {
 }
 
 impl Pen {
-    pub fn new() -> Self {
+    pub(super) fn new() -> Self {
         Self { out: String::new(), column: 0, after_space: true, at_indentation: true, open_ended: false }
     }
 
     /// Ends the line, and the document with `...` where its last block would run on without it.
-    pub fn finish(mut self) -> String {
+    pub(super) fn finish(mut self) -> String {
         self.indent_to(0);
         if self.open_ended {
             self.out.push_str("...\n");
@@ -39,7 +39,7 @@ impl Pen {
         self.out
     }
 
-    pub fn is_at_indentation(&self) -> bool {
+    pub(super) fn is_at_indentation(&self) -> bool {
         self.at_indentation
     }
 
@@ -57,12 +57,12 @@ impl Pen {
         self.at_indentation = false;
     }
 
-    pub fn blank(&mut self) {
+    pub(super) fn blank(&mut self) {
         self.put(' ');
     }
 
     /// A piece that wants a blank before it: `---`, a tag, an anchor, an opening quote.
-    pub fn mark(&mut self, text: &str) {
+    pub(super) fn mark(&mut self, text: &str) {
         if !self.after_space {
             self.blank();
         }
@@ -71,13 +71,13 @@ impl Pen {
     }
 
     /// A piece that follows without a blank: `:` after a simple key, a closing quote.
-    pub fn attach(&mut self, text: &str) {
+    pub(super) fn attach(&mut self, text: &str) {
         self.put_all(text);
         self.touch();
     }
 
     /// `-`, `?` or `:`, after which a collection may begin on the same line.
-    pub fn entry(&mut self, text: &str) {
+    pub(super) fn entry(&mut self, text: &str) {
         if !self.after_space {
             self.blank();
         }
@@ -86,7 +86,7 @@ impl Pen {
     }
 
     /// Moves to a column, on a new line unless the present one holds nothing but indentation up to there.
-    pub fn indent_to(&mut self, column: usize) {
+    pub(super) fn indent_to(&mut self, column: usize) {
         let is_past = self.column > column || (self.column == column && !self.after_space);
         if !self.at_indentation || is_past {
             self.put('\n');
@@ -98,7 +98,7 @@ impl Pen {
         self.at_indentation = true;
     }
 
-    pub fn plain(&mut self, text: &str, indent: usize, fold: Fold) {
+    pub(super) fn plain(&mut self, text: &str, indent: usize, fold: Fold) {
         if !self.after_space && !text.is_empty() {
             self.blank();
         }
@@ -117,7 +117,7 @@ impl Pen {
         self.touch();
     }
 
-    pub fn single_quoted(&mut self, text: &str, indent: usize, fold: Fold) {
+    pub(super) fn single_quoted(&mut self, text: &str, indent: usize, fold: Fold) {
         self.mark("'");
         let (mut after_blank, mut after_break, mut is_first) = (false, false, true);
         let mut chars = text.chars().peekable();
@@ -157,7 +157,7 @@ impl Pen {
         self.attach("'");
     }
 
-    pub fn double_quoted(&mut self, text: &str, indent: usize, fold: Fold) {
+    pub(super) fn double_quoted(&mut self, text: &str, indent: usize, fold: Fold) {
         self.mark("\"");
         let (mut after_blank, mut is_first) = (false, true);
         let mut chars = text.chars().peekable();
@@ -186,7 +186,7 @@ impl Pen {
     }
 
     /// A block literal (`|`), with its lines at `indent`.
-    pub fn literal(&mut self, text: &str, indent: usize) {
+    pub(super) fn literal(&mut self, text: &str, indent: usize) {
         self.mark("|");
         if text.starts_with(|c| is_blank(c) || is_break(c)) {
             self.attach("2");

@@ -9,7 +9,7 @@ use crate::yaml::timestamp::Stamp;
 
 /// What a plain scalar means.
 #[derive(Debug, PartialEq)]
-pub enum Plain {
+pub(super) enum Plain {
     Nil,
     Bool(bool),
     Int(i64),
@@ -29,7 +29,7 @@ pub enum Plain {
 /// Words have five characters at most, so a longer scalar that begins like one needs no look.
 const WORD_CHARS_MAX: usize = 5;
 
-pub fn resolve(text: &str) -> Plain {
+pub(super) fn resolve(text: &str) -> Plain {
     if text.is_empty() {
         return Plain::Nil;
     }
@@ -70,7 +70,7 @@ fn begins_like_a_word(text: &str) -> bool {
 }
 
 /// The beginnings of lines as Ruby's `^` finds them: not after a newline that ends the text.
-pub fn lines(text: &str) -> impl Iterator<Item = &str> {
+pub(super) fn lines(text: &str) -> impl Iterator<Item = &str> {
     let after_breaks = text.match_indices('\n').map(|(at, _)| at + 1).filter(|at| *at < text.len());
     [0].into_iter().chain(after_breaks).map(|start| &text[start..])
 }

@@ -11,7 +11,7 @@ use crate::yaml::word::is_word;
 use std::borrow::Cow;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Style {
+pub(super) enum Style {
     Plain,
     Single,
     Double,
@@ -20,7 +20,7 @@ pub enum Style {
 
 /// In which styles a reader would come to the right type without a tag.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Implicit {
+pub(super) enum Implicit {
     Always,
     /// Symbols, numbers: in quotes they would be strings, so libyaml puts a `!` before the quotes.
     WhenPlain,
@@ -28,7 +28,7 @@ pub enum Implicit {
 }
 
 /// A scalar as Psych hands it to libyaml.
-pub struct Scalar<'a> {
+pub(super) struct Scalar<'a> {
     pub text: Cow<'a, str>,
     pub tag: Option<&'static str>,
     pub implicit: Implicit,
@@ -36,7 +36,7 @@ pub struct Scalar<'a> {
 }
 
 /// The scalar that a value is written as; none for collections.
-pub fn scalar_of(value: &Value) -> Option<Scalar<'_>> {
+pub(super) fn scalar_of(value: &Value) -> Option<Scalar<'_>> {
     match value {
         Value::Nil => Some(unquoted("")),
         Value::Bool(yes) => Some(unquoted(if *yes { "true" } else { "false" })),
@@ -119,7 +119,7 @@ fn is_bad_octal(text: &str) -> bool {
 
 /// Where the scalar will stand.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Position {
+pub(super) enum Position {
     /// Before the `:` on one line with its value.
     SimpleKey,
     Elsewhere,
@@ -127,19 +127,19 @@ pub enum Position {
 
 /// Which styles can carry a text outside of `[]` and `{}`, and whether it has line breaks.
 #[derive(Debug)]
-pub struct Possible {
+pub(super) struct Possible {
     pub multiline: bool,
     plain: bool,
     single: bool,
     block: bool,
 }
 
-pub fn is_blank(c: char) -> bool {
+pub(super) fn is_blank(c: char) -> bool {
     c == ' '
 }
 
 /// Line breaks of YAML 1.1.
-pub fn is_break(c: char) -> bool {
+pub(super) fn is_break(c: char) -> bool {
     matches!(c, '\n' | '\r' | '\u{85}' | '\u{2028}' | '\u{2029}')
 }
 
@@ -148,7 +148,7 @@ fn is_space_or_break(c: char) -> bool {
 }
 
 /// What libyaml writes as it is; a tab and everything above U+FFFF are not.
-pub fn is_printable(c: char) -> bool {
+pub(super) fn is_printable(c: char) -> bool {
     matches!(c, '\n' | ' '..='~' | '\u{a0}'..='\u{fffd}') && c != '\u{feff}'
 }
 
@@ -162,7 +162,7 @@ struct Findings {
     break_after_space: bool,
 }
 
-pub fn possible_styles(text: &str) -> Possible {
+pub(super) fn possible_styles(text: &str) -> Possible {
     let found = look_over(text);
     let at_edge = |is: fn(char) -> bool| text.starts_with(is) || text.ends_with(is);
     let breaks_quotes = found.break_after_space || found.special;
@@ -203,7 +203,7 @@ fn is_leading_indicator(c: char, before_space: bool) -> bool {
 }
 
 /// The style that libyaml ends with.
-pub fn final_style(scalar: &Scalar<'_>, possible: &Possible, position: Position) -> Style {
+pub(super) fn final_style(scalar: &Scalar<'_>, possible: &Possible, position: Position) -> Style {
     let in_key = position == Position::SimpleKey;
     let needs_quotes = !possible.plain || (scalar.text.is_empty() && in_key);
     let style = match scalar.style {
@@ -216,7 +216,7 @@ pub fn final_style(scalar: &Scalar<'_>, possible: &Possible, position: Position)
 }
 
 /// The tag that is written out before the scalar.
-pub fn written_tag(scalar: &Scalar<'_>, style: Style) -> Option<&'static str> {
+pub(super) fn written_tag(scalar: &Scalar<'_>, style: Style) -> Option<&'static str> {
     match scalar.implicit {
         Implicit::Never => scalar.tag,
         Implicit::WhenPlain if style != Style::Plain => Some("!"),

@@ -106,7 +106,7 @@ impl fmt::Display for Time {
 
 /// Days from the epoch to a date of the Gregorian calendar. A day past the month's end runs on into the next month.
 /// A year counts from March here, so that the leap day is its last.
-pub fn days_to(year: i64, month: i64, day: i64) -> i64 {
+pub(super) fn days_to(year: i64, month: i64, day: i64) -> i64 {
     let march_year = if month <= 2 { year - 1 } else { year };
     let era = march_year.div_euclid(400);
     let year_of_era = march_year.rem_euclid(400);

@@ -5,7 +5,7 @@ use crate::yaml::time::days_to;
 
 /// What a text that looks like a timestamp turns out to be.
 #[derive(Debug, PartialEq)]
-pub enum Stamp {
+pub(super) enum Stamp {
     Time(Time),
     /// A calendar date; Ruby makes a `Date` of it.
     Date,
@@ -64,7 +64,7 @@ enum Zone {
 }
 
 /// What the text is, if it has the shape of a timestamp at all.
-pub fn parse(text: &str) -> Option<Stamp> {
+pub(super) fn parse(text: &str) -> Option<Stamp> {
     parse_time(text).or_else(|| is_date(text).then_some(Stamp::Date))
 }
 

@@ -40,7 +40,7 @@ const EDGES: [u32; 452] = [
     0x1e8d7, 0x1e944, 0x1e947, 0x1e948, 0x1e94b, 0x1e950, 0x1e95a, 0x1fbf0, 0x1fbfa, 0xe0100, 0xe01f0,
 ];
 
-pub fn is_word(c: char) -> bool {
+pub(super) fn is_word(c: char) -> bool {
     // An odd number of edges at or below the character: it lies inside a run.
     c.is_alphabetic() || EDGES.partition_point(|edge| *edge <= u32::from(c)) % 2 == 1
 }
