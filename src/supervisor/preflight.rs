@@ -284,7 +284,7 @@ fn descriptors(text: &str) -> Option<(i32, i32)> {
 }
 
 fn read(state: i32) -> Result<(), String> {
-    same_user(state)?;
+    check_identity(state)?;
     let text = Plan::read_text(state).map_err(|error| error.message)?;
     let document = Document::from_yaml(&text).map_err(|error| error.to_string())?;
     Plan::of(&document)?;
@@ -295,15 +295,22 @@ fn read(state: i32) -> Result<(), String> {
     }
 }
 
-/// A program that is set-user-ID, or a wrapper that becomes another user, would leave the master without its sockets and files.
-fn same_user(state: i32) -> Result<(), String> {
-    let (master, own) = (memfd::maker(state).map_err(words)?, account::own_uid());
-    if master == own {
-        return Ok(());
+/// A program that is set-user-ID, or a wrapper that becomes another user, would leave the master without its sockets and files. One of
+/// another group would pass the group on to the workers.
+fn check_identity(state: i32) -> Result<(), String> {
+    let (uid, gid) = memfd::maker(state).map_err(words)?;
+    let (own_uid, own_gid) = (account::own_uid(), account::own_gid());
+    if uid != own_uid {
+        return Err(format!(
+            "it would run as uid {own_uid}, and the master is of uid {uid} (set-user-ID, or a wrapper that becomes another user)"
+        ));
     }
-    Err(format!(
-        "it would run as uid {own}, and the master is of uid {master} (set-user-ID, or a wrapper that becomes another user)"
-    ))
+    if gid != own_gid {
+        return Err(format!(
+            "it would run as gid {own_gid}, and the master is of gid {gid} (set-group-ID, or a wrapper that changes the group)"
+        ));
+    }
+    Ok(())
 }
 
 #[cfg(test)]

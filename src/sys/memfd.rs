@@ -111,11 +111,11 @@ pub fn read_all(fd: impl AsFd, max_bytes: usize) -> Result<Vec<u8>, MemfdError> 
     read_all_until(fd.as_fd(), max_bytes, clock::now().after(READ_TIME_MAX))
 }
 
-/// The user who made the file with this number: the effective one of its maker.
+/// The effective user and group of the process that made the file with this number.
 ///
 /// Errors: nothing is open there.
-pub fn maker(number: RawFd) -> Result<u32, Errno> {
-    fd::look_at(number, |file| fstat(file))?.map(|stat| stat.st_uid)
+pub fn maker(number: RawFd) -> Result<(u32, u32), Errno> {
+    fd::look_at(number, |file| fstat(file))?.map(|stat| (stat.st_uid, stat.st_gid))
 }
 
 /// Not executable: some systems allow no other (vm.memfd_noexec). Before Linux 6.3 there was no way to say so.

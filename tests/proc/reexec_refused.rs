@@ -238,7 +238,7 @@ fn a_program_that_says_a_version_whatever_it_is_asked_is_refused() {
 
 /// Failure mode 39: the next image could not reach the socket's directory, and no worker of its could ack.
 #[test]
-fn a_program_that_would_run_as_another_user_is_refused() {
+fn a_program_that_would_run_as_another_user_or_group_is_refused() {
     if !is_root() {
         return;
     }
@@ -252,9 +252,14 @@ fn a_program_that_would_run_as_another_user_is_refused() {
     let said = verdict(&master);
     assert!(said.starts_with("Upgrade failed: it would run as uid 65533, and the master is of uid 0 "), "{said}");
     assert_unimpaired(&master, worker);
-    // Of its own user it changes nothing.
-    std::os::unix::fs::chown(&program, Some(0), None).unwrap();
-    fs::set_permissions(&program, fs::Permissions::from_mode(0o4755)).unwrap();
+    std::os::unix::fs::chown(&program, Some(0), Some(65533)).unwrap();
+    fs::set_permissions(&program, fs::Permissions::from_mode(0o2755)).unwrap();
+    let said = verdict(&master);
+    assert!(said.starts_with("Upgrade failed: it would run as gid 65533, and the master is of gid 0 "), "{said}");
+    assert_unimpaired(&master, worker);
+    // Of its own user and group it changes nothing.
+    std::os::unix::fs::chown(&program, Some(0), Some(0)).unwrap();
+    fs::set_permissions(&program, fs::Permissions::from_mode(0o6755)).unwrap();
     assert_eq!(verdict(&master), "Upgrade done");
 }
 
