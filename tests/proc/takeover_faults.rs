@@ -9,12 +9,13 @@ use nix::sys::signal::Signal;
 
 use crate::support::{Injection, LIMIT, Load, Master, Process, Setup, decoded, is_root};
 
-/// Takes its place between two images: says that it has, and waits until it may become the next one. It makes none of the calls
-/// that faults are put into, so that the first is of the image's, or of its loader's.
+/// Takes its place between two images: says that it has, and waits until it may become the next one. From the rename on it makes
+/// none of the calls that faults are put into, so that the first is of the image's, or of its loader's.
 const GATE: &str = r#"
 if "--with-state-fd" in sys.argv:
     import time
-    open("at the gate", "w").close()
+    open("soon at the gate", "w").close()
+    os.rename("soon at the gate", "at the gate")
     while not os.path.exists("go"):
         time.sleep(0.005)
     os.unlink("go")
