@@ -24,6 +24,7 @@ impl Run {
     /// Ends the faults, waits for rest, and judges it.
     pub fn come_to_rest(&mut self, past: Past) {
         self.forgive(past);
+        self.end_reexec();
         if self.ledger.stopping.is_none() && (past == Past::Kept || self.rng.one_in(2)) {
             let style = self.rng.pick(&[UpgradeStyle::Smooth, UpgradeStyle::Fleet]);
             self.deliver(Event::CommandGiven(Command::Upgrade(style)));
@@ -41,6 +42,15 @@ impl Run {
         } else {
             hold!("I16", self.deadline.is_none(), "at rest, and a deadline is named");
             self.coverage.settled += 1;
+        }
+    }
+
+    /// A re-exec that began among faults may still fail, and an upgrade that came meanwhile would be refused with it.
+    fn end_reexec(&mut self) {
+        let steps_max = self.step_count + self.step_bound();
+        while self.master.as_ref().is_some_and(Master::is_under_way) && !self.ledger.exited {
+            hold!("L1", self.step_count < steps_max, "the re-exec does not end in {} steps", self.step_bound());
+            self.calm_once();
         }
     }
 

@@ -96,7 +96,9 @@ impl Run {
         let first_in_step = self.step.signalled & (1 << at) == 0;
         let process = &self.world.processes[at];
         let stop = self.stop_by(process, signal).filter(|_| !process.told || matches!(self.step.cause, Cause::Stop(_)));
-        if self.step.cause == Cause::Forward(signal) && first_in_step && self.step.signals_left > 0 {
+        // A pool that gives up in this step sends its stop last, perhaps by the same signal.
+        let is_forwarded = self.step.cause == Cause::Forward(signal) && self.step.stop.is_none();
+        if is_forwarded && first_in_step && self.step.signals_left > 0 {
             self.step.signals_left -= 1;
         } else if let Some(stop) = stop.filter(|_| first_in_step) {
             self.step.signals_left -= 1;
