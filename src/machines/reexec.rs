@@ -46,6 +46,7 @@ pub enum Origin {
     Return(String),
 }
 
+/// How far the re-exec has come.
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Stage {
     Idle,
@@ -99,6 +100,7 @@ pub enum NextProgram {
     Unknown,
 }
 
+/// Whether the master may still be replaced.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum MasterState {
     Running,
@@ -128,6 +130,7 @@ pub enum Outlook {
     Impossible(String),
 }
 
+/// Whether the threads have stopped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Freeze {
     Done,
@@ -147,6 +150,7 @@ pub enum Drain {
     Ended,
 }
 
+/// Why this is still the same program.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ExecFailure {
     /// The program was replaced since it was checked.
