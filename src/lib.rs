@@ -1,11 +1,12 @@
 //! einhyrningsins: a supervisor that shares listening sockets among copies of a program and replaces them gracefully.
 //!
 //! Rooms, from the ground up (`tests/tidy.rs` holds who may import whom; `doc/ARCHITECTURE.md` says why):
-//! `pool` and `machines` decide, `supervisor` does, `threads` watch, `sys` calls the system.
+//! `base` has what all of them name, `pool` and `machines` decide, `supervisor` does, `threads` watch, `sys` calls the system.
 
 // Tests and fuzz targets share helpers between modules.
 #![cfg_attr(not(any(test, fuzzing)), warn(unreachable_pub))]
 
+pub mod base;
 pub mod client;
 pub mod config;
 #[cfg(any(test, fuzzing))]
@@ -13,10 +14,8 @@ pub mod fuzzing;
 pub mod handoff;
 pub mod machines;
 pub mod pool;
-pub mod printable;
 pub mod protocol;
 pub mod supervisor;
 pub mod sys;
 pub mod threads;
-pub mod wire;
 pub mod yaml;

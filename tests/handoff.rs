@@ -2,9 +2,10 @@
 
 use std::time::Duration;
 
+use einhyrningsins::base::Pid;
 use einhyrningsins::handoff::einhorn::{Children, State};
 use einhyrningsins::handoff::{Document, Ours, Wall};
-use einhyrningsins::pool::{Pid, State as Pool, Worker};
+use einhyrningsins::pool::{State as Pool, Worker};
 use nix::time::{ClockId, clock_gettime};
 use serde::{Deserialize, Serialize};
 

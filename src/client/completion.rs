@@ -7,7 +7,7 @@ use rustyline::highlight::Highlighter;
 use rustyline::hint::Hinter;
 use rustyline::validate::Validator;
 
-use crate::pool::Signal;
+use crate::base::Signal;
 use crate::protocol::COMMANDS;
 
 /// The shell's own words; the master's come from its help.

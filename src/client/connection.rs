@@ -9,12 +9,12 @@ use std::time::Duration;
 use nix::errno::Errno;
 use nix::unistd::geteuid;
 
+use crate::base::{Mono, Pid};
 use crate::client::failure::{ConnectCause, Failure, Listener, Place};
 use crate::client::line_reader::{LineReader, Next};
 use crate::client::reply::{REPLY_MAX, Reply};
 use crate::client::request::Request;
 use crate::client::target::{ChosenBy, Target};
-use crate::pool::{Mono, Pid};
 use crate::sys::account::user_name;
 use crate::sys::clock;
 use crate::sys::errno::{errno_of, words};

@@ -3,6 +3,7 @@
 
 use std::time::Duration;
 
+use crate::base::printable;
 use crate::client::arguments::{Command, Level, Workers};
 use crate::client::connection::{Connection, Patience};
 use crate::client::failure::{Exit, Failure};
@@ -11,7 +12,6 @@ use crate::client::screen::Screen;
 use crate::client::table;
 use crate::client::text::Text;
 use crate::client::upgrade::{Style, upgrade};
-use crate::printable;
 use crate::sys::clock;
 
 /// How long a master may take for an answer that it needs to wait for nothing for.

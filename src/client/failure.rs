@@ -4,8 +4,8 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use crate::base::Pid;
 use crate::client::target::Target;
-use crate::pool::Pid;
 use crate::sys::tmpdir::NoTemporaryDirectory;
 
 /// How the program ends.

@@ -5,6 +5,7 @@ use std::io::Write;
 use std::net::Shutdown;
 use std::os::unix::net::UnixStream;
 
+use crate::base::Pid;
 use crate::client::arguments::{Command, Level, Workers};
 use crate::client::connection::Connection;
 use crate::client::ctl;
@@ -13,7 +14,6 @@ use crate::client::reply::Reply;
 use crate::client::screen::{Screen, Surface};
 use crate::client::shell::Shell;
 use crate::client::{CTL_NAME, conclude};
-use crate::pool::Pid;
 use crate::sys::interrupt::Interrupts;
 
 /// What a socket holds of a master that nobody reads yet; more is cut.

@@ -4,7 +4,7 @@ use std::fs::File;
 use std::io::{self, BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
 
-use crate::printable::is_hidden;
+use crate::base::printable::is_hidden;
 use crate::sys::private_file::PrivateFile;
 
 /// How many lines are remembered.

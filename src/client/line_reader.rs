@@ -4,7 +4,7 @@
 use std::io::{self, ErrorKind, Read};
 use std::os::fd::AsFd;
 
-use crate::pool::Mono;
+use crate::base::Mono;
 use crate::sys::interrupt::Interrupts;
 use crate::sys::unix_client::wait_readable;
 

@@ -2,9 +2,9 @@
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
+use crate::base::printable;
 use crate::client::screen::Screen;
 use crate::client::status::Status;
-use crate::printable;
 
 /// Before it is known how far it is, and then. It fits a terminal of 80 columns, so that it stays one line.
 const UNKNOWN: &str = "{msg}";
@@ -76,8 +76,8 @@ fn style(template: &str) -> ProgressStyle {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::base::printable::is_hidden;
     use crate::client::screen::Surface;
-    use crate::printable::is_hidden;
 
     fn message_of(said: &str) -> String {
         let (mut out, mut err) = (Vec::new(), Vec::new());

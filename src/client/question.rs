@@ -3,12 +3,12 @@
 
 use serde_json::Value as Json;
 
+use crate::base::Pid;
 use crate::client::connection::{Connection, Patience};
 use crate::client::failure::Failure;
 use crate::client::reply::Reply;
 use crate::client::request::Request;
 use crate::client::status::Status;
-use crate::pool::Pid;
 use crate::sys::clock;
 use crate::yaml::Time;
 

@@ -5,8 +5,8 @@
 use std::fmt::Display;
 use std::io::{self, ErrorKind, IsTerminal, Write};
 
+use crate::base::printable;
 use crate::client::text::Text;
-use crate::printable;
 
 /// What stands at standard output.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

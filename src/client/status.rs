@@ -6,8 +6,8 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use serde_json::Value as Json;
 
+use crate::base::Pid;
 use crate::client::failure::Failure;
-use crate::pool::Pid;
 use crate::yaml::{self, Limits, Time, Value};
 
 /// What is missing is left out: a master of another version may say less, or more.

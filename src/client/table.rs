@@ -2,10 +2,10 @@
 
 use std::fmt::Write;
 
+use crate::base::printable;
 use crate::client::screen::Colour;
 use crate::client::status::{Status, Upgrade, Worker};
 use crate::client::text::Text;
-use crate::printable;
 
 const HEADINGS: [&str; 7] = ["INDEX", "PID", "VERSION", "STATE", "AGE", "ACKED", "PING"];
 

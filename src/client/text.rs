@@ -1,8 +1,8 @@
 //! A text for the screen, some parts of which have a colour. Everything else in it is text from outside, as far as this file
 //! knows: colours are the only escape sequences that come out. Writes nothing.
 
+use crate::base::printable;
 use crate::client::screen::{Colour, Surface};
-use crate::printable;
 
 /// Parts, one behind the other.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -3,6 +3,7 @@
 
 use std::time::Duration;
 
+use crate::base::Mono;
 use crate::client::connection::{Connection, Patience};
 use crate::client::failure::{Exit, Failure};
 use crate::client::progress::Progress;
@@ -10,7 +11,6 @@ use crate::client::question::Question;
 use crate::client::reply::Reply;
 use crate::client::screen::{Colour, Screen};
 use crate::client::text::Text;
-use crate::pool::Mono;
 use crate::sys::clock;
 
 /// Between two looks at how far it is.

@@ -10,9 +10,9 @@ use std::path::PathBuf;
 use serde::de::Error;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
+use crate::base::wire;
 use crate::config::definition::Need;
 use crate::config::values;
-use crate::wire;
 
 /// Longest path of a unix socket on Linux: `sun_path` without its closing zero.
 pub const SOCKET_PATH_MAX: usize = 107;

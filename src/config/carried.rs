@@ -7,12 +7,12 @@ use std::os::unix::ffi::OsStrExt;
 use serde::de::Error;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
+use crate::base::wire;
 use crate::config::definition::Kind;
 use crate::config::options::{find, flags};
 use crate::config::origin::{Given, Origin, Place};
 use crate::config::words::{Word, split_at_equals};
 use crate::config::{Config, ConfigError, Problems, layers, resolve};
-use crate::wire;
 
 /// The flag of a variable that was read from a file of `env.env-file`. It stands for itself, and is no option.
 const FROM_FILE: &str = "env.from-files";

@@ -4,8 +4,8 @@
 use std::ffi::{OsStr, OsString};
 use std::fmt;
 
+use crate::base::printable::{self, is_hidden};
 use crate::config::origin::Place;
-use crate::printable::{self, is_hidden};
 
 /// Shown characters of a value; a longer one is cut, so that an error stays one line on a screen.
 const SHOWN_MAX: usize = 300;

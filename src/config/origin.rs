@@ -7,9 +7,9 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
+use crate::base::printable;
 use crate::config::options::ways_to_say;
 use crate::config::words::Word;
-use crate::printable;
 
 /// Where a value came from. A handoff has it in one line.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -168,7 +168,7 @@ impl Place {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::printable::is_hidden;
+    use crate::base::printable::is_hidden;
 
     /// A file and a key may be called anything.
     #[test]

@@ -5,11 +5,11 @@ use std::ffi::OsStr;
 
 use toml::Value;
 
+use crate::base::printable::is_hidden;
 use crate::config::definition::{Kind, Shape};
 use crate::config::options::{Definition, keys};
 use crate::config::words::{Word, split_at_equals};
 use crate::config::{Config, ConfigError};
-use crate::printable::is_hidden;
 
 /// The settings as TOML, each line with its origin.
 ///

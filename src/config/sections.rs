@@ -4,9 +4,9 @@
 use std::ffi::{OsStr, OsString};
 use std::path::PathBuf;
 
+use crate::base::Signal;
 use crate::config::definition::Need;
 use crate::config::values::{self, Limit};
-use crate::pool::Signal;
 
 /// How the environment of the workers differs from the master's. What is set counts after what is unset.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

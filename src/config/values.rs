@@ -9,11 +9,11 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use crate::base::Signal;
+use crate::base::printable::is_hidden;
 use crate::config::definition::Need;
 use crate::config::nearest::nearest;
 use crate::config::words::split_at_equals;
-use crate::pool::Signal;
-use crate::printable::is_hidden;
 
 /// Longest ack timer, ack timeout and time between two starts, in seconds: a day.
 pub const SECONDS_MAX: f64 = 86_400.0;

@@ -9,13 +9,13 @@ use std::vec::IntoIter;
 
 use serde::{Deserialize, Serialize};
 
+use crate::base::wire;
 use crate::config::ConfigError;
 use crate::config::definition::Act;
 use crate::config::nearest::nearest;
 use crate::config::options::{Definition, flags};
 use crate::config::origin::Origin;
 use crate::config::values;
-use crate::wire;
 
 /// einhorn's default is 1, between verbose (0) and quiet (2).
 const VERBOSITY_DEFAULT: u8 = 1;

@@ -1,12 +1,13 @@
 //! The handoff: any text is refused in a line, or is a pool that can be restored, goes on without breaking its own rules, and is
 //! written so that it is read as the same.
 
+use crate::base::Mono;
 use crate::fuzzing::is_one_line;
 use crate::fuzzing::life::Life;
 use crate::handoff::einhorn::{Descriptors, State as EinhornState};
 use crate::handoff::fuzzing::sealed;
 use crate::handoff::{Document, Ours, Reader, Wall};
-use crate::pool::{Mono, State};
+use crate::pool::State;
 use crate::supervisor::fuzzing as supervisor;
 
 /// A day and some hours after the machine was started, as in the golden documents.

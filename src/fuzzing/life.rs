@@ -5,9 +5,8 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
-use crate::pool::{
-    Action, Command, Ending, Event, Group, Mono, Pid, Pool, Settings, Signal, State, UpgradeStyle, Version, Worker,
-};
+use crate::base::{Ending, Mono, Pid, Signal, Version};
+use crate::pool::{Action, Command, Event, Group, Pool, Settings, State, UpgradeStyle, Worker};
 
 /// How many bytes are followed.
 const FATE_MAX: usize = 256;

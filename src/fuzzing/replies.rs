@@ -1,8 +1,8 @@
 //! What a master, or another program that listens in its place, may say to a client: the client ends, shows no more than some
 //! multiple of what it has heard, nothing that steers a terminal, and no row of a table that is not a worker's.
 
+use crate::base::printable::is_hidden;
 use crate::client::fuzzing::{SAID_MAX, STATUS, Shown, WAYS, show};
-use crate::printable::is_hidden;
 
 /// What a client adds of its own: headings, hints, names.
 const OWN_TEXT_MAX: usize = 4096;

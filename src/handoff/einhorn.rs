@@ -4,8 +4,8 @@
 use std::ffi::OsString;
 use std::path::PathBuf;
 
+use crate::base::{Pid, Signal, Version, WorkerIndex};
 use crate::handoff::{Fd, Number, Wall};
-use crate::pool::{Pid, Signal, Version, WorkerIndex};
 use crate::yaml::Value;
 
 /// `:state:`.

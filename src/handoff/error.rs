@@ -3,7 +3,7 @@
 use std::fmt;
 use std::fmt::Display;
 
-use crate::printable;
+use crate::base::printable;
 use crate::yaml::{ReadError, Value};
 
 /// Why there is no document. Shown on one line.

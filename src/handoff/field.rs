@@ -5,9 +5,9 @@ use std::ffi::OsString;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::PathBuf;
 
+use crate::base::{Pid, Signal, Version, WorkerIndex};
 use crate::handoff::error::Fault;
 use crate::handoff::{Fd, Number, Wall};
-use crate::pool::{Pid, Signal, Version, WorkerIndex};
 use crate::yaml::{Time, Value};
 
 /// What has a form in YAML.

@@ -3,9 +3,10 @@
 
 use std::time::Duration;
 
+use crate::base::{Mono, Signal};
 use crate::handoff::einhorn::{AckTimer, Child, Children, Signaled};
 use crate::handoff::{Number, Wall};
-use crate::pool::{AckMode, Mono, Signal, State, Told, Worker};
+use crate::pool::{AckMode, State, Told, Worker};
 
 impl Children {
     /// `wall` says what a moment is by the wall clock.

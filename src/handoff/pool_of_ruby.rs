@@ -3,12 +3,13 @@
 
 use std::time::Duration;
 
+use crate::base::{Mono, Pid, Signal, Version, WorkerIndex};
 use crate::handoff::einhorn::{AckMode as EinhornAck, AckTimer, Child, Children, Descriptors, State};
 use crate::handoff::error::Fault;
 use crate::handoff::{Document, HandoffError, Number, Wall};
 use crate::pool::{
-    AckMode, Backoff, ExitReason, Farewell, Mono, Pid, Ping, Preparing, Settings, Signal, State as PoolState, Stopping,
-    Told, Upgrade, UpgradeStyle, Version, Worker, WorkerIndex,
+    AckMode, Backoff, ExitReason, Farewell, Ping, Preparing, Settings, State as PoolState, Stopping, Told, Upgrade,
+    UpgradeStyle, Worker,
 };
 
 /// The signal by which einhorn's workers are told to go.

@@ -3,7 +3,8 @@
 use super::tests::{changed, golden, read};
 use super::*;
 use crate::handoff::fuzzing::rewritten;
-use crate::pool::{Mono, Snapshot, UpgradeStyle};
+use crate::base::Mono;
+use crate::pool::{Snapshot, UpgradeStyle};
 
 /// Where the clocks of these tests agree.
 const SECONDS: i64 = 1_795_395_600;

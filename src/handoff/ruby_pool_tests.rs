@@ -4,10 +4,8 @@ use std::time::Duration;
 
 use super::tests::{golden, read};
 use super::*;
-use crate::pool::{
-    AckMode, Action, Backoff, Event, Farewell, Mono, Pid, Ping, Pool, Preparing, Signal, State, Told, UpgradeStyle,
-    Version, WorkerIndex,
-};
+use crate::base::{Mono, Pid, Signal, Version, WorkerIndex};
+use crate::pool::{AckMode, Action, Backoff, Event, Farewell, Ping, Pool, Preparing, State, Told, UpgradeStyle};
 
 /// Where the clocks of these tests agree: some 15 s after the last that the golden documents tell of.
 const WALL: Wall = Wall { seconds: 1_795_395_600, nanos: 0 };

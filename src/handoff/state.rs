@@ -1,6 +1,7 @@
 //! How einhorn's part is written and read: its keys in its order, with its symbols and sets, and its defaults for what is
 //! missing. The types stand in `einhorn`.
 
+use crate::base::{Pid, Signal, Version};
 use crate::handoff::einhorn::{
     AckMode, AckTimer, Bind, Child, Children, Config, Connection, Descriptors, Nice, Received, Signaled, State,
     Subscriptions,
@@ -9,7 +10,6 @@ use crate::handoff::error::Fault;
 use crate::handoff::field::Field;
 use crate::handoff::record::{Record, record, record_with_default, with_first};
 use crate::handoff::{Fd, Number};
-use crate::pool::{Pid, Signal, Version};
 use crate::yaml::Value;
 
 const SERVER: &str = "Einhorn::Event::CommandServer";

@@ -5,9 +5,9 @@ use std::ffi::OsString;
 use std::os::unix::ffi::OsStringExt;
 use std::path::PathBuf;
 
+use crate::base::{Pid, Signal, Version, WorkerIndex};
 use crate::handoff::einhorn::{AckMode, Bind, Child, Children, Descriptors, Received, Signaled, Subscriptions};
 use crate::handoff::{Document, Fd, Number, Ours, Wall};
-use crate::pool::{Pid, Signal, Version, WorkerIndex};
 use crate::yaml::Value;
 
 /// A generator of one's own, so that a seed means the same for ever (xorshift). It counts, too: what must be unique is.

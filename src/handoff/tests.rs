@@ -5,7 +5,8 @@ use std::fs;
 use super::einhorn::{AckMode, Child, Config, Signaled, Subscriptions};
 use super::testing::{Dice, Random};
 use super::*;
-use crate::pool::{Pid, Signal, State, Version, WorkerIndex};
+use crate::base::{Pid, Signal, Version, WorkerIndex};
+use crate::pool::State;
 
 const DOCUMENTS: u64 = 1_000;
 

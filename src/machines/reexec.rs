@@ -4,7 +4,7 @@
 
 use std::time::Duration;
 
-use crate::pool::{Mono, Version};
+use crate::base::{Mono, Version};
 
 /// How long the program that is checked may take before it is killed.
 pub const CHECK_LIMIT: Duration = Duration::from_secs(10);

@@ -2,10 +2,11 @@
 
 use std::time::Duration;
 
+use crate::base::{Mono, Pid, Signal};
 use crate::pool::settings::{EXEC_LIMIT, UNACKED_GRACE};
 use crate::pool::tell::Farewell;
 use crate::pool::worker::earlier;
-use crate::pool::{AckIgnored, AckMode, Action, Mono, Notice, Pid, Ping, Pool, Settings, Signal, Worker};
+use crate::pool::{AckIgnored, AckMode, Action, Notice, Ping, Pool, Settings, Worker};
 
 impl Pool {
     pub(in crate::pool) fn on_execed(&mut self, pid: Pid) {

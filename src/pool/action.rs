@@ -2,7 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::pool::{Notice, Pid, Signal, Version, WorkerIndex};
+use crate::base::{Pid, Signal, Version, WorkerIndex};
+use crate::pool::Notice;
 
 /// Everything that the pool can ask for.
 #[derive(Clone, Debug, PartialEq)]

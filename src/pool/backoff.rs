@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::pool::Mono;
+use crate::base::Mono;
 use crate::pool::Worker;
 use crate::pool::settings::{BACKOFF_FACTOR, EARLY_LIFE, SPINUP_INTERVAL_MAX_S, SPINUP_INTERVAL_MIN_S};
 

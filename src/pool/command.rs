@@ -2,7 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::pool::{Settings, Signal};
+use crate::base::Signal;
+use crate::pool::Settings;
 
 /// What somebody wants done.
 #[derive(Clone, Copy, Debug, PartialEq)]

@@ -1,7 +1,8 @@
 //! Who may go: old workers that are replaced, and workers above the target. It never lowers the serving floor.
 
+use crate::base::{Mono, Pid};
 use crate::pool::tell::Farewell;
-use crate::pool::{Action, Mono, Notice, Pid, Pool, UpgradeStyle, Worker, count};
+use crate::pool::{Action, Notice, Pool, UpgradeStyle, Worker, count};
 
 impl Pool {
     pub(in crate::pool) fn cull(&mut self, now: Mono, actions: &mut Vec<Action>) {

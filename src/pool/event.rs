@@ -1,6 +1,8 @@
 //! What happened. The past tense, always; nobody is asked for anything here.
 
-use crate::pool::{Command, Pid, Settings, Signal, Version, WorkerIndex};
+use crate::base::Ending;
+use crate::base::{Pid, Version, WorkerIndex};
+use crate::pool::{Command, Settings};
 
 /// Everything that can reach the pool.
 #[derive(Clone, Debug, PartialEq)]
@@ -65,13 +67,6 @@ pub enum Event {
     },
     /// The moment that `Pool::deadline` named has come.
     DeadlinePassed,
-}
-
-/// How a process ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Ending {
-    Code(i32),
-    Signal(Signal),
 }
 
 /// What a reaped worker left behind in its process group.

@@ -2,8 +2,9 @@
 
 use std::time::Duration;
 
+use crate::base::{Pid, Signal, WorkerIndex};
 use crate::pool::testing::{Play, SMOOTH, settings};
-use crate::pool::{Action, Command, Event, ExitReason, Notice, Pid, Settings, Signal, WorkerIndex};
+use crate::pool::{Action, Command, Event, ExitReason, Notice, Settings};
 
 /// Workers of this program drain at TERM.
 fn draining_at_term() -> Settings {

@@ -1,6 +1,7 @@
 //! When a version takes in no more connections: nothing of it is launched any more, and all its workers were told to go.
 
-use crate::pool::{Mono, Pool, Version, Worker};
+use crate::base::{Mono, Version};
+use crate::pool::{Pool, Worker};
 
 impl Pool {
     /// The moment at which the last worker of this version was told to go. None: one was not told, or one may be launched yet,
@@ -21,9 +22,10 @@ fn told_at(worker: &Worker) -> Option<Mono> {
 
 #[cfg(test)]
 mod tests {
+    use crate::base::{Pid, Version, WorkerIndex};
     use crate::pool::replenish::Launch;
     use crate::pool::testing::{FLEET, Play, SMOOTH, settings};
-    use crate::pool::{Event, Pid, Settings, Version, WorkerIndex};
+    use crate::pool::{Event, Settings};
 
     const OLD: Version = Version(0);
     const NEW: Version = Version(1);

@@ -15,16 +15,13 @@ mod command;
 mod cull;
 mod event;
 mod exit;
-mod ids;
 mod leaving;
 mod notice;
 mod replenish;
 mod settings;
 mod shutdown;
-mod signal;
 mod state;
 mod tell;
-mod time;
 mod upgrade;
 mod worker;
 
@@ -44,18 +41,16 @@ mod version_tests;
 pub use action::{Action, ExitReason};
 pub use backoff::Backoff;
 pub use command::{Command, UpgradeStyle};
-pub use event::{Ending, Event, Group};
-pub use ids::{ClientId, Pid, Version, WorkerIndex};
+pub use event::{Event, Group};
 pub use notice::{AckIgnored, Acked, Asked, Blocked, Notice, UpgradeFailure};
 pub use settings::{AckMode, EXEC_LIMIT, QUIT_GRACE, REQUEST_ID_MAX, Settings, TERM_GRACE};
 pub use shutdown::Stopping;
-pub use signal::Signal;
 pub use state::State;
 pub use tell::Farewell;
-pub use time::Mono;
 pub use upgrade::{Preparing, Upgrade};
 pub use worker::{Ping, Remnant, Told, Worker};
 
+use crate::base::{Mono, Pid, Version};
 use crate::pool::replenish::Launch;
 
 /// The workers, and everything that decisions about them rest on.

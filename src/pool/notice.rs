@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use crate::pool::{Ending, Pid, Signal, UpgradeStyle, Version, WorkerIndex};
+use crate::base::{Ending, Pid, Signal, Version, WorkerIndex};
+use crate::pool::UpgradeStyle;
 
 /// One thing worth telling.
 #[derive(Clone, Debug, PartialEq)]

@@ -1,7 +1,8 @@
 //! Preparing a release takes its time, and much may come in between.
 
+use crate::base::{Signal, Version};
 use crate::pool::testing::{FLEET, Play, SMOOTH, settings};
-use crate::pool::{Action, Command, Event, ExitReason, Notice, Settings, Signal, UpgradeStyle, Version};
+use crate::pool::{Action, Command, Event, ExitReason, Notice, Settings, UpgradeStyle};
 
 const FIRST: Version = Version(1);
 

@@ -1,7 +1,8 @@
 //! Launching what is missing: all at once in the beginning and in a fleet upgrade, one by one otherwise.
 
+use crate::base::{Mono, Pid, Signal, Version, WorkerIndex};
 use crate::pool::ack::due;
-use crate::pool::{Action, Blocked, Mono, Notice, Pid, Pool, Signal, Version, Worker, WorkerIndex, count};
+use crate::pool::{Action, Blocked, Notice, Pool, Worker, count};
 
 /// A launch that was asked for and is not answered yet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

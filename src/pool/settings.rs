@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::pool::Signal;
+use crate::base::Signal;
 
 /// A worker that dies this soon after its ack, unasked, counts as a sign of a crash loop.
 pub(super) const EARLY_LIFE: Duration = Duration::from_secs(10);

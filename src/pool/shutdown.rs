@@ -4,10 +4,11 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use crate::base::{Mono, Pid, Signal};
 use crate::pool::settings::{QUIT_GRACE, TERM_GRACE};
 use crate::pool::tell::Farewell;
 use crate::pool::worker::earlier;
-use crate::pool::{Action, ExitReason, Mono, Pid, Pool, Signal};
+use crate::pool::{Action, ExitReason, Pool};
 
 /// That the master is to end, and how.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -8,9 +8,8 @@ use std::collections::BTreeSet;
 
 use serde::{Deserialize, Serialize};
 
-use crate::pool::{
-    Action, Backoff, Mono, Pid, Pool, Preparing, Remnant, Settings, Stopping, Upgrade, UpgradeStyle, Version, Worker,
-};
+use crate::base::{Mono, Pid, Version};
+use crate::pool::{Action, Backoff, Pool, Preparing, Remnant, Settings, Stopping, Upgrade, UpgradeStyle, Worker};
 
 /// The least pid of a worker: a signal to 0, -1 or 1 would reach everything but a worker.
 const PID_FIRST: i32 = 2;

@@ -4,10 +4,11 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use crate::base::{Mono, Pid, Signal};
 use crate::pool::ack::due;
 use crate::pool::settings::LINGER_NOTE;
 use crate::pool::worker::earlier;
-use crate::pool::{Action, Mono, Notice, Pid, Pool, Signal, Worker};
+use crate::pool::{Action, Notice, Pool, Worker};
 
 /// By which signal workers are told to go.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -3,10 +3,8 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
-use crate::pool::{
-    AckMode, Action, Command, Ending, Event, ExitReason, Group, Mono, Notice, Pid, Pool, Settings, Signal,
-    UpgradeStyle, Version,
-};
+use crate::base::{Ending, Mono, Pid, Signal, Version};
+use crate::pool::{AckMode, Action, Command, Event, ExitReason, Group, Notice, Pool, Settings, UpgradeStyle};
 
 /// A pool, and a supervisor that answers at once. Pids are 1, 2, 3… in the order of the launches.
 pub(in crate::pool) struct Play {

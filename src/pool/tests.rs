@@ -2,12 +2,10 @@
 
 use std::time::Duration;
 
+use crate::base::{Mono, Pid, Signal, Version};
 use crate::pool::backoff::Backoff;
 use crate::pool::testing::{FLEET, Play, SMOOTH, settings};
-use crate::pool::{
-    AckMode, Action, Command, Event, ExitReason, Mono, Notice, Pid, Settings, Signal, UpgradeFailure, UpgradeStyle,
-    Version,
-};
+use crate::pool::{AckMode, Action, Command, Event, ExitReason, Notice, Settings, UpgradeFailure, UpgradeStyle};
 
 #[test]
 fn a_start_launches_all_at_once_and_counts_the_acks() {

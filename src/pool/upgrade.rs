@@ -3,7 +3,8 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::pool::{Action, Mono, Notice, Pool, Settings, UpgradeFailure, UpgradeStyle, Version, Worker, count};
+use crate::base::{Mono, Version};
+use crate::pool::{Action, Notice, Pool, Settings, UpgradeFailure, UpgradeStyle, Worker, count};
 
 /// An upgrade that has not begun: its program is being looked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -3,8 +3,9 @@
 
 use std::time::Duration;
 
+use crate::base::{Pid, Signal, Version};
 use crate::pool::testing::{FLEET, Play, SMOOTH, settings};
-use crate::pool::{AckIgnored, AckMode, Action, Command, Event, Notice, Pid, Settings, Signal, Version};
+use crate::pool::{AckIgnored, AckMode, Action, Command, Event, Notice, Settings};
 
 const TIMER: AckMode = AckMode::Timer(Duration::from_secs(1));
 

@@ -2,8 +2,8 @@
 
 use serde::{Deserialize, Deserializer, Serialize};
 
+use crate::base::{Mono, Pid, Signal, Version, WorkerIndex};
 use crate::pool::settings::REQUEST_ID_MAX;
-use crate::pool::{Mono, Pid, Signal, Version, WorkerIndex};
 
 /// A worker that was launched and has not ended.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

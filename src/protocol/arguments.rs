@@ -1,7 +1,7 @@
 //! The arguments of a request, judged as einhorn judges them; an error is the reply.
 
+use crate::base::Signal;
 use crate::config::NUMBER_MAX;
-use crate::pool::Signal;
 use crate::yaml::{self, Value};
 
 /// How many signals one request may send to every worker.

@@ -2,7 +2,8 @@
 //! subcommand of einhyrningsinsctl that sends it, and the reader of its requests. The control thread, `help`, the client and the tests of
 //! the manual use the rows. The supervisor executes the commands.
 
-use crate::pool::{Pid, Signal, UpgradeStyle};
+use crate::base::{Pid, Signal};
+use crate::pool::UpgradeStyle;
 use crate::protocol::arguments::{count, die_signal, signals, strings};
 use crate::protocol::settings::{self, Change};
 use crate::yaml::{self, Value};

@@ -60,7 +60,7 @@ fn is_something(value: &Value) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::pool::{Pid, Signal};
+    use crate::base::{Pid, Signal};
     use crate::protocol::COMMANDS;
 
     fn asked(line: &str) -> Asked {

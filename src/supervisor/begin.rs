@@ -5,7 +5,8 @@ use std::os::fd::OwnedFd;
 
 use crossbeam_channel::{Receiver, bounded};
 
-use crate::pool::{Pid, Pool, State};
+use crate::base::Pid;
+use crate::pool::{Pool, State};
 use crate::supervisor::event_loop::Children;
 use crate::supervisor::files::Files;
 use crate::supervisor::held::Facts;

@@ -1,7 +1,7 @@
 //! What a monotonic moment is by the wall clock of now, and the other way round.
 
+use crate::base::Mono;
 use crate::handoff::Wall;
-use crate::pool::Mono;
 use crate::sys::clock;
 
 const NANOS_PER_SECOND: i128 = 1_000_000_000;

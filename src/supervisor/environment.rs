@@ -6,8 +6,8 @@ use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
+use crate::base::{Pid, WorkerIndex};
 use crate::config::{self, Env};
-use crate::pool::{Pid, WorkerIndex};
 use crate::supervisor::service_manager;
 use crate::sys::account::Entry;
 

@@ -6,7 +6,8 @@ use std::time::Duration;
 use crossbeam_channel::{RecvTimeoutError, select};
 use nix::errno::Errno;
 
-use crate::pool::{Action, Ending, Event, ExitReason, Mono, Pid};
+use crate::base::{Ending, Mono, Pid};
+use crate::pool::{Action, Event, ExitReason};
 use crate::supervisor::recheck::Recheck;
 use crate::supervisor::undelivered::Undelivered;
 use crate::supervisor::{Supervisor, signals};

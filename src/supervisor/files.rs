@@ -5,8 +5,8 @@ use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 
+use crate::base::Pid;
 use crate::config::{self, Config, Directory};
-use crate::pool::Pid;
 use crate::supervisor::environment::Environment;
 use crate::sys::control_socket::{Access, bind_control_socket};
 use crate::sys::directory::Demand;

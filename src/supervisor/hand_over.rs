@@ -5,9 +5,9 @@ use std::collections::BTreeMap;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::Arc;
 
+use crate::base::Version;
 use crate::handoff::einhorn::{AckTimer, Connection, Descriptors, Received, Subscriptions};
 use crate::handoff::{Document, Fd, Ours};
-use crate::pool::Version;
 use crate::supervisor::calendar::Calendar;
 use crate::supervisor::held::{Held, NamedFile, Open, OpenControl, OpenFile, OpenListener, OpenRelease, number};
 use crate::supervisor::listeners::Listener;

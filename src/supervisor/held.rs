@@ -10,9 +10,11 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
+use crate::base::wire;
+use crate::base::{ClientId, Pid, Version};
 use crate::config::Bind;
 use crate::handoff::{Fd, Ours, distinct};
-use crate::pool::{ClientId, Pid, State, Version};
+use crate::pool::State;
 use crate::supervisor::bound_files::BoundFile;
 use crate::supervisor::listeners::Manner;
 use crate::supervisor::prepare::Call;
@@ -23,7 +25,6 @@ use crate::supervisor::status::Counters;
 use crate::sys::birth::Birth;
 use crate::sys::place::FileId;
 use crate::threads::control_handover::Clients;
-use crate::wire;
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(in crate::supervisor) struct Held {

@@ -7,8 +7,9 @@ use std::time::Duration;
 use serde_json::Value as Json;
 
 use super::*;
+use crate::base::Signal;
 use crate::handoff::Document;
-use crate::pool::{AckMode, Farewell, Signal, UpgradeStyle};
+use crate::pool::{AckMode, Farewell, UpgradeStyle};
 use crate::protocol::Format;
 use crate::supervisor::service_stand::Readiness;
 use crate::threads::admission::Role;

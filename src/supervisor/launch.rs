@@ -4,7 +4,8 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 
 use nix::errno::Errno;
 
-use crate::pool::{Event, Pid, Version, WorkerIndex};
+use crate::base::{Pid, Version, WorkerIndex};
+use crate::pool::Event;
 use crate::supervisor::environment::{self, Family, WorkerFacts};
 use crate::supervisor::listeners::{WORKER_FD_FIRST, worker_fds_end};
 use crate::supervisor::release::Release;

@@ -8,8 +8,8 @@ use std::time::Duration;
 use env_logger::{Builder, WriteStyle};
 use log::{Level, LevelFilter, Record};
 
-use crate::pool::Pid;
-use crate::printable;
+use crate::base::Pid;
+use crate::base::printable;
 use crate::supervisor::log_route::Route;
 use crate::sys::errno::words;
 use crate::sys::stderr::{self, is_journal};

@@ -1,7 +1,7 @@
 //! What the master does when memory is refused: it says so, becomes a fresh image, which has nothing left of what the old one has
 //! piled up, and lets nobody new in until the reserve is whole again. The reserve itself is `sys::allocator`'s.
 
-use crate::pool::Mono;
+use crate::base::Mono;
 use crate::supervisor::Supervisor;
 use crate::supervisor::recheck::Recheck;
 use crate::sys::{allocator, clock};

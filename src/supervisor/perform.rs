@@ -2,7 +2,8 @@
 
 use nix::errno::Errno;
 
-use crate::pool::{Action, Event, ExitReason, Group, Notice, Pid, Signal};
+use crate::base::{Pid, Signal};
+use crate::pool::{Action, Event, ExitReason, Group, Notice};
 use crate::supervisor::report::Audience;
 use crate::supervisor::undelivered::Addressee;
 use crate::supervisor::{Supervisor, report};

@@ -10,10 +10,11 @@ use std::path::{Path, PathBuf};
 
 use nix::errno::Errno;
 
+use crate::base::ClientId;
 use crate::config::{self, Bind, BindFlags, Config, Directory, NUMBER_MAX, Origin, Word};
 use crate::handoff::einhorn::{AckMode, Bind as RubyBind, Connection, State};
 use crate::handoff::{Document, Fd, Number};
-use crate::pool::{ClientId, State as PoolState};
+use crate::pool::State as PoolState;
 use crate::protocol::Format;
 use crate::supervisor::admittance::Admittance;
 use crate::supervisor::files::directory_of;
@@ -264,8 +265,8 @@ fn client(connection: &Connection, id: ClientId, policy: &Policy, notes: &mut No
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::base::{Pid, Version};
     use crate::config::Ack;
-    use crate::pool::{Pid, Version};
 
     const BUSY: &str = include_str!("../../tests/golden/handoff/einhorn-1.1.1-busy.yaml");
     const TIMERS: &str = include_str!("../../tests/golden/handoff/einhorn-1.1.1-timers.yaml");

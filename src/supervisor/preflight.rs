@@ -9,9 +9,9 @@ use std::io::Write;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd, RawFd};
 use std::process::ExitCode;
 
+use crate::base::{Ending, Pid, Signal};
 use crate::handoff::Document;
 use crate::machines::reexec::CHECK_LIMIT;
-use crate::pool::{Ending, Pid, Signal};
 use crate::supervisor::candidate::Candidate;
 use crate::supervisor::environment::Environment;
 use crate::supervisor::exit_code;

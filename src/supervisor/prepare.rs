@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
+use crate::base::wire;
 use crate::config::{self, Config, Invocation};
 use crate::supervisor::admittance::{self, Admittance};
 use crate::supervisor::bound_files::BoundFiles;
@@ -20,7 +21,6 @@ use crate::supervisor::release::{self, Recipe};
 use crate::sys::birth::Birth;
 use crate::sys::place::FileId;
 use crate::sys::trusted_file;
-use crate::wire;
 
 /// Variables by which an image speaks to the next one.
 const PRIVATE: [&str; 3] = [CHECK_VARIABLE, RETURN_VARIABLE, REFUSED_VARIABLE];

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use crate::pool::Mono;
+use crate::base::Mono;
 
 const FIRST_WAIT: Duration = Duration::from_millis(1);
 const LONGEST_WAIT: Duration = Duration::from_secs(10);

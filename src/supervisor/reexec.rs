@@ -6,12 +6,13 @@ use std::ffi::OsString;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::path::PathBuf;
 
+use crate::base::{Ending, Mono, Pid, Version};
 use crate::config;
 use crate::handoff::Document;
 use crate::machines::reexec::{
     self as machine, CheckResult, Drain, ExecFailure, Failure, Freeze, Input, MasterState, Outlook, Output,
 };
-use crate::pool::{Ending, Event, Mono, Pid, Version};
+use crate::pool::Event;
 use crate::supervisor::candidate::Candidate;
 use crate::supervisor::event_loop::Turn;
 use crate::supervisor::held::Held;

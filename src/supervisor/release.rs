@@ -11,8 +11,9 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
+use crate::base::wire;
+use crate::base::{Signal, Version};
 use crate::config::Config;
-use crate::pool::{Signal, Version};
 use crate::supervisor::bound_files::BoundFiles;
 use crate::supervisor::environment::{self, Environment};
 use crate::supervisor::exit_code::{NOT_EXECUTABLE, NOT_FOUND, Problem};
@@ -24,7 +25,6 @@ use crate::sys::identity::Identity;
 use crate::sys::limits;
 use crate::sys::program::{self, FindError};
 use crate::sys::resource_limit::{Resource, ResourceLimit};
-use crate::wire;
 
 const SHELL: &str = "/bin/sh";
 

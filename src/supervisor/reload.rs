@@ -7,8 +7,9 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use crate::base::{Mono, Version};
 use crate::config::{Config, Difference, Effect};
-use crate::pool::{Event, Mono, Version};
+use crate::pool::Event;
 use crate::supervisor::admittance::Admittance;
 use crate::supervisor::listeners::Listener;
 use crate::supervisor::prepare::{self, Configuration, InForce, Prepared};

@@ -5,7 +5,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::pool::Mono;
+use crate::base::Mono;
 use crate::supervisor::Supervisor;
 use crate::supervisor::listeners::Listener;
 use crate::supervisor::reload::Purpose;

@@ -1,8 +1,9 @@
 //! What a client's request leads to: events for the pool, a reply, or a line in the log. What may be asked by whom is
 //! decided here and in `threads::admission`, from what the control thread found out about the other end.
 
+use crate::base::{ClientId, Pid};
 use crate::config::{LogLevel, NUMBER_MAX};
-use crate::pool::{AckMode, ClientId, Command, Event, Pid, UpgradeStyle};
+use crate::pool::{AckMode, Command, Event, UpgradeStyle};
 use crate::protocol::{Asked, Change as Setting, Format, More, Reply, Request};
 use crate::supervisor::prepare::Configuration;
 use crate::supervisor::startup::EINHORN_VERSION;

@@ -5,8 +5,9 @@ use std::time::Duration;
 
 use log::Level;
 
+use crate::base::{Ending, Pid};
 use crate::config::{Ack, Config};
-use crate::pool::{AckIgnored, Acked, Asked, Blocked, Ending, Notice, Pid, UpgradeFailure, UpgradeStyle};
+use crate::pool::{AckIgnored, Acked, Asked, Blocked, Notice, UpgradeFailure, UpgradeStyle};
 use crate::supervisor::startup::EINHORN_VERSION;
 
 /// Who is told beside the log.

@@ -12,10 +12,11 @@ use std::time::Duration;
 
 use nix::errno::Errno;
 
+use crate::base::Pid;
 use crate::config::{self, Config, Directory};
 use crate::handoff::{Document, Fd};
 use crate::machines::reexec::Origin;
-use crate::pool::{Pid, State};
+use crate::pool::State;
 use crate::supervisor::begin::{Beginning, Inherited};
 use crate::supervisor::bound_files::{BoundFile, BoundFiles};
 use crate::supervisor::files::{Files, directory_of};

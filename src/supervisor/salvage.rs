@@ -7,10 +7,10 @@ use std::fs;
 use std::os::fd::RawFd;
 use std::path::PathBuf;
 
+use crate::base::{Pid, WorkerIndex};
 use crate::config::Config;
 use crate::handoff::einhorn::{Bind, Child, Children, Config as EinhornConfig, Descriptors, State};
 use crate::handoff::{Document, Fd};
-use crate::pool::{Pid, WorkerIndex};
 use crate::sys::family;
 use crate::sys::fd::look_at;
 use crate::sys::socket::{LocalAddress, is_accepting, local_address};

@@ -8,8 +8,8 @@ use std::time::Duration;
 use nix::errno::Errno;
 use serde::{Deserialize, Serialize};
 
-use crate::pool::{Mono, Pid};
-use crate::printable;
+use crate::base::printable;
+use crate::base::{Mono, Pid};
 use crate::supervisor::Supervisor;
 use crate::supervisor::environment::Environment;
 use crate::supervisor::service_stand::{Exchange, Phase, Readiness, Stand};

@@ -5,8 +5,9 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::pool::{Mono, Pool, Version};
-use crate::printable;
+use crate::base::printable;
+use crate::base::{Mono, Version};
+use crate::pool::Pool;
 
 /// By how much each step forward puts off the end of the manager's patience with a start or an upgrade.
 const EXTENSION: Duration = Duration::from_secs(300);
@@ -125,7 +126,8 @@ fn status(pool: &Pool, phase: Phase, exchange: Exchange, failure: Option<&str>) 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::pool::{AckMode, Command, Ending, Event, Group, Pid, Settings, WorkerIndex};
+    use crate::base::{Ending, Pid, WorkerIndex};
+    use crate::pool::{AckMode, Command, Event, Group, Settings};
 
     const NOW: Mono = Mono::from_nanos(5_000);
 

@@ -1,6 +1,7 @@
 //! What a signal to the master means. Every other catchable one stays blocked for life: the master survives it.
 
-use crate::pool::{Command, Signal, UpgradeStyle};
+use crate::base::Signal;
+use crate::pool::{Command, UpgradeStyle};
 
 /// What the signal thread listens to.
 pub const HEARD: &[Signal] = &[

@@ -10,10 +10,11 @@ use std::process::ExitCode;
 
 use log::Level;
 
+use crate::base::printable;
+use crate::base::{Pid, Version};
 use crate::config::{self, Config, ConfigError, Detail, Invocation};
 use crate::machines::reexec::Origin;
-use crate::pool::{ExitReason, Pid, State, Version};
-use crate::printable;
+use crate::pool::{ExitReason, State};
 use crate::supervisor::admittance::Admittance;
 use crate::supervisor::begin::{Beginning, Inherited};
 use crate::supervisor::bound_files::BoundFiles;

@@ -3,8 +3,8 @@
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;
 
+use crate::base::printable;
 use crate::config::Config;
-use crate::printable;
 
 /// `einhorn: ./server --port 80`; with a command name NAME `einhorn: ruby NAME`, as einhorn has it whatever it runs.
 /// What would steer a terminal is escaped: others look at it with ps(1), pgrep(1), or in /proc.

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use nix::errno::Errno;
 
-use crate::pool::{Mono, Pid, Signal};
+use crate::base::{Mono, Pid, Signal};
 use crate::supervisor::Supervisor;
 use crate::sys::errno::words;
 use crate::sys::{clock, signal};

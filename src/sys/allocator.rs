@@ -137,7 +137,7 @@ mod tests {
     use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
     use super::*;
-    use crate::pool::Ending;
+    use crate::base::Ending;
     use crate::sys::testing::{fork_to_run, in_own_process, reap};
 
     const CODE: u8 = 77;

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use nix::time::ClockId;
 
-use crate::pool::Mono;
+use crate::base::Mono;
 
 /// The time for decisions: CLOCK_MONOTONIC, which no administrator can set and every image of a master shares.
 pub fn now() -> Mono {

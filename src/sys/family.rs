@@ -3,7 +3,7 @@
 
 use std::fs;
 
-use crate::pool::Pid;
+use crate::base::Pid;
 
 /// The parent of a process, if it is there and /proc shows it.
 pub fn parent(pid: Pid) -> Option<Pid> {
@@ -38,7 +38,7 @@ pub fn variable(pid: Pid, name: &str) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::pool::Signal;
+    use crate::base::Signal;
     use crate::sys::testing::{self, LIMIT, in_own_process, sleeper, wait_until};
 
     #[test]

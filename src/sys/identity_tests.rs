@@ -8,7 +8,7 @@ use nix::unistd::{getegid, getgroups, getuid, setgroups, setresgid, setresuid};
 use tempfile::TempDir;
 
 use super::*;
-use crate::pool::{Ending, Pid, Signal};
+use crate::base::{Ending, Pid, Signal};
 use crate::sys::exec_pipe::ExecState;
 use crate::sys::process::{SpawnRequest, spawn};
 use crate::sys::resource_limit::{Resource, ResourceLimit};

@@ -14,7 +14,7 @@ use nix::sys::memfd::{MFdFlags, memfd_create};
 use nix::sys::stat::fstat;
 use nix::unistd::{Whence, lseek};
 
-use crate::pool::Mono;
+use crate::base::Mono;
 use crate::sys::clock;
 use crate::sys::errno::{errno_of, may_pass, retry, words};
 use crate::sys::fd;

@@ -6,7 +6,7 @@ use std::os::fd::{AsRawFd, BorrowedFd};
 use nix::errno::Errno;
 use nix::sys::socket::{getsockopt, sockopt};
 
-use crate::pool::Pid;
+use crate::base::Pid;
 use crate::sys::errno::retry;
 
 /// NGROUPS_MAX: nobody is in more groups.

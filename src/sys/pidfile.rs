@@ -13,7 +13,7 @@ use std::time::Duration;
 use nix::errno::Errno;
 use nix::fcntl::{OFlag, RenameFlags};
 
-use crate::pool::Pid;
+use crate::base::Pid;
 use crate::sys::directory::Demand;
 use crate::sys::errno::{errno_of, insist, words};
 use crate::sys::lockfile::{read_pid, try_flock};

@@ -11,7 +11,7 @@ use nix::errno::Errno;
 use nix::fcntl::OFlag;
 use nix::unistd::pipe2;
 
-use crate::pool::{Pid, Signal};
+use crate::base::{Pid, Signal};
 use crate::sys::birth::Birth;
 use crate::sys::blueprint::Blueprint;
 use crate::sys::child::become_program;

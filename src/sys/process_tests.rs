@@ -11,7 +11,7 @@ use nix::sys::stat::{Mode, umask};
 use tempfile::TempDir;
 
 use super::*;
-use crate::pool::Ending;
+use crate::base::Ending;
 use crate::sys::exec_pipe::{ExecState, Stage};
 use crate::sys::resource_limit;
 use crate::sys::signal::{block_all, prepare_dispositions, send};

@@ -10,7 +10,7 @@ use std::time::Duration;
 use tempfile::TempDir;
 
 use super::*;
-use crate::pool::{Ending, Pid, Signal};
+use crate::base::{Ending, Pid, Signal};
 use crate::sys::clock;
 use crate::sys::fd::{lift, set_cloexec_on_inherited};
 use crate::sys::signal::{block_all, prepare_dispositions, send};

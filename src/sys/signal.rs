@@ -8,7 +8,7 @@ use libc::{c_int, sigset_t};
 use nix::errno::Errno;
 use nix::sys::time::TimeSpec;
 
-use crate::pool::{Pid, Signal};
+use crate::base::{Pid, Signal};
 
 /// The highest signal number; the kernel's set of them has as many bits.
 const SIGNAL_MAX: c_int = 64;

@@ -12,7 +12,7 @@ use nix::unistd::{Gid, Uid, setgid, setgroups, setuid};
 use tempfile::TempDir;
 
 use super::*;
-use crate::pool::Pid;
+use crate::base::Pid;
 use crate::sys::control_socket::bind_control_socket;
 use crate::sys::testing::{end, fork_to_run, in_own_process, is_root};
 

@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use nix::unistd::geteuid;
 
-use crate::pool::{Ending, Pid, Signal};
+use crate::base::{Ending, Pid, Signal};
 use crate::sys::birth::Birth;
 use crate::sys::exec_pipe::ExecState;
 use crate::sys::fd::lift;

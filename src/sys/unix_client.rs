@@ -13,7 +13,7 @@ use nix::sys::stat::{Mode, fstat};
 use nix::sys::time::TimeVal;
 use nix::unistd::geteuid;
 
-use crate::pool::Mono;
+use crate::base::Mono;
 use crate::sys::clock;
 use crate::sys::errno::retry;
 

@@ -6,7 +6,7 @@ use std::mem::MaybeUninit;
 use libc::{c_int, id_t, idtype_t, siginfo_t};
 use nix::errno::Errno;
 
-use crate::pool::{Ending, Pid, Signal};
+use crate::base::{Ending, Pid, Signal};
 use crate::sys::errno::retry;
 
 /// A child and what has become of it.

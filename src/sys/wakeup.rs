@@ -10,7 +10,7 @@ use nix::poll::{PollFd, ppoll};
 use nix::sys::signal::SigSet;
 use nix::sys::time::TimeSpec;
 
-use crate::pool::Signal;
+use crate::base::Signal;
 use crate::sys::signal;
 
 /// By default it does nothing, so that one which a stranger sends does nothing either.
@@ -77,7 +77,7 @@ mod tests {
     use nix::poll::PollFlags;
 
     use super::*;
-    use crate::pool::Pid;
+    use crate::base::Pid;
     use crate::sys::testing::{LIMIT, on_first_thread};
 
     /// Runs `wait` in a thread again and again; each end of it is told.

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::pool::Mono;
+use crate::base::Mono;
 
 /// How long whoever has just gone away is left alone; each time in vain, it is twice as long.
 const PAUSE_MIN: Duration = Duration::from_secs(1);

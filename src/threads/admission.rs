@@ -6,7 +6,7 @@ use std::os::fd::BorrowedFd;
 
 use serde::{Deserialize, Serialize};
 
-use crate::pool::Pid;
+use crate::base::Pid;
 use crate::protocol::Speaker;
 use crate::sys::peer;
 

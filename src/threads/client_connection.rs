@@ -5,7 +5,7 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::os::unix::net::UnixStream;
 use std::time::Duration;
 
-use crate::pool::{ClientId, Mono};
+use crate::base::{ClientId, Mono};
 use crate::protocol::LINE_MAX;
 use crate::sys::errno::words;
 use crate::sys::fd::{Blocking, set_blocking};

@@ -3,7 +3,7 @@
 use std::net::Shutdown;
 
 use super::*;
-use crate::pool::Pid;
+use crate::base::Pid;
 use crate::protocol::{Format, RequestId};
 use crate::sys::socket::socket_pair;
 use crate::threads::admission::made_for;

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use crossbeam_channel::{Receiver, Sender, bounded};
 
-use crate::pool::{ClientId, Pid};
+use crate::base::{ClientId, Pid};
 use crate::protocol::{Format, Reply};
 use crate::sys::control_socket::Access;
 use crate::sys::wakeup::Wakeup;

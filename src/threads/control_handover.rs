@@ -8,13 +8,13 @@ use std::time::Duration;
 use crossbeam_channel::{Receiver, Sender, bounded};
 use serde::{Deserialize, Serialize};
 
-use crate::pool::ClientId;
+use crate::base::ClientId;
+use crate::base::wire;
 use crate::protocol::{Format, RequestId, id_on_wire};
 use crate::sys::place::FileId;
 use crate::threads::admission::Peer;
 use crate::threads::control_server::{Place, Server};
 use crate::threads::crew::Post;
-use crate::wire;
 
 /// How long the main thread waits for the control thread. It only takes longer when that waits for room in the inbox, and
 /// then the main thread must not wait for it.

@@ -9,7 +9,7 @@ use std::path::PathBuf;
 use tempfile::TempDir;
 
 use super::*;
-use crate::pool::Pid;
+use crate::base::Pid;
 use crate::protocol::{Reply, Request};
 use crate::sys::clock;
 use crate::sys::control_socket::{Access, bind_control_socket};

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use nix::errno::Errno;
 
-use crate::pool::{ClientId, Mono};
+use crate::base::{ClientId, Mono};
 use crate::protocol::LINE_MAX;
 use crate::sys::errno::words;
 use crate::threads::admission::Peer;

@@ -2,7 +2,7 @@
 
 use nix::poll::{PollFd, PollFlags};
 
-use crate::pool::ClientId;
+use crate::base::ClientId;
 use crate::threads::client_connection::Connection;
 
 /// What poll(2) is asked about a connection.

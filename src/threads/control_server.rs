@@ -9,7 +9,7 @@ use crossbeam_channel::{Receiver, Sender};
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags};
 
-use crate::pool::{ClientId, Mono};
+use crate::base::{ClientId, Mono};
 use crate::protocol::{self, Format, More, Reply};
 use crate::sys::control_socket::Access;
 use crate::sys::wakeup;

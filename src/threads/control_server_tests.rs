@@ -7,7 +7,7 @@ use std::os::unix::net::UnixStream;
 use tempfile::TempDir;
 
 use super::*;
-use crate::pool::Pid;
+use crate::base::Pid;
 use crate::protocol::Asked;
 use crate::sys::control_socket::bind_control_socket;
 use crate::sys::directory::Demand;

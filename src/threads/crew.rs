@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use crate::pool::Mono;
+use crate::base::Mono;
 use crate::sys::clock;
 use crate::sys::wakeup::Wakeup;
 use crate::threads::Input;

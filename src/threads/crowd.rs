@@ -4,7 +4,7 @@ use std::cmp::Reverse;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use crate::pool::{Mono, Pid};
+use crate::base::{Mono, Pid};
 use crate::threads::admission::{Peer, Role};
 use crate::threads::client_connection::Connection;
 

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
 
-use crate::pool::Mono;
+use crate::base::Mono;
 use crate::sys::{clock, stderr};
 use crate::threads::Input;
 use crate::threads::crew::{Crew, Post, Work};

@@ -28,7 +28,7 @@ pub mod syslog_writer;
 pub mod throttle;
 mod turns;
 
-use crate::pool::{ClientId, Signal};
+use crate::base::{ClientId, Signal};
 use crate::protocol::Request;
 use crate::sys::place::FileId;
 use crate::threads::admission::Peer;

@@ -62,7 +62,7 @@ impl Work for Watch {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::pool::{Ending, Signal};
+    use crate::base::{Ending, Signal};
     use crate::sys::clock;
     use crate::sys::signal::send;
     use crate::sys::testing::{LIMIT, in_own_process, sleeper, wait_until};

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use crossbeam_channel::{Receiver, SendError, Sender, bounded};
 
-use crate::pool::Signal;
+use crate::base::Signal;
 use crate::sys::wakeup;
 use crate::threads::Input;
 use crate::threads::crew::{Crew, Post, Work};

@@ -8,7 +8,7 @@ use std::path::Path;
 use tempfile::TempDir;
 
 use super::*;
-use crate::pool::{Ending, Pid};
+use crate::base::{Ending, Pid};
 use crate::sys::clock;
 use crate::sys::executable::Executable;
 use crate::sys::reexec::{Program, exec};

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use crate::pool::Mono;
+use crate::base::Mono;
 use crate::sys::clock;
 use crate::sys::control_socket::{Access, bind_control_socket};
 use crate::sys::directory::Demand;

@@ -4,7 +4,7 @@
 use std::fmt;
 use std::time::Duration;
 
-use crate::pool::Mono;
+use crate::base::Mono;
 
 /// How often it is said at most.
 const NOTE_EVERY: Duration = Duration::from_secs(60);

@@ -4,7 +4,7 @@
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
 
-use crate::pool::{ClientId, Pid};
+use crate::base::{ClientId, Pid};
 use crate::threads::admission::{Peer, Role};
 
 /// How many lines of others than admins are looked at before poll(2) is asked again. A line may be 64 KiB of YAML.

@@ -9,10 +9,10 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::process::Command;
 
+use einhyrningsins::base::Signal;
 use einhyrningsins::config::{self, Effect, FACILITIES, Kind};
 use einhyrningsins::handoff::Document;
 use einhyrningsins::handoff::einhorn::State;
-use einhyrningsins::pool::Signal;
 use einhyrningsins::yaml::Value;
 use einhyrningsins::{client, protocol, supervisor};
 

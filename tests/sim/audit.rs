@@ -1,6 +1,7 @@
 //! What must hold after every step, whatever the step was.
 
-use einhyrningsins::pool::{AckMode, EXEC_LIMIT, Mono, REQUEST_ID_MAX, UpgradeStyle};
+use einhyrningsins::base::Mono;
+use einhyrningsins::pool::{AckMode, EXEC_LIMIT, REQUEST_ID_MAX, UpgradeStyle};
 
 use crate::hold;
 use crate::ledger::earlier;

@@ -3,7 +3,8 @@
 
 use std::time::Duration;
 
-use einhyrningsins::pool::{AckMode, Command, Event, Mono, Settings, UpgradeStyle};
+use einhyrningsins::base::Mono;
+use einhyrningsins::pool::{AckMode, Command, Event, Settings, UpgradeStyle};
 
 use crate::hold;
 use crate::master::Master;

@@ -3,7 +3,8 @@
 
 use std::time::Duration;
 
-use einhyrningsins::pool::{Action, Command, Ending, Event, Pid, Settings, Signal, UpgradeStyle, Version};
+use einhyrningsins::base::{Ending, Pid, Signal, Version};
+use einhyrningsins::pool::{Action, Command, Event, Settings, UpgradeStyle};
 
 use crate::plan::{GRACEFUL, Kind};
 use crate::run::Run;

@@ -3,7 +3,8 @@
 
 use std::time::Duration;
 
-use einhyrningsins::pool::{AckIgnored, AckMode, Acked, Asked, EXEC_LIMIT, Mono, Notice, Pid, UpgradeStyle};
+use einhyrningsins::base::{Mono, Pid};
+use einhyrningsins::pool::{AckIgnored, AckMode, Acked, Asked, EXEC_LIMIT, Notice, UpgradeStyle};
 
 use crate::hold;
 use crate::run::{Cause, Farewell, Run};

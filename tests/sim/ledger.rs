@@ -4,9 +4,9 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use einhyrningsins::base::{Mono, Signal, Version, WorkerIndex};
 use einhyrningsins::pool::{
-    AckMode, Command, Event, ExitReason, Group, Mono, QUIT_GRACE, Settings, Signal, TERM_GRACE, UpgradeStyle, Version,
-    WorkerIndex,
+    AckMode, Command, Event, ExitReason, Group, QUIT_GRACE, Settings, TERM_GRACE, UpgradeStyle,
 };
 
 use crate::run::Farewell;
@@ -285,7 +285,7 @@ impl Ledger {
     }
 }
 
-fn note_worker(world: &mut World, pid: einhyrningsins::pool::Pid, change: impl FnOnce(&mut crate::world::Process)) {
+fn note_worker(world: &mut World, pid: einhyrningsins::base::Pid, change: impl FnOnce(&mut crate::world::Process)) {
     if let Some(at) = world.worker_at(pid) {
         change(&mut world.processes[at]);
     }

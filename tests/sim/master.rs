@@ -6,10 +6,11 @@
 
 use std::collections::VecDeque;
 
+use einhyrningsins::base::{Mono, Version};
 use einhyrningsins::machines::reexec::{
     CheckResult, Drain, ExecFailure, Freeze, Input, MasterState, NextProgram, Origin, Outlook, Output, Reexec,
 };
-use einhyrningsins::pool::{Event, Mono, Version};
+use einhyrningsins::pool::Event;
 
 use crate::hold;
 use crate::run::Run;

@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use einhyrningsins::pool::{Action, Event, ExitReason, Pid, Signal, Version, WorkerIndex};
+use einhyrningsins::base::{Pid, Signal, Version, WorkerIndex};
+use einhyrningsins::pool::{Action, Event, ExitReason};
 
 use crate::hold;
 use crate::ledger::earlier;

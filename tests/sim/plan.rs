@@ -3,7 +3,8 @@
 
 use std::time::Duration;
 
-use einhyrningsins::pool::{AckMode, Settings, Signal};
+use einhyrningsins::base::Signal;
+use einhyrningsins::pool::{AckMode, Settings};
 
 use crate::rng::Rng;
 

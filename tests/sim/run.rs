@@ -2,8 +2,9 @@
 
 use std::collections::VecDeque;
 
+use einhyrningsins::base::{Mono, Pid, Signal, Version};
 use einhyrningsins::machines::reexec::Origin;
-use einhyrningsins::pool::{Action, Command, Event, Group, Mono, Pid, Pool, Signal, Version};
+use einhyrningsins::pool::{Action, Command, Event, Group, Pool};
 
 use crate::coverage::Coverage;
 use crate::ledger::Ledger;

@@ -1,6 +1,7 @@
 //! Histories that chance would seldom write, each asked for by name. They run under the same checks as any other.
 
-use einhyrningsins::pool::{AckMode, Action, Command, Event, Mono, Pool, UpgradeStyle};
+use einhyrningsins::base::Mono;
+use einhyrningsins::pool::{AckMode, Action, Command, Event, Pool, UpgradeStyle};
 
 use crate::calm::Past;
 use crate::plan::{Plan, settings};

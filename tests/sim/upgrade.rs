@@ -1,6 +1,7 @@
 //! Upgrades: answers what the pool asks for before one, and judges what it says of it, from the start to the end.
 
-use einhyrningsins::pool::{Event, ExitReason, Notice, Settings, UpgradeFailure, Version};
+use einhyrningsins::base::Version;
+use einhyrningsins::pool::{Event, ExitReason, Notice, Settings, UpgradeFailure};
 
 use crate::hold;
 use crate::plan::settings;

@@ -4,7 +4,8 @@
 //! Each `Process` holds two things that must not be mixed: what is (`life`, `children`, `frozen`), and what the pool has
 //! been told, event by event (`known`, `acked`, `told`): the pool can be blamed only for what it could have known.
 
-use einhyrningsins::pool::{Ending, Group, Mono, Pid, Signal, Version, WorkerIndex};
+use einhyrningsins::base::{Ending, Mono, Pid, Signal, Version, WorkerIndex};
+use einhyrningsins::pool::Group;
 
 use crate::plan::Plan;
 use crate::rng::Rng;

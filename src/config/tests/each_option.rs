@@ -6,10 +6,10 @@ use std::os::unix::ffi::OsStringExt;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use crate::base::Signal;
 use crate::config::sections::{Control, Env, Log, LogLevel, LogTarget, WorkerSetup};
 use crate::config::tests::{config, parse_words, run, try_parse};
 use crate::config::{Ack, Config, Family, Given, Invocation, Nice, Origin, flags};
-use crate::pool::Signal;
 
 type Check = fn(&Config) -> bool;
 

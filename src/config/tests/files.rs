@@ -2,9 +2,9 @@
 
 use std::path::PathBuf;
 
+use crate::base::Signal;
 use crate::config::tests::{parse_with, words};
 use crate::config::{Ack, Config, Invocation, Limit, LogLevel, LogTarget, differences, schema};
-use crate::pool::Signal;
 
 const WEB: &str = r#"
 command = ["/srv/web/current/bin/server", "--workers", "1"]

@@ -1,4 +1,4 @@
-//! Signals by number and by name, as words of the pool; `sys::process` sends them.
+//! Signals by number and by name, as the whole program names them; `sys::process` sends them.
 
 use std::fmt;
 

@@ -139,7 +139,7 @@ impl<T: Raw, U: Raw> Raw for (T, U) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::wire;
+    use crate::base::wire;
 
     #[derive(Debug, PartialEq, Serialize, Deserialize)]
     struct Everything {

@@ -1,4 +1,4 @@
-//! Time as the pool knows it: a plain monotonic number, which a handoff can carry. Only `sys::clock` reads the real one.
+//! Time as a plain monotonic number, which a handoff can carry. Only `sys::clock` reads the real one.
 
 use std::time::Duration;
 

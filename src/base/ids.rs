@@ -1,4 +1,4 @@
-//! The ids that the pool deals in, each a type of its own, so that none can be passed for another.
+//! Ids, each a type of its own, so that none can be passed for another.
 
 use std::fmt;
 

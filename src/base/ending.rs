@@ -1,0 +1,9 @@
+//! How a process ended.
+
+use crate::base::Signal;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ending {
+    Code(i32),
+    Signal(Signal),
+}

@@ -1,0 +1,14 @@
+//! What every room may name: ids, signals, time, and text and bytes from outside. It decides nothing and touches nothing.
+
+pub mod printable;
+pub mod wire;
+
+mod ending;
+mod ids;
+mod signal;
+mod time;
+
+pub use ending::Ending;
+pub use ids::{ClientId, Pid, Version, WorkerIndex};
+pub use signal::Signal;
+pub use time::Mono;
