@@ -4,7 +4,7 @@
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use crate::sys::place::FileId;
+use crate::sys::file_id::FileId;
 use crate::sys::unix_socket::remove_socket;
 
 /// A socket's file, where it was bound.

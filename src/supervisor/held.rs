@@ -23,7 +23,7 @@ use crate::supervisor::reload::Settled;
 use crate::supervisor::service_manager::Remembered;
 use crate::supervisor::status::Counters;
 use crate::sys::birth::Birth;
-use crate::sys::place::FileId;
+use crate::sys::file_id::FileId;
 use crate::threads::control_handover::Clients;
 
 #[derive(Clone, Debug, Serialize, Deserialize)]

@@ -11,7 +11,8 @@ use crate::supervisor::listeners::{WORKER_FD_FIRST, worker_fds_end};
 use crate::supervisor::release::Release;
 use crate::supervisor::{Supervisor, logging};
 use crate::sys::errno::{errno_of, words};
-use crate::sys::process::{self, SpawnRequest, Spawned};
+use crate::sys::prepared_exec::SpawnRequest;
+use crate::sys::process::{self, Spawned};
 use crate::sys::socket::LocalAddress;
 use crate::sys::{clock, fd, socket};
 

@@ -28,7 +28,7 @@ use crate::supervisor::service_manager::Remembered;
 use crate::sys::birth::Birth;
 use crate::sys::errno::words;
 use crate::sys::fd::look_at;
-use crate::sys::place::FileId;
+use crate::sys::file_id::FileId;
 use crate::sys::socket::{self, LocalAddress};
 use crate::threads::admission::{Policy, judge};
 use crate::threads::control_handover::{Carried, Clients, Subscription};

@@ -20,7 +20,8 @@ use crate::sys::birth::Birth;
 use crate::sys::errno::words;
 use crate::sys::exec_failure::explain_exec_failure;
 use crate::sys::exec_pipe::{ExecPipe, ExecState, Stage};
-use crate::sys::process::{self, SpawnRequest, Spawned};
+use crate::sys::prepared_exec::SpawnRequest;
+use crate::sys::process::{self, Spawned};
 use crate::sys::{account, allocator, fd, memfd, signal};
 
 /// In the environment of a check: where it finds the state, and where it says what it thinks of it.

@@ -19,7 +19,7 @@ use crate::supervisor::preflight::CHECK_VARIABLE;
 use crate::supervisor::reexec::{REFUSED_VARIABLE, RETURN_VARIABLE};
 use crate::supervisor::release::{self, Recipe};
 use crate::sys::birth::Birth;
-use crate::sys::place::FileId;
+use crate::sys::file_id::FileId;
 use crate::sys::trusted_file;
 
 /// Variables by which an image speaks to the next one.

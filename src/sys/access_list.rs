@@ -25,7 +25,7 @@ const WRITE: u16 = 0x02;
 /// be asked only if the mode lets the group write.
 ///
 /// Errors: the system does not say. A file that is open with O_PATH can be asked where there is a /proc.
-pub(super) fn lets_others_write(file: &File) -> Result<bool, Errno> {
+pub fn lets_others_write(file: &File) -> Result<bool, Errno> {
     match read(file) {
         Ok(list) => Ok(entries(&list).any(is_of_others)),
         // No list, or a file system that knows none.

@@ -11,11 +11,11 @@ use libc::{c_int, c_long, time_t};
 use nix::errno::Errno;
 
 use crate::sys::birth::Birth;
-use crate::sys::blueprint::{Blueprint, PID_ROOM, StringArray};
 use crate::sys::errno::retry;
 use crate::sys::exec_pipe::{Stage, encode};
 use crate::sys::fd::cloexec_range;
 use crate::sys::identity::Identity;
+use crate::sys::prepared_exec::{PID_ROOM, PreparedExec, StringArray};
 use crate::sys::resource_limit::ResourceLimit;
 use crate::sys::signal::{reset_dispositions, unblock_all};
 
@@ -27,7 +27,7 @@ const BUSY_RETRIES_MAX: u32 = 20;
 const EXIT_NOT_RUN: c_int = 127;
 
 /// Becomes the program, or says why not and ends.
-pub(super) fn become_program(plan: &Blueprint, error_pipe: RawFd) -> ! {
+pub(super) fn become_program(plan: &PreparedExec, error_pipe: RawFd) -> ! {
     let Err((stage, errno)) = prepare(plan).and_then(|()| exec(plan).map_err(|errno| (Stage::Exec, errno)));
     let record = encode(stage, errno as c_int);
     // SAFETY: the record is readable for its whole length. If nobody reads it, nobody wants to know.
@@ -36,7 +36,7 @@ pub(super) fn become_program(plan: &Blueprint, error_pipe: RawFd) -> ! {
     unsafe { libc::_exit(EXIT_NOT_RUN) }
 }
 
-fn prepare(plan: &Blueprint) -> Result<(), (Stage, Errno)> {
+fn prepare(plan: &PreparedExec) -> Result<(), (Stage, Errno)> {
     join_own_group().map_err(|errno| (Stage::ProcessGroup, errno))?;
     reset_dispositions();
     place_descriptors(&plan.descriptors).map_err(|errno| (Stage::Descriptors, errno))?;
@@ -86,7 +86,7 @@ fn restore_birth(birth: &Birth) {
 }
 
 /// Going back to the birth level needs a privilege when the master has made itself nicer, and is only tried.
-fn set_nice(plan: &Blueprint) -> Result<(), Errno> {
+fn set_nice(plan: &PreparedExec) -> Result<(), Errno> {
     match plan.nice {
         Some(level) => setpriority(level),
         None => {
@@ -110,21 +110,21 @@ fn set_limits(limits: &[ResourceLimit]) -> Result<(), (Stage, Errno)> {
     Ok(())
 }
 
-fn enter_directory(plan: &Blueprint) -> Result<(), Errno> {
+fn enter_directory(plan: &PreparedExec) -> Result<(), Errno> {
     match &plan.directory {
-        // SAFETY: a C string of the blueprint's.
+        // SAFETY: a C string of the prepared exec.
         Some(directory) => Errno::result(unsafe { libc::chdir(directory.as_ptr()) }).map(drop),
         None => Ok(()),
     }
 }
 
-/// The digits go where the blueprint has left room, followed by a NUL. (The environment's other strings are as laid out.)
-fn write_own_pid(plan: &Blueprint) {
+/// The digits go where the prepared exec has left room, followed by a NUL. (The environment's other strings are as laid out.)
+fn write_own_pid(plan: &PreparedExec) {
     let Some(slot) = plan.pid_slot else { return };
     // SAFETY: no memory is passed; it always succeeds.
     let pid = unsafe { libc::getpid() };
     let digits = decimal(pid.unsigned_abs());
-    // SAFETY: the blueprint has reserved PID_ROOM bytes at the slot, and nothing else refers to them.
+    // SAFETY: the prepared exec has reserved PID_ROOM bytes at the slot, and nothing else refers to them.
     unsafe { ptr::copy_nonoverlapping(digits.as_ptr(), slot, PID_ROOM) };
 }
 
@@ -147,7 +147,7 @@ fn decimal(number: u32) -> [u8; PID_ROOM] {
 
 /// The signal is for the death of the master's main thread, the one that forked us. If the master died before it was
 /// set, nobody is left to be told: the worker that nobody watches ends here.
-fn arm_parent_death(plan: &Blueprint) -> Result<(), Errno> {
+fn arm_parent_death(plan: &PreparedExec) -> Result<(), Errno> {
     let Some(signal) = plan.parent_death else { return Ok(()) };
     // SAFETY: PR_SET_PDEATHSIG takes a number.
     Errno::result(unsafe { libc::prctl(libc::PR_SET_PDEATHSIG, signal) })?;
@@ -161,7 +161,7 @@ fn arm_parent_death(plan: &Blueprint) -> Result<(), Errno> {
 }
 
 /// A script's interpreter would find a descriptor closed, and the kernel refuses to start it (ENOENT): a script is run by its path.
-fn exec(plan: &Blueprint) -> Result<Infallible, Errno> {
+fn exec(plan: &PreparedExec) -> Result<Infallible, Errno> {
     let any = || Ok(());
     match plan.file.map(|file| exec_file(file, &plan.argv, &plan.envp, any)) {
         None | Some(Err(Errno::ENOENT)) => exec_path(&plan.path, &plan.argv, &plan.envp, any),

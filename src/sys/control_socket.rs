@@ -9,7 +9,7 @@ use nix::unistd::geteuid;
 
 use crate::sys::directory::Demand;
 use crate::sys::fd::Blocking;
-use crate::sys::place::FileId;
+use crate::sys::file_id::FileId;
 use crate::sys::spot::Spot;
 pub use crate::sys::unix_socket::Access;
 use crate::sys::unix_socket::{UnixSocketCause, UnixSocketError, Wanted, bind_and_listen, check_length, vacancy};

@@ -14,7 +14,8 @@ use nix::sys::stat::Mode;
 use nix::unistd::geteuid;
 
 use crate::sys::errno::{errno_of, retry};
-use crate::sys::place::{DirectoryError, FileId, Mistrust, Shared, sharing, trust_group};
+use crate::sys::file_id::FileId;
+use crate::sys::place::{DirectoryError, Mistrust, Shared, sharing, trust_group};
 
 /// As many as the kernel follows in one path, see path_resolution(7).
 const LINKS_MAX: u32 = 40;

@@ -5,7 +5,7 @@ use std::io;
 use nix::errno::Errno;
 
 /// Makes the call again for as long as a signal interrupts it.
-pub(super) fn retry<T>(mut call: impl FnMut() -> Result<T, Errno>) -> Result<T, Errno> {
+pub fn retry<T>(mut call: impl FnMut() -> Result<T, Errno>) -> Result<T, Errno> {
     loop {
         match call() {
             Err(Errno::EINTR) => {}
@@ -21,7 +21,7 @@ const INSISTENCE: usize = 3;
 /// memory or of a descriptor that another process has given back since.
 ///
 /// Errors: the last one.
-pub(super) fn insist<T, E>(mut attempt: impl FnMut() -> Result<T, E>) -> Result<T, E> {
+pub fn insist<T, E>(mut attempt: impl FnMut() -> Result<T, E>) -> Result<T, E> {
     let mut result = attempt();
     for _ in 1..INSISTENCE {
         if result.is_ok() {

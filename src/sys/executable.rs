@@ -11,7 +11,7 @@ use nix::sys::stat::fstat;
 
 use crate::sys::errno::errno_of;
 use crate::sys::fd::lift;
-use crate::sys::place::FileId;
+use crate::sys::file_id::FileId;
 
 /// The descriptor stands here or above: a child's own descriptors, which are put at low numbers, do not overwrite it.
 const FIRST_NUMBER: RawFd = 16;

@@ -137,6 +137,15 @@ pub fn set_blocking(fd: BorrowedFd<'_>, blocking: Blocking) -> Result<(), Errno>
     retry(|| fcntl(fd, FcntlArg::F_SETFL(flags))).map(drop)
 }
 
+/// fchmodat2(2), since Linux 6.6. Unlike fchmod(2), it takes a descriptor of O_PATH too.
+pub fn fchmod_any(fd: BorrowedFd<'_>, mode: u32) -> Result<(), Errno> {
+    let call = || {
+        // SAFETY: an open descriptor, and a string that lives on; the call writes to no memory.
+        unsafe { libc::syscall(libc::SYS_fchmodat2, fd.as_raw_fd(), c"".as_ptr(), mode, libc::AT_EMPTY_PATH) }
+    };
+    retry(|| Errno::result(call())).map(drop)
+}
+
 /// Marks `first..=last` close-on-exec with one call; async-signal-safe. ENOSYS before Linux 5.9, EINVAL before 5.11.
 pub(super) fn cloexec_range(first: u32, last: u32) -> Result<(), Errno> {
     // SAFETY: only flags are changed, no descriptor is closed, and no memory is passed.

@@ -10,7 +10,8 @@ use tempfile::TempDir;
 use super::*;
 use crate::base::{Ending, Pid, Signal};
 use crate::sys::exec_pipe::ExecState;
-use crate::sys::process::{SpawnRequest, spawn};
+use crate::sys::prepared_exec::SpawnRequest;
+use crate::sys::process::spawn;
 use crate::sys::resource_limit::{Resource, ResourceLimit};
 use crate::sys::testing::{end, in_own_process, is_root, outcome, output, reap, request, sleeper, status, words};
 

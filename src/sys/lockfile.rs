@@ -4,7 +4,7 @@
 use std::fmt;
 use std::fs::File;
 use std::io::{Read, Write};
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
@@ -12,8 +12,10 @@ use nix::errno::Errno;
 use nix::fcntl::OFlag;
 
 use crate::sys::directory::Demand;
-use crate::sys::errno::{errno_of, retry, words};
-use crate::sys::place::{DirectoryError, FileId, Mistrust, trust};
+use crate::sys::errno::{errno_of, words};
+use crate::sys::file_id::FileId;
+use crate::sys::file_lock::try_flock;
+use crate::sys::place::{DirectoryError, Mistrust, trust};
 use crate::sys::spot::Spot;
 
 /// How often another process may remove or replace the file while we lock it.
@@ -124,13 +126,6 @@ fn open(spot: &Spot) -> Result<File, LockCause> {
         },
         Ok(None) | Err(_) => LockCause::System(errno),
     })
-}
-
-/// flock(2), exclusive, without waiting. EWOULDBLOCK when another description has it. Closing lets go, and so does the
-/// end of the process; nothing of ours unlocks it explicitly, which would free it for all who share the description.
-pub(super) fn try_flock(file: &File) -> Result<(), Errno> {
-    // SAFETY: a descriptor that we own, and no memory.
-    retry(|| Errno::result(unsafe { libc::flock(file.as_raw_fd(), libc::LOCK_EX | libc::LOCK_NB) })).map(drop)
 }
 
 /// The pid in a lock or pid file; what else may stand there says nothing.

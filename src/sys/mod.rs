@@ -1,14 +1,13 @@
 //! Calls the system: all `unsafe`, all system calls and the clock, in the words of the man pages. Every call is retried on
 //! EINTR, keeps its errno, and makes descriptors that close on exec unless its name says otherwise. Decides nothing about
-//! workers, and imports nothing but `pool`.
+//! workers, and imports nothing but `base`.
 #![allow(unsafe_code, reason = "this is the room for it; each block says why it is sound")]
 
 pub mod accept;
-mod access_list;
+pub mod access_list;
 pub mod account;
 pub mod allocator;
 pub mod birth;
-mod blueprint;
 mod capability;
 mod child;
 pub mod clock;
@@ -20,6 +19,8 @@ pub mod exec_pipe;
 pub mod executable;
 pub mod family;
 pub mod fd;
+pub mod file_id;
+pub mod file_lock;
 pub mod file_watch;
 pub mod identity;
 pub mod interrupt;
@@ -30,6 +31,7 @@ pub mod notify_socket;
 pub mod peer;
 pub mod pidfile;
 pub mod place;
+pub mod prepared_exec;
 pub mod private_file;
 pub mod process;
 pub mod program;
@@ -50,4 +52,3 @@ pub mod unix_socket;
 pub mod wait;
 pub mod wakeup;
 pub mod way;
-mod write_lock;

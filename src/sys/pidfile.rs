@@ -16,10 +16,12 @@ use nix::fcntl::{OFlag, RenameFlags};
 use crate::base::Pid;
 use crate::sys::directory::Demand;
 use crate::sys::errno::{errno_of, insist, words};
-use crate::sys::lockfile::{read_pid, try_flock};
-use crate::sys::place::{DirectoryError, FileId, Mistrust, trust};
+use crate::sys::file_id::FileId;
+use crate::sys::file_lock::{is_write_locked, take_write_lock, try_flock};
+use crate::sys::lockfile::read_pid;
+use crate::sys::place::{DirectoryError, Mistrust, trust};
 use crate::sys::spot::Spot;
-use crate::sys::{wakeup, write_lock};
+use crate::sys::wakeup;
 
 /// How many names of temporary files may be taken by leftovers of dead masters.
 const LEFTOVERS_MAX: u32 = 100;
@@ -98,7 +100,7 @@ impl PidFile {
     /// Goes on holding a pid file that came with a re-exec. An older version than this one has only flock(2) on it.
     pub fn adopt(path: PathBuf, fd: OwnedFd) -> Self {
         let file = fd.into();
-        let _a_reader_may_be_in_the_way = write_lock::take(&file);
+        let _a_reader_may_be_in_the_way = take_write_lock(&file);
         Self { path, file }
     }
 
@@ -146,7 +148,7 @@ fn claim(spot: &Spot) -> Result<Option<File>, PidFileCause> {
     for attempt in 1..=RACES_MAX {
         let Some(mut file) = open(spot)? else { return Ok(None) };
         let locked = try_flock(&file);
-        if write_lock::is_held(&file) {
+        if is_write_locked(&file) {
             return Err(PidFileCause::InUse { pid: read_pid(&mut file) });
         }
         match locked {
@@ -240,7 +242,7 @@ fn create(spot: &Spot, pid: Pid) -> io::Result<(File, Name)> {
         match beside.open(OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_EXCL, 0o644) {
             Err(Errno::EEXIST) if attempt < LEFTOVERS_MAX => attempt += 1,
             Err(errno) => return Err(errno.into()),
-            Ok(file) => match (write_lock::take(&file), Name(beside)) {
+            Ok(file) => match (take_write_lock(&file), Name(beside)) {
                 (Err(Errno::EAGAIN | Errno::EACCES), _goes_away) if attempt < LEFTOVERS_MAX => attempt += 1,
                 // A file system without such locks: another master does not see that this one lives.
                 (Ok(()) | Err(_), name) => return Ok((file, name)),

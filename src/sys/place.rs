@@ -2,34 +2,15 @@
 //! rules that a single one of them is judged by. `directory` walks to one and judges the whole way. Looks only.
 
 use std::fmt;
-use std::fs::{self, File, FileType, Metadata, OpenOptions};
+use std::fs::{File, FileType, Metadata, OpenOptions};
 use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use nix::errno::Errno;
 use nix::unistd::geteuid;
-use serde::{Deserialize, Serialize};
 
 use crate::sys::access_list::lets_others_write;
 use crate::sys::errno::words;
-
-/// A file apart from its name. Plain numbers, so that a handoff can carry them.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct FileId {
-    pub device: u64,
-    pub inode: u64,
-}
-
-impl FileId {
-    pub fn of(meta: &Metadata) -> Self {
-        Self { device: meta.dev(), inode: meta.ino() }
-    }
-
-    /// Whether this file stands at the path now.
-    pub fn stands_at(self, path: &Path) -> bool {
-        fs::symlink_metadata(path).is_ok_and(|meta| Self::of(&meta) == self)
-    }
-}
 
 /// Who else may make and replace files in a directory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -2,57 +2,19 @@
 //! as long as the workers: their parent-death signal is bound to the thread that forked them. Nothing here knows what a
 //! worker is.
 
-use std::ffi::{OsStr, OsString};
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd, RawFd};
-use std::path::Path;
 
 use nix::errno::Errno;
 use nix::fcntl::OFlag;
 use nix::unistd::pipe2;
 
-use crate::base::{Pid, Signal};
-use crate::sys::birth::Birth;
-use crate::sys::blueprint::Blueprint;
+use crate::base::Pid;
 use crate::sys::child::become_program;
 use crate::sys::errno::{errno_of, retry};
 use crate::sys::exec_pipe::ExecPipe;
 use crate::sys::fd::lift;
-use crate::sys::identity::Identity;
-use crate::sys::resource_limit::ResourceLimit;
-
-/// What to run, and with what. The child gets a process group of its own, default dispositions, an empty signal mask, the
-/// master's descriptors 0 to 2, and nothing else that is not named here.
-pub struct SpawnRequest<'a> {
-    /// No search in PATH. A relative path is looked up from `directory`.
-    pub path: &'a Path,
-    /// The file of a program that was opened before, which is run by this descriptor. Only what cannot be run so, a script, is
-    /// run by `path`. None: `path` alone.
-    pub file: Option<BorrowedFd<'a>>,
-    /// With the program's name first.
-    pub argv: &'a [OsString],
-    /// The whole environment.
-    pub env: &'a [(OsString, OsString)],
-    /// One more variable, in which the child writes its own pid (LISTEN_PID).
-    pub own_pid_variable: Option<&'a OsStr>,
-    /// None: the master's.
-    pub directory: Option<&'a Path>,
-    /// Which descriptors of ours at which numbers of the child's. Every one must stand above all those numbers, see
-    /// [`crate::sys::fd::lift`]: then none is overwritten before it is used.
-    pub descriptors: &'a [(BorrowedFd<'a>, RawFd)],
-    pub birth: &'a Birth,
-    /// None: the birth's.
-    pub umask: Option<u32>,
-    /// An absolute nice level; None: the birth's.
-    pub nice: Option<i32>,
-    /// What is not named here is as the master has it, but for the birth's number of descriptors.
-    pub limits: &'a [ResourceLimit],
-    /// Whose rights it has, also when it enters its directory; None: the master's. One that [`Identity::is_own`] changes
-    /// nothing, the supplementary groups included.
-    pub identity: Option<&'a Identity>,
-    /// Sent to the child when the thread that spawned it ends.
-    pub parent_death: Option<Signal>,
-}
+use crate::sys::prepared_exec::{PreparedExec, SpawnRequest};
 
 /// A child that may not have come to its program yet.
 #[derive(Debug)]
@@ -69,7 +31,7 @@ pub fn spawn(request: &SpawnRequest<'_>) -> Result<Spawned, Errno> {
         request.file.is_none_or(|file| file.as_raw_fd() > target_max),
         "the program's descriptor may be overwritten"
     );
-    let plan = Blueprint::lay_out(request)?;
+    let plan = PreparedExec::lay_out(request)?;
     let (reader, writer) = error_pipe(target_max).map_err(|error| errno_of(&error))?;
     // SAFETY: the child calls only `become_program`, which keeps to async-signal-safe calls and never returns.
     match Errno::result(unsafe { libc::fork() })? {

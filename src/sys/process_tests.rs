@@ -1,19 +1,21 @@
 //! Spawns real processes and looks at them from outside, through /proc.
 
 use std::collections::BTreeSet;
+use std::ffi::OsStr;
 use std::fs::{self, File, OpenOptions, Permissions};
 use std::os::fd::AsFd;
 use std::os::unix::fs::PermissionsExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use nix::sys::resource::{Resource, getrlimit};
 use nix::sys::stat::{Mode, umask};
 use tempfile::TempDir;
 
 use super::*;
-use crate::base::Ending;
+use crate::base::{Ending, Signal};
+use crate::sys::birth::Birth;
 use crate::sys::exec_pipe::{ExecState, Stage};
-use crate::sys::resource_limit;
+use crate::sys::resource_limit::{self, ResourceLimit};
 use crate::sys::signal::{block_all, prepare_dispositions, send};
 use crate::sys::testing::{
     BIRTH, LIMIT, end, in_own_process, outcome, output, reap, request, shell, sleeper, status, wait_until, words,
@@ -216,7 +218,7 @@ fn a_child_whose_master_is_gone_never_runs_its_program() {
     let argv = words(&["touch", made.to_str().unwrap()]);
     let parent_death = Some(Signal::KILL);
     let request = SpawnRequest { parent_death, ..request(Path::new("/bin/touch"), &argv) };
-    let mut plan = Blueprint::lay_out(&request).unwrap();
+    let mut plan = PreparedExec::lay_out(&request).unwrap();
     plan.master_pid = i32::MAX;
     let (reader, writer) = error_pipe(2).unwrap();
     // SAFETY: as in `spawn`.

@@ -16,13 +16,13 @@ use std::path::{Path, PathBuf};
 use nix::errno::Errno;
 use nix::unistd::{getpid, gettid};
 
-use crate::sys::blueprint::{StringArray, c_string};
 use crate::sys::child::{exec_file, exec_path};
 use crate::sys::errno::{errno_of, words};
 use crate::sys::exec_failure::explain_exec_failure;
 use crate::sys::executable::Executable;
 use crate::sys::fd::{close_on_exec, closes_on_exec, keep_over_exec};
-use crate::sys::place::FileId;
+use crate::sys::file_id::FileId;
+use crate::sys::prepared_exec::{StringArray, c_string};
 use crate::sys::signal::Disposition;
 use crate::sys::title::set_process_name;
 

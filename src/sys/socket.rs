@@ -3,7 +3,7 @@
 use std::fmt;
 use std::io;
 use std::net::{SocketAddr, SocketAddrV4, SocketAddrV6, ToSocketAddrs};
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use std::path::PathBuf;
 
 use nix::errno::Errno;
@@ -171,8 +171,18 @@ fn bind_inet(fd: &impl AsRawFd, address: SocketAddr) -> Result<(), Errno> {
     }
 }
 
-pub(super) fn bind_to(fd: &impl AsRawFd, address: &impl SockaddrLike) -> Result<(), Errno> {
+pub fn bind_to(fd: &impl AsRawFd, address: &impl SockaddrLike) -> Result<(), Errno> {
     retry(|| bind(fd.as_raw_fd(), address))
+}
+
+/// The file that the socket was bound to (O_PATH), wherever it is: SIOCUNIXFILE of unix(7), since Linux 4.20. None: the system
+/// does not have it, or does not grant it; it takes CAP_NET_ADMIN.
+pub fn bound_file(fd: BorrowedFd<'_>) -> Option<OwnedFd> {
+    const SIOCUNIXFILE: libc::Ioctl = 0x89e0;
+    // SAFETY: a descriptor that we own, and a request that takes no argument.
+    let file = retry(|| Errno::result(unsafe { libc::ioctl(fd.as_raw_fd(), SIOCUNIXFILE, 0) })).ok()?;
+    // SAFETY: the call has just made this descriptor, and nobody else knows of it.
+    Some(unsafe { OwnedFd::from_raw_fd(file) })
 }
 
 #[cfg(test)]

@@ -2,10 +2,10 @@
 //! or to the file that was found at it, by a descriptor: a path that another user changes meanwhile leads nothing of this
 //! to another file. Never follows a symbolic link at the name.
 
-use std::ffi::{CStr, OsStr, OsString};
+use std::ffi::{OsStr, OsString};
 use std::fs::{File, Metadata, Permissions};
 use std::io;
-use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
@@ -17,7 +17,9 @@ use nix::unistd::{Gid, UnlinkatFlags, fchownat, geteuid, unlinkat};
 
 use crate::sys::directory::{Demand, Directory};
 use crate::sys::errno::{errno_of, retry};
-use crate::sys::place::{DirectoryError, FileId, parent_of};
+use crate::sys::fd::fchmod_any;
+use crate::sys::file_id::FileId;
+use crate::sys::place::{DirectoryError, parent_of};
 
 /// The place of one file.
 #[derive(Clone, Debug)]
@@ -143,7 +145,7 @@ impl Found {
     }
 
     pub(super) fn set_mode(&self, mode: u32) -> io::Result<()> {
-        match fchmod_path(self.file.as_raw_fd(), mode) {
+        match fchmod_any(self.file.as_fd(), mode) {
             // Before Linux 6.6, and where a sandbox does not know the call.
             Err(Errno::ENOSYS | Errno::EPERM | Errno::EINVAL) => {
                 std::fs::set_permissions(self.path(), Permissions::from_mode(mode))
@@ -155,14 +157,4 @@ impl Found {
     pub(super) fn set_group(&self, gid: u32) -> Result<(), Errno> {
         retry(|| fchownat(self.file.as_fd(), c"", None, Some(Gid::from_raw(gid)), AtFlags::AT_EMPTY_PATH))
     }
-}
-
-/// fchmod(2) does not take a descriptor of O_PATH, fchmodat2(2) does.
-fn fchmod_path(fd: RawFd, mode: u32) -> Result<(), Errno> {
-    let empty: &CStr = c"";
-    let call = || {
-        // SAFETY: a descriptor that the caller owns, and a string that lives on; the call writes to no memory.
-        unsafe { libc::syscall(libc::SYS_fchmodat2, fd, empty.as_ptr(), mode, libc::AT_EMPTY_PATH) }
-    };
-    retry(|| Errno::result(call())).map(drop)
 }

@@ -18,7 +18,8 @@ use crate::base::{Ending, Pid, Signal};
 use crate::sys::birth::Birth;
 use crate::sys::exec_pipe::ExecState;
 use crate::sys::fd::lift;
-use crate::sys::process::{SpawnRequest, Spawned, spawn};
+use crate::sys::prepared_exec::SpawnRequest;
+use crate::sys::process::{Spawned, spawn};
 use crate::sys::signal::send;
 use crate::sys::{clock, wait};
 

@@ -9,7 +9,7 @@ use std::ptr;
 
 use libc::c_char;
 
-use crate::sys::blueprint::c_string;
+use crate::sys::prepared_exec::c_string;
 
 /// Stands in the last byte of the arguments when the title ends before it. Any byte but NUL tells the kernel to show the
 /// memory up to the first NUL, instead of the NULs up to the end too.

@@ -112,16 +112,14 @@ mod tests {
     use std::os::unix::net::{UnixDatagram, UnixListener, UnixStream};
 
     use super::*;
-    use crate::sys::directory::Demand;
-    use crate::sys::fd::Blocking;
-    use crate::sys::unix_socket::{Access, Wanted, listen_unix};
+    use crate::sys::socket::relisten;
 
     #[test]
     fn a_full_queue_is_not_waited_for_for_ever() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("full.sock");
-        let (access, blocking, demand) = (Access::OWN, Blocking::Blocking, Demand::Trusted);
-        let _listener = listen_unix(&path, Wanted { access, backlog: 0, blocking, demand }).unwrap();
+        let listener = UnixListener::bind(&path).unwrap();
+        relisten(listener.as_fd(), 0).unwrap();
         let patience = Duration::from_millis(20);
         let _first = connect_unix(&path, patience).unwrap();
         assert_eq!(connect_unix(&path, patience).unwrap_err(), Errno::EAGAIN);

@@ -4,7 +4,7 @@
 
 use std::fmt;
 use std::io;
-use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::{Path, PathBuf};
@@ -18,8 +18,9 @@ use serde::{Deserialize, Serialize};
 use crate::sys::directory::Demand;
 use crate::sys::errno::{errno_of, insist, retry, words};
 use crate::sys::fd::{Blocking, set_blocking};
-use crate::sys::place::{DirectoryError, FileId, kind};
-use crate::sys::socket::{bind_to, relisten};
+use crate::sys::file_id::FileId;
+use crate::sys::place::{DirectoryError, kind};
+use crate::sys::socket::{bind_to, bound_file, relisten};
 use crate::sys::spot::{Found, Spot};
 
 /// The longest path that sockaddr_un holds with its final NUL, see unix(7).
@@ -228,7 +229,7 @@ pub(super) fn bind_and_listen(
 /// in a directory that is trusted it is, and in another it may be another socket of our own in such a directory.
 fn file_of(fd: &OwnedFd, spot: &Spot) -> Result<Found, UnixSocketCause> {
     let system = UnixSocketCause::System;
-    if let Some(bound) = bound_file(fd) {
+    if let Some(bound) = bound_file(fd.as_fd()) {
         let found = Found::new(bound).map_err(system)?;
         let is_it = |there: &Found| there.id() == found.id();
         if spot.look().map_err(system)?.as_ref().is_some_and(is_it) {
@@ -259,16 +260,6 @@ fn remove_stray(found: &Found) {
     if let Ok(place) = std::fs::read_link(found.path()) {
         let _it_stays = remove_socket(&place, found.id());
     }
-}
-
-/// The file that the socket was bound to (O_PATH), wherever it is: SIOCUNIXFILE of unix(7), since Linux 4.20. None: the system
-/// does not have it, or does not grant it; it takes CAP_NET_ADMIN.
-fn bound_file(fd: &OwnedFd) -> Option<OwnedFd> {
-    const SIOCUNIXFILE: libc::Ioctl = 0x89e0;
-    // SAFETY: a descriptor that we own, and a request that takes no argument.
-    let file = retry(|| Errno::result(unsafe { libc::ioctl(fd.as_raw_fd(), SIOCUNIXFILE, 0) })).ok()?;
-    // SAFETY: the call has just made this descriptor, and nobody else knows of it.
-    Some(unsafe { OwnedFd::from_raw_fd(file) })
 }
 
 /// The group comes before the mode, which must not be meant for another group even for a moment.

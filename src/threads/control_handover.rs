@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use crate::base::ClientId;
 use crate::base::wire;
 use crate::protocol::{Format, RequestId, id_on_wire};
-use crate::sys::place::FileId;
+use crate::sys::file_id::FileId;
 use crate::threads::admission::Peer;
 use crate::threads::control_server::{Place, Server};
 use crate::threads::crew::Post;

@@ -30,7 +30,7 @@ mod turns;
 
 use crate::base::{ClientId, Signal};
 use crate::protocol::Request;
-use crate::sys::place::FileId;
+use crate::sys::file_id::FileId;
 use crate::threads::admission::Peer;
 use crate::threads::gate::Ticket;
 

@@ -12,8 +12,8 @@ use crate::base::Mono;
 use crate::sys::clock;
 use crate::sys::control_socket::{Access, bind_control_socket};
 use crate::sys::directory::Demand;
+use crate::sys::file_id::FileId;
 use crate::sys::file_watch::FileWatch;
-use crate::sys::place::FileId;
 use crate::sys::unix_socket::set_access;
 
 /// How long to wait after a failed attempt, as while its directory is missing or another file is in its place.

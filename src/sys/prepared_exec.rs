@@ -2,7 +2,7 @@
 //! what execve(2) could not take.
 
 use std::ffi::{CString, OsStr, OsString};
-use std::os::fd::{AsRawFd, RawFd};
+use std::os::fd::{AsRawFd, BorrowedFd, RawFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::ptr;
@@ -10,16 +10,49 @@ use std::ptr;
 use libc::{c_char, c_int, pid_t};
 use nix::errno::Errno;
 
+use crate::base::Signal;
 use crate::sys::birth::Birth;
 use crate::sys::identity::Identity;
-use crate::sys::process::SpawnRequest;
 use crate::sys::resource_limit::ResourceLimit;
+
+/// What to run, and with what. The child gets a process group of its own, default dispositions, an empty signal mask, the
+/// master's descriptors 0 to 2, and nothing else that is not named here.
+pub struct SpawnRequest<'a> {
+    /// No search in PATH. A relative path is looked up from `directory`.
+    pub path: &'a Path,
+    /// The file of a program that was opened before, which is run by this descriptor. Only what cannot be run so, a script, is
+    /// run by `path`. None: `path` alone.
+    pub file: Option<BorrowedFd<'a>>,
+    /// With the program's name first.
+    pub argv: &'a [OsString],
+    /// The whole environment.
+    pub env: &'a [(OsString, OsString)],
+    /// One more variable, in which the child writes its own pid (LISTEN_PID).
+    pub own_pid_variable: Option<&'a OsStr>,
+    /// None: the master's.
+    pub directory: Option<&'a Path>,
+    /// Which descriptors of ours at which numbers of the child's. Every one must stand above all those numbers, see
+    /// [`crate::sys::fd::lift`]: then none is overwritten before it is used.
+    pub descriptors: &'a [(BorrowedFd<'a>, RawFd)],
+    pub birth: &'a Birth,
+    /// None: the birth's.
+    pub umask: Option<u32>,
+    /// An absolute nice level; None: the birth's.
+    pub nice: Option<i32>,
+    /// What is not named here is as the master has it, but for the birth's number of descriptors.
+    pub limits: &'a [ResourceLimit],
+    /// Whose rights it has, also when it enters its directory; None: the master's. One that [`Identity::is_own`] changes
+    /// nothing, the supplementary groups included.
+    pub identity: Option<&'a Identity>,
+    /// Sent to the child when the thread that spawned it ends.
+    pub parent_death: Option<Signal>,
+}
 
 /// Room for the largest pid, 4194304 on Linux and ten digits in principle, and its final NUL.
 pub(super) const PID_ROOM: usize = 11;
 
 /// What the child works from. The pointers lead into the buffers beside them, which are never touched again.
-pub(super) struct Blueprint {
+pub(super) struct PreparedExec {
     pub path: CString,
     /// What is run instead where it can be; above every target.
     pub file: Option<RawFd>,
@@ -40,7 +73,7 @@ pub(super) struct Blueprint {
     pub master_pid: pid_t,
 }
 
-impl Blueprint {
+impl PreparedExec {
     /// EINVAL for a NUL byte anywhere, and for a variable whose name is empty or has a `=`.
     pub(super) fn lay_out(request: &SpawnRequest<'_>) -> Result<Self, Errno> {
         let (envp, pid_slot) = lay_out_env(request.env, request.own_pid_variable)?;
