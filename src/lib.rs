@@ -1,7 +1,8 @@
 //! einhyrningsins: a supervisor that shares listening sockets among copies of a program and replaces them gracefully.
 //!
 //! Rooms, from the ground up (`tests/tidy.rs` holds who may import whom; `doc/ARCHITECTURE.md` says why):
-//! `base` has what all of them name, `pool` and `machines` decide, `supervisor` does, `threads` watch, `sys` calls the system.
+//! `base` has what all of them name, `pool` and `machines` decide, `supervisor` does, `threads` watch, `files` says
+//! which file is trusted, `sys` calls the system.
 
 // Tests and fuzz targets share helpers between modules.
 #![cfg_attr(not(any(test, fuzzing)), warn(unreachable_pub))]
@@ -9,6 +10,7 @@
 pub mod base;
 pub mod client;
 pub mod config;
+pub mod files;
 #[cfg(any(test, fuzzing))]
 pub mod fuzzing;
 pub mod handoff;

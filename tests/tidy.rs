@@ -18,9 +18,10 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("handoff", &["base", "pool", "yaml"]),
     ("protocol", &["base", "config", "pool", "yaml"]),
     ("sys", &["base"]),
-    ("threads", &["base", "pool", "protocol", "sys"]),
-    ("client", &["base", "config", "protocol", "yaml", "sys"]),
-    ("supervisor", &["base", "pool", "machines", "config", "protocol", "handoff", "yaml", "sys", "threads"]),
+    ("files", &["base", "sys"]),
+    ("threads", &["base", "pool", "protocol", "sys", "files"]),
+    ("client", &["base", "config", "protocol", "yaml", "sys", "files"]),
+    ("supervisor", &["base", "pool", "machines", "config", "protocol", "handoff", "yaml", "sys", "files", "threads"]),
     ("fuzzing", &["base", "pool", "config", "protocol", "handoff", "yaml", "client", "supervisor"]),
 ];
 

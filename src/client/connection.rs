@@ -15,13 +15,13 @@ use crate::client::line_reader::{LineReader, Next};
 use crate::client::reply::{REPLY_MAX, Reply};
 use crate::client::request::Request;
 use crate::client::target::{ChosenBy, Target};
+use crate::files::way::is_guarded;
 use crate::sys::account::user_name;
 use crate::sys::clock;
 use crate::sys::errno::{errno_of, words};
 use crate::sys::interrupt::Interrupts;
 use crate::sys::peer::{self, Credentials};
 use crate::sys::unix_client::{ConnectError, connect_unix_unplanted};
-use crate::sys::way::is_guarded;
 
 /// How long a master may take to let a connection in, and to read a request.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);

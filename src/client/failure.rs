@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use crate::base::Pid;
 use crate::client::target::Target;
-use crate::sys::tmpdir::NoTemporaryDirectory;
+use crate::files::tmpdir::NoTemporaryDirectory;
 
 /// How the program ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -5,7 +5,7 @@ use std::io::{self, BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
 
 use crate::base::printable::is_hidden;
-use crate::sys::private_file::PrivateFile;
+use crate::files::private_file::PrivateFile;
 
 /// How many lines are remembered.
 pub(in crate::client) const LINES_MAX: usize = 1000;

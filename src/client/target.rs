@@ -8,9 +8,9 @@ use nix::errno::Errno;
 
 use crate::client::failure::{ConnectCause, Failure};
 use crate::config::{Directory, SOCKET_PATH_MAX, default_socket_path, service_directory};
+use crate::files::path_trust::is_roots_alone;
+use crate::files::tmpdir::temporary_directory;
 use crate::sys::errno::words;
-use crate::sys::place::is_roots_alone;
-use crate::sys::tmpdir::temporary_directory;
 
 /// How many other masters a hint names.
 const OTHERS_MAX: usize = 5;

@@ -4,9 +4,9 @@
 use serde::{Deserialize, Serialize};
 
 use crate::config::Config;
+use crate::files::control_socket::Access;
 use crate::supervisor::exit_code::Problem;
 use crate::sys::account;
-use crate::sys::control_socket::Access;
 use crate::sys::identity::Identity;
 use crate::sys::limits;
 use crate::threads::admission::Policy;

@@ -4,8 +4,8 @@
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use crate::files::unix_socket::remove_socket;
 use crate::sys::file_id::FileId;
-use crate::sys::unix_socket::remove_socket;
 
 /// A socket's file, where it was bound.
 pub(in crate::supervisor) type BoundFile = (PathBuf, FileId);

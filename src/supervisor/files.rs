@@ -7,14 +7,14 @@ use std::path::{Path, PathBuf};
 
 use crate::base::Pid;
 use crate::config::{self, Config, Directory};
+use crate::files::control_socket::{Access, bind_control_socket};
+use crate::files::directory::Demand;
+use crate::files::lockfile::Lock;
+use crate::files::pidfile::{PidFile, PidFileCause};
+use crate::files::tmpdir::temporary_directory;
+use crate::files::unix_socket::remove_socket;
 use crate::supervisor::environment::Environment;
-use crate::sys::control_socket::{Access, bind_control_socket};
-use crate::sys::directory::Demand;
 use crate::sys::file_id::FileId;
-use crate::sys::lockfile::Lock;
-use crate::sys::pidfile::{PidFile, PidFileCause};
-use crate::sys::tmpdir::temporary_directory;
-use crate::sys::unix_socket::remove_socket;
 use crate::threads::socket_file::SocketFile;
 
 /// Where a service manager has made directories for this service alone.

@@ -13,18 +13,18 @@ use std::sync::{Arc, Mutex, PoisonError};
 use serde::{Deserialize, Serialize};
 
 use crate::config::{Bind, Config, Family as WantedFamily, SHARED_DIRECTORY, SOCKET_PATH_MAX};
+use crate::files::directory::Demand;
+use crate::files::path_trust::DirectoryError;
+use crate::files::spot::Spot;
+use crate::files::unix_socket::{Access, PATH_MAX, UnixSocketCause, Wanted, listen_unix, set_access};
 use crate::supervisor::Supervisor;
 use crate::supervisor::bound_files::{BoundFile, BoundFiles};
 use crate::supervisor::exit_code::Problem;
 use crate::sys::birth::Birth;
-use crate::sys::directory::Demand;
 use crate::sys::errno::words;
 use crate::sys::fd::{self, Blocking};
-use crate::sys::place::DirectoryError;
 use crate::sys::refuse::refuse_all;
 use crate::sys::socket::{self, Family, LocalAddress, ReuseAddr, V6Only};
-use crate::sys::spot::Spot;
-use crate::sys::unix_socket::{Access, PATH_MAX, UnixSocketCause, Wanted, listen_unix, set_access};
 
 /// A path that the configuration takes can be bound.
 const _: () = assert!(SOCKET_PATH_MAX == PATH_MAX);

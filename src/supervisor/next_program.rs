@@ -6,9 +6,9 @@ use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
 
 use crate::config::Config;
+use crate::files::program::find_program;
 use crate::supervisor::environment::Environment;
 use crate::supervisor::title;
-use crate::sys::program::find_program;
 
 /// Its path, its words without those that depend on the occasion, and its environment.
 #[derive(Clone, Debug, PartialEq, Eq)]

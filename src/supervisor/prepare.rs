@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::base::wire;
 use crate::config::{self, Config, Invocation};
+use crate::files::trusted_file;
 use crate::supervisor::admittance::{self, Admittance};
 use crate::supervisor::bound_files::BoundFiles;
 use crate::supervisor::environment::Environment;
@@ -20,7 +21,6 @@ use crate::supervisor::reexec::{REFUSED_VARIABLE, RETURN_VARIABLE};
 use crate::supervisor::release::{self, Recipe};
 use crate::sys::birth::Birth;
 use crate::sys::file_id::FileId;
-use crate::sys::trusted_file;
 
 /// Variables by which an image speaks to the next one.
 const PRIVATE: [&str; 3] = [CHECK_VARIABLE, RETURN_VARIABLE, REFUSED_VARIABLE];

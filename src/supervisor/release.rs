@@ -14,6 +14,7 @@ use serde::{Deserialize, Serialize};
 use crate::base::wire;
 use crate::base::{Signal, Version};
 use crate::config::Config;
+use crate::files::program::{self, FindError};
 use crate::supervisor::bound_files::BoundFiles;
 use crate::supervisor::environment::{self, Environment};
 use crate::supervisor::exit_code::{NOT_EXECUTABLE, NOT_FOUND, Problem};
@@ -23,7 +24,6 @@ use crate::sys::account::{self, Account};
 use crate::sys::errno::{errno_of, words};
 use crate::sys::identity::Identity;
 use crate::sys::limits;
-use crate::sys::program::{self, FindError};
 use crate::sys::resource_limit::{Resource, ResourceLimit};
 
 const SHELL: &str = "/bin/sh";

@@ -14,6 +14,11 @@ use nix::errno::Errno;
 
 use crate::base::Pid;
 use crate::config::{self, Config, Directory};
+use crate::files::control_socket::Access;
+use crate::files::directory::Demand;
+use crate::files::lockfile::Lock;
+use crate::files::pidfile::PidFile;
+use crate::files::spot::Spot;
 use crate::handoff::{Document, Fd};
 use crate::machines::reexec::Origin;
 use crate::pool::State;
@@ -28,19 +33,14 @@ use crate::supervisor::reexec::{REFUSED_VARIABLE, RETURN_VARIABLE, Reexec};
 use crate::supervisor::release::{Release, Sockets};
 use crate::supervisor::{Supervisor, exit_code, logging, salvage, settings, startup, title};
 use crate::sys::birth::Birth;
-use crate::sys::control_socket::Access;
-use crate::sys::directory::Demand;
 use crate::sys::errno::{may_pass, words};
 use crate::sys::exec_pipe::ExecPipe;
 use crate::sys::fd::{
     Blocking, adopt, close_on_exec, close_strays, is_open, look_at, open_numbers, set_blocking,
     set_cloexec_on_inherited,
 };
-use crate::sys::lockfile::Lock;
-use crate::sys::pidfile::PidFile;
 use crate::sys::reexec::{self, Image, Program, ReexecError};
 use crate::sys::socket::is_accepting;
-use crate::sys::spot::Spot;
 use crate::sys::title::Title;
 use crate::sys::wait;
 use crate::threads::control_handover::Clients;

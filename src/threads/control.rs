@@ -8,8 +8,8 @@ use std::sync::Arc;
 use crossbeam_channel::{Receiver, Sender, bounded};
 
 use crate::base::{ClientId, Pid};
+use crate::files::control_socket::Access;
 use crate::protocol::{Format, Reply};
-use crate::sys::control_socket::Access;
 use crate::sys::wakeup::Wakeup;
 use crate::threads::Input;
 use crate::threads::admission::Policy;

@@ -10,10 +10,10 @@ use tempfile::TempDir;
 
 use super::*;
 use crate::base::Pid;
+use crate::files::control_socket::{Access, bind_control_socket};
+use crate::files::directory::Demand;
 use crate::protocol::{Reply, Request};
 use crate::sys::clock;
-use crate::sys::control_socket::{Access, bind_control_socket};
-use crate::sys::directory::Demand;
 use crate::sys::fd::{Blocking, adopt, set_blocking};
 use crate::sys::socket::socket_pair;
 use crate::sys::testing::{LIMIT, wait_until};

@@ -10,8 +10,8 @@ use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags};
 
 use crate::base::{ClientId, Mono};
+use crate::files::control_socket::Access;
 use crate::protocol::{self, Format, More, Reply};
-use crate::sys::control_socket::Access;
 use crate::sys::wakeup;
 use crate::sys::{accept, allocator, clock};
 use crate::threads::Input;

@@ -8,9 +8,9 @@ use tempfile::TempDir;
 
 use super::*;
 use crate::base::Pid;
+use crate::files::control_socket::bind_control_socket;
+use crate::files::directory::Demand;
 use crate::protocol::Asked;
-use crate::sys::control_socket::bind_control_socket;
-use crate::sys::directory::Demand;
 use crate::sys::fd::{Blocking, set_blocking};
 use crate::sys::socket::socket_pair;
 use crate::sys::testing::{LIMIT, wait_until};

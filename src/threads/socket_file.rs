@@ -9,12 +9,12 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use crate::base::Mono;
+use crate::files::control_socket::{Access, bind_control_socket};
+use crate::files::directory::Demand;
+use crate::files::file_watch::FileWatch;
+use crate::files::unix_socket::set_access;
 use crate::sys::clock;
-use crate::sys::control_socket::{Access, bind_control_socket};
-use crate::sys::directory::Demand;
 use crate::sys::file_id::FileId;
-use crate::sys::file_watch::FileWatch;
-use crate::sys::unix_socket::set_access;
 
 /// How long to wait after a failed attempt, as while its directory is missing or another file is in its place.
 const RETRY_PAUSE: Duration = Duration::from_millis(500);

@@ -379,8 +379,8 @@ fn signals(manual: &Manual) -> Vec<String> {
 }
 
 fn variables(manual: &Manual) -> Vec<String> {
-    let of_both = ["src/sys/tmpdir.rs"];
-    let of_master = ["src/supervisor", "src/sys", "src/threads"];
+    let of_both = ["src/files/tmpdir.rs"];
+    let of_master = ["src/supervisor", "src/sys", "src/files", "src/threads"];
     let read_by = |paths: &[&str]| paths.iter().flat_map(|path| product_variables(path)).collect::<BTreeSet<_>>();
     let master = read_by(&of_master);
     let client = union([read_by(&of_both), read_by(&["src/client"])]);

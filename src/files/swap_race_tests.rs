@@ -13,7 +13,7 @@ use tempfile::TempDir;
 
 use super::*;
 use crate::base::Pid;
-use crate::sys::control_socket::bind_control_socket;
+use crate::files::control_socket::bind_control_socket;
 use crate::sys::testing::{end, fork_to_run, in_own_process, is_root};
 
 const ROUNDS: u32 = 5_000;

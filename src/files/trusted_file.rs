@@ -11,9 +11,9 @@ use std::path::{Path, PathBuf};
 use nix::errno::Errno;
 use nix::unistd::geteuid;
 
-use crate::sys::directory::check_way;
+use crate::files::directory::check_way;
+use crate::files::path_trust::{DirectoryError, Mistrust, kind, trust_for_root};
 use crate::sys::errno::{errno_of, words};
-use crate::sys::place::{DirectoryError, Mistrust, kind, trust_for_root};
 
 /// More than anybody writes by hand; a log or a disk image that was named by mistake is not read to its end.
 pub const FILE_BYTES_MAX: u64 = 1024 * 1024;

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use nix::unistd::{AccessFlags, eaccess};
 
-use crate::sys::place::{Shared, sharing};
+use crate::files::path_trust::{Shared, sharing};
 
 /// In Ruby's order; `/tmp` comes after them.
 const VARIABLES: [&str; 3] = ["TMPDIR", "TMP", "TEMP"];

@@ -9,7 +9,7 @@ use std::path::{Component, Path, PathBuf};
 
 use nix::errno::Errno;
 
-use crate::sys::place::{Shared, sharing, trust_owner};
+use crate::files::path_trust::{Shared, sharing, trust_owner};
 
 /// As many links as the kernel follows, see path_resolution(7).
 const LINKS_MAX: usize = 40;

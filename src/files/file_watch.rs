@@ -8,7 +8,7 @@ use std::path::Path;
 
 use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify};
 
-use crate::sys::way::places_on;
+use crate::files::way::places_on;
 
 /// A watch on one file. The last unlink shows as a change of the link count: the file itself lives while it is open.
 pub struct FileWatch(Inotify);

@@ -15,13 +15,13 @@ use nix::sys::stat::{Mode, fchmod};
 use nix::unistd::geteuid;
 use serde::{Deserialize, Serialize};
 
-use crate::sys::directory::Demand;
+use crate::files::directory::Demand;
+use crate::files::path_trust::{DirectoryError, kind};
+use crate::files::spot::{Found, Spot};
 use crate::sys::errno::{errno_of, insist, retry, words};
 use crate::sys::fd::{Blocking, set_blocking};
 use crate::sys::file_id::FileId;
-use crate::sys::place::{DirectoryError, kind};
 use crate::sys::socket::{bind_to, bound_file, relisten};
-use crate::sys::spot::{Found, Spot};
 
 /// The longest path that sockaddr_un holds with its final NUL, see unix(7).
 pub const PATH_MAX: usize = 107;

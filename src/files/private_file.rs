@@ -12,9 +12,9 @@ use nix::errno::Errno;
 use nix::fcntl::{OFlag, RenameFlags};
 use nix::unistd::geteuid;
 
-use crate::sys::directory::{Demand, Directory};
-use crate::sys::place::{Mistrust, trust};
-use crate::sys::spot::Spot;
+use crate::files::directory::{Demand, Directory};
+use crate::files::path_trust::{Mistrust, trust};
+use crate::files::spot::Spot;
 
 const MODE: u32 = 0o600;
 

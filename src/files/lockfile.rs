@@ -11,12 +11,12 @@ use std::path::{Path, PathBuf};
 use nix::errno::Errno;
 use nix::fcntl::OFlag;
 
-use crate::sys::directory::Demand;
+use crate::files::directory::Demand;
+use crate::files::path_trust::{DirectoryError, Mistrust, trust};
+use crate::files::spot::Spot;
 use crate::sys::errno::{errno_of, words};
 use crate::sys::file_id::FileId;
 use crate::sys::file_lock::try_flock;
-use crate::sys::place::{DirectoryError, Mistrust, trust};
-use crate::sys::spot::Spot;
 
 /// How often another process may remove or replace the file while we lock it.
 const RACES_MAX: u32 = 10;

@@ -14,13 +14,13 @@ use nix::errno::Errno;
 use nix::fcntl::{OFlag, RenameFlags};
 
 use crate::base::Pid;
-use crate::sys::directory::Demand;
+use crate::files::directory::Demand;
+use crate::files::lockfile::read_pid;
+use crate::files::path_trust::{DirectoryError, Mistrust, trust};
+use crate::files::spot::Spot;
 use crate::sys::errno::{errno_of, insist, words};
 use crate::sys::file_id::FileId;
 use crate::sys::file_lock::{is_write_locked, take_write_lock, try_flock};
-use crate::sys::lockfile::read_pid;
-use crate::sys::place::{DirectoryError, Mistrust, trust};
-use crate::sys::spot::Spot;
 use crate::sys::wakeup;
 
 /// How many names of temporary files may be taken by leftovers of dead masters.

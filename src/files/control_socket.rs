@@ -7,12 +7,12 @@ use std::path::Path;
 
 use nix::unistd::geteuid;
 
-use crate::sys::directory::Demand;
+use crate::files::directory::Demand;
+use crate::files::spot::Spot;
+pub use crate::files::unix_socket::Access;
+use crate::files::unix_socket::{UnixSocketCause, UnixSocketError, Wanted, bind_and_listen, check_length, vacancy};
 use crate::sys::fd::Blocking;
 use crate::sys::file_id::FileId;
-use crate::sys::spot::Spot;
-pub use crate::sys::unix_socket::Access;
-use crate::sys::unix_socket::{UnixSocketCause, UnixSocketError, Wanted, bind_and_listen, check_length, vacancy};
 
 const BACKLOG: i32 = 128;
 
@@ -57,9 +57,9 @@ mod tests {
     use tempfile::TempDir;
 
     use super::*;
+    use crate::files::unix_socket::{Occupant, occupant, remove_socket};
     use crate::sys::socket::is_accepting;
     use crate::sys::testing::{LIMIT, is_root, wait_until};
-    use crate::sys::unix_socket::{Occupant, occupant, remove_socket};
 
     fn place() -> (TempDir, PathBuf) {
         let dir = TempDir::new().unwrap();

@@ -15,11 +15,11 @@ use nix::fcntl::{AtFlags, OFlag, RenameFlags, openat, renameat2};
 use nix::sys::stat::Mode;
 use nix::unistd::{Gid, UnlinkatFlags, fchownat, geteuid, unlinkat};
 
-use crate::sys::directory::{Demand, Directory};
+use crate::files::directory::{Demand, Directory};
+use crate::files::path_trust::{DirectoryError, parent_of};
 use crate::sys::errno::{errno_of, retry};
 use crate::sys::fd::fchmod_any;
 use crate::sys::file_id::FileId;
-use crate::sys::place::{DirectoryError, parent_of};
 
 /// The place of one file.
 #[derive(Clone, Debug)]

@@ -13,9 +13,9 @@ use nix::fcntl::{AT_FDCWD, OFlag, openat, readlinkat};
 use nix::sys::stat::Mode;
 use nix::unistd::geteuid;
 
+use crate::files::path_trust::{DirectoryError, Mistrust, Shared, sharing, trust_group};
 use crate::sys::errno::{errno_of, retry};
 use crate::sys::file_id::FileId;
-use crate::sys::place::{DirectoryError, Mistrust, Shared, sharing, trust_group};
 
 /// As many as the kernel follows in one path, see path_resolution(7).
 const LINKS_MAX: u32 = 40;
