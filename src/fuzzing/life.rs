@@ -42,7 +42,7 @@ impl Life {
             return;
         }
         let mut actions = Vec::new();
-        self.pool.resume(self.now, &mut actions);
+        self.pool.handle(self.now, Event::Resumed, &mut actions);
         self.follow(Vec::new(), actions, 0);
         for byte in fate.iter().take(FATE_MAX) {
             if self.is_over {
@@ -133,7 +133,7 @@ impl Life {
         self.pool = Pool::restore(read);
         self.asked = None;
         let mut actions = Vec::new();
-        self.pool.resume(self.now, &mut actions);
+        self.pool.handle(self.now, Event::Resumed, &mut actions);
         self.follow(Vec::new(), actions, 0);
     }
 
@@ -142,6 +142,7 @@ impl Life {
             Event::WorkerExited { .. } | Event::WorkerStopped { .. } => true,
             Event::CommandGiven(Command::Stop(_) | Command::StopGracefully) => true,
             Event::Started
+            | Event::Resumed
             | Event::CommandGiven(
                 Command::Upgrade(_) | Command::Forward(_) | Command::SetTarget(_) | Command::Configure { .. },
             )

@@ -39,7 +39,7 @@ fn edited(name: &str, edits: &[(&str, &str)]) -> String {
 /// What the pool asks for when it goes on.
 fn resumed(snapshot: State) -> (Pool, Vec<Action>) {
     let (mut pool, mut actions) = (Pool::restore(snapshot), Vec::new());
-    pool.resume(NOW, &mut actions);
+    pool.handle(NOW, Event::Resumed, &mut actions);
     (pool, actions)
 }
 

@@ -9,6 +9,9 @@ use crate::pool::{Command, Settings};
 pub enum Event {
     /// The sockets are open, and the first workers may be launched.
     Started,
+    /// A new image goes on with what another one has handed on. The errand for a version that was being prepared went with that image,
+    /// so the version is asked for again; and what fell due meanwhile is done.
+    Resumed,
     /// Somebody who may do so gave a command.
     CommandGiven(Command),
     /// The program of this version was found, with its environment: the upgrade may start. From then on these settings

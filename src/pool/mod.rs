@@ -72,6 +72,7 @@ impl Pool {
     pub fn handle(&mut self, now: Mono, event: Event, actions: &mut Vec<Action>) {
         match event {
             Event::Started => self.state.launch_at_once = true,
+            Event::Resumed => self.send_again(actions),
             Event::CommandGiven(command) => self.on_command(now, command, actions),
             Event::ReleaseReady { version, settings } => self.on_release_ready(now, version, settings, actions),
             Event::ReleaseRefused { version, reason } => self.on_release_refused(version, reason, actions),

@@ -128,13 +128,11 @@ impl Pool {
         pool
     }
 
-    /// Goes on in a new image: asks again for what was being prepared, since the errand for it went with the old image, and
-    /// sees to what fell due meanwhile. If somebody had asked again already, it is looked for once more after that; better
-    /// than to start by what the first look found.
-    pub fn resume(&mut self, now: Mono, actions: &mut Vec<Action>) {
+    /// If somebody had asked again already, it is looked for once more after that; better than to start by what the first look
+    /// found.
+    pub(in crate::pool) fn send_again(&self, actions: &mut Vec<Action>) {
         if let Some(Preparing { version, .. }) = self.state.preparing {
             actions.push(Action::PrepareRelease { version });
         }
-        self.settle(now, actions);
     }
 }

@@ -16,7 +16,7 @@ fn handed_on(play: &mut Play) {
 fn resumed(play: &mut Play) -> Vec<Action> {
     handed_on(play);
     let mut actions = Vec::new();
-    play.pool.resume(play.now, &mut actions);
+    play.pool.handle(play.now, Event::Resumed, &mut actions);
     actions
 }
 

@@ -50,7 +50,6 @@ impl Supervisor {
 
     /// The same, from where another image has stopped. These are the workers that somebody else has reaped.
     pub(in crate::supervisor) fn go_on(&mut self, reaped: &[Pid]) -> ExitReason {
-        let mut actions = std::mem::take(&mut self.actions);
         // First what can no longer be told anything: its pid may be a stranger's.
         for pid in reaped {
             self.hear_last_of_exec(*pid);
@@ -58,8 +57,7 @@ impl Supervisor {
         }
         let mut turn = self.dispatch_all(reaped.iter().map(|&pid| Event::WorkerExited { pid, ending: UNKNOWN_ENDING }));
         if let Turn::GoOn = turn {
-            self.pool.resume(clock::now(), &mut actions);
-            turn = self.perform_all(actions);
+            turn = self.dispatch(Event::Resumed);
         }
         self.forget_unneeded_releases();
         self.expect_news(clock::now());

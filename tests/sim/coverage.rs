@@ -39,6 +39,7 @@ counters!(
     EventKind,
     Event {
         Started,
+        Resumed,
         CommandGiven,
         ReleaseReady,
         ReleaseRefused,

@@ -149,7 +149,7 @@ impl Ledger {
                 self.releases.push(*version);
             }
             Event::ReleaseRefused { .. } => self.outstanding = None,
-            Event::Started | Event::WorkerPinged { .. } | Event::DeadlinePassed => {}
+            Event::Started | Event::Resumed | Event::WorkerPinged { .. } | Event::DeadlinePassed => {}
         }
     }
 

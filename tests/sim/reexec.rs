@@ -42,10 +42,11 @@ impl Run {
     /// To the pool that stayed it is an event like any other.
     fn resume(&mut self) {
         self.trace.line(|| format!("{:>8} at {} ns: re-exec", self.step_count + 1, self.now.as_nanos()));
-        self.begin(&Event::DeadlinePassed);
+        self.coverage.events.count(&Event::Resumed);
+        self.begin(&Event::Resumed);
         self.tell_shadow(&Event::DeadlinePassed);
         let mut actions = Vec::new();
-        self.pool.resume(self.now, &mut actions);
+        self.pool.handle(self.now, Event::Resumed, &mut actions);
         let sent_again = usize::from(matches!(actions.first(), Some(Action::PrepareRelease { .. })));
         self.compare_with_shadow(&actions[sent_again..]);
         self.finish(&actions, actions.len() - sent_again);

@@ -206,7 +206,7 @@ impl Run {
             Event::ReleaseRefused { .. } => Cause::Refused,
             Event::WorkerExited { pid, .. } if self.world.worker_at(*pid).is_some() => Cause::Exited(*pid),
             Event::WorkerReaped { pid, group: Group::Outlived } => Cause::Outlived(*pid),
-            Event::DeadlinePassed => Cause::Deadline,
+            Event::Resumed | Event::DeadlinePassed => Cause::Deadline,
             Event::WorkerSpawned { .. }
             | Event::SpawnFailed { .. }
             | Event::WorkerExeced { .. }
