@@ -1,6 +1,6 @@
 //! How a process ended.
 
-use crate::base::Signal;
+use crate::base::signal::Signal;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Ending {

@@ -4,7 +4,7 @@ use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 
 use crate::config::{Bind, SOCKET_PATH_MAX};
-use crate::fuzzing::is_one_line;
+use crate::fuzzing::checks::is_one_line;
 
 /// Each line of the input is a bind.
 pub fn binds(data: &[u8]) {

@@ -6,8 +6,8 @@ use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::Path;
 
 use crate::config::{Config, Given, Invocation, NUMBER_MAX, parse, to_args};
-use crate::fuzzing::handed_on;
-use crate::fuzzing::is_one_line;
+use crate::fuzzing::checks::handed_on;
+use crate::fuzzing::checks::is_one_line;
 
 /// More words than this are not an input that can be understood.
 const WORDS_MAX: usize = 64;

@@ -5,7 +5,7 @@ use std::ffi::{OsStr, OsString};
 use std::path::Path;
 
 use crate::config::{Config, Given, Invocation, Problems, keys, parse, print};
-use crate::fuzzing::is_one_line;
+use crate::fuzzing::checks::is_one_line;
 
 const FILE: &str = "web.toml";
 

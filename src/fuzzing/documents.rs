@@ -1,6 +1,6 @@
 //! YAML: what is read is written so that it is read as the same, and what is written once is written the same for ever.
 
-use crate::fuzzing::{is_one_line, survives_psych};
+use crate::fuzzing::checks::{is_one_line, survives_psych};
 use crate::yaml::{self, Aliases, Limits};
 
 /// As the handoff's, and smaller, so that an input of some kilobytes stays cheap.

@@ -6,8 +6,8 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
 use crate::config::{Config, Invocation, Problems, parse};
-use crate::fuzzing::handed_on;
-use crate::fuzzing::is_one_line;
+use crate::fuzzing::checks::handed_on;
+use crate::fuzzing::checks::is_one_line;
 
 const ARGV0: &str = "einhyrningsins";
 

@@ -2,7 +2,7 @@
 //! written so that it is read as the same.
 
 use crate::base::Mono;
-use crate::fuzzing::is_one_line;
+use crate::fuzzing::checks::is_one_line;
 use crate::fuzzing::life::Life;
 use crate::handoff::einhorn::{Descriptors, State as EinhornState};
 use crate::handoff::fuzzing::sealed;

@@ -2,7 +2,7 @@
 //! meant.
 
 use crate::client::fuzzing as client;
-use crate::fuzzing::survives_psych;
+use crate::fuzzing::checks::survives_psych;
 use crate::protocol::{self, Asked, Format, LINE_MAX, More, Reply, Request};
 use crate::yaml::{self, Aliases, Limits, Value};
 
