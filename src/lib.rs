@@ -14,9 +14,12 @@ pub mod files;
 #[cfg(any(test, fuzzing))]
 pub mod fuzzing;
 pub mod handoff;
+mod handover;
 pub mod machines;
+mod output;
 pub mod pool;
 pub mod protocol;
+mod release;
 pub mod supervisor;
 pub mod sys;
 pub mod threads;

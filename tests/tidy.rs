@@ -21,8 +21,23 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("files", &["base", "sys"]),
     ("threads", &["base", "pool", "protocol", "sys", "files"]),
     ("client", &["base", "config", "protocol", "yaml", "sys", "files"]),
-    ("supervisor", &["base", "pool", "machines", "config", "protocol", "handoff", "yaml", "sys", "files", "threads"]),
-    ("fuzzing", &["base", "pool", "config", "protocol", "handoff", "yaml", "client", "supervisor"]),
+    ("release", &["base", "config", "sys", "files", "threads"]),
+    ("output", &["base", "pool", "config", "protocol", "handoff", "yaml", "sys", "files", "release"]),
+    (
+        "handover",
+        &[
+            "base", "pool", "machines", "config", "protocol", "handoff", "yaml", "sys", "files", "threads", "release",
+            "output",
+        ],
+    ),
+    (
+        "supervisor",
+        &[
+            "base", "pool", "machines", "config", "protocol", "handoff", "yaml", "sys", "files", "threads", "release",
+            "output", "handover",
+        ],
+    ),
+    ("fuzzing", &["base", "pool", "config", "protocol", "handoff", "yaml", "client", "handover"]),
 ];
 
 /// Rooms in which files still import each other in a circle. The list only gets shorter.

@@ -1,5 +1,6 @@
-//! What every room may name: ids, signals, time, and text and bytes from outside. It decides nothing and touches nothing.
+//! What every room may name: ids, signals, time, exit codes, and text and bytes from outside. It decides nothing and touches nothing.
 
+pub mod exit_code;
 pub mod printable;
 pub mod wire;
 

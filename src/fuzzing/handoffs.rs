@@ -7,8 +7,8 @@ use crate::fuzzing::life::Life;
 use crate::handoff::einhorn::{Descriptors, State as EinhornState};
 use crate::handoff::fuzzing::sealed;
 use crate::handoff::{Document, Ours, Reader, Wall};
+use crate::handover::fuzzing as handover;
 use crate::pool::State;
-use crate::supervisor::fuzzing as supervisor;
 
 /// A day and some hours after the machine was started, as in the golden documents.
 const NOW: Mono = Mono::from_nanos(100_000_000_000_000);
@@ -27,7 +27,7 @@ pub fn handoff(data: &[u8]) {
     let written = document.to_yaml();
     let again = Document::from_yaml(&written).unwrap_or_else(|error| panic!("{error}:\n{written}"));
     assert_eq!(again.to_yaml(), written, "what was written is read as something else");
-    let pool = match supervisor::plan(&document) {
+    let pool = match handover::plan(&document) {
         Ok((descriptors, pool)) => {
             assert!(descriptors.iter().all(|fd| *fd > 2), "{descriptors:?}");
             Ok(pool)

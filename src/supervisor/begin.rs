@@ -6,18 +6,19 @@ use std::os::fd::OwnedFd;
 use crossbeam_channel::{Receiver, bounded};
 
 use crate::base::Pid;
+use crate::handover::held::Facts;
+use crate::output::systemd::{Remembered, ServiceManager};
 use crate::pool::{Pool, State};
+use crate::release::recipe::Sockets;
 use crate::supervisor::event_loop::Children;
 use crate::supervisor::files::Files;
-use crate::supervisor::held::Facts;
+use crate::supervisor::master::Supervisor;
 use crate::supervisor::memory::Memory;
 use crate::supervisor::recheck::Recheck;
 use crate::supervisor::reexec::Reexec;
-use crate::supervisor::release::Sockets;
 use crate::supervisor::reload::Preparation;
 use crate::supervisor::reply::Denials;
-use crate::supervisor::service_manager::{Remembered, ServiceManager};
-use crate::supervisor::{Supervisor, signals, startup};
+use crate::supervisor::{signals, startup};
 use crate::sys::exec_pipe::ExecPipe;
 use crate::sys::title::Title;
 use crate::threads::control::Control;
@@ -29,40 +30,40 @@ use crate::threads::socket_file::SocketFile;
 use crate::threads::{self, INBOX_MAX, Input, control, errand, reaper};
 
 /// What every image has when it begins.
-pub(in crate::supervisor) struct Beginning {
-    pub(in crate::supervisor) pool: State,
-    pub(in crate::supervisor) facts: Facts,
-    pub(in crate::supervisor) title: Option<Title>,
-    pub(in crate::supervisor) reexec: Reexec,
-    pub(in crate::supervisor) files: Files,
-    pub(in crate::supervisor) socket: SocketFile,
-    pub(in crate::supervisor) sockets: Sockets,
-    pub(in crate::supervisor) inherited: Inherited,
+pub(crate) struct Beginning {
+    pub(crate) pool: State,
+    pub(crate) facts: Facts,
+    pub(crate) title: Option<Title>,
+    pub(crate) reexec: Reexec,
+    pub(crate) files: Files,
+    pub(crate) socket: SocketFile,
+    pub(crate) sockets: Sockets,
+    pub(crate) inherited: Inherited,
 }
 
 /// What only an image has that another one has become; the first has nothing of it.
 #[derive(Default)]
-pub(in crate::supervisor) struct Inherited {
-    pub(in crate::supervisor) clients: Clients<OwnedFd>,
+pub(crate) struct Inherited {
+    pub(crate) clients: Clients<OwnedFd>,
     /// Children of which it is not known yet whether they became their program.
-    pub(in crate::supervisor) exec_pipes: Vec<(Pid, ExecPipe)>,
+    pub(crate) exec_pipes: Vec<(Pid, ExecPipe)>,
     /// What the service manager was told.
-    pub(in crate::supervisor) service: Remembered,
+    pub(crate) service: Remembered,
 }
 
 /// The threads that watch, and where they report. The one that runs errands belongs to [`Preparation`].
-pub(in crate::supervisor) struct Threads {
-    pub(in crate::supervisor) inbox: Receiver<Input>,
-    pub(in crate::supervisor) crew: Crew,
-    pub(in crate::supervisor) signals: SignalThread,
-    pub(in crate::supervisor) reaper: Reaper,
-    pub(in crate::supervisor) control: Control,
+pub(crate) struct Threads {
+    pub(crate) inbox: Receiver<Input>,
+    pub(crate) crew: Crew,
+    pub(crate) signals: SignalThread,
+    pub(crate) reaper: Reaper,
+    pub(crate) control: Control,
 }
 
 impl Supervisor {
     /// # Errors
     /// A thread cannot be started, and the main thread does not stand in for it.
-    pub(in crate::supervisor) fn begin(beginning: Beginning, mut crew: Crew) -> Result<Self, String> {
+    pub(crate) fn begin(beginning: Beginning, mut crew: Crew) -> Result<Self, String> {
         let Beginning { pool, facts, title, reexec, files, socket, sockets, inherited } = beginning;
         let Inherited { clients, exec_pipes, service } = inherited;
         let (sender, inbox) = bounded(INBOX_MAX);

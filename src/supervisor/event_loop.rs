@@ -7,10 +7,12 @@ use crossbeam_channel::{RecvTimeoutError, select};
 use nix::errno::Errno;
 
 use crate::base::{Ending, Mono, Pid};
+use crate::output::systemd_status::Exchange;
 use crate::pool::{Action, Event, ExitReason};
+use crate::supervisor::master::Supervisor;
 use crate::supervisor::recheck::Recheck;
+use crate::supervisor::signals;
 use crate::supervisor::undelivered::Undelivered;
-use crate::supervisor::{Supervisor, signals};
 use crate::sys::clock;
 use crate::sys::errno::words;
 use crate::sys::exec_failure::explain_exec_failure;
@@ -26,30 +28,30 @@ const UNKNOWN_ENDING: Ending = Ending::Code(0);
 const LAST_WORDS_MAX: Duration = Duration::from_secs(5);
 
 /// What is left to do after an input.
-pub(in crate::supervisor) enum Turn {
+pub(crate) enum Turn {
     GoOn,
     End(ExitReason),
 }
 
 /// What the main thread looks after of its children, beside what the pool decides.
-pub(in crate::supervisor) struct Children {
+pub(crate) struct Children {
     /// Those of which it is not known yet whether they became their program.
-    pub(in crate::supervisor) exec_pipes: Vec<(Pid, ExecPipe)>,
+    pub(crate) exec_pipes: Vec<(Pid, ExecPipe)>,
     /// Signals that could not be sent, and are sent again.
-    pub(in crate::supervisor) undelivered: Vec<Undelivered>,
+    pub(crate) undelivered: Vec<Undelivered>,
     /// When to look again at what sends no event: the exec pipes, and groups that outlived their leader.
-    pub(in crate::supervisor) recheck: Recheck,
+    pub(crate) recheck: Recheck,
 }
 
 impl Supervisor {
     /// Supervises from the beginning until the pool says that it is over.
-    pub(in crate::supervisor) fn run(&mut self) -> ExitReason {
+    pub(crate) fn run(&mut self) -> ExitReason {
         let turn = self.dispatch(Event::Started);
         self.supervise(turn)
     }
 
     /// The same, from where another image has stopped. These are the workers that somebody else has reaped.
-    pub(in crate::supervisor) fn go_on(&mut self, reaped: &[Pid]) -> ExitReason {
+    pub(crate) fn go_on(&mut self, reaped: &[Pid]) -> ExitReason {
         // First what can no longer be told anything: its pid may be a stranger's.
         for pid in reaped {
             self.hear_last_of_exec(*pid);
@@ -62,6 +64,17 @@ impl Supervisor {
         self.forget_unneeded_releases();
         self.expect_news(clock::now());
         self.supervise(turn)
+    }
+
+    /// Tells systemd what has changed.
+    pub(crate) fn tell_service_manager(&mut self) {
+        let is_upgrading = self.pool.is_preparing() || self.pool.upgrading().is_some();
+        let exchange = match (is_upgrading, self.reexec.is_under_way()) {
+            (true, _) => Exchange::Workers,
+            (false, true) => Exchange::Master,
+            (false, false) => Exchange::Nothing,
+        };
+        self.service_manager.update(&self.pool, exchange);
     }
 
     fn supervise(&mut self, first: Turn) -> ExitReason {
@@ -95,7 +108,7 @@ impl Supervisor {
     }
 
     /// Acts on all that was said until now. The threads that could say more have been stopped.
-    pub(in crate::supervisor) fn take_in_everything(&mut self) -> Turn {
+    pub(crate) fn take_in_everything(&mut self) -> Turn {
         let mut turn = Turn::GoOn;
         while let (Turn::GoOn, Ok(input)) = (&turn, self.threads.inbox.try_recv()) {
             turn = self.take_in(input);
@@ -303,7 +316,7 @@ impl Supervisor {
         self.dispatch_all(emptied.into_iter().map(|pid| Event::GroupEmptied { pid }))
     }
 
-    pub(in crate::supervisor) fn dispatch_all(&mut self, events: impl Iterator<Item = Event>) -> Turn {
+    pub(crate) fn dispatch_all(&mut self, events: impl Iterator<Item = Event>) -> Turn {
         let mut turn = Turn::GoOn;
         for event in events {
             if let Turn::GoOn = turn {
@@ -315,7 +328,7 @@ impl Supervisor {
 
     /// At the very end: waits until the control thread has written its last words. It may have something to say itself until
     /// then: that the control socket was made anew, so that it is this file that has to go.
-    pub(in crate::supervisor) fn see_last_words_written(&mut self) {
+    pub(crate) fn see_last_words_written(&mut self) {
         let written = self.threads.control.finish();
         let end = clock::now().after(LAST_WORDS_MAX);
         // It is not kept waiting for room in the inbox.
@@ -344,7 +357,7 @@ impl Supervisor {
         }
     }
 
-    pub(in crate::supervisor) fn expect_news(&mut self, now: Mono) {
+    pub(crate) fn expect_news(&mut self, now: Mono) {
         self.children.recheck.soon(now);
     }
 }

@@ -1,8 +1,6 @@
 //! The files that a master owns while it lives: its lock, the control socket's, and the pid file. Claims them in the order in
 //! which others could be disturbed, hands them on, and removes what is its own at the end.
 
-use std::ffi::{OsStr, OsString};
-use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 
 use crate::base::Pid;
@@ -11,17 +9,12 @@ use crate::files::control_socket::{Access, bind_control_socket};
 use crate::files::directory::Demand;
 use crate::files::lockfile::Lock;
 use crate::files::pidfile::{PidFile, PidFileCause};
-use crate::files::tmpdir::temporary_directory;
 use crate::files::unix_socket::remove_socket;
-use crate::supervisor::environment::Environment;
 use crate::sys::file_id::FileId;
 use crate::threads::socket_file::SocketFile;
 
-/// Where a service manager has made directories for this service alone.
-const RUNTIME_DIRECTORY: &str = "RUNTIME_DIRECTORY";
-
 /// The files that a master owns while it lives. They go with it, except for the lock: another master may hold it open.
-pub(in crate::supervisor) struct Files {
+pub(crate) struct Files {
     socket_path: PathBuf,
     socket_id: FileId,
     pid_file: Option<PidFile>,
@@ -31,21 +24,13 @@ pub(in crate::supervisor) struct Files {
 
 impl Files {
     /// Those that another image of the master has claimed.
-    pub(in crate::supervisor) fn adopt(
-        socket: (PathBuf, FileId),
-        lock: Option<Lock>,
-        pid_file: Option<PidFile>,
-    ) -> Self {
+    pub(crate) fn adopt(socket: (PathBuf, FileId), lock: Option<Lock>, pid_file: Option<PidFile>) -> Self {
         let (socket_path, socket_id) = socket;
         Self { socket_path, socket_id, pid_file, lock }
     }
 
     /// Claims the lock and the socket. Lock first: under it, nobody else of us looks for stale sockets.
-    pub(in crate::supervisor) fn claim(
-        config: &Config,
-        directory: &Directory,
-        access: Access,
-    ) -> Result<(Self, SocketFile), String> {
+    pub(crate) fn claim(config: &Config, directory: &Directory, access: Access) -> Result<(Self, SocketFile), String> {
         let lock = Lock::acquire(&config::lock_path(config, directory)).map_err(|error| error.to_string())?;
         let socket_path = config::socket_path(config, directory);
         let bound = bind_control_socket(&socket_path, access, Demand::Trusted);
@@ -56,7 +41,7 @@ impl Files {
     }
 
     /// A pid file that another living master holds stays its own: two that differ in `-d` alone both run, as with einhorn.
-    pub(in crate::supervisor) fn write_pid_file(&mut self, path: &Path) -> Result<(), String> {
+    pub(crate) fn write_pid_file(&mut self, path: &Path) -> Result<(), String> {
         let own_pid = Pid(std::process::id().try_into().unwrap_or(i32::MAX));
         self.pid_file = match PidFile::write(path, own_pid) {
             Ok(file) => Some(file),
@@ -69,21 +54,21 @@ impl Files {
         Ok(())
     }
 
-    pub(in crate::supervisor) fn lock(&self) -> Option<&Lock> {
+    pub(crate) fn lock(&self) -> Option<&Lock> {
         self.lock.as_ref()
     }
 
-    pub(in crate::supervisor) fn pid_file(&self) -> Option<&PidFile> {
+    pub(crate) fn pid_file(&self) -> Option<&PidFile> {
         self.pid_file.as_ref()
     }
 
     /// As the user gave it.
-    pub(in crate::supervisor) fn socket_path(&self) -> &Path {
+    pub(crate) fn socket_path(&self) -> &Path {
         &self.socket_path
     }
 
     /// The control socket was made anew.
-    pub(in crate::supervisor) fn socket_moved(&mut self, id: FileId) {
+    pub(crate) fn socket_moved(&mut self, id: FileId) {
         self.socket_id = id;
     }
 }
@@ -100,7 +85,7 @@ impl Drop for Files {
 }
 
 /// One file cannot be two of them; what would come of it is a puzzling error of our own making.
-pub(in crate::supervisor) fn tell_apart(config: &Config, directory: &Directory) -> Result<(), String> {
+pub(crate) fn tell_apart(config: &Config, directory: &Directory) -> Result<(), String> {
     let socket = ("control socket", config::socket_path(config, directory));
     let lock = ("lock file", config::lock_path(config, directory));
     let pid_file = ("pid file", config::pid_path(config, directory));
@@ -110,34 +95,4 @@ pub(in crate::supervisor) fn tell_apart(config: &Config, directory: &Directory) 
         }
     }
     Ok(())
-}
-
-/// Where the files go that were given no path. einhorn's command line means einhorn's places; a service that is a file has the
-/// directory that its service manager made for it.
-pub(in crate::supervisor) fn directory_of(config: &Config, environ: &Environment) -> Result<Directory, String> {
-    let born_with = |name: &str| environ.iter().find(|(known, _)| known == name).map(|(_, value)| value.clone());
-    if let Some(own) = runtime_directory(born_with(RUNTIME_DIRECTORY)).filter(|_| config.given.is_given("config")) {
-        return Ok(Directory::Own(own));
-    }
-    temporary_directory(born_with).map(Directory::Shared).map_err(|error| error.to_string())
-}
-
-/// The first of those that it names, see systemd.exec(5).
-fn runtime_directory(names: Option<OsString>) -> Option<PathBuf> {
-    let names = names?.into_vec();
-    let first = names.split(|byte| *byte == b':').next()?;
-    Some(PathBuf::from(OsStr::from_bytes(first))).filter(|path| path.is_absolute())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_first_runtime_directory_counts() {
-        let first = |text: &str| runtime_directory(Some(text.into()));
-        assert_eq!(first("/run/web"), Some("/run/web".into()));
-        assert_eq!(first("/run/web:/run/web/other"), Some("/run/web".into()));
-        assert_eq!([first(""), first("run/web"), runtime_directory(None)], [None, None, None]);
-    }
 }

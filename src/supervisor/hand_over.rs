@@ -8,43 +8,38 @@ use std::sync::Arc;
 use crate::base::Version;
 use crate::handoff::einhorn::{AckTimer, Connection, Descriptors, Received, Subscriptions};
 use crate::handoff::{Document, Fd, Ours};
-use crate::supervisor::calendar::Calendar;
-use crate::supervisor::held::{Held, NamedFile, Open, OpenControl, OpenFile, OpenListener, OpenRelease, number};
-use crate::supervisor::listeners::Listener;
-use crate::supervisor::preflight::Successor;
-use crate::supervisor::release::Release;
-use crate::supervisor::{Supervisor, logging, state};
+use crate::handover::held::{Held, NamedFile, Open, OpenControl, OpenFile, OpenListener, OpenRelease, UPGRADE, number};
+use crate::handover::preflight::Successor;
+use crate::output::calendar::Calendar;
+use crate::output::einhorn_state;
+use crate::release::listeners::Listener;
+use crate::release::recipe::Release;
+use crate::supervisor::logging;
+use crate::supervisor::master::Supervisor;
 use crate::threads::control_handover::{Carried, Clients, Frozen, Stand};
-
-/// The event of an upgrade, which clients wait for.
-pub(in crate::supervisor) const UPGRADE: &str = "upgrade";
 
 impl Supervisor {
     /// All of it. Without `stand`, what the control thread has is missing: good enough to be checked.
     ///
     /// # Errors
     /// Something of it cannot be written: a mistake in this program.
-    pub(in crate::supervisor) fn document(
-        &self,
-        stand: Option<&Stand>,
-        successor: Successor,
-    ) -> Result<Document, String> {
+    pub(crate) fn document(&self, stand: Option<&Stand>, successor: Successor) -> Result<Document, String> {
         let calendar = Calendar::now();
         let ours = match successor {
             Successor::Ours => Some(Ours::of(&self.held(stand))?),
             Successor::Einhorn => None,
         };
         let timers = AckTimer::all(self.pool.state(), |moment| calendar.wall(moment));
-        Ok(Document { state: state::to_hand_on(self, &calendar), descriptors: descriptors(timers, stand), ours })
+        Ok(Document {
+            state: einhorn_state::to_hand_on(self.view(), &calendar),
+            descriptors: descriptors(timers, stand),
+            ours,
+        })
     }
 
     /// What the document speaks of, to be kept over the exec. Ruby's einhorn gets what its part speaks of: it would pass all
     /// the rest on to its workers.
-    pub(in crate::supervisor) fn kept_descriptors<'a>(
-        &'a self,
-        frozen: &'a Frozen,
-        successor: Successor,
-    ) -> Vec<BorrowedFd<'a>> {
+    pub(crate) fn kept_descriptors<'a>(&'a self, frozen: &'a Frozen, successor: Successor) -> Vec<BorrowedFd<'a>> {
         let control = frozen.descriptors().into_iter();
         match successor {
             Successor::Einhorn => {

@@ -6,10 +6,11 @@ use nix::errno::Errno;
 
 use crate::base::{Pid, Version, WorkerIndex};
 use crate::pool::Event;
-use crate::supervisor::environment::{self, Family, WorkerFacts};
-use crate::supervisor::listeners::{WORKER_FD_FIRST, worker_fds_end};
-use crate::supervisor::release::Release;
-use crate::supervisor::{Supervisor, logging};
+use crate::release::environment::{self, Family, WorkerFacts};
+use crate::release::listeners::{WORKER_FD_FIRST, worker_fds_end};
+use crate::release::recipe::Release;
+use crate::supervisor::logging;
+use crate::supervisor::master::Supervisor;
 use crate::sys::errno::{errno_of, words};
 use crate::sys::prepared_exec::SpawnRequest;
 use crate::sys::process::{self, Spawned};
@@ -18,7 +19,7 @@ use crate::sys::{clock, fd, socket};
 
 impl Supervisor {
     /// The answer to `SpawnWorker`. Returns as soon as the child is forked.
-    pub(in crate::supervisor) fn launch(&mut self, index: WorkerIndex, version: Version) -> Event {
+    pub(crate) fn launch(&mut self, index: WorkerIndex, version: Version) -> Event {
         self.mend_listeners();
         let launched = match self.sockets.releases.get(&version) {
             Some(release) => self.launch_release(release, index),

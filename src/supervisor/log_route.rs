@@ -12,7 +12,7 @@ use crate::threads::syslog_message::{Header, Message};
 use crate::threads::syslog_writer::{self, Report, SyslogQueue};
 
 /// There is one while lines go to syslog.
-pub(in crate::supervisor) struct Route {
+pub(crate) struct Route {
     queue: SyslogQueue,
     header: Arc<Header>,
     level: LevelFilter,
@@ -30,7 +30,7 @@ impl Route {
     /// The route of this plan, if it has one. The thread of the route before it goes on; one is started where there is none.
     ///
     /// Errors: no thread can be started.
-    pub(in crate::supervisor) fn of(
+    pub(crate) fn of(
         plan: &LogPlan,
         before: Option<&Self>,
         paths: Vec<PathBuf>,
@@ -52,7 +52,7 @@ impl Route {
 
     /// Puts a text of this level on its way to syslog, if it is for syslog. `line` is the same for standard error, and comes
     /// back if it is to go there.
-    pub(in crate::supervisor) fn pass(&self, level: Level, text: String, line: String) -> Option<String> {
+    pub(crate) fn pass(&self, level: Level, text: String, line: String) -> Option<String> {
         let is_for_syslog = level <= self.level;
         let message = |otherwise| Message { header: Arc::clone(&self.header), level, text, otherwise };
         match self.standard_error {
@@ -67,7 +67,7 @@ impl Route {
         }
     }
 
-    pub(in crate::supervisor) fn queue(&self) -> SyslogQueue {
+    pub(crate) fn queue(&self) -> SyslogQueue {
         self.queue.clone()
     }
 }

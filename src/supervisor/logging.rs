@@ -88,30 +88,30 @@ pub(super) fn set_verbosity(verbosity: u8) {
 
 /// Writes a bare line to standard error, whatever the verbosity and wherever log lines go: it is no log line, but what
 /// einhorn shows whoever stands at its terminal.
-pub(in crate::supervisor) fn print(line: &str) {
+pub(crate) fn print(line: &str) {
     if let Some(queue) = QUEUE.get() {
         queue.push(format!("{}\n", printable::line(line)).into_bytes());
     }
 }
 
 /// How many lines nobody read in time, since the start.
-pub(in crate::supervisor) fn dropped_lines() -> u64 {
+pub(crate) fn dropped_lines() -> u64 {
     QUEUE.get().map_or(0, LogQueue::dropped_lines)
 }
 
 /// Those, and what is lost with this image if nobody reads it now.
-pub(in crate::supervisor) fn lost_lines() -> u64 {
+pub(crate) fn lost_lines() -> u64 {
     dropped_lines() + waiting_lines()
 }
 
 /// How many lines are on their way; one that goes to two places counts twice.
-pub(in crate::supervisor) fn waiting_lines() -> u64 {
+pub(crate) fn waiting_lines() -> u64 {
     let syslog = read_route().as_ref().map(Route::queue);
     QUEUE.get().map_or(0, LogQueue::waiting_lines) + syslog.map_or(0, |queue| queue.waiting_messages())
 }
 
 /// Counts what the image before has lost.
-pub(in crate::supervisor) fn count_lost(lines: u64) {
+pub(crate) fn count_lost(lines: u64) {
     if let Some(queue) = QUEUE.get() {
         queue.count_dropped(lines);
     }
@@ -132,7 +132,7 @@ impl Logging {
 }
 
 /// The same before another program takes this one's place: what cannot be written soon stays in [`lost_lines`].
-pub(in crate::supervisor) fn flush() {
+pub(crate) fn flush() {
     flush_syslog(|queue| queue.flush_within(SYSLOG_FLUSH_MAX));
     if let Some(queue) = QUEUE.get() {
         queue.flush_while_read(FLUSH_MAX, stderr::has_room);
@@ -169,7 +169,7 @@ fn line_for_standard_error(record: &Record<'_>) -> Option<String> {
 }
 
 /// What a line begins with, so that the journal knows its level, as sd-daemon(3) has it. Nothing where there is no journal.
-pub(in crate::supervisor) fn mark_of(level: Level) -> &'static str {
+pub(crate) fn mark_of(level: Level) -> &'static str {
     let is_read = || std::env::var_os("JOURNAL_STREAM").is_some_and(|stream| is_journal(&stream));
     if !MARKS_LEVELS.get_or_init(is_read) {
         return "";

@@ -2,13 +2,13 @@
 //! piled up, and lets nobody new in until the reserve is whole again. The reserve itself is `sys::allocator`'s.
 
 use crate::base::Mono;
-use crate::supervisor::Supervisor;
+use crate::supervisor::master::Supervisor;
 use crate::supervisor::recheck::Recheck;
 use crate::sys::{allocator, clock};
 
 /// What the main loop knows of it.
 #[derive(Debug, Default)]
-pub(in crate::supervisor) struct Memory {
+pub(crate) struct Memory {
     shortage: Shortage,
     recheck: Recheck,
 }
@@ -26,7 +26,7 @@ enum Shortage {
 
 impl Memory {
     /// To be called when an image begins.
-    pub(in crate::supervisor) fn at_the_start() -> Self {
+    pub(crate) fn at_the_start() -> Self {
         let mut memory = Self::default();
         if allocator::is_short() {
             log::warn!("there is too little memory for a reserve; if more is refused, the master ends");
@@ -36,14 +36,14 @@ impl Memory {
         memory
     }
 
-    pub(in crate::supervisor) fn deadline(&self) -> Option<Mono> {
+    pub(crate) fn deadline(&self) -> Option<Mono> {
         self.recheck.deadline()
     }
 }
 
 impl Supervisor {
     /// At the end of a turn.
-    pub(in crate::supervisor) fn look_after_memory(&mut self) {
+    pub(crate) fn look_after_memory(&mut self) {
         if !allocator::is_short() && self.memory.shortage == Shortage::None {
             return;
         }

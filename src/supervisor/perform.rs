@@ -3,15 +3,16 @@
 use nix::errno::Errno;
 
 use crate::base::{Pid, Signal};
+use crate::output::sentences;
+use crate::output::sentences::Audience;
 use crate::pool::{Action, Event, ExitReason, Group, Notice};
-use crate::supervisor::report::Audience;
+use crate::supervisor::master::Supervisor;
 use crate::supervisor::undelivered::Addressee;
-use crate::supervisor::{Supervisor, report};
 use crate::sys::{clock, wait};
 
 impl Supervisor {
     /// Does it, and says what came of it if the pool wants to know. An end is no error, but nothing follows it.
-    pub(in crate::supervisor) fn perform(&mut self, action: Action) -> Result<Option<Event>, ExitReason> {
+    pub(crate) fn perform(&mut self, action: Action) -> Result<Option<Event>, ExitReason> {
         match action {
             Action::PrepareRelease { version } => return Ok(self.begin_upgrade(version)),
             // Which those are, the pool knows whenever it is asked; a worker's own is kept as long as the worker lives.
@@ -46,16 +47,16 @@ impl Supervisor {
     fn tell(&mut self, notice: &Notice) {
         self.facts.counters.count(notice);
         self.follow_upgrade(notice);
-        let line = report::line(notice, self.config());
+        let line = sentences::line(notice, self.config());
         log::log!(line.level, "{}", line.text);
-        if let Some(cause) = report::cause_of_death(notice) {
+        if let Some(cause) = sentences::cause_of_death(notice) {
             log::warn!("{cause}");
         }
         match line.audience {
             Audience::Watchers => self.threads.control.publish(line.text),
             Audience::Nobody => {}
         }
-        let Some(verdict) = report::verdict(notice) else { return };
+        let Some(verdict) = sentences::verdict(notice) else { return };
         self.tell_verdict(notice, verdict);
     }
 

@@ -10,23 +10,23 @@ const LONGEST_WAIT: Duration = Duration::from_secs(10);
 
 /// A wait that doubles.
 #[derive(Debug, Default)]
-pub(in crate::supervisor) struct Recheck {
+pub(crate) struct Recheck {
     due: Option<(Mono, Duration)>,
 }
 
 impl Recheck {
     /// Begins anew: something was added that will show soon.
-    pub(in crate::supervisor) fn soon(&mut self, now: Mono) {
+    pub(crate) fn soon(&mut self, now: Mono) {
         self.due = Some((now.after(FIRST_WAIT), FIRST_WAIT));
     }
 
     /// Nothing is left to look at.
-    pub(in crate::supervisor) fn rest(&mut self) {
+    pub(crate) fn rest(&mut self) {
         self.due = None;
     }
 
     /// Something is left: looks again after twice the time, if this time is over.
-    pub(in crate::supervisor) fn again(&mut self, now: Mono) {
+    pub(crate) fn again(&mut self, now: Mono) {
         let Some((moment, wait)) = self.due else { return self.soon(now) };
         if moment <= now {
             let wait = (wait * 2).min(LONGEST_WAIT);
@@ -34,7 +34,7 @@ impl Recheck {
         }
     }
 
-    pub(in crate::supervisor) fn deadline(&self) -> Option<Mono> {
+    pub(crate) fn deadline(&self) -> Option<Mono> {
         self.due.map(|(moment, _)| moment)
     }
 }

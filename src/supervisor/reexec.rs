@@ -9,30 +9,26 @@ use std::path::PathBuf;
 use crate::base::{Ending, Mono, Pid, Version};
 use crate::config;
 use crate::handoff::Document;
+use crate::handover::candidate::Candidate;
+use crate::handover::held::Held;
+use crate::handover::next_program::NextProgram;
+use crate::handover::preflight::{Check, Finding, Successor};
 use crate::machines::reexec::{
     self as machine, CheckResult, Drain, ExecFailure, Failure, Freeze, Input, MasterState, Outlook, Output,
 };
 use crate::pool::Event;
-use crate::supervisor::candidate::Candidate;
+use crate::release::call::RETURN_VARIABLE;
 use crate::supervisor::event_loop::Turn;
-use crate::supervisor::held::Held;
-use crate::supervisor::next_program::NextProgram;
-use crate::supervisor::preflight::{Check, Finding, Successor};
-use crate::supervisor::{Supervisor, logging, startup};
+use crate::supervisor::master::Supervisor;
+use crate::supervisor::{logging, startup};
 use crate::sys::errno::{errno_of, words};
 use crate::sys::reexec::{self, Image, Program, ReexecError};
 use crate::sys::{clock, memfd};
 use crate::threads::control_handover::Frozen;
 use crate::threads::signals::Deafness;
 
-/// In the environment of the next image: the descriptors of the program to go back to, of the document that it is meant with
-/// (Ruby's einhorn may pass the variable on), and of the same document once more, whatever a wrapper does to the first.
-pub(in crate::supervisor) const RETURN_VARIABLE: &str = "EINHYRNINGSINS_RETURN";
-/// In the environment of an image that was gone back to: why.
-pub(in crate::supervisor) const REFUSED_VARIABLE: &str = "EINHYRNINGSINS_REFUSED";
-
 /// The machine, and what its outputs are about.
-pub(in crate::supervisor) struct Reexec {
+pub(crate) struct Reexec {
     machine: machine::Reexec,
     /// None: it cannot be found, for want of a /proc or, for a moment, of a descriptor. Then only `--reexec-as` can be run.
     image: Option<Image>,
@@ -60,7 +56,7 @@ struct StoppedThreads {
 }
 
 impl Reexec {
-    pub(in crate::supervisor) fn new(name: Option<PathBuf>, generation: u64, origin: machine::Origin) -> Self {
+    pub(crate) fn new(name: Option<PathBuf>, generation: u64, origin: machine::Origin) -> Self {
         let machine = machine::Reexec::new(origin);
         let mut reexec = Self { machine, image: None, name, generation, next: Next::Unknown, stopped_threads: None };
         reexec.find_image();
@@ -82,25 +78,25 @@ impl Reexec {
         self.image = Some(image);
     }
 
-    pub(in crate::supervisor) fn image(&self) -> Option<&Image> {
+    pub(crate) fn image(&self) -> Option<&Image> {
         self.image.as_ref()
     }
 
-    pub(in crate::supervisor) fn generation(&self) -> u64 {
+    pub(crate) fn generation(&self) -> u64 {
         self.generation
     }
 
     /// Whether this program is about to be replaced, or at least is being checked for it.
-    pub(in crate::supervisor) fn is_under_way(&self) -> bool {
+    pub(crate) fn is_under_way(&self) -> bool {
         self.machine.is_under_way()
     }
 
-    pub(in crate::supervisor) fn deadline(&self) -> Option<Mono> {
+    pub(crate) fn deadline(&self) -> Option<Mono> {
         self.machine.deadline()
     }
 
     /// Ends a check under way. Says whether there was one: its child is about to go.
-    pub(in crate::supervisor) fn abandon(&mut self) -> bool {
+    pub(crate) fn abandon(&mut self) -> bool {
         match std::mem::replace(&mut self.next, Next::Unknown) {
             Next::Checking(check) => {
                 check.kill();
@@ -119,7 +115,7 @@ struct Driven {
 
 impl Supervisor {
     /// The answer to `PrepareRelease`, if it can be given at once.
-    pub(in crate::supervisor) fn begin_upgrade(&mut self, version: Version) -> Option<Event> {
+    pub(crate) fn begin_upgrade(&mut self, version: Version) -> Option<Event> {
         self.reexec.find_image();
         let program = match (&self.reexec.image, &self.config().reexec_as) {
             (None, None) => machine::NextProgram::Unknown,
@@ -129,14 +125,14 @@ impl Supervisor {
     }
 
     /// The command `reload`: the program is replaced, and the workers stay.
-    pub(in crate::supervisor) fn reload(&mut self) {
+    pub(crate) fn reload(&mut self) {
         self.reexec.find_image();
         let input = Input::Reload { master: self.master_state() };
         self.drive(input);
     }
 
     /// Does what is due of a re-exec: at the end of a turn, when no input is half done.
-    pub(in crate::supervisor) fn go_on_with_reexec(&mut self) -> Turn {
+    pub(crate) fn go_on_with_reexec(&mut self) -> Turn {
         let input = Input::TurnEnded { master: self.master_state() };
         let Driven { events, turn } = self.drive(input);
         match turn {
@@ -146,12 +142,12 @@ impl Supervisor {
     }
 
     /// Whether this child is the one that checks.
-    pub(in crate::supervisor) fn is_check(&self, pid: Pid) -> bool {
+    pub(crate) fn is_check(&self, pid: Pid) -> bool {
         matches!(&self.reexec.next, Next::Checking(check) if check.pid == pid)
     }
 
     /// It has ended, and was reaped.
-    pub(in crate::supervisor) fn on_check_ended(&mut self, ending: Ending) -> Option<Event> {
+    pub(crate) fn on_check_ended(&mut self, ending: Ending) -> Option<Event> {
         let Next::Checking(check) = std::mem::replace(&mut self.reexec.next, Next::Unknown) else { return None };
         let result = match check.conclude(ending) {
             Ok(Finding::Is(successor, candidate)) => {
@@ -323,7 +319,7 @@ impl Supervisor {
             if let Some(problem) = self.what_einhorn_must_not_lose() {
                 return ExecFailure::Failed(problem);
             }
-            self.end_reloading();
+            self.service_manager.end_reloading();
         }
         // What is not written now is lost, and counted in the document.
         logging::flush();

@@ -5,17 +5,16 @@ use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
-use serde::{Deserialize, Serialize};
-
 use crate::base::{Mono, Version};
-use crate::config::{Config, Difference, Effect};
+use crate::config::{Difference, Effect};
+use crate::output::title;
 use crate::pool::Event;
-use crate::supervisor::admittance::Admittance;
-use crate::supervisor::listeners::Listener;
-use crate::supervisor::prepare::{self, Configuration, InForce, Prepared};
-use crate::supervisor::release::Release;
+use crate::release::listeners::Listener;
+use crate::release::prepare::{self, Configuration, InForce, Prepared, Settled};
+use crate::release::recipe::Release;
+use crate::supervisor::master::Supervisor;
 use crate::supervisor::reply::Asking;
-use crate::supervisor::{Supervisor, logging, settings, title};
+use crate::supervisor::{logging, settings};
 use crate::sys::clock;
 use crate::sys::errno::{errno_of, words};
 use crate::threads::errand::{Errand, Errands};
@@ -23,44 +22,34 @@ use crate::threads::errand::{Errand, Errands};
 type Lines = Vec<String>;
 
 /// What is done with the result of an errand, the oldest first.
-pub(in crate::supervisor) enum Purpose {
+pub(crate) enum Purpose {
     Upgrade(Version, Errand<Result<Prepared, Lines>>),
     /// A client wants to know what an upgrade would change.
     Diff(Asking, Errand<Result<Configuration, Lines>>),
 }
 
-pub(in crate::supervisor) type Purposes = VecDeque<Purpose>;
-
-/// A configuration and what was worked out of it.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-pub(in crate::supervisor) struct Settled {
-    /// As it counts.
-    pub(in crate::supervisor) effective: Config,
-    /// As it was read.
-    pub(in crate::supervisor) loaded: Config,
-    pub(in crate::supervisor) admittance: Admittance,
-}
+pub(crate) type Purposes = VecDeque<Purpose>;
 
 /// What counts as soon as its upgrade starts.
-pub(in crate::supervisor) struct Coming {
+pub(crate) struct Coming {
     settled: Settled,
     differences: Vec<Difference>,
 }
 
 /// What is found out and opened for a version to come, beside the loop.
-pub(in crate::supervisor) struct Preparation {
+pub(crate) struct Preparation {
     errands: Errands,
     /// What the errands under way are for.
-    pub(in crate::supervisor) purposes: Purposes,
+    pub(crate) purposes: Purposes,
     /// When it is said that the oldest of them takes long.
-    pub(in crate::supervisor) note_due: Option<Mono>,
+    pub(crate) note_due: Option<Mono>,
     /// What counts when the upgrade that was prepared starts.
     coming: Option<Coming>,
 }
 
 impl Preparation {
     /// None is under way.
-    pub(in crate::supervisor) fn by(errands: Errands) -> Self {
+    pub(crate) fn by(errands: Errands) -> Self {
         Self { errands, purposes: Purposes::new(), note_due: None, coming: None }
     }
 }
@@ -74,7 +63,7 @@ const TOO_MUCH: &str = "too much is being prepared already, try again";
 impl Supervisor {
     /// The answer to `PrepareRelease`, if it can be given at once: that it cannot be done. Everything is looked up anew: a
     /// link may lead elsewhere since the last deploy, and the configuration may say something else.
-    pub(in crate::supervisor) fn prepare_release(&mut self, version: Version) -> Option<Event> {
+    pub(crate) fn prepare_release(&mut self, version: Version) -> Option<Event> {
         self.forget_unneeded_releases();
         let (call, in_force) = (self.facts.call.clone(), self.in_force());
         match self.preparation.errands.run(move || prepare::prepare(&call, &in_force)) {
@@ -87,7 +76,7 @@ impl Supervisor {
     }
 
     /// Has the configuration read; the client hears what is different when that is done.
-    pub(in crate::supervisor) fn tell_differences(&mut self, asking: Asking) {
+    pub(crate) fn tell_differences(&mut self, asking: Asking) {
         let (call, in_force) = (self.facts.call.clone(), self.in_force());
         match self.preparation.errands.run(move || prepare::reread(&call, &in_force)) {
             Some(errand) => self.await_errand(Purpose::Diff(asking, errand)),
@@ -96,7 +85,7 @@ impl Supervisor {
     }
 
     /// Takes in the result of the oldest errand.
-    pub(in crate::supervisor) fn on_errand_done(&mut self) -> Option<Event> {
+    pub(crate) fn on_errand_done(&mut self) -> Option<Event> {
         let purpose = self.preparation.purposes.pop_front()?;
         self.preparation.note_due = (!self.preparation.purposes.is_empty()).then(|| clock::now().after(ERRAND_NOTE));
         match purpose {
@@ -116,7 +105,7 @@ impl Supervisor {
     }
 
     /// An errand cannot be stopped, and what keeps it (a name server, a disk) cannot be seen from here. But it can be said.
-    pub(in crate::supervisor) fn note_slow_errand(&mut self) {
+    pub(crate) fn note_slow_errand(&mut self) {
         let now = clock::now();
         if self.preparation.note_due.take_if(|due| *due <= now).is_some() {
             let seconds = ERRAND_NOTE.as_secs();
@@ -151,7 +140,7 @@ impl Supervisor {
     }
 
     /// The upgrade that was prepared starts: what its configuration says counts from now on.
-    pub(in crate::supervisor) fn on_upgrade_started(&mut self) {
+    pub(crate) fn on_upgrade_started(&mut self) {
         self.facts.upgrade_askers.clear();
         self.service_manager.note_upgrade_begun();
         let Some(Coming { settled, differences }) = self.preparation.coming.take() else { return };
@@ -165,12 +154,12 @@ impl Supervisor {
     }
 
     /// The new configuration has proved itself.
-    pub(in crate::supervisor) fn on_upgrade_done(&mut self) {
+    pub(crate) fn on_upgrade_done(&mut self) {
         self.facts.fallback = None;
     }
 
     /// What was in force before the upgrade is in force again.
-    pub(in crate::supervisor) fn on_upgrade_given_up(&mut self) {
+    pub(crate) fn on_upgrade_given_up(&mut self) {
         if let Some(before) = self.facts.fallback.take() {
             self.take_over(before);
         }
@@ -219,7 +208,7 @@ impl Supervisor {
     }
 
     /// Keeps what the pool can still launch, and what has a worker: its sockets stay open as long.
-    pub(in crate::supervisor) fn forget_unneeded_releases(&mut self) {
+    pub(crate) fn forget_unneeded_releases(&mut self) {
         let pool = &self.pool;
         let has_worker = |version: Version| pool.workers().iter().any(|worker| worker.version == version);
         let wanted = [pool.modern(), pool.good()];
@@ -242,7 +231,7 @@ fn say(difference: &Difference) {
 }
 
 /// `number: 4 -> 8 (web.toml:12)`
-pub(in crate::supervisor) fn sentence(difference: &Difference) -> String {
+pub(crate) fn sentence(difference: &Difference) -> String {
     let Difference { key, from, to, origin, effect } = difference;
     let none = || "nothing".to_owned();
     let (from, to) = (from.clone().unwrap_or_else(none), to.clone().unwrap_or_else(none));

@@ -3,11 +3,15 @@
 
 use crate::base::{ClientId, Pid};
 use crate::config::{LogLevel, NUMBER_MAX};
+use crate::output::einhorn_state;
+use crate::output::help;
+use crate::output::sentences::EINHORN_VERSION;
+use crate::output::status;
 use crate::pool::{AckMode, Command, Event, UpgradeStyle};
 use crate::protocol::{Asked, Change as Setting, Format, More, Reply, Request};
-use crate::supervisor::prepare::Configuration;
-use crate::supervisor::startup::EINHORN_VERSION;
-use crate::supervisor::{Supervisor, help, logging, reload, state, status};
+use crate::release::prepare::Configuration;
+use crate::supervisor::master::Supervisor;
+use crate::supervisor::{logging, reload};
 use crate::sys::{clock, family};
 use crate::threads::admission::{Peer, Role};
 use crate::threads::control::Then;
@@ -23,7 +27,7 @@ const SHOWN_MAX: usize = 1024;
 
 /// What was denied, kept from filling the log.
 #[derive(Default)]
-pub(in crate::supervisor) struct Denials {
+pub(crate) struct Denials {
     not_that_worker: Throttle,
     without_pid: Throttle,
     needless_ack: Throttle,
@@ -50,7 +54,7 @@ impl Denials {
 }
 
 /// A request on its way to its reply.
-pub(in crate::supervisor) struct Asking {
+pub(crate) struct Asking {
     client: ClientId,
     id: Option<Value>,
     format: Format,
@@ -58,7 +62,7 @@ pub(in crate::supervisor) struct Asking {
 
 impl Supervisor {
     /// Answers, and says what the pool has to hear of it.
-    pub(in crate::supervisor) fn answer(&mut self, client: ClientId, peer: &Peer, request: Request) -> Vec<Event> {
+    pub(crate) fn answer(&mut self, client: ClientId, peer: &Peer, request: Request) -> Vec<Event> {
         let asking = Asking { client, id: request.id, format: request.format };
         match request.asked {
             Asked::Ack { pid } => self.ack(client, peer, pid),
@@ -138,7 +142,7 @@ impl Supervisor {
     }
 
     fn tell_state(&self, asking: Asking) -> Vec<Event> {
-        let document = state::document(self);
+        let document = einhorn_state::document(self.view());
         let data = (asking.format == Format::Json).then(|| ("state", crate::protocol::to_json(&document)));
         let reply = Reply { data, ..Reply::last(yaml::write(&document), asking.id) };
         self.threads.control.reply(asking.client, reply, asking.format, Then::Nothing);
@@ -146,13 +150,13 @@ impl Supervisor {
     }
 
     fn tell_status(&self, asking: Asking) -> Vec<Event> {
-        let data = (asking.format == Format::Json).then(|| ("status", status::document(self)));
-        let reply = Reply { data, ..Reply::last(status::table(self), asking.id) };
+        let data = (asking.format == Format::Json).then(|| ("status", status::document(self.view())));
+        let reply = Reply { data, ..Reply::last(status::table(self.view()), asking.id) };
         self.threads.control.reply(asking.client, reply, asking.format, Then::Nothing);
         Vec::new()
     }
 
-    pub(in crate::supervisor) fn tell_difference_of(&self, asking: Asking, read: Result<Configuration, Vec<String>>) {
+    pub(crate) fn tell_difference_of(&self, asking: Asking, read: Result<Configuration, Vec<String>>) {
         let (message, data) = match read {
             Err(lines) => (format!("Refused: the configuration cannot be used\n{}", lines.join("\n")), None),
             Ok(Configuration { differences, .. }) if differences.is_empty() => {

@@ -5,13 +5,14 @@ use std::time::Duration;
 use crate::config::{Ack, Config, LogSettings, LogTarget};
 use crate::pool::{AckMode, Settings};
 use crate::protocol::Change;
-use crate::supervisor::{Supervisor, logging};
+use crate::supervisor::logging;
+use crate::supervisor::master::Supervisor;
 use crate::sys::limits;
 use crate::threads::log_plan::{LogPlan, Target, level_of};
 use crate::threads::syslog_message::Facility;
 
 /// What the pool shall decide by.
-pub(in crate::supervisor) fn of(config: &Config) -> Settings {
+pub(crate) fn of(config: &Config) -> Settings {
     let cpu_count = || u32::try_from(limits::cpu_count()).unwrap_or(u32::MAX);
     Settings {
         target: config.number,
@@ -30,7 +31,7 @@ pub(in crate::supervisor) fn of(config: &Config) -> Settings {
 }
 
 /// What is logged, and where it goes.
-pub(in crate::supervisor) fn log_plan(log: &LogSettings) -> LogPlan {
+pub(crate) fn log_plan(log: &LogSettings) -> LogPlan {
     let target = match log.target {
         LogTarget::Stderr => Target::Stderr,
         LogTarget::Syslog => Target::Syslog,
@@ -48,14 +49,14 @@ pub(in crate::supervisor) fn log_plan(log: &LogSettings) -> LogPlan {
 
 impl Supervisor {
     /// As on the command line: an ack timeout means nothing where acks come from a timer.
-    pub(in crate::supervisor) fn is_timeout_without_use(&self, changes: &[Change]) -> bool {
+    pub(crate) fn is_timeout_without_use(&self, changes: &[Change]) -> bool {
         let sets_timeout = changes.iter().any(|change| change.option == "ack-timeout" && change.value.is_some());
         sets_timeout && self.config().ack != Ack::Manual
     }
 
     /// Takes changes over into the configuration; they were checked, and they are all taken or none. Also into the one that
     /// an upgrade goes back to: whoever commands it means it to stay.
-    pub(in crate::supervisor) fn apply(&mut self, changes: &[Change]) {
+    pub(crate) fn apply(&mut self, changes: &[Change]) {
         let current = &mut self.facts.settled.effective;
         let fallback = self.facts.fallback.as_mut().map(|before| &mut before.effective);
         for config in [Some(current), fallback].into_iter().flatten() {
@@ -65,7 +66,7 @@ impl Supervisor {
     }
 
     /// What the pool shall decide by from now on, and what if the upgrade under way is given up.
-    pub(in crate::supervisor) fn pool_settings(&self) -> (Settings, Settings) {
+    pub(crate) fn pool_settings(&self) -> (Settings, Settings) {
         let fallback = self.facts.fallback.as_ref().map_or(self.config(), |before| &before.effective);
         (of(self.config()), of(fallback))
     }

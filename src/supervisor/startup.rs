@@ -10,39 +10,44 @@ use std::process::ExitCode;
 
 use log::Level;
 
+use crate::base::exit_code;
+use crate::base::exit_code::Problem;
 use crate::base::printable;
 use crate::base::{Pid, Version};
 use crate::config::{self, Config, ConfigError, Detail, Invocation};
+use crate::handover::arrival::Arrival;
+use crate::handover::held::Facts;
+use crate::handover::preflight;
 use crate::machines::reexec::Origin;
+use crate::output::sentences::EINHORN_VERSION;
+use crate::output::title;
 use crate::pool::{ExitReason, State};
-use crate::supervisor::admittance::Admittance;
+use crate::release::admittance::Admittance;
+use crate::release::bound_files::BoundFiles;
+use crate::release::call::{CHECK_VARIABLE, Call};
+use crate::release::directory::directory_of;
+use crate::release::listeners;
+use crate::release::prepare;
+use crate::release::prepare::Settled;
+use crate::release::recipe::{Recipe, Release, Sockets};
 use crate::supervisor::begin::{Beginning, Inherited};
-use crate::supervisor::bound_files::BoundFiles;
-use crate::supervisor::exit_code::Problem;
-use crate::supervisor::files::{Files, directory_of, tell_apart};
-use crate::supervisor::held::Facts;
+use crate::supervisor::files::{Files, tell_apart};
 use crate::supervisor::logging::Logging;
-use crate::supervisor::preflight::{self, CHECK_VARIABLE};
-use crate::supervisor::prepare::Call;
+use crate::supervisor::master::Supervisor;
 use crate::supervisor::reexec::Reexec;
-use crate::supervisor::release::{Recipe, Release, Sockets};
-use crate::supervisor::reload::Settled;
-use crate::supervisor::resume::{self, Arrival};
-use crate::supervisor::{Supervisor, exit_code, listeners, logging, prepare, settings, title};
+use crate::supervisor::resume;
+use crate::supervisor::{logging, settings};
 use crate::sys::birth::Birth;
 use crate::sys::errno::words;
 use crate::sys::title::Title;
 use crate::sys::{allocator, fd, limits, signal, wait};
 use crate::threads::crew::Crew;
 
-/// What `--version` says to a script that takes us for Ruby's einhorn.
-pub(in crate::supervisor) const EINHORN_VERSION: &str = "1.1.1";
-
 /// Before anything else, while there is one thread: no descriptor 0 to 2 may be missing, and no signal may come before
 /// there is somebody to hear it.
 ///
 /// Errors: there is no room for a descriptor.
-pub(in crate::supervisor) fn first_things() -> std::io::Result<()> {
+pub(crate) fn first_things() -> std::io::Result<()> {
     limits::keep_no_freed_memory();
     allocator::keep_reserve(exit_code::NO_MEMORY);
     signal::block_all();
@@ -51,7 +56,7 @@ pub(in crate::supervisor) fn first_things() -> std::io::Result<()> {
 }
 
 /// What needs no supervisor.
-pub(in crate::supervisor) fn answer(invocation: Invocation, call: &Call) -> ExitCode {
+pub(crate) fn answer(invocation: Invocation, call: &Call) -> ExitCode {
     let as_einhorn = Path::new(&call.argv0).file_name() == Some(OsStr::new("einhorn"));
     let (text, code) = match invocation {
         Invocation::Version if as_einhorn => (format!("{EINHORN_VERSION}\n"), 0),
@@ -78,12 +83,12 @@ pub(in crate::supervisor) fn answer(invocation: Invocation, call: &Call) -> Exit
 }
 
 /// One line on standard error.
-pub(in crate::supervisor) fn complain(error: &dyn Display, code: u8) -> ExitCode {
+pub(crate) fn complain(error: &dyn Display, code: u8) -> ExitCode {
     complain_of_all(&[error], code)
 }
 
 /// A line on standard error for each.
-pub(in crate::supervisor) fn complain_of_all(errors: &[impl Display], code: u8) -> ExitCode {
+pub(crate) fn complain_of_all(errors: &[impl Display], code: u8) -> ExitCode {
     let mark = logging::mark_of(Level::Error);
     let line = |error: &dyn Display| format!("{mark}einhyrningsins: {}\n", printable::line(&error.to_string()));
     let lines: Vec<String> = errors.iter().map(|error| line(error)).collect();
@@ -96,7 +101,7 @@ fn messages(problems: &[Problem]) -> Vec<&str> {
 }
 
 /// Starts, supervises, ends.
-pub(in crate::supervisor) fn run(config: Config, call: Call) -> ExitCode {
+pub(crate) fn run(config: Config, call: Call) -> ExitCode {
     if let Some(fd) = config.with_state_fd {
         return resume::run(&config, call, Arrival::look(fd));
     }
@@ -141,7 +146,7 @@ pub(in crate::supervisor) fn run(config: Config, call: Call) -> ExitCode {
 }
 
 /// Does so until there is nothing left to supervise, and puts everything away.
-pub(in crate::supervisor) fn supervise(
+pub(crate) fn supervise(
     mut supervisor: Supervisor,
     logging: &Logging,
     to_the_end: impl FnOnce(&mut Supervisor) -> ExitReason,
@@ -159,10 +164,10 @@ pub(in crate::supervisor) fn supervise(
     drop(supervisor);
     bound_files.remove_the_rest();
     logging.finish();
-    ExitCode::from(exit_code::of(reason))
+    ExitCode::from(exit_code_of(reason))
 }
 
-pub(in crate::supervisor) fn own_pid() -> Pid {
+pub(crate) fn own_pid() -> Pid {
     Pid(std::process::id().try_into().unwrap_or(i32::MAX))
 }
 
@@ -216,7 +221,7 @@ fn open(config: Config, call: Call, birth: Birth, recipe: Recipe, admittance: Ad
 }
 
 /// The process itself: room for descriptors, and orphans of workers come to us rather than to init.
-pub(in crate::supervisor) fn settle_in(birth: &Birth) {
+pub(crate) fn settle_in(birth: &Birth) {
     if let Err(errno) = birth.raise_nofile() {
         log::warn!("cannot raise the limit of open files: {}", words(errno));
     }
@@ -226,7 +231,7 @@ pub(in crate::supervisor) fn settle_in(birth: &Birth) {
 }
 
 /// Takes that back, for a successor that knows nothing of it and would hand it to its workers.
-pub(in crate::supervisor) fn move_out(birth: &Birth) {
+pub(crate) fn move_out(birth: &Birth) {
     if let Err(errno) = limits::unset_child_subreaper().and_then(|()| birth.restore_nofile()) {
         log::warn!("cannot leave the process as it was found: {}", words(errno));
     }
@@ -238,5 +243,26 @@ fn say_what_is_not_done(config: &Config) {
     }
     if let Some(path) = &config.preload {
         log::warn!("Proceeding with postload: preloading {} is not possible with this version", path.display());
+    }
+}
+
+/// The program `einhyrningsins` (or `einhorn`), from its arguments to its exit code.
+pub fn main() -> ExitCode {
+    if let Err(error) = first_things() {
+        return complain(&error, exit_code::CANNOT_START);
+    }
+    let call = Call::of_this_process();
+    match crate::config::parse(&call.argv0, call.args.clone(), &prepare::read_file) {
+        Ok(Invocation::Run(config)) => run(*config, call),
+        Ok(invocation) => answer(invocation, &call),
+        Err(problems) => complain_of_all(&problems.0, exit_code::BAD_OPTION),
+    }
+}
+
+fn exit_code_of(reason: ExitReason) -> u8 {
+    match reason {
+        ExitReason::Stopped => exit_code::STOPPED,
+        ExitReason::Quit => exit_code::QUIT,
+        ExitReason::GaveUp => exit_code::GAVE_UP,
     }
 }

@@ -8,7 +8,7 @@ use std::time::Duration;
 use nix::errno::Errno;
 
 use crate::base::{Mono, Pid, Signal};
-use crate::supervisor::Supervisor;
+use crate::supervisor::master::Supervisor;
 use crate::sys::errno::words;
 use crate::sys::{clock, signal};
 
@@ -21,14 +21,14 @@ const GIVE_UP_AFTER: Duration = Duration::from_secs(60);
 
 /// What a signal is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in crate::supervisor) enum Addressee {
+pub(crate) enum Addressee {
     Worker(Pid),
     /// Of the worker that leads or led it.
     Group(Pid),
 }
 
 /// One that waits.
-pub(in crate::supervisor) struct Undelivered {
+pub(crate) struct Undelivered {
     to: Addressee,
     signal: Signal,
     since: Mono,
@@ -49,7 +49,7 @@ impl Undelivered {
 
 impl Supervisor {
     /// Sends it, now or later. That nobody is there is no error: one that has just ended is about to be noticed.
-    pub(in crate::supervisor) fn send(&mut self, to: Addressee, signal: Signal) {
+    pub(crate) fn send(&mut self, to: Addressee, signal: Signal) {
         match attempt(to, signal) {
             Ok(()) => {}
             Err(Errno::ESRCH) => log::debug!("cannot send {signal} to {to}: {}", words(Errno::ESRCH)),
@@ -61,12 +61,12 @@ impl Supervisor {
     }
 
     /// When the next further attempt is due.
-    pub(in crate::supervisor) fn undelivered_deadline(&self) -> Option<Mono> {
+    pub(crate) fn undelivered_deadline(&self) -> Option<Mono> {
         self.children.undelivered.iter().map(|it| it.due).min()
     }
 
     /// Makes those that are due.
-    pub(in crate::supervisor) fn send_again(&mut self, now: Mono) {
+    pub(crate) fn send_again(&mut self, now: Mono) {
         if self.undelivered_deadline().is_none_or(|due| due > now) {
             return;
         }

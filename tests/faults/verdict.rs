@@ -3,7 +3,7 @@
 
 use std::time::{Duration, Instant};
 
-use einhyrningsins::supervisor::EXIT_CODES;
+use einhyrningsins::base::exit_code::EXIT_CODES;
 use nix::sys::signal::Signal;
 use serde_json::Value;
 

@@ -10,6 +10,7 @@ use std::fs;
 use std::process::Command;
 
 use einhyrningsins::base::Signal;
+use einhyrningsins::base::exit_code::EXIT_CODES;
 use einhyrningsins::config::{self, Effect, FACILITIES, Kind};
 use einhyrningsins::handoff::Document;
 use einhyrningsins::handoff::einhorn::State;
@@ -380,7 +381,8 @@ fn signals(manual: &Manual) -> Vec<String> {
 
 fn variables(manual: &Manual) -> Vec<String> {
     let of_both = ["src/files/tmpdir.rs"];
-    let of_master = ["src/supervisor", "src/sys", "src/files", "src/threads"];
+    let of_master =
+        ["src/supervisor", "src/release", "src/output", "src/handover", "src/sys", "src/files", "src/threads"];
     let read_by = |paths: &[&str]| paths.iter().flat_map(|path| product_variables(path)).collect::<BTreeSet<_>>();
     let master = read_by(&of_master);
     let client = union([read_by(&of_both), read_by(&["src/client"])]);
@@ -396,13 +398,13 @@ fn exit_codes(manual: &Manual) -> Vec<String> {
         let items = manual.page(page).items("EXIT STATUS");
         items.iter().map(|item| item.line.text.trim_start_matches(".It ").to_owned()).collect()
     };
-    let mut found = compare("exit code ", &told(MASTER), &set(supervisor::EXIT_CODES));
+    let mut found = compare("exit code ", &told(MASTER), &set(EXIT_CODES));
     found.extend(compare("exit code ", &told(CLIENT), &set(client::exit_codes())));
     found
 }
 
 fn fields(manual: &Manual) -> Vec<String> {
-    let status = fields_in(&fs::read_to_string(root().join("src/supervisor/status.rs")).unwrap());
+    let status = fields_in(&fs::read_to_string(root().join("src/output/status.rs")).unwrap());
     let mut state = BTreeSet::new();
     symbols_in(&full_state().shown(), &mut state);
     let mut found = Vec::new();

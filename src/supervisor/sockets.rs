@@ -6,8 +6,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::base::Mono;
-use crate::supervisor::Supervisor;
-use crate::supervisor::listeners::Listener;
+use crate::release::listeners::Listener;
+use crate::supervisor::master::Supervisor;
 use crate::supervisor::reload::Purpose;
 use crate::sys::clock;
 
@@ -16,8 +16,27 @@ use crate::sys::clock;
 const LEAVE_TAKING: Duration = Duration::from_secs(1);
 
 impl Supervisor {
+    /// Closes those that no version needs, neither for new workers nor because one of its workers is still there.
+    pub(crate) fn close_unneeded_listeners(&mut self) {
+        self.sockets.listeners.retain(|listener| {
+            let is_needed = Arc::strong_count(listener) > 1;
+            if !is_needed {
+                log::info!("Closing {}, no worker needs it any more", listener.bind);
+                // What a worker has left behind may hold it still.
+                listener.shut();
+            }
+            is_needed
+        });
+    }
+
+    /// Listens again where a worker has shut a shared socket down.
+    pub(crate) fn mend_listeners(&self) {
+        let served = self.sockets.listeners.iter().filter(|listener| self.is_served(listener));
+        served.for_each(|listener| listener.mend(self.config().backlog));
+    }
+
     /// Whether a worker accepts on this socket, or may be launched to do so.
-    pub(in crate::supervisor) fn is_served(&self, listener: &Arc<Listener>) -> bool {
+    pub(crate) fn is_served(&self, listener: &Arc<Listener>) -> bool {
         self.left_at(listener).is_none()
     }
 
@@ -31,7 +50,7 @@ impl Supervisor {
 
     /// When the next socket is to be shut down. While a version is being prepared none is, since it may need a socket that is
     /// there.
-    pub(in crate::supervisor) fn removed_binds_deadline(&self) -> Option<Mono> {
+    pub(crate) fn removed_binds_deadline(&self) -> Option<Mono> {
         let is_preparing = self.preparation.purposes.iter().any(|purpose| match purpose {
             Purpose::Upgrade(..) => true,
             Purpose::Diff(..) => false,
@@ -44,7 +63,7 @@ impl Supervisor {
     }
 
     /// Shuts down what is due.
-    pub(in crate::supervisor) fn shut_removed_binds(&self) {
+    pub(crate) fn shut_removed_binds(&self) {
         let now = clock::now();
         if self.removed_binds_deadline().is_none_or(|due| due > now) {
             return;
@@ -59,7 +78,7 @@ impl Supervisor {
     /// Listens again on those of the sockets of a version to come that were shut down, by this image or one before.
     ///
     /// Errors: the first that cannot be had. Without SO_REUSEADDR, a connection that an old worker still has stands in the way.
-    pub(in crate::supervisor) fn reopen(&self, listeners: &[Arc<Listener>]) -> Result<(), String> {
+    pub(crate) fn reopen(&self, listeners: &[Arc<Listener>]) -> Result<(), String> {
         listeners.iter().try_for_each(|listener| listener.reopen(self.config().backlog))
     }
 }

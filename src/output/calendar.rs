@@ -8,22 +8,22 @@ const NANOS_PER_SECOND: i128 = 1_000_000_000;
 
 /// Both clocks at one moment.
 #[derive(Clone, Copy)]
-pub(in crate::supervisor) struct Calendar {
+pub(crate) struct Calendar {
     now: Mono,
     wall: i128,
 }
 
 impl Calendar {
-    pub(in crate::supervisor) fn now() -> Self {
+    pub(crate) fn now() -> Self {
         let (seconds, nanos) = clock::wall();
         Self { now: clock::now(), wall: i128::from(seconds) * NANOS_PER_SECOND + i128::from(nanos) }
     }
 
-    pub(in crate::supervisor) fn moment(&self) -> Mono {
+    pub(crate) fn moment(&self) -> Mono {
         self.now
     }
 
-    pub(in crate::supervisor) fn wall(&self, moment: Mono) -> Wall {
+    pub(crate) fn wall(&self, moment: Mono) -> Wall {
         let then = self.wall + i128::from(moment.as_nanos()) - i128::from(self.now.as_nanos());
         Wall {
             seconds: i64::try_from(then.div_euclid(NANOS_PER_SECOND)).unwrap_or(i64::MAX),
@@ -32,7 +32,7 @@ impl Calendar {
     }
 
     /// A moment before the machine was started is its start.
-    pub(in crate::supervisor) fn mono(&self, wall: Wall) -> Mono {
+    pub(crate) fn mono(&self, wall: Wall) -> Mono {
         let ago = self.wall - (i128::from(wall.seconds) * NANOS_PER_SECOND + i128::from(wall.nanos));
         let since_start = i128::from(self.now.as_nanos()) - ago;
         Mono::from_nanos(u64::try_from(since_start.max(0)).unwrap_or(u64::MAX))

@@ -8,11 +8,13 @@ use log::Level;
 use crate::base::{Ending, Pid};
 use crate::config::{Ack, Config};
 use crate::pool::{AckIgnored, Acked, Asked, Blocked, Notice, UpgradeFailure, UpgradeStyle};
-use crate::supervisor::startup::EINHORN_VERSION;
+
+/// What `--version` says to a script that takes us for Ruby's einhorn.
+pub(crate) const EINHORN_VERSION: &str = "1.1.1";
 
 /// Who is told beside the log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in crate::supervisor) enum Audience {
+pub(crate) enum Audience {
     Nobody,
     /// Everybody who waits for an upgrade.
     Watchers,
@@ -20,14 +22,14 @@ pub(in crate::supervisor) enum Audience {
 
 /// One line.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(in crate::supervisor) struct Line {
-    pub(in crate::supervisor) level: Level,
-    pub(in crate::supervisor) text: String,
-    pub(in crate::supervisor) audience: Audience,
+pub(crate) struct Line {
+    pub(crate) level: Level,
+    pub(crate) text: String,
+    pub(crate) audience: Audience,
 }
 
 /// The line for a notice. How a worker ended unasked is one more, see [`cause_of_death`].
-pub(in crate::supervisor) fn line(notice: &Notice, config: &Config) -> Line {
+pub(crate) fn line(notice: &Notice, config: &Config) -> Line {
     match notice {
         Notice::LaunchingMany { .. }
         | Notice::Launched { .. }
@@ -61,7 +63,7 @@ pub(in crate::supervisor) fn line(notice: &Notice, config: &Config) -> Line {
 }
 
 /// einhorn says only that a worker exited; how it ended unasked is what an operator asks next.
-pub(in crate::supervisor) fn cause_of_death(notice: &Notice) -> Option<String> {
+pub(crate) fn cause_of_death(notice: &Notice) -> Option<String> {
     match notice {
         Notice::Exited { pid, ending: Ending::Code(code), asked: Asked::No, .. } => {
             Some(format!("Worker {pid} ended unasked with exit status {code}"))
@@ -74,7 +76,7 @@ pub(in crate::supervisor) fn cause_of_death(notice: &Notice) -> Option<String> {
 }
 
 /// The last line for who waits for an upgrade, once it is decided.
-pub(in crate::supervisor) fn verdict(notice: &Notice) -> Option<String> {
+pub(crate) fn verdict(notice: &Notice) -> Option<String> {
     match notice {
         Notice::Upgraded { .. } => Some("Upgrade done".to_owned()),
         Notice::UpgradeFailed { reason: UpgradeFailure::Failures(count), back_to, .. } => {

@@ -14,108 +14,111 @@ use crate::base::wire;
 use crate::base::{ClientId, Pid, Version};
 use crate::config::Bind;
 use crate::handoff::{Fd, Ours, distinct};
+use crate::output::status::Counters;
+use crate::output::systemd::Remembered;
 use crate::pool::State;
-use crate::supervisor::bound_files::BoundFile;
-use crate::supervisor::listeners::Manner;
-use crate::supervisor::prepare::Call;
-use crate::supervisor::release::Recipe;
-use crate::supervisor::reload::Settled;
-use crate::supervisor::service_manager::Remembered;
-use crate::supervisor::status::Counters;
+use crate::release::bound_files::BoundFile;
+use crate::release::call::Call;
+use crate::release::listeners::Manner;
+use crate::release::prepare::Settled;
+use crate::release::recipe::Recipe;
 use crate::sys::birth::Birth;
 use crate::sys::file_id::FileId;
 use crate::threads::control_handover::Clients;
 
+/// The event of an upgrade, which clients wait for.
+pub(crate) const UPGRADE: &str = "upgrade";
+
 #[derive(Clone, Debug, Serialize, Deserialize)]
-pub(in crate::supervisor) struct Held {
-    pub(in crate::supervisor) pool: State,
-    pub(in crate::supervisor) facts: Facts,
-    pub(in crate::supervisor) service: Remembered,
+pub(crate) struct Held {
+    pub(crate) pool: State,
+    pub(crate) facts: Facts,
+    pub(crate) service: Remembered,
     /// The path under which the program is looked for when it is replaced. None: it is not known.
     #[serde(default, with = "wire")]
-    pub(in crate::supervisor) image: Option<PathBuf>,
+    pub(crate) image: Option<PathBuf>,
     /// How often the master has replaced its program.
-    pub(in crate::supervisor) generation: u64,
+    pub(crate) generation: u64,
     /// Lines of the log that were not read in time.
-    pub(in crate::supervisor) lost_lines: u64,
-    pub(in crate::supervisor) open: Open,
+    pub(crate) lost_lines: u64,
+    pub(crate) open: Open,
 }
 
 /// What the supervisor itself goes by, beside pool and descriptors. It has this as it stands here.
 #[derive(Clone, Debug, Serialize, Deserialize)]
-pub(in crate::supervisor) struct Facts {
-    pub(in crate::supervisor) settled: Settled,
+pub(crate) struct Facts {
+    pub(crate) settled: Settled,
     /// What was in force before the upgrade under way, and is again if that is given up.
-    pub(in crate::supervisor) fallback: Option<Settled>,
-    pub(in crate::supervisor) call: Call,
-    pub(in crate::supervisor) birth: Birth,
+    pub(crate) fallback: Option<Settled>,
+    pub(crate) call: Call,
+    pub(crate) birth: Birth,
     /// The clients that asked for an upgrade that has neither begun nor been refused.
-    pub(in crate::supervisor) upgrade_askers: Vec<ClientId>,
-    pub(in crate::supervisor) counters: Counters,
+    pub(crate) upgrade_askers: Vec<ClientId>,
+    pub(crate) counters: Counters,
 }
 
 /// Every descriptor that is handed on, and what belongs to it.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
-pub(in crate::supervisor) struct Open {
+pub(crate) struct Open {
     /// Of all versions.
-    pub(in crate::supervisor) listeners: Vec<OpenListener>,
-    pub(in crate::supervisor) releases: Vec<OpenRelease>,
+    pub(crate) listeners: Vec<OpenListener>,
+    pub(crate) releases: Vec<OpenRelease>,
     /// Our ends of the pipes that tell how the exec of a worker went.
-    pub(in crate::supervisor) exec_pipes: Vec<(Pid, Fd)>,
+    pub(crate) exec_pipes: Vec<(Pid, Fd)>,
     /// None only in a copy that is to be checked.
-    pub(in crate::supervisor) control: Option<OpenControl>,
-    pub(in crate::supervisor) lock: Option<OpenFile>,
-    pub(in crate::supervisor) pid_file: Option<OpenFile>,
+    pub(crate) control: Option<OpenControl>,
+    pub(crate) lock: Option<OpenFile>,
+    pub(crate) pid_file: Option<OpenFile>,
     /// The program that wrote the document. One that cannot read the document has the number from elsewhere.
-    pub(in crate::supervisor) old_image: Option<Fd>,
+    pub(crate) old_image: Option<Fd>,
 }
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
-pub(in crate::supervisor) struct OpenListener {
-    pub(in crate::supervisor) fd: Fd,
+pub(crate) struct OpenListener {
+    pub(crate) fd: Fd,
     /// As it was asked for first.
-    pub(in crate::supervisor) bind: Bind,
+    pub(crate) bind: Bind,
     /// A unix socket's file, to be removed at the end.
-    pub(in crate::supervisor) file: Option<NamedFile>,
+    pub(crate) file: Option<NamedFile>,
     /// What a bind has made of it since. None: what `bind` says.
-    pub(in crate::supervisor) manner: Option<Manner>,
+    pub(crate) manner: Option<Manner>,
 }
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
-pub(in crate::supervisor) struct OpenRelease {
-    pub(in crate::supervisor) version: Version,
-    pub(in crate::supervisor) recipe: Recipe,
+pub(crate) struct OpenRelease {
+    pub(crate) version: Version,
+    pub(crate) recipe: Recipe,
     /// Places in [`Open::listeners`], from 0, in the order of the `-b` options.
-    pub(in crate::supervisor) listeners: Vec<usize>,
+    pub(crate) listeners: Vec<usize>,
 }
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
-pub(in crate::supervisor) struct OpenControl {
-    pub(in crate::supervisor) listener: Fd,
-    pub(in crate::supervisor) file: NamedFile,
-    pub(in crate::supervisor) clients: Clients<Fd>,
+pub(crate) struct OpenControl {
+    pub(crate) listener: Fd,
+    pub(crate) file: NamedFile,
+    pub(crate) clients: Clients<Fd>,
 }
 
 /// A file that is held open.
 #[derive(Clone, Debug, Serialize, Deserialize)]
-pub(in crate::supervisor) struct OpenFile {
-    pub(in crate::supervisor) fd: Fd,
+pub(crate) struct OpenFile {
+    pub(crate) fd: Fd,
     #[serde(with = "wire")]
-    pub(in crate::supervisor) path: PathBuf,
+    pub(crate) path: PathBuf,
 }
 
 /// A file, and which one it was when it was made.
 #[derive(Clone, Debug, Serialize, Deserialize)]
-pub(in crate::supervisor) struct NamedFile {
+pub(crate) struct NamedFile {
     #[serde(with = "wire")]
-    pub(in crate::supervisor) path: PathBuf,
-    pub(in crate::supervisor) id: FileId,
+    pub(crate) path: PathBuf,
+    pub(crate) id: FileId,
 }
 
 impl Held {
     /// # Errors
     /// It is not what a master can hold, in a sentence.
-    pub(in crate::supervisor) fn read(ours: &Ours) -> Result<Self, String> {
+    pub(crate) fn read(ours: &Ours) -> Result<Self, String> {
         let held: Self = ours.read().map_err(|error| error.to_string())?;
         held.check().map_err(|cause| format!("cannot read the handoff: {cause}"))?;
         Ok(held)
@@ -142,7 +145,7 @@ impl Held {
 
 impl Facts {
     /// Those of a master that has just been started.
-    pub(in crate::supervisor) fn new(settled: Settled, call: Call, birth: Birth) -> Self {
+    pub(crate) fn new(settled: Settled, call: Call, birth: Birth) -> Self {
         let (upgrade_askers, counters) = (Vec::new(), Counters::default());
         Self { settled, fallback: None, call, birth, upgrade_askers, counters }
     }
@@ -150,7 +153,7 @@ impl Facts {
 
 impl Open {
     /// Every number, and the key that it stands under.
-    pub(in crate::supervisor) fn descriptors(&self) -> impl Iterator<Item = (Fd, &'static str)> {
+    pub(crate) fn descriptors(&self) -> impl Iterator<Item = (Fd, &'static str)> {
         let connections = self.control.iter().flat_map(|control| &control.clients.connections);
         let connections = connections.map(|connection| (connection.fd, "connections"));
         let files = [(&self.lock, "lock"), (&self.pid_file, "pid_file")].into_iter();
@@ -161,13 +164,13 @@ impl Open {
     }
 
     /// The numbers at which a socket must listen.
-    pub(in crate::supervisor) fn sockets(&self) -> impl Iterator<Item = (Fd, &'static str)> {
+    pub(crate) fn sockets(&self) -> impl Iterator<Item = (Fd, &'static str)> {
         let control = self.control.iter().map(|control| (control.listener, "control"));
         self.listeners.iter().map(|listener| (listener.fd, "listeners")).chain(control)
     }
 }
 
-pub(in crate::supervisor) fn number(open: &impl AsFd) -> Fd {
+pub(crate) fn number(open: &impl AsFd) -> Fd {
     Fd(open.as_fd().as_raw_fd())
 }
 

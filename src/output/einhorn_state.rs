@@ -1,30 +1,30 @@
 //! The supervisor as einhorn's state: what clients are shown, and einhorn's part of the handoff. Nothing is read back from it here.
 
 use std::ffi::OsString;
+use std::os::fd::AsRawFd;
 
 use crate::config::{Ack, Bind, Config};
 use crate::handoff::einhorn::{AckMode, Bind as EinhornBind, Children, Config as EinhornConfig, Nice, State};
 use crate::handoff::{Fd, Number};
+use crate::output::calendar::Calendar;
+use crate::output::view::View;
 use crate::pool::UpgradeStyle;
-use crate::supervisor::Supervisor;
-use crate::supervisor::calendar::Calendar;
-use crate::supervisor::held::number;
-use crate::supervisor::listeners::WORKER_FD_FIRST;
+use crate::release::listeners::WORKER_FD_FIRST;
 use crate::yaml::Value;
 
 const RENICE: &str = "/usr/bin/renice";
 
 /// The whole document as a client gets it, `:state:` and all.
-pub(in crate::supervisor) fn document(supervisor: &Supervisor) -> Value {
+pub(crate) fn document(view: View<'_>) -> Value {
     let listeners = WORKER_FD_FIRST..;
-    let bind_fds = listeners.zip(supervisor.modern_listeners()).map(|(fd, _)| Fd(fd)).collect();
-    State { bind_fds, ..of(supervisor, &Calendar::now()) }.shown()
+    let bind_fds = listeners.zip(view.listeners).map(|(fd, _)| Fd(fd)).collect();
+    State { bind_fds, ..of(view, &Calendar::now()) }.shown()
 }
 
 /// For the next image, which may be Ruby's: as if it were there already, with the sockets where the master has them.
-pub(in crate::supervisor) fn to_hand_on(supervisor: &Supervisor, calendar: &Calendar) -> State {
-    let state = of(supervisor, calendar);
-    let preparing = supervisor.pool.state().preparing;
+pub(crate) fn to_hand_on(view: View<'_>, calendar: &Calendar) -> State {
+    let state = of(view, calendar);
+    let preparing = view.pool.state().preparing;
     State {
         generation: state.generation.saturating_add(1),
         smooth_upgrade: preparing.map_or(state.smooth_upgrade, |preparing| preparing.style == UpgradeStyle::Smooth),
@@ -35,16 +35,16 @@ pub(in crate::supervisor) fn to_hand_on(supervisor: &Supervisor, calendar: &Cale
 }
 
 /// The version is the wanted one and not the newest: to Ruby's einhorn every worker below it is old and may go.
-fn of(supervisor: &Supervisor, calendar: &Calendar) -> State {
-    let (config, pool) = (supervisor.config(), supervisor.pool.state());
-    let listeners = supervisor.modern_listeners();
+fn of(view: View<'_>, calendar: &Calendar) -> State {
+    let (config, pool) = (view.config, view.pool.state());
+    let listeners = view.listeners;
     State {
         children: Children::of(pool, |moment| calendar.wall(moment)),
         config: settings(config, pool.settings.target),
         version: pool.modern,
         orig_cmd: config.program.clone(),
         bind: config.binds.iter().map(bind).collect(),
-        bind_fds: listeners.iter().map(|listener| number(&listener.fd)).collect(),
+        bind_fds: listeners.iter().map(|listener| Fd(listener.fd.as_raw_fd())).collect(),
         bound_ports: listeners.iter().map(|listener| listener.port()).collect(),
         cmd: config.program.clone(),
         respawn: pool.stopping.is_none(),
@@ -53,7 +53,7 @@ fn of(supervisor: &Supervisor, calendar: &Calendar) -> State {
         path: config.preload.clone(),
         cmd_name: config.command_name.as_ref().map(OsString::from),
         verbosity: u32::from(config.log.level.verbosity()),
-        generation: supervisor.reexec.generation(),
+        generation: view.generation,
         last_spinup: pool.last_spinup.map(|moment| calendar.wall(moment)),
         ack_mode: ack_mode(config),
         kill_children_on_exit: config.kill_children_on_exit,

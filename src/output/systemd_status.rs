@@ -14,7 +14,7 @@ const EXTENSION: Duration = Duration::from_secs(300);
 
 /// As far as sd_notify(3) tells states apart.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in crate::supervisor) enum Phase {
+pub(crate) enum Phase {
     Starting,
     Serving,
     Replacing,
@@ -23,7 +23,7 @@ pub(in crate::supervisor) enum Phase {
 
 /// What is being replaced.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in crate::supervisor) enum Exchange {
+pub(crate) enum Exchange {
     Nothing,
     /// The program of the master alone.
     Master,
@@ -34,35 +34,29 @@ pub(in crate::supervisor) enum Exchange {
 /// Whether as many workers as are wanted have served once.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub(in crate::supervisor) enum Readiness {
+pub(crate) enum Readiness {
     #[default]
     NotYet,
     Reached,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(in crate::supervisor) struct Stand {
-    pub(in crate::supervisor) phase: Phase,
-    pub(in crate::supervisor) status: String,
-    pub(in crate::supervisor) version: Version,
+pub(crate) struct Stand {
+    pub(crate) phase: Phase,
+    pub(crate) status: String,
+    pub(crate) version: Version,
     /// The most workers of `version` that have acked at a time: each is a step forward, once.
-    pub(in crate::supervisor) acked: u32,
+    pub(crate) acked: u32,
 }
 
 impl Stand {
     /// Before anything was said.
-    pub(in crate::supervisor) fn unknown() -> Self {
+    pub(crate) fn unknown() -> Self {
         Self { phase: Phase::Starting, status: String::new(), version: Version(0), acked: 0 }
     }
 
     /// The stand after this one.
-    pub(in crate::supervisor) fn next(
-        &self,
-        pool: &Pool,
-        readiness: Readiness,
-        exchange: Exchange,
-        failure: Option<&str>,
-    ) -> Self {
+    pub(crate) fn next(&self, pool: &Pool, readiness: Readiness, exchange: Exchange, failure: Option<&str>) -> Self {
         let phase = match (pool.is_stopping(), readiness, exchange) {
             (true, _, _) => Phase::Stopping,
             (false, Readiness::NotYet, _) => Phase::Starting,
@@ -75,7 +69,7 @@ impl Stand {
     }
 
     /// What has changed since `told`, as lines. The watchdog hears of a step, too: the manager puts off its end with the other's.
-    pub(in crate::supervisor) fn changes_since(&self, told: &Self, now: Mono) -> Vec<String> {
+    pub(crate) fn changes_since(&self, told: &Self, now: Mono) -> Vec<String> {
         let mut lines = Vec::new();
         if self.phase != told.phase {
             match self.phase {
@@ -98,7 +92,7 @@ impl Stand {
     }
 
     /// Whether a start or an upgrade has got on.
-    pub(in crate::supervisor) fn is_step_from(&self, told: &Self) -> bool {
+    pub(crate) fn is_step_from(&self, told: &Self) -> bool {
         let before = if self.version == told.version { told.acked } else { 0 };
         matches!(self.phase, Phase::Starting | Phase::Replacing) && self.acked > before
     }

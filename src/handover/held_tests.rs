@@ -9,9 +9,9 @@ use serde_json::Value as Json;
 use super::*;
 use crate::base::Signal;
 use crate::handoff::Document;
+use crate::output::systemd_status::Readiness;
 use crate::pool::{AckMode, Farewell, UpgradeStyle};
 use crate::protocol::Format;
-use crate::supervisor::service_stand::Readiness;
 use crate::threads::admission::Role;
 
 const GOLDEN: &str = include_str!("../../tests/golden/handoff/ours-2.yaml");

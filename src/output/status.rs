@@ -5,25 +5,25 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use serde_json::Value as Json;
 
+use crate::output::view::View;
 use crate::pool::{Notice, UpgradeFailure, UpgradeStyle, Worker};
 use crate::protocol::object;
-use crate::supervisor::{Supervisor, logging};
 use crate::sys::clock;
 
 /// What has happened since the start of the first image.
 #[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
-pub(in crate::supervisor) struct Counters {
+pub(crate) struct Counters {
     launched: u64,
     exited: u64,
     killed: u64,
     upgrades: u64,
     failed_upgrades: u64,
     /// Children reaped that were no workers: adopted orphans of theirs.
-    pub(in crate::supervisor) strangers: u64,
+    pub(crate) strangers: u64,
 }
 
 impl Counters {
-    pub(in crate::supervisor) fn count(&mut self, notice: &Notice) {
+    pub(crate) fn count(&mut self, notice: &Notice) {
         match notice {
             Notice::Launched { .. } => self.launched += 1,
             Notice::Exited { .. } => self.exited += 1,
@@ -38,25 +38,25 @@ impl Counters {
 }
 
 /// The whole of it.
-pub(in crate::supervisor) fn document(supervisor: &Supervisor) -> Json {
-    let pool = &supervisor.pool;
-    let name = supervisor.config().command_name.clone().map_or(Json::Null, Json::String);
+pub(crate) fn document(view: View<'_>) -> Json {
+    let pool = view.pool;
+    let name = view.config.command_name.clone().map_or(Json::Null, Json::String);
     object([
         ("pid", std::process::id().into()),
         ("name", name),
         ("version", pool.modern().0.into()),
         ("target", pool.settings().target.into()),
         ("serving", pool.serving_count().into()),
-        ("upgrade", upgrade(supervisor)),
+        ("upgrade", upgrade(view)),
         ("stopping", pool.is_stopping().into()),
         ("consecutive_deaths", pool.unacked_deaths().into()),
         ("workers", pool.workers().iter().map(worker).collect()),
-        ("counters", counters(supervisor)),
+        ("counters", counters(view)),
     ])
 }
 
-fn upgrade(supervisor: &Supervisor) -> Json {
-    let pool = &supervisor.pool;
+fn upgrade(view: View<'_>) -> Json {
+    let pool = view.pool;
     let Some(style) = pool.upgrading() else { return Json::Null };
     object([
         ("style", style_name(style).into()),
@@ -107,21 +107,21 @@ fn seconds(span: Duration) -> Json {
     (span.as_millis() as f64 / 1000.0).into()
 }
 
-fn counters(supervisor: &Supervisor) -> Json {
-    let counters = &supervisor.facts.counters;
+fn counters(view: View<'_>) -> Json {
+    let counters = view.counters;
     object([
         ("launched", counters.launched.into()),
         ("exited", counters.exited.into()),
         ("killed", counters.killed.into()),
         ("upgrades", counters.upgrades.into()),
         ("failed_upgrades", counters.failed_upgrades.into()),
-        ("log_lines_dropped", logging::dropped_lines().into()),
+        ("log_lines_dropped", view.dropped_lines.into()),
     ])
 }
 
 /// For who asks with a bare line on the socket; einhyrningsinsctl makes its own of the JSON.
-pub(in crate::supervisor) fn table(supervisor: &Supervisor) -> String {
-    let pool = &supervisor.pool;
+pub(crate) fn table(view: View<'_>) -> String {
+    let pool = view.pool;
     let (serving, target) = (pool.serving_count(), pool.settings().target);
     let upgrade = match pool.upgrading() {
         Some(style) => format!(", {} upgrade: {} of {target} acked", style_name(style), pool.acked_count()),

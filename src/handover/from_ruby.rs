@@ -14,17 +14,16 @@ use crate::base::ClientId;
 use crate::config::{self, Bind, BindFlags, Config, Directory, NUMBER_MAX, Origin, Word};
 use crate::handoff::einhorn::{AckMode, Bind as RubyBind, Connection, State};
 use crate::handoff::{Document, Fd, Number};
+use crate::handover::held::{Facts, Held, NamedFile, Open, OpenControl, OpenListener, OpenRelease, UPGRADE};
+use crate::handover::plan::Plan;
+use crate::output::systemd::Remembered;
 use crate::pool::State as PoolState;
 use crate::protocol::Format;
-use crate::supervisor::admittance::Admittance;
-use crate::supervisor::files::directory_of;
-use crate::supervisor::hand_over::UPGRADE;
-use crate::supervisor::held::{Facts, Held, NamedFile, Open, OpenControl, OpenListener, OpenRelease};
-use crate::supervisor::plan::Plan;
-use crate::supervisor::prepare::{self, Call};
-use crate::supervisor::release::{self, Recipe};
-use crate::supervisor::reload::Settled;
-use crate::supervisor::service_manager::Remembered;
+use crate::release::admittance::Admittance;
+use crate::release::call::Call;
+use crate::release::directory::directory_of;
+use crate::release::prepare::{self, Settled};
+use crate::release::recipe::{self, Recipe};
 use crate::sys::birth::Birth;
 use crate::sys::errno::words;
 use crate::sys::fd::look_at;
@@ -37,7 +36,7 @@ use crate::threads::control_handover::{Carried, Clients, Subscription};
 type Notes = Vec<String>;
 
 /// Errors: the master has no descriptor left to look at another with.
-pub(in crate::supervisor) fn plan(document: &Document, pool: PoolState) -> Result<Plan, String> {
+pub(crate) fn plan(document: &Document, pool: PoolState) -> Result<Plan, String> {
     let state = &document.state;
     let mut notes = Notes::new();
     let call = Call::of_this_process();
@@ -176,7 +175,7 @@ fn reexec_as(state: &State) -> Option<OsString> {
 fn worked_out(config: &Config, call: &Call, notes: &mut Notes) -> (Recipe, Admittance) {
     prepare::work_out(config, call, &[]).unwrap_or_else(|problems| {
         notes.extend(problems.into_iter().map(|problem| problem.message));
-        (release::as_it_stands(config, call), Admittance::closed())
+        (recipe::as_it_stands(config, call), Admittance::closed())
     })
 }
 

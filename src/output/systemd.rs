@@ -10,19 +10,13 @@ use serde::{Deserialize, Serialize};
 
 use crate::base::printable;
 use crate::base::{Mono, Pid};
-use crate::supervisor::Supervisor;
-use crate::supervisor::environment::Environment;
-use crate::supervisor::service_stand::{Exchange, Phase, Readiness, Stand};
+use crate::output::systemd_status::{Exchange, Phase, Readiness, Stand};
+use crate::pool::Pool;
+use crate::release::environment::Environment;
+use crate::release::environment::{NOTIFY_SOCKET, WATCHDOG_PID, WATCHDOG_USEC};
 use crate::sys::clock;
 use crate::sys::errno::words;
 use crate::sys::notify_socket::NotifySocket;
-
-/// Where the manager listens, see sd_notify(3); how often it wants to hear of us, and who it means by that.
-const NOTIFY_SOCKET: &str = "NOTIFY_SOCKET";
-const WATCHDOG_USEC: &str = "WATCHDOG_USEC";
-const WATCHDOG_PID: &str = "WATCHDOG_PID";
-/// That it keeps descriptors for us. Nothing is kept there yet; it is not for workers either.
-const FDSTORE: &str = "FDSTORE";
 
 /// Between two attempts to say something to a manager that is busy, and to one that is not there.
 const RETRY_FIRST: Duration = Duration::from_millis(100);
@@ -47,14 +41,14 @@ struct Retry {
 
 /// What the next image must know.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub(in crate::supervisor) struct Remembered {
-    pub(in crate::supervisor) readiness: Readiness,
+pub(crate) struct Remembered {
+    pub(crate) readiness: Readiness,
     /// Why the last upgrade failed, until the next begins.
-    pub(in crate::supervisor) failure: Option<String>,
+    pub(crate) failure: Option<String>,
 }
 
 /// The connection to it, and what was said over it.
-pub(in crate::supervisor) struct ServiceManager {
+pub(crate) struct ServiceManager {
     /// None: there is nobody to talk to.
     socket: Option<NotifySocket>,
     remembered: Remembered,
@@ -65,7 +59,7 @@ pub(in crate::supervisor) struct ServiceManager {
 
 impl ServiceManager {
     /// The one that the environment names, if it does.
-    pub(in crate::supervisor) fn of(environ: &Environment, own_pid: Pid, remembered: Remembered) -> Self {
+    pub(crate) fn of(environ: &Environment, own_pid: Pid, remembered: Remembered) -> Self {
         let find = |name: &str| environ.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_os_str());
         let open = |name| NotifySocket::open(name).inspect_err(|error| log::warn!("{error}; going on without")).ok();
         let socket = find(NOTIFY_SOCKET).and_then(open);
@@ -75,27 +69,27 @@ impl ServiceManager {
     }
 
     /// To be passed on to the next image.
-    pub(in crate::supervisor) fn remembered(&self) -> &Remembered {
+    pub(crate) fn remembered(&self) -> &Remembered {
         &self.remembered
     }
 
     /// Whether the manager ends a master that it does not hear of.
-    pub(in crate::supervisor) fn has_watchdog(&self) -> bool {
+    pub(crate) fn has_watchdog(&self) -> bool {
         self.watchdog.is_some()
     }
 
     /// Until the next upgrade begins, the status has it.
-    pub(in crate::supervisor) fn note_failed_upgrade(&mut self, verdict: &str) {
+    pub(crate) fn note_failed_upgrade(&mut self, verdict: &str) {
         let one_line = verdict.replace('\n', " ");
         self.remembered.failure = Some(printable::line(&one_line).chars().take(FAILURE_CHARS_MAX).collect());
     }
 
-    pub(in crate::supervisor) fn note_upgrade_begun(&mut self) {
+    pub(crate) fn note_upgrade_begun(&mut self) {
         self.remembered.failure = None;
     }
 
     /// When it wants to be heard again at the latest.
-    pub(in crate::supervisor) fn deadline(&self) -> Option<Mono> {
+    pub(crate) fn deadline(&self) -> Option<Mono> {
         let retry = self.retry.as_ref().map(|retry| retry.due);
         let watchdog = self.watchdog.as_ref().map(|watchdog| watchdog.due);
         // While nothing can be said, that the watchdog is due is nothing to wake up for.
@@ -116,7 +110,7 @@ impl ServiceManager {
     }
 
     /// The last words, whatever the reason for the end is. Nobody will be there to try again.
-    pub(in crate::supervisor) fn take_leave(&self) {
+    pub(crate) fn take_leave(&self) {
         let stand = Stand { phase: Phase::Stopping, ..self.told.clone() };
         let lines = stand.changes_since(&self.told, clock::now());
         if let (Some(socket), false) = (&self.socket, lines.is_empty()) {
@@ -157,41 +151,27 @@ impl ServiceManager {
         let wait = wait.min(longest);
         self.retry = Some(Retry { due: now.after(wait), wait });
     }
-}
 
-impl Supervisor {
     /// Says what has changed since it was called last.
-    pub(in crate::supervisor) fn tell_service_manager(&mut self) {
-        let manager = &mut self.service_manager;
-        if manager.socket.is_none() {
+    pub(crate) fn update(&mut self, pool: &Pool, exchange: Exchange) {
+        if self.socket.is_none() {
             return;
         }
-        let pool = &self.pool;
-        let exchange = match (pool.is_preparing() || pool.upgrading().is_some(), self.reexec.is_under_way()) {
-            (true, _) => Exchange::Workers,
-            (false, true) => Exchange::Master,
-            (false, false) => Exchange::Nothing,
-        };
         if pool.serving_count() >= pool.settings().target {
-            manager.remembered.readiness = Readiness::Reached;
+            self.remembered.readiness = Readiness::Reached;
         }
-        let Remembered { readiness, failure } = &manager.remembered;
-        let stand = manager.told.next(pool, *readiness, exchange, failure.as_deref());
-        manager.tell(clock::now(), stand);
+        let Remembered { readiness, failure } = &self.remembered;
+        let stand = self.told.next(pool, *readiness, exchange, failure.as_deref());
+        self.tell(clock::now(), stand);
     }
 
-    /// Before this becomes a program that says nothing to a service manager: nobody would ever hear that it is over.
-    pub(in crate::supervisor) fn end_reloading(&mut self) {
-        let told = self.service_manager.told.clone();
-        if told.phase == Phase::Replacing {
-            self.service_manager.tell(clock::now(), Stand { phase: Phase::Serving, ..told });
+    /// Before this becomes a program that says nothing to a service manager, which would never hear that the reload is over.
+    pub(crate) fn end_reloading(&mut self) {
+        if self.told.phase == Phase::Replacing {
+            let stand = Stand { phase: Phase::Serving, ..self.told.clone() };
+            self.tell(clock::now(), stand);
         }
     }
-}
-
-/// Whether a variable of this name is said to the master, and to nobody else.
-pub(in crate::supervisor) fn is_for_master(name: &OsStr) -> bool {
-    [NOTIFY_SOCKET, WATCHDOG_USEC, WATCHDOG_PID, FDSTORE].iter().any(|known| name == *known)
 }
 
 /// How often to be heard: twice in the time after which it would end us, if it is us that it means.

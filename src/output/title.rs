@@ -8,7 +8,7 @@ use crate::config::Config;
 
 /// `einhorn: ./server --port 80`; with a command name NAME `einhorn: ruby NAME`, as einhorn has it whatever it runs.
 /// What would steer a terminal is escaped: others look at it with ps(1), pgrep(1), or in /proc.
-pub(in crate::supervisor) fn of(config: &Config) -> OsString {
+pub(crate) fn of(config: &Config) -> OsString {
     let words: Vec<OsString> = match &config.command_name {
         Some(name) => vec!["ruby".into(), name.into()],
         None => config.program.clone(),

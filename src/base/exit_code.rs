@@ -1,24 +1,22 @@
 //! What the exit code says; the same table stands in the help text and the man page.
 
-use crate::pool::ExitReason;
-
 /// A clean end: told to stop, and every worker is gone.
-const STOPPED: u8 = 0;
+pub(crate) const STOPPED: u8 = 0;
 /// No program was given (einhorn's), or the stop was by QUIT (einhorn's).
-pub(in crate::supervisor) const NO_PROGRAM: u8 = 1;
-const QUIT: u8 = 1;
+pub(crate) const NO_PROGRAM: u8 = 1;
+pub(crate) const QUIT: u8 = 1;
 /// An option or its value is wrong.
-pub(in crate::supervisor) const BAD_OPTION: u8 = 100;
+pub(crate) const BAD_OPTION: u8 = 100;
 /// Something that the start needs is not to be had.
-pub(in crate::supervisor) const CANNOT_START: u8 = 111;
+pub(crate) const CANNOT_START: u8 = 111;
 /// No worker ever served, and `--retries` is used up.
-const GAVE_UP: u8 = 112;
+pub(crate) const GAVE_UP: u8 = 112;
 /// Memory was refused, and the reserve is used up.
-pub(in crate::supervisor) const NO_MEMORY: u8 = 113;
+pub(crate) const NO_MEMORY: u8 = 113;
 /// The program is there and cannot be run.
-pub(in crate::supervisor) const NOT_EXECUTABLE: u8 = 126;
+pub(crate) const NOT_EXECUTABLE: u8 = 126;
 /// The program is not there.
-pub(in crate::supervisor) const NOT_FOUND: u8 = 127;
+pub(crate) const NOT_FOUND: u8 = 127;
 
 /// Every one of them.
 pub const EXIT_CODES: [u8; 8] =
@@ -26,23 +24,15 @@ pub const EXIT_CODES: [u8; 8] =
 
 /// Something that is wrong, and the exit code that says so where it keeps a master from starting.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(in crate::supervisor) struct Problem {
-    pub(in crate::supervisor) code: u8,
+pub(crate) struct Problem {
+    pub(crate) code: u8,
     /// One line.
-    pub(in crate::supervisor) message: String,
+    pub(crate) message: String,
 }
 
 impl Problem {
     /// What the configuration says cannot be done.
-    pub(in crate::supervisor) fn of_option(message: String) -> Self {
+    pub(crate) fn of_option(message: String) -> Self {
         Self { code: BAD_OPTION, message }
-    }
-}
-
-pub(in crate::supervisor) fn of(reason: ExitReason) -> u8 {
-    match reason {
-        ExitReason::Stopped => STOPPED,
-        ExitReason::Quit => QUIT,
-        ExitReason::GaveUp => GAVE_UP,
     }
 }

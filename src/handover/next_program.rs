@@ -7,31 +7,27 @@ use std::path::{Path, PathBuf};
 
 use crate::config::Config;
 use crate::files::program::find_program;
-use crate::supervisor::environment::Environment;
-use crate::supervisor::title;
+use crate::output::title;
+use crate::release::environment::Environment;
 
 /// Its path, its words without those that depend on the occasion, and its environment.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(in crate::supervisor) struct NextProgram {
-    pub(in crate::supervisor) path: PathBuf,
+pub(crate) struct NextProgram {
+    pub(crate) path: PathBuf,
     /// With its name first.
     head: Vec<OsString>,
     /// What it is called in a list of processes from the first moment on, where it takes any name.
     title: Option<OsString>,
     /// The workers' program, which einhorn's wrappers know.
     command: Vec<OsString>,
-    pub(in crate::supervisor) environment: Environment,
+    pub(crate) environment: Environment,
 }
 
 impl NextProgram {
     /// `image` is where this program was called from.
     ///
     /// Errors: `--reexec-as` names nothing that can be run, or nobody knows what this program was called by.
-    pub(in crate::supervisor) fn of(
-        config: &Config,
-        image: Option<&Path>,
-        environ: &Environment,
-    ) -> Result<Self, String> {
+    pub(crate) fn of(config: &Config, image: Option<&Path>, environ: &Environment) -> Result<Self, String> {
         let dropped: BTreeSet<&OsString> = config.drop_env_vars.iter().collect();
         let environment: Environment = environ.iter().filter(|(name, _)| !dropped.contains(name)).cloned().collect();
         let (path, head, title) = match (&config.reexec_as, image) {
@@ -48,17 +44,17 @@ impl NextProgram {
     }
 
     /// What `--reexec-as` says, or the path of the image.
-    pub(in crate::supervisor) fn words(&self) -> &[OsString] {
+    pub(crate) fn words(&self) -> &[OsString] {
         &self.head
     }
 
     /// `NEW --upgrade-check -- ./server`
-    pub(in crate::supervisor) fn argv_with(&self, flag: &str) -> Vec<OsString> {
+    pub(crate) fn argv_with(&self, flag: &str) -> Vec<OsString> {
         self.argv(self.head.clone(), &[OsStr::new(flag)])
     }
 
     /// `NEW --with-state-fd 9 -- ./server`
-    pub(in crate::supervisor) fn argv_with_state(&self, fd: i32) -> Vec<OsString> {
+    pub(crate) fn argv_with_state(&self, fd: i32) -> Vec<OsString> {
         let mut head = self.head.clone();
         if let (Some(name), Some(title)) = (head.first_mut(), &self.title) {
             name.clone_from(title);
@@ -72,7 +68,7 @@ impl NextProgram {
     }
 
     /// The words, as einhorn shows them in its log.
-    pub(in crate::supervisor) fn shown(&self, fd: i32) -> String {
+    pub(crate) fn shown(&self, fd: i32) -> String {
         let words = self.argv(self.head.clone(), &[OsStr::new("--with-state-fd"), OsStr::new(&fd.to_string())]);
         format!("{:?}", words.iter().map(|word| word.to_string_lossy()).collect::<Vec<_>>())
     }

@@ -9,13 +9,14 @@ use std::io::Write;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd, RawFd};
 use std::process::ExitCode;
 
+use crate::base::exit_code;
 use crate::base::{Ending, Pid, Signal};
 use crate::handoff::Document;
+use crate::handover::candidate::Candidate;
+use crate::handover::plan::Plan;
 use crate::machines::reexec::CHECK_LIMIT;
-use crate::supervisor::candidate::Candidate;
-use crate::supervisor::environment::Environment;
-use crate::supervisor::exit_code;
-use crate::supervisor::plan::Plan;
+use crate::release::call::CHECK_VARIABLE;
+use crate::release::environment::Environment;
 use crate::sys::birth::Birth;
 use crate::sys::errno::words;
 use crate::sys::exec_failure::explain_exec_failure;
@@ -24,8 +25,6 @@ use crate::sys::prepared_exec::SpawnRequest;
 use crate::sys::process::{self, Spawned};
 use crate::sys::{account, allocator, fd, memfd, signal};
 
-/// In the environment of a check: where it finds the state, and where it says what it thinks of it.
-pub(in crate::supervisor) const CHECK_VARIABLE: &str = "EINHYRNINGSINS_CHECK";
 const UPGRADE_CHECK: &str = "--upgrade-check";
 const VERSION: &str = "--version";
 
@@ -46,7 +45,7 @@ const SHOWN_CHARS_MAX: usize = 60;
 
 /// What the next program is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in crate::supervisor) enum Successor {
+pub(crate) enum Successor {
     /// One of us: it reads our part of the state, and can come back if it cannot.
     Ours,
     /// Ruby's einhorn.
@@ -54,7 +53,7 @@ pub(in crate::supervisor) enum Successor {
 }
 
 /// What came of a question, and the program that was asked.
-pub(in crate::supervisor) enum Finding {
+pub(crate) enum Finding {
     Is(Successor, Candidate),
     /// It exits with 0 and has said nothing: it is to be asked for its version.
     Silent(Candidate),
@@ -79,8 +78,8 @@ impl Question {
 }
 
 /// A question under way.
-pub(in crate::supervisor) struct Check {
-    pub(in crate::supervisor) pid: Pid,
+pub(crate) struct Check {
+    pub(crate) pid: Pid,
     candidate: Candidate,
     question: Question,
     exec: ExecPipe,
@@ -91,7 +90,7 @@ pub(in crate::supervisor) struct Check {
 
 impl Check {
     /// Errors: there is no child, or no room for the state.
-    pub(in crate::supervisor) fn start(candidate: Candidate, state: &str, birth: &Birth) -> Result<Self, String> {
+    pub(crate) fn start(candidate: Candidate, state: &str, birth: &Birth) -> Result<Self, String> {
         let said = |error: &dyn std::fmt::Display| cannot_try(&candidate, error);
         let state = memfd::sealed(STATE_NAME, state.as_bytes()).map_err(|error| said(&error))?;
         let state = fd::lift(state, ANSWER_FD + 1).map_err(|error| said(&error))?;
@@ -107,7 +106,7 @@ impl Check {
     /// Asks a program that has passed in silence for its version, with its standard output on a file of ours.
     ///
     /// Errors: there is no child.
-    pub(in crate::supervisor) fn ask_version(candidate: Candidate, birth: &Birth) -> Result<Self, String> {
+    pub(crate) fn ask_version(candidate: Candidate, birth: &Birth) -> Result<Self, String> {
         let answer = scratch(&candidate)?;
         let descriptors = [(answer.as_fd(), STDOUT)];
         let spawned = spawn(&candidate, VERSION, &candidate.program.environment, &descriptors, birth)?;
@@ -119,13 +118,13 @@ impl Check {
     }
 
     /// Kills it: its time is over.
-    pub(in crate::supervisor) fn time_out(&mut self) {
+    pub(crate) fn time_out(&mut self) {
         self.failure = Some(format!("{} took longer than {}s", self.command(), CHECK_LIMIT.as_secs()));
         self.kill();
     }
 
     /// With all that it has started.
-    pub(in crate::supervisor) fn kill(&self) {
+    pub(crate) fn kill(&self) {
         if let Err(errno) = signal::send_group(self.pid, Signal::KILL) {
             log::debug!("cannot kill the check {}: {}", self.pid, words(errno));
         }
@@ -134,7 +133,7 @@ impl Check {
     /// What came of it; it has ended so.
     ///
     /// Errors: why there shall be no re-exec.
-    pub(in crate::supervisor) fn conclude(mut self, ending: Ending) -> Result<Finding, String> {
+    pub(crate) fn conclude(mut self, ending: Ending) -> Result<Finding, String> {
         if let Some(failure) = self.failure {
             return Err(failure);
         }
@@ -256,7 +255,7 @@ fn spawn(
 }
 
 /// `--upgrade-check`: whether we could take over. Without a state to look at we could.
-pub(in crate::supervisor) fn answer(variable: Option<&str>) -> ExitCode {
+pub(crate) fn answer(variable: Option<&str>) -> ExitCode {
     let Some((state, answer)) = variable.and_then(descriptors).or_else(descriptors_by_name) else {
         return ExitCode::SUCCESS;
     };

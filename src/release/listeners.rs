@@ -12,14 +12,13 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use serde::{Deserialize, Serialize};
 
+use crate::base::exit_code::Problem;
 use crate::config::{Bind, Config, Family as WantedFamily, SHARED_DIRECTORY, SOCKET_PATH_MAX};
 use crate::files::directory::Demand;
 use crate::files::path_trust::DirectoryError;
 use crate::files::spot::Spot;
 use crate::files::unix_socket::{Access, PATH_MAX, UnixSocketCause, Wanted, listen_unix, set_access};
-use crate::supervisor::Supervisor;
-use crate::supervisor::bound_files::{BoundFile, BoundFiles};
-use crate::supervisor::exit_code::Problem;
+use crate::release::bound_files::{BoundFile, BoundFiles};
 use crate::sys::birth::Birth;
 use crate::sys::errno::words;
 use crate::sys::fd::{self, Blocking};
@@ -30,16 +29,16 @@ use crate::sys::socket::{self, Family, LocalAddress, ReuseAddr, V6Only};
 const _: () = assert!(SOCKET_PATH_MAX == PATH_MAX);
 
 /// The first descriptor number that workers find a socket at; the others follow without a gap.
-pub(in crate::supervisor) const WORKER_FD_FIRST: RawFd = 3;
+pub(crate) const WORKER_FD_FIRST: RawFd = 3;
 
 /// One of them.
 #[derive(Debug)]
-pub(in crate::supervisor) struct Listener {
+pub(crate) struct Listener {
     /// Above every number that workers found sockets at when it was made.
-    pub(in crate::supervisor) fd: OwnedFd,
+    pub(crate) fd: OwnedFd,
     /// As it was asked for first.
-    pub(in crate::supervisor) bind: Bind,
-    pub(in crate::supervisor) address: LocalAddress,
+    pub(crate) bind: Bind,
+    pub(crate) address: LocalAddress,
     /// The file of a unix socket, and the list that it is removed by.
     file: Option<(BoundFile, BoundFiles)>,
     /// What of a bind is in force on the socket. A mutex, since a thread that prepares a version may hold the listener, too.
@@ -50,10 +49,10 @@ pub(in crate::supervisor) struct Listener {
 
 /// What a bind says of its socket beside its address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(in crate::supervisor) struct Manner {
-    pub(in crate::supervisor) nonblock: bool,
+pub(crate) struct Manner {
+    pub(crate) nonblock: bool,
     /// Of a unix socket's file.
-    pub(in crate::supervisor) mode: u32,
+    pub(crate) mode: u32,
 }
 
 impl Manner {
@@ -73,7 +72,7 @@ impl Manner {
 
 impl Listener {
     /// One that another image of the master has opened.
-    pub(in crate::supervisor) fn adopt(
+    pub(crate) fn adopt(
         fd: OwnedFd,
         bind: Bind,
         file: Option<(BoundFile, BoundFiles)>,
@@ -91,16 +90,16 @@ impl Listener {
     }
 
     /// The file of a unix socket.
-    pub(in crate::supervisor) fn file(&self) -> Option<&BoundFile> {
+    pub(crate) fn file(&self) -> Option<&BoundFile> {
         self.file.as_ref().map(|(file, _)| file)
     }
 
-    pub(in crate::supervisor) fn manner(&self) -> Manner {
+    pub(crate) fn manner(&self) -> Manner {
         *self.manner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Takes over what a bind says otherwise of this socket than the one before. What both say is left as workers have made it.
-    pub(in crate::supervisor) fn adapt(&self, bind: &Bind, birth: &Birth) -> Result<(), String> {
+    pub(crate) fn adapt(&self, bind: &Bind, birth: &Birth) -> Result<(), String> {
         let said = |error: &dyn std::fmt::Display| format!("cannot change {bind}: {error}");
         let wanted = Manner::of(bind, birth);
         let mut manner = self.manner.lock().unwrap_or_else(PoisonError::into_inner);
@@ -115,18 +114,18 @@ impl Listener {
     }
 
     /// Gives the accept queue another length.
-    pub(in crate::supervisor) fn lengthen(&self, backlog: u32) {
+    pub(crate) fn lengthen(&self, backlog: u32) {
         if let Err(errno) = socket::relisten(self.fd.as_fd(), queue_length(backlog)) {
             log::error!("cannot change the backlog of {}: {}", self.bind, words(errno));
         }
     }
 
-    pub(in crate::supervisor) fn is_shut(&self) -> bool {
+    pub(crate) fn is_shut(&self) -> bool {
         self.shut.load(Ordering::Relaxed)
     }
 
     /// Shuts it down for all who hold it. The file goes first, so that new clients of a unix socket find none.
-    pub(in crate::supervisor) fn shut(&self) {
+    pub(crate) fn shut(&self) {
         if let Some((file, files)) = &self.file {
             files.remove(file);
         }
@@ -140,7 +139,7 @@ impl Listener {
     /// Undoes it for a TCP socket, if it was done. A unix socket that was shut down has no file, so that no version takes it up.
     ///
     /// Errors: why it cannot be undone, in a sentence.
-    pub(in crate::supervisor) fn reopen(&self, backlog: u32) -> Result<(), String> {
+    pub(crate) fn reopen(&self, backlog: u32) -> Result<(), String> {
         if socket::is_accepting(self.fd.as_fd()) != Ok(false) {
             return Ok(());
         }
@@ -151,8 +150,20 @@ impl Listener {
         Ok(())
     }
 
+    /// A worker that shuts the shared socket down does it to all workers; only listening again repairs it. Whether the socket
+    /// blocks is left as workers set it: some event loops need it as they have set it, and it is one flag for all of them.
+    pub(crate) fn mend(&self, backlog: u32) {
+        if socket::is_accepting(self.fd.as_fd()) != Ok(false) {
+            return;
+        }
+        match socket::mend(self.fd.as_fd(), &self.address, queue_length(backlog)) {
+            Ok(()) => log::error!("a worker had shut down the socket {:?}, listening again", self.address),
+            Err(errno) => log::error!("cannot listen again on {:?}: {errno}", self.address),
+        }
+    }
+
     /// The port, or 0 where there is none; so einhorn's state has it.
-    pub(in crate::supervisor) fn port(&self) -> u16 {
+    pub(crate) fn port(&self) -> u16 {
         match &self.address {
             LocalAddress::Inet(address) => address.port(),
             LocalAddress::Unix(_) | LocalAddress::Other => 0,
@@ -171,7 +182,7 @@ impl Drop for Listener {
 /// Finds among those that are open, or opens, every socket of `-b`, in order.
 ///
 /// Errors: the first that cannot be had, in a sentence that names it; those opened before are closed.
-pub(in crate::supervisor) fn open_all(
+pub(crate) fn open_all(
     config: &Config,
     birth: &Birth,
     open: &[Arc<Listener>],
@@ -206,7 +217,7 @@ pub(in crate::supervisor) fn open_all(
 
 /// What of the binds can be found wrong without binding: a host that nobody knows, a directory that is not there, an address
 /// that stands twice.
-pub(in crate::supervisor) fn check(config: &Config) -> Vec<Problem> {
+pub(crate) fn check(config: &Config) -> Vec<Problem> {
     let mut places = BTreeSet::new();
     let mut cause = |bind: &Bind| match place(bind, config.family) {
         Ok(Some(place)) => (!places.insert(place)).then(|| format!("{bind} stands there twice")),
@@ -323,7 +334,7 @@ fn keep(
 }
 
 /// The first number that no worker of so many sockets finds a descriptor at.
-pub(in crate::supervisor) fn worker_fds_end(listener_count: usize) -> RawFd {
+pub(crate) fn worker_fds_end(listener_count: usize) -> RawFd {
     // One more than there are sockets: the connection of `-g`.
     WORKER_FD_FIRST + RawFd::try_from(listener_count).unwrap_or(RawFd::MAX / 2) + 1
 }
@@ -344,39 +355,4 @@ fn look_up(host: &str, port: u16, wanted: WantedFamily) -> Result<SocketAddr, St
     let found = found.map_err(|error| format!("cannot find the address of {host}: {error}"))?;
     let first = found.iter().find(|address| address.is_ipv4()).or(found.first());
     first.copied().ok_or_else(|| format!("cannot find the address of {host}: it has none of the wanted family"))
-}
-
-impl Supervisor {
-    /// The sockets of the workers that are launched now, in the order of the `-b` options.
-    pub(in crate::supervisor) fn modern_listeners(&self) -> &[Arc<Listener>] {
-        self.sockets.releases.get(&self.pool.modern()).map_or(&[], |release| release.listeners.as_slice())
-    }
-
-    /// Closes those that no version needs, neither for new workers nor because one of its workers is still there.
-    pub(in crate::supervisor) fn close_unneeded_listeners(&mut self) {
-        self.sockets.listeners.retain(|listener| {
-            let is_needed = Arc::strong_count(listener) > 1;
-            if !is_needed {
-                log::info!("Closing {}, no worker needs it any more", listener.bind);
-                // What a worker has left behind may hold it still.
-                listener.shut();
-            }
-            is_needed
-        });
-    }
-
-    /// A worker that shuts the shared socket down does it to everybody; only listening again repairs it (failure mode
-    /// 22). Whether the socket blocks is left as workers set it: some event loops need it as they have set it, and it is
-    /// one flag for all of them.
-    pub(in crate::supervisor) fn mend_listeners(&self) {
-        for listener in self.sockets.listeners.iter().filter(|listener| self.is_served(listener)) {
-            if socket::is_accepting(listener.fd.as_fd()) != Ok(false) {
-                continue;
-            }
-            match socket::mend(listener.fd.as_fd(), &listener.address, queue_length(self.config().backlog)) {
-                Ok(()) => log::error!("a worker had shut down the socket {:?}, listening again", listener.address),
-                Err(errno) => log::error!("cannot listen again on {:?}: {errno}", listener.address),
-            }
-        }
-    }
 }

@@ -3,33 +3,33 @@
 
 use std::ffi::OsString;
 
-use crate::supervisor::next_program::NextProgram;
+use crate::handover::next_program::NextProgram;
 use crate::sys::exec_failure::explain_exec_failure;
 use crate::sys::executable::{Executable, Stamp};
 
 /// A program that is to be checked, or was.
 #[derive(Debug)]
-pub(in crate::supervisor) struct Candidate {
-    pub(in crate::supervisor) program: NextProgram,
-    pub(in crate::supervisor) executable: Executable,
+pub(crate) struct Candidate {
+    pub(crate) program: NextProgram,
+    pub(crate) executable: Executable,
     /// Of each of its words that is the path of a file: `/bin/sh wrapper.sh` is its wrapper more than its shell.
     words: Vec<Option<Stamp>>,
 }
 
 impl Candidate {
     /// Errors: why it cannot be run.
-    pub(in crate::supervisor) fn open(program: NextProgram) -> Result<Self, String> {
+    pub(crate) fn open(program: NextProgram) -> Result<Self, String> {
         let executable = Executable::open(&program.path).map_err(|errno| explain_exec_failure(&program.path, errno))?;
         let words = stamps(program.words());
         Ok(Self { program, executable, words })
     }
 
-    pub(in crate::supervisor) fn name(&self) -> String {
+    pub(crate) fn name(&self) -> String {
         self.executable.path().display().to_string()
     }
 
     /// Whether what is to be run now is what was opened, in every byte that can be seen to matter.
-    pub(in crate::supervisor) fn is_still(&self, program: &NextProgram) -> bool {
+    pub(crate) fn is_still(&self, program: &NextProgram) -> bool {
         self.program == *program && self.executable.is_unchanged() && self.words == stamps(program.words())
     }
 }

@@ -1,32 +1,32 @@
 //! A document of the handoff as everything that a master needs to go on, before any of its descriptors is touched: while it is
-//! read, nothing is lost, and the image before can still be gone back to. What Ruby's einhorn wrote is `plan_from_ruby`'s.
+//! read, nothing is lost, and the image before can still be gone back to. What Ruby's einhorn wrote is `from_ruby`'s.
 
 use std::fmt::Display;
 
 use crate::handoff::{Document, Reader};
-use crate::supervisor::calendar::Calendar;
-use crate::supervisor::held::Held;
-use crate::supervisor::plan_from_ruby;
+use crate::handover::from_ruby;
+use crate::handover::held::Held;
+use crate::output::calendar::Calendar;
 use crate::sys::errno::words;
 use crate::sys::{fd, limits, memfd};
 
 /// Everything, with descriptors by their numbers.
-pub(in crate::supervisor) struct Plan {
-    pub(in crate::supervisor) held: Held,
+pub(crate) struct Plan {
+    pub(crate) held: Held,
     /// What is to be said once somebody can hear it.
-    pub(in crate::supervisor) notes: Vec<String>,
+    pub(crate) notes: Vec<String>,
 }
 
 /// Why there is no text of a document.
-pub(in crate::supervisor) struct Unreadable {
-    pub(in crate::supervisor) message: String,
+pub(crate) struct Unreadable {
+    pub(crate) message: String,
     /// Whether it may be read later.
-    pub(in crate::supervisor) may_pass: bool,
+    pub(crate) may_pass: bool,
 }
 
 impl Plan {
     /// The text that can be read from this number. The number stays open.
-    pub(in crate::supervisor) fn read_text(number: i32) -> Result<String, Unreadable> {
+    pub(crate) fn read_text(number: i32) -> Result<String, Unreadable> {
         let said = |error: &dyn Display, may_pass| Unreadable {
             message: format!("cannot read the state from descriptor {number}: {error}"),
             may_pass,
@@ -38,7 +38,7 @@ impl Plan {
     }
 
     /// Errors: what this version cannot take over, in a sentence.
-    pub(in crate::supervisor) fn of(document: &Document) -> Result<Self, String> {
+    pub(crate) fn of(document: &Document) -> Result<Self, String> {
         match &document.ours {
             Some(ours) => Ok(Self { held: Held::read(ours)?, notes: Vec::new() }),
             None => Self::of_rubys(document),
@@ -53,6 +53,6 @@ impl Plan {
             max_unacked: u32::try_from(limits::cpu_count()).unwrap_or(u32::MAX),
         };
         let pool = document.pool_of_ruby(reader).map_err(|error| error.to_string())?;
-        plan_from_ruby::plan(document, pool)
+        from_ruby::plan(document, pool)
     }
 }

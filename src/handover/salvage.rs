@@ -17,7 +17,7 @@ use crate::sys::socket::{LocalAddress, is_accepting, local_address};
 use crate::sys::wait;
 
 /// A document of what there is. None: this process has been nobody's master.
-pub(in crate::supervisor) fn document(config: &Config, inherited: &[RawFd]) -> Option<Document> {
+pub(crate) fn document(config: &Config, inherited: &[RawFd]) -> Option<Document> {
     let listening: Vec<(Fd, LocalAddress)> = inherited.iter().filter_map(|number| listening(*number)).collect();
     let children = children();
     let (server, socket_path) = control_socket(&listening, &children)?;

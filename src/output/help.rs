@@ -2,12 +2,12 @@
 
 use crate::protocol::{COMMANDS, Command};
 
-pub(in crate::supervisor) fn text() -> String {
+pub(crate) fn text() -> String {
     format!("You are speaking to the Einhorn command socket. You can run the following commands:\n\n{}\n", list())
 }
 
 /// `shown` is the command as Ruby would show it.
-pub(in crate::supervisor) fn unrecognized(shown: &str) -> String {
+pub(crate) fn unrecognized(shown: &str) -> String {
     format!("Unrecognized command: {shown}\n\n{}\n", list())
 }
 

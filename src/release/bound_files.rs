@@ -8,11 +8,11 @@ use crate::files::unix_socket::remove_socket;
 use crate::sys::file_id::FileId;
 
 /// A socket's file, where it was bound.
-pub(in crate::supervisor) type BoundFile = (PathBuf, FileId);
+pub(crate) type BoundFile = (PathBuf, FileId);
 
 /// One list for the whole master. The lock is held while a socket is bound, so that no file is made unseen.
 #[derive(Clone, Debug, Default)]
-pub(in crate::supervisor) struct BoundFiles(Arc<Mutex<Known>>);
+pub(crate) struct BoundFiles(Arc<Mutex<Known>>);
 
 #[derive(Debug, Default)]
 struct Known {
@@ -32,7 +32,7 @@ impl BoundFiles {
     /// Has a socket bound, and remembers its file.
     ///
     /// Errors: what `bind` says, or that the master is ending.
-    pub(in crate::supervisor) fn make<T>(
+    pub(crate) fn make<T>(
         &self,
         bind: impl FnOnce() -> Result<(T, BoundFile), String>,
     ) -> Result<(T, BoundFile), String> {
@@ -46,12 +46,12 @@ impl BoundFiles {
     }
 
     /// One that another image of the master has bound.
-    pub(in crate::supervisor) fn adopt(&self, file: &BoundFile) {
+    pub(crate) fn adopt(&self, file: &BoundFile) {
         self.lock().files.push(file.clone());
     }
 
     /// Removes the file of a socket that is to be closed. One that cannot be removed is tried again at the end.
-    pub(in crate::supervisor) fn remove(&self, file: &BoundFile) {
+    pub(crate) fn remove(&self, file: &BoundFile) {
         let mut known = self.lock();
         if known.stage == Stage::Ending {
             return;
@@ -65,14 +65,14 @@ impl BoundFiles {
 
     /// To be called at the end of the master: removes all, and lets no further one be made. What cannot be removed, as for want of
     /// a descriptor, stays in the list.
-    pub(in crate::supervisor) fn remove_all(&self) {
+    pub(crate) fn remove_all(&self) {
         let mut known = self.lock();
         known.stage = Stage::Ending;
         known.files.retain(|(path, id)| remove_socket(path, *id).is_err());
     }
 
     /// To be called when nothing else is open any more: tries the others again, and tells which ones stay.
-    pub(in crate::supervisor) fn remove_the_rest(&self) {
+    pub(crate) fn remove_the_rest(&self) {
         self.lock().remove_the_rest();
     }
 

@@ -1,8 +1,8 @@
 //! What `fuzzing` needs of this room: whether a master takes a document over.
 
 use crate::handoff::Document;
+use crate::handover::plan::Plan;
 use crate::pool::State;
-use crate::supervisor::plan::Plan;
 
 /// Plans as a new image does. Returns every number that the plan speaks of, and the pool.
 ///

@@ -11,15 +11,15 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
+use crate::base::exit_code::{NOT_EXECUTABLE, NOT_FOUND, Problem};
 use crate::base::wire;
 use crate::base::{Signal, Version};
 use crate::config::Config;
 use crate::files::program::{self, FindError};
-use crate::supervisor::bound_files::BoundFiles;
-use crate::supervisor::environment::{self, Environment};
-use crate::supervisor::exit_code::{NOT_EXECUTABLE, NOT_FOUND, Problem};
-use crate::supervisor::listeners::Listener;
-use crate::supervisor::prepare::Call;
+use crate::release::bound_files::BoundFiles;
+use crate::release::call::Call;
+use crate::release::environment::{self, Environment};
+use crate::release::listeners::Listener;
 use crate::sys::account::{self, Account};
 use crate::sys::errno::{errno_of, words};
 use crate::sys::identity::Identity;
@@ -30,58 +30,54 @@ const SHELL: &str = "/bin/sh";
 
 /// One version, as its workers are launched.
 #[derive(Clone, Debug)]
-pub(in crate::supervisor) struct Release {
-    pub(in crate::supervisor) recipe: Recipe,
+pub(crate) struct Release {
+    pub(crate) recipe: Recipe,
     /// In the order of the `-b` options.
-    pub(in crate::supervisor) listeners: Vec<Arc<Listener>>,
+    pub(crate) listeners: Vec<Arc<Listener>>,
 }
 
 /// All sockets, and what each version has of them.
-pub(in crate::supervisor) struct Sockets {
+pub(crate) struct Sockets {
     /// Every open one, of all versions.
-    pub(in crate::supervisor) listeners: Vec<Arc<Listener>>,
-    pub(in crate::supervisor) releases: BTreeMap<Version, Release>,
-    pub(in crate::supervisor) bound_files: BoundFiles,
+    pub(crate) listeners: Vec<Arc<Listener>>,
+    pub(crate) releases: BTreeMap<Version, Release>,
+    pub(crate) bound_files: BoundFiles,
 }
 
 impl Recipe {
     /// The program's file, from where the master is.
-    pub(in crate::supervisor) fn file(&self) -> PathBuf {
+    pub(crate) fn file(&self) -> PathBuf {
         self.directory.as_ref().map_or_else(|| self.path.clone(), |directory| directory.join(&self.path))
     }
 }
 
 /// All of it but the sockets.
 #[derive(Clone, Debug, Serialize, Deserialize)]
-pub(in crate::supervisor) struct Recipe {
+pub(crate) struct Recipe {
     /// What is executed: the program, or the shell that reads it.
     #[serde(with = "wire")]
-    pub(in crate::supervisor) path: PathBuf,
+    pub(crate) path: PathBuf,
     #[serde(with = "wire")]
-    pub(in crate::supervisor) argv: Vec<OsString>,
+    pub(crate) argv: Vec<OsString>,
     /// What every worker of this version has in its environment.
     #[serde(with = "wire")]
-    pub(in crate::supervisor) environment: Environment,
+    pub(crate) environment: Environment,
     #[serde(default, with = "wire")]
-    pub(in crate::supervisor) directory: Option<PathBuf>,
-    pub(in crate::supervisor) umask: Option<u32>,
-    pub(in crate::supervisor) limits: Vec<ResourceLimit>,
-    pub(in crate::supervisor) identity: Option<Identity>,
-    pub(in crate::supervisor) nice: Option<i32>,
+    pub(crate) directory: Option<PathBuf>,
+    pub(crate) umask: Option<u32>,
+    pub(crate) limits: Vec<ResourceLimit>,
+    pub(crate) identity: Option<Identity>,
+    pub(crate) nice: Option<i32>,
     /// With `-k`: what a worker is sent when the master dies.
-    pub(in crate::supervisor) parent_death: Option<Signal>,
+    pub(crate) parent_death: Option<Signal>,
     /// With `-g`: whether each worker has a connection of its own to the control socket.
-    pub(in crate::supervisor) socket_as_fd: bool,
+    pub(crate) socket_as_fd: bool,
 }
 
 /// Works out what `config` means. `dropped` variables of the environment do not get through.
 ///
 /// Errors: everything that cannot be had, the program's last.
-pub(in crate::supervisor) fn resolve(
-    config: &Config,
-    call: &Call,
-    dropped: &[OsString],
-) -> Result<Recipe, Vec<Problem>> {
+pub(crate) fn resolve(config: &Config, call: &Call, dropped: &[OsString]) -> Result<Recipe, Vec<Problem>> {
     let mut problems = Vec::new();
     let user = or_note(user(config), &mut problems).flatten();
     let identity = or_note(identity(config, user.as_ref()), &mut problems).flatten();
@@ -113,7 +109,7 @@ pub(in crate::supervisor) fn resolve(
 }
 
 /// The program as it was named, for who must go on whatever has become of it: its workers fail to start until it is back.
-pub(in crate::supervisor) fn as_it_stands(config: &Config, call: &Call) -> Recipe {
+pub(crate) fn as_it_stands(config: &Config, call: &Call) -> Recipe {
     Recipe {
         path: config.program.first().map(PathBuf::from).unwrap_or_default(),
         argv: config.program.clone(),

@@ -8,34 +8,42 @@ use std::path::Path;
 
 use crate::base::{Pid, WorkerIndex};
 use crate::config::{self, Env};
-use crate::supervisor::service_manager;
 use crate::sys::account::Entry;
+
+/// Where the manager listens, see sd_notify(3); how often it wants to hear of us, and who it means by that.
+pub(crate) const NOTIFY_SOCKET: &str = "NOTIFY_SOCKET";
+pub(crate) const WATCHDOG_USEC: &str = "WATCHDOG_USEC";
+pub(crate) const WATCHDOG_PID: &str = "WATCHDOG_PID";
+/// That it keeps descriptors for us. Nothing is kept there yet; it is not for workers either.
+const FDSTORE: &str = "FDSTORE";
+/// What is said to the master and to no worker.
+const MANAGERS: [&str; 4] = [NOTIFY_SOCKET, WATCHDOG_USEC, WATCHDOG_PID, FDSTORE];
 
 /// A listening socket's address family.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in crate::supervisor) enum Family {
+pub(crate) enum Family {
     Inet,
     Inet6,
     Unix,
 }
 
 /// What only this worker, or only this master, can say.
-pub(in crate::supervisor) struct WorkerFacts<'a> {
-    pub(in crate::supervisor) master: Pid,
+pub(crate) struct WorkerFacts<'a> {
+    pub(crate) master: Pid,
     /// As the user gave it; the client libraries connect to it.
-    pub(in crate::supervisor) socket_path: &'a Path,
+    pub(crate) socket_path: &'a Path,
     /// With `-g`: where the worker finds its own connection to the control socket.
-    pub(in crate::supervisor) socket_fd: Option<i32>,
+    pub(crate) socket_fd: Option<i32>,
     /// Number and family of each listening socket, in the order of the `-b` options.
-    pub(in crate::supervisor) listeners: &'a [(i32, Family)],
-    pub(in crate::supervisor) index: WorkerIndex,
+    pub(crate) listeners: &'a [(i32, Family)],
+    pub(crate) index: WorkerIndex,
 }
 
-pub(in crate::supervisor) type Environment = Vec<(OsString, OsString)>;
+pub(crate) type Environment = Vec<(OsString, OsString)>;
 
 /// What every worker of a release has: the master's own less what is `dropped`, what belongs to the user that it runs as, what
 /// stands in the files of the configuration, all that less what it unsets, and what it sets.
-pub(in crate::supervisor) fn of_release(
+pub(crate) fn of_release(
     environ: &Environment,
     dropped: &[OsString],
     changes: &Env,
@@ -72,13 +80,13 @@ fn of_user(user: &Entry) -> Environment {
 fn inherited(environ: &Environment, dropped: &[OsString]) -> Environment {
     // What is dropped is as if it had been met before.
     let mut met: BTreeSet<&OsString> = dropped.iter().collect();
-    let is_ours = |name: &OsString| config::is_masters(name.as_bytes()) || service_manager::is_for_master(name);
+    let is_ours = |name: &OsString| config::is_masters(name.as_bytes()) || MANAGERS.iter().any(|known| name == *known);
     environ.iter().filter(|(name, _)| !is_ours(name) && met.insert(name)).cloned().collect()
 }
 
 /// einhorn's variables, with `EINHORN_FDS` of its versions before 1.0, which PHP's client reads, and `EINHORN_FD_FAMILY_n` as
 /// Python's client does.
-pub(in crate::supervisor) fn of_worker(inherited: &Environment, facts: &WorkerFacts<'_>) -> Environment {
+pub(crate) fn of_worker(inherited: &Environment, facts: &WorkerFacts<'_>) -> Environment {
     let mut environment = inherited.clone();
     let mut set = |name: String, value: OsString| environment.push((name.into(), value));
     set("EINHORN_MASTER_PID".into(), facts.master.to_string().into());

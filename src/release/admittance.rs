@@ -3,9 +3,9 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::base::exit_code::Problem;
 use crate::config::Config;
 use crate::files::control_socket::Access;
-use crate::supervisor::exit_code::Problem;
 use crate::sys::account;
 use crate::sys::identity::Identity;
 use crate::sys::limits;
@@ -25,22 +25,22 @@ const DESCRIPTORS_RESERVED: usize = 24;
 
 /// Who is let in, by number.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(in crate::supervisor) struct Admittance {
+pub(crate) struct Admittance {
     /// Who may connect.
-    pub(in crate::supervisor) access: Access,
+    pub(crate) access: Access,
     /// Who may do everything, beside root and our own user.
-    pub(in crate::supervisor) users: Vec<u32>,
-    pub(in crate::supervisor) groups: Vec<u32>,
+    pub(crate) users: Vec<u32>,
+    pub(crate) groups: Vec<u32>,
 }
 
 impl Admittance {
     /// Nobody but root and our own user.
-    pub(in crate::supervisor) fn closed() -> Self {
+    pub(crate) fn closed() -> Self {
         Self { access: Access::OWN, users: Vec::new(), groups: Vec::new() }
     }
 
     /// Who may speak as what. Half of the descriptors stay for workers, and what is to be opened for them.
-    pub(in crate::supervisor) fn policy(&self) -> Policy {
+    pub(crate) fn policy(&self) -> Policy {
         let descriptors = usize::try_from(limits::descriptor_limit()).unwrap_or(usize::MAX);
         let connections_max = descriptors.saturating_sub(DESCRIPTORS_RESERVED) / 2;
         Policy {
@@ -55,7 +55,7 @@ impl Admittance {
 /// `workers` is whom the workers become: they have to be able to ack.
 ///
 /// Errors: each user or group that nobody knows.
-pub(in crate::supervisor) fn resolve(config: &Config, workers: Option<&Identity>) -> Result<Admittance, Vec<Problem>> {
+pub(crate) fn resolve(config: &Config, workers: Option<&Identity>) -> Result<Admittance, Vec<Problem>> {
     let mut problems = Vec::new();
     let mut each = |key: &str, names: &[String], find: fn(&str) -> Result<u32, String>| {
         let (mut found, mut causes) = (Vec::new(), Vec::new());

@@ -1,0 +1,12 @@
+//! What the master says of itself, as texts and documents: log lines for what the pool has to say, `status`, einhorn's state document,
+//! systemd, the process title, help. Only looks at what it describes.
+
+pub(crate) mod calendar;
+pub(crate) mod einhorn_state;
+pub(crate) mod help;
+pub(crate) mod sentences;
+pub(crate) mod status;
+pub(crate) mod systemd;
+pub(crate) mod systemd_status;
+pub(crate) mod title;
+pub(crate) mod view;

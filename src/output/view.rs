@@ -1,0 +1,21 @@
+//! The master as it is shown: what the documents about it are made of.
+
+use std::sync::Arc;
+
+use crate::config::Config;
+use crate::output::status::Counters;
+use crate::pool::Pool;
+use crate::release::listeners::Listener;
+
+#[derive(Clone, Copy)]
+pub(crate) struct View<'a> {
+    pub(crate) config: &'a Config,
+    pub(crate) pool: &'a Pool,
+    /// Those of the workers that are launched now, in the order of the `-b` options.
+    pub(crate) listeners: &'a [Arc<Listener>],
+    /// How often the master has replaced its program.
+    pub(crate) generation: u64,
+    pub(crate) counters: &'a Counters,
+    /// Log lines that found no room.
+    pub(crate) dropped_lines: u64,
+}

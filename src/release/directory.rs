@@ -1,0 +1,42 @@
+//! The directory for files that were given no path.
+
+use std::ffi::{OsStr, OsString};
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::path::PathBuf;
+
+use crate::config::{Config, Directory};
+use crate::files::tmpdir::temporary_directory;
+use crate::release::environment::Environment;
+
+/// Where a service manager has made directories for this service alone.
+const RUNTIME_DIRECTORY: &str = "RUNTIME_DIRECTORY";
+
+/// Where the files go that were given no path. einhorn's command line means einhorn's places; a service that is a file has the
+/// directory that its service manager made for it.
+pub(crate) fn directory_of(config: &Config, environ: &Environment) -> Result<Directory, String> {
+    let born_with = |name: &str| environ.iter().find(|(known, _)| known == name).map(|(_, value)| value.clone());
+    if let Some(own) = runtime_directory(born_with(RUNTIME_DIRECTORY)).filter(|_| config.given.is_given("config")) {
+        return Ok(Directory::Own(own));
+    }
+    temporary_directory(born_with).map(Directory::Shared).map_err(|error| error.to_string())
+}
+
+/// The first of those that it names, see systemd.exec(5).
+fn runtime_directory(names: Option<OsString>) -> Option<PathBuf> {
+    let names = names?.into_vec();
+    let first = names.split(|byte| *byte == b':').next()?;
+    Some(PathBuf::from(OsStr::from_bytes(first))).filter(|path| path.is_absolute())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_first_runtime_directory_counts() {
+        let first = |text: &str| runtime_directory(Some(text.into()));
+        assert_eq!(first("/run/web"), Some("/run/web".into()));
+        assert_eq!(first("/run/web:/run/web/other"), Some("/run/web".into()));
+        assert_eq!([first(""), first("run/web"), runtime_directory(None)], [None, None, None]);
+    }
+}

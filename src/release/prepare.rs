@@ -1,0 +1,121 @@
+//! Prepares a version to come: reads the configuration again, looks up what it names, opens what it binds. Everything that
+//! can fail in an upgrade fails here, where nothing has changed yet. Runs as an errand: it has no part of the supervisor but
+//! what it was given.
+
+use std::ffi::OsString;
+use std::path::Path;
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use crate::base::exit_code::Problem;
+use crate::config::{self, Config, Invocation};
+use crate::files::trusted_file;
+use crate::release::admittance::{self, Admittance};
+use crate::release::bound_files::BoundFiles;
+use crate::release::call::Call;
+use crate::release::listeners::{self, Listener};
+use crate::release::recipe::{self, Recipe};
+use crate::sys::birth::Birth;
+
+/// What is in force when it is read again.
+#[derive(Clone, Debug)]
+pub(crate) struct InForce {
+    /// As it counts now.
+    pub(crate) running: Config,
+    /// As it was read last.
+    pub(crate) loaded: Config,
+    /// Those that are open.
+    pub(crate) listeners: Vec<Arc<Listener>>,
+    pub(crate) bound_files: BoundFiles,
+    pub(crate) birth: Birth,
+}
+
+/// A version that can be started.
+#[derive(Debug)]
+pub(crate) struct Prepared {
+    pub(crate) configuration: Configuration,
+    pub(crate) recipe: Recipe,
+    /// In the order of the `-b` options; some may be new.
+    pub(crate) listeners: Vec<Arc<Listener>>,
+    pub(crate) admittance: Admittance,
+}
+
+/// A configuration, as it was read and as it is to count.
+#[derive(Clone, Debug)]
+pub(crate) struct Configuration {
+    pub(crate) loaded: Config,
+    /// With what commands have changed since, and without what cannot change.
+    pub(crate) effective: Config,
+    /// What an upgrade changes, and what it would if it could.
+    pub(crate) differences: Vec<config::Difference>,
+}
+
+/// A configuration and what was worked out of it.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct Settled {
+    /// As it counts.
+    pub(crate) effective: Config,
+    /// As it was read.
+    pub(crate) loaded: Config,
+    pub(crate) admittance: Admittance,
+}
+
+/// How `config::parse` reads a file.
+pub(crate) fn read_file(path: &Path) -> Result<String, String> {
+    trusted_file::read(path).map_err(|error| error.to_string())
+}
+
+/// Reads the configuration again.
+///
+/// Errors: every line that says what is wrong.
+pub(crate) fn reread(call: &Call, in_force: &InForce) -> Result<Configuration, Vec<String>> {
+    let loaded = match config::parse(&call.argv0, call.args.clone(), &read_file) {
+        Ok(Invocation::Run(config)) => *config,
+        Ok(_) => return Err(vec!["the configuration names no program any more".to_owned()]),
+        Err(problems) => return Err(problems.0.iter().map(ToString::to_string).collect()),
+    };
+    Ok(Configuration::of(loaded, &in_force.loaded, &in_force.running))
+}
+
+impl Configuration {
+    /// What comes of `loaded` where `running` counts, which was made of what was read `before`.
+    pub(crate) fn of(loaded: Config, before: &Config, running: &Config) -> Self {
+        let mut effective = loaded.clone();
+        config::keep_commanded(&mut effective, before, running);
+        let differences = config::differences(running, &effective);
+        config::keep_fixed(&mut effective, running);
+        Self { loaded, effective, differences }
+    }
+}
+
+/// What the names in a configuration stand for: looks at the system, and touches nothing.
+///
+/// Errors: everything that is wrong, in the order in which it would be met.
+pub(crate) fn work_out(
+    config: &Config,
+    call: &Call,
+    dropped: &[OsString],
+) -> Result<(Recipe, Admittance), Vec<Problem>> {
+    let recipe = recipe::resolve(config, call, dropped);
+    let admittance = admittance::resolve(config, recipe.as_ref().ok().and_then(|recipe| recipe.identity.as_ref()));
+    match (recipe, admittance) {
+        (Ok(recipe), Ok(admittance)) => Ok((recipe, admittance)),
+        (recipe, admittance) => Err([recipe.err().unwrap_or_default(), admittance.err().unwrap_or_default()].concat()),
+    }
+}
+
+/// The whole of it. What was opened is closed again if this is dropped.
+///
+/// Errors: every line that says what is wrong.
+pub(crate) fn prepare(call: &Call, in_force: &InForce) -> Result<Prepared, Vec<String>> {
+    let configuration = reread(call, in_force)?;
+    let config = &configuration.effective;
+    let messages = |problems: Vec<Problem>| problems.into_iter().map(|problem| problem.message).collect::<Vec<_>>();
+    // einhorn's first workers still see the variables that are to be dropped; these are not the first.
+    let worked_out = work_out(config, call, &config.drop_env_vars);
+    let (recipe, admittance) = worked_out.map_err(messages)?;
+    let listeners = listeners::open_all(config, &in_force.birth, &in_force.listeners, &in_force.bound_files);
+    let listeners = listeners.map_err(|message| vec![message])?;
+    Ok(Prepared { configuration, recipe, listeners, admittance })
+}
