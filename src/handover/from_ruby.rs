@@ -15,7 +15,6 @@ use crate::config::{self, Bind, BindFlags, Config, Directory, NUMBER_MAX, Origin
 use crate::handoff::einhorn::{AckMode, Bind as RubyBind, Connection, State};
 use crate::handoff::{Document, Fd, Number};
 use crate::handover::held::{Facts, Held, NamedFile, Open, OpenControl, OpenListener, OpenRelease, UPGRADE};
-use crate::handover::plan::Plan;
 use crate::output::systemd::Remembered;
 use crate::pool::State as PoolState;
 use crate::protocol::Format;
@@ -36,7 +35,7 @@ use crate::threads::control_handover::{Carried, Clients, Subscription};
 type Notes = Vec<String>;
 
 /// Errors: the master has no descriptor left to look at another with.
-pub(crate) fn plan(document: &Document, pool: PoolState) -> Result<Plan, String> {
+pub(crate) fn plan(document: &Document, pool: PoolState) -> Result<(Held, Notes), String> {
     let state = &document.state;
     let mut notes = Notes::new();
     let call = Call::of_this_process();
@@ -65,7 +64,7 @@ pub(crate) fn plan(document: &Document, pool: PoolState) -> Result<Plan, String>
         lost_lines: 0,
         open: Open { listeners, releases, control, ..Open::default() },
     };
-    Ok(Plan { held, notes })
+    Ok((held, notes))
 }
 
 /// The configuration, and the command line that says the same: it is read again with the next upgrade.
@@ -266,6 +265,7 @@ mod tests {
     use super::*;
     use crate::base::{Pid, Version};
     use crate::config::Ack;
+    use crate::handover::plan::Plan;
 
     const BUSY: &str = include_str!("../../tests/golden/handoff/einhorn-1.1.1-busy.yaml");
     const TIMERS: &str = include_str!("../../tests/golden/handoff/einhorn-1.1.1-timers.yaml");

@@ -14,7 +14,7 @@ use crate::base::wire;
 use crate::base::{ClientId, Pid, Version};
 use crate::config::Bind;
 use crate::handoff::{Fd, Ours, distinct};
-use crate::output::status::Counters;
+use crate::output::counters::Counters;
 use crate::output::systemd::Remembered;
 use crate::pool::State;
 use crate::release::bound_files::BoundFile;

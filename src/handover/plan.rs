@@ -53,6 +53,7 @@ impl Plan {
             max_unacked: u32::try_from(limits::cpu_count()).unwrap_or(u32::MAX),
         };
         let pool = document.pool_of_ruby(reader).map_err(|error| error.to_string())?;
-        from_ruby::plan(document, pool)
+        let (held, notes) = from_ruby::plan(document, pool)?;
+        Ok(Self { held, notes })
     }
 }

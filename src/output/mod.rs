@@ -2,6 +2,7 @@
 //! systemd, the process title, help. Only looks at what it describes.
 
 pub(crate) mod calendar;
+pub(crate) mod counters;
 pub(crate) mod einhorn_state;
 pub(crate) mod help;
 pub(crate) mod sentences;

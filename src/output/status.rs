@@ -2,40 +2,12 @@
 
 use std::time::Duration;
 
-use serde::{Deserialize, Serialize};
 use serde_json::Value as Json;
 
 use crate::output::view::View;
-use crate::pool::{Notice, UpgradeFailure, UpgradeStyle, Worker};
+use crate::pool::{UpgradeStyle, Worker};
 use crate::protocol::object;
 use crate::sys::clock;
-
-/// What has happened since the start of the first image.
-#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
-pub(crate) struct Counters {
-    launched: u64,
-    exited: u64,
-    killed: u64,
-    upgrades: u64,
-    failed_upgrades: u64,
-    /// Children reaped that were no workers: adopted orphans of theirs.
-    pub(crate) strangers: u64,
-}
-
-impl Counters {
-    pub(crate) fn count(&mut self, notice: &Notice) {
-        match notice {
-            Notice::Launched { .. } => self.launched += 1,
-            Notice::Exited { .. } => self.exited += 1,
-            Notice::KillingLate { .. } | Notice::ExecStuck { .. } => self.killed += 1,
-            Notice::Upgraded { .. } => self.upgrades += 1,
-            Notice::UpgradeFailed { reason: UpgradeFailure::Failures(_), .. } | Notice::UpgradeRefused { .. } => {
-                self.failed_upgrades += 1;
-            }
-            _ => {}
-        }
-    }
-}
 
 /// The whole of it.
 pub(crate) fn document(view: View<'_>) -> Json {
@@ -51,7 +23,7 @@ pub(crate) fn document(view: View<'_>) -> Json {
         ("stopping", pool.is_stopping().into()),
         ("consecutive_deaths", pool.unacked_deaths().into()),
         ("workers", pool.workers().iter().map(worker).collect()),
-        ("counters", counters(view)),
+        ("counters", view.counters.shown(view.dropped_lines)),
     ])
 }
 
@@ -105,18 +77,6 @@ fn state_name(worker: &Worker) -> &'static str {
 /// To the millisecond: more digits only tire the eye.
 fn seconds(span: Duration) -> Json {
     (span.as_millis() as f64 / 1000.0).into()
-}
-
-fn counters(view: View<'_>) -> Json {
-    let counters = view.counters;
-    object([
-        ("launched", counters.launched.into()),
-        ("exited", counters.exited.into()),
-        ("killed", counters.killed.into()),
-        ("upgrades", counters.upgrades.into()),
-        ("failed_upgrades", counters.failed_upgrades.into()),
-        ("log_lines_dropped", view.dropped_lines.into()),
-    ])
 }
 
 /// For who asks with a bare line on the socket; einhyrningsinsctl makes its own of the JSON.

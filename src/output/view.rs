@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use crate::config::Config;
-use crate::output::status::Counters;
+use crate::output::counters::Counters;
 use crate::pool::Pool;
 use crate::release::listeners::Listener;
 

@@ -404,7 +404,9 @@ fn exit_codes(manual: &Manual) -> Vec<String> {
 }
 
 fn fields(manual: &Manual) -> Vec<String> {
-    let status = fields_in(&fs::read_to_string(root().join("src/output/status.rs")).unwrap());
+    let status = ["status", "counters"]
+        .map(|file| fields_in(&fs::read_to_string(root().join(format!("src/output/{file}.rs"))).unwrap()));
+    let status = union(status);
     let mut state = BTreeSet::new();
     symbols_in(&full_state().shown(), &mut state);
     let mut found = Vec::new();
