@@ -3,31 +3,30 @@
 
 use std::os::fd::OwnedFd;
 
-use crossbeam_channel::{Receiver, bounded};
+use crossbeam_channel::bounded;
 
 use crate::base::Pid;
 use crate::handover::held::Facts;
 use crate::output::systemd::{Remembered, ServiceManager};
 use crate::pool::{Pool, State};
 use crate::release::recipe::Sockets;
-use crate::supervisor::event_loop::Children;
+use crate::supervisor::denials::Denials;
 use crate::supervisor::files::Files;
 use crate::supervisor::master::Supervisor;
+use crate::supervisor::master::{Children, Threads};
 use crate::supervisor::memory::Memory;
+use crate::supervisor::next_image::Reexec;
+use crate::supervisor::process;
 use crate::supervisor::recheck::Recheck;
-use crate::supervisor::reexec::Reexec;
 use crate::supervisor::reload::Preparation;
-use crate::supervisor::reply::Denials;
-use crate::supervisor::{signals, startup};
+use crate::supervisor::signals;
+use crate::supervisor::undelivered::Undelivered;
 use crate::sys::exec_pipe::ExecPipe;
 use crate::sys::title::Title;
-use crate::threads::control::Control;
 use crate::threads::control_handover::Clients;
 use crate::threads::crew::Crew;
-use crate::threads::reaper::Reaper;
-use crate::threads::signals::SignalThread;
 use crate::threads::socket_file::SocketFile;
-use crate::threads::{self, INBOX_MAX, Input, control, errand, reaper};
+use crate::threads::{self, INBOX_MAX, control, errand, reaper};
 
 /// What every image has when it begins.
 pub(crate) struct Beginning {
@@ -51,15 +50,6 @@ pub(crate) struct Inherited {
     pub(crate) service: Remembered,
 }
 
-/// The threads that watch, and where they report. The one that runs errands belongs to [`Preparation`].
-pub(crate) struct Threads {
-    pub(crate) inbox: Receiver<Input>,
-    pub(crate) crew: Crew,
-    pub(crate) signals: SignalThread,
-    pub(crate) reaper: Reaper,
-    pub(crate) control: Control,
-}
-
 impl Supervisor {
     /// # Errors
     /// A thread cannot be started, and the main thread does not stand in for it.
@@ -75,12 +65,12 @@ impl Supervisor {
         let policy = facts.settled.admittance.policy();
         let control = control::start(socket, clients, policy, sender, &mut crew).map_err(said)?;
         crew.be_content();
-        let service_manager = ServiceManager::of(&facts.call.environ, startup::own_pid(), service);
+        let service_manager = ServiceManager::of(&facts.call.environ, process::own_pid(), service);
         Ok(Self {
             pool: Pool::restore(pool),
             facts,
             sockets,
-            children: Children { exec_pipes, undelivered: Vec::new(), recheck: Recheck::default() },
+            children: Children { exec_pipes, undelivered: Undelivered::default(), recheck: Recheck::default() },
             preparation: Preparation::by(errands),
             threads: Threads { inbox, crew, signals, reaper, control },
             files,

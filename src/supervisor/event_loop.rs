@@ -1,47 +1,19 @@
 //! The loop: takes in one input at a time, tells the pool, does what the pool asks for. It decides nothing.
 
 use std::collections::VecDeque;
-use std::time::Duration;
 
-use crossbeam_channel::{RecvTimeoutError, select};
-use nix::errno::Errno;
+use crossbeam_channel::RecvTimeoutError;
 
-use crate::base::{Ending, Mono, Pid};
+use crate::base::{Mono, Pid};
 use crate::output::systemd_status::Exchange;
 use crate::pool::{Action, Event, ExitReason};
+use crate::supervisor::children::UNKNOWN_ENDING;
 use crate::supervisor::master::Supervisor;
-use crate::supervisor::recheck::Recheck;
+use crate::supervisor::master::Turn;
+use crate::supervisor::memory::Remedy;
 use crate::supervisor::signals;
-use crate::supervisor::undelivered::Undelivered;
 use crate::sys::clock;
-use crate::sys::errno::words;
-use crate::sys::exec_failure::explain_exec_failure;
-use crate::sys::exec_pipe::{ExecPipe, ExecState, Stage};
-use crate::sys::wait::{self, Child, ChildChange};
 use crate::threads::Input;
-
-/// Of a child that was reaped by another program, which has taken its ending with it.
-const UNKNOWN_ENDING: Ending = Ending::Code(0);
-
-/// How long the end of the master may wait for the last words to its clients. The control thread waits for none of them, so that
-/// only a machine which has no time for it takes any of this.
-const LAST_WORDS_MAX: Duration = Duration::from_secs(5);
-
-/// What is left to do after an input.
-pub(crate) enum Turn {
-    GoOn,
-    End(ExitReason),
-}
-
-/// What the main thread looks after of its children, beside what the pool decides.
-pub(crate) struct Children {
-    /// Those of which it is not known yet whether they became their program.
-    pub(crate) exec_pipes: Vec<(Pid, ExecPipe)>,
-    /// Signals that could not be sent, and are sent again.
-    pub(crate) undelivered: Vec<Undelivered>,
-    /// When to look again at what sends no event: the exec pipes, and groups that outlived their leader.
-    pub(crate) recheck: Recheck,
-}
 
 impl Supervisor {
     /// Supervises from the beginning until the pool says that it is over.
@@ -100,7 +72,10 @@ impl Supervisor {
                 };
             }
             self.shut_removed_binds();
-            self.look_after_memory();
+            match self.memory.tend(clock::now()) {
+                Remedy::FreshImage => self.reload(),
+                Remedy::None => {}
+            }
             if let Turn::GoOn = turn {
                 turn = self.go_on_with_reexec();
             }
@@ -126,7 +101,7 @@ impl Supervisor {
             self.threads.crew.deadline(),
             self.memory.deadline(),
             self.service_manager.deadline(),
-            self.undelivered_deadline(),
+            self.children.undelivered.deadline(),
             self.removed_binds_deadline(),
         ];
         let due = due.into_iter().flatten().min();
@@ -178,7 +153,7 @@ impl Supervisor {
     }
 
     /// Hands an event to the pool and performs what it asks for; the results of that come before anything else.
-    fn dispatch(&mut self, event: Event) -> Turn {
+    pub(crate) fn dispatch(&mut self, event: Event) -> Turn {
         let mut actions = std::mem::take(&mut self.actions);
         self.pool.handle(clock::now(), event, &mut actions);
         self.perform_all(actions)
@@ -201,61 +176,10 @@ impl Supervisor {
         turn
     }
 
-    /// Looks at every child that changed. The reaper thread has been waiting for it.
-    fn look_at_children(&mut self) -> Turn {
-        let mut turn = Turn::GoOn;
-        while let (Turn::GoOn, Ok(Some(child))) = (&turn, wait::peek()) {
-            turn = self.look_at(&child);
-        }
-        self.threads.reaper.resume();
-        turn
-    }
-
-    fn look_at(&mut self, child: &Child) -> Turn {
-        let pid = child.pid;
-        let known = self.pool.workers().iter().any(|worker| worker.pid == pid);
-        match child.change {
-            ChildChange::Exited(ending) if known => {
-                self.hear_last_of_exec(pid);
-                self.mend_listeners();
-                self.threads.control.forget(pid);
-                self.dispatch(Event::WorkerExited { pid, ending })
-            }
-            ChildChange::Exited(_) if self.is_check(pid) => self.bury_check(pid),
-            ChildChange::Exited(_) => self.bury_stranger(pid),
-            ChildChange::Stopped(_) => self.note_job_change(pid, Event::WorkerStopped { pid }),
-            ChildChange::Continued => self.note_job_change(pid, Event::WorkerContinued { pid }),
-        }
-    }
-
-    fn note_job_change(&mut self, pid: Pid, event: Event) -> Turn {
-        if let Err(errno) = wait::consume_job_change(pid) {
-            log::debug!("cannot read how child {pid} changed: {errno}");
-        }
-        self.dispatch(event)
-    }
-
-    fn bury_check(&mut self, pid: Pid) -> Turn {
-        let ending = wait::reap(pid).ok().flatten().unwrap_or(UNKNOWN_ENDING);
-        let event = self.on_check_ended(ending);
-        self.dispatch_all(event.into_iter())
-    }
-
-    /// Reaps a child that is no worker: an orphan that a worker left to us, or somebody's whom we adopted as pid 1.
-    fn bury_stranger(&mut self, pid: Pid) -> Turn {
-        let strangers = &mut self.facts.counters.strangers;
-        *strangers = strangers.saturating_add(1);
-        match wait::reap(pid) {
-            Ok(_) => log::debug!("reaped process {pid}, which is no worker ({strangers} so far)"),
-            Err(errno) => log::debug!("cannot reap process {pid}: {errno}"),
-        }
-        self.look_at_groups()
-    }
-
     /// Finds out what sends no event: whether children became their programs, and whether groups are empty.
     fn look_around(&mut self) -> Turn {
         self.note_slow_errand();
-        self.send_again(clock::now());
+        self.children.undelivered.send_again(clock::now(), &self.pool);
         let mut turn = self.poll_exec_pipes();
         if let Turn::GoOn = turn {
             turn = self.look_at_groups();
@@ -269,53 +193,6 @@ impl Supervisor {
         turn
     }
 
-    fn poll_exec_pipes(&mut self) -> Turn {
-        let (mut execed, mut failed) = (Vec::new(), Vec::new());
-        let pool = &self.pool;
-        self.children.exec_pipes.retain_mut(|(pid, pipe)| match pipe.poll() {
-            ExecState::Pending => true,
-            ExecState::Execed => {
-                // One that we have killed has closed its pipe by dying: it never came to its program.
-                let killed = pool.workers().iter().any(|worker| worker.pid == *pid && worker.killed);
-                execed.extend((!killed).then_some(*pid));
-                false
-            }
-            ExecState::Failed { stage, errno } => {
-                failed.push((*pid, stage, errno));
-                false
-            }
-        });
-        failed.into_iter().for_each(|(pid, stage, errno)| self.tell_exec_failure(pid, stage, errno));
-        self.dispatch_all(execed.into_iter().map(|pid| Event::WorkerExeced { pid }))
-    }
-
-    /// Takes the pipe of a dead child away. If the child did not become its program, it has said why, and the loop may not have
-    /// come round to hear it. Nothing else matters any more: the pool is told of its end.
-    fn hear_last_of_exec(&mut self, pid: Pid) {
-        let Some(at) = self.children.exec_pipes.iter().position(|(owner, _)| *owner == pid) else { return };
-        let (_, mut pipe) = self.children.exec_pipes.remove(at);
-        if let ExecState::Failed { stage, errno } = pipe.poll() {
-            self.tell_exec_failure(pid, stage, errno);
-        }
-    }
-
-    fn tell_exec_failure(&self, pid: Pid, stage: Stage, errno: Errno) {
-        if stage != Stage::Exec {
-            log::error!("Worker {pid}: {stage}: {}", words(errno));
-            return;
-        }
-        let version = self.pool.workers().iter().find(|worker| worker.pid == pid).map(|worker| worker.version);
-        let path = version.and_then(|version| self.sockets.releases.get(&version)).map(|release| release.recipe.file());
-        log::error!("Worker {pid}: {}", explain_exec_failure(&path.unwrap_or_default(), errno));
-    }
-
-    /// A group may have emptied with the last death in it, or by its last member's leaving for a group of its own.
-    fn look_at_groups(&mut self) -> Turn {
-        let left = self.pool.remnants().iter().filter(|remnant| remnant.reaped).map(|remnant| remnant.pid);
-        let emptied: Vec<Pid> = left.filter(|&pid| !wait::group_lives(pid)).collect();
-        self.dispatch_all(emptied.into_iter().map(|pid| Event::GroupEmptied { pid }))
-    }
-
     pub(crate) fn dispatch_all(&mut self, events: impl Iterator<Item = Event>) -> Turn {
         let mut turn = Turn::GoOn;
         for event in events {
@@ -324,37 +201,6 @@ impl Supervisor {
             }
         }
         turn
-    }
-
-    /// At the very end: waits until the control thread has written its last words. It may have something to say itself until
-    /// then: that the control socket was made anew, so that it is this file that has to go.
-    pub(crate) fn see_last_words_written(&mut self) {
-        let written = self.threads.control.finish();
-        let end = clock::now().after(LAST_WORDS_MAX);
-        // It is not kept waiting for room in the inbox.
-        while clock::now() < end {
-            // It may be this thread that has to write them.
-            let said = self.threads.crew.turn(clock::now());
-            said.into_iter().for_each(|input| self.hear_at_the_end(input));
-            let pause = self.threads.crew.deadline().map_or(end, |due| due.min(end)).since(clock::now());
-            select! {
-                recv(written) -> _ => break,
-                recv(self.threads.inbox) -> input => match input {
-                    Ok(input) => self.hear_at_the_end(input),
-                    Err(_) => break,
-                },
-                default(pause) => {}
-            }
-        }
-        // What is there by now, and no more: clients may go on for ever.
-        let waiting: Vec<_> = self.threads.inbox.try_iter().take(self.threads.inbox.len()).collect();
-        waiting.into_iter().for_each(|input| self.hear_at_the_end(input));
-    }
-
-    fn hear_at_the_end(&mut self, input: Input) {
-        if let Input::SocketMoved(file) = input {
-            self.files.socket_moved(file);
-        }
     }
 
     pub(crate) fn expect_news(&mut self, now: Mono) {

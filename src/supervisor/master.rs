@@ -2,22 +2,31 @@
 
 use std::sync::Arc;
 
+use crate::base::Pid;
 use crate::config::Config;
 use crate::handover::held::Facts;
 use crate::output::systemd::ServiceManager;
 use crate::output::view::View;
+use crate::pool::ExitReason;
 use crate::pool::{Action, Pool};
 use crate::release::listeners::Listener;
 use crate::release::recipe::Sockets;
-use crate::supervisor::begin::Threads;
-use crate::supervisor::event_loop::Children;
+use crate::supervisor::denials::Denials;
 use crate::supervisor::files::Files;
 use crate::supervisor::logging;
 use crate::supervisor::memory::Memory;
-use crate::supervisor::reexec::Reexec;
+use crate::supervisor::next_image::Reexec;
+use crate::supervisor::recheck::Recheck;
 use crate::supervisor::reload::Preparation;
-use crate::supervisor::reply::Denials;
+use crate::supervisor::undelivered::Undelivered;
+use crate::sys::exec_pipe::ExecPipe;
 use crate::sys::title::Title;
+use crate::threads::Input;
+use crate::threads::control::Control;
+use crate::threads::crew::Crew;
+use crate::threads::reaper::Reaper;
+use crate::threads::signals::SignalThread;
+use crossbeam_channel::Receiver;
 
 /// Everything that the main thread holds while it supervises.
 pub(crate) struct Supervisor {
@@ -38,6 +47,31 @@ pub(crate) struct Supervisor {
     pub(crate) title: Option<Title>,
     /// Reused from event to event.
     pub(crate) actions: Vec<Action>,
+}
+
+/// What the main thread looks after of its children, beside what the pool decides.
+pub(crate) struct Children {
+    /// Those of which it is not known yet whether they became their program.
+    pub(crate) exec_pipes: Vec<(Pid, ExecPipe)>,
+    /// Signals that could not be sent, and are sent again.
+    pub(crate) undelivered: Undelivered,
+    /// When to look again at what sends no event: the exec pipes, and groups that outlived their leader.
+    pub(crate) recheck: Recheck,
+}
+
+/// The threads that watch, and where they report. The one that runs errands belongs to [`Preparation`].
+pub(crate) struct Threads {
+    pub(crate) inbox: Receiver<Input>,
+    pub(crate) crew: Crew,
+    pub(crate) signals: SignalThread,
+    pub(crate) reaper: Reaper,
+    pub(crate) control: Control,
+}
+
+/// What is left to do after an input.
+pub(crate) enum Turn {
+    GoOn,
+    End(ExitReason),
 }
 
 impl Supervisor {

@@ -2,7 +2,6 @@
 //! piled up, and lets nobody new in until the reserve is whole again. The reserve itself is `sys::allocator`'s.
 
 use crate::base::Mono;
-use crate::supervisor::master::Supervisor;
 use crate::supervisor::recheck::Recheck;
 use crate::sys::{allocator, clock};
 
@@ -39,38 +38,38 @@ impl Memory {
     pub(crate) fn deadline(&self) -> Option<Mono> {
         self.recheck.deadline()
     }
-}
 
-impl Supervisor {
     /// At the end of a turn.
-    pub(crate) fn look_after_memory(&mut self) {
-        if !allocator::is_short() && self.memory.shortage == Shortage::None {
-            return;
-        }
-        let now = clock::now();
-        let is_due = self.memory.deadline().is_none_or(|due| due <= now);
-        if !is_due {
-            return;
+    pub(crate) fn tend(&mut self, now: Mono) -> Remedy {
+        let is_due = self.deadline().is_none_or(|due| due <= now);
+        if !is_due || !allocator::is_short() && self.shortage == Shortage::None {
+            return Remedy::None;
         }
         if allocator::replenish() {
-            self.memory.recheck.rest();
-            let said = self.memory.shortage;
-            self.memory.shortage = Shortage::None;
-            match said {
+            self.recheck.rest();
+            match std::mem::take(&mut self.shortage) {
                 Shortage::None => {
                     log::warn!("memory was refused for a moment, the reserve has helped out and is whole again")
                 }
                 Shortage::Inherited | Shortage::Met => log::warn!("there is memory again, the reserve is whole"),
             }
-            return;
+            return Remedy::None;
         }
-        self.memory.recheck.again(now);
-        if self.memory.shortage == Shortage::None {
-            self.memory.shortage = Shortage::Met;
-            log::error!(
-                "memory was refused, the reserve is in use; becoming a fresh image, new clients are refused meanwhile"
-            );
-            self.reload();
+        self.recheck.again(now);
+        if self.shortage != Shortage::None {
+            return Remedy::None;
         }
+        self.shortage = Shortage::Met;
+        log::error!(
+            "memory was refused, the reserve is in use; becoming a fresh image, new clients are refused meanwhile"
+        );
+        Remedy::FreshImage
     }
+}
+
+/// What memory that was refused calls for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Remedy {
+    None,
+    FreshImage,
 }

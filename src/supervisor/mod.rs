@@ -2,6 +2,9 @@
 //! execs; it never waits for anything but the next input or deadline.
 
 mod begin;
+mod children;
+mod denials;
+mod end;
 mod event_loop;
 mod files;
 mod hand_over;
@@ -10,7 +13,9 @@ mod log_route;
 mod logging;
 mod master;
 mod memory;
+mod next_image;
 mod perform;
+mod process;
 mod recheck;
 mod reexec;
 mod reload;

@@ -29,17 +29,17 @@ impl Supervisor {
 
     /// A worker that was stopped (by job control, or in a debugger) would hear it only when somebody continues it.
     fn signal_worker(&mut self, pid: Pid, signal: Signal) {
-        self.send(Addressee::Worker(pid), signal);
+        self.children.undelivered.send(Addressee::Worker(pid), signal);
         if self.pool.workers().iter().any(|worker| worker.pid == pid && worker.stopped && worker.is_told()) {
-            self.send(Addressee::Worker(pid), Signal::CONT);
+            self.children.undelivered.send(Addressee::Worker(pid), Signal::CONT);
         }
     }
 
     /// A worker's group, and the worker, which may have left it. A pid that the pool lists is not reaped, and thus ours.
     fn signal_group(&mut self, pid: Pid, signal: Signal) {
-        self.send(Addressee::Group(pid), signal);
+        self.children.undelivered.send(Addressee::Group(pid), signal);
         if self.pool.workers().iter().any(|worker| worker.pid == pid) {
-            self.send(Addressee::Worker(pid), signal);
+            self.children.undelivered.send(Addressee::Worker(pid), signal);
         }
     }
 

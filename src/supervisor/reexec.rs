@@ -4,9 +4,8 @@
 use std::collections::VecDeque;
 use std::ffi::OsString;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
-use std::path::PathBuf;
 
-use crate::base::{Ending, Mono, Pid, Version};
+use crate::base::{Ending, Pid, Version};
 use crate::config;
 use crate::handoff::Document;
 use crate::handover::candidate::Candidate;
@@ -18,94 +17,15 @@ use crate::machines::reexec::{
 };
 use crate::pool::Event;
 use crate::release::call::RETURN_VARIABLE;
-use crate::supervisor::event_loop::Turn;
+use crate::supervisor::logging;
 use crate::supervisor::master::Supervisor;
-use crate::supervisor::{logging, startup};
+use crate::supervisor::master::Turn;
+use crate::supervisor::next_image::{Next, StoppedThreads};
+use crate::supervisor::process;
 use crate::sys::errno::{errno_of, words};
 use crate::sys::reexec::{self, Image, Program, ReexecError};
 use crate::sys::{clock, memfd};
 use crate::threads::control_handover::Frozen;
-use crate::threads::signals::Deafness;
-
-/// The machine, and what its outputs are about.
-pub(crate) struct Reexec {
-    machine: machine::Reexec,
-    /// None: it cannot be found, for want of a /proc or, for a moment, of a descriptor. Then only `--reexec-as` can be run.
-    image: Option<Image>,
-    /// The name that an earlier image knew: an image that was run by a descriptor has none.
-    name: Option<PathBuf>,
-    /// How often the master has replaced its program.
-    generation: u64,
-    next: Next,
-    stopped_threads: Option<StoppedThreads>,
-}
-
-/// The next program, as far as it is known.
-enum Next {
-    Unknown,
-    Checking(Box<Check>),
-    /// It passed in silence.
-    Silent(Candidate),
-    Checked(Successor, Candidate),
-}
-
-/// Dropped in this order: a client that hears of a signal now must find the control thread at work.
-struct StoppedThreads {
-    control: Frozen,
-    _signals: Deafness,
-}
-
-impl Reexec {
-    pub(crate) fn new(name: Option<PathBuf>, generation: u64, origin: machine::Origin) -> Self {
-        let machine = machine::Reexec::new(origin);
-        let mut reexec = Self { machine, image: None, name, generation, next: Next::Unknown, stopped_threads: None };
-        reexec.find_image();
-        reexec
-    }
-
-    /// What could not be found may be found now.
-    fn find_image(&mut self) {
-        if self.image.is_some() {
-            return;
-        }
-        let found = Image::remember().inspect_err(|error| log::warn!("{error}; upgrades replace the workers alone"));
-        let Ok(image) = found else { return };
-        let image = match &self.name {
-            Some(name) => image.named(name.clone()),
-            None => image,
-        };
-        image.show_name();
-        self.image = Some(image);
-    }
-
-    pub(crate) fn image(&self) -> Option<&Image> {
-        self.image.as_ref()
-    }
-
-    pub(crate) fn generation(&self) -> u64 {
-        self.generation
-    }
-
-    /// Whether this program is about to be replaced, or at least is being checked for it.
-    pub(crate) fn is_under_way(&self) -> bool {
-        self.machine.is_under_way()
-    }
-
-    pub(crate) fn deadline(&self) -> Option<Mono> {
-        self.machine.deadline()
-    }
-
-    /// Ends a check under way. Says whether there was one: its child is about to go.
-    pub(crate) fn abandon(&mut self) -> bool {
-        match std::mem::replace(&mut self.next, Next::Unknown) {
-            Next::Checking(check) => {
-                check.kill();
-                true
-            }
-            Next::Unknown | Next::Silent(_) | Next::Checked(..) => false,
-        }
-    }
-}
 
 /// What came of an input: events for the pool, and whether the master goes on.
 struct Driven {
@@ -367,11 +287,11 @@ impl Supervisor {
             keep.push(spare.as_fd());
         }
         if successor == Successor::Einhorn {
-            startup::move_out(&self.facts.birth);
+            process::move_out(&self.facts.birth);
         }
         let argv: Vec<OsString> = candidate.program.argv_with_state(state.as_raw_fd());
         let error = reexec::exec(Program::Checked(&candidate.executable), &argv, &env, &keep);
-        startup::settle_in(&self.facts.birth);
+        process::settle_in(&self.facts.birth);
         error
     }
 }

@@ -16,42 +16,10 @@ use crate::sys::{clock, family};
 use crate::threads::admission::{Peer, Role};
 use crate::threads::control::Then;
 use crate::threads::log_plan::{louder, quieter};
-use crate::threads::throttle::Throttle;
 use crate::yaml::{self, Value};
 
 /// How far up a worker is looked for when a process in its tree acks.
 const ANCESTORS_MAX: usize = 8;
-
-/// How much of a senseless request is logged, in bytes.
-const SHOWN_MAX: usize = 1024;
-
-/// What was denied, kept from filling the log.
-#[derive(Default)]
-pub(crate) struct Denials {
-    not_that_worker: Throttle,
-    without_pid: Throttle,
-    needless_ack: Throttle,
-}
-
-impl Denials {
-    fn not_that_worker(&mut self, client: ClientId, peer: &Peer, worker: Pid) {
-        if let Some(unsaid) = self.not_that_worker.count_one(clock::now()) {
-            log::warn!("[client {}] {peer} may not speak for worker {worker}{unsaid}", client.0);
-        }
-    }
-
-    /// An admin's are all logged, as with einhorn; of others one a minute.
-    fn without_pid(&mut self, client: ClientId, peer: &Peer, shown: &str) {
-        let unsaid = match peer.role {
-            Role::Admin => String::new(),
-            Role::Guest | Role::Worker(_) => match self.without_pid.count_one(clock::now()) {
-                Some(unsaid) => unsaid.to_string(),
-                None => return,
-            },
-        };
-        log::error!("[client {}] Invalid request (no pid): {}{unsaid}", client.0, abbreviated(shown));
-    }
-}
 
 /// A request on its way to its reply.
 pub(crate) struct Asking {
@@ -275,12 +243,6 @@ impl Supervisor {
     fn is_worker(&self, pid: Pid) -> bool {
         self.pool.workers().iter().any(|worker| worker.pid == pid)
     }
-}
-
-/// The beginning of a text that a client made up.
-fn abbreviated(text: &str) -> &str {
-    let end = (0..=SHOWN_MAX.min(text.len())).rev().find(|&end| text.is_char_boundary(end));
-    &text[..end.unwrap_or(0)]
 }
 
 /// What happens to the number of workers.

@@ -29,10 +29,12 @@ use crate::release::directory::directory_of;
 use crate::release::listeners::Listener;
 use crate::release::recipe::{Release, Sockets};
 use crate::supervisor::begin::{Beginning, Inherited};
+use crate::supervisor::end;
 use crate::supervisor::files::Files;
 use crate::supervisor::master::Supervisor;
-use crate::supervisor::reexec::Reexec;
-use crate::supervisor::{logging, settings, startup};
+use crate::supervisor::next_image::Reexec;
+use crate::supervisor::process;
+use crate::supervisor::{logging, settings};
 use crate::sys::birth::Birth;
 use crate::sys::errno::words;
 use crate::sys::exec_pipe::ExecPipe;
@@ -54,7 +56,7 @@ pub(crate) fn run(config: &Config, call: Call, arrival: Arrival) -> ExitCode {
     let read = read.unwrap_or_else(|_| Err("this version fails at the handoff, by a mistake of its own".to_owned()));
     let plan = match read.or_else(|reason| go_back(&reason, config, &call, &arrival)) {
         Ok(plan) => plan,
-        Err(reason) => return startup::complain(&reason, exit_code::CANNOT_START),
+        Err(reason) => return process::complain(&reason, exit_code::CANNOT_START),
     };
     // There are workers to be looked after, by this thread alone if there is no other.
     let mut crew = Crew::as_far_as_possible();
@@ -63,7 +65,7 @@ pub(crate) fn run(config: &Config, call: Call, arrival: Arrival) -> ExitCode {
         Err(error) => {
             let reason = format!("cannot log: {error}");
             let reason = go_back(&reason, config, &call, &arrival).err().unwrap_or(reason);
-            return startup::complain(&reason, exit_code::CANNOT_START);
+            return process::complain(&reason, exit_code::CANNOT_START);
         }
     };
     if let Some(title) = &mut title {
@@ -76,10 +78,10 @@ pub(crate) fn run(config: &Config, call: Call, arrival: Arrival) -> ExitCode {
     }
     let adopted = take_over(plan, call, arrival, title);
     match adopted.and_then(|adopted| Supervisor::begin(adopted, crew)) {
-        Ok(supervisor) => startup::supervise(supervisor, &logging, |supervisor| supervisor.go_on(&reaped)),
+        Ok(supervisor) => end::supervise(supervisor, &logging, |supervisor| supervisor.go_on(&reaped)),
         Err(reason) => {
             logging.finish();
-            startup::complain(&reason, exit_code::CANNOT_START)
+            process::complain(&reason, exit_code::CANNOT_START)
         }
     }
 }
@@ -114,7 +116,7 @@ fn take_over(plan: Plan, call: Call, arrival: Arrival, title: Option<Title>) -> 
     if let Err(errno) = set_cloexec_on_inherited(&[]) {
         log::warn!("cannot keep descriptors from workers: {}", words(errno));
     }
-    startup::settle_in(&facts.birth);
+    process::settle_in(&facts.birth);
     let inherited = Inherited { clients, exec_pipes, service };
     Ok(Beginning { pool, facts, title, reexec, files, socket, sockets, inherited })
 }
@@ -196,7 +198,7 @@ fn files(lock: Option<OpenFile>, pid_file: Option<OpenFile>, facts: &Facts, sock
     };
     let pid_file = match pid_file {
         Some(held) => owned(held.fd).map(|fd| PidFile::adopt(held.path, fd)),
-        None => PidFile::find(&config::pid_path(config, &directory), startup::own_pid()),
+        None => PidFile::find(&config::pid_path(config, &directory), process::own_pid()),
     };
     Files::adopt(socket, lock, pid_file)
 }

@@ -3,17 +3,13 @@
 
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
-use std::fmt::Display;
 use std::io::Write;
 use std::path::Path;
 use std::process::ExitCode;
 
-use log::Level;
-
+use crate::base::Version;
 use crate::base::exit_code;
 use crate::base::exit_code::Problem;
-use crate::base::printable;
-use crate::base::{Pid, Version};
 use crate::config::{self, Config, ConfigError, Detail, Invocation};
 use crate::handover::arrival::Arrival;
 use crate::handover::held::Facts;
@@ -21,7 +17,7 @@ use crate::handover::preflight;
 use crate::machines::reexec::Origin;
 use crate::output::sentences::EINHORN_VERSION;
 use crate::output::title;
-use crate::pool::{ExitReason, State};
+use crate::pool::State;
 use crate::release::admittance::Admittance;
 use crate::release::bound_files::BoundFiles;
 use crate::release::call::{CHECK_VARIABLE, Call};
@@ -31,16 +27,17 @@ use crate::release::prepare;
 use crate::release::prepare::Settled;
 use crate::release::recipe::{Recipe, Release, Sockets};
 use crate::supervisor::begin::{Beginning, Inherited};
+use crate::supervisor::end;
 use crate::supervisor::files::{Files, tell_apart};
-use crate::supervisor::logging::Logging;
 use crate::supervisor::master::Supervisor;
-use crate::supervisor::reexec::Reexec;
+use crate::supervisor::next_image::Reexec;
+use crate::supervisor::process::{complain, complain_of_all, settle_in};
 use crate::supervisor::resume;
 use crate::supervisor::{logging, settings};
 use crate::sys::birth::Birth;
 use crate::sys::errno::words;
 use crate::sys::title::Title;
-use crate::sys::{allocator, fd, limits, signal, wait};
+use crate::sys::{allocator, fd, limits, signal};
 use crate::threads::crew::Crew;
 
 /// Before anything else, while there is one thread: no descriptor 0 to 2 may be missing, and no signal may come before
@@ -79,20 +76,6 @@ pub(crate) fn answer(invocation: Invocation, call: &Call) -> ExitCode {
         Invocation::Run(_) => return ExitCode::from(exit_code::CANNOT_START),
     };
     let _nobody_listens = std::io::stdout().write_all(text.as_bytes());
-    ExitCode::from(code)
-}
-
-/// One line on standard error.
-pub(crate) fn complain(error: &dyn Display, code: u8) -> ExitCode {
-    complain_of_all(&[error], code)
-}
-
-/// A line on standard error for each.
-pub(crate) fn complain_of_all(errors: &[impl Display], code: u8) -> ExitCode {
-    let mark = logging::mark_of(Level::Error);
-    let line = |error: &dyn Display| format!("{mark}einhyrningsins: {}\n", printable::line(&error.to_string()));
-    let lines: Vec<String> = errors.iter().map(|error| line(error)).collect();
-    let _nobody_listens = std::io::stderr().write_all(lines.concat().as_bytes());
     ExitCode::from(code)
 }
 
@@ -137,38 +120,12 @@ pub(crate) fn run(config: Config, call: Call) -> ExitCode {
     let started = open(config, call, birth, recipe, admittance);
     let started = started.and_then(|opened| Supervisor::begin(Beginning { title, ..opened }, crew));
     match started {
-        Ok(supervisor) => supervise(supervisor, &logging, Supervisor::run),
+        Ok(supervisor) => end::supervise(supervisor, &logging, Supervisor::run),
         Err(message) => {
             logging.finish();
             complain(&message, exit_code::CANNOT_START)
         }
     }
-}
-
-/// Does so until there is nothing left to supervise, and puts everything away.
-pub(crate) fn supervise(
-    mut supervisor: Supervisor,
-    logging: &Logging,
-    to_the_end: impl FnOnce(&mut Supervisor) -> ExitReason,
-) -> ExitCode {
-    let reason = to_the_end(&mut supervisor);
-    supervisor.service_manager.take_leave();
-    supervisor.threads.control.retire();
-    let was_checking = supervisor.reexec.abandon();
-    if !was_checking && wait::any_child() {
-        log::warn!("Workers left processes behind in sessions or groups of their own; they live on");
-    }
-    supervisor.see_last_words_written();
-    supervisor.sockets.bound_files.remove_all();
-    let bound_files = supervisor.sockets.bound_files.clone();
-    drop(supervisor);
-    bound_files.remove_the_rest();
-    logging.finish();
-    ExitCode::from(exit_code_of(reason))
-}
-
-pub(crate) fn own_pid() -> Pid {
-    Pid(std::process::id().try_into().unwrap_or(i32::MAX))
 }
 
 /// What can be found wrong without touching anything: all of it, in the order in which it would be met.
@@ -220,23 +177,6 @@ fn open(config: Config, call: Call, birth: Birth, recipe: Recipe, admittance: Ad
     })
 }
 
-/// The process itself: room for descriptors, and orphans of workers come to us rather than to init.
-pub(crate) fn settle_in(birth: &Birth) {
-    if let Err(errno) = birth.raise_nofile() {
-        log::warn!("cannot raise the limit of open files: {}", words(errno));
-    }
-    if let Err(errno) = limits::set_child_subreaper() {
-        log::warn!("cannot adopt what workers leave behind: {}", words(errno));
-    }
-}
-
-/// Takes that back, for a successor that knows nothing of it and would hand it to its workers.
-pub(crate) fn move_out(birth: &Birth) {
-    if let Err(errno) = limits::unset_child_subreaper().and_then(|()| birth.restore_nofile()) {
-        log::warn!("cannot leave the process as it was found: {}", words(errno));
-    }
-}
-
 fn say_what_is_not_done(config: &Config) {
     if config.nice.renice_cmd.is_some() {
         log::warn!("The renice command of --nice is not run, nice levels are set directly");
@@ -256,13 +196,5 @@ pub fn main() -> ExitCode {
         Ok(Invocation::Run(config)) => run(*config, call),
         Ok(invocation) => answer(invocation, &call),
         Err(problems) => complain_of_all(&problems.0, exit_code::BAD_OPTION),
-    }
-}
-
-fn exit_code_of(reason: ExitReason) -> u8 {
-    match reason {
-        ExitReason::Stopped => exit_code::STOPPED,
-        ExitReason::Quit => exit_code::QUIT,
-        ExitReason::GaveUp => exit_code::GAVE_UP,
     }
 }

@@ -8,7 +8,7 @@ use std::time::Duration;
 use nix::errno::Errno;
 
 use crate::base::{Mono, Pid, Signal};
-use crate::supervisor::master::Supervisor;
+use crate::pool::Pool;
 use crate::sys::errno::words;
 use crate::sys::{clock, signal};
 
@@ -28,7 +28,7 @@ pub(crate) enum Addressee {
 }
 
 /// One that waits.
-pub(crate) struct Undelivered {
+struct Waiting {
     to: Addressee,
     signal: Signal,
     since: Mono,
@@ -36,7 +36,7 @@ pub(crate) struct Undelivered {
     wait: Duration,
 }
 
-impl Undelivered {
+impl Waiting {
     fn new(to: Addressee, signal: Signal, now: Mono) -> Self {
         Self { to, signal, since: now, due: now.after(FIRST_WAIT), wait: FIRST_WAIT }
     }
@@ -47,7 +47,11 @@ impl Undelivered {
     }
 }
 
-impl Supervisor {
+/// Those that wait.
+#[derive(Default)]
+pub(crate) struct Undelivered(Vec<Waiting>);
+
+impl Undelivered {
     /// Sends it, now or later. That nobody is there is no error: one that has just ended is about to be noticed.
     pub(crate) fn send(&mut self, to: Addressee, signal: Signal) {
         match attempt(to, signal) {
@@ -55,27 +59,27 @@ impl Supervisor {
             Err(Errno::ESRCH) => log::debug!("cannot send {signal} to {to}: {}", words(Errno::ESRCH)),
             Err(errno) => {
                 log::error!("cannot send {signal} to {to}, trying again: {}", words(errno));
-                self.children.undelivered.push(Undelivered::new(to, signal, clock::now()));
+                self.0.push(Waiting::new(to, signal, clock::now()));
             }
         }
     }
 
     /// When the next further attempt is due.
-    pub(crate) fn undelivered_deadline(&self) -> Option<Mono> {
-        self.children.undelivered.iter().map(|it| it.due).min()
+    pub(crate) fn deadline(&self) -> Option<Mono> {
+        self.0.iter().map(|it| it.due).min()
     }
 
     /// Makes those that are due.
-    pub(crate) fn send_again(&mut self, now: Mono) {
-        if self.undelivered_deadline().is_none_or(|due| due > now) {
+    pub(crate) fn send_again(&mut self, now: Mono, pool: &Pool) {
+        if self.deadline().is_none_or(|due| due > now) {
             return;
         }
-        for it in std::mem::take(&mut self.children.undelivered) {
-            if !self.is_listed(it.to) {
+        for it in std::mem::take(&mut self.0) {
+            if !is_listed(it.to, pool) {
                 continue;
             }
             if it.due > now {
-                self.children.undelivered.push(it);
+                self.0.push(it);
                 continue;
             }
             match attempt(it.to, it.signal) {
@@ -83,18 +87,18 @@ impl Supervisor {
                 Err(errno) if it.since.after(GIVE_UP_AFTER) <= now => {
                     log::error!("cannot send {} to {}, giving up: {}", it.signal, it.to, words(errno));
                 }
-                Err(_) => self.children.undelivered.push(it.later(now)),
+                Err(_) => self.0.push(it.later(now)),
             }
         }
     }
+}
 
-    fn is_listed(&self, to: Addressee) -> bool {
-        match to {
-            Addressee::Worker(pid) => self.pool.workers().iter().any(|worker| worker.pid == pid),
-            Addressee::Group(pid) => {
-                self.pool.workers().iter().any(|worker| worker.pid == pid)
-                    || self.pool.remnants().iter().any(|remnant| remnant.pid == pid)
-            }
+fn is_listed(to: Addressee, pool: &Pool) -> bool {
+    match to {
+        Addressee::Worker(pid) => pool.workers().iter().any(|worker| worker.pid == pid),
+        Addressee::Group(pid) => {
+            pool.workers().iter().any(|worker| worker.pid == pid)
+                || pool.remnants().iter().any(|remnant| remnant.pid == pid)
         }
     }
 }

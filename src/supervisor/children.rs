@@ -1,0 +1,114 @@
+//! What becomes of children: whether they became their programs, how they ended, whether their groups are empty.
+
+use nix::errno::Errno;
+
+use crate::base::{Ending, Pid};
+use crate::pool::Event;
+use crate::supervisor::master::{Supervisor, Turn};
+use crate::sys::errno::words;
+use crate::sys::exec_failure::explain_exec_failure;
+use crate::sys::exec_pipe::{ExecState, Stage};
+use crate::sys::wait::{self, Child, ChildChange};
+
+/// Of a child that was reaped by another program, which has taken its ending with it.
+pub(crate) const UNKNOWN_ENDING: Ending = Ending::Code(0);
+
+impl Supervisor {
+    /// Looks at every child that changed. The reaper thread has been waiting for it.
+    pub(crate) fn look_at_children(&mut self) -> Turn {
+        let mut turn = Turn::GoOn;
+        while let (Turn::GoOn, Ok(Some(child))) = (&turn, wait::peek()) {
+            turn = self.look_at(&child);
+        }
+        self.threads.reaper.resume();
+        turn
+    }
+
+    fn look_at(&mut self, child: &Child) -> Turn {
+        let pid = child.pid;
+        let known = self.pool.workers().iter().any(|worker| worker.pid == pid);
+        match child.change {
+            ChildChange::Exited(ending) if known => {
+                self.hear_last_of_exec(pid);
+                self.mend_listeners();
+                self.threads.control.forget(pid);
+                self.dispatch(Event::WorkerExited { pid, ending })
+            }
+            ChildChange::Exited(_) if self.is_check(pid) => self.bury_check(pid),
+            ChildChange::Exited(_) => self.bury_stranger(pid),
+            ChildChange::Stopped(_) => self.note_job_change(pid, Event::WorkerStopped { pid }),
+            ChildChange::Continued => self.note_job_change(pid, Event::WorkerContinued { pid }),
+        }
+    }
+
+    fn note_job_change(&mut self, pid: Pid, event: Event) -> Turn {
+        if let Err(errno) = wait::consume_job_change(pid) {
+            log::debug!("cannot read how child {pid} changed: {errno}");
+        }
+        self.dispatch(event)
+    }
+
+    fn bury_check(&mut self, pid: Pid) -> Turn {
+        let ending = wait::reap(pid).ok().flatten().unwrap_or(UNKNOWN_ENDING);
+        let event = self.on_check_ended(ending);
+        self.dispatch_all(event.into_iter())
+    }
+
+    /// Reaps a child that is no worker: an orphan that a worker left to us, or somebody's whom we adopted as pid 1.
+    fn bury_stranger(&mut self, pid: Pid) -> Turn {
+        let strangers = &mut self.facts.counters.strangers;
+        *strangers = strangers.saturating_add(1);
+        match wait::reap(pid) {
+            Ok(_) => log::debug!("reaped process {pid}, which is no worker ({strangers} so far)"),
+            Err(errno) => log::debug!("cannot reap process {pid}: {errno}"),
+        }
+        self.look_at_groups()
+    }
+
+    pub(crate) fn poll_exec_pipes(&mut self) -> Turn {
+        let (mut execed, mut failed) = (Vec::new(), Vec::new());
+        let pool = &self.pool;
+        self.children.exec_pipes.retain_mut(|(pid, pipe)| match pipe.poll() {
+            ExecState::Pending => true,
+            ExecState::Execed => {
+                // One that we have killed has closed its pipe by dying: it never came to its program.
+                let killed = pool.workers().iter().any(|worker| worker.pid == *pid && worker.killed);
+                execed.extend((!killed).then_some(*pid));
+                false
+            }
+            ExecState::Failed { stage, errno } => {
+                failed.push((*pid, stage, errno));
+                false
+            }
+        });
+        failed.into_iter().for_each(|(pid, stage, errno)| self.tell_exec_failure(pid, stage, errno));
+        self.dispatch_all(execed.into_iter().map(|pid| Event::WorkerExeced { pid }))
+    }
+
+    /// Takes the pipe of a dead child away. If the child did not become its program, it has said why, and the loop may not have
+    /// come round to hear it. Nothing else matters any more: the pool is told of its end.
+    pub(crate) fn hear_last_of_exec(&mut self, pid: Pid) {
+        let Some(at) = self.children.exec_pipes.iter().position(|(owner, _)| *owner == pid) else { return };
+        let (_, mut pipe) = self.children.exec_pipes.remove(at);
+        if let ExecState::Failed { stage, errno } = pipe.poll() {
+            self.tell_exec_failure(pid, stage, errno);
+        }
+    }
+
+    fn tell_exec_failure(&self, pid: Pid, stage: Stage, errno: Errno) {
+        if stage != Stage::Exec {
+            log::error!("Worker {pid}: {stage}: {}", words(errno));
+            return;
+        }
+        let version = self.pool.workers().iter().find(|worker| worker.pid == pid).map(|worker| worker.version);
+        let path = version.and_then(|version| self.sockets.releases.get(&version)).map(|release| release.recipe.file());
+        log::error!("Worker {pid}: {}", explain_exec_failure(&path.unwrap_or_default(), errno));
+    }
+
+    /// A group may have emptied with the last death in it, or by its last member's leaving for a group of its own.
+    pub(crate) fn look_at_groups(&mut self) -> Turn {
+        let left = self.pool.remnants().iter().filter(|remnant| remnant.reaped).map(|remnant| remnant.pid);
+        let emptied: Vec<Pid> = left.filter(|&pid| !wait::group_lives(pid)).collect();
+        self.dispatch_all(emptied.into_iter().map(|pid| Event::GroupEmptied { pid }))
+    }
+}

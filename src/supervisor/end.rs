@@ -1,0 +1,80 @@
+//! The end of a master that has nothing left to supervise: says good-bye, and puts everything away.
+
+use std::process::ExitCode;
+use std::time::Duration;
+
+use crossbeam_channel::select;
+
+use crate::base::exit_code;
+use crate::pool::ExitReason;
+use crate::supervisor::logging::Logging;
+use crate::supervisor::master::Supervisor;
+use crate::sys::{clock, wait};
+use crate::threads::Input;
+
+/// How long the end of the master may wait for the last words to its clients. The control thread waits for none of them, so that
+/// only a machine which has no time for it takes any of this.
+const LAST_WORDS_MAX: Duration = Duration::from_secs(5);
+
+/// Does so until there is nothing left to supervise, and puts everything away.
+pub(crate) fn supervise(
+    mut supervisor: Supervisor,
+    logging: &Logging,
+    to_the_end: impl FnOnce(&mut Supervisor) -> ExitReason,
+) -> ExitCode {
+    let reason = to_the_end(&mut supervisor);
+    supervisor.service_manager.take_leave();
+    supervisor.threads.control.retire();
+    let was_checking = supervisor.reexec.abandon();
+    if !was_checking && wait::any_child() {
+        log::warn!("Workers left processes behind in sessions or groups of their own; they live on");
+    }
+    supervisor.see_last_words_written();
+    supervisor.sockets.bound_files.remove_all();
+    let bound_files = supervisor.sockets.bound_files.clone();
+    drop(supervisor);
+    bound_files.remove_the_rest();
+    logging.finish();
+    ExitCode::from(exit_code_of(reason))
+}
+
+impl Supervisor {
+    /// At the very end: waits until the control thread has written its last words. It may have something to say itself until
+    /// then: that the control socket was made anew, so that it is this file that has to go.
+    fn see_last_words_written(&mut self) {
+        let written = self.threads.control.finish();
+        let end = clock::now().after(LAST_WORDS_MAX);
+        // It is not kept waiting for room in the inbox.
+        while clock::now() < end {
+            // It may be this thread that has to write them.
+            let said = self.threads.crew.turn(clock::now());
+            said.into_iter().for_each(|input| self.hear_at_the_end(input));
+            let pause = self.threads.crew.deadline().map_or(end, |due| due.min(end)).since(clock::now());
+            select! {
+                recv(written) -> _ => break,
+                recv(self.threads.inbox) -> input => match input {
+                    Ok(input) => self.hear_at_the_end(input),
+                    Err(_) => break,
+                },
+                default(pause) => {}
+            }
+        }
+        // What is there by now, and no more: clients may go on for ever.
+        let waiting: Vec<_> = self.threads.inbox.try_iter().take(self.threads.inbox.len()).collect();
+        waiting.into_iter().for_each(|input| self.hear_at_the_end(input));
+    }
+
+    fn hear_at_the_end(&mut self, input: Input) {
+        if let Input::SocketMoved(file) = input {
+            self.files.socket_moved(file);
+        }
+    }
+}
+
+fn exit_code_of(reason: ExitReason) -> u8 {
+    match reason {
+        ExitReason::Stopped => exit_code::STOPPED,
+        ExitReason::Quit => exit_code::QUIT,
+        ExitReason::GaveUp => exit_code::GAVE_UP,
+    }
+}

@@ -1,0 +1,48 @@
+//! The process that the master is: its pid, what it changes of itself for its work, and its last lines when it cannot start.
+
+use std::fmt::Display;
+use std::io::Write;
+use std::process::ExitCode;
+
+use log::Level;
+
+use crate::base::{Pid, printable};
+use crate::supervisor::logging;
+use crate::sys::birth::Birth;
+use crate::sys::errno::words;
+use crate::sys::limits;
+
+pub(crate) fn own_pid() -> Pid {
+    Pid(std::process::id().try_into().unwrap_or(i32::MAX))
+}
+
+/// The process itself: room for descriptors, and orphans of workers come to us rather than to init.
+pub(crate) fn settle_in(birth: &Birth) {
+    if let Err(errno) = birth.raise_nofile() {
+        log::warn!("cannot raise the limit of open files: {}", words(errno));
+    }
+    if let Err(errno) = limits::set_child_subreaper() {
+        log::warn!("cannot adopt what workers leave behind: {}", words(errno));
+    }
+}
+
+/// Takes that back, for a successor that knows nothing of it and would hand it to its workers.
+pub(crate) fn move_out(birth: &Birth) {
+    if let Err(errno) = limits::unset_child_subreaper().and_then(|()| birth.restore_nofile()) {
+        log::warn!("cannot leave the process as it was found: {}", words(errno));
+    }
+}
+
+/// One line on standard error.
+pub(crate) fn complain(error: &dyn Display, code: u8) -> ExitCode {
+    complain_of_all(&[error], code)
+}
+
+/// A line on standard error for each.
+pub(crate) fn complain_of_all(errors: &[impl Display], code: u8) -> ExitCode {
+    let mark = logging::mark_of(Level::Error);
+    let line = |error: &dyn Display| format!("{mark}einhyrningsins: {}\n", printable::line(&error.to_string()));
+    let lines: Vec<String> = errors.iter().map(|error| line(error)).collect();
+    let _nobody_listens = std::io::stderr().write_all(lines.concat().as_bytes());
+    ExitCode::from(code)
+}
