@@ -11,8 +11,7 @@ use crate::base::Signal;
 use crate::handoff::Document;
 use crate::output::systemd_status::Readiness;
 use crate::pool::{AckMode, Farewell, UpgradeStyle};
-use crate::protocol::Format;
-use crate::threads::admission::Role;
+use crate::protocol::{Format, Role};
 
 const GOLDEN: &str = include_str!("../../tests/golden/handoff/ours-2.yaml");
 

@@ -3,17 +3,15 @@
 
 use crate::base::{ClientId, Pid};
 use crate::config::{LogLevel, NUMBER_MAX};
-use crate::output::einhorn_state;
-use crate::output::help;
 use crate::output::sentences::EINHORN_VERSION;
-use crate::output::status;
+use crate::output::{einhorn_state, help, status};
 use crate::pool::{AckMode, Command, Event, UpgradeStyle};
-use crate::protocol::{Asked, Change as Setting, Format, More, Reply, Request};
+use crate::protocol::Change as Setting;
+use crate::protocol::{Asked, Format, More, Peer, Reply, Request, Role};
 use crate::release::prepare::Configuration;
 use crate::supervisor::master::Supervisor;
 use crate::supervisor::{logging, reload};
 use crate::sys::{clock, family};
-use crate::threads::admission::{Peer, Role};
 use crate::threads::control::Then;
 use crate::threads::log_plan::{louder, quieter};
 use crate::yaml::{self, Value};

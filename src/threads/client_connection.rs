@@ -6,10 +6,9 @@ use std::os::unix::net::UnixStream;
 use std::time::Duration;
 
 use crate::base::{ClientId, Mono};
-use crate::protocol::LINE_MAX;
+use crate::protocol::{LINE_MAX, Peer};
 use crate::sys::errno::words;
 use crate::sys::fd::{Blocking, set_blocking};
-use crate::threads::admission::Peer;
 use crate::threads::control_handover::{Carried, Subscription};
 
 /// How much may wait for a client that does not read; beyond it the client is dropped.

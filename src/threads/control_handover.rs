@@ -8,11 +8,9 @@ use std::time::Duration;
 use crossbeam_channel::{Receiver, Sender, bounded};
 use serde::{Deserialize, Serialize};
 
-use crate::base::ClientId;
-use crate::base::wire;
-use crate::protocol::{Format, RequestId, id_on_wire};
+use crate::base::{ClientId, wire};
+use crate::protocol::{Format, Peer, RequestId, id_on_wire};
 use crate::sys::file_id::FileId;
-use crate::threads::admission::Peer;
 use crate::threads::control_server::{Place, Server};
 use crate::threads::crew::Post;
 

@@ -5,9 +5,8 @@ use std::collections::BTreeMap;
 use nix::errno::Errno;
 
 use crate::base::{ClientId, Mono};
-use crate::protocol::LINE_MAX;
+use crate::protocol::{LINE_MAX, Peer};
 use crate::sys::errno::words;
-use crate::threads::admission::Peer;
 use crate::threads::client_connection::Fault;
 use crate::threads::throttle::Throttle;
 

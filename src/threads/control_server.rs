@@ -11,21 +11,19 @@ use nix::poll::{PollFd, PollFlags};
 
 use crate::base::{ClientId, Mono};
 use crate::files::control_socket::Access;
-use crate::protocol::{self, Format, More, Reply};
-use crate::sys::wakeup;
-use crate::sys::{accept, allocator, clock};
-use crate::threads::Input;
-use crate::threads::admission::{Peer, Policy, Role, judge, made_for};
+use crate::protocol::{self, Format, More, Peer, Reply, Role};
+use crate::sys::{accept, allocator, clock, wakeup};
+use crate::threads::admission::{Policy, judge, made_for};
 use crate::threads::client_connection::{Connection, Reading};
 use crate::threads::control::{Message, Then};
 use crate::threads::control_handover::{CARRIED_BYTES_MAX, Clients, Freeze, Stand, Subscription};
 use crate::threads::control_notes::Notes;
 use crate::threads::control_ready::{ClientEvent, Ready, interest};
 use crate::threads::crew::Work;
-use crate::threads::crowd;
 use crate::threads::gate::Gate;
 use crate::threads::socket_file::SocketFile;
 use crate::threads::turns::{Turns, Waiting};
+use crate::threads::{Input, crowd};
 
 /// How long accepting rests when the system has no descriptor to give, and no idle client has one to spare. Without it
 /// the loop would spin.

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use crate::base::{Mono, Pid};
-use crate::threads::admission::{Peer, Role};
+use crate::protocol::{Peer, Role};
 use crate::threads::client_connection::Connection;
 
 /// The place of a connection that has been idle for `silent_for`: of the process that has most connections, the one that has been

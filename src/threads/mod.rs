@@ -29,9 +29,8 @@ pub mod throttle;
 mod turns;
 
 use crate::base::{ClientId, Signal};
-use crate::protocol::Request;
+use crate::protocol::{Peer, Request};
 use crate::sys::file_id::FileId;
-use crate::threads::admission::Peer;
 use crate::threads::gate::Ticket;
 
 /// How many inputs may wait for the main thread before the threads wait themselves.

@@ -5,7 +5,7 @@ use std::cmp::Reverse;
 use std::collections::BTreeMap;
 
 use crate::base::{ClientId, Pid};
-use crate::threads::admission::{Peer, Role};
+use crate::protocol::{Peer, Role};
 
 /// How many lines of others than admins are looked at before poll(2) is asked again. A line may be 64 KiB of YAML.
 pub(in crate::threads) const OTHERS_A_TURN: usize = 4;
