@@ -1,7 +1,7 @@
 //! einhyrningsins: a supervisor that shares listening sockets among copies of a program and replaces them gracefully.
 //!
 //! Rooms, from the ground up (`tests/tidy.rs` holds who may import whom; `doc/ARCHITECTURE.md` says why):
-//! `base` has what all of them name, `pool` and `machines` decide, `supervisor` does, `threads` watch, `files` says
+//! `base` has what all of them name, `pool` and `machines` decide, `supervisor` does, `threads` and `control` watch, `files` says
 //! which file is trusted, `sys` calls the system.
 
 // Tests and fuzz targets share helpers between modules.
@@ -10,11 +10,13 @@
 pub mod base;
 pub mod client;
 pub mod config;
+pub mod control;
 pub mod files;
 #[cfg(any(test, fuzzing))]
 pub mod fuzzing;
 pub mod handoff;
 mod handover;
+pub mod logging;
 pub mod machines;
 mod output;
 pub mod pool;

@@ -12,6 +12,8 @@ use nix::errno::Errno;
 
 use crate::base::ClientId;
 use crate::config::{self, Bind, BindFlags, Config, Directory, NUMBER_MAX, Origin, Word};
+use crate::control::access::{Policy, judge};
+use crate::control::handover::{Carried, Clients, Subscription};
 use crate::handoff::einhorn::{AckMode, Bind as RubyBind, Connection, State};
 use crate::handoff::{Document, Fd, Number};
 use crate::handover::held::{Facts, Held, NamedFile, Open, OpenControl, OpenListener, OpenRelease, UPGRADE};
@@ -28,8 +30,6 @@ use crate::sys::errno::words;
 use crate::sys::fd::look_at;
 use crate::sys::file_id::FileId;
 use crate::sys::socket::{self, LocalAddress};
-use crate::threads::admission::{Policy, judge};
-use crate::threads::control_handover::{Carried, Clients, Subscription};
 
 /// What is to be said once somebody can hear it.
 type Notes = Vec<String>;

@@ -10,9 +10,9 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
-use crate::base::wire;
-use crate::base::{ClientId, Pid, Version};
+use crate::base::{ClientId, Pid, Version, wire};
 use crate::config::Bind;
+use crate::control::handover::Clients;
 use crate::handoff::{Fd, Ours, distinct};
 use crate::output::counters::Counters;
 use crate::output::systemd::Remembered;
@@ -24,7 +24,6 @@ use crate::release::prepare::Settled;
 use crate::release::recipe::Recipe;
 use crate::sys::birth::Birth;
 use crate::sys::file_id::FileId;
-use crate::threads::control_handover::Clients;
 
 /// The event of an upgrade, which clients wait for.
 pub(crate) const UPGRADE: &str = "upgrade";

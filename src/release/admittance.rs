@@ -5,11 +5,10 @@ use serde::{Deserialize, Serialize};
 
 use crate::base::exit_code::Problem;
 use crate::config::Config;
+use crate::control::access::Policy;
 use crate::files::control_socket::Access;
-use crate::sys::account;
 use crate::sys::identity::Identity;
-use crate::sys::limits;
-use crate::threads::admission::Policy;
+use crate::sys::{account, limits};
 
 /// For its members to do everything, and for workers of that group to ack.
 const GROUP_MODE: u32 = 0o660;

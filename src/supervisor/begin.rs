@@ -6,27 +6,27 @@ use std::os::fd::OwnedFd;
 use crossbeam_channel::bounded;
 
 use crate::base::Pid;
+use crate::control;
+use crate::control::handover::Clients;
+use crate::control::socket_file::SocketFile;
 use crate::handover::held::Facts;
 use crate::output::systemd::{Remembered, ServiceManager};
 use crate::pool::{Pool, State};
 use crate::release::recipe::Sockets;
 use crate::supervisor::denials::Denials;
 use crate::supervisor::files::Files;
-use crate::supervisor::master::Supervisor;
-use crate::supervisor::master::{Children, Threads};
+use crate::supervisor::master::{Children, Supervisor, Threads};
 use crate::supervisor::memory::Memory;
 use crate::supervisor::next_image::Reexec;
-use crate::supervisor::process;
 use crate::supervisor::recheck::Recheck;
 use crate::supervisor::reload::Preparation;
-use crate::supervisor::signals;
 use crate::supervisor::undelivered::Undelivered;
+use crate::supervisor::{process, signals};
 use crate::sys::exec_pipe::ExecPipe;
 use crate::sys::title::Title;
-use crate::threads::control_handover::Clients;
+use crate::threads;
 use crate::threads::crew::Crew;
-use crate::threads::socket_file::SocketFile;
-use crate::threads::{self, INBOX_MAX, control, errand, reaper};
+use crate::threads::{INBOX_MAX, errand, reaper};
 
 /// What every image has when it begins.
 pub(crate) struct Beginning {

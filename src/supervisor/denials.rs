@@ -1,9 +1,9 @@
 //! What clients were denied, kept from filling the log.
 
 use crate::base::{ClientId, Pid};
+use crate::logging::rate_limiter::Throttle;
+use crate::protocol::{Peer, Role};
 use crate::sys::clock;
-use crate::threads::admission::{Peer, Role};
-use crate::threads::throttle::Throttle;
 
 /// How much of a senseless request is logged, in bytes.
 const SHOWN_MAX: usize = 1024;

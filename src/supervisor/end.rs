@@ -6,8 +6,8 @@ use std::time::Duration;
 use crossbeam_channel::select;
 
 use crate::base::exit_code;
+use crate::logging::Logging;
 use crate::pool::ExitReason;
-use crate::supervisor::logging::Logging;
 use crate::supervisor::master::Supervisor;
 use crate::sys::{clock, wait};
 use crate::threads::Input;

@@ -5,13 +5,13 @@ use std::path::{Path, PathBuf};
 
 use crate::base::Pid;
 use crate::config::{self, Config, Directory};
+use crate::control::socket_file::SocketFile;
 use crate::files::control_socket::{Access, bind_control_socket};
 use crate::files::directory::Demand;
 use crate::files::lockfile::Lock;
 use crate::files::pidfile::{PidFile, PidFileCause};
 use crate::files::unix_socket::remove_socket;
 use crate::sys::file_id::FileId;
-use crate::threads::socket_file::SocketFile;
 
 /// The files that a master owns while it lives. They go with it, except for the lock: another master may hold it open.
 pub(crate) struct Files {

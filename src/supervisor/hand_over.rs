@@ -6,17 +6,17 @@ use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::Arc;
 
 use crate::base::Version;
+use crate::control::handover::{Carried, Clients, Frozen, Stand};
 use crate::handoff::einhorn::{AckTimer, Connection, Descriptors, Received, Subscriptions};
 use crate::handoff::{Document, Fd, Ours};
 use crate::handover::held::{Held, NamedFile, Open, OpenControl, OpenFile, OpenListener, OpenRelease, UPGRADE, number};
 use crate::handover::preflight::Successor;
+use crate::logging;
 use crate::output::calendar::Calendar;
 use crate::output::einhorn_state;
 use crate::release::listeners::Listener;
 use crate::release::recipe::Release;
-use crate::supervisor::logging;
 use crate::supervisor::master::Supervisor;
-use crate::threads::control_handover::{Carried, Clients, Frozen, Stand};
 
 impl Supervisor {
     /// All of it. Without `stand`, what the control thread has is missing: good enough to be checked.

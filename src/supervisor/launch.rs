@@ -5,11 +5,11 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use nix::errno::Errno;
 
 use crate::base::{Pid, Version, WorkerIndex};
+use crate::logging;
 use crate::pool::Event;
 use crate::release::environment::{self, Family, WorkerFacts};
 use crate::release::listeners::{WORKER_FD_FIRST, worker_fds_end};
 use crate::release::recipe::Release;
-use crate::supervisor::logging;
 use crate::supervisor::master::Supervisor;
 use crate::sys::errno::{errno_of, words};
 use crate::sys::prepared_exec::SpawnRequest;

@@ -9,8 +9,6 @@ mod event_loop;
 mod files;
 mod hand_over;
 mod launch;
-mod log_route;
-mod logging;
 mod master;
 mod memory;
 mod next_image;

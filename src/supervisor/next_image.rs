@@ -3,11 +3,11 @@
 use std::path::PathBuf;
 
 use crate::base::Mono;
+use crate::control::handover::Frozen;
 use crate::handover::candidate::Candidate;
 use crate::handover::preflight::{Check, Successor};
 use crate::machines::reexec as machine;
 use crate::sys::reexec::Image;
-use crate::threads::control_handover::Frozen;
 use crate::threads::signals::Deafness;
 
 /// The machine, and what its outputs are about.

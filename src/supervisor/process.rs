@@ -7,7 +7,7 @@ use std::process::ExitCode;
 use log::Level;
 
 use crate::base::{Pid, printable};
-use crate::supervisor::logging;
+use crate::logging;
 use crate::sys::birth::Birth;
 use crate::sys::errno::words;
 use crate::sys::limits;

@@ -7,25 +7,24 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
 use crate::base::{Ending, Pid, Version};
 use crate::config;
+use crate::control::handover::Frozen;
 use crate::handoff::Document;
 use crate::handover::candidate::Candidate;
 use crate::handover::held::Held;
 use crate::handover::next_program::NextProgram;
 use crate::handover::preflight::{Check, Finding, Successor};
+use crate::logging;
 use crate::machines::reexec::{
     self as machine, CheckResult, Drain, ExecFailure, Failure, Freeze, Input, MasterState, Outlook, Output,
 };
 use crate::pool::Event;
 use crate::release::call::RETURN_VARIABLE;
-use crate::supervisor::logging;
-use crate::supervisor::master::Supervisor;
-use crate::supervisor::master::Turn;
+use crate::supervisor::master::{Supervisor, Turn};
 use crate::supervisor::next_image::{Next, StoppedThreads};
 use crate::supervisor::process;
 use crate::sys::errno::{errno_of, words};
 use crate::sys::reexec::{self, Image, Program, ReexecError};
 use crate::sys::{clock, memfd};
-use crate::threads::control_handover::Frozen;
 
 /// What came of an input: events for the pool, and whether the master goes on.
 struct Driven {

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use crate::base::{Mono, Version};
 use crate::config::{Difference, Effect};
+use crate::logging;
 use crate::output::title;
 use crate::pool::Event;
 use crate::release::listeners::Listener;
@@ -14,7 +15,7 @@ use crate::release::prepare::{self, Configuration, InForce, Prepared, Settled};
 use crate::release::recipe::Release;
 use crate::supervisor::master::Supervisor;
 use crate::supervisor::reply::Asking;
-use crate::supervisor::{logging, settings};
+use crate::supervisor::settings;
 use crate::sys::clock;
 use crate::sys::errno::{errno_of, words};
 use crate::threads::errand::{Errand, Errands};

@@ -1,8 +1,11 @@
 //! What a client's request leads to: events for the pool, a reply, or a line in the log. What may be asked by whom is
-//! decided here and in `threads::admission`, from what the control thread found out about the other end.
+//! decided here and in `control::access`, from what the control thread found out about the other end.
 
 use crate::base::{ClientId, Pid};
 use crate::config::{LogLevel, NUMBER_MAX};
+use crate::control::Then;
+use crate::logging;
+use crate::logging::plan::{louder, quieter};
 use crate::output::sentences::EINHORN_VERSION;
 use crate::output::{einhorn_state, help, status};
 use crate::pool::{AckMode, Command, Event, UpgradeStyle};
@@ -10,10 +13,8 @@ use crate::protocol::Change as Setting;
 use crate::protocol::{Asked, Format, More, Peer, Reply, Request, Role};
 use crate::release::prepare::Configuration;
 use crate::supervisor::master::Supervisor;
-use crate::supervisor::{logging, reload};
+use crate::supervisor::reload;
 use crate::sys::{clock, family};
-use crate::threads::control::Then;
-use crate::threads::log_plan::{louder, quieter};
 use crate::yaml::{self, Value};
 
 /// How far up a worker is looked for when a process in its tree acks.

@@ -8,9 +8,10 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use crate::base::Pid;
-use crate::base::exit_code;
+use crate::base::{Pid, exit_code};
 use crate::config::{self, Config, Directory};
+use crate::control::handover::Clients;
+use crate::control::socket_file::SocketFile;
 use crate::files::control_socket::Access;
 use crate::files::directory::Demand;
 use crate::files::lockfile::Lock;
@@ -20,6 +21,7 @@ use crate::handoff::Fd;
 use crate::handover::arrival::{Arrival, go_back, understand};
 use crate::handover::held::{Facts, Held, Open, OpenControl, OpenFile, OpenListener, OpenRelease};
 use crate::handover::plan::Plan;
+use crate::logging;
 use crate::machines::reexec::Origin;
 use crate::output::title;
 use crate::pool::State;
@@ -29,21 +31,17 @@ use crate::release::directory::directory_of;
 use crate::release::listeners::Listener;
 use crate::release::recipe::{Release, Sockets};
 use crate::supervisor::begin::{Beginning, Inherited};
-use crate::supervisor::end;
 use crate::supervisor::files::Files;
 use crate::supervisor::master::Supervisor;
 use crate::supervisor::next_image::Reexec;
-use crate::supervisor::process;
-use crate::supervisor::{logging, settings};
+use crate::supervisor::{end, process, settings};
 use crate::sys::birth::Birth;
 use crate::sys::errno::words;
 use crate::sys::exec_pipe::ExecPipe;
 use crate::sys::fd::{Blocking, adopt, close_strays, set_blocking, set_cloexec_on_inherited};
 use crate::sys::title::Title;
 use crate::sys::wait;
-use crate::threads::control_handover::Clients;
 use crate::threads::crew::Crew;
-use crate::threads::socket_file::SocketFile;
 
 /// Goes on; or back, if the handoff is of no use to this version.
 pub(crate) fn run(config: &Config, call: Call, arrival: Arrival) -> ExitCode {

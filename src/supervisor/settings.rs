@@ -3,13 +3,13 @@
 use std::time::Duration;
 
 use crate::config::{Ack, Config, LogSettings, LogTarget};
+use crate::logging;
+use crate::logging::plan::{LogPlan, Target, level_of};
+use crate::logging::syslog_message::Facility;
 use crate::pool::{AckMode, Settings};
 use crate::protocol::Change;
-use crate::supervisor::logging;
 use crate::supervisor::master::Supervisor;
 use crate::sys::limits;
-use crate::threads::log_plan::{LogPlan, Target, level_of};
-use crate::threads::syslog_message::Facility;
 
 /// What the pool shall decide by.
 pub(crate) fn of(config: &Config) -> Settings {

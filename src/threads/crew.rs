@@ -11,8 +11,7 @@ use std::time::Duration;
 use crate::base::Mono;
 use crate::sys::clock;
 use crate::sys::wakeup::Wakeup;
-use crate::threads::Input;
-use crate::threads::spawn;
+use crate::threads::{Input, spawn};
 
 /// How often the main thread does the work of threads that there are none of.
 const TURN_PAUSE: Duration = Duration::from_millis(50);
@@ -21,7 +20,7 @@ const TURN_PAUSE: Duration = Duration::from_millis(50);
 const START_PAUSE: Duration = Duration::from_secs(1);
 
 /// What a thread does, or the main thread in its stead.
-pub(in crate::threads) trait Work: Send + 'static {
+pub(crate) trait Work: Send + 'static {
     /// The thread's name.
     const NAME: &'static str;
     const STACK_BYTES: usize = spawn::STACK_BYTES;
@@ -34,7 +33,7 @@ pub(in crate::threads) trait Work: Send + 'static {
 }
 
 /// Where some work is done. Its handle keeps it: without one, no stand-in goes on either.
-pub(in crate::threads) struct Post<W> {
+pub(crate) struct Post<W> {
     /// The thread locks it for life, the main thread for a turn. No two ever want it at once: a thread is started by the main
     /// thread alone, and takes the work over for good.
     work: Mutex<W>,
@@ -48,12 +47,12 @@ impl<W> Post<W> {
     }
 
     /// Ends the wait of the thread, if there is one and it waits in a call of `sys::wakeup`.
-    pub(in crate::threads) fn wake(&self) {
+    pub(crate) fn wake(&self) {
         self.wakeup.wake();
     }
 
     /// The work itself, while there is no thread to do it. For the main thread alone.
-    pub(in crate::threads) fn in_stead(&self) -> Option<MutexGuard<'_, W>> {
+    pub(crate) fn in_stead(&self) -> Option<MutexGuard<'_, W>> {
         (!self.has_thread.load(Ordering::Relaxed)).then(|| self.lock())
     }
 
@@ -107,7 +106,7 @@ enum Shortage {
 }
 
 /// The main thread's end.
-pub struct Crew {
+pub(crate) struct Crew {
     shortage: Shortage,
     vacancies: Vec<Box<dyn Vacancy>>,
     /// Why, while it is still to be said.
@@ -119,12 +118,12 @@ pub struct Crew {
 
 impl Crew {
     /// Of a master that is not started unless there are threads for it.
-    pub fn complete() -> Self {
+    pub(crate) fn complete() -> Self {
         Self::new(Shortage::Refuse)
     }
 
     /// Of a master that has workers, and goes on without threads.
-    pub fn as_far_as_possible() -> Self {
+    pub(crate) fn as_far_as_possible() -> Self {
         Self::new(Shortage::StandIn)
     }
 
@@ -134,23 +133,19 @@ impl Crew {
     }
 
     /// From now on the main thread stands in.
-    pub fn be_content(&mut self) {
+    pub(crate) fn be_content(&mut self) {
         self.shortage = Shortage::StandIn;
     }
 
     /// Starts a thread for this work.
     ///
     /// Errors: it cannot be started, and the main thread does not stand in.
-    pub(in crate::threads) fn post<W: Work>(&mut self, work: W) -> io::Result<Arc<Post<W>>> {
+    pub(crate) fn post<W: Work>(&mut self, work: W) -> io::Result<Arc<Post<W>>> {
         self.post_woken_by(Arc::default(), work)
     }
 
     /// The same for a thread that is woken by others, too.
-    pub(in crate::threads) fn post_woken_by<W: Work>(
-        &mut self,
-        wakeup: Arc<Wakeup>,
-        work: W,
-    ) -> io::Result<Arc<Post<W>>> {
+    pub(crate) fn post_woken_by<W: Work>(&mut self, wakeup: Arc<Wakeup>, work: W) -> io::Result<Arc<Post<W>>> {
         let post = Arc::new(Post::new(work, wakeup));
         match (post.start(), self.shortage) {
             (Ok(()), _) => Ok(post),
@@ -165,13 +160,13 @@ impl Crew {
     }
 
     /// When [`Self::turn`] is to be called next; never, while every thread runs.
-    pub fn deadline(&self) -> Option<Mono> {
+    pub(crate) fn deadline(&self) -> Option<Mono> {
         (!self.vacancies.is_empty()).then_some(self.turn_due)
     }
 
     /// If it is time: starts the threads that are missing, and does the work of those that cannot be started. Comes back with what
     /// they would have sent.
-    pub fn turn(&mut self, now: Mono) -> Vec<Input> {
+    pub(crate) fn turn(&mut self, now: Mono) -> Vec<Input> {
         if self.deadline().is_none_or(|due| due > now) {
             return Vec::new();
         }

@@ -16,25 +16,25 @@ const ERRANDS_MAX: usize = 512;
 type Job = Box<dyn FnOnce() + Send>;
 
 /// The main thread's end.
-pub struct Errands {
+pub(crate) struct Errands {
     jobs: Sender<Job>,
     _post: Arc<Post<Runner>>,
 }
 
 /// What an errand will come to.
 #[derive(Debug)]
-pub struct Errand<T>(Receiver<T>);
+pub(crate) struct Errand<T>(Receiver<T>);
 
 impl<T> Errand<T> {
     /// The result, once [`Input::ErrandDone`] has come. None: it failed in a way that nobody had foreseen.
-    pub fn result(self) -> Option<T> {
+    pub(crate) fn result(self) -> Option<T> {
         self.0.try_recv().ok()
     }
 }
 
 impl Errands {
     /// Has `job` done; [`Input::ErrandDone`] comes when it is, and in the same order for several. None: too many wait.
-    pub fn run<T: Send + 'static>(&self, job: impl FnOnce() -> T + Send + 'static) -> Option<Errand<T>> {
+    pub(crate) fn run<T: Send + 'static>(&self, job: impl FnOnce() -> T + Send + 'static) -> Option<Errand<T>> {
         let (done, result) = bounded(1);
         let job = Box::new(move || {
             // Whatever happens in there, the main thread must not wait for ever.
@@ -47,7 +47,7 @@ impl Errands {
 }
 
 /// Errors: no thread can be started.
-pub fn start(inbox: Sender<Input>, crew: &mut Crew) -> io::Result<Errands> {
+pub(crate) fn start(inbox: Sender<Input>, crew: &mut Crew) -> io::Result<Errands> {
     let (jobs, queued) = bounded(ERRANDS_MAX);
     let post = crew.post(Runner { inbox, queued })?;
     Ok(Errands { jobs, _post: post })

@@ -8,15 +8,15 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use crate::sys::wakeup::Wakeup;
 
 /// How many may be on their way. An admin's request, which waits for its reply, waits for no more of others than these.
-pub(in crate::threads) const TICKETS_MAX: usize = 8;
+pub(crate) const TICKETS_MAX: usize = 8;
 
 /// When so few are left out, the thread that was told no is woken: not for each ticket, which would be one wake-up for each request.
 const TICKETS_LOW: usize = TICKETS_MAX / 2;
 
-pub(in crate::threads) struct Gate(Arc<Shared>);
+pub(crate) struct Gate(Arc<Shared>);
 
 /// Held while a request is on its way to the main thread, and until that is done with it.
-pub struct Ticket(Arc<Shared>);
+pub(crate) struct Ticket(Arc<Shared>);
 
 struct Shared {
     out: AtomicUsize,
@@ -27,12 +27,12 @@ struct Shared {
 
 impl Gate {
     /// `wakeup` is the control thread's.
-    pub(in crate::threads) fn new(wakeup: Arc<Wakeup>) -> Self {
+    pub(crate) fn new(wakeup: Arc<Wakeup>) -> Self {
         Self(Arc::new(Shared { out: AtomicUsize::new(0), is_wanted: AtomicBool::new(false), wakeup }))
     }
 
     /// None: as many as there may be are on their way. The thread is woken when that has changed. Only the control thread asks.
-    pub(in crate::threads) fn ticket(&self) -> Option<Ticket> {
+    pub(crate) fn ticket(&self) -> Option<Ticket> {
         let take = || {
             let is_free = self.0.out.load(Ordering::SeqCst) < TICKETS_MAX;
             is_free.then(|| {

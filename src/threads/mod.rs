@@ -1,32 +1,15 @@
 //! The threads beside the main one. Each makes one blocking call and sends on what it saw; none decides, none holds a lock.
 //!
-//! Theory of operation: everything that is seen becomes an [`Input`] in one bounded channel to the main thread. A thread
+//! Theory of operation: everything that is seen becomes an `Input` in one bounded channel to the main thread. A thread
 //! may wait for room in it, since the main thread never waits for a thread. What the main thread says to a thread goes
 //! through bounded queues too, and never blocks it: a queue is either large enough by construction or drops and counts.
 
-mod absence;
-pub mod admission;
-mod client_connection;
-pub mod control;
-pub mod control_handover;
-mod control_notes;
-mod control_ready;
-mod control_server;
-pub mod crew;
-mod crowd;
-pub mod errand;
-mod gate;
-mod log_output;
-pub mod log_plan;
-pub mod log_writer;
-pub mod reaper;
-pub mod signals;
-pub mod socket_file;
-mod spawn;
-pub mod syslog_message;
-pub mod syslog_writer;
-pub mod throttle;
-mod turns;
+pub(crate) mod crew;
+pub(crate) mod errand;
+pub(crate) mod gate;
+pub(crate) mod reaper;
+pub(crate) mod signals;
+pub(crate) mod spawn;
 
 use crate::base::{ClientId, Signal};
 use crate::protocol::{Peer, Request};
@@ -34,11 +17,11 @@ use crate::sys::file_id::FileId;
 use crate::threads::gate::Ticket;
 
 /// How many inputs may wait for the main thread before the threads wait themselves.
-pub const INBOX_MAX: usize = 1024;
+pub(crate) const INBOX_MAX: usize = 1024;
 
 /// What a thread saw.
 #[derive(Debug)]
-pub enum Input {
+pub(crate) enum Input {
     /// The master was sent a signal.
     Signaled(Signal),
     /// Some child ended, was stopped or was continued.

@@ -11,7 +11,7 @@ use crate::threads::Input;
 use crate::threads::crew::{Crew, Post, Work};
 
 /// The main thread's end: says when there is something to wait for again.
-pub struct Reaper {
+pub(crate) struct Reaper {
     resume: Sender<()>,
     _post: Arc<Post<Watch>>,
 }
@@ -19,13 +19,13 @@ pub struct Reaper {
 impl Reaper {
     /// To be called after the children were looked at, and after one was started. Never blocks: one call that was not
     /// heard yet is as good as two.
-    pub fn resume(&self) {
+    pub(crate) fn resume(&self) {
         let _already_told = self.resume.try_send(());
     }
 }
 
 /// Errors: no thread can be started.
-pub fn start(inbox: Sender<Input>, crew: &mut Crew) -> io::Result<Reaper> {
+pub(crate) fn start(inbox: Sender<Input>, crew: &mut Crew) -> io::Result<Reaper> {
     let (resume, resumed) = bounded(1);
     let post = crew.post(Watch { inbox, resumed })?;
     Ok(Reaper { resume, _post: post })

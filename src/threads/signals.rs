@@ -21,7 +21,7 @@ const FREEZE_MAX: Duration = Duration::from_millis(500);
 const ORDERS_MAX: usize = 2;
 
 /// The main thread's end.
-pub struct SignalThread {
+pub(crate) struct SignalThread {
     orders: Sender<Freeze>,
     post: Arc<Post<Ear>>,
 }
@@ -29,7 +29,7 @@ pub struct SignalThread {
 /// While it lives, no thread takes a signal. When it is dropped, they are heard again, and first those that came meanwhile.
 #[must_use = "signals are heard again once it is dropped"]
 #[derive(Debug)]
-pub struct Deafness {
+pub(crate) struct Deafness {
     _thaws_when_dropped: Sender<()>,
 }
 
@@ -44,7 +44,7 @@ struct Freeze {
 impl SignalThread {
     /// Stops hearing signals. Those that were taken are in the inbox when it returns; later ones stay pending in the process,
     /// blocked, and outlive an exec. None: the thread did not come to it in half a second, and goes on hearing.
-    pub fn freeze(&self) -> Option<Deafness> {
+    pub(crate) fn freeze(&self) -> Option<Deafness> {
         let (frozen, confirmed) = bounded(1);
         let (thaw, thawed) = bounded(0);
         let deafness = Deafness { _thaws_when_dropped: thaw };
@@ -64,7 +64,7 @@ impl SignalThread {
 /// one.
 ///
 /// Errors: no thread can be started.
-pub fn start(wanted: &'static [Signal], inbox: Sender<Input>, crew: &mut Crew) -> io::Result<SignalThread> {
+pub(crate) fn start(wanted: &'static [Signal], inbox: Sender<Input>, crew: &mut Crew) -> io::Result<SignalThread> {
     let (orders, given) = bounded(ORDERS_MAX);
     let post = crew.post(Ear { wanted, inbox, given })?;
     Ok(SignalThread { orders, post })

@@ -8,17 +8,13 @@ use std::thread;
 const RESTARTS_MAX: u32 = 100;
 
 /// A thread's small stack: its code is flat.
-pub(in crate::threads) const STACK_BYTES: usize = 512 * 1024;
+pub(crate) const STACK_BYTES: usize = 512 * 1024;
 
 /// Runs `body` in a thread of this name. Should it panic, it is logged and begun again: a supervisor that silently no
 /// longer reaps, or no longer hears signals, is worse than one that ends.
 ///
 /// Errors: the system has no room for another thread.
-pub(in crate::threads) fn named(
-    name: &'static str,
-    stack_bytes: usize,
-    body: impl Fn() + Send + 'static,
-) -> io::Result<()> {
+pub(crate) fn named(name: &'static str, stack_bytes: usize, body: impl Fn() + Send + 'static) -> io::Result<()> {
     let turns = move || {
         for _ in 0..RESTARTS_MAX {
             if catch_unwind(AssertUnwindSafe(&body)).is_ok() {
@@ -35,7 +31,7 @@ pub(in crate::threads) fn named(
 
 /// Stands in for a system that has no room for a thread, in the thread of one test.
 #[cfg(test)]
-pub(in crate::threads) mod shortage {
+pub(crate) mod shortage {
     use std::cell::Cell;
     use std::io;
 
@@ -43,15 +39,15 @@ pub(in crate::threads) mod shortage {
         static PREVAILS: Cell<bool> = const { Cell::new(false) };
     }
 
-    pub(in crate::threads) fn begin() {
+    pub(crate) fn begin() {
         PREVAILS.set(true);
     }
 
-    pub(in crate::threads) fn end() {
+    pub(crate) fn end() {
         PREVAILS.set(false);
     }
 
-    pub(super) fn check() -> io::Result<()> {
+    pub(crate) fn check() -> io::Result<()> {
         if PREVAILS.get() { Err(io::ErrorKind::WouldBlock.into()) } else { Ok(()) }
     }
 }

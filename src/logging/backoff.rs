@@ -12,7 +12,7 @@ const PAUSE_MAX: Duration = Duration::from_secs(32);
 
 /// Whether somebody is away.
 #[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Absence {
+pub(crate) struct Absence {
     /// While away: until when to leave it at that.
     until: Option<Mono>,
     pause: Duration,
@@ -22,18 +22,18 @@ pub(super) struct Absence {
 
 impl Absence {
     /// Whether it is too early to look.
-    pub(super) fn is_too_early(&self, now: Mono) -> bool {
+    pub(crate) fn is_too_early(&self, now: Mono) -> bool {
         self.until.is_some_and(|moment| now < moment)
     }
 
     /// When to look unasked. Not for ever, since an idle master makes no system call: after five times in vain, only who
     /// needs something looks.
-    pub(super) fn deadline(&self) -> Option<Mono> {
+    pub(crate) fn deadline(&self) -> Option<Mono> {
         self.until.filter(|_| self.pause < PAUSE_MAX)
     }
 
     /// Looked in vain; says whether the absence has begun with it.
-    pub(super) fn begin_or_go_on(&mut self, now: Mono) -> bool {
+    pub(crate) fn begin_or_go_on(&mut self, now: Mono) -> bool {
         let begins = self.until.is_none();
         let rested = begins && self.ended.is_none_or(|moment| now.since(moment) >= PAUSE_MAX);
         // One that comes and goes is left alone for longer and longer, too.
@@ -43,7 +43,7 @@ impl Absence {
     }
 
     /// Found; says whether an absence has ended with it.
-    pub(super) fn end(&mut self, now: Mono) -> bool {
+    pub(crate) fn end(&mut self, now: Mono) -> bool {
         let ends = self.until.take().is_some();
         if ends {
             self.ended = Some(now);

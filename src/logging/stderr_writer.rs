@@ -9,10 +9,10 @@ use std::time::Duration;
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
 
 use crate::base::Mono;
+use crate::logging::stderr_output::LogOutput;
 use crate::sys::{clock, stderr};
 use crate::threads::Input;
 use crate::threads::crew::{Crew, Post, Work};
-use crate::threads::log_output::LogOutput;
 
 /// How many lines may wait to be written.
 const LINES_MAX: usize = 4096;
@@ -28,7 +28,7 @@ const READER_CHECK: Duration = Duration::from_millis(10);
 
 /// The end that lines are put into; clones share the queue.
 #[derive(Clone)]
-pub struct LogQueue {
+pub(crate) struct LogQueue {
     items: Sender<Item>,
     /// Lines that are not written to their end.
     waiting: Arc<AtomicU64>,
@@ -39,22 +39,22 @@ pub struct LogQueue {
 
 impl LogQueue {
     /// How many lines were dropped, or could not be written whole, since the start.
-    pub fn dropped_lines(&self) -> u64 {
+    pub(crate) fn dropped_lines(&self) -> u64 {
         self.dropped_ever.load(Ordering::Relaxed)
     }
 
     /// How many wait to be written, the one that is being written included.
-    pub fn waiting_lines(&self) -> u64 {
+    pub(crate) fn waiting_lines(&self) -> u64 {
         self.waiting.load(Ordering::Relaxed)
     }
 
     /// Counts what an earlier image has dropped.
-    pub fn count_dropped(&self, lines: u64) {
+    pub(crate) fn count_dropped(&self, lines: u64) {
         self.dropped_ever.fetch_add(lines, Ordering::Relaxed);
     }
 
     /// Queues a line with its newline, or counts it as dropped.
-    pub fn push(&self, line: Vec<u8>) {
+    pub(crate) fn push(&self, line: Vec<u8>) {
         self.waiting.fetch_add(1, Ordering::Relaxed);
         if self.items.try_send(Item::Line(line)).is_err() {
             self.waiting.fetch_sub(1, Ordering::Relaxed);
@@ -64,7 +64,7 @@ impl LogQueue {
     }
 
     /// Waits until what was queued is written, for so long at most until there is room and again until it is written.
-    pub fn flush(&self, patience: Duration) {
+    pub(crate) fn flush(&self, patience: Duration) {
         if let Some(mut writer) = self.post.in_stead() {
             return writer.write_what_fits(clock::now().after(patience));
         }
@@ -76,7 +76,7 @@ impl LogQueue {
 
     /// The same for a caller that nothing else can be done beside: it waits on only while there is room for a line, as `has_room`
     /// says when the thread has not finished within some milliseconds. What is left then stays queued.
-    pub fn flush_while_read(&self, patience: Duration, has_room: impl Fn() -> bool) {
+    pub(crate) fn flush_while_read(&self, patience: Duration, has_room: impl Fn() -> bool) {
         if let Some(mut writer) = self.post.in_stead() {
             return writer.write_what_fits(clock::now());
         }
@@ -108,7 +108,7 @@ impl Write for LogQueue {
 /// Starts the thread. `prefix` begins the lines of its own, about what was dropped.
 ///
 /// Errors: no thread can be started.
-pub fn start(prefix: String, crew: &mut Crew) -> io::Result<LogQueue> {
+pub(crate) fn start(prefix: String, crew: &mut Crew) -> io::Result<LogQueue> {
     let (items, queued) = bounded(LINES_MAX);
     let [waiting, dropped, dropped_ever] = [(); 3].map(|()| Arc::<AtomicU64>::default());
     let tallies = [&waiting, &dropped, &dropped_ever].map(Arc::clone);

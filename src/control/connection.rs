@@ -6,10 +6,10 @@ use std::os::unix::net::UnixStream;
 use std::time::Duration;
 
 use crate::base::{ClientId, Mono};
+use crate::control::handover::{Carried, Subscription};
 use crate::protocol::{LINE_MAX, Peer};
 use crate::sys::errno::words;
 use crate::sys::fd::{Blocking, set_blocking};
-use crate::threads::control_handover::{Carried, Subscription};
 
 /// How much may wait for a client that does not read; beyond it the client is dropped.
 const UNREAD_MAX: usize = 1024 * 1024;
@@ -34,7 +34,7 @@ const READ_PAUSE: Duration = Duration::from_millis(100);
 const READ_FAILURES_MAX: u32 = 20;
 
 /// What the next line is.
-pub(in crate::threads) enum Reading {
+pub(crate) enum Reading {
     Line(Vec<u8>),
     /// Not complete yet, or not to be looked at yet.
     Nothing,
@@ -56,7 +56,7 @@ enum Taken {
 
 /// Why a client is dropped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(in crate::threads) enum Fault {
+pub(crate) enum Fault {
     Unread,
     Unended,
     TooLong,
@@ -73,13 +73,13 @@ enum Phase {
     Over,
 }
 
-pub(in crate::threads) struct Connection {
-    pub(in crate::threads) id: ClientId,
-    pub(in crate::threads) peer: Peer,
-    pub(in crate::threads) subscription: Option<Subscription>,
-    pub(in crate::threads) active_at: Mono,
+pub(crate) struct Connection {
+    pub(crate) id: ClientId,
+    pub(crate) peer: Peer,
+    pub(crate) subscription: Option<Subscription>,
+    pub(crate) active_at: Mono,
     /// There is no room for it in what the next image gets.
-    pub(in crate::threads) left_behind: bool,
+    pub(crate) left_behind: bool,
     stream: UnixStream,
     phase: Phase,
     fault: Option<Fault>,
@@ -87,9 +87,9 @@ pub(in crate::threads) struct Connection {
     /// Before this place `unparsed` is known to have no newline; at it may be the first.
     scanned: usize,
     /// The turn in which its last line was looked at.
-    pub(in crate::threads) last_turn: u64,
+    pub(crate) last_turn: u64,
     /// Whether its next line is one that needs a ticket.
-    pub(in crate::threads) needs_ticket: bool,
+    pub(crate) needs_ticket: bool,
     /// When the first byte of an unfinished line came.
     line_since: Option<Mono>,
     /// The client writes no more; what it asked is still answered.
@@ -107,7 +107,7 @@ pub(in crate::threads) struct Connection {
 
 impl Connection {
     /// `stream` is a non-blocking stream socket.
-    pub(in crate::threads) fn new(id: ClientId, stream: OwnedFd, peer: Peer, now: Mono) -> Self {
+    pub(crate) fn new(id: ClientId, stream: OwnedFd, peer: Peer, now: Mono) -> Self {
         Self {
             id,
             peer,
@@ -133,7 +133,7 @@ impl Connection {
 
     /// Goes on with one that came from the image before; its patience begins anew. That the client has closed its end is
     /// found out again.
-    pub(in crate::threads) fn resume(carried: Carried<OwnedFd>, now: Mono) -> Self {
+    pub(crate) fn resume(carried: Carried<OwnedFd>, now: Mono) -> Self {
         if let Err(errno) = set_blocking(carried.fd.as_fd(), Blocking::NonBlocking) {
             // One of us has made it so already, and einhorn's clients read what they ask for.
             log::warn!("[client {}] may keep others waiting: {}", carried.id.0, words(errno));
@@ -152,7 +152,7 @@ impl Connection {
     }
 
     /// Whether the next image gets it: not if it is over, or was told so and has only to read it, or there is no room for it.
-    pub(in crate::threads) fn is_carried(&self) -> bool {
+    pub(crate) fn is_carried(&self) -> bool {
         match self.phase {
             Phase::Open | Phase::Asked => !self.left_behind,
             Phase::Closing | Phase::Over => false,
@@ -160,12 +160,12 @@ impl Connection {
     }
 
     /// How much of it the next image gets.
-    pub(in crate::threads) fn carried_bytes(&self) -> usize {
+    pub(crate) fn carried_bytes(&self) -> usize {
         self.unparsed.len() + self.unwritten.len()
     }
 
     /// As the next image needs it.
-    pub(in crate::threads) fn describe(&self) -> Carried<RawFd> {
+    pub(crate) fn describe(&self) -> Carried<RawFd> {
         let asked = self.phase == Phase::Asked;
         let (id, peer, subscription) = (self.id, self.peer, self.subscription.clone());
         let (unparsed, unwritten) = (self.unparsed.clone(), self.unwritten.clone());
@@ -173,7 +173,7 @@ impl Connection {
         Carried { fd, id, peer, asked, subscription, unparsed, unwritten }
     }
 
-    pub(in crate::threads) fn is_over(&self) -> bool {
+    pub(crate) fn is_over(&self) -> bool {
         let asking = self.phase == Phase::Asked || self.unparsed[self.scanned..].contains(&b'\n');
         let waiting = self.subscription.is_some() && !self.hung_up;
         let done = self.half_closed && !asking && !waiting && (self.unwritten.is_empty() || self.hung_up);
@@ -182,7 +182,7 @@ impl Connection {
 
     /// Whether it may be closed for another client's sake: it neither asks nor waits for anything, and has not sent a line
     /// that nobody has looked at. An ack that is lost so never comes again.
-    pub(in crate::threads) fn is_idle(&mut self, now: Mono) -> bool {
+    pub(crate) fn is_idle(&mut self, now: Mono) -> bool {
         if self.phase != Phase::Open || self.subscription.is_some() || !self.unwritten.is_empty() {
             return false;
         }
@@ -193,38 +193,38 @@ impl Connection {
     }
 
     /// Whether it does nothing but wait for news.
-    pub(in crate::threads) fn only_waits(&self) -> bool {
+    pub(crate) fn only_waits(&self) -> bool {
         self.phase == Phase::Open && self.subscription.is_some()
     }
 
     /// The request on its way needs no reply, and others may follow.
-    pub(in crate::threads) fn go_on(&mut self) {
+    pub(crate) fn go_on(&mut self) {
         if self.phase == Phase::Asked {
             self.phase = Phase::Open;
         }
     }
 
     /// Whether poll(2) can tell anything new: of one that hung up, or cannot be read, it would tell that for ever.
-    pub(in crate::threads) fn is_worth_polling(&self) -> bool {
+    pub(crate) fn is_worth_polling(&self) -> bool {
         !self.hung_up && self.rests_until.is_none()
     }
 
     /// Ends the rest after a failed read when its time has come.
-    pub(in crate::threads) fn end_rest(&mut self, now: Mono) {
+    pub(crate) fn end_rest(&mut self, now: Mono) {
         self.rests_until = self.rests_until.filter(|&moment| moment > now);
     }
 
     /// While a request is on its way no more than one further line is read.
-    pub(in crate::threads) fn wants_to_read(&self) -> bool {
+    pub(crate) fn wants_to_read(&self) -> bool {
         !self.half_closed && self.unparsed.len() <= LINE_MAX && matches!(self.phase, Phase::Open | Phase::Asked)
     }
 
-    pub(in crate::threads) fn wants_to_write(&self) -> bool {
+    pub(crate) fn wants_to_write(&self) -> bool {
         !self.unwritten.is_empty() && self.phase != Phase::Over
     }
 
     /// When it has to be looked at, whatever comes: patience with it ends, or its rest after a failed read.
-    pub(in crate::threads) fn deadline(&self) -> Option<Mono> {
+    pub(crate) fn deadline(&self) -> Option<Mono> {
         [self.patience(), self.rests_until].into_iter().flatten().min()
     }
 
@@ -237,7 +237,7 @@ impl Connection {
     }
 
     /// Ends it if it is overdue.
-    pub(in crate::threads) fn expire(&mut self, now: Mono) {
+    pub(crate) fn expire(&mut self, now: Mono) {
         if self.patience().is_some_and(|deadline| deadline <= now) {
             self.drop_for(if self.stalled_since.is_some() { Fault::Unread } else { Fault::Unended });
         }
@@ -249,13 +249,13 @@ impl Connection {
     }
 
     /// Why it was dropped, if it was; to be told once.
-    pub(in crate::threads) fn take_fault(&mut self) -> Option<Fault> {
+    pub(crate) fn take_fault(&mut self) -> Option<Fault> {
         self.fault.take()
     }
 
     /// The other end is gone altogether; what it had written before still counts. Such a stream says where it ends, so that any
     /// other answer to a read is a failure.
-    pub(in crate::threads) fn hang_up(&mut self, now: Mono) {
+    pub(crate) fn hang_up(&mut self, now: Mono) {
         while !self.half_closed && self.phase != Phase::Over && self.unparsed.len() <= LINE_MAX {
             match self.take_in(now) {
                 Taken::Something | Taken::End => {}
@@ -271,7 +271,7 @@ impl Connection {
     }
 
     /// Takes in what is there, once.
-    pub(in crate::threads) fn read(&mut self, now: Mono) {
+    pub(crate) fn read(&mut self, now: Mono) {
         self.take_in(now);
     }
 
@@ -308,7 +308,7 @@ impl Connection {
         }
     }
 
-    pub(in crate::threads) fn write(&mut self, now: Mono) {
+    pub(crate) fn write(&mut self, now: Mono) {
         match self.stream.write(&self.unwritten) {
             Ok(length) => {
                 self.unwritten.drain(..length);
@@ -322,7 +322,7 @@ impl Connection {
     }
 
     /// Whether there is something for [`Self::next_line`]. Each byte is looked at once.
-    pub(in crate::threads) fn has_line(&mut self) -> bool {
+    pub(crate) fn has_line(&mut self) -> bool {
         let newline = self.unparsed[self.scanned..].iter().position(|&byte| byte == b'\n');
         self.scanned = newline.map_or(self.unparsed.len(), |at| self.scanned + at);
         let is_there = newline.is_some() || self.scanned > LINE_MAX;
@@ -330,7 +330,7 @@ impl Connection {
     }
 
     /// The next complete line without its newline, unless a request is still on its way, or replies pile up.
-    pub(in crate::threads) fn next_line(&mut self, now: Mono) -> Reading {
+    pub(crate) fn next_line(&mut self, now: Mono) -> Reading {
         if !self.has_line() {
             return Reading::Nothing;
         }
@@ -347,7 +347,7 @@ impl Connection {
     }
 
     /// Takes back the line that [`Self::next_line`] gave: it has to wait for a ticket.
-    pub(in crate::threads) fn put_back(&mut self, line: &[u8], now: Mono) {
+    pub(crate) fn put_back(&mut self, line: &[u8], now: Mono) {
         self.scanned = line.len();
         self.unparsed.splice(..0, line.iter().copied().chain([b'\n']));
         self.line_since = Some(now);
@@ -356,7 +356,7 @@ impl Connection {
     }
 
     /// The reply to the request on its way.
-    pub(in crate::threads) fn answer(&mut self, line: &str, now: Mono) {
+    pub(crate) fn answer(&mut self, line: &str, now: Mono) {
         if self.phase == Phase::Asked {
             self.phase = Phase::Open;
             // The next line, if it has begun, could not be finished before.
@@ -366,7 +366,7 @@ impl Connection {
     }
 
     /// Sends a line of its own accord.
-    pub(in crate::threads) fn send(&mut self, line: &str, now: Mono) {
+    pub(crate) fn send(&mut self, line: &str, now: Mono) {
         if self.phase == Phase::Over {
             return;
         }
@@ -379,13 +379,13 @@ impl Connection {
     }
 
     /// Says that a line is too long, and hears no more.
-    pub(in crate::threads) fn refuse(&mut self, line: &str, now: Mono) {
+    pub(crate) fn refuse(&mut self, line: &str, now: Mono) {
         self.fault = Some(Fault::TooLong);
         self.send(line, now);
         self.close();
     }
 
-    pub(in crate::threads) fn close(&mut self) {
+    pub(crate) fn close(&mut self) {
         if self.phase != Phase::Over {
             self.phase = Phase::Closing;
             self.unparsed.clear();
@@ -402,5 +402,5 @@ impl AsFd for Connection {
 }
 
 #[cfg(test)]
-#[path = "client_connection_tests.rs"]
+#[path = "connection_tests.rs"]
 mod tests;

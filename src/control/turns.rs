@@ -8,16 +8,16 @@ use crate::base::{ClientId, Pid};
 use crate::protocol::{Peer, Role};
 
 /// How many lines of others than admins are looked at before poll(2) is asked again. A line may be 64 KiB of YAML.
-pub(in crate::threads) const OTHERS_A_TURN: usize = 4;
+pub(crate) const OTHERS_A_TURN: usize = 4;
 
 /// A connection that has a line to be looked at, by its place among the connections.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in crate::threads) struct Waiting {
-    pub(in crate::threads) place: usize,
-    pub(in crate::threads) id: ClientId,
-    pub(in crate::threads) peer: Peer,
+pub(crate) struct Waiting {
+    pub(crate) place: usize,
+    pub(crate) id: ClientId,
+    pub(crate) peer: Peer,
     /// The turn in which its last line was looked at; 0 for none.
-    pub(in crate::threads) last_turn: u64,
+    pub(crate) last_turn: u64,
 }
 
 /// Whose lines share a part of the turn.
@@ -29,23 +29,23 @@ enum Party {
 
 /// Remembers who had a turn last, so that nobody is passed over for ever.
 #[derive(Debug, Default)]
-pub(in crate::threads) struct Turns {
+pub(crate) struct Turns {
     last: Option<Party>,
-    pub(in crate::threads) number: u64,
+    pub(crate) number: u64,
 }
 
 /// What is looked at in this turn.
 #[derive(Debug, PartialEq, Eq)]
-pub(in crate::threads) struct Turn {
+pub(crate) struct Turn {
     /// In this order.
-    pub(in crate::threads) places: Vec<usize>,
+    pub(crate) places: Vec<usize>,
     /// Whether lines are left over, which need another turn.
-    pub(in crate::threads) is_short: bool,
+    pub(crate) is_short: bool,
 }
 
 impl Turns {
     /// The next turn of those who wait.
-    pub(in crate::threads) fn next(&mut self, waiting: &[Waiting]) -> Turn {
+    pub(crate) fn next(&mut self, waiting: &[Waiting]) -> Turn {
         self.number += 1;
         let mut places = Vec::new();
         let mut parties: BTreeMap<Party, Vec<Waiting>> = BTreeMap::new();
@@ -70,7 +70,7 @@ impl Turns {
     }
 
     /// A line of this one was looked at, so that the next turn begins behind it.
-    pub(in crate::threads) fn had(&mut self, peer: Peer) {
+    pub(crate) fn had(&mut self, peer: Peer) {
         self.last = party(peer).or(self.last);
     }
 }

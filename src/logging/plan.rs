@@ -2,25 +2,25 @@
 
 use log::LevelFilter;
 
-use crate::threads::syslog_message::{Facility, Header};
+use crate::logging::syslog_message::{Facility, Header};
 
 /// What is logged, and where it goes.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct LogPlan {
+pub(crate) struct LogPlan {
     /// The least that is logged at all: debug, info, warn or error.
-    pub level: LevelFilter,
-    pub target: Target,
+    pub(crate) level: LevelFilter,
+    pub(crate) target: Target,
     /// The least that syslog gets, of what `level` lets through.
-    pub syslog_level: LevelFilter,
-    pub facility: Facility,
+    pub(crate) syslog_level: LevelFilter,
+    pub(crate) facility: Facility,
     /// The name before each message to syslog: printable, without blanks, brackets and colons, for that is where readers
     /// of syslog see it end.
-    pub ident: String,
+    pub(crate) ident: String,
 }
 
 /// Where lines go.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Target {
+pub(crate) enum Target {
     Stderr,
     /// What syslog shall have goes there, and the rest nowhere. Standard error has what could not be delivered.
     Syslog,
@@ -30,7 +30,7 @@ pub enum Target {
 
 impl LogPlan {
     /// What stands before each message to syslog.
-    pub fn header(&self) -> Header {
+    pub(crate) fn header(&self) -> Header {
         Header { facility: self.facility, ident: self.ident.clone() }
     }
 }
@@ -50,7 +50,7 @@ impl Default for LogPlan {
 
 /// einhorn's three grades, 0 to tell everything, 1 what happens, 2 what goes wrong; and 3 for errors alone, which no command
 /// of its control socket sets.
-pub fn level_of(verbosity: u8) -> LevelFilter {
+pub(crate) fn level_of(verbosity: u8) -> LevelFilter {
     match verbosity {
         0 => LevelFilter::Debug,
         1 => LevelFilter::Info,
@@ -59,23 +59,13 @@ pub fn level_of(verbosity: u8) -> LevelFilter {
     }
 }
 
-/// The grade of a level, for the control socket.
-pub fn verbosity_of(level: LevelFilter) -> u8 {
-    match level {
-        LevelFilter::Trace | LevelFilter::Debug => 0,
-        LevelFilter::Info => 1,
-        LevelFilter::Warn => 2,
-        LevelFilter::Error | LevelFilter::Off => 3,
-    }
-}
-
 /// The grade after einhorn's `louder`.
-pub fn louder(verbosity: u8) -> u8 {
+pub(crate) fn louder(verbosity: u8) -> u8 {
     verbosity.saturating_sub(1)
 }
 
 /// The grade after einhorn's `quieter`, which ends at 2; who has asked for errors alone does not get more by it.
-pub fn quieter(verbosity: u8) -> u8 {
+pub(crate) fn quieter(verbosity: u8) -> u8 {
     verbosity + u8::from(verbosity < 2)
 }
 
@@ -87,7 +77,6 @@ mod tests {
     fn the_grades_are_einhorns_and_one_more() {
         let levels = [LevelFilter::Debug, LevelFilter::Info, LevelFilter::Warn, LevelFilter::Error];
         assert_eq!([0, 1, 2, 3].map(level_of), levels);
-        assert_eq!(levels.map(verbosity_of), [0, 1, 2, 3]);
         assert_eq!([0, 1, 2, 3].map(louder), [0, 0, 1, 2]);
         assert_eq!([0, 1, 2, 3].map(quieter), [1, 2, 2, 3]);
     }

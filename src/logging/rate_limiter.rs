@@ -11,14 +11,14 @@ const NOTE_EVERY: Duration = Duration::from_secs(60);
 
 /// One kind of thing that happens.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Throttle {
+pub(crate) struct Throttle {
     unsaid: u64,
     said_at: Option<Mono>,
 }
 
 impl Throttle {
     /// One more has happened. If it is to be said now: together with how many others.
-    pub fn count_one(&mut self, now: Mono) -> Option<Unsaid> {
+    pub(crate) fn count_one(&mut self, now: Mono) -> Option<Unsaid> {
         if self.said_at.is_some_and(|said_at| now.since(said_at) < NOTE_EVERY) {
             self.unsaid += 1;
             return None;
@@ -30,7 +30,7 @@ impl Throttle {
 
 /// How many were passed over in silence since it was last said; the end of a message, empty for none.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Unsaid(u64);
+pub(crate) struct Unsaid(u64);
 
 impl fmt::Display for Unsaid {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -15,10 +15,10 @@ use crate::sys::errno::errno_of;
 use crate::sys::unix_client::{connect_datagram, connect_unix};
 
 /// How long a message may wait for a syslog that is busy.
-pub(in crate::threads) const SEND_MAX: Duration = Duration::from_secs(1);
+pub(crate) const SEND_MAX: Duration = Duration::from_secs(1);
 
 /// The longest text that is passed on whole. With what stands before it, that is what rsyslog takes, 8 KiB.
-pub(in crate::threads) const TEXT_BYTES_MAX: usize = 8 * 1024 - 256;
+pub(crate) const TEXT_BYTES_MAX: usize = 8 * 1024 - 256;
 
 /// What stands behind a text that was cut.
 const CUT: &str = "...";
@@ -31,17 +31,18 @@ const FACILITIES: [&str; 19] = [
 
 /// One of syslog's facilities.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Facility(&'static str);
+pub(crate) struct Facility(&'static str);
 
 impl Facility {
-    pub const DAEMON: Self = Self("daemon");
+    pub(crate) const DAEMON: Self = Self("daemon");
 
     /// By its name in syslog.conf(5). None for others, and for `kern`.
-    pub fn named(name: &str) -> Option<Self> {
+    pub(crate) fn named(name: &str) -> Option<Self> {
         FACILITIES.into_iter().find(|known| *known == name).map(Self)
     }
 
-    pub fn name(self) -> &'static str {
+    #[cfg(test)]
+    pub(crate) fn name(self) -> &'static str {
         self.0
     }
 
@@ -53,35 +54,35 @@ impl Facility {
 
 /// What stands before a message.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Header {
-    pub facility: Facility,
-    pub ident: String,
+pub(crate) struct Header {
+    pub(crate) facility: Facility,
+    pub(crate) ident: String,
 }
 
 /// One message.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Message {
-    pub header: Arc<Header>,
-    pub level: Level,
-    pub text: String,
+pub(crate) struct Message {
+    pub(crate) header: Arc<Header>,
+    pub(crate) level: Level,
+    pub(crate) text: String,
     /// The line that has to go elsewhere if syslog does not get this.
-    pub otherwise: Option<String>,
+    pub(crate) otherwise: Option<String>,
 }
 
 /// A connection to a syslog that was there when it was made.
-pub(in crate::threads) struct Connection(LoggerBackend);
+pub(crate) struct Connection(LoggerBackend);
 
 impl Connection {
     /// To the first of these paths at which there is something.
     ///
     /// Errors: ENOENT, if there is nothing at any of them; why what is there cannot be connected to.
-    pub(in crate::threads) fn open(paths: &[PathBuf]) -> Result<Self, Errno> {
+    pub(crate) fn open(paths: &[PathBuf]) -> Result<Self, Errno> {
         let mut tried = paths.iter().map(|path| connect(path));
         tried.find(|tried| !matches!(tried, Err(Errno::ENOENT))).unwrap_or(Err(Errno::ENOENT)).map(Self)
     }
 
     /// Errors: EAGAIN, if there was no room for it in [`SEND_MAX`]; ECONNREFUSED or another, if nobody is there any more.
-    pub(in crate::threads) fn send(&mut self, header: &Header, level: Level, text: &str) -> Result<(), Errno> {
+    pub(crate) fn send(&mut self, header: &Header, level: Level, text: &str) -> Result<(), Errno> {
         let formatter = Formatter3164 {
             facility: header.facility.code(),
             hostname: None,

@@ -18,7 +18,7 @@ struct Refused {
 }
 
 /// Where lines are written to, and what was lost on the way.
-pub(in crate::threads) struct LogOutput<'a, W> {
+pub(crate) struct LogOutput<'a, W> {
     write: W,
     /// Begins the lines about what was lost.
     prefix: &'a str,
@@ -30,12 +30,12 @@ pub(in crate::threads) struct LogOutput<'a, W> {
 }
 
 impl<'a, W: FnMut(&[u8]) -> io::Result<usize>> LogOutput<'a, W> {
-    pub(in crate::threads) fn new(write: W, prefix: &'a str, dropped: &'a AtomicU64, lost_ever: &'a AtomicU64) -> Self {
+    pub(crate) fn new(write: W, prefix: &'a str, dropped: &'a AtomicU64, lost_ever: &'a AtomicU64) -> Self {
         Self { write, prefix, dropped, lost_ever, refused: Refused::default() }
     }
 
     /// Whatever is wrong with standard error is no reason to do anything but count: there is nowhere else to say so.
-    pub(in crate::threads) fn on_line(&mut self, line: &[u8]) {
+    pub(crate) fn on_line(&mut self, line: &[u8]) {
         if let Err(errno) = self.write_line(line) {
             self.refused.lines += 1;
             self.refused.cause = Some(errno);

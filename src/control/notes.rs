@@ -5,14 +5,14 @@ use std::collections::BTreeMap;
 use nix::errno::Errno;
 
 use crate::base::{ClientId, Mono};
+use crate::control::connection::Fault;
+use crate::logging::rate_limiter::Throttle;
 use crate::protocol::{LINE_MAX, Peer};
 use crate::sys::errno::words;
-use crate::threads::client_connection::Fault;
-use crate::threads::throttle::Throttle;
 
 /// What can happen again and again, and what was said of it.
 #[derive(Default)]
-pub(in crate::threads) struct Notes {
+pub(crate) struct Notes {
     refused: Throttle,
     denied: Throttle,
     dropped: Throttle,
@@ -21,25 +21,25 @@ pub(in crate::threads) struct Notes {
 }
 
 impl Notes {
-    pub(in crate::threads) fn refuse(&mut self, now: Mono) {
+    pub(crate) fn refuse(&mut self, now: Mono) {
         if let Some(unsaid) = self.refused.count_one(now) {
             log::warn!("refused a control connection: too many, or an unknown user{unsaid}");
         }
     }
 
-    pub(in crate::threads) fn deny(&mut self, client: ClientId, peer: &Peer, now: Mono) {
+    pub(crate) fn deny(&mut self, client: ClientId, peer: &Peer, now: Mono) {
         if let Some(unsaid) = self.denied.count_one(now) {
             log::warn!("[client {}] {peer} asked for what only an admin may{unsaid}", client.0);
         }
     }
 
-    pub(in crate::threads) fn drop_for_room(&mut self, client: ClientId, reason: &str, now: Mono) {
+    pub(crate) fn drop_for_room(&mut self, client: ClientId, reason: &str, now: Mono) {
         if let Some(unsaid) = self.dropped.count_one(now) {
             log::warn!("[client {}] dropped, {reason}{unsaid}", client.0);
         }
     }
 
-    pub(in crate::threads) fn drop_for_fault(&mut self, client: ClientId, fault: Fault, now: Mono) {
+    pub(crate) fn drop_for_fault(&mut self, client: ClientId, fault: Fault, now: Mono) {
         if let Some(unsaid) = self.faults.entry(fault).or_default().count_one(now) {
             let reason = match fault {
                 Fault::Unread => "it does not read its replies".to_owned(),
@@ -50,7 +50,7 @@ impl Notes {
         }
     }
 
-    pub(in crate::threads) fn cannot_accept(&mut self, errno: Errno, now: Mono) {
+    pub(crate) fn cannot_accept(&mut self, errno: Errno, now: Mono) {
         if let Some(unsaid) = self.not_accepted.count_one(now) {
             log::warn!("cannot accept a control connection, trying again soon: {}{unsaid}", words(errno));
         }

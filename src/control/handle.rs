@@ -8,16 +8,16 @@ use std::sync::Arc;
 use crossbeam_channel::{Receiver, Sender, bounded};
 
 use crate::base::{ClientId, Pid};
+use crate::control::access::Policy;
+use crate::control::handover::{Clients, Freeze, Frozen, freeze};
+use crate::control::server::{Place, Server};
+use crate::control::socket_file::{Retired, SocketFile};
 use crate::files::control_socket::Access;
 use crate::protocol::{Format, Reply};
 use crate::sys::wakeup::Wakeup;
 use crate::threads::Input;
-use crate::threads::admission::Policy;
-use crate::threads::control_handover::{Clients, Freeze, Frozen, freeze};
-use crate::threads::control_server::{Place, Server};
 use crate::threads::crew::{Crew, Post};
 use crate::threads::gate::Gate;
-use crate::threads::socket_file::{Retired, SocketFile};
 
 /// How many messages may wait for the thread. A client has one request on its way at a time, so replies cannot be more than
 /// clients; what an upgrade has to say is one message, however many wait for it.
@@ -27,7 +27,7 @@ const MAILBOX_MAX: usize = 8 * 1024;
 
 /// What the main thread says.
 #[derive(Debug)]
-pub(in crate::threads) enum Message {
+pub(crate) enum Message {
     Reply {
         client: ClientId,
         reply: Reply,
@@ -72,14 +72,14 @@ pub(in crate::threads) enum Message {
 
 /// What follows a reply.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Then {
+pub(crate) enum Then {
     Nothing,
     /// The client is told of the upgrade, under the id of its request.
     Subscribe,
 }
 
 /// The main thread's end.
-pub struct Control {
+pub(crate) struct Control {
     mailbox: Sender<Box<Message>>,
     post: Arc<Post<Place>>,
     retired: Retired,
@@ -87,66 +87,61 @@ pub struct Control {
 
 impl Control {
     /// The socket's file is about to be removed, and not to be made again.
-    pub fn retire(&self) {
+    pub(crate) fn retire(&self) {
         self.retired.retire();
     }
 
     /// To be called at the very end. What comes back is disconnected when the last words are written, as far as clients take
     /// them. The thread may have to wait for room in the inbox before.
-    pub fn finish(&self) -> Receiver<()> {
+    pub(crate) fn finish(&self) -> Receiver<()> {
         let (done, finished) = bounded(1);
         self.tell(Message::Flush { done });
         finished
     }
 
     /// Sends a reply. The client may be gone; then nobody misses it.
-    pub fn reply(&self, client: ClientId, reply: Reply, format: Format, then: Then) {
+    pub(crate) fn reply(&self, client: ClientId, reply: Reply, format: Format, then: Then) {
         self.tell(Message::Reply { client, reply, format, then });
     }
 
     /// Tells everybody who waits for an upgrade.
-    pub fn publish(&self, message: String) {
+    pub(crate) fn publish(&self, message: String) {
         self.tell(Message::Publish { message });
     }
 
     /// Tells them the outcome, but for these; they wait no longer.
-    pub fn conclude(&self, message: String, except: Vec<ClientId>) {
+    pub(crate) fn conclude(&self, message: String, except: Vec<ClientId>) {
         self.tell(Message::Conclude { message, except });
     }
 
     /// Tells one of them the outcome of what it asked for.
-    pub fn conclude_for(&self, client: ClientId, message: String) {
+    pub(crate) fn conclude_for(&self, client: ClientId, message: String) {
         self.tell(Message::ConcludeFor { client, message });
     }
 
     /// Closes the connection that was made for a worker: what it left behind must not keep it open here.
-    pub fn forget(&self, worker: Pid) {
+    pub(crate) fn forget(&self, worker: Pid) {
         self.tell(Message::Forget { worker });
     }
 
     /// Takes over our end of a worker's own connection (`-g`).
-    pub fn adopt(&self, connection: OwnedFd, worker: Pid) {
+    pub(crate) fn adopt(&self, connection: OwnedFd, worker: Pid) {
         self.tell(Message::Adopt { connection, worker });
     }
 
     /// Changes who may connect, and who may speak as what.
-    pub fn admit(&self, policy: Policy, access: Access) {
+    pub(crate) fn admit(&self, policy: Policy, access: Access) {
         self.tell(Message::Admit { policy, access });
     }
 
     /// Stops the thread where nothing is half done, and takes all that it holds. What was said before has been written as far
     /// as it can be; every request that was passed on is in the inbox. None: the thread did not come to it in half a second,
     /// and goes on.
-    pub fn freeze(&self) -> Option<Frozen> {
+    pub(crate) fn freeze(&self) -> Option<Frozen> {
         match self.post.in_stead() {
             Some(mut place) => Frozen::taken_from(&mut place, &self.post),
             None => freeze(|order| self.tell(Message::Freeze(order))),
         }
-    }
-
-    /// Everything goes on where it stopped, timers too, as if nothing had happened. To drop it is the same.
-    pub fn thaw(&self, frozen: Frozen) {
-        drop(frozen);
     }
 
     fn tell(&self, message: Message) {
@@ -161,7 +156,7 @@ impl Control {
 /// they did, [`Control::admit`] finds out.
 ///
 /// Errors: no thread can be started.
-pub fn start(
+pub(crate) fn start(
     socket: SocketFile,
     clients: Clients<OwnedFd>,
     policy: Policy,

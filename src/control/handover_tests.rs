@@ -10,6 +10,9 @@ use tempfile::TempDir;
 
 use super::*;
 use crate::base::Pid;
+use crate::control::access::Policy;
+use crate::control::handle::{Control, Then, start};
+use crate::control::socket_file::SocketFile;
 use crate::files::control_socket::{Access, bind_control_socket};
 use crate::files::directory::Demand;
 use crate::protocol::{Reply, Request, Role};
@@ -18,10 +21,7 @@ use crate::sys::fd::{Blocking, adopt, set_blocking};
 use crate::sys::socket::socket_pair;
 use crate::sys::testing::{LIMIT, wait_until};
 use crate::threads::Input;
-use crate::threads::admission::Policy;
-use crate::threads::control::{Control, Then, start};
 use crate::threads::crew::Crew;
-use crate::threads::socket_file::SocketFile;
 use crate::threads::spawn::shortage;
 
 /// More than the kernel keeps for a client that does not read.
@@ -123,7 +123,7 @@ fn thawed(house: House, meanwhile: &mut dyn FnMut(&House)) -> House {
     let frozen = house.freeze();
     meanwhile(&house);
     assert!(house.inbox.is_empty(), "something was passed on");
-    house.control.thaw(frozen);
+    drop(frozen);
     house
 }
 
@@ -140,7 +140,7 @@ fn stood_in_for(house: House, meanwhile: &mut dyn FnMut(&House)) -> House {
     for _ in 0..3 {
         let frozen = house.freeze();
         assert_eq!(crew.turn(now).len(), 0, "it has nothing that it could pass on");
-        house.control.thaw(frozen);
+        drop(frozen);
         now = now.after(Duration::from_secs(2));
         crew.turn(now).into_iter().for_each(|input| sender.send(input).unwrap());
         now = now.after(Duration::from_secs(2));

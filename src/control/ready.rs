@@ -3,10 +3,10 @@
 use nix::poll::{PollFd, PollFlags};
 
 use crate::base::ClientId;
-use crate::threads::client_connection::Connection;
+use crate::control::connection::Connection;
 
 /// What poll(2) is asked about a connection.
-pub(in crate::threads) fn interest(connection: &Connection) -> PollFlags {
+pub(crate) fn interest(connection: &Connection) -> PollFlags {
     let mut flags = PollFlags::empty();
     flags.set(PollFlags::POLLIN, connection.wants_to_read());
     flags.set(PollFlags::POLLOUT, connection.wants_to_write());
@@ -15,14 +15,14 @@ pub(in crate::threads) fn interest(connection: &Connection) -> PollFlags {
 
 /// What poll(2) found.
 #[derive(Default)]
-pub(in crate::threads) struct Ready {
-    pub(in crate::threads) socket_changed: bool,
-    pub(in crate::threads) accept: bool,
-    pub(in crate::threads) clients: Vec<(ClientId, ClientEvent)>,
+pub(crate) struct Ready {
+    pub(crate) socket_changed: bool,
+    pub(crate) accept: bool,
+    pub(crate) clients: Vec<(ClientId, ClientEvent)>,
 }
 
 #[derive(Clone, Copy)]
-pub(in crate::threads) enum ClientEvent {
+pub(crate) enum ClientEvent {
     Readable,
     Writable,
     HungUp,
@@ -30,7 +30,7 @@ pub(in crate::threads) enum ClientEvent {
 
 impl Ready {
     /// The listener comes first, then the connections with these ids, then the watch on the socket's file.
-    pub(in crate::threads) fn of(fds: &[PollFd<'_>], ids: &[ClientId], overdue: bool) -> Self {
+    pub(crate) fn of(fds: &[PollFd<'_>], ids: &[ClientId], overdue: bool) -> Self {
         let found = |fd: &PollFd<'_>| fd.revents().unwrap_or(PollFlags::empty());
         let mut clients = Vec::new();
         let (listener, others) = fds.split_at(1);

@@ -23,7 +23,7 @@ const RETRY_PAUSE: Duration = Duration::from_millis(500);
 const LOOK_PAUSE: Duration = Duration::from_millis(500);
 
 /// The listening socket and its file.
-pub struct SocketFile {
+pub(crate) struct SocketFile {
     path: PathBuf,
     access: Access,
     /// Of the file's directory, whenever it is made anew.
@@ -47,46 +47,46 @@ enum Loss {
 
 /// Said at the very end: the file goes for good.
 #[derive(Clone, Debug, Default)]
-pub struct Retired(Arc<AtomicBool>);
+pub(crate) struct Retired(Arc<AtomicBool>);
 
 impl Retired {
     /// To be called before the file is removed.
-    pub fn retire(&self) {
+    pub(crate) fn retire(&self) {
         self.0.store(true, Ordering::SeqCst);
     }
 }
 
 impl SocketFile {
     /// `listener` was bound at `path` and made the file `id`, now or in the image before.
-    pub fn new(path: PathBuf, access: Access, demand: Demand, listener: OwnedFd, id: FileId) -> Self {
+    pub(crate) fn new(path: PathBuf, access: Access, demand: Demand, listener: OwnedFd, id: FileId) -> Self {
         let (watch, again) = watch(&path, id);
         let (loss, retired) = (Loss::Unsaid, Retired::default());
         Self { path, access, demand, listener, id, watch, again, loss, retired }
     }
 
-    pub fn retired(&self) -> Retired {
+    pub(crate) fn retired(&self) -> Retired {
         self.retired.clone()
     }
 
-    pub(in crate::threads) fn listener_fd(&self) -> BorrowedFd<'_> {
+    pub(crate) fn listener_fd(&self) -> BorrowedFd<'_> {
         self.listener.as_fd()
     }
 
-    pub(in crate::threads) fn id(&self) -> FileId {
+    pub(crate) fn id(&self) -> FileId {
         self.id
     }
 
     /// Readable when something has happened to the file.
-    pub(in crate::threads) fn watch_fd(&self) -> Option<BorrowedFd<'_>> {
+    pub(crate) fn watch_fd(&self) -> Option<BorrowedFd<'_>> {
         self.watch.as_ref().map(AsFd::as_fd)
     }
 
-    pub(in crate::threads) fn deadline(&self) -> Option<Mono> {
+    pub(crate) fn deadline(&self) -> Option<Mono> {
         self.again
     }
 
     /// Binds the socket anew if its file is gone; says which file it is now. Connections that were made stay.
-    pub(in crate::threads) fn restore(&mut self) -> Option<FileId> {
+    pub(crate) fn restore(&mut self) -> Option<FileId> {
         match &self.watch {
             Some(watch) => {
                 watch.drain();
@@ -119,7 +119,7 @@ impl SocketFile {
     }
 
     /// Gives the file another mode and group, now and whenever it is made anew.
-    pub(in crate::threads) fn admit(&mut self, access: Access) {
+    pub(crate) fn admit(&mut self, access: Access) {
         if self.access == access {
             return;
         }

@@ -6,10 +6,10 @@ use std::sync::Arc;
 
 use log::{Level, LevelFilter};
 
+use crate::logging::plan::{LogPlan, Target};
+use crate::logging::syslog_message::{Header, Message};
+use crate::logging::syslog_writer::{self, Report, SyslogQueue};
 use crate::threads::crew::Crew;
-use crate::threads::log_plan::{LogPlan, Target};
-use crate::threads::syslog_message::{Header, Message};
-use crate::threads::syslog_writer::{self, Report, SyslogQueue};
 
 /// There is one while lines go to syslog.
 pub(crate) struct Route {
@@ -81,8 +81,8 @@ mod tests {
     use tempfile::TempDir;
 
     use super::*;
+    use crate::logging::syslog_message::Facility;
     use crate::sys::testing::LIMIT;
-    use crate::threads::syslog_message::Facility;
 
     const LEVELS: [Level; 4] = [Level::Error, Level::Warn, Level::Info, Level::Debug];
 

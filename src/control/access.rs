@@ -9,21 +9,21 @@ use crate::sys::peer;
 
 /// Whom the configuration lets in.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Policy {
+pub(crate) struct Policy {
     /// The master's own user.
-    pub own_uid: u32,
+    pub(crate) own_uid: u32,
     /// These users may do everything, too.
-    pub users: Vec<u32>,
+    pub(crate) users: Vec<u32>,
     /// And so may members of these groups.
-    pub groups: Vec<u32>,
+    pub(crate) groups: Vec<u32>,
     /// How many connections there may be, workers' own (`-g`) aside.
-    pub connections_max: usize,
+    pub(crate) connections_max: usize,
 }
 
 /// Who is at the other end.
 ///
 /// Errors: the kernel does not say, so nobody is let in.
-pub fn judge(connection: BorrowedFd<'_>, policy: &Policy) -> Result<Peer, nix::errno::Errno> {
+pub(crate) fn judge(connection: BorrowedFd<'_>, policy: &Policy) -> Result<Peer, nix::errno::Errno> {
     let found = peer::credentials(connection)?;
     let role = role(found.uid, found.gid, || peer::groups(connection).unwrap_or_default(), policy);
     Ok(Peer { pid: found.pid, uid: found.uid, role })
@@ -41,7 +41,7 @@ fn role(uid: u32, gid: u32, further: impl FnOnce() -> Vec<u32>, policy: &Policy)
 }
 
 /// The end of a connection that the master made for a worker.
-pub(in crate::threads) fn made_for(worker: Pid) -> Peer {
+pub(crate) fn made_for(worker: Pid) -> Peer {
     Peer { pid: worker, uid: 0, role: Role::Worker(worker) }
 }
 

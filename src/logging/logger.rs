@@ -8,15 +8,14 @@ use std::time::Duration;
 use env_logger::{Builder, WriteStyle};
 use log::{Level, LevelFilter, Record};
 
-use crate::base::Pid;
-use crate::base::printable;
-use crate::supervisor::log_route::Route;
+use crate::base::{Pid, printable};
+use crate::logging::plan::{LogPlan, level_of};
+use crate::logging::route::Route;
+use crate::logging::stderr_writer::{self, LogQueue};
+use crate::logging::syslog_writer::{Report, SyslogQueue, usual_paths};
 use crate::sys::errno::words;
 use crate::sys::stderr::{self, is_journal};
 use crate::threads::crew::Crew;
-use crate::threads::log_plan::{LogPlan, level_of};
-use crate::threads::log_writer::{self, LogQueue};
-use crate::threads::syslog_writer::{Report, SyslogQueue, usual_paths};
 
 /// The target that marks a line as being about a worker's own doing; the pid follows it.
 const WORKER_TARGET: &str = "worker ";
@@ -43,15 +42,15 @@ static ROUTE: RwLock<Option<Route>> = RwLock::new(None);
 static MARKS_LEVELS: OnceLock<bool> = OnceLock::new();
 
 /// Where lines go; dropped at the very end.
-pub(super) struct Logging {
+pub(crate) struct Logging {
     queue: LogQueue,
 }
 
 /// Sends everything that is logged where the plan says from now on.
 ///
 /// Errors: a thread cannot be started.
-pub(super) fn start(plan: &LogPlan, crew: &mut Crew) -> io::Result<Logging> {
-    let queue = log_writer::start(format!("{}[MASTER {}]", mark_of(Level::Warn), std::process::id()), crew)?;
+pub(crate) fn start(plan: &LogPlan, crew: &mut Crew) -> io::Result<Logging> {
+    let queue = stderr_writer::start(format!("{}[MASTER {}]", mark_of(Level::Warn), std::process::id()), crew)?;
     let _first = QUEUE.set(queue.clone());
     let sink = env_logger::Target::Pipe(Box::new(queue.clone()));
     let builder = &mut Builder::new();
@@ -70,7 +69,7 @@ pub(super) fn start(plan: &LogPlan, crew: &mut Crew) -> io::Result<Logging> {
 /// goes to syslog any more. What was queued before is written as the old plan had it.
 ///
 /// Errors: the syslog thread cannot be started; the new level holds, and lines go where they went.
-pub(super) fn apply(plan: &LogPlan, crew: &mut Crew) -> io::Result<()> {
+pub(crate) fn apply(plan: &LogPlan, crew: &mut Crew) -> io::Result<()> {
     // First, since the thread may have something to say at once.
     log::set_max_level(plan.level);
     // Only the main thread puts another route there, so that this one is still the last when it is replaced.
@@ -82,7 +81,7 @@ pub(super) fn apply(plan: &LogPlan, crew: &mut Crew) -> io::Result<()> {
 }
 
 /// einhorn's three grades, and the one of ours, as [`level_of`] has them.
-pub(super) fn set_verbosity(verbosity: u8) {
+pub(crate) fn set_verbosity(verbosity: u8) {
     log::set_max_level(level_of(verbosity));
 }
 
@@ -119,13 +118,13 @@ pub(crate) fn count_lost(lines: u64) {
 
 /// Says what a worker is about to do, in the worker's name, as einhorn's workers say it themselves: between fork and exec
 /// a child of ours may not log.
-pub(super) fn log_for_worker(pid: Pid, message: &str) {
+pub(crate) fn log_for_worker(pid: Pid, message: &str) {
     log::info!(target: &format!("{WORKER_TARGET}{pid}"), "{message}");
 }
 
 impl Logging {
     /// Waits until the last lines are written, but not for ever.
-    pub(super) fn finish(&self) {
+    pub(crate) fn finish(&self) {
         flush_syslog(SyslogQueue::flush);
         self.queue.flush(LAST_LINES_MAX);
     }
@@ -207,8 +206,8 @@ mod tests {
     use std::fs;
 
     use super::*;
+    use crate::logging::plan::Target;
     use crate::sys::testing::{LIMIT, in_own_process, wait_until};
-    use crate::threads::log_plan::Target;
 
     fn syslog_threads() -> usize {
         let names = fs::read_dir("/proc/self/task").unwrap().flatten().map(|task| task.path().join("comm"));

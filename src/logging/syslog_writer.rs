@@ -12,11 +12,11 @@ use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
 use log::Level;
 use nix::errno::Errno;
 
+use crate::logging::backoff::Absence;
+use crate::logging::syslog_message::{Connection, Header, Message, SEND_MAX};
 use crate::sys::clock;
 use crate::threads::Input;
-use crate::threads::absence::Absence;
 use crate::threads::crew::{Crew, Post, Work};
-use crate::threads::syslog_message::{Connection, Header, Message, SEND_MAX};
 
 /// How many messages may wait to be sent.
 const MESSAGES_MAX: usize = 1024;
@@ -30,7 +30,7 @@ const USUAL_PATHS: [&str; 2] = ["/dev/log", "/var/run/syslog"];
 
 /// What the thread has to say about syslog; it must not log that itself, for its lines could come back to it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Report {
+pub(crate) enum Report {
     /// The line that stands in for a message that syslog did not get.
     Undelivered(String),
     /// Syslog cannot be reached. Said once, until it is back.
@@ -47,7 +47,7 @@ enum Item {
 
 /// The end that messages are put into; clones share the queue. The thread ends when the last of them is gone.
 #[derive(Clone)]
-pub struct SyslogQueue {
+pub(crate) struct SyslogQueue {
     items: Sender<Item>,
     /// Messages that are neither sent nor given back.
     waiting: Arc<AtomicU64>,
@@ -57,12 +57,12 @@ pub struct SyslogQueue {
 
 impl SyslogQueue {
     /// How many messages wait to be sent, the one that is being sent included.
-    pub fn waiting_messages(&self) -> u64 {
+    pub(crate) fn waiting_messages(&self) -> u64 {
         self.waiting.load(Ordering::Relaxed)
     }
 
     /// Queues a message. If there is no room, it is counted, and the line that stands in for it comes back.
-    pub fn push(&self, message: Message) -> Option<String> {
+    pub(crate) fn push(&self, message: Message) -> Option<String> {
         self.waiting.fetch_add(1, Ordering::Relaxed);
         let Err(refused) = self.items.try_send(Item::Message(message)) else { return None };
         self.waiting.fetch_sub(1, Ordering::Relaxed);
@@ -74,12 +74,12 @@ impl SyslogQueue {
     }
 
     /// Waits until what was queued is sent or reported as undelivered, twice three seconds at most.
-    pub fn flush(&self) {
+    pub(crate) fn flush(&self) {
         self.flush_within(FLUSH_MAX);
     }
 
     /// The same, for so long at most until there is room and again until it is sent.
-    pub fn flush_within(&self, patience: Duration) {
+    pub(crate) fn flush_within(&self, patience: Duration) {
         if let Some(mut writer) = self.post.in_stead() {
             return writer.report_undelivered();
         }
@@ -91,7 +91,7 @@ impl SyslogQueue {
 }
 
 /// To be given to [`start`] outside of tests.
-pub fn usual_paths() -> Vec<PathBuf> {
+pub(crate) fn usual_paths() -> Vec<PathBuf> {
     USUAL_PATHS.map(PathBuf::from).to_vec()
 }
 
@@ -99,7 +99,7 @@ pub fn usual_paths() -> Vec<PathBuf> {
 /// message comes with another.
 ///
 /// Errors: no thread can be started.
-pub fn start(
+pub(crate) fn start(
     paths: Vec<PathBuf>,
     header: Arc<Header>,
     report: impl Fn(Report) + Send + 'static,

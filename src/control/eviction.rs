@@ -5,12 +5,12 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use crate::base::{Mono, Pid};
+use crate::control::connection::Connection;
 use crate::protocol::{Peer, Role};
-use crate::threads::client_connection::Connection;
 
 /// The place of a connection that has been idle for `silent_for`: of the process that has most connections, the one that has been
 /// silent longest. So a process that connects without end takes no place but its own.
-pub(in crate::threads) fn idle_one(connections: &mut [Connection], silent_for: Duration, now: Mono) -> Option<usize> {
+pub(crate) fn idle_one(connections: &mut [Connection], silent_for: Duration, now: Mono) -> Option<usize> {
     let counts = count_by_process(connections.iter());
     let rank = |known: &Connection| (Reverse(counts.get(&known.peer.pid).copied()), known.active_at, known.id);
     let mut candidates: Vec<usize> = (0..connections.len()).collect();
@@ -25,7 +25,7 @@ pub(in crate::threads) fn idle_one(connections: &mut [Connection], silent_for: D
 /// The place of a connection that makes room for another of the same guest user: of the process of this user that has most
 /// connections, if it has more than the process of `peer` would have. So no process takes all the places of its user, and a worker
 /// can ack.
-pub(in crate::threads) fn one_of_its_user(connections: &mut [Connection], peer: Peer, now: Mono) -> Option<usize> {
+pub(crate) fn one_of_its_user(connections: &mut [Connection], peer: Peer, now: Mono) -> Option<usize> {
     let of_user = |known: &&Connection| known.peer.role == Role::Guest && known.peer.uid == peer.uid;
     let counts = count_by_process(connections.iter().filter(of_user));
     let own = counts.get(&peer.pid).copied().unwrap_or_default();
@@ -41,7 +41,7 @@ pub(in crate::threads) fn one_of_its_user(connections: &mut [Connection], peer: 
 /// has many users must not keep a worker of another user from its ack. First one that has asked for what it may not, which no
 /// worker does; then one of a process that has several, of the user that has most, if that are more than the user of `peer` would
 /// have; then the one that has been silent longest, and for `silent_for` at least.
-pub(in crate::threads) fn one_of_the_guests(
+pub(crate) fn one_of_the_guests(
     connections: &mut [Connection],
     peer: Peer,
     silent_for: Duration,

@@ -10,20 +10,21 @@ use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags};
 
 use crate::base::{ClientId, Mono};
+use crate::control::access::{Policy, judge, made_for};
+use crate::control::connection::{Connection, Reading};
+use crate::control::eviction;
+use crate::control::handle::{Message, Then};
+use crate::control::handover::{CARRIED_BYTES_MAX, Clients, Freeze, Stand, Subscription};
+use crate::control::notes::Notes;
+use crate::control::ready::{ClientEvent, Ready, interest};
+use crate::control::socket_file::SocketFile;
+use crate::control::turns::{Turns, Waiting};
 use crate::files::control_socket::Access;
 use crate::protocol::{self, Format, More, Peer, Reply, Role};
 use crate::sys::{accept, allocator, clock, wakeup};
-use crate::threads::admission::{Policy, judge, made_for};
-use crate::threads::client_connection::{Connection, Reading};
-use crate::threads::control::{Message, Then};
-use crate::threads::control_handover::{CARRIED_BYTES_MAX, Clients, Freeze, Stand, Subscription};
-use crate::threads::control_notes::Notes;
-use crate::threads::control_ready::{ClientEvent, Ready, interest};
+use crate::threads::Input;
 use crate::threads::crew::Work;
 use crate::threads::gate::Gate;
-use crate::threads::socket_file::SocketFile;
-use crate::threads::turns::{Turns, Waiting};
-use crate::threads::{Input, crowd};
 
 /// How long accepting rests when the system has no descriptor to give, and no idle client has one to spare. Without it
 /// the loop would spin.
@@ -57,7 +58,7 @@ const PER_GUEST_MAX: usize = 64;
 /// Why a connection is closed then.
 const CROWDED: &str = "too many are connected";
 
-pub(in crate::threads) struct Server {
+pub(crate) struct Server {
     socket: SocketFile,
     policy: Policy,
     inbox: Sender<Input>,
@@ -110,10 +111,10 @@ enum Patience {
 }
 
 /// Where the server stands; there it is found when the thread has to begin again. None while the main thread has it.
-pub(in crate::threads) struct Place(pub(in crate::threads) Option<Box<Server>>);
+pub(crate) struct Place(pub(crate) Option<Box<Server>>);
 
 impl Place {
-    pub(in crate::threads) fn of(server: Server) -> Self {
+    pub(crate) fn of(server: Server) -> Self {
         Self(Some(Box::new(server)))
     }
 }
@@ -136,7 +137,7 @@ impl Work for Place {
 }
 
 impl Server {
-    pub(in crate::threads) fn new(
+    pub(crate) fn new(
         socket: SocketFile,
         clients: Clients<OwnedFd>,
         policy: Policy,
@@ -246,7 +247,7 @@ impl Server {
     }
 
     /// Does what the main thread has said since the thread stopped. No request is passed on.
-    pub(in crate::threads) fn catch_up(&mut self) {
+    pub(crate) fn catch_up(&mut self) {
         let now = clock::now();
         // An order to freeze in there is one that nobody waits for any more.
         while self.read_mailbox(now).is_some() {}
@@ -254,7 +255,7 @@ impl Server {
     }
 
     /// Clients for which there is no room are not described; they go on if this image does.
-    pub(in crate::threads) fn describe(&mut self) -> Stand {
+    pub(crate) fn describe(&mut self) -> Stand {
         self.leave_some_behind();
         let connections = self.carried().map(Connection::describe).collect();
         let clients = Clients { connections, next_client: ClientId(self.next_id + 1) };
@@ -262,7 +263,7 @@ impl Server {
     }
 
     /// Of the listener, and of every connection that is described.
-    pub(in crate::threads) fn descriptors(&self) -> Vec<BorrowedFd<'_>> {
+    pub(crate) fn descriptors(&self) -> Vec<BorrowedFd<'_>> {
         [self.socket.listener_fd()].into_iter().chain(self.carried().map(AsFd::as_fd)).collect()
     }
 
@@ -534,7 +535,7 @@ impl Server {
         match peer.role {
             Role::Admin => self.drop_an_idle_one(CROWDED, Duration::ZERO, now),
             Role::Guest => {
-                let chosen = crowd::one_of_the_guests(&mut self.connections, peer, FRESH, now);
+                let chosen = eviction::one_of_the_guests(&mut self.connections, peer, FRESH, now);
                 self.drop_for_room(chosen, CROWDED, now)
             }
             // It is adopted, and takes no place.
@@ -544,13 +545,13 @@ impl Server {
 
     /// Makes room for any client; says whether there was a connection to close.
     fn drop_an_idle_one(&mut self, reason: &str, silent_for: Duration, now: Mono) -> bool {
-        let chosen = crowd::idle_one(&mut self.connections, silent_for, now);
+        let chosen = eviction::idle_one(&mut self.connections, silent_for, now);
         self.drop_for_room(chosen, reason, now)
     }
 
     /// Makes room for a guest whose user has all the places that a user may have.
     fn drop_one_of_its_user(&mut self, peer: Peer, now: Mono) -> bool {
-        let chosen = crowd::one_of_its_user(&mut self.connections, peer, now);
+        let chosen = eviction::one_of_its_user(&mut self.connections, peer, now);
         self.drop_for_room(chosen, "another process of its user has fewer connections", now)
     }
 
@@ -585,5 +586,5 @@ fn news(to: &mut Connection, message: &str, more: More, now: Mono) {
 }
 
 #[cfg(test)]
-#[path = "control_server_tests.rs"]
+#[path = "server_tests.rs"]
 mod tests;

@@ -4,9 +4,9 @@ use std::net::Shutdown;
 
 use super::*;
 use crate::base::Pid;
+use crate::control::access::made_for;
 use crate::protocol::{Format, RequestId};
 use crate::sys::socket::socket_pair;
-use crate::threads::admission::made_for;
 
 const START: Mono = Mono::from_nanos(1_000_000_000);
 

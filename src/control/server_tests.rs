@@ -8,6 +8,7 @@ use tempfile::TempDir;
 
 use super::*;
 use crate::base::Pid;
+use crate::control::handle::{Control, start};
 use crate::files::control_socket::bind_control_socket;
 use crate::files::directory::Demand;
 use crate::protocol::Asked;
@@ -15,7 +16,6 @@ use crate::sys::fd::{Blocking, set_blocking};
 use crate::sys::socket::socket_pair;
 use crate::sys::testing::{LIMIT, wait_until};
 use crate::threads::INBOX_MAX;
-use crate::threads::control::{Control, start};
 use crate::threads::crew::Crew;
 use crate::threads::gate::TICKETS_MAX;
 

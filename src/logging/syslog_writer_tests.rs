@@ -8,9 +8,9 @@ use std::sync::mpsc::{self, channel};
 use tempfile::TempDir;
 
 use super::*;
+use crate::logging::syslog_message::Facility;
 use crate::sys::testing::{LIMIT, wait_until};
 use crate::threads::spawn::shortage;
-use crate::threads::syslog_message::Facility;
 
 /// A thread, the place where it looks for syslog, and what it reports.
 struct Bench {

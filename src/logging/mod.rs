@@ -1,0 +1,17 @@
+//! The log: what a line looks like, and the two threads that write it to standard error and to syslog. No caller ever waits for
+//! either: a line that finds no room is dropped and counted.
+
+mod backoff;
+mod logger;
+pub(crate) mod plan;
+pub(crate) mod rate_limiter;
+mod route;
+mod stderr_output;
+mod stderr_writer;
+pub(crate) mod syslog_message;
+mod syslog_writer;
+
+pub(crate) use logger::{
+    Logging, apply, count_lost, dropped_lines, flush, log_for_worker, lost_lines, mark_of, print, set_verbosity, start,
+    waiting_lines,
+};
