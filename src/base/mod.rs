@@ -12,4 +12,4 @@ mod time;
 pub use ending::Ending;
 pub use ids::{ClientId, Pid, Version, WorkerIndex};
 pub use signal::Signal;
-pub use time::Mono;
+pub use time::{Mono, due, earlier};

@@ -27,3 +27,16 @@ impl Mono {
         Duration::from_nanos(self.0.saturating_sub(earlier.0))
     }
 }
+
+/// Whether the moment has come; none never comes.
+pub fn due(moment: Option<Mono>, now: Mono) -> bool {
+    moment.is_some_and(|moment| moment <= now)
+}
+
+/// The earlier of two moments, where none means never.
+pub fn earlier(one: Option<Mono>, other: Option<Mono>) -> Option<Mono> {
+    match (one, other) {
+        (Some(one), Some(other)) => Some(one.min(other)),
+        (moment, None) | (None, moment) => moment,
+    }
+}

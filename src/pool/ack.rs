@@ -2,11 +2,16 @@
 
 use std::time::Duration;
 
+use crate::base::due;
+use crate::base::earlier;
 use crate::base::{Mono, Pid, Signal};
+use crate::pool::action::Action;
+use crate::pool::machine::Pool;
+use crate::pool::notice::{AckIgnored, Notice};
+use crate::pool::settings::{AckMode, Settings};
 use crate::pool::settings::{EXEC_LIMIT, UNACKED_GRACE};
-use crate::pool::tell::Farewell;
-use crate::pool::worker::earlier;
-use crate::pool::{AckIgnored, AckMode, Action, Notice, Ping, Pool, Settings, Worker};
+use crate::pool::worker::Farewell;
+use crate::pool::worker::{Ping, Worker};
 
 impl Pool {
     pub(in crate::pool) fn on_execed(&mut self, pid: Pid) {
@@ -126,8 +131,4 @@ fn exec_limit(worker: &Worker) -> Option<Mono> {
 
 fn ignore(pid: Pid, reason: AckIgnored, actions: &mut Vec<Action>) {
     actions.push(Action::Tell(Notice::AckIgnored { pid, reason }));
-}
-
-pub(in crate::pool) fn due(moment: Option<Mono>, now: Mono) -> bool {
-    moment.is_some_and(|moment| moment <= now)
 }

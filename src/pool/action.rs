@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::base::{Pid, Signal, Version, WorkerIndex};
-use crate::pool::Notice;
+use crate::pool::notice::Notice;
 
 /// Everything that the pool can ask for.
 #[derive(Clone, Debug, PartialEq)]

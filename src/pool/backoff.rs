@@ -5,8 +5,8 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::base::Mono;
-use crate::pool::Worker;
 use crate::pool::settings::{BACKOFF_FACTOR, EARLY_LIFE, SPINUP_INTERVAL_MAX_S, SPINUP_INTERVAL_MIN_S};
+use crate::pool::worker::Worker;
 
 /// Beyond it 1.5ⁿ times any spacing is above the longest wait, and the power must not run off to infinity.
 const EXPONENT_MAX: i32 = 100;

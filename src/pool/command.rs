@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::base::Signal;
-use crate::pool::Settings;
+use crate::pool::settings::Settings;
 
 /// What somebody wants done.
 #[derive(Clone, Copy, Debug, PartialEq)]

@@ -1,8 +1,12 @@
 //! Who may go: old workers that are replaced, and workers above the target. It never lowers the serving floor.
 
 use crate::base::{Mono, Pid};
-use crate::pool::tell::Farewell;
-use crate::pool::{Action, Notice, Pool, UpgradeStyle, Worker, count};
+use crate::pool::action::Action;
+use crate::pool::command::UpgradeStyle;
+use crate::pool::machine::Pool;
+use crate::pool::notice::Notice;
+use crate::pool::worker::Farewell;
+use crate::pool::worker::{Worker, count};
 
 impl Pool {
     pub(in crate::pool) fn cull(&mut self, now: Mono, actions: &mut Vec<Action>) {

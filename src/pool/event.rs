@@ -2,7 +2,8 @@
 
 use crate::base::Ending;
 use crate::base::{Pid, Version, WorkerIndex};
-use crate::pool::{Command, Settings};
+use crate::pool::command::Command;
+use crate::pool::settings::Settings;
 
 /// Everything that can reach the pool.
 #[derive(Clone, Debug, PartialEq)]

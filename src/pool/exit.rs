@@ -1,8 +1,11 @@
 //! Deaths: a worker that ended, its reaping, and what it left behind in its process group.
 
 use crate::base::{Ending, Mono, Pid, Signal};
+use crate::pool::action::Action;
+use crate::pool::event::Group;
+use crate::pool::machine::Pool;
+use crate::pool::notice::{Acked, Asked, Notice};
 use crate::pool::settings::TERM_GRACE;
-use crate::pool::{Acked, Action, Asked, Group, Notice, Pool};
 
 impl Pool {
     /// Lets the worker go, and has it reaped: until then its pid is listed here and can belong to nobody else.

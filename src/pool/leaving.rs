@@ -1,7 +1,8 @@
 //! When a version takes in no more connections: nothing of it is launched any more, and all its workers were told to go.
 
 use crate::base::{Mono, Version};
-use crate::pool::{Pool, Worker};
+use crate::pool::machine::Pool;
+use crate::pool::worker::Worker;
 
 impl Pool {
     /// The moment at which the last worker of this version was told to go. None: one was not told, or one may be launched yet,
@@ -23,9 +24,10 @@ fn told_at(worker: &Worker) -> Option<Mono> {
 #[cfg(test)]
 mod tests {
     use crate::base::{Pid, Version, WorkerIndex};
-    use crate::pool::replenish::Launch;
+    use crate::pool::event::Event;
+    use crate::pool::machine::Launch;
+    use crate::pool::settings::Settings;
     use crate::pool::testing::{FLEET, Play, SMOOTH, settings};
-    use crate::pool::{Event, Settings};
 
     const OLD: Version = Version(0);
     const NEW: Version = Version(1);

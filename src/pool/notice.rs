@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::base::{Ending, Pid, Signal, Version, WorkerIndex};
-use crate::pool::UpgradeStyle;
+use crate::pool::command::UpgradeStyle;
 
 /// One thing worth telling.
 #[derive(Clone, Debug, PartialEq)]

@@ -1,18 +1,12 @@
 //! Launching what is missing: all at once in the beginning and in a fleet upgrade, one by one otherwise.
 
-use crate::base::{Mono, Pid, Signal, Version, WorkerIndex};
-use crate::pool::ack::due;
-use crate::pool::{Action, Blocked, Notice, Pool, Worker, count};
-
-/// A launch that was asked for and is not answered yet.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in crate::pool) struct Launch {
-    pub(in crate::pool) index: WorkerIndex,
-    pub(in crate::pool) version: Version,
-    /// In force now; it may be another when the launch is answered.
-    pub(in crate::pool) graceful: Signal,
-    pub(in crate::pool) asked_at: Mono,
-}
+use crate::base::due;
+use crate::base::{Mono, Pid, WorkerIndex};
+use crate::pool::action::Action;
+use crate::pool::machine::Launch;
+use crate::pool::machine::Pool;
+use crate::pool::notice::{Blocked, Notice};
+use crate::pool::worker::{Worker, count};
 
 impl Pool {
     /// Launches as many as are missing, without a pause between them, as far as there is room.

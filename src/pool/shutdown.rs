@@ -1,27 +1,14 @@
 //! The end: every worker is told, patience is limited, and the last one to go lets the master go.
 
+use crate::pool::state::Stopping;
 use std::time::Duration;
 
-use serde::{Deserialize, Serialize};
-
+use crate::base::earlier;
 use crate::base::{Mono, Pid, Signal};
+use crate::pool::action::{Action, ExitReason};
+use crate::pool::machine::Pool;
 use crate::pool::settings::{QUIT_GRACE, TERM_GRACE};
-use crate::pool::tell::Farewell;
-use crate::pool::worker::earlier;
-use crate::pool::{Action, ExitReason, Pool};
-
-/// That the master is to end, and how.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Stopping {
-    /// What a worker that is launched too late is told.
-    pub farewell: Farewell,
-    /// How long it may take then; none means for ever.
-    pub grace: Option<Duration>,
-    pub reason: ExitReason,
-    /// Whether `Exit` was asked for; then nothing is handed on.
-    #[serde(skip)]
-    pub concluded: bool,
-}
+use crate::pool::worker::Farewell;
 
 impl Pool {
     /// Stops for good. A second stop sends its signal too; patience may only get shorter.

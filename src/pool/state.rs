@@ -4,12 +4,18 @@
 //!
 //! It checks what another image wrote, and decides nothing about workers.
 
+use crate::pool::action::ExitReason;
+use crate::pool::worker::Farewell;
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
 use crate::base::{Mono, Pid, Version};
-use crate::pool::{Action, Backoff, Pool, Preparing, Remnant, Settings, Stopping, Upgrade, UpgradeStyle, Worker};
+use crate::pool::backoff::Backoff;
+use crate::pool::command::UpgradeStyle;
+use crate::pool::settings::Settings;
+use crate::pool::worker::{Remnant, Worker};
 
 /// The least pid of a worker: a signal to 0, -1 or 1 would reach everything but a worker.
 const PID_FIRST: i32 = 2;
@@ -105,34 +111,33 @@ fn check_pids(pids: impl Iterator<Item = Pid>) -> Result<(), String> {
     Ok(())
 }
 
-impl Pool {
-    /// All of it.
-    pub fn state(&self) -> &State {
-        &self.state
-    }
+/// An upgrade that has not begun: its program is being looked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Preparing {
+    pub version: Version,
+    pub style: UpgradeStyle,
+    /// Somebody asked while it was being looked for. A deploy may have come in between, so what is found then may be what
+    /// was there before it.
+    pub asked_again: bool,
+}
 
-    /// What is handed on. Asserts that the moment is one between two events of a master that goes on: every launch is
-    /// answered before the next event, and after `Exit` there is no next image.
-    pub fn to_hand_on(&self) -> &State {
-        assert!(!self.is_over(), "a master that ends hands nothing on");
-        assert!(self.launches.is_empty(), "a launch is answered before anything else happens");
-        &self.state
-    }
+/// An upgrade under way.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Upgrade {
+    pub style: UpgradeStyle,
+    /// New workers that died or missed their ack since the last that acked.
+    pub failures: u32,
+}
 
-    /// The pool that goes on from there. What blocks a launch is looked at anew: it follows from the rest, and was
-    /// told already.
-    pub fn restore(state: State) -> Self {
-        assert!(state.settings.target >= 1 && state.fallback.target >= 1, "a pool has at least one worker");
-        let mut pool = Self { state, launches: Vec::new(), blocked: None };
-        pool.blocked = pool.what_blocks();
-        pool
-    }
-
-    /// If somebody had asked again already, it is looked for once more after that; better than to start by what the first look
-    /// found.
-    pub(in crate::pool) fn send_again(&self, actions: &mut Vec<Action>) {
-        if let Some(Preparing { version, .. }) = self.state.preparing {
-            actions.push(Action::PrepareRelease { version });
-        }
-    }
+/// That the master is to end, and how.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Stopping {
+    /// What a worker that is launched too late is told.
+    pub farewell: Farewell,
+    /// How long it may take then; none means for ever.
+    pub grace: Option<Duration>,
+    pub reason: ExitReason,
+    /// Whether `Exit` was asked for; then nothing is handed on.
+    #[serde(skip)]
+    pub concluded: bool,
 }

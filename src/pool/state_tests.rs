@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::testing::{FLEET, Play, SMOOTH, settings};
 use super::*;
-use crate::base::Signal;
+use crate::base::{Mono, Pid, Signal, Version};
 
 /// The same play, by the pool that the next image makes of this one.
 fn handed_on(play: &mut Play) {

@@ -1,34 +1,16 @@
 //! Telling workers to go, and losing patience with those that do not. Who is told is decided elsewhere.
 
+use crate::pool::worker::Farewell;
 use std::time::Duration;
 
-use serde::{Deserialize, Serialize};
-
+use crate::base::due;
+use crate::base::earlier;
 use crate::base::{Mono, Pid, Signal};
-use crate::pool::ack::due;
+use crate::pool::action::Action;
+use crate::pool::machine::Pool;
+use crate::pool::notice::Notice;
 use crate::pool::settings::LINGER_NOTE;
-use crate::pool::worker::earlier;
-use crate::pool::{Action, Notice, Pool, Worker};
-
-/// By which signal workers are told to go.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Farewell {
-    /// Each by its own.
-    Graceful,
-    /// All by the one that somebody named.
-    Signal(Signal),
-}
-
-impl Farewell {
-    /// What it is for a worker whose own signal is `graceful`.
-    pub(in crate::pool) fn signal(self, graceful: Signal) -> Signal {
-        match self {
-            Self::Graceful => graceful,
-            Self::Signal(signal) => signal,
-        }
-    }
-}
+use crate::pool::worker::Worker;
 
 impl Pool {
     /// Tells these workers to go. `grace` is how long they may take before they are killed; none means for ever.

@@ -1,28 +1,15 @@
 //! From one version to the next, and back when the next one does not work. Launching and culling follow by themselves
 //! from what is modern.
 
-use serde::{Deserialize, Serialize};
+use crate::pool::state::{Preparing, Upgrade};
 
 use crate::base::{Mono, Version};
-use crate::pool::{Action, Notice, Pool, Settings, UpgradeFailure, UpgradeStyle, Worker, count};
-
-/// An upgrade that has not begun: its program is being looked for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Preparing {
-    pub version: Version,
-    pub style: UpgradeStyle,
-    /// Somebody asked while it was being looked for. A deploy may have come in between, so what is found then may be what
-    /// was there before it.
-    pub asked_again: bool,
-}
-
-/// An upgrade under way.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Upgrade {
-    pub style: UpgradeStyle,
-    /// New workers that died or missed their ack since the last that acked.
-    pub failures: u32,
-}
+use crate::pool::action::Action;
+use crate::pool::command::UpgradeStyle;
+use crate::pool::machine::Pool;
+use crate::pool::notice::{Notice, UpgradeFailure};
+use crate::pool::settings::Settings;
+use crate::pool::worker::{Worker, count};
 
 impl Pool {
     /// One that is asked for while another is being prepared is prepared after it, and takes its place.

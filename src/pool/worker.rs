@@ -1,5 +1,6 @@
 //! One worker, and what is left of one. They know what they are, and decide nothing.
 
+use crate::base::earlier;
 use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::base::{Mono, Pid, Signal, Version, WorkerIndex};
@@ -138,10 +139,26 @@ impl Worker {
     }
 }
 
-/// The earlier of two moments, where none means never.
-pub(in crate::pool) fn earlier(one: Option<Mono>, other: Option<Mono>) -> Option<Mono> {
-    match (one, other) {
-        (Some(one), Some(other)) => Some(one.min(other)),
-        (moment, None) | (None, moment) => moment,
+/// By which signal workers are told to go.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Farewell {
+    /// Each by its own.
+    Graceful,
+    /// All by the one that somebody named.
+    Signal(Signal),
+}
+
+impl Farewell {
+    /// What it is for a worker whose own signal is `graceful`.
+    pub(in crate::pool) fn signal(self, graceful: Signal) -> Signal {
+        match self {
+            Self::Graceful => graceful,
+            Self::Signal(signal) => signal,
+        }
     }
+}
+
+pub(in crate::pool) fn count(workers: &[Worker], wanted: impl Fn(&Worker) -> bool) -> u32 {
+    u32::try_from(workers.iter().filter(|worker| wanted(worker)).count()).unwrap_or(u32::MAX)
 }

@@ -57,7 +57,7 @@ plant 'signal to a pid already let go' pool/exit.rs \
     's/^        actions.push(Action::ReapWorker { pid });/&\n        actions.push(Action::SignalWorker { pid, signal: Signal::USR2 });/'
 plant 'one spawn too many' pool/replenish.rs \
     's/self.state.settings.target.saturating_sub(modern + self.launching())/(self.state.settings.target + 1).saturating_sub(modern + self.launching())/'
-plant 'forgotten deadline' pool/mod.rs \
+plant 'forgotten deadline' pool/machine.rs \
     's/self.patience_deadline(), //'
 plant 'version not raised' pool/upgrade.rs \
     '/^        self.state.modern = version;$/d'
@@ -65,10 +65,10 @@ plant 'a field forgotten in the handoff' pool/worker.rs \
     's/^    pub written_off: bool,$/    #[serde(skip)]\n&/'
 plant 'a field of the pool forgotten in the handoff' pool/state.rs \
     's/^    pub backoff: Backoff,$/    #[serde(skip)]\n&/'
-plant 'nothing prepared anew after a re-exec' pool/state.rs \
+plant 'nothing prepared anew after a re-exec' pool/machine.rs \
     's/^            actions.push(Action::PrepareRelease { version });$/            let _ = version;/'
-plant 'a re-exec that oversleeps' pool/state.rs \
-    '/^        self.settle(now, actions);$/d'
+plant 'a re-exec that oversleeps' pool/machine.rs \
+    's/^            Event::Resumed => self.send_again(actions),$/            Event::Resumed => return self.send_again(actions),/'
 
 plant 'the graceful signal of today' pool/tell.rs \
     's/farewell.signal(worker.graceful)/farewell.signal(self.state.settings.graceful)/'
@@ -82,7 +82,7 @@ plant 'settings kept after giving up' pool/upgrade.rs \
     '/^        self.state.settings = self.state.fallback;$/d'
 plant 'back to what started over' pool/upgrade.rs \
     's/^        if self.state.upgrade.is_none() {$/        if true {/'
-plant 'a target that giving up undoes' pool/mod.rs \
+plant 'a target that giving up undoes' pool/machine.rs \
     '/^                self.state.fallback.target = target;$/d'
 plant 'the old judged by the new settings' pool/ack.rs \
     's/if worker.version == self.state.modern { &self.state.settings } else { &self.state.fallback }/let _ = worker;\n        \&self.state.settings/'

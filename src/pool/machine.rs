@@ -1,0 +1,213 @@
+//! The pool itself: what happens comes in, what shall be done goes out. The decisions stand in the files beside.
+
+use crate::base::{Mono, Pid, Version};
+use crate::base::{Signal, WorkerIndex, earlier};
+use crate::pool::action::Action;
+use crate::pool::command::{Command, UpgradeStyle};
+use crate::pool::event::Event;
+use crate::pool::notice::Blocked;
+use crate::pool::settings::Settings;
+use crate::pool::state::{Preparing, State};
+use crate::pool::worker::{Farewell, Remnant, Worker, count};
+
+/// A launch that was asked for and is not answered yet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::pool) struct Launch {
+    pub(in crate::pool) index: WorkerIndex,
+    pub(in crate::pool) version: Version,
+    /// In force now; it may be another when the launch is answered.
+    pub(in crate::pool) graceful: Signal,
+    pub(in crate::pool) asked_at: Mono,
+}
+
+/// The workers, and everything that decisions about them rest on.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Pool {
+    pub(in crate::pool) state: State,
+    /// Asked for, and not answered yet.
+    pub(in crate::pool) launches: Vec<Launch>,
+    /// What was told of last.
+    pub(in crate::pool) blocked: Option<Blocked>,
+}
+
+impl Pool {
+    pub fn new(settings: Settings) -> Self {
+        Self { state: State::new(settings), launches: Vec::new(), blocked: None }
+    }
+
+    /// Takes in what happened at `now`, and adds what shall be done to `actions`.
+    pub fn handle(&mut self, now: Mono, event: Event, actions: &mut Vec<Action>) {
+        match event {
+            Event::Started => self.state.launch_at_once = true,
+            Event::Resumed => self.send_again(actions),
+            Event::CommandGiven(command) => self.on_command(now, command, actions),
+            Event::ReleaseReady { version, settings } => self.on_release_ready(now, version, settings, actions),
+            Event::ReleaseRefused { version, reason } => self.on_release_refused(version, reason, actions),
+            Event::WorkerSpawned { pid, index } => self.on_spawned(now, pid, index, actions),
+            Event::SpawnFailed { index } => self.on_spawn_failed(index),
+            Event::WorkerExeced { pid } => self.on_execed(pid),
+            Event::WorkerAcked { pid } => self.on_ack(now, pid, actions),
+            Event::WorkerPinged { pid, request_id } => self.on_ping(now, pid, request_id, actions),
+            Event::WorkerStopped { pid } => self.on_job_control(pid, |worker| worker.stopped = true),
+            Event::WorkerContinued { pid } => self.on_job_control(pid, |worker| worker.stopped = false),
+            Event::WorkerExited { pid, ending } => self.on_exit(now, pid, ending, actions),
+            Event::WorkerReaped { pid, group } => self.on_reaped(now, pid, group, actions),
+            Event::GroupEmptied { pid } => self.forget_group(pid),
+            Event::DeadlinePassed => {}
+        }
+        self.settle(now, actions);
+    }
+
+    /// When the pool wants to be called again at the latest, with `DeadlinePassed`; never, if nothing is due.
+    pub fn deadline(&self) -> Option<Mono> {
+        let due = [self.ack_deadline(), self.patience_deadline(), self.linger_deadline(), self.launch_deadline()];
+        due.into_iter().fold(None, earlier)
+    }
+
+    /// Asks for the difference between what is and what should be. Twice in a row, the second time asks for nothing. Signals come
+    /// before launches: a child may be given the pid of a group that has just emptied, and must not hear what is meant for it.
+    fn settle(&mut self, now: Mono, actions: &mut Vec<Action>) {
+        self.run_ack_timers(now, actions);
+        self.conclude_upgrade(actions);
+        self.cull(now, actions);
+        self.end_patience(now, actions);
+        self.replenish(now, actions);
+        self.note_lingering(now, actions);
+        self.conclude_stop(actions);
+    }
+
+    fn on_command(&mut self, now: Mono, command: Command, actions: &mut Vec<Action>) {
+        match command {
+            Command::Upgrade(style) => self.request_upgrade(style, actions),
+            Command::Stop(signal) => self.stop(now, Farewell::Signal(signal), actions),
+            Command::StopGracefully => self.stop(now, Farewell::Graceful, actions),
+            Command::Forward(signal) => self.forward(signal, actions),
+            Command::SetTarget(target) => {
+                assert!(target >= 1, "a pool has at least one worker");
+                self.state.settings.target = target;
+                self.state.fallback.target = target;
+            }
+            Command::Configure { settings, fallback } => {
+                assert!(settings.target >= 1 && fallback.target >= 1, "a pool has at least one worker");
+                self.state.settings = settings;
+                self.state.fallback = fallback;
+            }
+        }
+    }
+
+    pub(in crate::pool) fn on_job_control(&mut self, pid: Pid, change: impl FnOnce(&mut Worker)) {
+        if let Some(worker) = self.state.workers.iter_mut().find(|worker| worker.pid == pid) {
+            change(worker);
+        }
+    }
+}
+
+/// What the outside may see.
+impl Pool {
+    pub fn settings(&self) -> &Settings {
+        &self.state.settings
+    }
+
+    /// What a failed upgrade goes back to.
+    pub fn fallback(&self) -> &Settings {
+        &self.state.fallback
+    }
+
+    pub fn workers(&self) -> &[Worker] {
+        &self.state.workers
+    }
+
+    pub fn remnants(&self) -> &[Remnant] {
+        &self.state.remnants
+    }
+
+    /// The version that new workers are launched as.
+    pub fn modern(&self) -> Version {
+        self.state.modern
+    }
+
+    /// The version that a failed upgrade goes back to.
+    pub fn good(&self) -> Version {
+        self.state.good
+    }
+
+    /// The style of the upgrade under way.
+    pub fn upgrading(&self) -> Option<UpgradeStyle> {
+        self.state.upgrade.as_ref().map(|upgrade| upgrade.style)
+    }
+
+    /// Whether the program of an upgrade that was asked for is being looked for.
+    pub fn is_preparing(&self) -> bool {
+        self.state.preparing.is_some()
+    }
+
+    /// New workers that failed since the last that acked, in the upgrade under way.
+    pub fn upgrade_failures(&self) -> u32 {
+        self.state.upgrade.as_ref().map_or(0, |upgrade| upgrade.failures)
+    }
+
+    pub fn is_stopping(&self) -> bool {
+        self.state.stopping.is_some()
+    }
+
+    pub fn unacked_deaths(&self) -> u32 {
+        self.state.backoff.unacked_deaths
+    }
+
+    pub fn last_spinup(&self) -> Option<Mono> {
+        self.state.last_spinup
+    }
+
+    /// The style of the last upgrade that began, over or not.
+    pub fn last_style(&self) -> Option<UpgradeStyle> {
+        self.state.last_style
+    }
+
+    pub fn last_upgraded(&self) -> Option<Mono> {
+        self.state.last_upgraded
+    }
+
+    /// How many workers of any version serve.
+    pub fn serving_count(&self) -> u32 {
+        count(&self.state.workers, Worker::serves)
+    }
+
+    /// Modern workers that acked and were not told to go (einhorn's `ack_count`).
+    pub fn acked_count(&self) -> u32 {
+        count(&self.state.workers, |worker| {
+            worker.version == self.state.modern && worker.is_acked() && !worker.is_told()
+        })
+    }
+}
+
+impl Pool {
+    /// All of it.
+    pub fn state(&self) -> &State {
+        &self.state
+    }
+
+    /// What is handed on. Asserts that the moment is one between two events of a master that goes on: every launch is
+    /// answered before the next event, and after `Exit` there is no next image.
+    pub fn to_hand_on(&self) -> &State {
+        assert!(!self.is_over(), "a master that ends hands nothing on");
+        assert!(self.launches.is_empty(), "a launch is answered before anything else happens");
+        &self.state
+    }
+
+    /// The pool that goes on from there. What blocks a launch is looked at anew: it follows from the rest, and was
+    /// told already.
+    pub fn restore(state: State) -> Self {
+        assert!(state.settings.target >= 1 && state.fallback.target >= 1, "a pool has at least one worker");
+        let mut pool = Self { state, launches: Vec::new(), blocked: None };
+        pool.blocked = pool.what_blocks();
+        pool
+    }
+
+    /// If somebody had asked again already, it is looked for once more after that; better than to start by what the first look
+    /// found.
+    pub(in crate::pool) fn send_again(&self, actions: &mut Vec<Action>) {
+        if let Some(Preparing { version, .. }) = self.state.preparing {
+            actions.push(Action::PrepareRelease { version });
+        }
+    }
+}
