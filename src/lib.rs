@@ -1,6 +1,6 @@
 //! einhyrningsins: a supervisor that shares listening sockets among copies of a program and replaces them gracefully.
 //!
-//! Rooms, from the ground up (`tests/tidy.rs` holds who may import whom; `doc/ARCHITECTURE.md` says why):
+//! Rooms, from the ground up (`tests/tidy.rs` holds which may import which; `doc/ARCHITECTURE.md` says why):
 //! `base` has what all of them name, `pool` and `machines` decide, `supervisor` does, `threads` and `control` watch, `files` says
 //! which file is trusted, `sys` calls the system.
 

@@ -31,7 +31,7 @@ const READS_MIN: u32 = 2;
 /// How often it is tried to go back: for five minutes, if what it failed for may pass.
 const RETURNS_MAX: u32 = 6000;
 
-/// How often otherwise: for ten seconds. Without the image before there is nobody for the workers.
+/// How often otherwise: for ten seconds. Without the image before the workers have no master.
 const RETURNS_MIN: u32 = 200;
 
 /// What this image finds beside the document.
@@ -107,7 +107,8 @@ fn is_socket(fd: Fd) -> bool {
 /// Becomes the image before, under the same pid, with all that it had left open and the same document. Where there is none, as
 /// after Ruby's einhorn, it goes on with what there is to see.
 ///
-/// Errors: there is nothing.
+/// # Errors
+/// There is nothing.
 pub(crate) fn go_back(reason: &str, config: &Config, call: &Call, arrival: &Arrival) -> Result<Plan, String> {
     let reason = match arrival.way_back {
         Some((image, spare)) => {
@@ -116,7 +117,7 @@ pub(crate) fn go_back(reason: &str, config: &Config, call: &Call, arrival: &Arri
         None => reason.to_owned(),
     };
     if arrival.is_of_ours() {
-        // It says as whom its workers run, which nobody can see otherwise.
+        // Only the document says as which user its workers run.
         return Err(reason);
     }
     let inherited = arrival.inherited.as_deref().unwrap_or_default();
@@ -165,7 +166,8 @@ fn become_the_one_before(
 
 /// Makes the attempt until it succeeds, or as often as its error allows, with a pause in between.
 ///
-/// Errors: the last one.
+/// # Errors
+/// The last one.
 fn again<T, E>(mut attempt: impl FnMut() -> Result<T, E>, attempts_max: impl Fn(&E) -> u32) -> Result<T, E> {
     let mut attempts = 1;
     loop {

@@ -17,7 +17,8 @@ pub(crate) struct Candidate {
 }
 
 impl Candidate {
-    /// Errors: why it cannot be run.
+    /// # Errors
+    /// Why it cannot be run.
     pub(crate) fn open(program: NextProgram) -> Result<Self, String> {
         let executable = Executable::open(&program.path).map_err(|errno| explain_exec_failure(&program.path, errno))?;
         let words = stamps(program.words());

@@ -31,10 +31,11 @@ use crate::sys::fd::look_at;
 use crate::sys::file_id::FileId;
 use crate::sys::socket::{self, LocalAddress};
 
-/// What is to be said once somebody can hear it.
+/// What is to be logged once there is a log.
 type Notes = Vec<String>;
 
-/// Errors: the master has no descriptor left to look at another with.
+/// # Errors
+/// The master has no descriptor left to look at another with.
 pub(crate) fn plan(document: &Document, pool: PoolState) -> Result<(Held, Notes), String> {
     let state = &document.state;
     let mut notes = Notes::new();
@@ -318,7 +319,7 @@ mod tests {
         assert!(plan.notes.iter().any(|note| note.starts_with("srv: words")), "{:?}", plan.notes);
     }
 
-    /// Nobody can tell what was meant; but nothing panics.
+    /// What was meant is lost, but nothing panics.
     #[test]
     fn a_document_with_a_wrong_byte_is_planned_or_refused() {
         for text in [BUSY, TIMERS] {

@@ -6,7 +6,8 @@ use crate::pool::State;
 
 /// Plans as a new image does. Returns every number that the plan speaks of, and the pool.
 ///
-/// Errors: why the document is not taken over, in a sentence.
+/// # Errors
+/// Why the document is not taken over, in a sentence.
 pub(crate) fn plan(document: &Document) -> Result<(Vec<i32>, State), String> {
     let plan = Plan::of(document)?;
     let numbers = plan.held.open.descriptors().map(|(fd, _)| fd.0).collect();

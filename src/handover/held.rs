@@ -1,5 +1,5 @@
 //! All that a master holds, as the next image gets it: each name here is a key in the handoff. A field has been there since format
-//! 2, or has `#[serde(default)]`, so that every document loads for ever; whoever renames one, or gives it another meaning, makes a new
+//! 2, or has `#[serde(default)]`, so that every document loads for ever; a renamed field, or one with another meaning, is a new
 //! format (`handoff::ours`).
 //!
 //! Descriptors stand here by their numbers: nothing is opened or closed by reading a document, so that the image before can still

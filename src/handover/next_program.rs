@@ -26,7 +26,8 @@ pub(crate) struct NextProgram {
 impl NextProgram {
     /// `image` is where this program was called from.
     ///
-    /// Errors: `--reexec-as` names nothing that can be run, or nobody knows what this program was called by.
+    /// # Errors
+    /// `--reexec-as` names nothing that can be run, or it is not known from which file this program was started.
     pub(crate) fn of(config: &Config, image: Option<&Path>, environ: &Environment) -> Result<Self, String> {
         let dropped: BTreeSet<&OsString> = config.drop_env_vars.iter().collect();
         let environment: Environment = environ.iter().filter(|(name, _)| !dropped.contains(name)).cloned().collect();
@@ -38,7 +39,7 @@ impl NextProgram {
                 (find_program(name, path_var).map_err(|error| error.to_string())?, words, None)
             }
             (None, Some(image)) => (image.to_owned(), vec![image.as_os_str().to_owned()], Some(title::of(config))),
-            (None, None) => return Err("nobody knows which file this program was started from".to_owned()),
+            (None, None) => return Err("the file that this program was started from is not known".to_owned()),
         };
         Ok(Self { path, head, title, command: config.program.clone(), environment })
     }

@@ -13,7 +13,7 @@ use crate::sys::{fd, limits, memfd};
 /// Everything, with descriptors by their numbers.
 pub(crate) struct Plan {
     pub(crate) held: Held,
-    /// What is to be said once somebody can hear it.
+    /// What is to be logged once there is a log.
     pub(crate) notes: Vec<String>,
 }
 
@@ -37,7 +37,8 @@ impl Plan {
         String::from_utf8(bytes).map_err(|_| said(&"it is no text in UTF-8", false))
     }
 
-    /// Errors: what this version cannot take over, in a sentence.
+    /// # Errors
+    /// What this version cannot take over, in a sentence.
     pub(crate) fn of(document: &Document) -> Result<Self, String> {
         match &document.ours {
             Some(ours) => Ok(Self { held: Held::read(ours)?, notes: Vec::new() }),

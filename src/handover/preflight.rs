@@ -1,4 +1,4 @@
-//! The check before a re-exec: the next program is run with `--upgrade-check`, as a child that nobody waits for, and is given
+//! The check before a re-exec: the next program is run with `--upgrade-check`, as a child that the main thread does not wait for, and is given
 //! the state to read in a copy. One of us says on a descriptor of its own who it is and what is wrong. Ruby's einhorn knows
 //! nothing of that and exits with 0, as /bin/true does: such a program is then run with `--version`, and must answer as Ruby's
 //! einhorn does, which prints nothing when it is checked. A check that is killed, hangs or fails refuses the re-exec, and so
@@ -40,7 +40,7 @@ const ANSWER_NAME: &str = "einhyrningsins answer";
 const ANSWER: &str = "einhyrningsins ";
 const ANSWER_BYTES_MAX: usize = 64 * 1024;
 
-/// How much of what a program says of itself is shown to whoever has asked for the re-exec.
+/// How much of what a program says of itself is shown to the client that asked for the re-exec.
 const SHOWN_CHARS_MAX: usize = 60;
 
 /// What the next program is.
@@ -89,7 +89,8 @@ pub(crate) struct Check {
 }
 
 impl Check {
-    /// Errors: there is no child, or no room for the state.
+    /// # Errors
+    /// There is no child, or no room for the state.
     pub(crate) fn start(candidate: Candidate, state: &str, birth: &Birth) -> Result<Self, String> {
         let said = |error: &dyn std::fmt::Display| cannot_try(&candidate, error);
         let state = memfd::sealed(STATE_NAME, state.as_bytes()).map_err(|error| said(&error))?;
@@ -105,7 +106,8 @@ impl Check {
 
     /// Asks a program that has passed in silence for its version, with its standard output on a file of ours.
     ///
-    /// Errors: there is no child.
+    /// # Errors
+    /// There is no child.
     pub(crate) fn ask_version(candidate: Candidate, birth: &Birth) -> Result<Self, String> {
         let answer = scratch(&candidate)?;
         let descriptors = [(answer.as_fd(), STDOUT)];
@@ -132,7 +134,8 @@ impl Check {
 
     /// What came of it; it has ended so.
     ///
-    /// Errors: why there shall be no re-exec.
+    /// # Errors
+    /// Why there shall be no re-exec.
     pub(crate) fn conclude(mut self, ending: Ending) -> Result<Finding, String> {
         if let Some(failure) = self.failure {
             return Err(failure);
@@ -268,7 +271,7 @@ pub(crate) fn answer(variable: Option<&str>) -> ExitCode {
     }
 }
 
-/// Of who has lost the variable on the way: a wrapper that clears the environment must not be taken for Ruby's einhorn, which
+/// For a program that has lost the variable on the way: a wrapper that clears the environment must not be taken for Ruby's einhorn, which
 /// knows no users of workers.
 fn descriptors_by_name() -> Option<(i32, i32)> {
     let is_there = |fd: i32, name: &str| {

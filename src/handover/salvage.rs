@@ -16,7 +16,7 @@ use crate::sys::fd::look_at;
 use crate::sys::socket::{LocalAddress, is_accepting, local_address};
 use crate::sys::wait;
 
-/// A document of what there is. None: this process has been nobody's master.
+/// A document of what there is. None: this process was no master.
 pub(crate) fn document(config: &Config, inherited: &[RawFd]) -> Option<Document> {
     let listening: Vec<(Fd, LocalAddress)> = inherited.iter().filter_map(|number| listening(*number)).collect();
     let children = children();
@@ -27,7 +27,7 @@ pub(crate) fn document(config: &Config, inherited: &[RawFd]) -> Option<Document>
     Some(Document { state: state(config, workers(&children), sockets, socket_path), descriptors, ours: None })
 }
 
-/// The one that the workers know; where nobody says, the first of the kind.
+/// The one that the workers know; where none of them says, the first of the kind.
 fn control_socket(listening: &[(Fd, LocalAddress)], children: &[Pid]) -> Option<(Fd, PathBuf)> {
     let known = children.iter().find_map(|pid| family::variable(*pid, "EINHORN_SOCK_PATH")).map(PathBuf::from);
     let paths = listening.iter().filter_map(|(fd, address)| match address {
@@ -67,7 +67,7 @@ fn bind(address: &LocalAddress) -> Option<Bind> {
     }
 }
 
-/// Each serves, as far as anybody can tell.
+/// Each serves, as far as can be told.
 fn workers(children: &[Pid]) -> Vec<(Pid, Child)> {
     let indexed = children.iter().filter_map(|pid| {
         let index = family::variable(*pid, "EINHORN_CHILD_INDEX")?.parse().ok()?;

@@ -326,7 +326,7 @@ impl Reexec {
     fn on_froze(&mut self, now: Mono, freeze: Freeze, outputs: &mut Vec<Output>) {
         let Stage::Freezing(ready) = &mut self.stage else { return };
         match freeze {
-            // Whoever stops the master in this moment must not find it upgraded instead.
+            // A stop that is asked for at this moment must not become an upgrade.
             Freeze::Done => outputs.push(Output::Drain),
             Freeze::Busy if ready.freeze_tries < FREEZE_TRIES_MAX => {
                 let freeze_tries = ready.freeze_tries + 1;

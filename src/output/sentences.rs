@@ -1,5 +1,5 @@
 //! The words for what the pool has to say. Where einhorn has a line for it, it is einhorn's line: scripts look for them, and
-//! who waits for an upgrade is sent them.
+//! clients that wait for an upgrade are sent them.
 
 use std::time::Duration;
 
@@ -12,12 +12,12 @@ use crate::pool::{AckIgnored, Acked, Asked, Blocked, Notice, UpgradeFailure, Upg
 /// What `--version` says to a script that takes us for Ruby's einhorn.
 pub(crate) const EINHORN_VERSION: &str = "1.1.1";
 
-/// Who is told beside the log.
+/// Which clients are told beside the log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Audience {
-    Nobody,
-    /// Everybody who waits for an upgrade.
-    Watchers,
+    LogOnly,
+    /// All that wait for an upgrade.
+    Subscribers,
 }
 
 /// One line.
@@ -75,7 +75,7 @@ pub(crate) fn cause_of_death(notice: &Notice) -> Option<String> {
     }
 }
 
-/// The last line for who waits for an upgrade, once it is decided.
+/// The last line for clients that wait for an upgrade, once it is decided.
 pub(crate) fn verdict(notice: &Notice) -> Option<String> {
     match notice {
         Notice::Upgraded { .. } => Some("Upgrade done".to_owned()),
@@ -91,11 +91,11 @@ pub(crate) fn verdict(notice: &Notice) -> Option<String> {
 }
 
 fn logged(level: Level, text: String) -> Line {
-    Line { level, text, audience: Audience::Nobody }
+    Line { level, text, audience: Audience::LogOnly }
 }
 
 fn watched(level: Level, text: String) -> Line {
-    Line { level, text, audience: Audience::Watchers }
+    Line { level, text, audience: Audience::Subscribers }
 }
 
 fn launch_line(notice: &Notice) -> Line {

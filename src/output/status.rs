@@ -79,7 +79,7 @@ fn seconds(span: Duration) -> Json {
     (span.as_millis() as f64 / 1000.0).into()
 }
 
-/// For who asks with a bare line on the socket; einhyrningsinsctl makes its own of the JSON.
+/// For a client that asks with a bare line on the socket; einhyrningsinsctl makes its own of the JSON.
 pub(crate) fn table(view: View<'_>) -> String {
     let pool = view.pool;
     let (serving, target) = (pool.serving_count(), pool.settings().target);

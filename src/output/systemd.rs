@@ -1,6 +1,6 @@
 //! Tells the service manager (systemd) how the service stands, by sd_notify(3), and that this thread is alive. After every turn
 //! it compares how things stand with what was said last, and says the difference; what cannot be said now is said later. It decides
-//! nothing, and nobody waits for it.
+//! nothing, and nothing waits for it.
 
 use std::ffi::OsStr;
 use std::time::Duration;
@@ -23,7 +23,7 @@ const RETRY_FIRST: Duration = Duration::from_millis(100);
 const RETRY_BUSY_LONGEST: Duration = Duration::from_secs(1);
 const RETRY_AWAY_LONGEST: Duration = Duration::from_secs(60);
 
-/// More often than this nobody wants to hear it.
+/// It is not told more often than this.
 const WATCHDOG_SHORTEST: Duration = Duration::from_millis(1);
 
 /// How much is shown of why an upgrade failed.
@@ -49,7 +49,7 @@ pub(crate) struct Remembered {
 
 /// The connection to it, and what was said over it.
 pub(crate) struct ServiceManager {
-    /// None: there is nobody to talk to.
+    /// None: there is no service manager.
     socket: Option<NotifySocket>,
     remembered: Remembered,
     told: Stand,
@@ -109,7 +109,7 @@ impl ServiceManager {
         }
     }
 
-    /// The last words, whatever the reason for the end is. Nobody will be there to try again.
+    /// The last words, whatever the reason for the end is. There is no second attempt.
     pub(crate) fn take_leave(&self) {
         let stand = Stand { phase: Phase::Stopping, ..self.told.clone() };
         let lines = stand.changes_since(&self.told, clock::now());

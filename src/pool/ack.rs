@@ -70,7 +70,7 @@ impl Pool {
     }
 
     /// Whether an ack is still expected. Of a version that is neither wanted nor gone back to none is: its settings are no
-    /// more, and whoever of it has not acked is told to go in this very step.
+    /// more, and its workers without an ack are told to go in this very step.
     fn is_awaited(&self, worker: &Worker) -> bool {
         let wanted = worker.version == self.state.modern || worker.version == self.state.good;
         wanted && !worker.is_acked() && !worker.is_told()

@@ -21,7 +21,7 @@ pub enum Action {
     SignalGroup { pid: Pid, signal: Signal },
     /// Wait for a worker that has ended; answered by `WorkerReaped`.
     ReapWorker { pid: Pid },
-    /// Say so in the log, and to whom it concerns.
+    /// Say so in the log, and to the clients that it concerns.
     Tell(Notice),
     /// Clean up and end; nothing follows.
     Exit(ExitReason),

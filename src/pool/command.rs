@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use crate::base::Signal;
 use crate::pool::settings::Settings;
 
-/// What somebody wants done.
+/// What an admin or a signal asks for.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Command {
     /// Replace every worker.

@@ -1,4 +1,4 @@
-//! Who may go: old workers that are replaced, and workers above the target. It never lowers the serving floor.
+//! Which workers are told to go: old ones that are replaced, and workers above the target. It never lowers the serving floor.
 
 use crate::base::{Mono, Pid};
 use crate::pool::action::Action;
@@ -23,7 +23,7 @@ impl Pool {
         self.cull_surplus(now, actions);
     }
 
-    /// Workers of a version that is neither wanted nor gone back to, and that never served, are of no use to anybody.
+    /// Workers of a version that is neither wanted nor gone back to, and that never served, are of no use.
     /// Without this every further upgrade in a row would leave some behind.
     fn cull_stale(&mut self, now: Mono, actions: &mut Vec<Action>) {
         let stale = self.unsignaled(|pool, worker| {
@@ -52,7 +52,7 @@ impl Pool {
         self.send_off(now, going, |count| Notice::CullingGradually { count }, actions);
     }
 
-    /// Who counts against the target: in a fleet upgrade the old ones alone, since all new ones come first. When the new
+    /// Which workers count against the target: in a fleet upgrade the old ones alone, since all new ones come first. When the new
     /// ones have no room beside the old, a fleet upgrade can only go on as a smooth one.
     fn counted_for_cull(&self) -> u32 {
         let roomy = self

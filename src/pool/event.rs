@@ -1,4 +1,4 @@
-//! What happened. The past tense, always; nobody is asked for anything here.
+//! What happened. The names are in the past tense: an event asks for nothing.
 
 use crate::base::Ending;
 use crate::base::{Pid, Version, WorkerIndex};
@@ -13,7 +13,7 @@ pub enum Event {
     /// A new image goes on with what another one has handed on. The errand for a version that was being prepared went with that image,
     /// so the version is asked for again; and what fell due meanwhile is done.
     Resumed,
-    /// Somebody who may do so gave a command.
+    /// A command was given by an admin or a signal.
     CommandGiven(Command),
     /// The program of this version was found, with its environment: the upgrade may start. From then on these settings
     /// are in force, until it is given up.

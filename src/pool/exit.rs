@@ -8,7 +8,7 @@ use crate::pool::notice::{Acked, Asked, Notice};
 use crate::pool::settings::TERM_GRACE;
 
 impl Pool {
-    /// Lets the worker go, and has it reaped: until then its pid is listed here and can belong to nobody else.
+    /// Lets the worker go, and has it reaped: until then its pid is listed here and can belong to no other process.
     pub(in crate::pool) fn on_exit(&mut self, now: Mono, pid: Pid, ending: Ending, actions: &mut Vec<Action>) {
         let Some(at) = self.state.workers.iter().position(|worker| worker.pid == pid) else { return };
         let worker = self.state.workers.remove(at);
@@ -20,7 +20,7 @@ impl Pool {
         if (acked, asked) == (Acked::Yes, Asked::No) {
             self.state.backoff.on_acked_death(now, &worker, &self.state.workers);
         }
-        // Nobody drains for the sake of a leader that died: what it left would only stand beside its replacement for ever.
+        // The rest of the group does not drain once its leader died: it would only run beside the replacement for ever.
         let patience = now.after(self.state.settings.signal_timeout.unwrap_or(TERM_GRACE));
         self.state.remnants.push(worker.into_remnant(now, Some(patience)));
         if (acked, asked) == (Acked::Never, Asked::No) {
@@ -28,8 +28,8 @@ impl Pool {
         }
     }
 
-    /// The last process of a group is gone; or its pid was given to a new worker, which says the same, and often sooner.
-    /// Kept any longer, it would be told of again under a pid that is somebody else's.
+    /// The last process of a group is gone, or its pid was given to a new worker, which shows the same and is often known sooner.
+    /// Keeping the entry would send a signal to an unrelated process.
     pub(in crate::pool) fn forget_group(&mut self, pid: Pid) {
         self.state.remnants.retain(|remnant| remnant.pid != pid);
     }

@@ -203,8 +203,8 @@ impl Pool {
         pool
     }
 
-    /// If somebody had asked again already, it is looked for once more after that; better than to start by what the first look
-    /// found.
+    /// If another upgrade was asked for already, the program is looked for once more after that: what the first look found may
+    /// be out of date.
     pub(in crate::pool) fn send_again(&self, actions: &mut Vec<Action>) {
         if let Some(Preparing { version, .. }) = self.state.preparing {
             actions.push(Action::PrepareRelease { version });

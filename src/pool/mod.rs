@@ -5,7 +5,7 @@
 //! asks for the difference. So a command in the middle of an upgrade, or a death in the middle of that, needs no case of
 //! its own.
 //!
-//! **The serving floor.** Unless somebody told the master to stop, no action lowers the number of workers that serve
+//! **The serving floor.** Unless the master was told to stop, no action lowers the number of workers that serve
 //! ([`Worker::serves`]) below the smaller of the target and what it was.
 
 mod ack;

@@ -1,4 +1,4 @@
-//! What the pool is told to aim at, and the limits that nobody sets. It holds values; it checks none (`config` does).
+//! What the pool is told to aim at, and the limits that no option sets. It holds values; it checks none (`config` does).
 
 use std::time::Duration;
 

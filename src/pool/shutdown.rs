@@ -31,7 +31,7 @@ impl Pool {
         }
     }
 
-    /// Nobody asked for this stop, so whoever was told to go already is not told again.
+    /// The pool stops by itself here, so workers that were told to go already are not told again.
     pub(in crate::pool) fn stop_after_giving_up(&mut self, now: Mono, actions: &mut Vec<Action>) {
         self.begin_stop(Farewell::Graceful, ExitReason::GaveUp, actions);
         let untold = self.state.workers.iter().filter(|worker| !worker.is_told());
@@ -62,7 +62,7 @@ impl Pool {
     }
 
     /// How long workers may take to end. A graceful end may take for ever unless a signal timeout is set, as with einhorn:
-    /// some drain for hours. After TERM and QUIT somebody is waiting; not so where TERM is but what the program drains at.
+    /// some drain for hours. After TERM and QUIT the caller is waiting; not so where TERM is the signal at which the program drains.
     fn grace(&self, farewell: Farewell) -> Option<Duration> {
         let timeout = self.state.settings.signal_timeout;
         match farewell {

@@ -1,6 +1,6 @@
 //! All that a pool holds between two events: what it decides by, and what it hands on. This is the format of a handoff, too: each
 //! name here is a key there. A field has been there since format 2, or has `#[serde(default)]` (an `Option` needs none), so that every document loads for
-//! ever; whoever renames one, or gives it another meaning, makes a new format (`handoff::ours`).
+//! ever; a renamed field, or one with another meaning, is a new format (`handoff::ours`).
 //!
 //! It checks what another image wrote, and decides nothing about workers.
 
@@ -116,7 +116,7 @@ fn check_pids(pids: impl Iterator<Item = Pid>) -> Result<(), String> {
 pub struct Preparing {
     pub version: Version,
     pub style: UpgradeStyle,
-    /// Somebody asked while it was being looked for. A deploy may have come in between, so what is found then may be what
+    /// Another upgrade was asked for while it was being looked for. A deploy may have come in between, so what is found then may be what
     /// was there before it.
     pub asked_again: bool,
 }

@@ -1,4 +1,4 @@
-//! Telling workers to go, and losing patience with those that do not. Who is told is decided elsewhere.
+//! Telling workers to go, and losing patience with those that do not. Which workers are told is decided elsewhere.
 
 use crate::pool::worker::Farewell;
 use std::time::Duration;
@@ -57,7 +57,7 @@ impl Pool {
         }
     }
 
-    /// Passes a signal on; nobody is held to have been told to go by it. A child that is not its program yet could only die
+    /// Passes a signal on; no worker counts as told to go by it. A child that is not its program yet could only die
     /// of it.
     pub(in crate::pool) fn forward(&mut self, signal: Signal, actions: &mut Vec<Action>) {
         let pids: Vec<Pid> =
@@ -69,7 +69,7 @@ impl Pool {
         actions.extend(pids.into_iter().map(|pid| Action::SignalWorker { pid, signal }));
     }
 
-    /// Kills, once, whoever was told to go and is still there when its time is up: the worker with its whole group.
+    /// Kills, once, each worker that was told to go and is still there when its time is up, with its whole group.
     pub(in crate::pool) fn end_patience(&mut self, now: Mono, actions: &mut Vec<Action>) {
         for worker in &mut self.state.workers {
             if due(kill_time(worker), now) {
@@ -92,7 +92,7 @@ impl Pool {
         patient.map(|remnant| remnant.kill_at).fold(of_workers, earlier)
     }
 
-    /// Once a minute, names those who stay although told to go, and whom nothing will kill.
+    /// Once a minute, names the workers that stay although they were told to go, and that nothing will kill.
     pub(in crate::pool) fn note_lingering(&mut self, now: Mono, actions: &mut Vec<Action>) {
         let Some(note_at) = self.linger_deadline() else {
             self.state.last_linger_note = None;

@@ -71,7 +71,7 @@ impl Pool {
         self.state.preparing.take_if(|preparing| preparing.version == version && !preparing.asked_again)
     }
 
-    /// Each time somebody asked for it since the last; so it ends when they do.
+    /// Once more each time that it was asked for since the last look; so it ends when the requests do.
     fn prepare_again(&mut self, version: Version, actions: &mut Vec<Action>) {
         if let Some(preparing) = self.state.preparing.as_mut().filter(|preparing| preparing.version == version) {
             preparing.asked_again = false;
@@ -134,7 +134,7 @@ impl Pool {
         actions.push(Action::KeepReleases { modern: self.state.modern, good: self.state.good });
     }
 
-    /// A first start that never served is given up only if somebody set the retries; a service that served once never is.
+    /// A first start that never served is given up only if the retries were set; a service that served once never is.
     fn give_up_start(&mut self, now: Mono, actions: &mut Vec<Action>) {
         let deaths = self.state.backoff.unacked_deaths;
         let used_up = self.state.settings.retries.is_some_and(|retries| deaths >= retries);

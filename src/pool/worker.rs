@@ -24,7 +24,7 @@ pub struct Worker {
     pub ping: Option<Ping>,
     pub told: Option<Told>,
     pub killed: bool,
-    /// Sent off by an upgrade that was then given up: it goes, and somebody else is to take its place.
+    /// Told to go by an upgrade that was then given up: it goes, and another worker takes its place.
     pub written_off: bool,
 }
 
@@ -127,7 +127,7 @@ impl Worker {
         told.kill_at = earlier(told.kill_at, kill_at);
     }
 
-    /// What remains when it ends. `kill_at` is for one that nobody had told to go.
+    /// What remains when it ends. `kill_at` is for one that was not told to go.
     pub(in crate::pool) fn into_remnant(self, now: Mono, kill_at: Option<Mono>) -> Remnant {
         let graceful = self.graceful;
         let signal = self.told.as_ref().and_then(|told| told.signals.last().copied()).unwrap_or(graceful);
@@ -145,7 +145,7 @@ impl Worker {
 pub enum Farewell {
     /// Each by its own.
     Graceful,
-    /// All by the one that somebody named.
+    /// All by the signal that the command named.
     Signal(Signal),
 }
 

@@ -1,5 +1,5 @@
-//! Who may connect to the control socket and speak on it, worked out from names. Looks up users and groups, and changes
-//! nothing.
+//! The users and groups that may connect to the control socket and speak on it, worked out from names. Looks up users and
+//! groups, and changes nothing.
 
 use serde::{Deserialize, Serialize};
 
@@ -12,7 +12,7 @@ use crate::sys::{account, limits};
 
 /// For its members to do everything, and for workers of that group to ack.
 const GROUP_MODE: u32 = 0o660;
-/// Everybody may connect where several are let in: who may speak is seen by whom the kernel says it is.
+/// All users may connect where several are let in: what a client may say depends on the user that the kernel names.
 const OPEN_MODE: u32 = 0o666;
 
 /// How many connections to the control socket there may be, at the least and at the most.
@@ -22,23 +22,23 @@ const CONNECTIONS_MAX: usize = 256;
 /// How many descriptors are not for connections: sockets, log, lock and what a launch needs.
 const DESCRIPTORS_RESERVED: usize = 24;
 
-/// Who is let in, by number.
+/// The users and groups that are let in, by number.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Admittance {
-    /// Who may connect.
+    /// Which processes may connect.
     pub(crate) access: Access,
-    /// Who may do everything, beside root and our own user.
+    /// Users that may do everything, beside root and our own user.
     pub(crate) users: Vec<u32>,
     pub(crate) groups: Vec<u32>,
 }
 
 impl Admittance {
-    /// Nobody but root and our own user.
+    /// Only root and our own user.
     pub(crate) fn closed() -> Self {
         Self { access: Access::OWN, users: Vec::new(), groups: Vec::new() }
     }
 
-    /// Who may speak as what. Half of the descriptors stay for workers, and what is to be opened for them.
+    /// Which client may speak as what. Half of the descriptors stay for workers, and what is to be opened for them.
     pub(crate) fn policy(&self) -> Policy {
         let descriptors = usize::try_from(limits::descriptor_limit()).unwrap_or(usize::MAX);
         let connections_max = descriptors.saturating_sub(DESCRIPTORS_RESERVED) / 2;
@@ -51,9 +51,10 @@ impl Admittance {
     }
 }
 
-/// `workers` is whom the workers become: they have to be able to ack.
+/// `workers` is the identity of the workers, which have to be able to ack.
 ///
-/// Errors: each user or group that nobody knows.
+/// # Errors
+/// Each user or group that is not known.
 pub(crate) fn resolve(config: &Config, workers: Option<&Identity>) -> Result<Admittance, Vec<Problem>> {
     let mut problems = Vec::new();
     let mut each = |key: &str, names: &[String], find: fn(&str) -> Result<u32, String>| {
@@ -81,8 +82,8 @@ pub(crate) fn resolve(config: &Config, workers: Option<&Identity>) -> Result<Adm
     Ok(Admittance { access, users, groups })
 }
 
-/// Workers of another user come by their group, unless the socket has one already: then it is for whoever chose that to
-/// choose a mode, or to pass each worker its connection.
+/// Workers of another user come by their group, unless the socket has one already: then the configuration has to
+/// give a mode, or to pass each worker its connection.
 fn access(mode: Option<u32>, own_group: Option<u32>, several: bool, workers: Option<&Identity>) -> Access {
     let foreign = workers.filter(|identity| identity.uid != account::own_uid()).map(|identity| identity.gid);
     let group = own_group.or(foreign);

@@ -1,5 +1,5 @@
-//! The files of the unix sockets that this master has bound. At its end none may stay, whoever holds the socket in that
-//! moment: a version, or the errand that prepares one. So the list of them is shared, and closed before the end.
+//! The files of the unix sockets that this master has bound. At its end none may stay, whether a version holds the socket at that
+//! moment or the errand that prepares one. So the list of them is shared, and closed before the end.
 
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -31,7 +31,8 @@ enum Stage {
 impl BoundFiles {
     /// Has a socket bound, and remembers its file.
     ///
-    /// Errors: what `bind` says, or that the master is ending.
+    /// # Errors
+    /// What `bind` says, or that the master is ending.
     pub(crate) fn make<T>(
         &self,
         bind: impl FnOnce() -> Result<(T, BoundFile), String>,

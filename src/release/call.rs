@@ -44,15 +44,15 @@ impl Call {
         let mut args = std::env::args_os();
         let argv0 = args.next().unwrap_or_default();
         let directory = logical_directory(std::env::var_os("PWD"));
-        // What one image says to the next is for nobody else.
+        // What one image says to the next is for no other program.
         let environ = std::env::vars_os().filter(|(name, _)| !PRIVATE.iter().any(|private| name == private));
         Self { argv0, args: args.collect(), environ: environ.collect(), directory, place: place() }
     }
 }
 
 impl Call {
-    /// The call of the first image, made anew in this one. A name that led here when it was called may lead elsewhere by now (so
-    /// that a shell on the way has put another into PWD); it counts still, unless somebody has entered another directory.
+    /// The call of the first image, made anew in this one. The name of the directory is kept although its links may
+    /// lead elsewhere by now (a shell on the way may have put another name into PWD), unless the directory itself is another.
     pub(crate) fn resumed(self, first: Self) -> Self {
         let is_here = first.place.is_some() && first.place == self.place;
         let directory = first.directory.filter(|_| is_here).or(self.directory);

@@ -10,7 +10,7 @@ use crate::base::{Pid, WorkerIndex};
 use crate::config::{self, Env};
 use crate::sys::account::Entry;
 
-/// Where the manager listens, see sd_notify(3); how often it wants to hear of us, and who it means by that.
+/// Where the manager listens, see sd_notify(3); how often it wants to hear of us, and which process it means.
 pub(crate) const NOTIFY_SOCKET: &str = "NOTIFY_SOCKET";
 pub(crate) const WATCHDOG_USEC: &str = "WATCHDOG_USEC";
 pub(crate) const WATCHDOG_PID: &str = "WATCHDOG_PID";

@@ -138,7 +138,8 @@ impl Listener {
 
     /// Undoes it for a TCP socket, if it was done. A unix socket that was shut down has no file, so that no version takes it up.
     ///
-    /// Errors: why it cannot be undone, in a sentence.
+    /// # Errors
+    /// Why it cannot be undone, in a sentence.
     pub(crate) fn reopen(&self, backlog: u32) -> Result<(), String> {
         if socket::is_accepting(self.fd.as_fd()) != Ok(false) {
             return Ok(());
@@ -181,7 +182,8 @@ impl Drop for Listener {
 
 /// Finds among those that are open, or opens, every socket of `-b`, in order.
 ///
-/// Errors: the first that cannot be had, in a sentence that names it; those opened before are closed.
+/// # Errors
+/// The first that cannot be had, in a sentence that names it; those opened before are closed.
 pub(crate) fn open_all(
     config: &Config,
     birth: &Birth,
@@ -202,7 +204,7 @@ pub(crate) fn open_all(
                     Some(listener) => listener,
                     None => Arc::new(open_tcp(bind, address, config, birth)?),
                 },
-                // A name server that is away must not keep anybody from a deploy that changes no address.
+                // A name server that is away must not stop a deploy that changes no address.
                 Err(error) => take(&|known| known.was_asked_as(host, *port)).ok_or(error)?,
             },
             Bind::Unix { path, .. } => match take(&|known| known.serves_file(path)) {
@@ -215,7 +217,7 @@ pub(crate) fn open_all(
     Ok(found)
 }
 
-/// What of the binds can be found wrong without binding: a host that nobody knows, a directory that is not there, an address
+/// What of the binds can be found wrong without binding: a host that is not known, a directory that is not there, an address
 /// that stands twice.
 pub(crate) fn check(config: &Config) -> Vec<Problem> {
     let mut places = BTreeSet::new();
@@ -253,13 +255,13 @@ fn advice(error: &DirectoryError, bind: &Bind) -> String {
         return String::new();
     }
     format!(
-        "; choose a directory that nobody else can change, or write {bind},{SHARED_DIRECTORY} if its other users may have the \
+        "; choose a directory that no other user can change, or write {bind},{SHARED_DIRECTORY} if its other users may have the \
          socket"
     )
 }
 
 impl Listener {
-    /// However the address is written. Whoever wants any port has one that was wanted so, on the same address.
+    /// However the address is written. A bind to any port takes a socket that was bound to any port, on the same address.
     fn serves_address(&self, wanted: SocketAddr) -> bool {
         let asked_for_any = matches!(self.bind, Bind::Tcp { port: 0, .. });
         match &self.address {
@@ -273,7 +275,7 @@ impl Listener {
         matches!(&self.bind, Bind::Tcp { host: own, port: own_port, .. } if own == host && *own_port == port)
     }
 
-    /// Whether clients of this path come to us: a file that was deleted, or replaced by another's, leads to nobody here.
+    /// Whether clients of this path come to us: a file that was deleted, or replaced by another's, does not lead here.
     fn serves_file(&self, path: &Path) -> bool {
         self.file().is_some_and(|(_, id)| id.stands_at(path))
     }

@@ -68,7 +68,8 @@ pub(crate) fn read_file(path: &Path) -> Result<String, String> {
 
 /// Reads the configuration again.
 ///
-/// Errors: every line that says what is wrong.
+/// # Errors
+/// Every line that says what is wrong.
 pub(crate) fn reread(call: &Call, in_force: &InForce) -> Result<Configuration, Vec<String>> {
     let loaded = match config::parse(&call.argv0, call.args.clone(), &read_file) {
         Ok(Invocation::Run(config)) => *config,
@@ -91,7 +92,8 @@ impl Configuration {
 
 /// What the names in a configuration stand for: looks at the system, and touches nothing.
 ///
-/// Errors: everything that is wrong, in the order in which it would be met.
+/// # Errors
+/// Everything that is wrong, in the order in which it would be met.
 pub(crate) fn work_out(
     config: &Config,
     call: &Call,
@@ -107,7 +109,8 @@ pub(crate) fn work_out(
 
 /// The whole of it. What was opened is closed again if this is dropped.
 ///
-/// Errors: every line that says what is wrong.
+/// # Errors
+/// Every line that says what is wrong.
 pub(crate) fn prepare(call: &Call, in_force: &InForce) -> Result<Prepared, Vec<String>> {
     let configuration = reread(call, in_force)?;
     let config = &configuration.effective;

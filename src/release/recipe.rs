@@ -76,7 +76,8 @@ pub(crate) struct Recipe {
 
 /// Works out what `config` means. `dropped` variables of the environment do not get through.
 ///
-/// Errors: everything that cannot be had, the program's last.
+/// # Errors
+/// Everything that cannot be had, the program's last.
 pub(crate) fn resolve(config: &Config, call: &Call, dropped: &[OsString]) -> Result<Recipe, Vec<Problem>> {
     let mut problems = Vec::new();
     let user = or_note(user(config), &mut problems).flatten();
@@ -108,7 +109,7 @@ pub(crate) fn resolve(config: &Config, call: &Call, dropped: &[OsString]) -> Res
     }
 }
 
-/// The program as it was named, for who must go on whatever has become of it: its workers fail to start until it is back.
+/// The program as it was named, for a master that goes on although the program is missing: launches fail until it is back.
 pub(crate) fn as_it_stands(config: &Config, call: &Call) -> Recipe {
     Recipe {
         path: config.program.first().map(PathBuf::from).unwrap_or_default(),
@@ -134,7 +135,7 @@ fn user(config: &Config) -> Result<Option<Account>, Problem> {
     Ok(Some(found))
 }
 
-/// Whom the workers become, if anybody else. A group alone is all the groups that they have.
+/// The identity of the workers, if it is not ours. A group alone is all the groups that they have.
 fn identity(config: &Config, user: Option<&Account>) -> Result<Option<Identity>, Problem> {
     let group = match &config.worker.group {
         Some(name) => {
@@ -148,7 +149,8 @@ fn identity(config: &Config, user: Option<&Account>) -> Result<Option<Identity>,
         (None, Some(gid)) => Identity { uid: account::own_uid(), gid, groups: vec![gid] },
         (Some(user), group) => {
             let Some(gid) = group.or(user.entry.as_ref().map(|entry| entry.gid)) else {
-                let need = format!("need worker.group too, since nobody knows the groups of user {}", user.uid);
+                let need =
+                    format!("need worker.group too, since user {} is in no database that names its groups", user.uid);
                 return Err(refuse(config, "worker.user", &need));
             };
             let groups = account::supplementary_groups(user, gid);
@@ -248,7 +250,7 @@ fn by_shell(script: &Path) -> (PathBuf, Vec<OsString>) {
     (Path::new(SHELL).to_owned(), vec![SHELL.into(), pinned(script).into_os_string()])
 }
 
-/// The path without the links on its way, so that whoever is launched later runs the same: a deploy may have switched a
+/// The path without the links on its way, so that each later launch runs the same: a deploy may have switched a
 /// link since, and its upgrade is still to come. A script keeps its own name, which it may go by, and a path without links
 /// stays as it was written.
 fn pinned(path: &Path) -> PathBuf {

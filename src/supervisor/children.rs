@@ -54,7 +54,7 @@ impl Supervisor {
         self.dispatch_all(event.into_iter())
     }
 
-    /// Reaps a child that is no worker: an orphan that a worker left to us, or somebody's whom we adopted as pid 1.
+    /// Reaps a child that is no worker: an orphan that a worker left to us, or any orphan where we are pid 1.
     fn bury_stranger(&mut self, pid: Pid) -> Turn {
         let strangers = &mut self.facts.counters.strangers;
         *strangers = strangers.saturating_add(1);

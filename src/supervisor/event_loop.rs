@@ -22,7 +22,7 @@ impl Supervisor {
         self.supervise(turn)
     }
 
-    /// The same, from where another image has stopped. These are the workers that somebody else has reaped.
+    /// The same, from where another image has stopped. These are the workers that another program has reaped.
     pub(crate) fn go_on(&mut self, reaped: &[Pid]) -> ExitReason {
         // First what can no longer be told anything: its pid may be a stranger's.
         for pid in reaped {
@@ -66,7 +66,7 @@ impl Supervisor {
                     Ok(input) => self.take_in(input),
                     Err(RecvTimeoutError::Timeout) => self.dispatch(Event::DeadlinePassed),
                     Err(RecvTimeoutError::Disconnected) => {
-                        log::error!("every thread has ended, so nothing can be heard any more");
+                        log::error!("internal error: all input threads have ended");
                         Turn::End(ExitReason::Quit)
                     }
                 };
@@ -145,7 +145,7 @@ impl Supervisor {
             Input::ErrandDone => {
                 let event = self.on_errand_done();
                 let turn = self.dispatch_all(event.into_iter());
-                // What was prepared may be wanted by nobody any more.
+                // What was prepared may not be wanted any more.
                 self.forget_unneeded_releases();
                 turn
             }

@@ -18,7 +18,7 @@ pub(crate) struct Files {
     socket_path: PathBuf,
     socket_id: FileId,
     pid_file: Option<PidFile>,
-    /// None: whoever was here before had let go of it, and another has it now.
+    /// None: the image before had let go of it, and another master has it now.
     lock: Option<Lock>,
 }
 
@@ -29,7 +29,7 @@ impl Files {
         Self { socket_path, socket_id, pid_file, lock }
     }
 
-    /// Claims the lock and the socket. Lock first: under it, nobody else of us looks for stale sockets.
+    /// Claims the lock and the socket. Lock first: under it, no other master of ours looks for stale sockets.
     pub(crate) fn claim(config: &Config, directory: &Directory, access: Access) -> Result<(Self, SocketFile), String> {
         let lock = Lock::acquire(&config::lock_path(config, directory)).map_err(|error| error.to_string())?;
         let socket_path = config::socket_path(config, directory);

@@ -1,5 +1,5 @@
 //! What the master does when memory is refused: it says so, becomes a fresh image, which has nothing left of what the old one has
-//! piled up, and lets nobody new in until the reserve is whole again. The reserve itself is `sys::allocator`'s.
+//! piled up, and lets no new client in until the reserve is whole again. The reserve itself is `sys::allocator`'s.
 
 use crate::base::Mono;
 use crate::supervisor::recheck::Recheck;

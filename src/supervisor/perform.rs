@@ -27,7 +27,7 @@ impl Supervisor {
         Ok(None)
     }
 
-    /// A worker that was stopped (by job control, or in a debugger) would hear it only when somebody continues it.
+    /// A worker that was stopped (by job control, or in a debugger) would hear it only when it is continued.
     fn signal_worker(&mut self, pid: Pid, signal: Signal) {
         self.children.undelivered.send(Addressee::Worker(pid), signal);
         if self.pool.workers().iter().any(|worker| worker.pid == pid && worker.stopped && worker.is_told()) {
@@ -53,14 +53,14 @@ impl Supervisor {
             log::warn!("{cause}");
         }
         match line.audience {
-            Audience::Watchers => self.threads.control.publish(line.text),
-            Audience::Nobody => {}
+            Audience::Subscribers => self.threads.control.publish(line.text),
+            Audience::LogOnly => {}
         }
         let Some(verdict) = sentences::verdict(notice) else { return };
         self.tell_verdict(notice, verdict);
     }
 
-    /// To the service manager first: who waits for the end of an upgrade may be its own `ExecReload=`.
+    /// To the service manager first: the client that waits for the end of an upgrade may be its own `ExecReload=`.
     fn tell_verdict(&mut self, notice: &Notice, verdict: String) {
         if !matches!(notice, Notice::Upgraded { .. }) {
             self.service_manager.note_failed_upgrade(&verdict);

@@ -136,7 +136,7 @@ impl Supervisor {
         match (&self.config().reexec_as, &self.reexec.image) {
             (Some(words), _) => words.join(" "),
             (None, Some(image)) => image.path().display().to_string(),
-            (None, None) => "nobody knows where".to_owned(),
+            (None, None) => "an unknown file".to_owned(),
         }
     }
 

@@ -1,4 +1,4 @@
-//! What a client's request leads to: events for the pool, a reply, or a line in the log. What may be asked by whom is
+//! What a client's request leads to: events for the pool, a reply, or a line in the log. Which client may ask what is
 //! decided here and in `control::access`, from what the control thread found out about the other end.
 
 use crate::base::{ClientId, Pid};
@@ -176,7 +176,7 @@ impl Supervisor {
         self.say(asking, output)
     }
 
-    /// The first reply comes before the upgrade is tried: what follows is news to who waits. A client without an id is of
+    /// The first reply comes before the upgrade is tried: what follows is news for clients that wait. A client without an id is of
     /// the old style, and waits for nothing.
     fn upgrade(&mut self, asking: Asking, style: UpgradeStyle) -> Vec<Event> {
         let message = match style {
@@ -222,7 +222,7 @@ impl Supervisor {
             && self.denials.needless_ack.count_one(clock::now()).is_none()
     }
 
-    /// Which worker an ack or a ping is from. An admin may speak for any, as with einhorn. A pid that nobody knows may be
+    /// Which worker an ack or a ping is from. An admin may speak for any, as with einhorn. A pid that is no worker's may be
     /// that of a process behind a wrapper, or one from another pid namespace: then the kernel's pid tells (E23).
     fn speaker(&self, peer: &Peer, claimed: Pid) -> Option<Pid> {
         match peer.role {

@@ -72,7 +72,7 @@ pub(crate) fn run(config: &Config, call: Call, arrival: Arrival) -> ExitCode {
     let reaped: Vec<Pid> =
         plan.held.pool.workers.iter().map(|worker| worker.pid).filter(|&pid| !wait::is_child(pid)).collect();
     for pid in &reaped {
-        log::warn!("Worker {pid} was reaped by another program, how it ended nobody knows");
+        log::warn!("Worker {pid} was reaped by another program, its exit status is unknown");
     }
     let adopted = take_over(plan, call, arrival, title);
     match adopted.and_then(|adopted| Supervisor::begin(adopted, crew)) {
@@ -86,7 +86,8 @@ pub(crate) fn run(config: &Config, call: Call, arrival: Arrival) -> ExitCode {
 
 /// Owns everything that came by its number.
 ///
-/// Errors: the control socket is gone, though it was there a moment ago.
+/// # Errors
+/// The control socket is gone, though it was there a moment ago.
 fn take_over(plan: Plan, call: Call, arrival: Arrival, title: Option<Title>) -> Result<Beginning, String> {
     let inherited = arrival.numbers();
     let Plan { held, notes } = plan;
@@ -99,7 +100,7 @@ fn take_over(plan: Plan, call: Call, arrival: Arrival, title: Option<Title>) -> 
         log::warn!("{note}");
     }
     let spoken_of: BTreeSet<RawFd> = open.descriptors().map(|(Fd(number), _)| number).collect();
-    // What came along and nobody speaks of, the document among it.
+    // What came along and the document does not name, the document itself among it.
     let strays: Vec<RawFd> = inherited.into_iter().filter(|number| !spoken_of.contains(number)).collect();
     close_strays(&strays);
     let Open { listeners, releases, exec_pipes, control, lock, pid_file, old_image } = open;
@@ -131,7 +132,8 @@ fn sockets(listeners: Vec<OpenListener>, releases: Vec<OpenRelease>, birth: &Bir
     Sockets { listeners: listeners.into_iter().flatten().collect(), releases, bound_files }
 }
 
-/// Errors: it is gone, though it was there a moment ago.
+/// # Errors
+/// It is gone, though it was there a moment ago.
 fn control_socket(control: OpenControl, access: Access) -> Result<(SocketFile, Clients<OwnedFd>), String> {
     let server = owned(control.listener).ok_or("the control socket is gone")?;
     if let Err(errno) = set_blocking(server.as_fd(), Blocking::NonBlocking) {

@@ -55,7 +55,7 @@ impl Supervisor {
     }
 
     /// Takes changes over into the configuration; they were checked, and they are all taken or none. Also into the one that
-    /// an upgrade goes back to: whoever commands it means it to stay.
+    /// an upgrade goes back to: what was commanded is meant to stay.
     pub(crate) fn apply(&mut self, changes: &[Change]) {
         let current = &mut self.facts.settled.effective;
         let fallback = self.facts.fallback.as_mut().map(|before| &mut before.effective);

@@ -18,7 +18,7 @@ pub const HEARD: &[Signal] = &[
 ];
 
 /// INT and USR2 end gracefully, TERM and QUIT less so; HUP upgrades, and ALRM as einhorn before 1.0 had it; the rest of
-/// those heard go on to the workers, as the seed's.
+/// those heard go on to the workers, as with einhyrningsins 0.2.
 pub(crate) fn command(signal: Signal) -> Option<Command> {
     match signal {
         Signal::INT | Signal::USR2 => Some(Command::StopGracefully),

@@ -77,7 +77,8 @@ impl Supervisor {
 
     /// Listens again on those of the sockets of a version to come that were shut down, by this image or one before.
     ///
-    /// Errors: the first that cannot be had. Without SO_REUSEADDR, a connection that an old worker still has stands in the way.
+    /// # Errors
+    /// The first that cannot be had. Without SO_REUSEADDR, a connection that an old worker still has stands in the way.
     pub(crate) fn reopen(&self, listeners: &[Arc<Listener>]) -> Result<(), String> {
         listeners.iter().try_for_each(|listener| listener.reopen(self.config().backlog))
     }

@@ -38,9 +38,10 @@ use crate::sys::{allocator, fd, limits, signal};
 use crate::threads::crew::Crew;
 
 /// Before anything else, while there is one thread: no descriptor 0 to 2 may be missing, and no signal may come before
-/// there is somebody to hear it.
+/// the signal thread runs.
 ///
-/// Errors: there is no room for a descriptor.
+/// # Errors
+/// There is no room for a descriptor.
 pub(crate) fn first_things() -> std::io::Result<()> {
     limits::keep_no_freed_memory();
     allocator::keep_reserve(exit_code::NO_MEMORY);
@@ -131,7 +132,7 @@ fn check(config: &Config, call: &Call) -> Result<(Recipe, Admittance), Vec<Probl
     prepare::work_out(config, call, &[])
 }
 
-/// The same for who wants to know nothing else, with what a start would find out on its way. That the program is still to be
+/// The same for `--check-config`, with what a start would find out on its way. That the program is still to be
 /// named is a problem then, too.
 fn check_alone(config: &Config, call: &Call) -> Result<(), Vec<Problem>> {
     let mut problems = check(config, call).err().unwrap_or_default();
@@ -146,7 +147,7 @@ fn check_alone(config: &Config, call: &Call) -> Result<(), Vec<Problem>> {
     if problems.is_empty() { Ok(()) } else { Err(problems) }
 }
 
-/// Opens what is to be opened, in the order in which others could be disturbed: nobody, until the lock is held.
+/// Opens what is to be opened, in the order in which others could be disturbed: no other is, until the lock is held.
 fn open(config: Config, call: Call, birth: Birth, recipe: Recipe, admittance: Admittance) -> Result<Beginning, String> {
     settle_in(&birth);
     say_what_is_not_done(&config);

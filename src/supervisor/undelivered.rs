@@ -52,7 +52,7 @@ impl Waiting {
 pub(crate) struct Undelivered(Vec<Waiting>);
 
 impl Undelivered {
-    /// Sends it, now or later. That nobody is there is no error: one that has just ended is about to be noticed.
+    /// Sends it, now or later. A missing process is no error: its end is about to be noticed.
     pub(crate) fn send(&mut self, to: Addressee, signal: Signal) {
         match attempt(to, signal) {
             Ok(()) => {}
