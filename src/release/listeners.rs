@@ -129,9 +129,10 @@ impl Listener {
         if let Some((file, files)) = &self.file {
             files.remove(file);
         }
-        if !self.shut.swap(true, Ordering::Relaxed)
-            && let Err(errno) = refuse_all(self.fd.as_fd(), &self.address)
-        {
+        if self.shut.swap(true, Ordering::Relaxed) {
+            return;
+        }
+        if let Err(errno) = refuse_all(self.fd.as_fd(), &self.address) {
             log::error!("clients of {} may wait until its last worker has ended: {}", self.bind, words(errno));
         }
     }

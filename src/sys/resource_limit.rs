@@ -97,11 +97,10 @@ pub struct ResourceLimit {
 impl ResourceLimit {
     /// Why this process cannot give itself the limit, as far as that can be told without trying.
     pub fn obstacle(&self) -> Option<Obstacle> {
-        if self.resource.0 == Number::RLIMIT_NOFILE
-            && let Some(max) = descriptors_max()
-            && self.hard > max
-        {
-            return Some(Obstacle::AboveTheSystems { max });
+        if self.resource.0 == Number::RLIMIT_NOFILE {
+            if let Some(max) = descriptors_max().filter(|max| self.hard > *max) {
+                return Some(Obstacle::AboveTheSystems { max });
+            }
         }
         // What we are not told is no reason to refuse.
         let hard = self.resource.current().map_or(u64::MAX, |(_, hard)| hard);

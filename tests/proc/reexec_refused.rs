@@ -6,7 +6,9 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 
+use nix::fcntl::OFlag;
 use nix::sys::signal::Signal;
+use nix::unistd::pipe2;
 
 use crate::support::{
     AS_EINHORN, EINHYRNINGSINS, Injection, LIMIT, Load, Master, Process, Setup, ask, copy_program, decoded, example,
@@ -328,7 +330,7 @@ fn an_exec_that_fails_leaves_the_master_as_it_was() {
 /// Failure mode 26: with SIGPIPE as an exec wants it, the next line of the log would be the last.
 #[test]
 fn an_exec_that_fails_and_a_log_that_nobody_reads() {
-    let (reader, writer) = std::io::pipe().unwrap();
+    let (reader, writer) = pipe2(OFlag::O_CLOEXEC).unwrap();
     let setup = without_interpreter(Setup::new("-n 1 -m 0").program(["sleep", "1000"]));
     let master = setup.stderr(Stdio::from(writer)).start();
     drop(reader);
