@@ -5,6 +5,9 @@ DESTDIR ?=
 SYSCONFDIR ?= /etc
 PORT ?= 8080
 CARGO ?= cargo
+# Where programs of crates.io are kept that targets need: one place for all clones, for each takes minutes to build.
+export TOOLS = $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/einhyrningsins
+export PATH := $(TOOLS)/bin:$(PATH)
 TARGET_DIR = $(if $(CARGO_TARGET_DIR),$(CARGO_TARGET_DIR),target)
 
 # How far the simulator goes: far enough to trust in `make test`, as far as one can wait in `make sim`.
@@ -14,12 +17,13 @@ SIM_STEPS_LONG = 100000000
 # How many faults `make test` draws of those that `make faults` puts into a master.
 FAULTS_CELLS_TEST = 100
 
-# What each target needs, first of all: commands and files, with their package of Debian's where that has another name. Each
+# What each target needs, first of all: commands and files, with their package of Debian's where that has another name, and programs
+# of crates.io with the version that is known to work. The newest cargo-deny reads the advisories of today; it needs Rust 1.88. Each
 # recipe begins with $(NEED), which installs what is missing and says so. A target has the needs of those that it calls, so that
 # nothing begins that cannot be finished. `tests/targets.rs` holds that each target has a line here.
 RUST = $(firstword $(CARGO))= cc=gcc /usr/include/stdio.h=libc6-dev
 demo.needs = $(RUST)
-check.needs = $(RUST)
+check.needs = $(RUST) git cargo-deny@0.20.2
 test.needs = $(RUST) python3 strace mandoc ps=procps $(compat.needs)
 compat.needs = $(RUST) ruby pgrep=procps python3 pip3=python3-pip php=php-cli socat nc=netcat-openbsd go=golang-go \
   /usr/share/gocode/src/github.com/zenazn/goji/goji.go=golang-github-zenazn-goji-dev
@@ -34,8 +38,8 @@ fuzz.needs = $(RUST) c++=g++
 bench.needs = $(RUST)
 reexec.needs = $(RUST)
 picture.needs = $(RUST) python3
-deb.needs = $(RUST) dpkg-deb=dpkg dpkg-shlibdeps=dpkg-dev
-rpm.needs = $(RUST) rpmbuild=rpm
+deb.needs = $(RUST) dpkg-deb=dpkg dpkg-shlibdeps=dpkg-dev cargo-deb@3.8.0
+rpm.needs = $(RUST) rpmbuild=rpm cargo-generate-rpm@0.21.1
 package-test.needs = $(RUST) $(deb.needs) $(rpm.needs) lintian mandoc man=man-db zsh fish /lib/systemd/systemd=systemd \
   /lib/systemd/system/dbus.socket=dbus ip=iproute2 nsenter=util-linux pgrep=procps dpkg-parsechangelog=dpkg-dev \
   /usr/bin/python3=python3 perl ruby node=nodejs gunicorn curl git sudo
@@ -56,7 +60,7 @@ help:
 	@echo 'make test     run every test, the simulator too'
 	@echo 'make compat   run compat-tests, on an installed einhorn too if EINHORN_THEIRS is its command (part of make test)'
 	@echo 'make servers  upgrade gunicorn, puma, unicorn, uvicorn, Node, Go and Rust under load, and count what is lost'
-	@echo 'make check    formatting, lints and documentation: silent when all is well'
+	@echo 'make check    formatting, lints, documentation, crates, the oldest Rust: silent when all is well'
 	@echo 'make sim      run the simulator ten times as long as in make test (SIM_SEED=... to repeat a run)'
 	@echo 'make faults   make each system call of a master fail in each phase (FAULTS_SEED=, _CELLS=, _ONLY=, _SECONDS=, _JOBS=)'
 	@echo 'make chaos    upgrades, changes and kills under the load of 10,000,000 requests, and what was lost (CHAOS_REQUESTS=, CHAOS_SEED=)'
@@ -79,13 +83,18 @@ demo:
 	@$(CARGO) build --quiet --bin einhyrningsins --example http_worker
 	@PORT=$(PORT) examples/demo.sh $(TARGET_DIR)/debug
 
+# What `--all-targets` leaves out, for it has `test = false`.
+APART = --test sim --test ruby_yaml --test packaging --test servers --test faults --test chaos
+
 check:
 	$(NEED)
 	@$(CARGO) fmt --all --check
 	@$(CARGO) fmt --manifest-path fuzz/Cargo.toml --check
 	@$(CARGO) clippy --quiet --workspace --all-targets -- -D warnings
-	@$(CARGO) clippy --quiet --test sim --test ruby_yaml --test packaging --test servers --test faults --test chaos -- -D warnings
+	@$(CARGO) clippy --quiet $(APART) -- -D warnings
 	@RUSTDOCFLAGS=-Dwarnings $(CARGO) doc --quiet --no-deps --document-private-items
+	@.ci/oldest-rust $(APART)
+	@.ci/deny
 
 # The sim target has `test = false`, so that plain `cargo test` does not run it without optimisation too; the chaos target, so that
 # its load runs alone.

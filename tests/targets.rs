@@ -1,7 +1,8 @@
 //! The targets of the Makefile, and `.ci/need`: each target asks for what it needs before it does anything, stands in `make help` and
 //! in `CONTRIBUTING.md`, and what is missing is named before it is installed, or named for who has to install it.
 //!
-//! Nothing is installed here: `.ci/need` finds programs in its path that only note how they were called.
+//! Nothing is installed here: `.ci/need` finds programs in its path that only note how they were called. So do the other scripts of
+//! `make check`: what they could not check, they say.
 
 #[path = "support/sources.rs"]
 #[allow(dead_code, reason = "not every test needs all of it")]
@@ -10,7 +11,7 @@ mod sources;
 use std::collections::BTreeSet;
 use std::fs;
 use std::os::unix::fs::symlink;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
 use tempfile::TempDir;
@@ -66,8 +67,8 @@ impl Machine {
     /// With what the script and its stand-ins call, and an id(1) that says this user.
     fn of_user(uid: u32) -> Self {
         let machine = Self { directory: tempfile::tempdir().unwrap() };
-        for (name, program) in [("bash", "/bin/bash"), ("env", "/usr/bin/env"), ("chmod", "/bin/chmod")] {
-            symlink(program, machine.path(name)).unwrap();
+        for name in ["bash", "env", "chmod", "rm", "mkdir", "sed", "grep", "timeout"] {
+            symlink(Path::new("/usr/bin").join(name), machine.path(name)).unwrap();
         }
         machine.with("id", &format!("echo {uid}"))
     }
@@ -99,8 +100,14 @@ impl Machine {
     }
 
     fn need(&self, words: &[&str]) -> Output {
-        let mut command = Command::new(sources::root().join(".ci/need"));
-        command.arg("make test").args(words).env_clear().env("PATH", self.directory.path()).output().unwrap()
+        self.run("need", &[&["make test"], words].concat())
+    }
+
+    /// A script of `.ci`, in the machine's directory.
+    fn run(&self, script: &str, words: &[&str]) -> Output {
+        let mut command = Command::new(sources::root().join(".ci").join(script));
+        command.args(words).current_dir(self.directory.path());
+        command.env_clear().env("PATH", self.directory.path()).env("TOOLS", "tools").output().unwrap()
     }
 }
 
@@ -166,4 +173,70 @@ fn rust_is_not_taken_from_debian() {
     assert!(said.starts_with("make test needs cargo, which Debian does not have: Rust 1.85 or newer"), "{said}");
     assert!(said.ends_with(&format!("{BY_HAND}wanted\n")), "{said}");
     assert_eq!((output.status.code(), machine.calls()), (Some(1), Vec::new()));
+}
+
+#[test]
+fn a_program_of_crates_io_is_built_once_for_each_version() {
+    let machine = Machine::of_user(1000);
+    let note = format!("echo \"$*\" >>'{}'", machine.path("calls").display());
+    let list = r#"mkdir -p tools; echo "\"${*: -1} (registry)\"" | sed 's/@/ /' >tools/.crates.toml"#;
+    let machine = machine.with("cargo", &format!("{note}\n{list}"));
+    let line = |version| {
+        format!(
+            "make test needs cargo-x@{version} of crates.io; building it now into tools, which takes some minutes\n"
+        )
+    };
+    for (version, says) in [("1.2.30", line("1.2.30")), ("1.2.30", String::new()), ("1.2.3", line("1.2.3"))] {
+        let output = machine.need(&["cargo=", &format!("cargo-x@{version}")]);
+        assert_eq!((output.status.code(), said(&output)), (Some(0), says));
+    }
+    let install = "install --quiet --locked --root tools --target-dir target/tools cargo-x";
+    assert_eq!(machine.calls(), [format!("{install}@1.2.30"), format!("{install}@1.2.3")]);
+
+    let output = machine.with("cargo", "echo 'it needs Rust 1.99' >&2; exit 101").need(&["cargo-x@1.3.0"]);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(
+        said(&output).ends_with("it needs Rust 1.99\nmake test: cargo has failed to build cargo-x@1.3.0, see above\n")
+    );
+}
+
+#[test]
+fn crates_that_are_refused_fail_the_check_and_advisories_that_cannot_be_had_are_named() {
+    let deny = |script: &str| {
+        let output = Machine::of_user(1000).with("cargo-deny", script).run("deny", &[]);
+        (output.status.code(), said(&output))
+    };
+    assert_eq!(deny("echo all is well"), (Some(0), String::new()));
+    let away = "make check: NOT checked: advisories on crates, for their database cannot be fetched: no route\n";
+    assert_eq!(deny("case $* in fetch*) echo hm; echo no route; exit 1 ;; esac"), (Some(0), away.to_owned()));
+    for refused in ["*licenses*", "*bans*", "*sources*", "*advisories*"] {
+        assert_eq!(
+            deny(&format!("case $* in {refused}) echo refused; exit 2 ;; esac")),
+            (Some(1), "refused\n".to_owned())
+        );
+    }
+}
+
+#[test]
+fn the_oldest_rust_is_asked_where_it_is_there_and_missed_aloud_where_it_is_not() {
+    let oldest = |release: &str, toolchains: &str| {
+        let machine = Machine::of_user(1000);
+        fs::write(machine.path("Cargo.toml"), "[package]\nrust-version = \"1.85\"\n").unwrap();
+        let note = format!("echo \"$RUSTUP_TOOLCHAIN $*\" >>'{}'", machine.path("calls").display());
+        let machine = machine.with("rustc", &format!("echo 'rustc {release} (of today)'")).with("cargo", &note);
+        let machine = machine.with("rustup", &format!("printf '{toolchains}'"));
+        let output = machine.run("oldest-rust", &["--test", "sim"]);
+        assert!(output.status.success());
+        (said(&output), machine.calls())
+    };
+    let (says, calls) = oldest("1.95.0", "stable-x (default)\\n1.85.1-x (installed)\\n");
+    let check = "1.85.1-x check --quiet --locked";
+    assert_eq!(
+        (says, calls),
+        (String::new(), vec![format!("{check} --workspace --all-targets"), format!("{check} --test sim")])
+    );
+    assert_eq!(oldest("1.85.0", "stable-x\\n"), (String::new(), Vec::new()));
+    let (says, calls) = oldest("1.95.0", "stable-x\\n1.850.0-x\\n");
+    assert!(says.starts_with("make check: NOT compiled with Rust 1.85,") && says.lines().count() == 1, "{says}");
+    assert_eq!(calls, [""; 0]);
 }

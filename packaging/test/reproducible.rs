@@ -1,7 +1,6 @@
 //! The same sources make the same packages, byte for byte, wherever they lie and whoever builds them.
 
 use std::fs;
-use std::os::unix::fs::symlink;
 use std::process::Command;
 
 use crate::packages::{deb, einhorn_deb, einhorn_rpm, output, rpm, sources};
@@ -10,11 +9,9 @@ use crate::packages::{deb, einhorn_deb, einhorn_rpm, output, rpm, sources};
 fn packages_from_another_directory_are_the_same_bytes() {
     let place = tempfile::tempdir().unwrap();
     let elsewhere = place.path().join("with/a/longer/path/einhyrningsins-0");
-    fs::create_dir_all(elsewhere.join("target")).unwrap();
+    fs::create_dir_all(&elsewhere).unwrap();
     let copy = "tar --exclude=./target --exclude=./.git -cf - . | tar -C \"$1\" -xf -";
     output(sh(copy).arg(&elsewhere).current_dir(sources()));
-    // The tools are no input; building them once more would only take its time.
-    symlink(sources().join("target/tools"), elsewhere.join("target/tools")).unwrap();
     let date = output(sh(". packaging/environment; echo $SOURCE_DATE_EPOCH").current_dir(sources()));
 
     let mut build = sh("umask 077; exec make deb rpm");
