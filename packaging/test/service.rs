@@ -91,12 +91,12 @@ fn a_reload_fails_with_the_reason_in_the_journal_and_the_old_workers_go_on() {
     site.ok("chmod 755 /srv/web/server");
     site.fails("systemctl reload einhyrningsins@web");
     for reason in
-        ["the database is away", "ended unasked with exit status 3", "Upgrade failed: 2 new workers in a row died"]
+        ["the database is away", "exited unexpectedly with status 3", "Upgrade failed: 2 new workers in a row died"]
     {
         site.assert_journal_has(reason);
     }
     let warnings = site.ok("journalctl -p warning -o cat -u einhyrningsins@web");
-    assert!(warnings.contains("ended unasked") && !warnings.contains("===> Launched"), "{warnings}");
+    assert!(warnings.contains("exited unexpectedly") && !warnings.contains("===> Launched"), "{warnings}");
     assert!(site.of("web", "StatusText").contains("Upgrade failed: 2 new workers in a row died"));
 
     // A file that cannot be used refuses the upgrade, too.

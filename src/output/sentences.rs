@@ -28,77 +28,9 @@ pub(crate) struct Line {
     pub(crate) audience: Audience,
 }
 
-/// The line for a notice. How a worker ended unasked is one more, see [`cause_of_death`].
+/// The line for a notice. How a worker ended unexpectedly is one more, see [`cause_of_death`].
+#[expect(clippy::too_many_lines, reason = "one match of all notices: the compiler sees that none is missing")]
 pub(crate) fn line(notice: &Notice, config: &Config) -> Line {
-    match notice {
-        Notice::LaunchingMany { .. }
-        | Notice::Launched { .. }
-        | Notice::Relaunching { .. }
-        | Notice::LaunchBlocked(_)
-        | Notice::GaveUp { .. }
-        | Notice::ExecStuck { .. } => launch_line(notice),
-        Notice::AckReceived { .. }
-        | Notice::AckIgnored { .. }
-        | Notice::TimerPassed { .. }
-        | Notice::UpTo { .. }
-        | Notice::AckMissed { .. } => ack_line(notice, config),
-        Notice::Exited { .. }
-        | Notice::GroupOutlived { .. }
-        | Notice::Sending { .. }
-        | Notice::Resending { .. }
-        | Notice::SentAll { .. }
-        | Notice::KillingLate { .. }
-        | Notice::Lingering { .. } => end_line(notice),
-        Notice::CullingOld { .. }
-        | Notice::CullingGradually { .. }
-        | Notice::CullingStale { .. }
-        | Notice::CullingSurplus { .. }
-        | Notice::UpgradeStarted { .. }
-        | Notice::UpgradeStartedOver { .. }
-        | Notice::Upgraded { .. }
-        | Notice::UpgradeFailed { .. }
-        | Notice::UpgradeRefused { .. }
-        | Notice::NotUpgradingWhileStopping => upgrade_line(notice),
-    }
-}
-
-/// einhorn says only that a worker exited; how it ended unasked is what an operator asks next.
-pub(crate) fn cause_of_death(notice: &Notice) -> Option<String> {
-    match notice {
-        Notice::Exited { pid, ending: Ending::Code(code), asked: Asked::No, .. } => {
-            Some(format!("Worker {pid} ended unasked with exit status {code}"))
-        }
-        Notice::Exited { pid, ending: Ending::Signal(signal), asked: Asked::No, .. } => {
-            Some(format!("Worker {pid} was killed by SIG{signal}"))
-        }
-        _ => None,
-    }
-}
-
-/// The last line for clients that wait for an upgrade, once it is decided.
-pub(crate) fn verdict(notice: &Notice) -> Option<String> {
-    match notice {
-        Notice::Upgraded { .. } => Some("Upgrade done".to_owned()),
-        Notice::UpgradeFailed { reason: UpgradeFailure::Failures(count), back_to, .. } => {
-            Some(format!("Upgrade failed: {count} new workers in a row died or did not ACK, version {back_to} goes on"))
-        }
-        Notice::UpgradeFailed { reason: UpgradeFailure::Stopping, .. } | Notice::NotUpgradingWhileStopping => {
-            Some("Upgrade failed: einhorn is going down".to_owned())
-        }
-        Notice::UpgradeRefused { reason } => Some(format!("Upgrade failed: {reason}")),
-        _ => None,
-    }
-}
-
-fn logged(level: Level, text: String) -> Line {
-    Line { level, text, audience: Audience::LogOnly }
-}
-
-fn watched(level: Level, text: String) -> Line {
-    Line { level, text, audience: Audience::Subscribers }
-}
-
-fn launch_line(notice: &Notice) -> Line {
     match notice {
         Notice::LaunchingMany { count } => logged(Level::Info, format!("Launching {count} new workers")),
         Notice::Launched { pid, index } => watched(Level::Info, format!("===> Launched {pid} (index: {index})")),
@@ -132,14 +64,8 @@ fn launch_line(notice: &Notice) -> Line {
         }
         Notice::ExecStuck { pid, after } => logged(
             Level::Error,
-            format!("Worker {pid} did not become its program within {}s. Sending SIGKILL.", after.as_secs()),
+            format!("Worker {pid} has not completed exec within {}s. Sending SIGKILL.", after.as_secs()),
         ),
-        other => unworded(other),
-    }
-}
-
-fn ack_line(notice: &Notice, config: &Config) -> Line {
-    match notice {
         Notice::AckReceived { pid } => logged(Level::Info, format!("Received a manual ACK from {pid}")),
         Notice::AckIgnored { pid, reason } => logged(Level::Error, ack_ignored(*pid, *reason, config)),
         Notice::TimerPassed { pid, .. } => {
@@ -158,25 +84,8 @@ fn ack_line(notice: &Notice, config: &Config) -> Line {
             logged(Level::Info, format!("Up to {acked} / {target} {mode} ACKs{streak}"))
         }
         Notice::AckMissed { pid, after } => {
-            watched(Level::Warn, format!("Worker {pid} did not ACK within {}, so it has to go", seconds(*after)))
+            watched(Level::Warn, format!("Worker {pid} sent no ACK within {}, stopping it", seconds(*after)))
         }
-        other => unworded(other),
-    }
-}
-
-fn ack_ignored(pid: Pid, reason: AckIgnored, config: &Config) -> String {
-    match reason {
-        AckIgnored::Unknown => format!("Could not find state for PID {pid}; ignoring ACK."),
-        AckIgnored::Repeated => format!("Pid {pid} already ACKed; ignoring new ACK."),
-        AckIgnored::NotManual => format!(
-            "Received a manual ACK for {pid}, but ack_mode is {{:type=>:timer, :timeout=>{}}}. Ignoring ACK.",
-            timer_seconds(config)
-        ),
-    }
-}
-
-fn end_line(notice: &Notice) -> Line {
-    match notice {
         Notice::Exited { pid, acked: Acked::Yes, .. } => watched(Level::Info, format!("===> Exited worker {pid}")),
         Notice::Exited { pid, acked: Acked::Never, .. } => {
             watched(Level::Info, format!("===> Exited worker {pid} before it was ACKed"))
@@ -202,17 +111,11 @@ fn end_line(notice: &Notice) -> Line {
         Notice::Lingering { pids, longest } => logged(
             Level::Warn,
             format!(
-                "Still there although told to go up to {}s ago: {} (a signal timeout, -t, would kill them)",
+                "Still running up to {}s after the stop signal: {} (a signal timeout, -t, would kill them)",
                 longest.as_secs(),
                 list(pids)
             ),
         ),
-        other => unworded(other),
-    }
-}
-
-fn upgrade_line(notice: &Notice) -> Line {
-    match notice {
         Notice::CullingOld { count } => watched(Level::Info, format!("Killing off {count} old workers.")),
         Notice::CullingGradually { count } => {
             watched(Level::Info, format!("Smooth upgrade: killing off {count} old workers."))
@@ -254,13 +157,54 @@ fn upgrade_line(notice: &Notice) -> Line {
         Notice::NotUpgradingWhileStopping => {
             logged(Level::Info, "Not reloading einhorn because we're exiting".to_owned())
         }
-        other => unworded(other),
     }
 }
 
-/// The groups above and the dispatch in [`line()`] name the same notices; should they ever differ, it is said plainly.
-fn unworded(notice: &Notice) -> Line {
-    logged(Level::Info, format!("{notice:?}"))
+/// einhorn says only that a worker exited; how it ended is what an operator asks next.
+pub(crate) fn cause_of_death(notice: &Notice) -> Option<String> {
+    match notice {
+        Notice::Exited { pid, ending: Ending::Code(code), asked: Asked::No, .. } => {
+            Some(format!("Worker {pid} exited unexpectedly with status {code}"))
+        }
+        Notice::Exited { pid, ending: Ending::Signal(signal), asked: Asked::No, .. } => {
+            Some(format!("Worker {pid} was killed by SIG{signal}"))
+        }
+        _ => None,
+    }
+}
+
+/// The last line for clients that wait for an upgrade, once it is decided.
+pub(crate) fn verdict(notice: &Notice) -> Option<String> {
+    match notice {
+        Notice::Upgraded { .. } => Some("Upgrade done".to_owned()),
+        Notice::UpgradeFailed { reason: UpgradeFailure::Failures(count), back_to, .. } => {
+            Some(format!("Upgrade failed: {count} new workers in a row died or did not ACK, version {back_to} goes on"))
+        }
+        Notice::UpgradeFailed { reason: UpgradeFailure::Stopping, .. } | Notice::NotUpgradingWhileStopping => {
+            Some("Upgrade failed: einhorn is going down".to_owned())
+        }
+        Notice::UpgradeRefused { reason } => Some(format!("Upgrade failed: {reason}")),
+        _ => None,
+    }
+}
+
+fn logged(level: Level, text: String) -> Line {
+    Line { level, text, audience: Audience::LogOnly }
+}
+
+fn watched(level: Level, text: String) -> Line {
+    Line { level, text, audience: Audience::Subscribers }
+}
+
+fn ack_ignored(pid: Pid, reason: AckIgnored, config: &Config) -> String {
+    match reason {
+        AckIgnored::Unknown => format!("Could not find state for PID {pid}; ignoring ACK."),
+        AckIgnored::Repeated => format!("Pid {pid} already ACKed; ignoring new ACK."),
+        AckIgnored::NotManual => format!(
+            "Received a manual ACK for {pid}, but ack_mode is {{:type=>:timer, :timeout=>{}}}. Ignoring ACK.",
+            timer_seconds(config)
+        ),
+    }
 }
 
 /// As Ruby shows an array of numbers.

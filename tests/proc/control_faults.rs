@@ -91,7 +91,7 @@ fn an_upgrade_that_never_acks_fails_after_its_timeout() {
         news.push(receive(&mut client));
     }
     assert_eq!(news.last().unwrap(), &format!("{{\"message\":\"{verdict}\",\"request_id\":5}}"), "{news:?}");
-    let seconds = |line: &String| line.split_once("did not ACK within ")?.1.split_once('s')?.0.parse::<f64>().ok();
+    let seconds = |line: &String| line.split_once("sent no ACK within ")?.1.split_once('s')?.0.parse::<f64>().ok();
     let waits: Vec<f64> = news.iter().filter_map(seconds).collect();
     // How much later it is seen is the scheduler's affair; by the timeout before it would have been 20 seconds.
     assert!(waits.len() == 3 && waits.iter().all(|waited| (0.2..20.0).contains(waited)), "{news:?}");

@@ -265,7 +265,7 @@ fn slow_children_hold_up_nobody() -> bool {
     assert!(began.elapsed() >= EXEC_DELAY, "the injection was not in force");
     master.wait_for_log("Up to 2 / 2 timer ACKs", 2);
     drop(injection);
-    if began.elapsed() >= EXEC_LIMIT && master.log().count("did not become its program") > 0 {
+    if began.elapsed() >= EXEC_LIMIT && master.log().count("has not completed exec") > 0 {
         return false;
     }
     assert_eq!(master.log().count("===> Launched"), 4, "{}", master.log());
@@ -284,7 +284,7 @@ fn a_child_that_is_stopped_before_its_exec_is_killed_in_the_end() {
     master.wait_for_log("===> Launched", 2);
     let stuck = master.process().children().into_iter().find(|child| *child != worker).unwrap();
     assert!(answers(&master));
-    let said = master.wait_for_log(&format!("Worker {stuck} did not become its program within "), 1);
+    let said = master.wait_for_log(&format!("Worker {stuck} has not completed exec within "), 1);
     let seconds = said[0].split_once(" within ").and_then(|(_, rest)| rest.strip_suffix("s. Sending SIGKILL."));
     assert!(seconds.is_some_and(|seconds| seconds.parse::<u64>().unwrap() >= 10), "{said:?}");
     assert!(began.elapsed() >= EXEC_LIMIT);

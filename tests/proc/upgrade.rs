@@ -193,7 +193,7 @@ fn an_upgrade_to_code_that_dies_at_once_is_given_up_and_the_old_workers_serve_on
 // E10.
 #[test]
 fn an_upgrade_to_code_that_never_acks_is_given_up_after_the_ack_timeout() {
-    assert_given_up(&start("-n 2"), &Code::Mute, "did not ACK within");
+    assert_given_up(&start("-n 2"), &Code::Mute, "sent no ACK within");
 }
 
 // With einhorn, the workers that serve go from 4 to 2 to 0.
