@@ -1,6 +1,7 @@
 //! What every room may name: ids, signals, time, exit codes, and text and bytes from outside. It decides nothing and touches nothing.
 
 pub mod exit_code;
+pub mod limits;
 pub mod printable;
 pub mod wire;
 

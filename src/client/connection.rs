@@ -15,7 +15,7 @@ use crate::client::line_reader::{LineReader, Next};
 use crate::client::reply::{REPLY_MAX, Reply};
 use crate::client::request::Request;
 use crate::client::target::{ChosenBy, Target};
-use crate::files::way::is_guarded;
+use crate::files::directory::is_guarded;
 use crate::sys::account::user_name;
 use crate::sys::clock;
 use crate::sys::errno::{errno_of, words};

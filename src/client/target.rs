@@ -6,8 +6,9 @@ use std::path::{Path, PathBuf};
 
 use nix::errno::Errno;
 
+use crate::base::limits::SOCKET_PATH_MAX;
 use crate::client::failure::{ConnectCause, Failure};
-use crate::config::{Directory, SOCKET_PATH_MAX, default_socket_path, service_directory};
+use crate::config::{Directory, default_socket_path, service_directory};
 use crate::files::path_trust::is_roots_alone;
 use crate::files::tmpdir::temporary_directory;
 use crate::sys::errno::words;

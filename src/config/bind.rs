@@ -10,12 +10,11 @@ use std::path::PathBuf;
 use serde::de::Error;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
+use crate::base::limits::SOCKET_PATH_MAX;
 use crate::base::wire;
 use crate::config::definition::Need;
 use crate::config::values;
 
-/// Longest path of a unix socket on Linux: `sun_path` without its closing zero.
-pub const SOCKET_PATH_MAX: usize = 107;
 /// Longest host name in the DNS.
 const HOST_BYTES_MAX: usize = 253;
 const MODE_MAX: u32 = 0o777;

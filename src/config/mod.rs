@@ -33,7 +33,7 @@ mod words;
 #[cfg(test)]
 pub(crate) mod tests;
 
-pub use bind::{Bind, BindFlags, SHARED_DIRECTORY, SOCKET_PATH_MAX};
+pub use bind::{Bind, BindFlags, SHARED_DIRECTORY};
 pub use carried::{from_foreign_words, to_args, unknown_to_einhorn};
 pub use definition::{Commanded, Effect, Kind, Takes};
 pub use difference::{Difference, differences, effect_of, keep_commanded, keep_fixed};

@@ -8,7 +8,8 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use crate::config::bind::{Bind, SOCKET_PATH_MAX};
+use crate::base::limits::SOCKET_PATH_MAX;
+use crate::config::bind::Bind;
 use crate::config::definition::{
     self, Act, Commanded, Effect, Group, Need, Place, Shape, Subject, Takes, list, map, single, switch,
 };

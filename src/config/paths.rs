@@ -27,7 +27,7 @@ impl Directory {
 /// The control socket's path: `-d`, or `einhorn[-NAME].sock` in `dir`. Above [`SOCKET_PATH_MAX`] bytes it cannot be bound,
 /// which for the default depends on `dir`.
 ///
-/// [`SOCKET_PATH_MAX`]: crate::config::SOCKET_PATH_MAX
+/// [`SOCKET_PATH_MAX`]: crate::base::limits::SOCKET_PATH_MAX
 pub fn socket_path(config: &Config, dir: &Directory) -> PathBuf {
     config.socket_path.clone().unwrap_or_else(|| default_socket_path(config.command_name.as_deref(), dir))
 }

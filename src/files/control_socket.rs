@@ -8,9 +8,10 @@ use std::path::Path;
 use nix::unistd::geteuid;
 
 use crate::files::directory::Demand;
+use crate::files::error::{FileCause, FileError};
 use crate::files::spot::Spot;
 pub use crate::files::unix_socket::Access;
-use crate::files::unix_socket::{UnixSocketCause, UnixSocketError, Wanted, bind_and_listen, check_length, vacancy};
+use crate::files::unix_socket::{Wanted, listen_unless};
 use crate::sys::fd::Blocking;
 use crate::sys::file_id::FileId;
 
@@ -18,28 +19,21 @@ const BACKLOG: i32 = 128;
 
 /// Binds the control socket: listening, non-blocking, closed to others until its group is set. The caller holds the lock, so
 /// that of two masters only one comes here at a time.
-pub fn bind_control_socket(path: &Path, access: Access, demand: Demand) -> Result<(OwnedFd, FileId), UnixSocketError> {
-    bind(path, access, demand).map_err(|cause| UnixSocketError { path: path.to_owned(), cause })
-}
-
-fn bind(path: &Path, access: Access, demand: Demand) -> Result<(OwnedFd, FileId), UnixSocketCause> {
-    check_length(path)?;
-    let spot = Spot::find(path, demand).map_err(UnixSocketCause::Directory)?;
-    refuse_foreign(&spot)?;
-    let stale = vacancy(path, &spot)?;
+///
+/// # Errors
+/// As [`crate::files::unix_socket::listen_unix`]; and another user's socket is there, dead or not.
+pub fn bind_control_socket(path: &Path, access: Access, demand: Demand) -> Result<(OwnedFd, FileId), FileError> {
     let wanted = Wanted { access, backlog: BACKLOG, blocking: Blocking::NonBlocking, demand };
-    bind_and_listen(path, &spot, stale, wanted)
+    listen_unless(path, wanted, refuse_foreign)
 }
 
 /// Not even a dead one is taken from another user, nor a living one spoken to. Not from root either: root's clients would
 /// come to us.
-fn refuse_foreign(spot: &Spot) -> Result<(), UnixSocketCause> {
-    match spot.look().map_err(UnixSocketCause::System)? {
-        Some(found) if found.meta().file_type().is_socket() && found.meta().uid() != geteuid().as_raw() => {
-            let uid = found.meta().uid();
-            Err(UnixSocketCause::Foreign { uid, hint: "choose another path with -d" })
+fn refuse_foreign(spot: &Spot) -> Result<(), FileCause> {
+    match spot.look()?.map(|found| (found.meta().file_type(), found.meta().uid())) {
+        Some((file_type, uid)) if file_type.is_socket() && uid != geteuid().as_raw() => {
+            Err(FileCause::ForeignSocket { uid, hint: "choose another path with -d" })
         }
-        // What else there is or is not, is for the occupant to say.
         Some(_) | None => Ok(()),
     }
 }
@@ -57,7 +51,7 @@ mod tests {
     use tempfile::TempDir;
 
     use super::*;
-    use crate::files::unix_socket::{Occupant, occupant, remove_socket};
+    use crate::files::unix_socket::{remove_socket, vacancy};
     use crate::sys::socket::is_accepting;
     use crate::sys::testing::{LIMIT, is_root, wait_until};
 
@@ -67,11 +61,11 @@ mod tests {
         (dir, path)
     }
 
-    fn bind_own(path: &Path) -> Result<(OwnedFd, FileId), UnixSocketError> {
+    fn bind_own(path: &Path) -> Result<(OwnedFd, FileId), FileError> {
         bind_control_socket(path, Access::OWN, Demand::Trusted)
     }
 
-    fn refusal(path: &Path) -> UnixSocketCause {
+    fn refusal(path: &Path) -> FileCause {
         bind_own(path).unwrap_err().cause
     }
 
@@ -86,7 +80,7 @@ mod tests {
         let listener = UnixListener::from(fd);
         listener.accept().unwrap();
         assert_eq!(listener.accept().unwrap_err().kind(), io::ErrorKind::WouldBlock);
-        assert_eq!(refusal(&path), UnixSocketCause::InUse);
+        assert_eq!(refusal(&path), FileCause::InUse);
         assert!(id.stands_at(&path));
         remove_socket(&path, id).unwrap();
         assert!(!path.exists());
@@ -94,7 +88,7 @@ mod tests {
 
     fn is_stale(path: &Path) -> bool {
         let spot = Spot::find(path, Demand::Trusted).unwrap();
-        matches!(occupant(path, &spot), Ok(Occupant::Stale(_)))
+        matches!(vacancy(path, &spot), Ok(Some(_)))
     }
 
     #[test]
@@ -129,7 +123,7 @@ mod tests {
     fn a_file_is_refused_and_stays() {
         let (_dir, path) = place();
         fs::write(&path, "precious").unwrap();
-        assert_eq!(refusal(&path), UnixSocketCause::NotASocket { kind: "a regular file" });
+        assert_eq!(refusal(&path), FileCause::NotASocket { kind: "a regular file" });
         assert_eq!(fs::read_to_string(&path).unwrap(), "precious");
     }
 
@@ -137,7 +131,7 @@ mod tests {
     fn an_unprotected_directory_is_refused() {
         let (dir, path) = place();
         fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o777)).unwrap();
-        assert!(matches!(refusal(&path), UnixSocketCause::Directory(_)));
+        assert!(matches!(refusal(&path), FileCause::Directory(_)));
         assert!(!path.exists());
     }
 }

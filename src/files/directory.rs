@@ -1,6 +1,6 @@
 //! Walks to a directory component by component and holds it open, so that what is done in it is done there, whatever
-//! becomes of its path. Judges every directory and every symbolic link on the way by one question: can a user whom we do
-//! not trust exchange what is in it? Changes nothing.
+//! becomes of its path. Judges every directory and every symbolic link on the way: can a user whom we do not trust exchange
+//! what is in it? Changes nothing.
 
 use std::ffi::{OsStr, OsString};
 use std::fs::{File, Metadata};
@@ -13,7 +13,7 @@ use nix::fcntl::{AT_FDCWD, OFlag, openat, readlinkat};
 use nix::sys::stat::Mode;
 use nix::unistd::geteuid;
 
-use crate::files::path_trust::{DirectoryError, Mistrust, Shared, sharing, trust_group};
+use crate::files::path_trust::{DirectoryError, Mistrust, Shared, sharing, trust_group, trust_owner};
 use crate::sys::errno::{errno_of, retry};
 use crate::sys::file_id::FileId;
 
@@ -23,9 +23,9 @@ const LINKS_MAX: u32 = 40;
 /// Whether a directory has to pass the judgement.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Demand {
-    /// Nobody else may be able to exchange what is in it, nor the directory itself.
+    /// No other user may be able to exchange what is in it, nor the directory itself.
     Trusted,
-    /// It is used as it is. What is done in it is safe all the same; what becomes of it later is not known.
+    /// It is used as it is. What is done in it is safe even so; what becomes of it later is not known.
     Any,
 }
 
@@ -40,7 +40,8 @@ pub struct Directory {
 impl Directory {
     /// Follows links as the kernel does.
     ///
-    /// Errors: there is no such directory, or it is not trusted and has to be.
+    /// # Errors
+    /// There is no such directory, or it is not trusted and has to be.
     pub fn open(path: &Path, demand: Demand) -> Result<Self, DirectoryError> {
         let found = Walk::to(path, Goal::Directory)?;
         match (demand, found.doubt) {
@@ -66,11 +67,32 @@ pub(super) fn check_way(path: &Path) -> Result<(), DirectoryError> {
     Walk::to(path, Goal::File)?.doubt.map_or(Ok(()), Err)
 }
 
+/// Whether only users who were let into its directory can have put something at this path: no directory on the way is one
+/// in which all may make files, unless it is sticky and what stands there is root's or ours.
+pub fn is_guarded(path: &Path) -> bool {
+    let is_safe = |step: &Step| match sharing(&step.directory) {
+        Shared::Private => true,
+        Shared::Sticky => trust_owner(&step.next).is_ok(),
+        Shared::Unprotected => false,
+    };
+    steps_to(path).is_some_and(|steps| steps.iter().all(is_safe))
+}
+
+/// The paths of all that this one leads through, its own last: directories, and the links to them. None if it leads nowhere.
+pub(super) fn places_on(path: &Path) -> Vec<PathBuf> {
+    steps_to(path).unwrap_or_default().into_iter().map(|step| step.at).collect()
+}
+
+fn steps_to(path: &Path) -> Option<Vec<Step>> {
+    let walk = Walk::to(&std::path::absolute(path).ok()?, Goal::File).ok()?;
+    Some(walk.steps)
+}
+
 /// The users who may change a directory on the way.
 struct Owners {
     own: u32,
-    /// Who owns the root directory can exchange everything below it, and is trusted for want of a choice. That is root,
-    /// except in a user namespace in which root has no number.
+    /// The owner of the root directory can exchange everything below it, so there is no choice but trust. It is root, except
+    /// in a user namespace in which root has no number.
     of_root_directory: u32,
 }
 
@@ -84,8 +106,8 @@ impl Owners {
         uid == 0 || uid == self.own || uid == self.of_root_directory
     }
 
-    /// An ordinary user's groups are that user's choice. For root, every member of a group but root's own is another
-    /// user, and so is whoever is named by an access control list.
+    /// An ordinary user's groups are that user's choice. For root, every member of a group but root's own is another user,
+    /// and so is every user whom an access control list names.
     fn judge(&self, shown: &Path, held: &File, meta: &Metadata) -> Option<DirectoryError> {
         let directory = || shown.to_owned();
         let mistrust = |mistrust| DirectoryError::Mistrusted { directory: directory(), mistrust };
@@ -101,9 +123,18 @@ impl Owners {
     }
 }
 
+/// A name on the way: where it stands, its directory, and what it stands for, which may be a link.
+struct Step {
+    at: PathBuf,
+    directory: Metadata,
+    next: Metadata,
+}
+
 /// A path that is being followed.
 struct Walk {
     at: File,
+    meta: Metadata,
+    steps: Vec<Step>,
     /// How errors call the directory that it has come to.
     shown: PathBuf,
     owners: Owners,
@@ -153,23 +184,31 @@ impl Walk {
     }
 
     fn at(start: &str) -> Result<Self, Errno> {
-        let at = open_directory(AT_FDCWD, OsStr::new(start))?;
-        let (shown, owners) = (PathBuf::from(start), Owners::known());
-        let mut walk = Self { at, shown, owners, ahead: Vec::new(), links: 0, goal: Goal::Directory, doubt: None };
-        walk.judge()?;
+        let (at, meta) = open_directory(AT_FDCWD, OsStr::new(start))?;
+        let mut walk = Self {
+            at,
+            meta,
+            steps: Vec::new(),
+            shown: PathBuf::from(start),
+            owners: Owners::known(),
+            ahead: Vec::new(),
+            links: 0,
+            goal: Goal::Directory,
+            doubt: None,
+        };
+        walk.judge();
         Ok(walk)
     }
 
     /// None: no name leads to where this process is, or it may not go that way itself.
     fn here() -> Option<Self> {
-        let id = |meta: std::io::Result<Metadata>| meta.ok().as_ref().map(FileId::of);
         let name = std::env::current_dir().ok().filter(|name| name.is_absolute())?;
         let mut walk = Self::at("/").ok()?;
         walk.look_ahead(&name);
         while let Some(name) = walk.ahead.pop() {
             walk.step(&name).ok()?;
         }
-        (id(walk.at.metadata()) == id(std::fs::metadata("."))).then_some(walk)
+        std::fs::metadata(".").is_ok_and(|here| FileId::of(&here) == FileId::of(&walk.meta)).then_some(walk)
     }
 
     fn look_ahead(&mut self, path: &Path) {
@@ -184,10 +223,14 @@ impl Walk {
 
     fn step(&mut self, name: &OsStr) -> Result<(), Errno> {
         match open_directory(self.at.as_fd(), name) {
-            Ok(directory) => {
-                self.at = directory;
+            Ok((directory, meta)) => {
+                if name != ".." {
+                    self.note(name, &meta);
+                }
+                (self.at, self.meta) = (directory, meta);
                 self.shown.push(name);
-                self.judge()
+                self.judge();
+                Ok(())
             }
             // So O_DIRECTORY with O_NOFOLLOW says of a link.
             Err(Errno::ENOTDIR | Errno::ELOOP) => self.follow(name),
@@ -195,19 +238,21 @@ impl Walk {
         }
     }
 
-    fn judge(&mut self) -> Result<(), Errno> {
-        if self.doubt.is_none() {
-            let meta = self.at.metadata().map_err(|error| errno_of(&error))?;
-            self.doubt = self.owners.judge(&self.shown, &self.at, &meta);
-        }
-        Ok(())
+    fn note(&mut self, name: &OsStr, next: &Metadata) {
+        let (at, directory) = (self.shown.join(name), self.meta.clone());
+        self.steps.push(Step { at, directory, next: next.clone() });
     }
 
-    /// In a directory such as /tmp anybody can have made a link, so that its owner counts as well.
+    fn judge(&mut self) {
+        if self.doubt.is_none() {
+            self.doubt = self.owners.judge(&self.shown, &self.at, &self.meta);
+        }
+    }
+
+    /// In a directory such as /tmp every user can make a link, so that the link's owner counts as well.
     fn follow(&mut self, name: &OsStr) -> Result<(), Errno> {
-        let flags = OFlag::O_PATH | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
-        let link = File::from(retry(|| openat(&self.at, name, flags, Mode::empty()))?);
-        let meta = link.metadata().map_err(|error| errno_of(&error))?;
+        let (link, meta) = open_path(self.at.as_fd(), name, OFlag::O_NOFOLLOW)?;
+        self.note(name, &meta);
         if !meta.file_type().is_symlink() {
             let is_there = self.goal == Goal::File && self.ahead.is_empty();
             return if is_there { Ok(()) } else { Err(Errno::ENOTDIR) };
@@ -221,7 +266,7 @@ impl Walk {
         }
         let target = PathBuf::from(readlinkat(&link, "")?);
         if target.is_absolute() {
-            self.at = open_directory(AT_FDCWD, OsStr::new("/"))?;
+            (self.at, self.meta) = open_directory(AT_FDCWD, OsStr::new("/"))?;
             self.shown = PathBuf::from("/");
         }
         self.look_ahead(&target);
@@ -229,9 +274,16 @@ impl Walk {
     }
 }
 
-fn open_directory(at: BorrowedFd<'_>, name: &OsStr) -> Result<File, Errno> {
-    let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
-    retry(|| openat(at, name, flags, Mode::empty())).map(File::from)
+fn open_directory(at: BorrowedFd<'_>, name: &OsStr) -> Result<(File, Metadata), Errno> {
+    open_path(at, name, OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW)
+}
+
+/// Opens it for looking alone.
+fn open_path(at: BorrowedFd<'_>, name: &OsStr, flags: OFlag) -> Result<(File, Metadata), Errno> {
+    let flags = flags | OFlag::O_PATH | OFlag::O_CLOEXEC;
+    let file = File::from(retry(|| openat(at, name, flags, Mode::empty()))?);
+    let meta = file.metadata().map_err(|error| errno_of(&error))?;
+    Ok((file, meta))
 }
 
 #[cfg(test)]

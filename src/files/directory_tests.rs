@@ -208,3 +208,57 @@ fn a_relative_way_begins_on_the_way_to_where_we_are() {
         assert_eq!(doubt(Path::new(".")), None);
     });
 }
+
+const STRANGER: u32 = 712_345;
+
+/// A directory, and a file in one below it.
+fn file_below() -> (TempDir, PathBuf) {
+    let dir = TempDir::new().unwrap();
+    fs::create_dir(dir.path().join("a")).unwrap();
+    let path = dir.path().join("a/file");
+    fs::write(&path, "").unwrap();
+    (dir, path)
+}
+
+#[test]
+fn a_directory_that_everybody_may_write_is_seen_wherever_it_is_on_the_way() {
+    let (dir, path) = file_below();
+    assert!(is_guarded(&path));
+    for open in [dir.path().to_owned(), dir.path().join("a")] {
+        set_mode(&open, 0o777);
+        assert!(!is_guarded(&path), "{}", open.display());
+        set_mode(&open, 0o1777);
+        assert!(is_guarded(&path), "what is ours in a sticky directory is safe: {}", open.display());
+        set_mode(&open, 0o755);
+    }
+    assert!(!is_guarded(&dir.path().join("none")), "what is not there was put there by nobody we know");
+}
+
+#[test]
+fn links_are_followed_through_every_place_that_they_name() {
+    let (dir, path) = file_below();
+    let (between, _) = file_below();
+    symlink(&path, between.path().join("second")).unwrap();
+    symlink(between.path().join("x/../second"), dir.path().join("first")).unwrap();
+    let first = dir.path().join("first");
+    assert!(steps_to(&first).is_none(), "x is not there");
+    fs::create_dir(between.path().join("x")).unwrap();
+    assert!(is_guarded(&first));
+    set_mode(between.path(), 0o777);
+    assert!(!is_guarded(&first));
+    symlink("circle", dir.path().join("circle")).unwrap();
+    assert!(steps_to(&dir.path().join("circle")).is_none());
+}
+
+#[test]
+fn what_somebody_else_owns_is_guarded_but_not_in_a_sticky_directory() {
+    if !is_root() {
+        return;
+    }
+    let (dir, path) = file_below();
+    let below = dir.path().join("a");
+    chown(&below, Some(Uid::from_raw(STRANGER)), None).unwrap();
+    assert!(is_guarded(&path), "whoever names a path in somebody's directory means that one");
+    set_mode(dir.path(), 0o1777);
+    assert!(!is_guarded(&path), "anybody could have made that directory in a sticky one");
+}

@@ -8,13 +8,14 @@ use std::path::Path;
 
 use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify};
 
-use crate::files::way::places_on;
+use crate::files::directory::places_on;
 
 /// A watch on one file. The last unlink shows as a change of the link count: the file itself lives while it is open.
 pub struct FileWatch(Inotify);
 
 impl FileWatch {
-    /// Errors: no descriptor, no watch to be had, or no such file.
+    /// # Errors
+    /// There is no descriptor, no watch or no such file.
     pub fn new(path: &Path) -> io::Result<Self> {
         let inotify = Inotify::init(InitFlags::IN_CLOEXEC | InitFlags::IN_NONBLOCK)?;
         let watch = Self(inotify);
@@ -24,12 +25,15 @@ impl FileWatch {
 
     /// Watches the file that is at `path` now, too, and what the path leads through now. What cannot be watched on the way is
     /// passed over.
+    ///
+    /// # Errors
+    /// The file cannot be watched.
     pub fn follow(&self, path: &Path) -> io::Result<()> {
         let gone = AddWatchFlags::IN_DELETE_SELF | AddWatchFlags::IN_MOVE_SELF;
         // Of a link or a file that has no name any more, the change of the link count is told.
         let itself = gone | AddWatchFlags::IN_ATTRIB | AddWatchFlags::IN_DONT_FOLLOW;
         self.0.add_watch(path, itself)?;
-        let mut places = places_on(path).unwrap_or_default();
+        let mut places = places_on(path);
         places.pop();
         // Also as the path calls them, in case that it cannot be walked.
         places.extend(path.ancestors().skip(1).filter(|place| !place.as_os_str().is_empty()).map(Path::to_owned));

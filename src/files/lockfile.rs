@@ -1,7 +1,6 @@
 //! The lock that keeps a second master away: a flock(2) held for life, passed on over a re-exec, and never inherited by a
 //! worker. A refused start changes nothing: the file is never removed, and only truncated by its holder.
 
-use std::fmt;
 use std::fs::File;
 use std::io::{Read, Write};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -12,71 +11,30 @@ use nix::errno::Errno;
 use nix::fcntl::OFlag;
 
 use crate::files::directory::Demand;
-use crate::files::path_trust::{DirectoryError, Mistrust, trust};
-use crate::files::spot::Spot;
-use crate::sys::errno::{errno_of, words};
+use crate::files::error::{FileCause, FileError};
+use crate::files::path_trust::Mistrust;
+use crate::files::spot::{RACES_MAX, Spot};
 use crate::sys::file_id::FileId;
 use crate::sys::file_lock::try_flock;
 
-/// How often another process may remove or replace the file while we lock it.
-const RACES_MAX: u32 = 10;
-
-/// A held lock; closing it lets go.
+/// A held lock; closing it releases it.
 #[derive(Debug)]
 pub struct Lock {
     path: PathBuf,
     file: File,
 }
 
-/// Why there is no lock. The path, and the cause.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct LockError {
-    pub path: PathBuf,
-    pub cause: LockCause,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum LockCause {
-    /// By whom, if the file tells.
-    Held {
-        pid: Option<i32>,
-    },
-    Mistrusted(Mistrust),
-    Directory(DirectoryError),
-    /// Others keep replacing the file.
-    Unstable,
-    System(Errno),
-}
-
-impl fmt::Display for LockError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "cannot lock {}: {}", self.path.display(), self.cause)
-    }
-}
-
-impl std::error::Error for LockError {}
-
-impl fmt::Display for LockCause {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Held { pid: Some(pid) } => write!(f, "held by another master (pid {pid})"),
-            Self::Held { pid: None } => f.write_str("held by another master"),
-            Self::Mistrusted(mistrust) => mistrust.fmt(f),
-            Self::Directory(error) => error.fmt(f),
-            Self::Unstable => f.write_str("others keep replacing the file"),
-            Self::System(errno) => f.write_str(&words(*errno)),
-        }
-    }
-}
-
 impl Lock {
     /// Takes the lock, makes its file if need be, and writes our pid into it so that a refusal can name the holder.
-    pub fn acquire(path: &Path) -> Result<Self, LockError> {
-        let file = acquire(path).map_err(|cause| LockError { path: path.to_owned(), cause })?;
+    ///
+    /// # Errors
+    /// Another master has it, or the file or its directory cannot be had or is not trusted.
+    pub fn acquire(path: &Path) -> Result<Self, FileError> {
+        let file = acquire(path).map_err(|cause| FileError::new("lock", path, cause))?;
         Ok(Self { path: path.to_owned(), file })
     }
 
-    /// Goes on holding a lock that came with a re-exec: closing the descriptor of the old image has not let it go.
+    /// Goes on holding a lock that came with a re-exec: the old image's end has not released it.
     pub fn adopt(path: PathBuf, fd: OwnedFd) -> Self {
         Self { path, file: fd.into() }
     }
@@ -92,40 +50,25 @@ impl AsFd for Lock {
     }
 }
 
-fn acquire(path: &Path) -> Result<File, LockCause> {
-    let spot = Spot::find(path, Demand::Trusted).map_err(LockCause::Directory)?;
+fn acquire(path: &Path) -> Result<File, FileCause> {
+    let spot = Spot::find(path, Demand::Trusted)?;
     for _ in 0..RACES_MAX {
-        let mut file = open(&spot)?;
-        let meta = file.metadata().map_err(|error| LockCause::System(errno_of(&error)))?;
-        trust(&meta).map_err(LockCause::Mistrusted)?;
+        // No O_TRUNC: the file is not ours yet.
+        let (mut file, meta) = spot.open_trusted(OFlag::O_RDWR | OFlag::O_CREAT, 0o600)?;
         if meta.nlink() > 1 {
-            return Err(LockCause::Mistrusted(Mistrust::HardLinked));
+            return Err(Mistrust::HardLinked.into());
         }
         match try_flock(&file) {
-            Ok(()) => {}
-            Err(Errno::EWOULDBLOCK) => return Err(LockCause::Held { pid: read_pid(&mut file) }),
-            Err(errno) => return Err(LockCause::System(errno)),
+            Err(Errno::EWOULDBLOCK) => return Err(FileCause::Held { pid: read_pid(&mut file) }),
+            result => result?,
         }
-        // Whoever removed the file between open and flock has left us a lock on nothing.
+        // A process that removed the file between open and flock has left us a lock on nothing.
         if spot.holds(FileId::of(&meta)) {
             write_own_pid(&mut file);
             return Ok(file);
         }
     }
-    Err(LockCause::Unstable)
-}
-
-/// O_NONBLOCK for a FIFO, which would keep us waiting; no O_TRUNC, since the file is not ours yet.
-fn open(spot: &Spot) -> Result<File, LockCause> {
-    let opened = spot.open(OFlag::O_RDWR | OFlag::O_CREAT | OFlag::O_NONBLOCK, 0o600);
-    opened.map_err(|errno| match spot.look() {
-        Ok(Some(found)) => match trust(found.meta()) {
-            // A symbolic link, a directory, another user's file: the errno alone would not say so.
-            Err(mistrust) => LockCause::Mistrusted(mistrust),
-            Ok(()) => LockCause::System(errno),
-        },
-        Ok(None) | Err(_) => LockCause::System(errno),
-    })
+    Err(FileCause::Unstable)
 }
 
 /// The pid in a lock or pid file; what else may stand there says nothing.
@@ -152,6 +95,7 @@ mod tests {
     use tempfile::TempDir;
 
     use super::*;
+    use crate::files::path_trust::DirectoryError;
     use crate::sys::testing::{LIMIT, is_root, wait_until};
 
     fn place() -> (TempDir, PathBuf) {
@@ -160,7 +104,7 @@ mod tests {
         (dir, path)
     }
 
-    fn refusal(path: &Path) -> LockCause {
+    fn refusal(path: &Path) -> FileCause {
         Lock::acquire(path).unwrap_err().cause
     }
 
@@ -194,7 +138,7 @@ mod tests {
         let first = Lock::acquire(&path).unwrap();
         let passed_on = Lock::adopt(path.clone(), first.as_fd().try_clone_to_owned().unwrap());
         drop(first);
-        assert!(matches!(refusal(&path), LockCause::Held { .. }));
+        assert!(matches!(refusal(&path), FileCause::Held { .. }));
         assert_eq!(passed_on.path(), path);
     }
 
@@ -204,10 +148,10 @@ mod tests {
         let victim = dir.path().join("victim");
         fs::write(&victim, "precious").unwrap();
         symlink(&victim, &path).unwrap();
-        assert_eq!(refusal(&path), LockCause::Mistrusted(Mistrust::NotRegular { kind: "a symbolic link" }));
+        assert_eq!(refusal(&path), FileCause::Mistrusted(Mistrust::NotRegular { kind: "a symbolic link" }));
         fs::remove_file(&path).unwrap();
         fs::hard_link(&victim, &path).unwrap();
-        assert_eq!(refusal(&path), LockCause::Mistrusted(Mistrust::HardLinked));
+        assert_eq!(refusal(&path), FileCause::Mistrusted(Mistrust::HardLinked));
         assert_eq!(fs::read_to_string(&victim).unwrap(), "precious");
     }
 
@@ -215,10 +159,10 @@ mod tests {
     fn what_is_no_file_is_refused_without_waiting() {
         let (_dir, path) = place();
         mkfifo(&path, Mode::S_IRWXU).unwrap();
-        assert_eq!(refusal(&path), LockCause::Mistrusted(Mistrust::NotRegular { kind: "a FIFO" }));
+        assert_eq!(refusal(&path), FileCause::Mistrusted(Mistrust::NotRegular { kind: "a FIFO" }));
         fs::remove_file(&path).unwrap();
         fs::create_dir(&path).unwrap();
-        assert_eq!(refusal(&path), LockCause::Mistrusted(Mistrust::NotRegular { kind: "a directory" }));
+        assert_eq!(refusal(&path), FileCause::Mistrusted(Mistrust::NotRegular { kind: "a directory" }));
     }
 
     #[test]
@@ -229,7 +173,7 @@ mod tests {
         let (_dir, path) = place();
         fs::write(&path, "42").unwrap();
         chown(&path, Some(Uid::from_raw(12345)), None).unwrap();
-        assert_eq!(refusal(&path), LockCause::Mistrusted(Mistrust::Foreign { uid: 12345 }));
+        assert_eq!(refusal(&path), FileCause::Mistrusted(Mistrust::Foreign { uid: 12345 }));
         assert_eq!(fs::read_to_string(&path).unwrap(), "42");
     }
 
@@ -237,7 +181,7 @@ mod tests {
     fn a_lock_in_an_unprotected_directory_is_refused_before_it_is_made() {
         let (dir, path) = place();
         fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o777)).unwrap();
-        assert!(matches!(refusal(&path), LockCause::Directory(DirectoryError::Unprotected { .. })));
+        assert!(matches!(refusal(&path), FileCause::Directory(DirectoryError::Unprotected { .. })));
         assert!(!path.exists());
     }
 
@@ -246,7 +190,7 @@ mod tests {
         let (_dir, path) = place();
         let first = Lock::acquire(&path).unwrap();
         fs::write(&path, "-5 or so").unwrap();
-        assert_eq!(refusal(&path), LockCause::Held { pid: None });
+        assert_eq!(refusal(&path), FileCause::Held { pid: None });
         drop(first);
     }
 }

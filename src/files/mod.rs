@@ -3,6 +3,7 @@
 
 pub mod control_socket;
 pub mod directory;
+pub mod error;
 pub mod file_watch;
 pub mod lockfile;
 pub mod path_trust;
@@ -13,4 +14,3 @@ pub mod spot;
 pub mod tmpdir;
 pub mod trusted_file;
 pub mod unix_socket;
-pub mod way;

@@ -1,25 +1,25 @@
-//! Files and directories that other users may have made or may exchange: the words for what is wrong with one, and the
-//! rules that a single one of them is judged by. `directory` walks to one and judges the whole way. Looks only.
+//! What is wrong with a file or directory that other users may have made or may exchange, and the rules that a single one is
+//! judged by. `directory` walks to one and judges the whole way. Looks only.
 
-use std::fmt;
 use std::fs::{File, FileType, Metadata, OpenOptions};
 use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use nix::errno::Errno;
 use nix::unistd::geteuid;
+use thiserror::Error;
 
 use crate::sys::access_list::lets_others_write;
 use crate::sys::errno::words;
 
-/// Who else may make and replace files in a directory.
+/// Which other users may make and replace files in a directory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Shared {
-    /// Not everybody.
+    /// Not all.
     Private,
-    /// Everybody may make files, but not replace another's: /tmp.
+    /// All may make files, but not replace another user's: /tmp.
     Sticky,
-    /// Everybody may replace any file.
+    /// All may replace any file.
     Unprotected,
 }
 
@@ -32,45 +32,21 @@ pub fn sharing(directory: &Metadata) -> Shared {
 }
 
 /// Why no file of ours may be made in a directory.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum DirectoryError {
-    Unprotected {
-        directory: PathBuf,
-    },
+    #[error("directory {} is writable by everybody and not sticky", directory.display())]
+    Unprotected { directory: PathBuf },
     /// A user whom we do not trust could exchange what is in it.
-    Mistrusted {
-        directory: PathBuf,
-        mistrust: Mistrust,
-    },
+    #[error("directory {}: {mistrust}", directory.display())]
+    Mistrusted { directory: PathBuf, mistrust: Mistrust },
     /// A symbolic link on the way that such a user has made.
-    ForeignLink {
-        link: PathBuf,
-        uid: u32,
-    },
-    NotADirectory {
-        directory: PathBuf,
-    },
-    System {
-        directory: PathBuf,
-        errno: Errno,
-    },
+    #[error("symbolic link {} belongs to uid {uid}", link.display())]
+    ForeignLink { link: PathBuf, uid: u32 },
+    #[error("{} is not a directory", directory.display())]
+    NotADirectory { directory: PathBuf },
+    #[error("directory {}: {}", directory.display(), words(*errno))]
+    System { directory: PathBuf, errno: Errno },
 }
-
-impl fmt::Display for DirectoryError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Unprotected { directory } => {
-                write!(f, "directory {} is writable by everybody and not sticky", directory.display())
-            }
-            Self::Mistrusted { directory, mistrust } => write!(f, "directory {}: {mistrust}", directory.display()),
-            Self::ForeignLink { link, uid } => write!(f, "symbolic link {} belongs to uid {uid}", link.display()),
-            Self::NotADirectory { directory } => write!(f, "{} is not a directory", directory.display()),
-            Self::System { directory, errno } => write!(f, "directory {}: {}", directory.display(), words(*errno)),
-        }
-    }
-}
-
-impl std::error::Error for DirectoryError {}
 
 impl DirectoryError {
     /// Whether there is a directory that could be used, though it is not trusted.
@@ -92,34 +68,21 @@ pub(super) fn parent_of(path: &Path) -> &Path {
 }
 
 /// Why a file that is there is not used.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 pub enum Mistrust {
-    NotRegular {
-        kind: &'static str,
-    },
-    Foreign {
-        uid: u32,
-    },
+    #[error("it is {kind}")]
+    NotRegular { kind: &'static str },
+    #[error("it belongs to uid {uid}")]
+    Foreign { uid: u32 },
+    #[error("it has more than one name")]
     HardLinked,
+    #[error("it is writable by others")]
     WritableByOthers,
-    WritableByGroup {
-        gid: u32,
-    },
-    /// By others than root and its group, whom an access control list names; or nobody can say that it is not.
+    #[error("it is writable by the group with gid {gid}")]
+    WritableByGroup { gid: u32 },
+    /// By users other than root, or groups other than root's; or the list cannot be read.
+    #[error("its access control list lets others write to it")]
     WritableByList,
-}
-
-impl fmt::Display for Mistrust {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::NotRegular { kind } => write!(f, "it is {kind}"),
-            Self::Foreign { uid } => write!(f, "it belongs to uid {uid}"),
-            Self::HardLinked => f.write_str("it has more than one name"),
-            Self::WritableByOthers => f.write_str("it is writable by others"),
-            Self::WritableByGroup { gid } => write!(f, "it is writable by the group with gid {gid}"),
-            Self::WritableByList => f.write_str("its access control list lets others write to it"),
-        }
-    }
 }
 
 /// Accepts a regular file of our own or of root's. `meta` must not come through a symbolic link.
@@ -163,7 +126,7 @@ pub(super) fn trust_group(file: &File, meta: &Metadata) -> Result<(), Mistrust> 
     }
 }
 
-/// Whether this is a directory, and no link to one, in which nobody but root can have made anything.
+/// Whether this is a directory, and no link to one, in which only root can have made anything.
 pub fn is_roots_alone(directory: &Path) -> bool {
     let opened = OpenOptions::new().read(true).custom_flags(libc::O_PATH | libc::O_NOFOLLOW).open(directory);
     let known = opened.and_then(|held| Ok((held.metadata()?, held)));

@@ -1,9 +1,8 @@
-//! The file that tells others the master's pid. It is locked for as long as its master lives: that is how another one,
-//! with another lock but the same pid file, knows. Everybody may read it, so that the lock is one that no reader can take.
-//! Never written in place, and only removed while it still is ours.
+//! The file that tells others the master's pid. It is locked for as long as its master lives, which shows it to a master with
+//! another lock but the same pid file. All users may read the file, so its lock is one that no reader can take. Never written in
+//! place, and only removed while it still is ours.
 
 use std::ffi::OsString;
-use std::fmt;
 use std::fs::File;
 use std::io::{self, Write};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -15,10 +14,10 @@ use nix::fcntl::{OFlag, RenameFlags};
 
 use crate::base::Pid;
 use crate::files::directory::Demand;
+use crate::files::error::{FileCause, FileError};
 use crate::files::lockfile::read_pid;
-use crate::files::path_trust::{DirectoryError, Mistrust, trust};
-use crate::files::spot::Spot;
-use crate::sys::errno::{errno_of, insist, words};
+use crate::files::spot::{RACES_MAX, Spot};
+use crate::sys::errno::insist;
 use crate::sys::file_id::FileId;
 use crate::sys::file_lock::{is_write_locked, take_write_lock, try_flock};
 use crate::sys::wakeup;
@@ -26,11 +25,8 @@ use crate::sys::wakeup;
 /// How many names of temporary files may be taken by leftovers of dead masters.
 const LEFTOVERS_MAX: u32 = 100;
 
-/// How often another process may remove or replace the file while we do.
-const RACES_MAX: u32 = 10;
-
-/// How long to wait in between when another process looks at a file that no master has: a master that replaces it is done at
-/// once, and what else may keep a lock on it keeps no master away.
+/// How long to wait for another process that has the flock(2) of a file that no master has: a master that replaces it is done
+/// at once, and any other process keeps no master away.
 const RACE_PAUSE: Duration = Duration::from_millis(10);
 
 /// A pid file of ours.
@@ -40,57 +36,18 @@ pub struct PidFile {
     file: File,
 }
 
-/// Why there is no pid file. The path, and the cause.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct PidFileError {
-    pub path: PathBuf,
-    pub cause: PidFileCause,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum PidFileCause {
-    /// By whom, if the file tells.
-    InUse {
-        pid: Option<i32>,
-    },
-    Mistrusted(Mistrust),
-    Directory(DirectoryError),
-    /// Others keep replacing the file.
-    Unstable,
-    System(Errno),
-}
-
-impl fmt::Display for PidFileError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "cannot write pid file {}: {}", self.path.display(), self.cause)
-    }
-}
-
-impl std::error::Error for PidFileError {}
-
-impl fmt::Display for PidFileCause {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::InUse { pid: Some(pid) } => write!(f, "in use by another master (pid {pid})"),
-            Self::InUse { pid: None } => f.write_str("in use by another master"),
-            Self::Mistrusted(mistrust) => mistrust.fmt(f),
-            Self::Directory(error) => error.fmt(f),
-            Self::Unstable => f.write_str("others keep replacing the file"),
-            Self::System(errno) => f.write_str(&words(*errno)),
-        }
-    }
-}
-
 impl PidFile {
-    /// Puts a file with the bare pid, as einhorn writes it, at the path. One that is there is replaced, unless a living
-    /// master holds it or it is nothing that a master would have left.
-    pub fn write(path: &Path, pid: Pid) -> Result<Self, PidFileError> {
-        let file = write(path, pid).map_err(|cause| PidFileError { path: path.to_owned(), cause })?;
+    /// Puts a file with the bare pid, as einhorn writes it, at the path, in the place of one that no living master holds.
+    ///
+    /// # Errors
+    /// A living master holds the file there, or no master would have left it; or the system refuses a new one.
+    pub fn write(path: &Path, pid: Pid) -> Result<Self, FileError> {
+        let file = write(path, pid).map_err(|cause| FileError::new("write pid file", path, cause))?;
         Ok(Self { path: path.to_owned(), file })
     }
 
-    /// Holds the file at the path from now on if it has this pid in it, and nobody else holds it: another program has written
-    /// it in our name.
+    /// Holds the file at the path from now on if it has this pid in it, and no other process holds it: another program has
+    /// written it in our name.
     pub fn find(path: &Path, pid: Pid) -> Option<Self> {
         let spot = Spot::find(path, Demand::Any).ok()?;
         let mut file = claim(&spot).ok()??;
@@ -108,7 +65,10 @@ impl PidFile {
         &self.path
     }
 
-    /// Removes the file, but not one that somebody else has put in its place.
+    /// Removes the file, but not another one that has taken its place.
+    ///
+    /// # Errors
+    /// It cannot be removed, or the system does not say what stands there.
     pub fn remove(self) -> io::Result<()> {
         insist(|| {
             let id = FileId::of(&self.file.metadata()?);
@@ -123,68 +83,57 @@ impl AsFd for PidFile {
     }
 }
 
-fn write(path: &Path, pid: Pid) -> Result<File, PidFileCause> {
-    let spot = Spot::find(path, Demand::Trusted).map_err(PidFileCause::Directory)?;
+fn write(path: &Path, pid: Pid) -> Result<File, FileCause> {
+    let spot = Spot::find(path, Demand::Trusted)?;
     // Refused before anything is made.
     let mut predecessor = claim(&spot)?;
-    let temporary = Temporary::make(&spot, pid).map_err(|error| PidFileCause::System(errno_of(&error)))?;
+    let temporary = Temporary::make(&spot, pid)?;
     for _ in 0..RACES_MAX {
         let put = match &predecessor {
             Some(_) => temporary.replace(&spot),
             None => temporary.place(&spot),
         };
         match put {
-            Ok(()) => return Ok(temporary.into_file()),
+            Ok(()) => return Ok(temporary.file),
             Err(Errno::EEXIST) => predecessor = claim(&spot)?,
-            Err(errno) => return Err(PidFileCause::System(errno)),
+            Err(errno) => return Err(errno.into()),
         }
     }
-    Err(PidFileCause::Unstable)
+    Err(FileCause::Unstable)
 }
 
-/// The file at the path, which no living master holds; None if there is none. It is locked by us so that no other master
-/// replaces it meanwhile, unless somebody who may only read it keeps a lock on it for longer than a master would.
-fn claim(spot: &Spot) -> Result<Option<File>, PidFileCause> {
+/// The file at the path, which no living master holds; None if there is none. We lock it so that no other master replaces it
+/// meanwhile, unless a process that may only read it keeps a lock on it for longer than a master would.
+fn claim(spot: &Spot) -> Result<Option<File>, FileCause> {
     for attempt in 1..=RACES_MAX {
         let Some(mut file) = open(spot)? else { return Ok(None) };
         let locked = try_flock(&file);
         if is_write_locked(&file) {
-            return Err(PidFileCause::InUse { pid: read_pid(&mut file) });
+            return Err(FileCause::OfAnotherMaster { pid: read_pid(&mut file) });
         }
         match locked {
-            Ok(()) => {}
             Err(Errno::EWOULDBLOCK) if attempt < RACES_MAX => {
                 wakeup::rest(RACE_PAUSE);
                 continue;
             }
-            Err(Errno::EWOULDBLOCK) => {}
-            Err(errno) => return Err(PidFileCause::System(errno)),
+            Ok(()) | Err(Errno::EWOULDBLOCK) => {}
+            Err(errno) => return Err(errno.into()),
         }
         if file.metadata().is_ok_and(|meta| spot.holds(FileId::of(&meta))) {
             return Ok(Some(file));
         }
     }
-    Err(PidFileCause::Unstable)
+    Err(FileCause::Unstable)
 }
 
-/// Judged by name first, for the better message, and again once it is open, when nobody can exchange it any more.
-fn open(spot: &Spot) -> Result<Option<File>, PidFileCause> {
-    let system = PidFileCause::System;
-    match spot.look().map_err(system)? {
-        Some(found) => trust(found.meta()).map_err(PidFileCause::Mistrusted)?,
-        None => return Ok(None),
+/// For writing, as the lock needs it, unless the file is one of root's that an ordinary user may only read. None: there is none.
+fn open(spot: &Spot) -> Result<Option<File>, FileCause> {
+    let opened = spot.open_trusted(OFlag::O_RDWR, 0).or_else(|_| spot.open_trusted(OFlag::O_RDONLY, 0));
+    match opened {
+        Ok((file, _)) => Ok(Some(file)),
+        Err(FileCause::System(Errno::ENOENT)) => Ok(None),
+        Err(cause) => Err(cause),
     }
-    // The lock takes the right to write, which a file of root's does not give to an ordinary user.
-    let opened = spot.open(OFlag::O_RDWR | OFlag::O_NONBLOCK, 0);
-    let opened = opened.or_else(|_| spot.open(OFlag::O_RDONLY | OFlag::O_NONBLOCK, 0));
-    let file = match opened {
-        Ok(file) => file,
-        Err(Errno::ENOENT) => return Ok(None),
-        Err(errno) => return Err(system(errno)),
-    };
-    let meta = file.metadata().map_err(|error| system(errno_of(&error)))?;
-    trust(&meta).map_err(PidFileCause::Mistrusted)?;
-    Ok(Some(file))
 }
 
 /// A file under a name of its own beside the path, locked and written; it goes away unless it is renamed.
@@ -209,10 +158,6 @@ impl Temporary {
         let _a_reader_may_have_it = try_flock(&file);
         write!(file, "{pid}")?;
         Ok(Self { file, name })
-    }
-
-    fn into_file(self) -> File {
-        self.file
     }
 
     /// Over the file at the path, which we have locked.
@@ -261,6 +206,7 @@ mod tests {
     use tempfile::TempDir;
 
     use super::*;
+    use crate::files::path_trust::{DirectoryError, Mistrust};
     use crate::sys::testing::{LIMIT, is_root, wait_until};
 
     fn place() -> (TempDir, PathBuf) {
@@ -269,7 +215,7 @@ mod tests {
         (dir, path)
     }
 
-    fn refusal(path: &Path) -> PidFileCause {
+    fn refusal(path: &Path) -> FileCause {
         PidFile::write(path, Pid(42)).unwrap_err().cause
     }
 
@@ -296,12 +242,12 @@ mod tests {
         fs::write(dir.path().join(".einhorn.pid.42.0"), "").unwrap();
         let living = PidFile::write(&path, Pid(42)).unwrap();
         assert_eq!(fs::read_to_string(&path).unwrap(), "42");
-        assert_eq!(refusal(&path), PidFileCause::InUse { pid: Some(42) });
+        assert_eq!(refusal(&path), FileCause::OfAnotherMaster { pid: Some(42) });
         assert_eq!(fs::read_to_string(&path).unwrap(), "42");
         assert_eq!(names(&dir), [".einhorn.pid.42.0", "einhorn.pid"]);
         let passed_on = PidFile::adopt(path.clone(), living.as_fd().try_clone_to_owned().unwrap());
         drop(living);
-        assert_eq!(refusal(&path), PidFileCause::InUse { pid: Some(42) });
+        assert_eq!(refusal(&path), FileCause::OfAnotherMaster { pid: Some(42) });
         drop(passed_on);
         // A child that another test has just forked may hold the descriptor until its exec.
         assert!(wait_until(LIMIT, || PidFile::write(&path, Pid(43)).is_ok()));
@@ -315,13 +261,13 @@ mod tests {
         try_flock(&reader).unwrap();
         let living = PidFile::write(&path, Pid(42)).unwrap();
         assert_eq!(fs::read_to_string(&path).unwrap(), "42");
-        assert_eq!(refusal(&path), PidFileCause::InUse { pid: Some(42) });
+        assert_eq!(refusal(&path), FileCause::OfAnotherMaster { pid: Some(42) });
         // Nor one that has waited for the death of the master.
         let reader = File::open(&path).unwrap();
         drop(living);
         assert!(wait_until(LIMIT, || try_flock(&reader).is_ok()));
         let found = PidFile::find(&path, Pid(42)).unwrap();
-        assert_eq!(refusal(&path), PidFileCause::InUse { pid: Some(42) });
+        assert_eq!(refusal(&path), FileCause::OfAnotherMaster { pid: Some(42) });
         drop(found);
         assert!(wait_until(LIMIT, || PidFile::write(&path, Pid(43)).is_ok()));
     }
@@ -342,11 +288,11 @@ mod tests {
         let victim = dir.path().join("victim");
         fs::write(&victim, "precious").unwrap();
         symlink(&victim, &path).unwrap();
-        assert_eq!(refusal(&path), PidFileCause::Mistrusted(Mistrust::NotRegular { kind: "a symbolic link" }));
+        assert_eq!(refusal(&path), FileCause::Mistrusted(Mistrust::NotRegular { kind: "a symbolic link" }));
         assert_eq!(fs::read_to_string(&victim).unwrap(), "precious");
         fs::remove_file(&path).unwrap();
         mkfifo(&path, Mode::S_IRWXU).unwrap();
-        assert_eq!(refusal(&path), PidFileCause::Mistrusted(Mistrust::NotRegular { kind: "a FIFO" }));
+        assert_eq!(refusal(&path), FileCause::Mistrusted(Mistrust::NotRegular { kind: "a FIFO" }));
         assert_eq!(names(&dir), ["einhorn.pid", "victim"]);
     }
 
@@ -377,7 +323,7 @@ mod tests {
     fn an_unprotected_directory_is_refused() {
         let (dir, path) = place();
         fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o777)).unwrap();
-        assert!(matches!(refusal(&path), PidFileCause::Directory(DirectoryError::Unprotected { .. })));
+        assert!(matches!(refusal(&path), FileCause::Directory(DirectoryError::Unprotected { .. })));
         assert!(names(&dir).is_empty());
     }
 

@@ -13,7 +13,8 @@ use nix::fcntl::{OFlag, RenameFlags};
 use nix::unistd::geteuid;
 
 use crate::files::directory::{Demand, Directory};
-use crate::files::path_trust::{Mistrust, trust};
+use crate::files::error::FileCause;
+use crate::files::path_trust::Mistrust;
 use crate::files::spot::Spot;
 
 const MODE: u32 = 0o600;
@@ -24,10 +25,11 @@ pub struct PrivateFile(Spot);
 impl PrivateFile {
     /// Makes the directory if need be.
     ///
-    /// Errors: it cannot be had, or is not trusted.
+    /// # Errors
+    /// It cannot be had, or is not trusted.
     pub fn at(path: &Path) -> io::Result<Self> {
         let directory = path.parent().ok_or(Errno::EISDIR)?;
-        // Below the first that is there and is trusted, nobody else can make anything.
+        // Below the first that is there and is trusted, no other user can make anything.
         let there = directory.ancestors().find(|ancestor| std::fs::symlink_metadata(ancestor).is_ok());
         if let Some(there) = there {
             Directory::open(there, Demand::Trusted).map_err(io::Error::other)?;
@@ -37,24 +39,31 @@ impl PrivateFile {
     }
 
     /// To be read; None: there is none yet.
+    ///
+    /// # Errors
+    /// It cannot be opened, or is not this user's alone.
     pub fn open(&self) -> io::Result<Option<File>> {
-        match self.0.open(OFlag::O_RDONLY | OFlag::O_NONBLOCK, 0) {
-            Ok(file) => own(file).map(Some),
-            Err(Errno::ENOENT) => Ok(None),
-            Err(errno) => Err(errno.into()),
+        match self.own(OFlag::O_RDONLY) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            opened => opened.map(Some),
         }
     }
 
     /// To be written at its end; made if there is none.
+    ///
+    /// # Errors
+    /// As [`Self::open`].
     pub fn append(&self) -> io::Result<File> {
-        let flags = OFlag::O_WRONLY | OFlag::O_APPEND | OFlag::O_CREAT | OFlag::O_NONBLOCK;
-        let file = own(self.0.open(flags, MODE)?)?;
+        let file = self.own(OFlag::O_WRONLY | OFlag::O_APPEND | OFlag::O_CREAT)?;
         // It may be older than this rule.
         file.set_permissions(Permissions::from_mode(MODE))?;
         Ok(file)
     }
 
     /// Written beside it and renamed, so that it is never half of itself.
+    ///
+    /// # Errors
+    /// The system refuses one of the steps.
     pub fn replace(&self, content: &[u8]) -> io::Result<()> {
         let mut name = OsString::from(self.0.name());
         name.push(".new");
@@ -67,18 +76,18 @@ impl PrivateFile {
         file.write_all(content)?;
         Ok(new.rename(&self.0, RenameFlags::empty())?)
     }
-}
 
-/// Not even a file of root's, which somebody has linked there.
-fn own(file: File) -> io::Result<File> {
-    let meta = file.metadata()?;
-    let mistrust = match trust(&meta) {
-        Err(mistrust) => mistrust,
-        Ok(()) if meta.uid() != geteuid().as_raw() => Mistrust::Foreign { uid: meta.uid() },
-        Ok(()) if meta.nlink() > 1 => Mistrust::HardLinked,
-        Ok(()) => return Ok(file),
-    };
-    Err(io::Error::other(mistrust.to_string()))
+    /// Not even a file of root's, which another user has linked there.
+    fn own(&self, flags: OFlag) -> io::Result<File> {
+        let (file, meta) = self.0.open_trusted(flags, MODE).map_err(|cause| match cause {
+            FileCause::System(errno) => errno.into(),
+            other => io::Error::other(other),
+        })?;
+        if meta.uid() != geteuid().as_raw() {
+            return Err(io::Error::other(Mistrust::Foreign { uid: meta.uid() }));
+        }
+        if meta.nlink() > 1 { Err(io::Error::other(Mistrust::HardLinked)) } else { Ok(file) }
+    }
 }
 
 #[cfg(test)]

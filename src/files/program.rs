@@ -1,13 +1,13 @@
 //! Finds the program that a command names, as einhorn does. Runs nothing.
 
 use std::ffi::{OsStr, OsString};
-use std::fmt;
 use std::fs::{self, File};
 use std::io::{self, Read};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use nix::unistd::{AccessFlags, eaccess};
+use thiserror::Error;
 
 /// Searched when there is no PATH at all, as execvp(3) does.
 const DEFAULT_PATH: &str = "/bin:/usr/bin";
@@ -16,29 +16,23 @@ const DEFAULT_PATH: &str = "/bin:/usr/bin";
 const HEAD_MAX: u64 = 128;
 
 /// Why a command names no program.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum FindError {
+    #[error("cannot run {}: no such file", path.display())]
     NoSuchFile { path: PathBuf },
+    #[error("cannot run {}: not found in PATH", Path::new(name).display())]
     NotInPath { name: OsString },
+    #[error("cannot run {}: the file is not executable", path.display())]
     NotExecutable { path: PathBuf },
+    #[error("cannot run {}: not a regular file", path.display())]
     NotAFile { path: PathBuf },
 }
 
-impl fmt::Display for FindError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::NoSuchFile { path } => write!(f, "cannot run {}: no such file", path.display()),
-            Self::NotInPath { name } => write!(f, "cannot run {}: not found in PATH", Path::new(name).display()),
-            Self::NotExecutable { path } => write!(f, "cannot run {}: the file is not executable", path.display()),
-            Self::NotAFile { path } => write!(f, "cannot run {}: not a regular file", path.display()),
-        }
-    }
-}
-
-impl std::error::Error for FindError {}
-
 /// The program's path: the name itself if it has a `/`, else the first executable file of that name in `path_var`. A file
 /// that may not be executed is passed over, and named only if nothing better is found.
+///
+/// # Errors
+/// There is none, or it may not be executed.
 pub fn find_program(name: &OsStr, path_var: Option<&OsStr>) -> Result<PathBuf, FindError> {
     if name.as_bytes().contains(&b'/') {
         return judge(PathBuf::from(name));
@@ -60,18 +54,27 @@ pub fn find_program(name: &OsStr, path_var: Option<&OsStr>) -> Result<PathBuf, F
 }
 
 /// Whether the file is a script without a first line `#!`, which execvp(3) and Ruby give to /bin/sh: some text, that is.
+///
+/// # Errors
+/// It cannot be read.
 pub fn needs_shell(path: &Path) -> io::Result<bool> {
-    let mut head = Vec::new();
-    File::open(path)?.take(HEAD_MAX).read_to_end(&mut head)?;
+    let head = head(path)?;
     let first_line = head.split(|byte| *byte == b'\n').next().unwrap_or_default();
     Ok(!head.is_empty() && !head.starts_with(b"#!") && !head.starts_with(b"\x7fELF") && !first_line.contains(&0))
 }
 
 /// Whether an interpreter will read the file: the kernel passes it the path that it was told, and the program goes by it.
+///
+/// # Errors
+/// As [`needs_shell`].
 pub fn is_script(path: &Path) -> io::Result<bool> {
+    Ok(head(path)?.starts_with(b"#!") || needs_shell(path)?)
+}
+
+fn head(path: &Path) -> io::Result<Vec<u8>> {
     let mut head = Vec::new();
-    File::open(path)?.take(2).read_to_end(&mut head)?;
-    Ok(head == b"#!" || needs_shell(path)?)
+    File::open(path)?.take(HEAD_MAX).read_to_end(&mut head)?;
+    Ok(head)
 }
 
 fn judge(path: PathBuf) -> Result<PathBuf, FindError> {

@@ -1,6 +1,6 @@
-//! A name in a directory that is held open: the place of one file. Everything here is done to that name in that directory,
-//! or to the file that was found at it, by a descriptor: a path that another user changes meanwhile leads nothing of this
-//! to another file. Never follows a symbolic link at the name.
+//! A name in a directory that is held open: the place of one file. Everything is done to that name in that directory, or to
+//! the file that was found at it, by a descriptor: a path that another user changes meanwhile leads to no other file. Never
+//! follows a symbolic link at the name.
 
 use std::ffi::{OsStr, OsString};
 use std::fs::{File, Metadata, Permissions};
@@ -16,10 +16,14 @@ use nix::sys::stat::Mode;
 use nix::unistd::{Gid, UnlinkatFlags, fchownat, geteuid, unlinkat};
 
 use crate::files::directory::{Demand, Directory};
-use crate::files::path_trust::{DirectoryError, parent_of};
+use crate::files::error::FileCause;
+use crate::files::path_trust::{DirectoryError, parent_of, trust};
 use crate::sys::errno::{errno_of, retry};
 use crate::sys::fd::fchmod_any;
 use crate::sys::file_id::FileId;
+
+/// How often another process may remove or replace a file while it is claimed.
+pub(super) const RACES_MAX: u32 = 10;
 
 /// The place of one file.
 #[derive(Clone, Debug)]
@@ -30,6 +34,9 @@ pub struct Spot {
 
 impl Spot {
     /// The place that `path` leads to now.
+    ///
+    /// # Errors
+    /// There is no such directory, or it is not trusted and has to be.
     pub fn find(path: &Path, demand: Demand) -> Result<Self, DirectoryError> {
         // A path without a last name, such as `/`, is a directory, which stands in itself.
         let (parent, name) = match path.file_name() {
@@ -63,6 +70,9 @@ impl Spot {
     }
 
     /// What stands here; None: nothing.
+    ///
+    /// # Errors
+    /// The system does not say.
     pub fn look(&self) -> Result<Option<Found>, Errno> {
         let flags = OFlag::O_PATH | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
         match retry(|| openat(&*self.directory, self.name.as_os_str(), flags, Mode::empty())) {
@@ -84,10 +94,23 @@ impl Spot {
         retry(|| openat(&*self.directory, self.name.as_os_str(), flags, mode)).map(File::from)
     }
 
+    /// Opens a regular file of ours or of root's, if it can be made sure that it is one: judged by name first, for nothing else
+    /// may be opened, and again once it is open, when it cannot be exchanged any more. O_NONBLOCK: a FIFO would keep us waiting.
+    pub(super) fn open_trusted(&self, flags: OFlag, mode: u32) -> Result<(File, Metadata), FileCause> {
+        if let Some(found) = self.look()? {
+            trust(found.meta())?;
+        }
+        let file = self.open(flags | OFlag::O_NONBLOCK, mode)?;
+        let meta = file.metadata()?;
+        trust(&meta)?;
+        Ok((file, meta))
+    }
+
     /// Removes this file; one that has taken its place stays. In the moment between the look and the removal the place can
     /// only be changed by a user who may remove what is here anyway.
     ///
-    /// Errors: also that nobody can say what stands here.
+    /// # Errors
+    /// It cannot be removed, or the system does not say what stands here.
     pub fn remove(&self, id: FileId) -> Result<(), Errno> {
         match self.look()? {
             Some(found) if found.id() == id => self.unlink(),

@@ -4,6 +4,7 @@
 
 use std::fs::{self, Permissions};
 use std::os::unix::fs::{PermissionsExt, chown, symlink};
+use std::path::PathBuf;
 
 use nix::sys::prctl::set_pdeathsig;
 use nix::sys::signal::Signal;
@@ -20,7 +21,7 @@ const ROUNDS: u32 = 5_000;
 const ATTACKER: u32 = 12_345;
 
 /// What root does with a socket at a path.
-type Round = fn(&Path) -> Result<(), UnixSocketError>;
+type Round = fn(&Path) -> Result<(), FileError>;
 
 /// Mode, owner, group and number of a file.
 type Stand = (u32, u32, u32, u64);
@@ -118,13 +119,13 @@ fn wanted(mode: u32) -> Wanted {
     Wanted { access, backlog: 10, blocking: Blocking::Blocking, demand: Demand::Any }
 }
 
-fn bind_a_listener(path: &Path) -> Result<(), UnixSocketError> {
+fn bind_a_listener(path: &Path) -> Result<(), FileError> {
     let (_listener, id) = listen_unix(path, wanted(0o666))?;
     let _it_was_exchanged = remove_socket(path, id);
     Ok(())
 }
 
-fn change_a_mode(path: &Path) -> Result<(), UnixSocketError> {
+fn change_a_mode(path: &Path) -> Result<(), FileError> {
     let (_listener, id) = listen_unix(path, wanted(0o600))?;
     for mode in [0o666, 0o660] {
         let _it_was_exchanged = set_access(path, id, Access { mode, group: None });
@@ -133,7 +134,7 @@ fn change_a_mode(path: &Path) -> Result<(), UnixSocketError> {
     Ok(())
 }
 
-fn make_a_control_socket_twice(path: &Path) -> Result<(), UnixSocketError> {
+fn make_a_control_socket_twice(path: &Path) -> Result<(), FileError> {
     let access = Access { mode: 0o660, group: Some(ATTACKER) };
     let (_listener, id) = bind_control_socket(path, access, Demand::Any)?;
     let _it_was_exchanged = remove_socket(path, id);

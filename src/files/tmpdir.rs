@@ -2,11 +2,11 @@
 //! the same one. Makes nothing, and reads no environment but through its caller.
 
 use std::ffi::OsString;
-use std::fmt;
 use std::fs;
 use std::path::{Path, PathBuf};
 
 use nix::unistd::{AccessFlags, eaccess};
+use thiserror::Error;
 
 use crate::files::path_trust::{Shared, sharing};
 
@@ -14,28 +14,27 @@ use crate::files::path_trust::{Shared, sharing};
 const VARIABLES: [&str; 3] = ["TMPDIR", "TMP", "TEMP"];
 
 /// None of these may be used.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[error("cannot find a directory for temporary files, tried {}", listed(tried))]
 pub struct NoTemporaryDirectory {
     tried: Vec<PathBuf>,
 }
 
-impl fmt::Display for NoTemporaryDirectory {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let tried: Vec<String> = self.tried.iter().map(|candidate| candidate.display().to_string()).collect();
-        write!(f, "cannot find a directory for temporary files, tried {}", tried.join(", "))
-    }
-}
-
-impl std::error::Error for NoTemporaryDirectory {}
-
 /// The first of the directories named by TMPDIR, TMP and TEMP, and `/tmp`, that may be used. `variable` looks up the
 /// environment.
+///
+/// # Errors
+/// None of them may be used.
 pub fn temporary_directory(variable: impl Fn(&str) -> Option<OsString>) -> Result<PathBuf, NoTemporaryDirectory> {
     let tried = candidates(variable);
     match tried.iter().find(|candidate| is_usable(candidate)) {
         Some(found) => Ok(found.clone()),
         None => Err(NoTemporaryDirectory { tried }),
     }
+}
+
+fn listed(paths: &[PathBuf]) -> String {
+    paths.iter().map(|path| path.display().to_string()).collect::<Vec<_>>().join(", ")
 }
 
 fn candidates(variable: impl Fn(&str) -> Option<OsString>) -> Vec<PathBuf> {

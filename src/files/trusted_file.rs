@@ -1,138 +1,83 @@
 //! Reads a configuration file whole. What root reads it also does, so for root it has to be a file that root alone can
 //! change. Judges the file that was opened, whatever its name leads to later, and not what is in it.
 
-use std::fmt;
 use std::fs::{self, File, Metadata, OpenOptions};
-use std::io::{self, Read};
+use std::io::Read;
 use std::os::fd::AsRawFd;
 use std::os::unix::fs::OpenOptionsExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
-use nix::errno::Errno;
 use nix::unistd::geteuid;
 
 use crate::files::directory::check_way;
-use crate::files::path_trust::{DirectoryError, Mistrust, kind, trust_for_root};
-use crate::sys::errno::{errno_of, words};
+use crate::files::error::{FileCause, FileError};
+use crate::files::path_trust::{Mistrust, kind, trust_for_root};
 
 /// More than anybody writes by hand; a log or a disk image that was named by mistake is not read to its end.
-pub const FILE_BYTES_MAX: u64 = 1024 * 1024;
+const FILE_MIB_MAX: u64 = 1;
+pub const FILE_BYTES_MAX: u64 = FILE_MIB_MAX * 1024 * 1024;
 
-/// Why a file was not read. The path, as it was given, and the cause.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ReadError {
-    pub path: PathBuf,
-    pub cause: ReadCause,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum ReadCause {
-    System(Errno),
-    NotRegular {
-        kind: &'static str,
-    },
-    /// More than [`FILE_BYTES_MAX`].
-    TooLarge,
-    /// Where the first byte stands that is none, from 1; columns are characters.
-    NotUtf8 {
-        line: usize,
-        column: usize,
-    },
-    Mistrusted(Mistrust),
-    Directory(DirectoryError),
-}
-
-impl fmt::Display for ReadError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let verb = match self.cause {
-            ReadCause::Mistrusted(_) | ReadCause::Directory(_) => "trust",
-            ReadCause::System(_) | ReadCause::NotRegular { .. } | ReadCause::TooLarge | ReadCause::NotUtf8 { .. } => {
-                "read"
-            }
-        };
-        write!(f, "cannot {verb} {}: {}", self.path.display(), self.cause)
-    }
-}
-
-impl std::error::Error for ReadError {}
-
-impl fmt::Display for ReadCause {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::System(errno) => f.write_str(&words(*errno)),
-            Self::NotRegular { kind } => write!(f, "it is {kind}"),
-            Self::TooLarge => write!(f, "it is larger than {} MiB", FILE_BYTES_MAX / 1024 / 1024),
-            Self::NotUtf8 { line, column } => write!(f, "it is not UTF-8 at line {line}, column {column}"),
-            Self::Mistrusted(mistrust) => mistrust.fmt(f),
-            Self::Directory(error) => error.fmt(f),
-        }
-    }
-}
-
-/// The text of a regular file, to which the path may be a link: people link configurations. If we are root, nobody else may
+/// The text of a regular file, to which the path may be a link: people link configurations. If we are root, no other user may
 /// be able to write the file, or to put another in its place.
-pub fn read(path: &Path) -> Result<String, ReadError> {
-    read_checked(path).map_err(|cause| ReadError { path: path.to_owned(), cause })
+///
+/// # Errors
+/// It is no regular file, is not trusted, cannot be read, has more than [`FILE_BYTES_MAX`], or is not UTF-8.
+pub fn read(path: &Path) -> Result<String, FileError> {
+    let unreadable = |cause| FileError::new("read", path, cause);
+    let (file, meta) = open(path).map_err(unreadable)?;
+    if geteuid().is_root() {
+        check_for_root(path, &file, &meta).map_err(|cause| FileError::new("trust", path, cause))?;
+    }
+    read_whole(&file).map_err(unreadable)
 }
 
-fn read_checked(path: &Path) -> Result<String, ReadCause> {
-    let file = open(path)?;
-    let meta = file.metadata().map_err(system)?;
-    if !meta.is_file() {
-        return Err(ReadCause::NotRegular { kind: kind(meta.file_type()) });
+/// O_NONBLOCK for a FIFO, which would keep us waiting, and O_NOCTTY for a terminal, which would become ours.
+fn open(path: &Path) -> Result<(File, Metadata), FileCause> {
+    let opened = OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK | libc::O_NOCTTY).open(path);
+    // A socket cannot be opened, and the errno alone would not say so.
+    let meta = opened.as_ref().map_or_else(|_| fs::metadata(path), File::metadata);
+    match (opened, meta) {
+        (_, Ok(meta)) if !meta.is_file() => Err(Mistrust::NotRegular { kind: kind(meta.file_type()) }.into()),
+        (opened, meta) => Ok((opened?, meta?)),
     }
-    if geteuid().is_root() {
-        check_for_root(path, &file, &meta)?;
+}
+
+/// Both where the file lies and where its name does, with every directory and every link on the way, for a link can be
+/// replaced as well. Without /proc, the name alone.
+fn check_for_root(path: &Path, file: &File, meta: &Metadata) -> Result<(), FileCause> {
+    trust_for_root(file, meta)?;
+    if let Ok(place) = fs::read_link(format!("/proc/self/fd/{}", file.as_raw_fd())) {
+        check_way(&place)?;
     }
-    String::from_utf8(read_whole(&file)?).map_err(|error| {
+    Ok(check_way(path)?)
+}
+
+fn read_whole(file: &File) -> Result<String, FileCause> {
+    let mut bytes = Vec::new();
+    // One byte more shows that there is more, even if the file grows meanwhile.
+    let length = file.take(FILE_BYTES_MAX + 1).read_to_end(&mut bytes)?;
+    if length as u64 > FILE_BYTES_MAX {
+        return Err(FileCause::TooLarge { max_mib: FILE_MIB_MAX });
+    }
+    String::from_utf8(bytes).map_err(|error| {
         let good = error.utf8_error().valid_up_to();
         first_bad(error.as_bytes().get(..good).unwrap_or_default())
     })
 }
 
-fn system(error: io::Error) -> ReadCause {
-    ReadCause::System(errno_of(&error))
-}
-
-/// O_NONBLOCK for a FIFO, which would keep us waiting, and O_NOCTTY for a terminal, which would become ours.
-fn open(path: &Path) -> Result<File, ReadCause> {
-    let opened = OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK | libc::O_NOCTTY).open(path);
-    opened.map_err(|error| match fs::metadata(path) {
-        // A socket cannot be opened, and the errno alone would not say so.
-        Ok(meta) if !meta.is_file() => ReadCause::NotRegular { kind: kind(meta.file_type()) },
-        Ok(_) | Err(_) => system(error),
-    })
-}
-
-/// Both where the file lies and where its name does, with every directory and every link on the way, for a link can be
-/// replaced as well. Without /proc, the name alone.
-fn check_for_root(path: &Path, file: &File, meta: &Metadata) -> Result<(), ReadCause> {
-    trust_for_root(file, meta).map_err(ReadCause::Mistrusted)?;
-    if let Ok(place) = fs::read_link(format!("/proc/self/fd/{}", file.as_raw_fd())) {
-        check_way(&place).map_err(ReadCause::Directory)?;
-    }
-    check_way(path).map_err(ReadCause::Directory)
-}
-
-fn read_whole(file: &File) -> Result<Vec<u8>, ReadCause> {
-    let mut bytes = Vec::new();
-    // One byte more shows that there is more, even if the file grows meanwhile.
-    let length = file.take(FILE_BYTES_MAX + 1).read_to_end(&mut bytes).map_err(system)?;
-    if length as u64 > FILE_BYTES_MAX { Err(ReadCause::TooLarge) } else { Ok(bytes) }
-}
-
 /// Where the byte behind this text stands.
-fn first_bad(before: &[u8]) -> ReadCause {
+fn first_bad(before: &[u8]) -> FileCause {
     let text = String::from_utf8_lossy(before);
     let line = text.matches('\n').count() + 1;
     let column = text.rsplit('\n').next().unwrap_or_default().chars().count() + 1;
-    ReadCause::NotUtf8 { line, column }
+    FileCause::NotUtf8 { line, column }
 }
 
 #[cfg(test)]
 mod tests {
     use std::os::unix::fs::{PermissionsExt, symlink};
     use std::os::unix::net::UnixListener;
+    use std::path::PathBuf;
 
     use nix::sys::stat::Mode;
     use nix::unistd::{Gid, Uid, chown, getuid, mkfifo, seteuid};

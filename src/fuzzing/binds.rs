@@ -3,7 +3,8 @@
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 
-use crate::config::{Bind, SOCKET_PATH_MAX};
+use crate::base::limits::SOCKET_PATH_MAX;
+use crate::config::Bind;
 use crate::fuzzing::checks::is_one_line;
 
 /// Each line of the input is a bind.

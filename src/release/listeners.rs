@@ -13,20 +13,18 @@ use std::sync::{Arc, Mutex, PoisonError};
 use serde::{Deserialize, Serialize};
 
 use crate::base::exit_code::Problem;
-use crate::config::{Bind, Config, Family as WantedFamily, SHARED_DIRECTORY, SOCKET_PATH_MAX};
+use crate::config::{Bind, Config, Family as WantedFamily, SHARED_DIRECTORY};
 use crate::files::directory::Demand;
+use crate::files::error::FileCause;
 use crate::files::path_trust::DirectoryError;
 use crate::files::spot::Spot;
-use crate::files::unix_socket::{Access, PATH_MAX, UnixSocketCause, Wanted, listen_unix, set_access};
+use crate::files::unix_socket::{Access, Wanted, listen_unix, set_access};
 use crate::release::bound_files::{BoundFile, BoundFiles};
 use crate::sys::birth::Birth;
 use crate::sys::errno::words;
 use crate::sys::fd::{self, Blocking};
 use crate::sys::refuse::refuse_all;
 use crate::sys::socket::{self, Family, LocalAddress, ReuseAddr, V6Only};
-
-/// A path that the configuration takes can be bound.
-const _: () = assert!(SOCKET_PATH_MAX == PATH_MAX);
 
 /// The first descriptor number that workers find a socket at; the others follow without a gap.
 pub(crate) const WORKER_FD_FIRST: RawFd = 3;
@@ -310,7 +308,7 @@ fn open_unix(
     let (fd, file) = bound_files.make(|| match listen_unix(path, wanted) {
         Ok((fd, id)) => Ok((fd, (path.to_owned(), id))),
         Err(error) => Err(match &error.cause {
-            UnixSocketCause::Directory(doubt) => format!("{error}{}", advice(doubt, bind)),
+            FileCause::Directory(doubt) => format!("{error}{}", advice(doubt, bind)),
             _ => error.to_string(),
         }),
     })?;

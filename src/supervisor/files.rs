@@ -8,8 +8,9 @@ use crate::config::{self, Config, Directory};
 use crate::control::socket_file::SocketFile;
 use crate::files::control_socket::{Access, bind_control_socket};
 use crate::files::directory::Demand;
+use crate::files::error::FileCause;
 use crate::files::lockfile::Lock;
-use crate::files::pidfile::{PidFile, PidFileCause};
+use crate::files::pidfile::PidFile;
 use crate::files::unix_socket::remove_socket;
 use crate::sys::file_id::FileId;
 
@@ -45,7 +46,7 @@ impl Files {
         let own_pid = Pid(std::process::id().try_into().unwrap_or(i32::MAX));
         self.pid_file = match PidFile::write(path, own_pid) {
             Ok(file) => Some(file),
-            Err(error) if matches!(error.cause, PidFileCause::InUse { .. }) => {
+            Err(error) if matches!(error.cause, FileCause::OfAnotherMaster { .. }) => {
                 log::warn!("{error}; going on without a pid file (-e gives this master its own)");
                 None
             }

@@ -1,0 +1,72 @@
+//! Why a file was not locked, written, bound or read, in words that are the same for all of them.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use nix::errno::Errno;
+use thiserror::Error;
+
+use crate::base::limits::SOCKET_PATH_MAX;
+use crate::files::path_trust::{DirectoryError, Mistrust};
+use crate::sys::errno::{errno_of, words};
+
+/// What was tried, the path as it was given, and the cause.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[error("cannot {attempt} {}: {cause}", path.display())]
+pub struct FileError {
+    pub attempt: &'static str,
+    pub path: PathBuf,
+    pub cause: FileCause,
+}
+
+impl FileError {
+    pub(super) fn new(attempt: &'static str, path: &Path, cause: FileCause) -> Self {
+        Self { attempt, path: path.to_owned(), cause }
+    }
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+pub enum FileCause {
+    /// A living master has the lock.
+    #[error("held by another master{}", in_brackets(*pid))]
+    Held { pid: Option<i32> },
+    /// A living master has the pid file.
+    #[error("in use by another master{}", in_brackets(*pid))]
+    OfAnotherMaster { pid: Option<i32> },
+    #[error(transparent)]
+    Mistrusted(#[from] Mistrust),
+    #[error(transparent)]
+    Directory(#[from] DirectoryError),
+    #[error("others keep replacing the file")]
+    Unstable,
+    #[error("the path has {bytes} bytes, {SOCKET_PATH_MAX} are possible")]
+    TooLong { bytes: usize },
+    /// Another process listens on the socket.
+    #[error("in use by another process")]
+    InUse,
+    #[error("there is {kind}, remove it or choose another path")]
+    NotASocket { kind: &'static str },
+    #[error("there is a socket of uid {uid}, {hint}")]
+    ForeignSocket { uid: u32, hint: &'static str },
+    /// Another process has put another file in the place of the one that was just bound.
+    #[error("another process has exchanged the file meanwhile")]
+    Exchanged,
+    #[error("it is larger than {max_mib} MiB")]
+    TooLarge { max_mib: u64 },
+    /// Where the first byte stands that is none, from 1; columns are characters.
+    #[error("it is not UTF-8 at line {line}, column {column}")]
+    NotUtf8 { line: usize, column: usize },
+    #[error("{}", words(*.0))]
+    System(#[from] Errno),
+}
+
+impl From<io::Error> for FileCause {
+    fn from(error: io::Error) -> Self {
+        Self::System(errno_of(&error))
+    }
+}
+
+/// A holder's pid, if its file says it.
+fn in_brackets(pid: Option<i32>) -> String {
+    pid.map_or(String::new(), |pid| format!(" (pid {pid})"))
+}
