@@ -1,95 +1,95 @@
 //! Signals: who receives them and sending them. Installs no handler that does anything; never signals a pid of 1 or below.
 
-use std::mem::MaybeUninit;
 use std::ptr;
 use std::time::Duration;
 
-use libc::{c_int, sigset_t};
+use libc::c_int;
 use nix::errno::Errno;
+use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, Signal as Named, sigaction};
 use nix::sys::time::TimeSpec;
 
 use crate::base::{Pid, Signal};
 
-/// The highest signal number; the kernel's set of them has as many bits.
+/// The highest signal number.
 const SIGNAL_MAX: c_int = 64;
 
 /// Left alone by [`block_all`]: faults of our own code, which the kernel delivers whatever the mask says, and ^Z.
-const NEVER_BLOCKED: [c_int; 8] = [
-    libc::SIGSEGV,
-    libc::SIGBUS,
-    libc::SIGFPE,
-    libc::SIGILL,
-    libc::SIGTRAP,
-    libc::SIGABRT,
-    libc::SIGSYS,
-    libc::SIGTSTP,
+const NEVER_BLOCKED: [Named; 8] = [
+    Named::SIGSEGV,
+    Named::SIGBUS,
+    Named::SIGFPE,
+    Named::SIGILL,
+    Named::SIGTRAP,
+    Named::SIGABRT,
+    Named::SIGSYS,
+    Named::SIGTSTP,
 ];
+
+/// The C library keeps these two to itself: they cannot be blocked or caught by its functions, and kill by default.
+const OF_THE_LIBRARY: [c_int; 2] = [32, 33];
+
+/// What the kernel says of a stack that has run over.
+const MEMORY_FAULTS: [Named; 2] = [Named::SIGSEGV, Named::SIGBUS];
 
 /// Blocks every signal that can be caught, in the calling thread and the threads that it will start. The mask outlives an
 /// exec, so that a signal in that moment waits for the new image instead of killing it.
 pub fn block_all() {
-    change_mask(libc::SIG_BLOCK, &all_that_can_be_blocked());
+    // EINVAL, for what is no mask, is the only error of this and the other changes of a mask.
+    let _ = all_that_can_be_blocked().thread_block();
 }
 
-fn all_that_can_be_blocked() -> sigset_t {
-    let mut set = full_set();
-    for number in NEVER_BLOCKED {
-        // SAFETY: the set is initialised, and the number is a valid signal.
-        unsafe { libc::sigdelset(&mut set, number) };
-    }
+fn all_that_can_be_blocked() -> SigSet {
+    let mut set = SigSet::all();
+    NEVER_BLOCKED.into_iter().for_each(|signal| set.remove(signal));
     set
 }
 
 /// Blocks this one in the calling thread alone.
-pub(super) fn block(number: c_int) {
-    change_mask(libc::SIG_BLOCK, &set_of([number]));
+pub(super) fn block(signal: Named) {
+    let _ = SigSet::from_iter([signal]).thread_block();
 }
 
 /// The mask of [`block_all`] without this one, for a call that shall be interrupted by it.
-pub(super) fn mask_without(number: c_int) -> sigset_t {
+pub(super) fn mask_without(signal: Named) -> SigSet {
     let mut set = all_that_can_be_blocked();
-    // SAFETY: the set is initialised, and the caller names a signal that there is.
-    unsafe { libc::sigdelset(&mut set, number) };
+    set.remove(signal);
     set
 }
 
 /// Has this signal interrupt the call that waits when it comes, and do nothing else.
-pub(super) fn let_interrupt(number: c_int) {
+pub(super) fn let_interrupt(signal: Named) {
     extern "C" fn nothing(_: c_int) {}
-    set_disposition(number, nothing as extern "C" fn(c_int) as libc::sighandler_t);
+    set_disposition(signal, SigHandler::Handler(nothing));
 }
 
 /// rt_sigtimedwait(2): takes one of these signals, which the calling thread blocks. Without a timeout it waits until there is one.
-/// None: none came, or another signal interrupted the call.
+/// None: none came, or another signal interrupted the call. Real-time signals are not taken.
 pub(super) fn take(wanted: impl IntoIterator<Item = c_int>, timeout: Option<Duration>) -> Option<c_int> {
-    let wanted = set_of(wanted);
+    let wanted: SigSet = wanted.into_iter().filter_map(|number| Named::try_from(number).ok()).collect();
     let timeout = timeout.map(TimeSpec::from_duration);
     let timeout = timeout.as_ref().map_or(ptr::null(), |timeout| ptr::from_ref(timeout.as_ref()));
     // SAFETY: both point to initialised values that outlive the call, or the timeout to nothing; the siginfo is not asked for.
-    let number = unsafe { libc::sigtimedwait(&wanted, ptr::null_mut(), timeout) };
+    let number = unsafe { libc::sigtimedwait(wanted.as_ref(), ptr::null_mut(), timeout) };
     (number > 0).then_some(number)
 }
 
 /// Empties the calling thread's mask. Async-signal-safe: the child of a fork calls it before its exec.
 pub(super) fn unblock_all() {
-    change_mask(libc::SIG_SETMASK, &empty_set());
+    let _ = SigSet::empty().thread_set_mask();
 }
-
-/// What the C library keeps to itself: it lets nobody block them or say what they do, and by default they kill.
-const OF_THE_LIBRARY: [c_int; 2] = [32, 33];
 
 /// Undoes what a starter may have done: with SIGCHLD ignored, children vanish unseen; and SIGPIPE must not kill a master
 /// whose log reader is gone. Nor shall those two that [`block_all`] cannot reach.
 pub fn prepare_dispositions() {
-    set_disposition(libc::SIGCHLD, libc::SIG_DFL);
-    set_disposition(libc::SIGPIPE, libc::SIG_IGN);
+    set_disposition(Named::SIGCHLD, SigHandler::SigDfl);
+    set_disposition(Named::SIGPIPE, SigHandler::SigIgn);
     for number in OF_THE_LIBRARY {
         set_kernel_disposition(number, libc::SIG_IGN);
     }
-    // See `keep_memory_faults_from_the_runtime`.
-    for number in MEMORY_FAULTS {
-        if disposition(number) == libc::SIG_IGN {
-            set_disposition(number, libc::SIG_DFL);
+    for signal in MEMORY_FAULTS {
+        let before = Disposition::exchange(signal, SigHandler::SigDfl);
+        if !matches!(before.action.handler(), SigHandler::SigIgn) {
+            before.restore();
         }
     }
 }
@@ -102,86 +102,76 @@ pub(super) fn reset_dispositions() {
     }
 }
 
-/// What a signal did before somebody changed it.
-pub(super) struct Disposition {
-    number: c_int,
-    action: libc::sigaction,
-}
-
-/// What the kernel says of a stack that has run over.
-const MEMORY_FAULTS: [c_int; 2] = [libc::SIGSEGV, libc::SIGBUS];
-
 /// To be run before Rust's runtime starts. The runtime catches SIGSEGV and SIGBUS, if it finds the default, to report a stack
 /// overflow; for that it gives each thread a second stack, and aborts the process when there is no memory for one. So it finds them
 /// ignored, until [`prepare_dispositions`] sets the default. A fault kills a process that ignores its signal, too.
 pub extern "C" fn keep_memory_faults_from_the_runtime() {
-    for number in MEMORY_FAULTS {
-        set_disposition(number, libc::SIG_IGN);
+    for signal in MEMORY_FAULTS {
+        set_disposition(signal, SigHandler::SigIgn);
     }
+}
+
+/// What a signal did before it was changed.
+pub(super) struct Disposition {
+    signal: Named,
+    action: SigAction,
 }
 
 impl Disposition {
     /// Lets SIGPIPE end a program again, as programs expect it at their birth; an ignored signal stays ignored over an exec.
     pub(super) fn exchange_sigpipe_for_the_default() -> Self {
-        let action = exchange_disposition(libc::SIGPIPE, &plain_action(libc::SIG_DFL));
-        Self { number: libc::SIGPIPE, action }
+        Self::exchange(Named::SIGPIPE, SigHandler::SigDfl)
+    }
+
+    fn exchange(signal: Named, handler: SigHandler) -> Self {
+        Self { signal, action: set_disposition(signal, handler) }
     }
 
     /// Makes it so again.
     pub(super) fn restore(&self) {
-        exchange_disposition(self.number, &self.action);
+        exchange_action(self.signal, &self.action);
     }
 }
 
-/// kill(2) to one process. ESRCH is normal for one that has just ended.
+/// kill(2) to one process.
+///
+/// # Errors
+/// ESRCH is normal for one that has just ended; EPERM, for one that is not ours to signal.
 pub fn send(pid: Pid, signal: Signal) -> Result<(), Errno> {
     assert!(pid.0 > 1, "a signal to pid {pid} would reach strangers");
     kill(pid.0, signal)
 }
 
 /// kill(2) to every process of a group.
+///
+/// # Errors
+/// As [`send`].
 pub fn send_group(pgid: Pid, signal: Signal) -> Result<(), Errno> {
     assert!(pgid.0 > 1, "a signal to group {pgid} would reach strangers");
     kill(-pgid.0, signal)
 }
 
 /// tgkill(2) to a thread of this process. That there is none of this number is no error: it has ended.
-pub(super) fn send_to_thread(thread: c_int, number: c_int) {
+pub(super) fn send_to_thread(thread: c_int, signal: Named) {
     // SAFETY: no memory is passed, and no thread of another process is reached.
-    unsafe { libc::syscall(libc::SYS_tgkill, libc::getpid(), thread, number) };
+    unsafe { libc::syscall(libc::SYS_tgkill, libc::getpid(), thread, signal as c_int) };
 }
 
 fn kill(target: c_int, signal: Signal) -> Result<(), Errno> {
-    // SAFETY: no memory is passed; the callers keep the target from meaning everybody.
+    // SAFETY: no memory is passed; the callers keep the target from meaning every process.
     Errno::result(unsafe { libc::kill(target, signal.number()) }).map(drop)
 }
 
-fn set_disposition(number: c_int, disposition: libc::sighandler_t) {
-    exchange_disposition(number, &plain_action(disposition));
+/// With no flags and an empty mask. Returns what was there before.
+fn set_disposition(signal: Named, handler: SigHandler) -> SigAction {
+    exchange_action(signal, &SigAction::new(handler, SaFlags::empty(), SigSet::empty()))
 }
 
-/// What it is now.
-fn disposition(number: c_int) -> libc::sighandler_t {
-    let mut now = plain_action(libc::SIG_DFL);
-    // SAFETY: no new action is given; the one that there is is written where there is room for it.
-    unsafe { libc::sigaction(number, ptr::null(), &mut now) };
-    now.sa_sigaction
-}
-
-/// No flags, an empty mask.
-fn plain_action(disposition: libc::sighandler_t) -> libc::sigaction {
-    // SAFETY: all-zero is a valid sigaction: no flags, an empty mask, SIG_DFL.
-    let mut action: libc::sigaction = unsafe { MaybeUninit::zeroed().assume_init() };
-    action.sa_sigaction = disposition;
-    action
-}
-
-/// Returns what was there before.
-fn exchange_disposition(number: c_int, action: &libc::sigaction) -> libc::sigaction {
-    let mut old = plain_action(libc::SIG_DFL);
-    // SAFETY: the action has no handler, or one that was there before; the old one is written where there is room for it.
-    unsafe { libc::sigaction(number, action, &mut old) };
-    old
+fn exchange_action(signal: Named, action: &SigAction) -> SigAction {
+    // SAFETY: the action has no handler, one that does nothing, or one that was there before.
+    let before = unsafe { sigaction(signal, action) };
+    // EINVAL is its only error, for KILL, STOP and what is no signal.
+    before.unwrap_or(*action)
 }
 
 /// Past the C library, to reach what it keeps to itself. Async-signal-safe.
@@ -192,38 +182,6 @@ fn set_kernel_disposition(number: c_int, disposition: libc::sighandler_t) {
     // SAFETY: the kernel reads one of its sigactions, which is shorter than this on every architecture, and which is valid:
     // neither disposition is a handler of ours. The old one is not asked for.
     unsafe { libc::syscall(libc::SYS_rt_sigaction, number, action.as_ptr(), ptr::null::<u64>(), size_of::<u64>()) };
-}
-
-fn change_mask(how: c_int, set: &sigset_t) {
-    // SAFETY: the set is initialised, and the old mask is not asked for.
-    let result = unsafe { libc::pthread_sigmask(how, set, ptr::null_mut()) };
-    // EINVAL for an unknown `how` is its only error.
-    debug_assert_eq!(result, 0);
-}
-
-fn set_of(numbers: impl IntoIterator<Item = c_int>) -> sigset_t {
-    let mut set = empty_set();
-    for number in numbers {
-        // SAFETY: the set is initialised; a number that is no signal's is refused, without consequence.
-        unsafe { libc::sigaddset(&mut set, number) };
-    }
-    set
-}
-
-fn empty_set() -> sigset_t {
-    let mut set = MaybeUninit::uninit();
-    // SAFETY: sigemptyset writes the whole set.
-    unsafe { libc::sigemptyset(set.as_mut_ptr()) };
-    // SAFETY: written just above.
-    unsafe { set.assume_init() }
-}
-
-fn full_set() -> sigset_t {
-    let mut set = MaybeUninit::uninit();
-    // SAFETY: sigfillset writes the whole set.
-    unsafe { libc::sigfillset(set.as_mut_ptr()) };
-    // SAFETY: written just above.
-    unsafe { set.assume_init() }
 }
 
 #[cfg(test)]
@@ -253,7 +211,7 @@ mod tests {
                 assert_ne!(blocked & bit(number), 0, "{number} is not blocked");
             }
             for number in NEVER_BLOCKED {
-                assert_eq!(blocked & bit(number), 0, "{number} is blocked");
+                assert_eq!(blocked & bit(number as c_int), 0, "{number} is blocked");
             }
             unblock_all();
             assert_eq!(mask("SigBlk"), 0);
@@ -263,8 +221,8 @@ mod tests {
     #[test]
     fn dispositions_of_the_starter_are_undone() {
         in_own_process(module_path!(), "dispositions_of_the_starter_are_undone", || {
-            set_disposition(libc::SIGCHLD, libc::SIG_IGN);
-            set_disposition(libc::SIGPIPE, libc::SIG_DFL);
+            set_disposition(Named::SIGCHLD, SigHandler::SigIgn);
+            set_disposition(Named::SIGPIPE, SigHandler::SigDfl);
             prepare_dispositions();
             let ignored = mask("SigIgn");
             assert_eq!(ignored & bit(libc::SIGCHLD), 0);

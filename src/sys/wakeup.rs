@@ -7,14 +7,14 @@ use std::time::Duration;
 use libc::c_int;
 use nix::errno::Errno;
 use nix::poll::{PollFd, ppoll};
-use nix::sys::signal::SigSet;
+use nix::sys::signal::Signal as Named;
 use nix::sys::time::TimeSpec;
 
 use crate::base::Signal;
 use crate::sys::signal;
 
 /// By default it does nothing, so that one which a stranger sends does nothing either.
-const WAKE: c_int = libc::SIGURG;
+const WAKE: Named = Named::SIGURG;
 
 /// The thread to wake; none at first.
 #[derive(Debug, Default)]
@@ -45,21 +45,22 @@ impl Wakeup {
     }
 }
 
-/// poll(2) that a wake-up ends, with EINTR. No timeout: for ever.
+/// poll(2). No timeout: for ever.
+///
+/// # Errors
+/// EINTR when a wake-up ends it.
 pub fn poll(fds: &mut [PollFd<'_>], timeout: Option<Duration>) -> Result<c_int, Errno> {
-    // SAFETY: the set is initialised.
-    let mask = unsafe { SigSet::from_sigset_t_unchecked(signal::mask_without(WAKE)) };
-    ppoll(fds, timeout.map(TimeSpec::from_duration), Some(mask))
+    ppoll(fds, timeout.map(TimeSpec::from_duration), Some(signal::mask_without(WAKE)))
 }
 
 /// Waits so long, or until the thread is woken: where [`poll`] fails, for a loop must not spin.
 pub fn rest(time: Duration) {
-    let _woken = signal::take([WAKE], Some(time));
+    let _woken = signal::take([WAKE as c_int], Some(time));
 }
 
 /// Waits for one of these signals, which are blocked in every thread, and takes it. None: the thread was woken, or interrupted.
 pub fn wait_for(signals: &[Signal]) -> Option<Signal> {
-    let wanted = signals.iter().map(|signal| signal.number()).chain([WAKE]);
+    let wanted = signals.iter().map(|signal| signal.number()).chain([WAKE as c_int]);
     signal::take(wanted, None).and_then(Signal::from_number).filter(|signal| signals.contains(signal))
 }
 
