@@ -1,6 +1,7 @@
 //! What becomes of children: whether they became their programs, how they ended, whether their groups are empty.
 
 use nix::errno::Errno;
+use std::ops::ControlFlow;
 
 use crate::base::{Ending, Pid};
 use crate::pool::Event;
@@ -16,12 +17,11 @@ pub(crate) const UNKNOWN_ENDING: Ending = Ending::Code(0);
 impl Supervisor {
     /// Looks at every child that changed. The reaper thread has been waiting for it.
     pub(crate) fn look_at_children(&mut self) -> Turn {
-        let mut turn = Turn::GoOn;
-        while let (Turn::GoOn, Ok(Some(child))) = (&turn, wait::peek()) {
-            turn = self.look_at(&child);
+        while let Ok(Some(child)) = wait::peek() {
+            self.look_at(&child)?;
         }
         self.threads.reaper.resume();
-        turn
+        ControlFlow::Continue(())
     }
 
     fn look_at(&mut self, child: &Child) -> Turn {
@@ -51,7 +51,7 @@ impl Supervisor {
     fn bury_check(&mut self, pid: Pid) -> Turn {
         let ending = wait::reap(pid).ok().flatten().unwrap_or(UNKNOWN_ENDING);
         let event = self.on_check_ended(ending);
-        self.dispatch_all(event.into_iter())
+        self.dispatch_all(event)
     }
 
     /// Reaps a child that is no worker: an orphan that a worker left to us, or any orphan where we are pid 1.

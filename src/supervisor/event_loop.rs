@@ -1,6 +1,7 @@
 //! The loop: takes in one input at a time, tells the pool, does what the pool asks for. It decides nothing.
 
 use std::collections::VecDeque;
+use std::ops::ControlFlow;
 
 use crossbeam_channel::RecvTimeoutError;
 
@@ -29,10 +30,8 @@ impl Supervisor {
             self.hear_last_of_exec(*pid);
             self.threads.control.forget(*pid);
         }
-        let mut turn = self.dispatch_all(reaped.iter().map(|&pid| Event::WorkerExited { pid, ending: UNKNOWN_ENDING }));
-        if let Turn::GoOn = turn {
-            turn = self.dispatch(Event::Resumed);
-        }
+        let ended = reaped.iter().map(|&pid| Event::WorkerExited { pid, ending: UNKNOWN_ENDING });
+        let turn = self.dispatch_all(ended.chain([Event::Resumed]));
         self.forget_unneeded_releases();
         self.expect_news(clock::now());
         self.supervise(turn)
@@ -52,43 +51,41 @@ impl Supervisor {
     fn supervise(&mut self, first: Turn) -> ExitReason {
         let mut turn = first;
         loop {
-            if let Turn::End(reason) = turn {
+            if let ControlFlow::Break(reason) = turn {
                 return reason;
             }
-            self.tell_service_manager();
-            let input = self.receive();
-            turn = self.stand_in();
-            if let Turn::GoOn = turn {
-                turn = self.look_around();
-            }
-            if let Turn::GoOn = turn {
-                turn = match input {
-                    Ok(input) => self.take_in(input),
-                    Err(RecvTimeoutError::Timeout) => self.dispatch(Event::DeadlinePassed),
-                    Err(RecvTimeoutError::Disconnected) => {
-                        log::error!("internal error: all input threads have ended");
-                        Turn::End(ExitReason::Quit)
-                    }
-                };
-            }
-            self.shut_removed_binds();
-            match self.memory.tend(clock::now()) {
-                Remedy::FreshImage => self.reload(),
-                Remedy::None => {}
-            }
-            if let Turn::GoOn = turn {
-                turn = self.go_on_with_reexec();
+            turn = self.turn();
+        }
+    }
+
+    /// Takes in one input, or what is due, with all that follows from it.
+    fn turn(&mut self) -> Turn {
+        self.tell_service_manager();
+        let input = self.receive();
+        self.stand_in()?;
+        self.look_around()?;
+        match input {
+            Ok(input) => self.take_in(input)?,
+            Err(RecvTimeoutError::Timeout) => self.dispatch(Event::DeadlinePassed)?,
+            Err(RecvTimeoutError::Disconnected) => {
+                log::error!("internal error: all input threads have ended");
+                return ControlFlow::Break(ExitReason::Quit);
             }
         }
+        self.shut_removed_binds();
+        match self.memory.tend(clock::now()) {
+            Remedy::FreshImage => self.reload(),
+            Remedy::None => {}
+        }
+        self.go_on_with_reexec()
     }
 
     /// Acts on all that was said until now. The threads that could say more have been stopped.
     pub(crate) fn take_in_everything(&mut self) -> Turn {
-        let mut turn = Turn::GoOn;
-        while let (Turn::GoOn, Ok(input)) = (&turn, self.threads.inbox.try_recv()) {
-            turn = self.take_in(input);
+        while let Ok(input) = self.threads.inbox.try_recv() {
+            self.take_in(input)?;
         }
-        turn
+        ControlFlow::Continue(())
     }
 
     /// Waits for the next input or the next deadline, and not at all otherwise: an idle master makes no system call.
@@ -113,38 +110,32 @@ impl Supervisor {
 
     /// Does what threads would do that cannot be started.
     fn stand_in(&mut self) -> Turn {
-        let mut turn = Turn::GoOn;
-        for input in self.threads.crew.turn(clock::now()) {
-            if let Turn::GoOn = turn {
-                turn = self.take_in(input);
-            }
-        }
-        turn
+        self.threads.crew.turn(clock::now()).into_iter().try_for_each(|input| self.take_in(input))
     }
 
     fn take_in(&mut self, input: Input) -> Turn {
         match input {
             Input::Signaled(signal) => match signals::command(signal) {
                 Some(command) => self.dispatch(Event::CommandGiven(command)),
-                None => Turn::GoOn,
+                None => ControlFlow::Continue(()),
             },
             Input::ChildrenChanged => self.look_at_children(),
             Input::Requested { client, peer, request, ticket } => {
                 let events = self.answer(client, &peer, request);
-                let turn = self.dispatch_all(events.into_iter());
+                let turn = self.dispatch_all(events);
                 // The next of its kind may come.
                 drop(ticket);
                 turn
             }
             // What is to be done comes at the end of the turn.
-            Input::MemoryRefused => Turn::GoOn,
+            Input::MemoryRefused => ControlFlow::Continue(()),
             Input::SocketMoved(file) => {
                 self.files.socket_moved(file);
-                Turn::GoOn
+                ControlFlow::Continue(())
             }
             Input::ErrandDone => {
                 let event = self.on_errand_done();
-                let turn = self.dispatch_all(event.into_iter());
+                let turn = self.dispatch_all(event);
                 // What was prepared may not be wanted any more.
                 self.forget_unneeded_releases();
                 turn
@@ -161,12 +152,12 @@ impl Supervisor {
 
     fn perform_all(&mut self, mut actions: Vec<Action>) -> Turn {
         let mut events = VecDeque::new();
-        let mut turn = Turn::GoOn;
+        let mut turn = ControlFlow::Continue(());
         loop {
             for action in actions.drain(..) {
                 match self.perform(action) {
                     Ok(result) => events.extend(result),
-                    Err(reason) => turn = Turn::End(reason),
+                    Err(reason) => turn = ControlFlow::Break(reason),
                 }
             }
             let Some(event) = events.pop_front() else { break };
@@ -180,27 +171,18 @@ impl Supervisor {
     fn look_around(&mut self) -> Turn {
         self.note_slow_errand();
         self.children.undelivered.send_again(clock::now(), &self.pool);
-        let mut turn = self.poll_exec_pipes();
-        if let Turn::GoOn = turn {
-            turn = self.look_at_groups();
-        }
-        let now = clock::now();
+        self.poll_exec_pipes()?;
+        self.look_at_groups()?;
         if self.children.exec_pipes.is_empty() && self.pool.remnants().is_empty() {
             self.children.recheck.rest();
         } else {
-            self.children.recheck.again(now);
+            self.children.recheck.again(clock::now());
         }
-        turn
+        ControlFlow::Continue(())
     }
 
-    pub(crate) fn dispatch_all(&mut self, events: impl Iterator<Item = Event>) -> Turn {
-        let mut turn = Turn::GoOn;
-        for event in events {
-            if let Turn::GoOn = turn {
-                turn = self.dispatch(event);
-            }
-        }
-        turn
+    pub(crate) fn dispatch_all(&mut self, events: impl IntoIterator<Item = Event>) -> Turn {
+        events.into_iter().try_for_each(|event| self.dispatch(event))
     }
 
     pub(crate) fn expect_news(&mut self, now: Mono) {

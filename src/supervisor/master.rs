@@ -1,5 +1,6 @@
 //! All that the main thread holds while it supervises. What it does with it is in the other files of the room.
 
+use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use crate::base::Pid;
@@ -67,11 +68,8 @@ pub(crate) struct Threads {
     pub(crate) control: Control,
 }
 
-/// What is left to do after an input.
-pub(crate) enum Turn {
-    GoOn,
-    End(ExitReason),
-}
+/// Whether the master goes on after an input, or ends, and why.
+pub(crate) type Turn = ControlFlow<ExitReason>;
 
 impl Supervisor {
     /// As it counts: what commands have changed is in it.

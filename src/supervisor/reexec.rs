@@ -3,6 +3,7 @@
 
 use std::collections::VecDeque;
 use std::ffi::OsString;
+use std::ops::ControlFlow;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
 use crate::base::{Ending, Pid, Version};
@@ -54,10 +55,8 @@ impl Supervisor {
     pub(crate) fn go_on_with_reexec(&mut self) -> Turn {
         let input = Input::TurnEnded { master: self.master_state() };
         let Driven { events, turn } = self.drive(input);
-        match turn {
-            Turn::GoOn => self.dispatch_all(events.into_iter()),
-            Turn::End(_) => turn,
-        }
+        turn?;
+        self.dispatch_all(events)
     }
 
     /// Whether this child is the one that checks.
@@ -91,7 +90,7 @@ impl Supervisor {
 
     /// Tells the machine, and does all that it asks for.
     fn drive(&mut self, input: Input) -> Driven {
-        let mut driven = Driven { events: Vec::new(), turn: Turn::GoOn };
+        let mut driven = Driven { events: Vec::new(), turn: ControlFlow::Continue(()) };
         let mut inputs = VecDeque::from([input]);
         while let Some(input) = inputs.pop_front() {
             let mut outputs = Vec::new();
@@ -197,10 +196,10 @@ impl Supervisor {
 
     fn drain_result(&self, turn: &Turn) -> Drain {
         match turn {
-            Turn::End(_) => Drain::Ended,
-            Turn::GoOn if self.pool.is_stopping() => Drain::Stopping,
-            Turn::GoOn if !self.preparation.purposes.is_empty() => Drain::Errands,
-            Turn::GoOn => Drain::Done,
+            ControlFlow::Break(_) => Drain::Ended,
+            ControlFlow::Continue(()) if self.pool.is_stopping() => Drain::Stopping,
+            ControlFlow::Continue(()) if !self.preparation.purposes.is_empty() => Drain::Errands,
+            ControlFlow::Continue(()) => Drain::Done,
         }
     }
 
