@@ -15,22 +15,22 @@ use crate::protocol::subcommand_help;
     after_help = "Without a subcommand, on a terminal: a shell. Exit codes: 0 done, 1 refused or failed, 2 usage, \
                         3 no master there, 4 timed out, 130 Ctrl-C"
 )]
-pub(in crate::client) struct Arguments {
+pub(super) struct Arguments {
     /// The master that was started with this -c
     #[arg(short = 'c', long, value_name = "NAME")]
-    pub(in crate::client) command_name: Option<String>,
+    pub(super) command_name: Option<String>,
 
     /// The master's control socket, before any name
     #[arg(short = 'd', long, value_name = "PATH")]
-    pub(in crate::client) socket_path: Option<PathBuf>,
+    pub(super) socket_path: Option<PathBuf>,
 
     #[command(subcommand)]
-    pub(in crate::client) command: Option<Command>,
+    pub(super) command: Option<Command>,
 }
 
 /// What the commands of the control socket say of theirs stands in their rows.
 #[derive(Clone, Debug, PartialEq, Subcommand)]
-pub(in crate::client) enum Command {
+pub(super) enum Command {
     #[command(about = subcommand_help("status"))]
     Status {
         /// One line of JSON instead of a table
@@ -88,14 +88,14 @@ pub(in crate::client) enum Command {
 
 /// How the number of workers shall change.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in crate::client) enum Workers {
+pub(super) enum Workers {
     Exactly(u32),
     More(u32),
     Less(u32),
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub(in crate::client) enum Level {
+pub(super) enum Level {
     Debug,
     Info,
     Error,

@@ -1,4 +1,4 @@
-//! What the Tab key offers in the shell: commands, and signals where a command takes them. Asks nobody.
+//! What the Tab key offers in the shell: commands, and signals where a command takes them. Sends no request.
 
 use rustyline::Context;
 use rustyline::Helper;
@@ -13,13 +13,13 @@ use crate::protocol::COMMANDS;
 /// The shell's own words; the master's come from its help.
 const OWN_WORDS: [&str; 2] = ["exit", "quit"];
 
-pub(in crate::client) struct Completion {
+pub(super) struct Completion {
     commands: Vec<String>,
     signals: Vec<String>,
 }
 
 impl Completion {
-    pub(in crate::client) fn new(mut commands: Vec<String>) -> Self {
+    pub(super) fn new(mut commands: Vec<String>) -> Self {
         commands.extend(OWN_WORDS.map(str::to_owned));
         commands.sort();
         commands.dedup();

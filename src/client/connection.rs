@@ -1,20 +1,20 @@
-//! A conversation with one master: checks who listens before the first word, sends requests, gives out answers. Decides
+//! A conversation with one master: checks which process listens before the first word, sends requests, gives out answers. Decides
 //! nothing by what they say, and never waits without a limit that its caller knows of.
 
 use std::io::{ErrorKind, Write};
 use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
+use std::path::Path;
 use std::time::Duration;
 
-use nix::errno::Errno;
 use nix::unistd::geteuid;
 
 use crate::base::{Mono, Pid};
-use crate::client::failure::{ConnectCause, Failure, Listener, Place};
+use crate::client::failure::{Exit, Failure};
 use crate::client::line_reader::{LineReader, Next};
 use crate::client::reply::{REPLY_MAX, Reply};
 use crate::client::request::Request;
-use crate::client::target::{ChosenBy, Target};
+use crate::client::target::{CONNECT_TIMEOUT, ChosenBy, Target};
 use crate::files::directory::is_guarded;
 use crate::sys::account::user_name;
 use crate::sys::clock;
@@ -23,60 +23,57 @@ use crate::sys::interrupt::Interrupts;
 use crate::sys::peer::{self, Credentials};
 use crate::sys::unix_client::{ConnectError, connect_unix_unplanted};
 
-/// How long a master may take to let a connection in, and to read a request.
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
-
-/// How long to wait for an end.
+/// How long to wait for the end of something.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in crate::client) enum Patience {
-    Endless,
-    Until { moment: Mono, after: Duration },
+pub(super) enum Deadline {
+    Never,
+    At { moment: Mono, after: Duration },
 }
 
-impl Patience {
-    pub(in crate::client) fn from_now(limit: Option<Duration>) -> Self {
+impl Deadline {
+    pub(super) fn from_now(limit: Option<Duration>) -> Self {
         match limit {
-            None => Self::Endless,
-            Some(after) => Self::Until { moment: clock::now().after(after), after },
+            None => Self::Never,
+            Some(after) => Self::At { moment: clock::now().after(after), after },
         }
     }
 
-    pub(in crate::client) fn moment(self) -> Option<Mono> {
+    pub(super) fn moment(self) -> Option<Mono> {
         match self {
-            Self::Endless => None,
-            Self::Until { moment, .. } => Some(moment),
+            Self::Never => None,
+            Self::At { moment, .. } => Some(moment),
         }
     }
 
-    /// The failure that it is when the time is over.
-    pub(in crate::client) fn exhausted(self, now: Mono, asked: &str) -> Result<(), Failure> {
+    /// # Errors
+    /// The deadline has passed.
+    pub(super) fn check(self, now: Mono, asked: &str) -> Result<(), Failure> {
         match self {
-            Self::Until { moment, after } if moment <= now => Err(Failure::TimedOut { asked: asked.to_owned(), after }),
-            Self::Until { .. } | Self::Endless => Ok(()),
+            Self::At { moment, after } if moment <= now => Err(Failure::timed_out(asked, after)),
+            Self::At { .. } | Self::Never => Ok(()),
         }
     }
 }
 
-/// Whom to believe that it is the master.
+/// Which process is believed to be the master.
 #[derive(Clone, Copy, Debug)]
-pub(in crate::client) struct Trust {
-    pub(in crate::client) own_uid: u32,
-    /// EINHORN_MASTER_PID, for those who know whom they mean.
-    pub(in crate::client) master: Option<Pid>,
+pub(super) struct Trust {
+    pub(super) own_uid: u32,
+    /// EINHORN_MASTER_PID.
+    pub(super) master: Option<Pid>,
 }
 
 impl Trust {
-    pub(in crate::client) fn of_this_process() -> Self {
+    pub(super) fn of_this_process() -> Self {
         let named = std::env::var("EINHORN_MASTER_PID").ok().and_then(|pid| pid.parse().ok());
         // Every process of another pid namespace has 0 here, so that is no name for one.
         let master = named.filter(|pid| *pid > 0).map(Pid);
         Self { own_uid: geteuid().as_raw(), master }
     }
 
-    /// Root may do anything with us anyway, and so may our own user. Another user's process is the one that is meant if its
-    /// pid is named, or if the path is and not just anybody can have put a socket there; a service's socket is in a directory
-    /// that systemd made for it. The default path and a name say nothing about the user: for root, too, any user's process
-    /// that came first could be there, and its answers would pass for the master's.
+    /// Root and our own user can do anything with us anyway. Another user's process is believed if its pid is given, or if the path
+    /// is given and only its owner can put a socket there; systemd makes such a directory for each service. The default path and a
+    /// name tell nothing about the user: any process that came first could listen there, and answer as if it were the master.
     fn believes(self, peer: Credentials, target: &Target) -> bool {
         let known = peer.uid == 0 || peer.uid == self.own_uid || self.master == Some(peer.pid);
         known
@@ -87,7 +84,7 @@ impl Trust {
     }
 }
 
-pub(in crate::client) struct Connection {
+pub(super) struct Connection {
     lines: LineReader<UnixStream>,
     master: Pid,
     last_id: i64,
@@ -95,23 +92,15 @@ pub(in crate::client) struct Connection {
 }
 
 impl Connection {
-    pub(in crate::client) fn open(target: &Target, trust: Trust) -> Result<Self, Failure> {
-        let failed = |errno: Errno| {
-            let cause = match errno {
-                Errno::EAGAIN => ConnectCause::QueueFull { after: CONNECT_TIMEOUT },
-                other => target.cause_of(other, trust.own_uid),
-            };
-            Failure::CannotConnect { target: target.clone(), cause }
-        };
+    pub(super) fn open(target: &Target, trust: Trust) -> Result<Self, Failure> {
+        let failed = |errno| target.unreachable(errno, trust.own_uid);
         let fd = connect_unix_unplanted(&target.path, CONNECT_TIMEOUT).map_err(|error| match error {
-            ConnectError::Planted { uid } => Failure::PlantedLink { path: target.path.clone(), uid },
+            ConnectError::Planted { uid } => planted_link(&target.path, uid),
             ConnectError::System(errno) => failed(errno),
         })?;
         let peer = peer::credentials(fd.as_fd()).map_err(failed)?;
         if !trust.believes(peer, target) {
-            let listener = Listener { pid: peer.pid, uid: peer.uid, user: user_name(peer.uid) };
-            let place = if is_guarded(&target.path) { Place::Guarded } else { Place::Open };
-            return Err(Failure::Stranger { path: target.path.clone(), listener, place });
+            return Err(stranger(&target.path, peer, user_name(peer.uid)));
         }
         let lines = LineReader::new(UnixStream::from(fd), REPLY_MAX);
         Ok(Self { lines, master: peer.pid, last_id: 0, interrupts: None })
@@ -119,90 +108,81 @@ impl Connection {
 
     /// Over a stream that is connected already; hears `interrupts` in the place of SIGINT.
     #[cfg(any(test, fuzzing))]
-    pub(in crate::client) fn over(stream: UnixStream, master: Pid, interrupts: Interrupts) -> Self {
+    pub(super) fn over(stream: UnixStream, master: Pid, interrupts: Interrupts) -> Self {
         let lines = LineReader::new(stream, REPLY_MAX);
         Self { lines, master, last_id: 0, interrupts: Some(interrupts) }
     }
 
     /// As the kernel knows it; it stays the same over a re-exec.
-    pub(in crate::client) fn master(&self) -> Pid {
+    pub(super) fn master(&self) -> Pid {
         self.master
     }
 
-    /// From now on Ctrl-C ends the waiting, with [`Failure::Interrupted`], rather than the process.
-    pub(in crate::client) fn hear_interrupts(&mut self) -> Result<(), Failure> {
+    /// From now on Ctrl-C ends the waiting, with [`Failure::interrupted`], rather than the process.
+    pub(super) fn catch_interrupts(&mut self) -> Result<(), Failure> {
         if self.interrupts.is_some() {
             return Ok(());
         }
         let heard = Interrupts::listen();
-        let said = |error| Failure::System { what: "listen for Ctrl-C", words: words(errno_of(&error)) };
+        let said = |error| Failure::system("listen for Ctrl-C", words(errno_of(&error)));
         self.interrupts = Some(heard.map_err(said)?);
         Ok(())
     }
 
-    pub(in crate::client) fn interrupts(&self) -> Option<&Interrupts> {
+    pub(super) fn interrupts(&self) -> Option<&Interrupts> {
         self.interrupts.as_ref()
     }
 
-    pub(in crate::client) fn next_id(&mut self) -> i64 {
+    pub(super) fn next_id(&mut self) -> i64 {
         self.last_id += 1;
         self.last_id
     }
 
     /// Sends a request under a new id, which it returns.
-    pub(in crate::client) fn ask(&mut self, command: &str, args: &[String]) -> Result<i64, Failure> {
+    pub(super) fn ask(&mut self, command: &str, args: &[String]) -> Result<i64, Failure> {
         let id = self.next_id();
         self.send(&Request::new(id, command, args))?;
         Ok(id)
     }
 
-    pub(in crate::client) fn send(&mut self, request: &Request) -> Result<(), Failure> {
+    pub(super) fn send(&mut self, request: &Request) -> Result<(), Failure> {
         let line = request.line()?;
         match self.lines.source().write_all(line.as_bytes()) {
             Ok(()) => Ok(()),
             // It has left; perhaps with a last word, which is still to be read.
             Err(error) if matches!(error.kind(), ErrorKind::BrokenPipe | ErrorKind::ConnectionReset) => Ok(()),
             Err(error) if error.kind() == ErrorKind::WouldBlock => {
-                Err(Failure::TimedOut { asked: request.command.clone(), after: CONNECT_TIMEOUT })
+                Err(Failure::timed_out(&request.command, CONNECT_TIMEOUT))
             }
-            Err(error) => Err(Failure::System { what: "send a request", words: words(errno_of(&error)) }),
+            Err(error) => Err(Failure::system("send a request", words(errno_of(&error)))),
         }
     }
 
     /// The next answer to whatever was asked; `None` when it is `until`. `asked` is what a failure speaks of.
-    pub(in crate::client) fn receive_until(
-        &mut self,
-        until: Option<Mono>,
-        asked: &str,
-    ) -> Result<Option<Reply>, Failure> {
+    pub(super) fn receive_until(&mut self, until: Option<Mono>, asked: &str) -> Result<Option<Reply>, Failure> {
         let next = self.lines.next(until, self.interrupts.as_ref());
-        match next.map_err(|error| Failure::Unreadable { cause: error.to_string() })? {
+        match next.map_err(Failure::unreadable)? {
             Next::Line(line) => Reply::read(&line).map(Some),
             Next::Nothing => Ok(None),
-            Next::End(_half) => Err(Failure::MasterGone { asked: asked.to_owned(), pid: self.master }),
-            Next::Interrupted => Err(Failure::Interrupted { asked: asked.to_owned() }),
+            Next::End(_half) => Err(Failure::master_gone(asked, self.master)),
+            Next::Interrupted => Err(Failure::interrupted(asked)),
         }
     }
 
-    pub(in crate::client) fn receive(&mut self, patience: Patience, asked: &str) -> Result<Reply, Failure> {
+    pub(super) fn receive(&mut self, deadline: Deadline, asked: &str) -> Result<Reply, Failure> {
         loop {
-            if let Some(reply) = self.receive_until(patience.moment(), asked)? {
+            if let Some(reply) = self.receive_until(deadline.moment(), asked)? {
                 return Ok(reply);
             }
-            patience.exhausted(clock::now(), asked)?;
+            deadline.check(clock::now(), asked)?;
         }
     }
 
     /// Asks one thing and waits for its one answer.
-    pub(in crate::client) fn exchange(
-        &mut self,
-        command: &str,
-        args: &[String],
-        patience: Patience,
-    ) -> Result<Reply, Failure> {
+    pub(super) fn exchange(&mut self, command: &str, args: &[String], deadline: Deadline) -> Result<Reply, Failure> {
         let id = self.ask(command, args)?;
         loop {
-            let reply = self.receive(patience, command)?;
+            let reply = self.receive(deadline, command)?;
             // An answer without an id may come to a request that the master could not read.
             if !reply.waits && reply.id.is_none_or(|answered| answered == id) {
                 return Ok(reply);
@@ -211,17 +191,45 @@ impl Connection {
     }
 }
 
+/// Another user's link stands at the path, and could lead to any socket.
+fn planted_link(path: &Path, uid: u32) -> Failure {
+    let message = format!("cannot trust {}: it is a symbolic link of uid {uid}", path.display());
+    Failure::new(Exit::NoMaster, message).with_hint("Remove the link, or name the master's socket with -d PATH.")
+}
+
+/// A process listens there that may not be the master; with every way to say that it is.
+fn stranger(path: &Path, peer: Credentials, user: Option<String>) -> Failure {
+    let Credentials { pid: Pid(pid), uid, .. } = peer;
+    let (owner, as_user) = match user {
+        Some(user) => (format!("user {user} (uid {uid})"), format!("run this as user {user}")),
+        None => (format!("uid {uid}"), format!("run this as uid {uid}")),
+    };
+    let (process, by_pid) = match pid {
+        0 => ("a process of another pid namespace".to_owned(), String::new()),
+        pid => (format!("process {pid}"), format!(", or set EINHORN_MASTER_PID={pid}")),
+    };
+    let by_path = if is_guarded(path) {
+        format!(", or name its socket with -d {}", path.display())
+    } else {
+        ", or give it a socket in a directory that not everybody may write to, and name that with -d PATH".to_owned()
+    };
+    let message = format!("cannot trust {}: {process} of {owner} listens there", path.display());
+    Failure::new(Exit::NoMaster, message).with_hint(format!(
+        "A master is spoken to when it runs as root or as you; of another user's nothing shows that it is the one you mean. If \
+         it is, {as_user}{by_pid}{by_path}."
+    ))
+}
+
 #[cfg(test)]
 mod tests {
     use nix::fcntl::{AT_FDCWD, AtFlags};
 
     use super::*;
-    use crate::client::failure::Exit;
     use crate::client::testing::{FakeMaster, leave_stale, target, trust};
     use crate::sys::testing::is_root;
 
-    fn patience() -> Patience {
-        Patience::from_now(Some(Duration::from_millis(30)))
+    fn deadline() -> Deadline {
+        Deadline::from_now(Some(Duration::from_millis(30)))
     }
 
     #[test]
@@ -266,9 +274,30 @@ mod tests {
         if is_root() {
             nix::unistd::fchownat(AT_FDCWD, &link, Some(8.into()), None, AtFlags::AT_SYMLINK_NOFOLLOW).unwrap();
             let failure = Connection::open(&target(&link), trust()).err().unwrap();
-            assert_eq!((failure.exit(), failure), (Exit::NoMaster, Failure::PlantedLink { path: link, uid: 8 }));
+            let message = format!("cannot trust {}: it is a symbolic link of uid 8", link.display());
+            assert_eq!((failure.exit(), failure.to_string()), (Exit::NoMaster, message));
         }
         assert_eq!(master.heard(), [""; 0]);
+    }
+
+    #[test]
+    fn a_stranger_is_described_with_every_way_to_say_that_it_is_meant() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("x.sock");
+        std::fs::write(&path, "").unwrap();
+        set_mode(dir.path(), 0o755);
+        let failure = stranger(&path, Credentials { pid: Pid(12), uid: 7, gid: 7 }, Some("web".to_owned()));
+        let path_shown = path.display();
+        let expected = format!("cannot trust {path_shown}: process 12 of user web (uid 7) listens there");
+        assert_eq!((failure.to_string(), failure.exit()), (expected, Exit::NoMaster));
+        let ways =
+            format!("run this as user web, or set EINHORN_MASTER_PID=12, or name its socket with -d {path_shown}.");
+        assert!(failure.hint().unwrap().ends_with(&ways), "{failure:?}");
+        set_mode(dir.path(), 0o777);
+        let failure = stranger(&path, Credentials { pid: Pid(0), uid: 7, gid: 7 }, None);
+        assert!(failure.to_string().ends_with("a process of another pid namespace of uid 7 listens there"));
+        let hint = failure.hint().unwrap();
+        assert!(hint.contains("run this as uid 7, or give it") && !hint.contains("PID="), "{hint}");
     }
 
     #[test]
@@ -279,7 +308,7 @@ mod tests {
              ---%0Amessage: end%0Arequest_id: 1%0A\n",
         )]);
         let mut connection = Connection::open(&master.target(), trust()).unwrap();
-        assert_eq!(connection.exchange("inc", &[], Patience::Endless).unwrap().message, "end");
+        assert_eq!(connection.exchange("inc", &[], Deadline::Never).unwrap().message, "end");
         assert_eq!(connection.master().0, std::process::id() as i32);
     }
 
@@ -287,7 +316,7 @@ mod tests {
     fn a_master_that_dies_in_the_middle_is_no_riddle() {
         let master = FakeMaster::serve(&[("inc", "---%0Amessage: ha")]);
         let mut connection = Connection::open(&master.target(), trust()).unwrap();
-        let failure = connection.exchange("inc", &[], Patience::Endless).unwrap_err();
+        let failure = connection.exchange("inc", &[], Deadline::Never).unwrap_err();
         assert!(failure.to_string().starts_with("cannot finish inc: master "), "{failure}");
         assert_eq!((failure.exit(), failure.hint().is_some()), (Exit::Failed, true));
     }
@@ -296,7 +325,7 @@ mod tests {
     fn a_silent_master_is_left_in_time() {
         let master = FakeMaster::silent(&[("inc", "")]);
         let mut connection = Connection::open(&master.target(), trust()).unwrap();
-        let failure = connection.exchange("inc", &[], patience()).unwrap_err();
+        let failure = connection.exchange("inc", &[], deadline()).unwrap_err();
         assert_eq!(failure.to_string(), "cannot wait longer for inc: no end after 30ms");
         assert_eq!(failure.exit(), Exit::TimedOut);
     }
@@ -308,7 +337,7 @@ mod tests {
         let open = || Connection::open(&target(&path), trust()).err().unwrap();
         assert!(open().to_string().ends_with("no such file or directory"));
         leave_stale(&path);
-        assert!(open().to_string().ends_with("connection refused, nobody listens there"));
+        assert!(open().to_string().ends_with("connection refused, no process listens there"));
         assert_eq!(open().exit(), Exit::NoMaster);
     }
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use crate::base::printable;
 use crate::client::arguments::{Command, Level, Workers};
-use crate::client::connection::{Connection, Patience};
+use crate::client::connection::{Connection, Deadline};
 use crate::client::failure::{Exit, Failure};
 use crate::client::question::{Answer, Question};
 use crate::client::screen::Screen;
@@ -31,11 +31,7 @@ enum Form {
 }
 
 /// Runs any subcommand but the shell.
-pub(in crate::client) fn run(
-    command: Command,
-    connection: &mut Connection,
-    screen: &mut Screen<'_>,
-) -> Result<Exit, Failure> {
+pub(super) fn run(command: Command, connection: &mut Connection, screen: &mut Screen<'_>) -> Result<Exit, Failure> {
     match command {
         Command::Status { json, watch } => {
             let form = if json { Form::Json } else { Form::Table };
@@ -43,7 +39,7 @@ pub(in crate::client) fn run(
         }
         Command::Upgrade { fleet, timeout } => {
             let style = if fleet { Style::Fleet } else { Style::Smooth };
-            upgrade(connection, style, Patience::from_now(timeout), screen)
+            upgrade(connection, style, Deadline::from_now(timeout), screen)
         }
         Command::Diff => simple(connection, "diff", &[], "An upgrade would change nothing", screen),
         Command::Workers { count } => set_workers(connection, count, screen),
@@ -62,17 +58,17 @@ pub(in crate::client) fn run(
 }
 
 fn show_status(connection: &mut Connection, form: Form, screen: &mut Screen<'_>) -> Result<Exit, Failure> {
-    let answer = Question::new().settle(connection, patience())?;
+    let answer = Question::new().ask_and_wait(connection, deadline())?;
     screen.say(render(&answer, form));
     Ok(Exit::Done)
 }
 
-/// Until nobody reads it, or the master is gone.
+/// Until the reader of the output or the master is gone.
 fn watch_status(connection: &mut Connection, form: Form, screen: &mut Screen<'_>) -> Result<Exit, Failure> {
     let mut question = Question::new();
     while !screen.is_closed() {
         let next = clock::now().after(WATCH_EVERY);
-        let answer = question.settle(connection, patience())?;
+        let answer = question.ask_and_wait(connection, deadline())?;
         let text = render(&answer, form);
         match form {
             Form::Table => screen.replace(text),
@@ -116,7 +112,7 @@ fn simple(
     silence: &str,
     screen: &mut Screen<'_>,
 ) -> Result<Exit, Failure> {
-    let message = connection.exchange(command, args, patience())?.accepted()?;
+    let message = connection.exchange(command, args, deadline())?.accepted()?;
     let message = message.trim();
     screen.say(if message.is_empty() { silence } else { message });
     Ok(Exit::Done)
@@ -144,29 +140,29 @@ fn step_until(connection: &mut Connection, command: &str, wanted: u8, screen: &m
     let (loudest, quietest) = VERBOSITIES;
     for _ in loudest..=quietest {
         let (reached, message) = step(connection, command)?;
-        // Who was told by its configuration to log errors alone is quieter than any command makes it.
+        // A master whose configuration says to log errors alone is quieter than any command makes it.
         if reached == wanted || reached > quietest {
             screen.say(&*message);
             return Ok(());
         }
     }
-    Err(Failure::Refused { message: format!("the master does not reach the verbosity {wanted} by {command}") })
+    Err(Failure::refused(&format!("the master does not reach the verbosity {wanted} by {command}")))
 }
 
 /// The verbosity after one step, and the master's words for it: `Verbosity set to 1`.
 fn step(connection: &mut Connection, command: &str) -> Result<(u8, String), Failure> {
-    let message = connection.exchange(command, &[], patience())?.accepted()?;
+    let message = connection.exchange(command, &[], deadline())?.accepted()?;
     let reached = message.split_whitespace().next_back().and_then(|word| word.parse().ok());
-    reached.map(|reached| (reached, message.clone())).ok_or(Failure::Refused { message })
+    reached.map(|reached| (reached, message.clone())).ok_or_else(|| Failure::refused(&message))
 }
 
-/// Whatever the master says goes to standard output, a refusal too: who asks so wants to see it as it is.
+/// Whatever the master says goes to standard output, a refusal too.
 fn raw(connection: &mut Connection, words: &[String], screen: &mut Screen<'_>) -> Result<Exit, Failure> {
     let Some((command, args)) = words.split_first() else { return Ok(Exit::Usage) };
-    connection.hear_interrupts()?;
+    connection.catch_interrupts()?;
     connection.ask(command, args)?;
     loop {
-        let reply = connection.receive(Patience::Endless, command)?;
+        let reply = connection.receive(Deadline::Never, command)?;
         screen.say(&*reply.message);
         if !reply.waits {
             return Ok(if reply.is_refusal() { Exit::Failed } else { Exit::Done });
@@ -174,8 +170,8 @@ fn raw(connection: &mut Connection, words: &[String], screen: &mut Screen<'_>) -
     }
 }
 
-fn patience() -> Patience {
-    Patience::from_now(Some(ANSWER_TIMEOUT))
+fn deadline() -> Deadline {
+    Deadline::from_now(Some(ANSWER_TIMEOUT))
 }
 
 #[cfg(test)]

@@ -115,12 +115,12 @@ fn a_ruby_master_is_asked_for_its_state() {
 fn a_status_that_is_refused_is_not_guessed() {
     assert_refused(ctl("status", &[("status", said("Refused: ask somebody else"))]), "Refused: ask somebody else");
     let (result, _, _) = ctl("status", &[("status", said(""))]);
-    assert!(matches!(result, Err(Failure::Unreadable { .. })), "{result:?}");
+    assert!(result.unwrap_err().to_string().starts_with("cannot read the answer: "));
 }
 
 #[test]
 fn watching_ends_with_the_master() {
     let (result, out, _) = ctl("status --watch --json", &[("status", OURS)]);
-    assert!(matches!(result, Err(Failure::MasterGone { .. })), "{result:?}");
+    assert!(result.unwrap_err().to_string().ends_with(" closed the connection"));
     assert_eq!(out.lines().count(), 1);
 }

@@ -11,12 +11,13 @@ use crate::client::connection::Connection;
 use crate::client::ctl;
 use crate::client::failure::{Exit, Failure};
 use crate::client::reply::Reply;
-use crate::client::screen::{Screen, Surface};
+use crate::client::screen::Screen;
 use crate::client::shell::Shell;
+use crate::client::text::Surface;
 use crate::client::{CTL_NAME, conclude};
 use crate::sys::interrupt::Interrupts;
 
-/// What a socket holds of a master that nobody reads yet; more is cut.
+/// How much a socket holds before it is read; more is cut.
 pub(crate) const SAID_MAX: usize = 64 << 10;
 
 /// Ways to ask, each as a number below this.
@@ -54,9 +55,9 @@ pub(crate) fn show(way: u8, said: &[u8]) -> Shown {
 }
 
 fn converse(way: u8, said: &[u8], screen: &mut Screen<'_>) -> Result<Exit, Failure> {
-    let system = |error: std::io::Error| Failure::System { what: "talk to itself", words: error.to_string() };
+    let system = |error: std::io::Error| Failure::system("talk to itself", error);
     let (client, mut master) = UnixStream::pair().map_err(system)?;
-    let (interrupts, _nobody_interrupts) = UnixStream::pair().map_err(system)?;
+    let (interrupts, _never_interrupts) = UnixStream::pair().map_err(system)?;
     master.write_all(said).and_then(|()| master.shutdown(Shutdown::Write)).map_err(system)?;
     let mut connection = Connection::over(client, Pid(1), Interrupts::from_socket(interrupts));
     let command = match way {
@@ -76,7 +77,7 @@ fn converse(way: u8, said: &[u8], screen: &mut Screen<'_>) -> Result<Exit, Failu
 fn shell(connection: &mut Connection, screen: &mut Screen<'_>) -> Result<Exit, Failure> {
     let mut shell = Shell::new(connection, screen);
     let welcome = shell.greet()?;
-    shell.screen().complain(&welcome.trim_end());
+    shell.screen().report_error(&welcome.trim_end());
     shell.run_line("help; state; upgrade")?;
     let names = shell.commands()?;
     shell.screen().say(names.join(" ").as_str());

@@ -1,4 +1,4 @@
-//! The lines typed into the shell, kept in a file for its user alone. A history that cannot be kept stops nobody.
+//! The lines typed into the shell, kept in a file for its user alone. A history that cannot be kept is no error.
 
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Write};
@@ -8,18 +8,18 @@ use crate::base::printable::is_hidden;
 use crate::files::private_file::PrivateFile;
 
 /// How many lines are remembered.
-pub(in crate::client) const LINES_MAX: usize = 1000;
+pub(super) const LINES_MAX: usize = 1000;
 
 /// The file may grow to twice of that before it is cut.
 const FILE_LINES_MAX: usize = 2 * LINES_MAX;
 
-pub(in crate::client) struct History {
+pub(super) struct History {
     file: File,
 }
 
 impl History {
     /// `$XDG_STATE_HOME/einhyrningsins/history`, or below `~/.local/state`; `None` for a user without a home.
-    pub(in crate::client) fn path(variable: impl Fn(&str) -> Option<std::ffi::OsString>) -> Option<PathBuf> {
+    pub(super) fn path(variable: impl Fn(&str) -> Option<std::ffi::OsString>) -> Option<PathBuf> {
         // The XDG specification: a relative path counts as none.
         let absolute = |name: &str| variable(name).map(PathBuf::from).filter(|path| path.is_absolute());
         let state = absolute("XDG_STATE_HOME").or_else(|| absolute("HOME").map(|home| home.join(".local/state")))?;
@@ -27,7 +27,7 @@ impl History {
     }
 
     /// Opens the file, which is made with its directories if need be, and returns the lines in it, the oldest first.
-    pub(in crate::client) fn open(path: &Path) -> io::Result<(Self, Vec<String>)> {
+    pub(super) fn open(path: &Path) -> io::Result<(Self, Vec<String>)> {
         let place = PrivateFile::at(path)?;
         let mut lines = read(&place)?;
         let cut = lines.len() > FILE_LINES_MAX;
@@ -41,7 +41,7 @@ impl History {
     }
 
     /// In one write, so that two shells do not mix their lines.
-    pub(in crate::client) fn add(&mut self, line: &str) -> io::Result<()> {
+    pub(super) fn add(&mut self, line: &str) -> io::Result<()> {
         self.file.write_all(format!("{line}\n").as_bytes())
     }
 }

@@ -1,5 +1,4 @@
-//! Lines as they come, from a socket or from standard input, with a time after which nobody waits any more. Reads only what
-//! is there, and knows nothing of what a line means.
+//! Lines as they come, from a socket or from standard input, up to a deadline. Reads only what is there, and knows nothing of what a line means.
 
 use std::io::{self, ErrorKind, Read};
 use std::os::fd::AsFd;
@@ -11,7 +10,7 @@ use crate::sys::unix_client::wait_readable;
 /// How much is read at a time.
 const CHUNK: usize = 64 * 1024;
 
-pub(in crate::client) struct LineReader<R> {
+pub(super) struct LineReader<R> {
     source: R,
     line_max: usize,
     unread: Vec<u8>,
@@ -21,7 +20,7 @@ pub(in crate::client) struct LineReader<R> {
 }
 
 #[derive(Debug, PartialEq, Eq)]
-pub(in crate::client) enum Next {
+pub(super) enum Next {
     /// Without its newline.
     Line(Vec<u8>),
     /// Nothing more comes; with what came after the last newline.
@@ -33,16 +32,16 @@ pub(in crate::client) enum Next {
 
 impl<R: Read + AsFd> LineReader<R> {
     /// A line longer than `line_max` bytes is an error.
-    pub(in crate::client) fn new(source: R, line_max: usize) -> Self {
+    pub(super) fn new(source: R, line_max: usize) -> Self {
         Self { source, line_max, unread: Vec::new(), scanned: 0, has_ended: false }
     }
 
-    pub(in crate::client) fn source(&mut self) -> &mut R {
+    pub(super) fn source(&mut self) -> &mut R {
         &mut self.source
     }
 
     /// Waits for the next line. A line that is there already is given even when the time is over.
-    pub(in crate::client) fn next(&mut self, until: Option<Mono>, interrupts: Option<&Interrupts>) -> io::Result<Next> {
+    pub(super) fn next(&mut self, until: Option<Mono>, interrupts: Option<&Interrupts>) -> io::Result<Next> {
         loop {
             if let Some(line) = self.take_line() {
                 return Ok(Next::Line(line));

@@ -1,4 +1,4 @@
-//! The programs that ask and command a running master: einhyrningsinsctl, and einhornsh for those who know Ruby's. They
+//! The programs that ask and command a running master: einhyrningsinsctl, and einhornsh, which is like Ruby's. They
 //! speak over the control socket and in no other way, to our master and to Ruby's alike, and change nothing by themselves.
 
 mod arguments;
@@ -36,10 +36,11 @@ use clap::{CommandFactory, Parser};
 use crate::client::arguments::{Arguments, Command};
 use crate::client::connection::{Connection, Trust};
 use crate::client::failure::{Exit, Failure};
-use crate::client::screen::{Screen, Surface};
+use crate::client::screen::Screen;
 use crate::client::shell::Shell;
 use crate::client::shell_arguments::{NoShell, ShellArguments, USAGE};
 use crate::client::target::Target;
+use crate::client::text::Surface;
 use crate::sys::errno::{errno_of, words};
 
 /// Under this name the program is Ruby's shell.
@@ -86,12 +87,12 @@ fn ctl(words: Vec<OsString>, screen: &mut Screen<'_>) -> u8 {
             conclude(outcome, CTL_NAME, screen).code()
         }
         None if io::stdin().is_terminal() => {
-            let given = ShellArguments { command_name, socket_path, execute: None };
+            let given = ShellArguments { command_name, socket_path, ..ShellArguments::default() };
             run_shell(&given, CTL_NAME, screen)
         }
         None => {
-            let message = "no subcommand; try `einhyrningsinsctl status`, or --help".to_owned();
-            conclude(Err(Failure::Usage { message }), CTL_NAME, screen).code()
+            let failure = Failure::usage("no subcommand; try `einhyrningsinsctl status`, or --help");
+            conclude(Err(failure), CTL_NAME, screen).code()
         }
     }
 }
@@ -117,10 +118,10 @@ fn shell(words: Vec<OsString>, screen: &mut Screen<'_>) -> u8 {
 fn refuse_shell(reason: &NoShell, screen: &mut Screen<'_>) -> u8 {
     match reason {
         NoShell::Help => {}
-        NoShell::TooMany => screen.complain(&format!("{SHELL_NAME}: more than one name")),
-        NoShell::Wrong { message } => screen.complain(&format!("{SHELL_NAME}: {message}")),
+        NoShell::TooMany => screen.report_error(&format!("{SHELL_NAME}: more than one name")),
+        NoShell::Wrong { message } => screen.report_error(&format!("{SHELL_NAME}: {message}")),
     }
-    screen.complain(&USAGE.trim_end());
+    screen.report_error(&USAGE.trim_end());
     Exit::Usage.shell_code()
 }
 
@@ -132,12 +133,12 @@ fn run_shell(arguments: &ShellArguments, own_name: &str, screen: &mut Screen<'_>
 fn shell_session(arguments: &ShellArguments, screen: &mut Screen<'_>) -> Result<Exit, Failure> {
     let target = Target::choose(arguments.command_name.as_deref(), arguments.socket_path.as_deref())?;
     let mut connection = Connection::open(&target, Trust::of_this_process())?;
-    connection.hear_interrupts()?;
+    connection.catch_interrupts()?;
     let mut shell = Shell::new(&mut connection, screen);
     let is_interactive = io::stdin().is_terminal();
     if is_interactive {
         let welcome = shell.greet()?;
-        shell.screen().complain(&welcome.trim_end());
+        shell.screen().report_error(&welcome.trim_end());
     }
     match &arguments.execute {
         Some(commands) => shell.run_line(commands).map(|_| shell.exit()),
@@ -146,12 +147,9 @@ fn shell_session(arguments: &ShellArguments, screen: &mut Screen<'_>) -> Result<
     }
 }
 
-/// Says what went wrong and what to try, if anything did.
+/// Reports what went wrong and what to try, if anything did.
 fn conclude(outcome: Result<Exit, Failure>, own_name: &str, screen: &mut Screen<'_>) -> Exit {
-    let lost = screen.trouble().map(|error| {
-        let words = words(errno_of(error));
-        Failure::System { what: "write to standard output", words }
-    });
+    let lost = screen.trouble().map(|error| Failure::system("write to standard output", words(errno_of(error))));
     let outcome = match (outcome, lost) {
         (Ok(Exit::Done), Some(failure)) => Err(failure),
         (outcome, _) => outcome,
@@ -159,13 +157,13 @@ fn conclude(outcome: Result<Exit, Failure>, own_name: &str, screen: &mut Screen<
     match outcome {
         Ok(exit) => exit,
         Err(failure) => {
-            if matches!(failure, Failure::Interrupted { .. }) && screen.surface().is_terminal() {
+            if failure.exit() == Exit::Interrupted && screen.surface().is_terminal() {
                 // The terminal has written `^C` there.
-                screen.complain(&"");
+                screen.report_error(&"");
             }
-            screen.complain(&format!("{own_name}: {failure}"));
+            screen.report_error(&format!("{own_name}: {failure}"));
             if let Some(hint) = failure.hint() {
-                screen.complain(&hint);
+                screen.report_error(&hint);
             }
             failure.exit()
         }
@@ -176,7 +174,7 @@ fn conclude(outcome: Result<Exit, Failure>, own_name: &str, screen: &mut Screen<
 fn explain(error: &clap::Error, screen: &mut Screen<'_>) -> Exit {
     let text = error.render().to_string();
     if error.use_stderr() {
-        screen.complain(&text.trim_end());
+        screen.report_error(&text.trim_end());
         return Exit::Usage;
     }
     screen.say(&*text);

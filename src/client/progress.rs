@@ -13,14 +13,14 @@ const KNOWN: &str = "[{bar:20}] {pos} of {len} acked  {msg}";
 /// How much of a message is shown beside the bar.
 const MESSAGE_CHARS_MAX: usize = 40;
 
-pub(in crate::client) enum Progress {
+pub(super) enum Progress {
     Lines,
     Bar(ProgressBar),
 }
 
 impl Progress {
     /// The bar is drawn on standard error: a terminal whenever the screen is one, or nothing is seen of it.
-    pub(in crate::client) fn on(screen: &Screen<'_>) -> Self {
+    pub(super) fn on(screen: &Screen<'_>) -> Self {
         if !screen.surface().is_terminal() {
             return Self::Lines;
         }
@@ -33,7 +33,7 @@ impl Progress {
     }
 
     /// Whether it can show how far things are.
-    pub(in crate::client) fn has_bar(&self) -> bool {
+    pub(super) fn has_bar(&self) -> bool {
         match self {
             Self::Lines => false,
             Self::Bar(_) => true,
@@ -41,7 +41,7 @@ impl Progress {
     }
 
     /// One step, in the master's words.
-    pub(in crate::client) fn step(&self, message: &str, screen: &mut Screen<'_>) {
+    pub(super) fn step(&self, message: &str, screen: &mut Screen<'_>) {
         match self {
             Self::Lines => screen.say(message),
             Self::Bar(bar) => {
@@ -52,7 +52,7 @@ impl Progress {
     }
 
     /// How far it is.
-    pub(in crate::client) fn show(&self, status: &Status) {
+    pub(super) fn show(&self, status: &Status) {
         let (Self::Bar(bar), Some(upgrade)) = (self, &status.upgrade) else { return };
         bar.set_style(style(KNOWN));
         bar.set_length(u64::try_from(upgrade.target).unwrap_or_default());
@@ -60,7 +60,7 @@ impl Progress {
     }
 
     /// Leaves nothing behind, so that the last word stands alone.
-    pub(in crate::client) fn end(&self) {
+    pub(super) fn end(&self) {
         match self {
             Self::Lines => {}
             Self::Bar(bar) => bar.finish_and_clear(),
@@ -77,7 +77,7 @@ fn style(template: &str) -> ProgressStyle {
 mod tests {
     use super::*;
     use crate::base::printable::is_hidden;
-    use crate::client::screen::Surface;
+    use crate::client::text::Surface;
 
     fn message_of(said: &str) -> String {
         let (mut out, mut err) = (Vec::new(), Vec::new());

@@ -16,11 +16,11 @@ const PROMPT: &str = "> ";
 type LineEditor = Editor<Completion, MemHistory>;
 
 /// Until the user leaves, or the master does.
-pub(in crate::client) fn run(shell: &mut Shell<'_, '_>) -> Result<Exit, Failure> {
+pub(super) fn run(shell: &mut Shell<'_, '_>) -> Result<Exit, Failure> {
     let commands = shell.commands()?;
     let mut editor = editor(Completion::new(commands)).map_err(|error| unusable(&error))?;
     let mut history = load_history(&mut editor, shell);
-    shell.screen().complain(&"`help` lists the commands, Tab completes them; `quit` or Ctrl-D leaves.");
+    shell.screen().report_error(&"`help` lists the commands, Tab completes them; `quit` or Ctrl-D leaves.");
     loop {
         match editor.readline(PROMPT) {
             Ok(line) => {
@@ -29,7 +29,7 @@ pub(in crate::client) fn run(shell: &mut Shell<'_, '_>) -> Result<Exit, Failure>
                     Ok(Flow::GoOn) => {}
                     Ok(Flow::Quit) => break,
                     // A slip of the fingers; the next line may be better.
-                    Err(failure @ Failure::Usage { .. }) => shell.screen().complain(&failure),
+                    Err(failure) if failure.exit() == Exit::Usage => shell.screen().report_error(&failure),
                     Err(failure) => return Err(failure),
                 }
             }
@@ -38,7 +38,7 @@ pub(in crate::client) fn run(shell: &mut Shell<'_, '_>) -> Result<Exit, Failure>
             Err(error) => return Err(unusable(&error)),
         }
     }
-    shell.screen().complain(&"Goodbye!");
+    shell.screen().report_error(&"Goodbye!");
     Ok(Exit::Done)
 }
 
@@ -66,7 +66,7 @@ fn load_history(editor: &mut LineEditor, shell: &mut Shell<'_, '_>) -> Option<Hi
         }
         Err(error) => {
             let cause = error.raw_os_error().map_or_else(|| error.to_string(), |_| words(errno_of(&error)));
-            shell.screen().complain(&format!("cannot keep the history in {}: {cause}", path.display()));
+            shell.screen().report_error(&format!("cannot keep the history in {}: {cause}", path.display()));
             None
         }
     }
@@ -83,5 +83,5 @@ fn remember(line: &str, editor: &mut LineEditor, history: &mut Option<History>) 
 }
 
 fn unusable(error: &ReadlineError) -> Failure {
-    Failure::System { what: "read from the terminal", words: error.to_string() }
+    Failure::system("read from the terminal", error)
 }

@@ -1,10 +1,10 @@
-//! Asks a master how it is, in the words that it knows: `status` in JSON, or `state` when it has never heard of that.
+//! Asks a master for its status, by the command that it knows: `status` in JSON, or `state` of Ruby's einhorn.
 //! Shows nothing.
 
 use serde_json::Value as Json;
 
 use crate::base::Pid;
-use crate::client::connection::{Connection, Patience};
+use crate::client::connection::{Connection, Deadline};
 use crate::client::failure::Failure;
 use crate::client::reply::Reply;
 use crate::client::request::Request;
@@ -14,66 +14,58 @@ use crate::yaml::Time;
 
 /// What the master understands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Dialect {
+enum Protocol {
     Ours,
     Einhorns,
 }
 
-/// How a master is, and the document that says so, with what this version does not know too.
-pub(in crate::client) struct Answer {
-    pub(in crate::client) status: Status,
-    pub(in crate::client) document: Json,
+/// The status of a master, and the document it came in, which may have more than this version knows.
+pub(super) struct Answer {
+    pub(super) status: Status,
+    pub(super) document: Json,
 }
 
 /// Remembers what the master understands, and which question is open.
-pub(in crate::client) struct Question {
-    dialect: Dialect,
+pub(super) struct Question {
+    protocol: Protocol,
     open: Option<i64>,
 }
 
 impl Question {
-    pub(in crate::client) fn new() -> Self {
-        Self { dialect: Dialect::Ours, open: None }
+    pub(super) fn new() -> Self {
+        Self { protocol: Protocol::Ours, open: None }
     }
 
     /// Asks; the answer to an earlier question does not count any more.
-    pub(in crate::client) fn ask(&mut self, connection: &mut Connection) -> Result<(), Failure> {
+    pub(super) fn ask(&mut self, connection: &mut Connection) -> Result<(), Failure> {
         let id = connection.next_id();
-        let request = match self.dialect {
-            Dialect::Ours => Request::new(id, "status", &[]).in_json(),
-            Dialect::Einhorns => Request::new(id, "state", &[]),
+        let request = match self.protocol {
+            Protocol::Ours => Request::new(id, "status", &[]).in_json(),
+            Protocol::Einhorns => Request::new(id, "state", &[]),
         };
         self.open = Some(id);
         connection.send(&request)
     }
 
     /// The answer, if this reply is it; a master that does not understand is asked again at once.
-    pub(in crate::client) fn take(
-        &mut self,
-        connection: &mut Connection,
-        reply: Reply,
-    ) -> Result<Option<Answer>, Failure> {
+    pub(super) fn take(&mut self, connection: &mut Connection, reply: Reply) -> Result<Option<Answer>, Failure> {
         if reply.id != self.open {
             return Ok(None);
         }
         self.open = None;
-        if self.dialect == Dialect::Ours && reply.is_unknown_command() {
-            self.dialect = Dialect::Einhorns;
+        if self.protocol == Protocol::Ours && reply.is_unknown_command() {
+            self.protocol = Protocol::Einhorns;
             self.ask(connection)?;
             return Ok(None);
         }
-        answer(self.dialect, reply, connection.master()).map(Some)
+        answer(self.protocol, reply, connection.master()).map(Some)
     }
 
     /// Asks and waits for the answer.
-    pub(in crate::client) fn settle(
-        &mut self,
-        connection: &mut Connection,
-        patience: Patience,
-    ) -> Result<Answer, Failure> {
+    pub(super) fn ask_and_wait(&mut self, connection: &mut Connection, deadline: Deadline) -> Result<Answer, Failure> {
         self.ask(connection)?;
         loop {
-            let reply = connection.receive(patience, "status")?;
+            let reply = connection.receive(deadline, "status")?;
             if let Some(answer) = self.take(connection, reply)? {
                 return Ok(answer);
             }
@@ -81,18 +73,18 @@ impl Question {
     }
 }
 
-fn answer(dialect: Dialect, reply: Reply, master: Pid) -> Result<Answer, Failure> {
+fn answer(protocol: Protocol, reply: Reply, master: Pid) -> Result<Answer, Failure> {
     let document = reply.status.clone();
     let message = reply.accepted()?;
-    match (dialect, document) {
-        (Dialect::Ours, Some(document)) => {
+    match (protocol, document) {
+        (Protocol::Ours, Some(document)) => {
             let mut status = Status::from_json(&document)?;
-            // The kernel's word counts, not the master's, which may be in another pid namespace, too.
+            // The kernel's pid counts: the master may be in another pid namespace.
             status.pid = Some(i64::from(master.0)).filter(|pid| *pid > 0).or(status.pid);
             Ok(Answer { status, document })
         }
-        (Dialect::Ours, None) => Err(Failure::Unreadable { cause: "the reply has no status".to_owned() }),
-        (Dialect::Einhorns, _) => {
+        (Protocol::Ours, None) => Err(Failure::unreadable("the reply has no status")),
+        (Protocol::Einhorns, _) => {
             let (seconds, nanos) = clock::wall();
             let status = Status::from_state(&message, master, Time::utc(seconds, nanos))?;
             let document = status.to_json();

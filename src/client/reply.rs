@@ -5,7 +5,7 @@ use crate::protocol::unescape;
 use crate::yaml::{self, Aliases, Limits, Value};
 
 /// How long one answer may be: the state of a thousand workers is half a megabyte.
-pub(in crate::client) const REPLY_MAX: usize = 64 << 20;
+pub(super) const REPLY_MAX: usize = 64 << 20;
 
 const LIMITS: Limits = Limits { input_bytes: REPLY_MAX, depth: 32, nodes: 10_000, aliases: Aliases::Forbidden };
 
@@ -27,47 +27,46 @@ const REFUSALS: [&str; 13] = [
 ];
 
 #[derive(Clone, Debug, Default, PartialEq)]
-pub(in crate::client) struct Reply {
-    pub(in crate::client) message: String,
-    pub(in crate::client) id: Option<i64>,
+pub(super) struct Reply {
+    pub(super) message: String,
+    pub(super) id: Option<i64>,
     /// Whether more follows.
-    pub(in crate::client) waits: bool,
+    pub(super) waits: bool,
     /// Of the command `status`.
-    pub(in crate::client) status: Option<serde_json::Value>,
+    pub(super) status: Option<serde_json::Value>,
 }
 
 impl Reply {
     /// Reads a line without its newline: JSON if it looks so, else YAML.
-    pub(in crate::client) fn read(line: &[u8]) -> Result<Self, Failure> {
-        let said = |cause: String| Failure::Unreadable { cause };
-        let text = std::str::from_utf8(line).map_err(|error| said(error.to_string()))?;
+    pub(super) fn read(line: &[u8]) -> Result<Self, Failure> {
+        let text = std::str::from_utf8(line).map_err(Failure::unreadable)?;
         if text.starts_with('{') {
-            return serde_json::from_str(text).map(from_json).map_err(|error| said(error.to_string()));
+            return serde_json::from_str(text).map(from_json).map_err(Failure::unreadable);
         }
-        let document = yaml::read(&unescape(text), LIMITS).map_err(|error| said(error.to_string()))?;
+        let document = yaml::read(&unescape(text), LIMITS).map_err(Failure::unreadable)?;
         match document {
             Value::Map(_) => Ok(from_yaml(&document)),
-            other => Err(said(format!("it is {}, not a map", other.kind()))),
+            other => Err(Failure::unreadable(format!("it is {}, not a map", other.kind()))),
         }
     }
 
-    pub(in crate::client) fn is_refusal(&self) -> bool {
+    pub(super) fn is_refusal(&self) -> bool {
         REFUSALS.iter().any(|words| self.message.starts_with(words)) || self.is_failed_upgrade()
     }
 
     /// The last word on an upgrade that came to nothing; einhorn never says it.
-    pub(in crate::client) fn is_failed_upgrade(&self) -> bool {
+    pub(super) fn is_failed_upgrade(&self) -> bool {
         self.message.starts_with("Upgrade failed")
     }
 
     /// Whether the master does not know the command.
-    pub(in crate::client) fn is_unknown_command(&self) -> bool {
+    pub(super) fn is_unknown_command(&self) -> bool {
         self.message.starts_with("Unrecognized command")
     }
 
     /// The message, or the refusal as a failure.
-    pub(in crate::client) fn accepted(self) -> Result<String, Failure> {
-        if self.is_refusal() { Err(Failure::Refused { message: self.message }) } else { Ok(self.message) }
+    pub(super) fn accepted(self) -> Result<String, Failure> {
+        if self.is_refusal() { Err(Failure::refused(&self.message)) } else { Ok(self.message) }
     }
 }
 
@@ -134,7 +133,8 @@ mod tests {
     #[test]
     fn what_is_no_answer_is_refused() {
         for line in [&b"--- 3"[..], b"hello", b"", b"{\"a", b"\xff", b"- - -: : ["] {
-            assert!(matches!(Reply::read(line), Err(Failure::Unreadable { .. })), "{line:?}");
+            let failure = Reply::read(line).unwrap_err().to_string();
+            assert!(failure.starts_with("cannot read the answer: "), "{line:?}: {failure}");
         }
     }
 

@@ -8,35 +8,35 @@ use crate::yaml::{self, Value};
 const JSON: &str = "json";
 
 #[derive(Clone, Debug, PartialEq)]
-pub(in crate::client) struct Request {
-    pub(in crate::client) command: String,
+pub(super) struct Request {
+    pub(super) command: String,
     fields: Value,
 }
 
 impl Request {
-    pub(in crate::client) fn new(id: i64, command: &str, args: &[String]) -> Self {
+    pub(super) fn new(id: i64, command: &str, args: &[String]) -> Self {
         let fields = Value::map([("id", id.into()), ("command", command.into()), ("args", args.to_vec().into())]);
         Self { command: command.to_owned(), fields }
     }
 
-    /// The greeting of a shell: without an id, and with who it is.
-    pub(in crate::client) fn ehlo(user: Option<String>) -> Self {
+    /// The greeting of a shell: without an id, and with the user's name.
+    pub(super) fn ehlo(user: Option<String>) -> Self {
         let fields = Value::map([("command", "ehlo".into()), ("user", user.into())]);
         Self { command: "ehlo".to_owned(), fields }
     }
 
     /// The same request, to be answered in JSON by a master that can.
-    pub(in crate::client) fn in_json(mut self) -> Self {
+    pub(super) fn in_json(mut self) -> Self {
         self.fields.insert("format".into(), JSON.into());
         self
     }
 
     /// The line with its newline. Longer ones the master would not read to their end.
-    pub(in crate::client) fn line(&self) -> Result<String, Failure> {
+    pub(super) fn line(&self) -> Result<String, Failure> {
         let line = escape(&yaml::write(&self.fields)) + "\n";
         if line.len() > LINE_MAX {
-            let message = format!("cannot send {}: {} bytes, more than {LINE_MAX}", self.command, line.len());
-            return Err(Failure::Usage { message });
+            let (command, length) = (&self.command, line.len());
+            return Err(Failure::usage(format!("cannot send {command}: {length} bytes, more than {LINE_MAX}")));
         }
         Ok(line)
     }

@@ -1,64 +1,14 @@
 //! Standard output and error, and what may be shown there: colours and redrawing on a terminal only, and nothing from outside
-//! that would steer one, whatever stands there: a terminal is at the end of many pipes. That nobody reads any more is no
+//! that would steer one, whatever stands there: a terminal is at the end of many pipes. A reader that has left is no
 //! error; it is remembered, so that a command that writes for ever can end.
 
 use std::fmt::Display;
-use std::io::{self, ErrorKind, IsTerminal, Write};
+use std::io::{self, ErrorKind, Write};
 
 use crate::base::printable;
-use crate::client::text::Text;
+use crate::client::text::{Surface, Text};
 
-/// What stands at standard output.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in crate::client) enum Surface {
-    /// A file, a pipe, or a terminal that can do nothing.
-    Plain,
-    /// A terminal whose user does not want colours.
-    Terminal,
-    ColourTerminal,
-}
-
-impl Surface {
-    /// Of this process. `NO_COLOR` counts when it is not empty (no-color.org).
-    pub(in crate::client) fn of_stdout() -> Self {
-        let is_set = |name: &str| std::env::var_os(name).is_some_and(|value| !value.is_empty());
-        let is_dumb = !is_set("TERM") || std::env::var_os("TERM").is_some_and(|term| term == "dumb");
-        match (io::stdout().is_terminal() && !is_dumb, is_set("NO_COLOR")) {
-            (false, _) => Self::Plain,
-            (true, true) => Self::Terminal,
-            (true, false) => Self::ColourTerminal,
-        }
-    }
-
-    pub(in crate::client) fn is_terminal(self) -> bool {
-        match self {
-            Self::Plain => false,
-            Self::Terminal | Self::ColourTerminal => true,
-        }
-    }
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in crate::client) enum Colour {
-    Green,
-    Yellow,
-    Red,
-    Dim,
-}
-
-impl Colour {
-    /// SGR, see console_codes(4).
-    pub(in crate::client) fn code(self) -> u8 {
-        match self {
-            Self::Green => 32,
-            Self::Yellow => 33,
-            Self::Red => 31,
-            Self::Dim => 2,
-        }
-    }
-}
-
-pub(in crate::client) struct Screen<'a> {
+pub(super) struct Screen<'a> {
     out: &'a mut dyn Write,
     err: &'a mut dyn Write,
     surface: Surface,
@@ -66,42 +16,42 @@ pub(in crate::client) struct Screen<'a> {
 }
 
 impl<'a> Screen<'a> {
-    pub(in crate::client) fn new(out: &'a mut dyn Write, err: &'a mut dyn Write, surface: Surface) -> Self {
+    pub(super) fn new(out: &'a mut dyn Write, err: &'a mut dyn Write, surface: Surface) -> Self {
         Self { out, err, surface, trouble: None }
     }
 
-    pub(in crate::client) fn surface(&self) -> Surface {
+    pub(super) fn surface(&self) -> Surface {
         self.surface
     }
 
     /// Writes as Ruby's `puts` does: with a newline at its end, unless it has one.
-    pub(in crate::client) fn say(&mut self, text: impl Into<Text>) {
+    pub(super) fn say(&mut self, text: impl Into<Text>) {
         let text = text.into().shown_on(self.surface);
         let newline = if text.ends_with('\n') { "" } else { "\n" };
         self.write(&format!("{text}{newline}"));
     }
 
     /// Takes the place of everything on a terminal; anywhere else it is one more text.
-    pub(in crate::client) fn replace(&mut self, text: impl Into<Text>) {
+    pub(super) fn replace(&mut self, text: impl Into<Text>) {
         let text = text.into().shown_on(self.surface);
         // Cursor to the corner, and from there nothing stays.
         let before = if self.surface.is_terminal() { "\x1b[H\x1b[J" } else { "" };
         self.write(&format!("{before}{text}"));
     }
 
-    /// Lines on standard error. Where they cannot be read nobody can be told.
-    pub(in crate::client) fn complain(&mut self, text: &dyn Display) {
+    /// Lines on standard error. A failure to write there cannot be reported.
+    pub(super) fn report_error(&mut self, text: &dyn Display) {
         let text = text.to_string();
-        let _nobody_listens = writeln!(self.err, "{}", printable::lines(&text)).and_then(|()| self.err.flush());
+        let _not_reported = writeln!(self.err, "{}", printable::lines(&text)).and_then(|()| self.err.flush());
     }
 
     /// Whether nothing that is said is read any more.
-    pub(in crate::client) fn is_closed(&self) -> bool {
+    pub(super) fn is_closed(&self) -> bool {
         self.trouble.is_some()
     }
 
     /// Why something that was said is lost, but for the reader who left.
-    pub(in crate::client) fn trouble(&self) -> Option<&io::Error> {
+    pub(super) fn trouble(&self) -> Option<&io::Error> {
         self.trouble.as_ref().filter(|error| error.kind() != ErrorKind::BrokenPipe)
     }
 
@@ -117,6 +67,7 @@ impl<'a> Screen<'a> {
 mod tests {
     use super::*;
     use crate::client::testing::on_surface;
+    use crate::client::text::Colour;
 
     /// A disk or a pipe in this state.
     struct Broken(ErrorKind);
@@ -136,7 +87,7 @@ mod tests {
             screen.say("a");
             screen.say("b\n");
             screen.say("");
-            screen.complain(&"c");
+            screen.report_error(&"c");
             screen.replace("d\n");
         });
         assert_eq!((out.as_str(), err.as_str()), ("a\nb\n\nd\n", "c\n"));
@@ -148,7 +99,7 @@ mod tests {
             let ((), out, err) = on_surface(surface, |screen| {
                 screen.say("a\x1b]0;t\x07\n\tb");
                 screen.say(Text::painted("\u{9b}2J", Colour::Red));
-                screen.complain(&"x\u{202e}\r\ny");
+                screen.report_error(&"x\u{202e}\r\ny");
             });
             assert!(out.starts_with("a\\x1b]0;t\\x07\n\tb\n") && out.contains("\\x9b2J"), "{out:?}");
             assert_eq!(err, "x\\u{202e}\\x0d\ny\n");

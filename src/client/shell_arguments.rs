@@ -8,29 +8,22 @@ use clap::{Command, CommandFactory, Parser};
 /// Talk to a running einhyrningsins, or a Ruby einhorn, line by line
 #[derive(Clone, Debug, Default, PartialEq, Parser)]
 #[command(no_binary_name = true, disable_help_flag = true, infer_long_args = true, args_override_self = true)]
-struct Words {
+pub(super) struct ShellArguments {
     #[arg(short, long)]
-    help: bool,
+    pub(super) help: bool,
     #[arg(short = 'c', long, allow_hyphen_values = true)]
-    command_name: Option<String>,
+    pub(super) command_name: Option<String>,
     #[arg(short = 'd', long, allow_hyphen_values = true)]
-    socket_path: Option<PathBuf>,
+    pub(super) socket_path: Option<PathBuf>,
+    // Commands to run instead of reading them.
     #[arg(short = 'e', long, allow_hyphen_values = true)]
-    execute: Option<String>,
-    names: Vec<String>,
-}
-
-#[derive(Clone, Debug, Default, PartialEq)]
-pub(in crate::client) struct ShellArguments {
-    pub(in crate::client) command_name: Option<String>,
-    pub(in crate::client) socket_path: Option<PathBuf>,
-    /// Commands to run instead of reading them.
-    pub(in crate::client) execute: Option<String>,
+    pub(super) execute: Option<String>,
+    pub(super) names: Vec<String>,
 }
 
 /// Why there is no shell.
 #[derive(Clone, Debug, PartialEq)]
-pub(in crate::client) enum NoShell {
+pub(super) enum NoShell {
     Help,
     /// More than one name.
     TooMany,
@@ -39,7 +32,7 @@ pub(in crate::client) enum NoShell {
     },
 }
 
-pub(in crate::client) const USAGE: &str = "\
+pub(super) const USAGE: &str = "\
 Usage: einhornsh [-c NAME | -d PATH | NAME] [-e COMMANDS]
 
 Talks to a running einhyrningsins, or a Ruby einhorn. Without -e it reads commands from
@@ -52,28 +45,25 @@ standard input, `help` lists them, several on a line are parted by `;`.
 ";
 
 /// What the shell's command line may say.
-pub(in crate::client) fn definition() -> Command {
-    Words::command()
+pub(super) fn definition() -> Command {
+    ShellArguments::command()
 }
 
 impl ShellArguments {
-    pub(in crate::client) fn read(words: impl IntoIterator<Item = OsString>) -> Result<Self, NoShell> {
-        let read = Words::try_parse_from(words);
+    pub(super) fn read(words: impl IntoIterator<Item = OsString>) -> Result<Self, NoShell> {
         // clap explains with a usage of its own; the first line is what is wrong.
         let wrong = |error: clap::Error| {
             let text = error.to_string();
             let line = text.lines().next().unwrap_or_default();
             NoShell::Wrong { message: line.strip_prefix("error: ").unwrap_or(line).to_owned() }
         };
-        let Words { help, command_name, socket_path, execute, names } = read.map_err(wrong)?;
-        match (help, names.len()) {
-            (true, _) => Err(NoShell::Help),
-            (false, 0 | 1) => {
-                let command_name = command_name.or(names.into_iter().next());
-                Ok(Self { command_name, socket_path, execute })
-            }
-            (false, _) => Err(NoShell::TooMany),
+        let mut given = Self::try_parse_from(words).map_err(wrong)?;
+        if given.help {
+            return Err(NoShell::Help);
         }
+        let name = given.names.pop();
+        given.command_name = given.command_name.or(name);
+        if given.names.is_empty() { Ok(given) } else { Err(NoShell::TooMany) }
     }
 }
 

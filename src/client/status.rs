@@ -13,55 +13,54 @@ use crate::yaml::{self, Limits, Time, Value};
 /// What is missing is left out: a master of another version may say less, or more.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
-pub(in crate::client) struct Status {
-    pub(in crate::client) pid: Option<i64>,
-    pub(in crate::client) name: Option<String>,
-    pub(in crate::client) version: i64,
-    pub(in crate::client) target: i64,
-    pub(in crate::client) upgrade: Option<Upgrade>,
-    pub(in crate::client) stopping: bool,
-    pub(in crate::client) consecutive_deaths: i64,
-    pub(in crate::client) workers: Vec<Worker>,
+pub(super) struct Status {
+    pub(super) pid: Option<i64>,
+    pub(super) name: Option<String>,
+    pub(super) version: i64,
+    pub(super) target: i64,
+    pub(super) upgrade: Option<Upgrade>,
+    pub(super) stopping: bool,
+    pub(super) consecutive_deaths: i64,
+    pub(super) workers: Vec<Worker>,
     /// Ruby's master counts nothing.
-    pub(in crate::client) counters: BTreeMap<String, i64>,
+    pub(super) counters: BTreeMap<String, i64>,
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
-pub(in crate::client) struct Upgrade {
-    pub(in crate::client) style: String,
-    pub(in crate::client) version: i64,
-    pub(in crate::client) acked: i64,
-    pub(in crate::client) target: i64,
-    pub(in crate::client) failures: i64,
+pub(super) struct Upgrade {
+    pub(super) style: String,
+    pub(super) version: i64,
+    pub(super) acked: i64,
+    pub(super) target: i64,
+    pub(super) failures: i64,
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
-pub(in crate::client) struct Worker {
-    pub(in crate::client) index: Option<i64>,
-    pub(in crate::client) pid: i64,
-    pub(in crate::client) version: i64,
+pub(super) struct Worker {
+    pub(super) index: Option<i64>,
+    pub(super) pid: i64,
+    pub(super) version: i64,
     /// `starting`, `acked`, `stopping` or `stopped`.
-    pub(in crate::client) state: String,
-    pub(in crate::client) age_s: Option<f64>,
-    pub(in crate::client) ack_age_s: Option<f64>,
-    pub(in crate::client) last_ping_s: Option<f64>,
-    pub(in crate::client) ping_id: Option<String>,
+    pub(super) state: String,
+    pub(super) age_s: Option<f64>,
+    pub(super) ack_age_s: Option<f64>,
+    pub(super) last_ping_s: Option<f64>,
+    pub(super) ping_id: Option<String>,
 }
 
 impl Status {
     /// From our own master.
-    pub(in crate::client) fn from_json(status: &Json) -> Result<Self, Failure> {
-        Self::deserialize(status).map_err(|error| Failure::Unreadable { cause: error.to_string() })
+    pub(super) fn from_json(status: &Json) -> Result<Self, Failure> {
+        Self::deserialize(status).map_err(Failure::unreadable)
     }
 
     /// From a state document, as far as it goes. `now` is the wall clock, since that is what the document has.
-    pub(in crate::client) fn from_state(document: &str, master: Pid, now: Time) -> Result<Self, Failure> {
-        let read = yaml::read(document, Limits::TRUSTED);
-        let read = read.map_err(|error| Failure::Unreadable { cause: error.to_string() })?;
+    pub(super) fn from_state(document: &str, master: Pid, now: Time) -> Result<Self, Failure> {
+        let read = yaml::read(document, Limits::TRUSTED).map_err(Failure::unreadable)?;
         let Some(state) = read.get_symbol("state") else {
-            return Err(Failure::Unreadable { cause: "the state document has no :state:".to_owned() });
+            return Err(Failure::unreadable("the state document has no :state:"));
         };
         let children = state.get_symbol("children").and_then(Value::as_map).unwrap_or_default();
         let workers: Vec<_> = children.iter().filter_map(|(pid, child)| worker_from_state(pid, child, now)).collect();
@@ -80,12 +79,12 @@ impl Status {
         Ok(status)
     }
 
-    pub(in crate::client) fn serving(&self) -> usize {
+    pub(super) fn serving(&self) -> usize {
         self.workers.iter().filter(|worker| worker.state == "acked").count()
     }
 
     /// The same keys as our master's own document.
-    pub(in crate::client) fn to_json(&self) -> Json {
+    pub(super) fn to_json(&self) -> Json {
         serde_json::to_value(self).unwrap_or_default()
     }
 
@@ -126,7 +125,7 @@ fn worker_from_state(pid: &Value, child: &Value, now: Time) -> Option<Worker> {
     })
 }
 
-/// To a tenth of a second, never below zero: somebody may have set the clock.
+/// To a tenth of a second, never below zero: the clock may have been set.
 fn seconds_between(then: Time, now: Time) -> f64 {
     let seconds = now.seconds.saturating_sub(then.seconds) as f64;
     let nanos = f64::from(now.nanos) - f64::from(then.nanos);
@@ -142,7 +141,7 @@ fn symbol_int(map: &Value, key: &str) -> i64 {
 }
 
 #[cfg(test)]
-pub(in crate::client) mod tests {
+pub(super) mod tests {
     use serde_json::json;
 
     use super::*;

@@ -3,9 +3,8 @@
 use std::fmt::Write;
 
 use crate::base::printable;
-use crate::client::screen::Colour;
 use crate::client::status::{Status, Upgrade, Worker};
-use crate::client::text::Text;
+use crate::client::text::{Colour, Text};
 
 const HEADINGS: [&str; 7] = ["INDEX", "PID", "VERSION", "STATE", "AGE", "ACKED", "PING"];
 
@@ -20,7 +19,7 @@ const GAP: &str = "  ";
 const STATE_MAX: usize = 64;
 
 /// Every line ends with a newline.
-pub(in crate::client) fn render(status: &Status) -> Text {
+pub(super) fn render(status: &Status) -> Text {
     let mut text = Text::from(&*headline(status));
     let mut line = |words: &str, colour| {
         text.paint(words, colour);
@@ -159,7 +158,7 @@ fn plural(count: i64, noun: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::client::screen::Surface;
+    use crate::client::text::Surface;
 
     fn status() -> Status {
         let worker = |index, pid, version, state: &str| Worker {

@@ -10,12 +10,13 @@ use std::time::Duration;
 use tempfile::TempDir;
 
 use crate::client::connection::{Connection, Trust};
-use crate::client::screen::{Screen, Surface};
+use crate::client::screen::Screen;
 use crate::client::target::{ChosenBy, Target};
+use crate::client::text::Surface;
 use crate::sys::clock;
 
 /// What a request contains, and what it is answered; `<ID>` is the request's id. Each is said once.
-pub(in crate::client) type Rule = (&'static str, &'static str);
+pub(super) type Rule = (&'static str, &'static str);
 
 #[derive(Clone, Copy)]
 enum AtTheEnd {
@@ -24,19 +25,19 @@ enum AtTheEnd {
 }
 
 /// Listens in a directory of its own, and goes through its rules. A request that none is for closes the connection.
-pub(in crate::client) struct FakeMaster {
+pub(super) struct FakeMaster {
     directory: TempDir,
     heard: Arc<Mutex<Vec<String>>>,
 }
 
 impl FakeMaster {
     /// Closes the connection when everything is said.
-    pub(in crate::client) fn serve(rules: &[Rule]) -> Self {
+    pub(super) fn serve(rules: &[Rule]) -> Self {
         Self::start(rules, AtTheEnd::Close)
     }
 
     /// Says nothing more when everything is said.
-    pub(in crate::client) fn silent(rules: &[Rule]) -> Self {
+    pub(super) fn silent(rules: &[Rule]) -> Self {
         Self::start(rules, AtTheEnd::Stay)
     }
 
@@ -54,16 +55,16 @@ impl FakeMaster {
         Self { directory, heard }
     }
 
-    pub(in crate::client) fn target(&self) -> Target {
+    pub(super) fn target(&self) -> Target {
         target(&self.directory.path().join("einhorn.sock"))
     }
 
-    pub(in crate::client) fn connect(&self) -> Connection {
+    pub(super) fn connect(&self) -> Connection {
         Connection::open(&self.target(), trust()).unwrap()
     }
 
     /// The requests so far, without their newlines.
-    pub(in crate::client) fn heard(&self) -> Vec<String> {
+    pub(super) fn heard(&self) -> Vec<String> {
         self.heard.lock().unwrap().clone()
     }
 }
@@ -82,33 +83,30 @@ fn converse(stream: UnixStream, rules: &mut Vec<Rule>, at_the_end: AtTheEnd, hea
     }
 }
 
-pub(in crate::client) fn target(path: &Path) -> Target {
+pub(super) fn target(path: &Path) -> Target {
     Target { path: path.to_owned(), chosen_by: ChosenBy::Path }
 }
 
 /// Leaves a socket as a dead master does. A child that another test has just forked may hold it until its exec.
-pub(in crate::client) fn leave_stale(path: &Path) {
+pub(super) fn leave_stale(path: &Path) {
     drop(UnixListener::bind(path).unwrap());
     let end = clock::now().after(Duration::from_secs(10));
     while UnixStream::connect(path).is_ok() {
-        assert!(clock::now() < end, "somebody listens on {}", path.display());
+        assert!(clock::now() < end, "a process listens on {}", path.display());
         thread::yield_now();
     }
 }
 
-pub(in crate::client) fn trust() -> Trust {
+pub(super) fn trust() -> Trust {
     Trust { own_uid: nix::unistd::geteuid().as_raw(), master: None }
 }
 
 /// Calls with a plain screen; returns the result, and what stands on standard output and error.
-pub(in crate::client) fn on_screen<T>(body: impl FnOnce(&mut Screen<'_>) -> T) -> (T, String, String) {
+pub(super) fn on_screen<T>(body: impl FnOnce(&mut Screen<'_>) -> T) -> (T, String, String) {
     on_surface(Surface::Plain, body)
 }
 
-pub(in crate::client) fn on_surface<T>(
-    surface: Surface,
-    body: impl FnOnce(&mut Screen<'_>) -> T,
-) -> (T, String, String) {
+pub(super) fn on_surface<T>(surface: Surface, body: impl FnOnce(&mut Screen<'_>) -> T) -> (T, String, String) {
     let (mut out, mut err) = (Vec::new(), Vec::new());
     let result = body(&mut Screen::new(&mut out, &mut err, surface));
     let text = |bytes| String::from_utf8(bytes).unwrap();

@@ -1,12 +1,63 @@
 //! A text for the screen, some parts of which have a colour. Everything else in it is text from outside, as far as this file
 //! knows: colours are the only escape sequences that come out. Writes nothing.
 
+use std::io::{self, IsTerminal};
+
 use crate::base::printable;
-use crate::client::screen::{Colour, Surface};
+
+/// What stands at standard output.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Surface {
+    /// A file, a pipe, or a terminal that can do nothing.
+    Plain,
+    /// A terminal whose user does not want colours.
+    Terminal,
+    ColourTerminal,
+}
+
+impl Surface {
+    /// Of this process. `NO_COLOR` counts when it is not empty (no-color.org).
+    pub(super) fn of_stdout() -> Self {
+        let is_set = |name: &str| std::env::var_os(name).is_some_and(|value| !value.is_empty());
+        let is_dumb = !is_set("TERM") || std::env::var_os("TERM").is_some_and(|term| term == "dumb");
+        match (io::stdout().is_terminal() && !is_dumb, is_set("NO_COLOR")) {
+            (false, _) => Self::Plain,
+            (true, true) => Self::Terminal,
+            (true, false) => Self::ColourTerminal,
+        }
+    }
+
+    pub(super) fn is_terminal(self) -> bool {
+        match self {
+            Self::Plain => false,
+            Self::Terminal | Self::ColourTerminal => true,
+        }
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Colour {
+    Green,
+    Yellow,
+    Red,
+    Dim,
+}
+
+impl Colour {
+    /// SGR, see console_codes(4).
+    pub(super) fn code(self) -> u8 {
+        match self {
+            Self::Green => 32,
+            Self::Yellow => 33,
+            Self::Red => 31,
+            Self::Dim => 2,
+        }
+    }
+}
 
 /// Parts, one behind the other.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(in crate::client) struct Text(Vec<Part>);
+pub(super) struct Text(Vec<Part>);
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Part {
@@ -15,22 +66,22 @@ struct Part {
 }
 
 impl Text {
-    pub(in crate::client) fn push(&mut self, text: &str) {
+    pub(super) fn push(&mut self, text: &str) {
         self.0.push(Part { text: text.to_owned(), colour: None });
     }
 
-    pub(in crate::client) fn paint(&mut self, text: &str, colour: Colour) {
+    pub(super) fn paint(&mut self, text: &str, colour: Colour) {
         self.0.push(Part { text: text.to_owned(), colour: Some(colour) });
     }
 
-    pub(in crate::client) fn painted(text: &str, colour: Colour) -> Self {
+    pub(super) fn painted(text: &str, colour: Colour) -> Self {
         let mut painted = Self::default();
         painted.paint(text, colour);
         painted
     }
 
     /// What is written to such a surface. Line breaks and tabs stay; whatever else would steer a terminal is escaped.
-    pub(in crate::client) fn shown_on(&self, surface: Surface) -> String {
+    pub(super) fn shown_on(&self, surface: Surface) -> String {
         self.0.iter().map(|part| part.shown_on(surface)).collect()
     }
 }

@@ -63,7 +63,7 @@ macro_rules! ids {
 
 ids!(Version, WorkerIndex);
 
-/// A signal to 0, -1 or 1 would reach everybody but a worker.
+/// A signal to 0, -1 or 1 would reach every process but a worker.
 impl Field for Pid {
     fn to_value(&self) -> Value {
         self.0.to_value()

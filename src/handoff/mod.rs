@@ -6,7 +6,7 @@
 //! says which field is wrong, and never panics on a document.
 
 mod checksum;
-mod distinct;
+mod descriptors;
 pub mod einhorn;
 mod error;
 mod field;
@@ -16,7 +16,6 @@ mod of_pool;
 mod ours;
 mod pool_of_ruby;
 mod record;
-mod state;
 
 #[cfg(test)]
 mod ruby_pool_tests;
@@ -25,17 +24,17 @@ mod testing;
 #[cfg(test)]
 mod tests;
 
-pub use distinct::distinct;
 pub use error::HandoffError;
 pub use ours::Ours;
 pub use pool_of_ruby::Reader;
 
+use std::collections::BTreeMap;
 use std::fmt;
+use std::fmt::Display;
 
 use serde::{Deserialize, Serialize};
 
 use crate::handoff::checksum::{Verdict, seal, verify};
-use crate::handoff::distinct::einhorns_fds;
 use crate::handoff::error::Fault;
 use crate::handoff::field::Field;
 use crate::handoff::record::Record;
@@ -68,7 +67,7 @@ pub struct Document {
 }
 
 /// A descriptor by its number, open in the process that the document is for; never 0, 1 or 2. The number alone closes
-/// nothing: who reads the document makes an `OwnedFd` of it, once.
+/// nothing: the reader of the document makes an `OwnedFd` of it, once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "i32")]
 pub struct Fd(pub i32);
@@ -112,7 +111,8 @@ impl Document {
 
     /// Reads what this or another version of ours wrote, or Ruby's einhorn. Ours must have its checksum, Ruby's has none.
     ///
-    /// Errors: the text is too long, damaged or no YAML, it needs a newer reader, or a field is not what it must be.
+    /// # Errors
+    /// The text is too long, damaged or no YAML, it needs a newer reader, or a field is not what it must be.
     pub fn from_yaml(text: &str) -> Result<Self, HandoffError> {
         if text.len() > LIMITS.input_bytes {
             return Err(HandoffError::TooLong { bytes: text.len() });
@@ -135,11 +135,37 @@ impl Document {
     /// einhorn's part.
     fn of(value: &Value) -> Result<Self, Fault> {
         let record = Record::of(value)?;
-        let (state, descriptors) = (record.need("state")?, record.need("persistent_descriptors")?);
+        let (state, descriptors) = (record.field("state", None)?, record.field("persistent_descriptors", None)?);
         let document = Self { state, descriptors, ours: None };
-        distinct("descriptor", einhorns_fds(&document)).map_err(Fault::new)?;
+        check_ids("descriptor", document.einhorns_fds()).map_err(Fault::new)?;
         Ok(document)
     }
+
+    /// The descriptors of einhorn's part, each with its key. Our part names the sockets once more, and is checked by itself.
+    fn einhorns_fds(&self) -> impl Iterator<Item = (Fd, &'static str)> {
+        let binds = self.state.bind_fds.iter().map(|fd| (*fd, ":state: :bind_fds"));
+        let server = self.descriptors.command_server.iter();
+        let sockets = self.descriptors.connections.iter().map(|connection| &connection.socket);
+        binds.chain(server.chain(sockets).map(|fd| (*fd, ":persistent_descriptors")))
+    }
+}
+
+/// Checks that every id stands for one thing. Two owners of one descriptor would close it twice, and the second time it may be
+/// another file's. Each id comes with the key that it stands under; `what` they are.
+///
+/// # Errors
+/// Which id stands under which two keys, as `key: what`.
+pub fn check_ids<T>(what: &str, ids: impl Iterator<Item = (T, &'static str)>) -> Result<(), String>
+where
+    T: Copy + Ord + Display,
+{
+    let mut owners = BTreeMap::new();
+    for (id, key) in ids {
+        if let Some(owner) = owners.insert(id, key) {
+            return Err(format!("{key}: {what} {id} stands under {owner} already"));
+        }
+    }
+    Ok(())
 }
 
 impl TryFrom<i32> for Fd {

@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use crate::base::{ClientId, Pid, Version, wire};
 use crate::config::Bind;
 use crate::control::handover::Clients;
-use crate::handoff::{Fd, Ours, distinct};
+use crate::handoff::{Fd, Ours, check_ids};
 use crate::output::counters::Counters;
 use crate::output::systemd::Remembered;
 use crate::pool::State;
@@ -130,10 +130,10 @@ impl Held {
     fn check(&self) -> Result<(), String> {
         self.pool.check().map_err(|cause| format!("pool: {cause}"))?;
         let open = &self.open;
-        distinct("descriptor", open.descriptors())?;
+        check_ids("descriptor", open.descriptors())?;
         let connections = open.control.iter().flat_map(|control| &control.clients.connections);
-        distinct("client", connections.map(|connection| (connection.id.0, "connections")))?;
-        distinct("version", open.releases.iter().map(|release| (release.version, "releases")))?;
+        check_ids("client", connections.map(|connection| (connection.id.0, "connections")))?;
+        check_ids("version", open.releases.iter().map(|release| (release.version, "releases")))?;
         let is_lost = |place: &usize| *place >= open.listeners.len();
         if open.releases.iter().flat_map(|release| &release.listeners).any(is_lost) {
             return Err("releases: a release has a listener that is not there".to_owned());

@@ -1,10 +1,10 @@
 //! Finds the objects that stand in a document more than once, and numbers them as Psych does: from 1, in the order in
 //! which they are met for the second time. Writes nothing.
 
-use crate::yaml::Value;
-use std::collections::BTreeMap;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+
+use crate::yaml::Value;
 
 /// What stands in an object's place.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

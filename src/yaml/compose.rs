@@ -1,36 +1,14 @@
 //! Builds a value out of the parser's events, within limits. Keeps its own stack, so that deep input costs no recursion.
 
-use crate::yaml::Value;
-use crate::yaml::base64;
-use crate::yaml::breaks::Marks;
-use crate::yaml::read::Aliases;
-use crate::yaml::read::Limits;
-use crate::yaml::read::ReadError;
-use crate::yaml::resolve::Plain;
-use crate::yaml::resolve::resolve;
-use saphyr_parser::Event;
-use saphyr_parser::Marker;
-use saphyr_parser::ScalarStyle;
-use saphyr_parser::Tag;
 use std::collections::BTreeMap;
 use std::mem;
 
-/// A place in the text; line and column from 1.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Spot {
-    pub line: usize,
-    pub column: usize,
-}
+use saphyr_parser::{Event, ScalarStyle, Tag};
 
-impl Spot {
-    pub(super) const START: Self = Self { line: 1, column: 1 };
-}
-
-impl From<Marker> for Spot {
-    fn from(marker: Marker) -> Self {
-        Self { line: marker.line().max(1), column: marker.col() + 1 }
-    }
-}
+use crate::yaml::limits::{Aliases, Limits, Location, ReadError};
+use crate::yaml::line_breaks::Marks;
+use crate::yaml::resolve::{Plain, resolve};
+use crate::yaml::{Value, base64};
 
 /// A value with what it would cost written out: nodes, and collections within collections.
 #[derive(Clone)]
@@ -45,7 +23,7 @@ struct Open {
     kind: Kind,
     parts: Parts,
     anchor: usize,
-    spot: Spot,
+    at: Location,
     size: usize,
     height: usize,
 }
@@ -81,54 +59,54 @@ impl Composer {
         self.root
     }
 
-    pub(super) fn take(&mut self, event: Event<'_>, spot: Spot) -> Result<(), ReadError> {
+    pub(super) fn take(&mut self, event: Event<'_>, at: Location) -> Result<(), ReadError> {
         match event {
             Event::Nothing | Event::StreamStart | Event::StreamEnd => Ok(()),
             Event::DocumentStart(_) | Event::DocumentEnd => Ok(()),
-            Event::Alias(id) => self.alias(id, spot),
+            Event::Alias(id) => self.alias(id, at),
             Event::Scalar(text, style, anchor, tag) => {
-                self.count(spot)?;
+                self.count(at)?;
                 let text = match &self.marks {
                     Some(marks) => marks.restore(&text, style),
                     None => text.into_owned(),
                 };
-                let value = scalar(text, style, tag.as_deref(), spot)?;
+                let value = scalar(text, style, tag.as_deref(), at)?;
                 self.close(Node { value, size: 1, height: 0 }, anchor);
                 Ok(())
             }
             Event::SequenceStart(anchor, tag) => {
                 if let Some(tag) = tag.as_deref().filter(|tag| !is_core(tag, "seq")) {
-                    return Err(unknown_tag(tag, spot));
+                    return Err(unknown_tag(tag, at));
                 }
-                self.open(Kind::Plain, Parts::Seq(Vec::new()), anchor, spot)
+                self.open(Kind::Plain, Parts::Seq(Vec::new()), anchor, at)
             }
             Event::MappingStart(anchor, tag) => {
-                let kind = map_kind(tag.as_deref(), spot)?;
-                self.open(kind, Parts::Map(Vec::new(), None), anchor, spot)
+                let kind = map_kind(tag.as_deref(), at)?;
+                self.open(kind, Parts::Map(Vec::new(), None), anchor, at)
             }
             Event::SequenceEnd | Event::MappingEnd => self.end(),
         }
     }
 
-    fn count(&mut self, spot: Spot) -> Result<(), ReadError> {
+    fn count(&mut self, at: Location) -> Result<(), ReadError> {
         self.nodes += 1;
         if self.nodes > self.limits.nodes {
-            return Err(ReadError::new(spot, format!("the document has more than {} nodes", self.limits.nodes)));
+            return Err(ReadError::new(at, format!("the document has more than {} nodes", self.limits.nodes)));
         }
         Ok(())
     }
 
-    fn check_depth(&self, more: usize, spot: Spot) -> Result<(), ReadError> {
+    fn check_depth(&self, more: usize, at: Location) -> Result<(), ReadError> {
         if self.open.len() + more > self.limits.depth {
-            return Err(ReadError::new(spot, format!("the document is nested deeper than {}", self.limits.depth)));
+            return Err(ReadError::new(at, format!("the document is nested deeper than {}", self.limits.depth)));
         }
         Ok(())
     }
 
-    fn open(&mut self, kind: Kind, parts: Parts, anchor: usize, spot: Spot) -> Result<(), ReadError> {
-        self.count(spot)?;
-        self.check_depth(1, spot)?;
-        self.open.push(Open { kind, parts, anchor, spot, size: 1, height: 1 });
+    fn open(&mut self, kind: Kind, parts: Parts, anchor: usize, at: Location) -> Result<(), ReadError> {
+        self.count(at)?;
+        self.check_depth(1, at)?;
+        self.open.push(Open { kind, parts, anchor, at, size: 1, height: 1 });
         Ok(())
     }
 
@@ -136,25 +114,25 @@ impl Composer {
         let Some(open) = self.open.pop() else { return Ok(()) };
         let value = match open.parts {
             Parts::Seq(items) => Value::Seq(items),
-            Parts::Map(pairs, _) if open.kind == Kind::Set => set_of(pairs, open.spot)?,
+            Parts::Map(pairs, _) if open.kind == Kind::Set => set_of(pairs, open.at)?,
             Parts::Map(pairs, _) => Value::Map(last_of_each_key(pairs)),
         };
         self.close(Node { value, size: open.size, height: open.height }, open.anchor);
         Ok(())
     }
 
-    fn alias(&mut self, id: usize, spot: Spot) -> Result<(), ReadError> {
+    fn alias(&mut self, id: usize, at: Location) -> Result<(), ReadError> {
         let Aliases::Allowed { extra_nodes } = self.limits.aliases else {
-            return Err(ReadError::new(spot, "aliases are not allowed here"));
+            return Err(ReadError::new(at, "aliases are not allowed here"));
         };
         let Some(node) = self.anchored.get(&id).cloned() else {
-            return Err(ReadError::new(spot, "the alias refers to a value that contains it"));
+            return Err(ReadError::new(at, "the alias refers to a value that contains it"));
         };
-        self.count(spot)?;
-        self.check_depth(node.height, spot)?;
+        self.count(at)?;
+        self.check_depth(node.height, at)?;
         self.extra_nodes = self.extra_nodes.saturating_add(node.size);
         if self.extra_nodes > extra_nodes {
-            return Err(ReadError::new(spot, format!("aliases add more than {extra_nodes} nodes")));
+            return Err(ReadError::new(at, format!("aliases add more than {extra_nodes} nodes")));
         }
         self.close(node, 0);
         Ok(())
@@ -200,13 +178,13 @@ fn last_of_each_key(mut pairs: Vec<(Value, Value)>) -> Vec<(Value, Value)> {
 }
 
 /// The members of a set from the one variable of Ruby's object: a hash of each to true.
-fn set_of(pairs: Vec<(Value, Value)>, spot: Spot) -> Result<Value, ReadError> {
+fn set_of(pairs: Vec<(Value, Value)>, at: Location) -> Result<Value, ReadError> {
     let object = Value::Map(last_of_each_key(pairs));
     let Some(members) = object.get("hash").and_then(Value::as_map) else {
-        return Err(ReadError::new(spot, "a set needs a map under the key hash"));
+        return Err(ReadError::new(at, "a set needs a map under the key hash"));
     };
     if let Some((_, value)) = members.iter().find(|(_, value)| value.as_bool() != Some(true)) {
-        return Err(ReadError::new(spot, format!("a set maps its members to true, not to {}", value.kind())));
+        return Err(ReadError::new(at, format!("a set maps its members to true, not to {}", value.kind())));
     }
     Ok(Value::Set(members.iter().map(|(member, _)| member.clone()).collect()))
 }
@@ -220,44 +198,44 @@ fn local_suffix(tag: &Tag) -> Option<&str> {
     (tag.handle == "!").then_some(tag.suffix.as_str())
 }
 
-fn map_kind(tag: Option<&Tag>, spot: Spot) -> Result<Kind, ReadError> {
+fn map_kind(tag: Option<&Tag>, at: Location) -> Result<Kind, ReadError> {
     match tag {
         None => Ok(Kind::Plain),
         Some(tag) if is_core(tag, "map") => Ok(Kind::Plain),
         Some(tag) if local_suffix(tag) == Some("ruby/object:Set") => Ok(Kind::Set),
-        Some(tag) => Err(unknown_tag(tag, spot)),
+        Some(tag) => Err(unknown_tag(tag, at)),
     }
 }
 
-fn unknown_tag(tag: &Tag, spot: Spot) -> ReadError {
+fn unknown_tag(tag: &Tag, at: Location) -> ReadError {
     let name: String = format!("{}{}", tag.handle, tag.suffix).escape_debug().take(100).collect();
-    ReadError::new(spot, format!("tag {name} is unknown"))
+    ReadError::new(at, format!("tag {name} is unknown"))
 }
 
-fn scalar(text: String, style: ScalarStyle, tag: Option<&Tag>, spot: Spot) -> Result<Value, ReadError> {
+fn scalar(text: String, style: ScalarStyle, tag: Option<&Tag>, at: Location) -> Result<Value, ReadError> {
     let Some(tag) = tag else {
-        return if style == ScalarStyle::Plain { typed(text, spot) } else { Ok(Value::Str(text)) };
+        return if style == ScalarStyle::Plain { typed(text, at) } else { Ok(Value::Str(text)) };
     };
     if tag.is_yaml_core_schema() {
         return match tag.suffix.as_str() {
             "str" => Ok(Value::Str(text)),
-            "int" | "bool" | "null" => typed(text, spot),
-            "float" => float(text, spot),
+            "int" | "bool" | "null" => typed(text, at),
+            "float" => float(text, at),
             "binary" => Ok(binary(&text)),
-            _ => Err(unknown_tag(tag, spot)),
+            _ => Err(unknown_tag(tag, at)),
         };
     }
     match local_suffix(tag) {
         Some("ruby/sym" | "ruby/symbol") => Ok(Value::Symbol(text)),
         Some("binary") => Ok(binary(&text)),
         // The lone `!` says that quotes do not make a string here.
-        _ if tag.handle.is_empty() && tag.suffix == "!" => typed(text, spot),
-        _ => Err(unknown_tag(tag, spot)),
+        _ if tag.handle.is_empty() && tag.suffix == "!" => typed(text, at),
+        _ => Err(unknown_tag(tag, at)),
     }
 }
 
 /// The value of a plain scalar.
-fn typed(text: String, spot: Spot) -> Result<Value, ReadError> {
+fn typed(text: String, at: Location) -> Result<Value, ReadError> {
     match resolve(&text) {
         Plain::Nil => Ok(Value::Nil),
         Plain::Bool(yes) => Ok(Value::Bool(yes)),
@@ -267,13 +245,13 @@ fn typed(text: String, spot: Spot) -> Result<Value, ReadError> {
         Plain::Symbol(name) => Ok(Value::Symbol(name)),
         Plain::Time(time) => Ok(Value::Time(time)),
         Plain::Date | Plain::Str | Plain::Broken => Ok(Value::Str(text)),
-        Plain::TooLarge => Err(ReadError::new(spot, "the number is too large")),
+        Plain::TooLarge => Err(ReadError::new(at, "the number is too large")),
     }
 }
 
-fn float(text: String, spot: Spot) -> Result<Value, ReadError> {
-    let value = typed(text, spot)?;
-    let wrong = || ReadError::new(spot, format!("{} is not a float", value.kind()));
+fn float(text: String, at: Location) -> Result<Value, ReadError> {
+    let value = typed(text, at)?;
+    let wrong = || ReadError::new(at, format!("{} is not a float", value.kind()));
     value.as_float().map(Value::Float).ok_or_else(wrong)
 }
 

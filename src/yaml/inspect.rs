@@ -3,8 +3,9 @@
 //! Recurses into the value: depth is the caller's to bound, as the reader's limits do.
 
 use crate::yaml::Value;
+use crate::yaml::emitter::escape_letter;
 use crate::yaml::number::ruby_float;
-use crate::yaml::word::is_word;
+use crate::yaml::word_class::is_word;
 
 /// The value as Ruby would show it: `{"command"=>"worker:ack", :args=>["HUP", nil]}`.
 pub fn inspect(value: &Value) -> String {
@@ -65,20 +66,8 @@ fn quoted_bytes(bytes: &[u8]) -> String {
 
 /// The escapes with a letter, and the sharp that would begin an interpolation.
 fn short_escape(c: char, next: Option<char>) -> Option<String> {
-    let letter = match c {
-        '\x07' => 'a',
-        '\x08' => 'b',
-        '\t' => 't',
-        '\n' => 'n',
-        '\x0b' => 'v',
-        '\x0c' => 'f',
-        '\r' => 'r',
-        '\x1b' => 'e',
-        '"' | '\\' => c,
-        '#' if matches!(next, Some('{' | '$' | '@')) => '#',
-        _ => return None,
-    };
-    Some(format!("\\{letter}"))
+    let begins_interpolation = c == '#' && matches!(next, Some('{' | '$' | '@'));
+    escape_letter(c).or(begins_interpolation.then_some(c)).map(|letter| format!("\\{letter}"))
 }
 
 /// Whether Ruby takes the character for printable. The standard library's notion is narrower: it also escapes blanks,

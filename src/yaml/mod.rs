@@ -6,25 +6,26 @@
 
 mod anchors;
 mod base64;
-mod breaks;
 mod compose;
+mod emitter;
 mod inspect;
-mod layout;
+mod limits;
+mod line_breaks;
 mod number;
-mod pen;
 mod read;
 mod resolve;
 mod style;
 mod time;
 mod timestamp;
 mod value;
-mod word;
+mod word_class;
 mod write;
 
 #[cfg(test)]
 pub(crate) use base64::{decode as base64_decode, encode as base64_encode};
 pub use inspect::inspect;
-pub use read::{Aliases, Limits, ReadError, read, read_bytes};
+pub use limits::{Aliases, Limits, ReadError};
+pub use read::{read, read_bytes};
 pub use time::{Offset, Time};
 pub use value::Value;
 pub use write::write;

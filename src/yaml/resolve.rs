@@ -1,11 +1,9 @@
 //! Decides what a plain scalar is to Psych 4.0.4 (its `ScalarScanner`): YAML 1.1's types, with Psych's own turns.
 //! The reader asks to type a scalar, the writer asks to know which strings need quotes.
 
-use crate::yaml::Time;
-use crate::yaml::number;
 use crate::yaml::number::Number;
-use crate::yaml::timestamp;
 use crate::yaml::timestamp::Stamp;
+use crate::yaml::{Time, number, timestamp};
 
 /// What a plain scalar means.
 #[derive(Debug, PartialEq)]

@@ -1,14 +1,12 @@
 //! Decides how a scalar is written, in Psych's two steps: what Psych asks for, and what libyaml makes of that.
 //! Writes nothing itself.
 
-use crate::yaml::Value;
-use crate::yaml::base64;
-use crate::yaml::number::ruby_float;
-use crate::yaml::resolve::Plain;
-use crate::yaml::resolve::lines;
-use crate::yaml::resolve::resolve;
-use crate::yaml::word::is_word;
 use std::borrow::Cow;
+
+use crate::yaml::number::ruby_float;
+use crate::yaml::resolve::{Plain, lines, resolve};
+use crate::yaml::word_class::is_word;
+use crate::yaml::{Value, base64};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Style {

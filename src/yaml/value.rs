@@ -3,9 +3,10 @@
 //! Equality and order are by content and see through [`Value::Shared`]; the order of a map's pairs counts. The order of values means
 //! nothing: it lets a value be a key.
 
-use crate::yaml::Time;
 use std::cmp::Ordering;
 use std::sync::Arc;
+
+use crate::yaml::Time;
 
 /// One value, as Ruby has it after `YAML.load`.
 #[derive(Clone, Debug)]
@@ -173,41 +174,17 @@ impl Value {
     }
 }
 
-impl From<bool> for Value {
-    fn from(yes: bool) -> Self {
-        Self::Bool(yes)
-    }
+macro_rules! from {
+    ($($type:ty => $variant:ident),+) => {$(
+        impl From<$type> for Value {
+            fn from(value: $type) -> Self {
+                Self::$variant(value.into())
+            }
+        }
+    )+};
 }
 
-impl From<i64> for Value {
-    fn from(number: i64) -> Self {
-        Self::Int(number)
-    }
-}
-
-impl From<f64> for Value {
-    fn from(number: f64) -> Self {
-        Self::Float(number)
-    }
-}
-
-impl From<&str> for Value {
-    fn from(text: &str) -> Self {
-        Self::str(text)
-    }
-}
-
-impl From<String> for Value {
-    fn from(text: String) -> Self {
-        Self::Str(text)
-    }
-}
-
-impl From<Time> for Value {
-    fn from(time: Time) -> Self {
-        Self::Time(time)
-    }
-}
+from!(bool => Bool, i64 => Int, f64 => Float, &str => Str, String => Str, Time => Time);
 
 impl<T: Into<Value>> From<Vec<T>> for Value {
     fn from(items: Vec<T>) -> Self {
@@ -226,24 +203,6 @@ fn float_key(number: f64) -> u64 {
     if number.is_nan() { f64::NAN.to_bits() } else { (number + 0.0).to_bits() }
 }
 
-/// Where a type stands in the order of values.
-fn rank(value: &Value) -> u8 {
-    match value {
-        Value::Nil | Value::Shared(_) => 0,
-        Value::Bool(_) => 1,
-        Value::Int(_) => 2,
-        Value::BigInt(_) => 3,
-        Value::Float(_) => 4,
-        Value::Str(_) => 5,
-        Value::Bytes(_) => 6,
-        Value::Symbol(_) => 7,
-        Value::Time(_) => 8,
-        Value::Seq(_) => 9,
-        Value::Map(_) => 10,
-        Value::Set(_) => 11,
-    }
-}
-
 impl Ord for Value {
     fn cmp(&self, other: &Self) -> Ordering {
         match (self.plain(), other.plain()) {
@@ -257,7 +216,8 @@ impl Ord for Value {
             (Self::Time(a), Self::Time(b)) => a.cmp(b),
             (Self::Seq(a), Self::Seq(b)) | (Self::Set(a), Self::Set(b)) => a.cmp(b),
             (Self::Map(a), Self::Map(b)) => a.cmp(b),
-            (a, b) => rank(a).cmp(&rank(b)),
+            // A big integer is of the same kind as another, and never equal to it.
+            (a, b) => (a.kind(), matches!(a, Self::BigInt(_))).cmp(&(b.kind(), matches!(b, Self::BigInt(_)))),
         }
     }
 }

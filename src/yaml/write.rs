@@ -3,36 +3,29 @@
 //! Recurses into the value: depth is the caller's to bound, as the reader's limits do.
 
 use crate::yaml::Value;
-use crate::yaml::anchors::Anchors;
-use crate::yaml::anchors::Reference;
-use crate::yaml::layout::Indent;
-use crate::yaml::layout::Place;
-use crate::yaml::layout::is_simple_key;
-use crate::yaml::pen::Fold;
-use crate::yaml::pen::Pen;
-use crate::yaml::style::Position;
-use crate::yaml::style::Scalar;
-use crate::yaml::style::Style;
-use crate::yaml::style::final_style;
-use crate::yaml::style::possible_styles;
-use crate::yaml::style::scalar_of;
-use crate::yaml::style::written_tag;
+use crate::yaml::anchors::{Anchors, Reference};
+use crate::yaml::emitter::{Emitter, Fold};
+use crate::yaml::style::{Position, Scalar, Style, final_style, possible_styles, scalar_of, written_tag};
 
 const SET_TAG: &str = "!ruby/object:Set";
+
+/// Keys longer than this, in bytes and with their tag, are written as `? key`.
+const SIMPLE_KEY_BYTES_MAX: usize = 128;
+const STEP: usize = 2;
 
 /// What every member of a set maps to.
 static MEMBER: Value = Value::Bool(true);
 
 /// The document for a value, from `---` to the last newline.
 pub fn write(value: &Value) -> String {
-    let mut writer = Writer { pen: Pen::new(), anchors: Anchors::of(value) };
-    writer.pen.mark("---");
+    let mut writer = Writer { emitter: Emitter::new(), anchors: Anchors::of(value) };
+    writer.emitter.mark("---");
     writer.node(value, Place::Root, Indent::OUTSIDE);
-    writer.pen.finish()
+    writer.emitter.finish()
 }
 
 struct Writer {
-    pen: Pen,
+    emitter: Emitter,
     anchors: Anchors,
 }
 
@@ -40,12 +33,12 @@ impl Writer {
     fn node(&mut self, value: &Value, place: Place, indent: Indent) {
         match self.anchors.take(value) {
             Reference::None => {}
-            Reference::Anchor(id) => self.pen.mark(&format!("&{id}")),
+            Reference::Anchor(id) => self.emitter.mark(&format!("&{id}")),
             Reference::Alias(id) => {
-                self.pen.mark(&format!("*{id}"));
+                self.emitter.mark(&format!("*{id}"));
                 // A colon right after would belong to the alias's name.
                 if place == Place::SimpleKey {
-                    self.pen.blank();
+                    self.emitter.blank();
                 }
                 return;
             }
@@ -64,24 +57,24 @@ impl Writer {
 
     fn sequence(&mut self, items: &[Value], place: Place, indent: Indent) {
         if items.is_empty() {
-            return self.pen.mark("[]");
+            return self.emitter.mark("[]");
         }
-        let under_a_key = place == Place::Entry && !self.pen.is_at_indentation();
+        let under_a_key = place == Place::Entry && !self.emitter.is_at_indentation();
         let indent = if under_a_key { indent } else { indent.block() };
         for item in items {
-            self.pen.indent_to(indent.column());
-            self.pen.entry("-");
+            self.emitter.indent_to(indent.column());
+            self.emitter.entry("-");
             self.node(item, Place::Item, indent);
         }
     }
 
     fn mapping<'a>(&mut self, pairs: impl ExactSizeIterator<Item = (&'a Value, &'a Value)>, indent: Indent) {
         if pairs.len() == 0 {
-            return self.pen.mark("{}");
+            return self.emitter.mark("{}");
         }
         let indent = indent.block();
         for (key, value) in pairs {
-            self.pen.indent_to(indent.column());
+            self.emitter.indent_to(indent.column());
             self.key(key, indent);
             self.node(value, Place::Entry, indent);
         }
@@ -91,19 +84,19 @@ impl Writer {
     fn key(&mut self, key: &Value, indent: Indent) {
         if is_simple_key(key, self.anchors.peek(key)) {
             self.node(key, Place::SimpleKey, indent);
-            return self.pen.attach(":");
+            return self.emitter.attach(":");
         }
-        self.pen.entry("?");
+        self.emitter.entry("?");
         self.node(key, Place::Entry, indent);
-        self.pen.indent_to(indent.column());
-        self.pen.entry(":");
+        self.emitter.indent_to(indent.column());
+        self.emitter.entry(":");
     }
 
     /// An object with one variable, which is a hash of the members.
     fn set(&mut self, members: &[Value], indent: Indent) {
-        self.pen.mark(SET_TAG);
+        self.emitter.mark(SET_TAG);
         let indent = indent.block();
-        self.pen.indent_to(indent.column());
+        self.emitter.indent_to(indent.column());
         self.key(&Value::str("hash"), indent);
         self.mapping(members.iter().map(|member| (member, &MEMBER)), indent);
     }
@@ -115,14 +108,65 @@ impl Writer {
         };
         let style = final_style(scalar, &possible_styles(&scalar.text), position);
         if let Some(tag) = written_tag(scalar, style) {
-            self.pen.mark(tag);
+            self.emitter.mark(tag);
         }
         let column = indent.scalar();
         match style {
-            Style::Plain => self.pen.plain(&scalar.text, column, fold),
-            Style::Single => self.pen.single_quoted(&scalar.text, column, fold),
-            Style::Double => self.pen.double_quoted(&scalar.text, column, fold),
-            Style::Literal => self.pen.literal(&scalar.text, column),
+            Style::Plain => self.emitter.plain(&scalar.text, column, fold),
+            Style::Single => self.emitter.single_quoted(&scalar.text, column, fold),
+            Style::Double => self.emitter.double_quoted(&scalar.text, column, fold),
+            Style::Literal => self.emitter.literal(&scalar.text, column),
         }
     }
+}
+
+/// What a node is to the one around it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Place {
+    Root,
+    Item,
+    SimpleKey,
+    /// A value, or a key after `?`.
+    Entry,
+}
+
+/// The column of a collection's entries. None stands for the outside of the root.
+#[derive(Clone, Copy, Debug)]
+struct Indent(Option<usize>);
+
+impl Indent {
+    const OUTSIDE: Self = Self(None);
+
+    fn column(self) -> usize {
+        self.0.unwrap_or(0)
+    }
+
+    /// For a collection in block style.
+    fn block(self) -> Self {
+        Self(Some(self.0.map_or(0, |column| column + STEP)))
+    }
+
+    /// For the later lines of a scalar.
+    fn scalar(self) -> usize {
+        self.column() + STEP
+    }
+}
+
+/// Whether the key fits before a `:` on one line.
+fn is_simple_key(key: &Value, reference: Reference) -> bool {
+    let anchor_bytes = match reference {
+        Reference::None => 0,
+        Reference::Anchor(id) => id.to_string().len(),
+        Reference::Alias(id) => return id.to_string().len() <= SIMPLE_KEY_BYTES_MAX,
+    };
+    let key = key.plain();
+    if let Some(scalar) = scalar_of(key) {
+        let bytes = scalar.text.len() + tag_bytes(scalar.tag) + anchor_bytes;
+        return bytes <= SIMPLE_KEY_BYTES_MAX && !possible_styles(&scalar.text).multiline;
+    }
+    key.as_seq().is_some_and(<[Value]>::is_empty) || key.as_map().is_some_and(<[(Value, Value)]>::is_empty)
+}
+
+fn tag_bytes(tag: Option<&str>) -> usize {
+    tag.map_or(0, str::len)
 }

@@ -3,9 +3,7 @@
 //! Two flags hold the layout together: whether the last thing written was white space (so that no blank is needed before
 //! the next), and whether only indentation and `-`, `?`, `:` stand on the line so far (so that a collection may begin here).
 
-use crate::yaml::style::is_blank;
-use crate::yaml::style::is_break;
-use crate::yaml::style::is_printable;
+use crate::yaml::style::{is_blank, is_break, is_printable};
 
 /// The column after which a single blank becomes a line break.
 const WIDTH: usize = 80;
@@ -17,7 +15,7 @@ pub(super) enum Fold {
     Never,
 }
 
-pub(super) struct Pen {
+pub(super) struct Emitter {
     out: String,
     column: usize,
     after_space: bool,
@@ -25,7 +23,7 @@ pub(super) struct Pen {
     open_ended: bool,
 }
 
-impl Pen {
+impl Emitter {
     pub(super) fn new() -> Self {
         Self { out: String::new(), column: 0, after_space: true, at_indentation: true, open_ended: false }
     }
@@ -217,8 +215,24 @@ impl Pen {
 
 /// A character within double quotes that cannot stand there itself.
 fn escaped(c: char) -> String {
-    let short = match c {
-        '\0' => '0',
+    let letter = escape_letter(c).or(match c {
+        '\0' => Some('0'),
+        '\u{85}' => Some('N'),
+        '\u{2028}' => Some('L'),
+        '\u{2029}' => Some('P'),
+        _ => None,
+    });
+    match (letter, u32::from(c)) {
+        (Some(letter), _) => format!("\\{letter}"),
+        (None, code @ 0..=0xff) => format!("\\x{code:02X}"),
+        (None, code @ 0x100..=0xffff) => format!("\\u{code:04X}"),
+        (None, code) => format!("\\U{code:08X}"),
+    }
+}
+
+/// What stands behind the backslash in place of a character, in YAML as in Ruby.
+pub(super) fn escape_letter(c: char) -> Option<char> {
+    Some(match c {
         '\x07' => 'a',
         '\x08' => 'b',
         '\t' => 't',
@@ -227,18 +241,7 @@ fn escaped(c: char) -> String {
         '\x0c' => 'f',
         '\r' => 'r',
         '\x1b' => 'e',
-        '"' => '"',
-        '\\' => '\\',
-        '\u{85}' => 'N',
-        '\u{2028}' => 'L',
-        '\u{2029}' => 'P',
-        other => {
-            return match u32::from(other) {
-                code @ 0..=0xff => format!("\\x{code:02X}"),
-                code @ 0x100..=0xffff => format!("\\u{code:04X}"),
-                code => format!("\\U{code:08X}"),
-            };
-        }
-    };
-    format!("\\{short}")
+        '"' | '\\' => c,
+        _ => return None,
+    })
 }

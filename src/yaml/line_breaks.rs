@@ -3,8 +3,9 @@
 //! In the text each becomes a mark and a newline; in the scalars that come out the marks become what they were. The marks
 //! are characters that the text does not have.
 
-use saphyr_parser::ScalarStyle;
 use std::borrow::Cow;
+
+use saphyr_parser::ScalarStyle;
 
 const BREAKS: [char; 2] = ['\u{2028}', '\u{2029}'];
 
