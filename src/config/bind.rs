@@ -26,6 +26,23 @@ const NEED_UNIX_FLAG: &str = "need mode=OCTAL, n (o_nonblock) or shared-director
 /// A unix socket's directory may be one in which other users can exchange the socket.
 pub const SHARED_DIRECTORY: &str = "shared-directory";
 
+/// A key of a bind that is a table of the file.
+pub(super) enum BindKey {
+    Address,
+    Mode,
+    /// A switch, with its flag in the short form.
+    Flag(&'static str),
+}
+
+/// Each with its name and its help, in the order of the short form.
+pub(super) const TABLE_KEYS: [(&str, BindKey, &str); 5] = [
+    ("address", BindKey::Address, "ADDR:PORT or unix:/path"),
+    ("reuse-addr", BindKey::Flag("r"), "SO_REUSEADDR"),
+    ("nonblock", BindKey::Flag("n"), "O_NONBLOCK"),
+    ("mode", BindKey::Mode, "Permissions of a unix socket, in octal"),
+    (SHARED_DIRECTORY, BindKey::Flag(SHARED_DIRECTORY), "Other users may exchange the socket in its directory"),
+];
+
 /// An address to listen on, as written.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Bind {

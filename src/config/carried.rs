@@ -10,8 +10,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use crate::base::wire;
 use crate::config::definition::Kind;
 use crate::config::options::{find, flags};
-use crate::config::origin::{Given, Origin, Place};
-use crate::config::words::{Word, split_at_equals};
+use crate::config::origin::{Given, Origin, Place, Word, split_at_equals};
 use crate::config::{Config, ConfigError, Problems, layers, resolve};
 
 /// The flag of a variable that was read from a file of `env.env-file`. It stands for itself, and is no option.
@@ -63,7 +62,7 @@ fn from_words(argv0: &OsStr, words: Vec<Word>) -> Result<Config, Problems> {
     let words = layers::complete(words);
     let mut problems = Vec::new();
     if let Some(unknown) = words.iter().find(|word| find(&word.flag).is_none()) {
-        return Err(ConfigError::Unread(format!("there is no option {}", unknown.flag)).into());
+        return Err(ConfigError::new(format!("cannot read the options: there is no option {}", unknown.flag)).into());
     }
     let mut config = resolve::read_each(argv0, Given::new(words), &mut problems);
     config.env.from_files = variables.iter().filter_map(variable).collect();
@@ -71,7 +70,7 @@ fn from_words(argv0: &OsStr, words: Vec<Word>) -> Result<Config, Problems> {
 }
 
 /// The configuration that a command line would give that says this, and nothing else. What this version does not take is left
-/// out, and comes back with the reason: who takes over a master that runs cannot refuse to.
+/// out, and comes back with the reason: a running master has to be taken over.
 pub fn from_foreign_words(argv0: &OsStr, words: Vec<Word>) -> (Config, Vec<ConfigError>) {
     let all = |said: &[Word]| layers::complete(layers::merge([layers::defaults(), said.to_vec()]));
     if let Ok(config) = from_words(argv0, all(&words)) {
@@ -212,7 +211,8 @@ mod tests {
         assert!(config == handed_on(&config));
         // A command may take a value away that another option would bring.
         config.ack_timeout = None;
-        config.given.set("ack-timeout", None, Origin::ControlSocket);
+        let unset = Word { flag: "ack-timeout".to_owned(), origin: Origin::ControlSocket, value: None };
+        config.given.replace(&["ack-timeout"], [unset]);
         assert!(config == handed_on(&config));
     }
 

@@ -8,9 +8,8 @@ use std::os::unix::ffi::OsStrExt;
 use serde::Serialize;
 
 use crate::config::definition::{Effect, Kind};
-use crate::config::options::{Config, Definition, commanded, keys};
-use crate::config::origin::{Given, Origin};
-use crate::config::words::{Word, split_at_equals};
+use crate::config::options::{Config, Definition, aliases, commanded, keys};
+use crate::config::origin::{Given, Origin, Word, split_at_equals};
 
 /// One option that is not the same.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -47,7 +46,8 @@ pub fn differences(old: &Config, new: &Config) -> Vec<Difference> {
 pub fn keep_commanded(new: &mut Config, loaded: &Config, running: &Config) {
     let is_kept = |option: &&Definition| {
         let is_commanded = *running.given.origin(option.name) == Origin::ControlSocket;
-        is_commanded && new.given.agrees(option.name, &loaded.given)
+        is_commanded
+            && aliases(option.name).iter().all(|name| new.given.effective(name) == loaded.given.effective(name))
     };
     let kept: Vec<&Definition> = commanded().into_iter().map(|(option, _)| option).filter(is_kept).collect();
     keep(new, running, kept);
@@ -63,7 +63,8 @@ pub fn keep_fixed(new: &mut Config, running: &Config) {
 
 fn keep(new: &mut Config, running: &Config, options: Vec<&Definition>) {
     for option in options {
-        new.given.copy(option.name, &running.given);
+        let names = aliases(option.name);
+        new.given.replace(&names, names.iter().flat_map(|name| running.given.words(name)).cloned());
     }
     new.read_again();
 }

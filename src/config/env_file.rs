@@ -20,7 +20,7 @@ pub(super) fn read(name: &str, text: &str, problems: &mut Vec<ConfigError>) -> V
             Ok((variable, value)) => variables.push((variable.into(), value.into())),
             Err(need) => {
                 let place = Place { file: name.into(), line: index + 1, column: 1, key: String::new() };
-                problems.push(ConfigError::InFile { place, message: need });
+                problems.push(ConfigError::in_file(&place, &need));
             }
         }
     }

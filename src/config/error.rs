@@ -1,7 +1,7 @@
-//! What can be wrong with a command line or a file, each said in one line that names the option as the user spelled it, or
-//! its place. Decides no exit code and prints nothing.
+//! What is wrong with a command line or a file: one line that names the option as the user spelled it, or its place. Decides no
+//! exit code and prints nothing.
 
-use std::ffi::{OsStr, OsString};
+use std::ffi::OsStr;
 use std::fmt;
 
 use crate::base::printable::{self, is_hidden};
@@ -10,77 +10,54 @@ use crate::config::origin::Place;
 /// Shown characters of a value; a longer one is cut, so that an error stays one line on a screen.
 const SHOWN_MAX: usize = 300;
 
+/// One thing that is wrong. What it repeats of a command line or a file stands there as it was given; it is shown on one line.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum ConfigError {
-    Unknown {
-        spelled: String,
-        /// The nearest known option, if one is near.
-        nearest: Option<String>,
-    },
-    Ambiguous {
-        spelled: String,
-        candidates: Vec<String>,
-    },
-    MissingValue {
-        spelled: String,
-        /// What the help calls the value, such as `COUNT`.
-        value_name: String,
-    },
-    NeedlessValue {
-        spelled: String,
-    },
-    BadValue {
-        spelled: String,
-        value: OsString,
-        /// What is allowed, such as `need a whole number from 1 to 1000`.
-        need: String,
-    },
-    /// Two options that cannot stand together.
-    Conflict {
-        spelled: String,
-        other: String,
-    },
-    /// The program's name is an empty word.
-    EmptyProgram {
-        spelled: String,
-    },
-    /// Nothing says what to run.
-    NoProgram,
+pub struct ConfigError(String);
+
+impl ConfigError {
+    pub(super) fn new(message: impl Into<String>) -> Self {
+        Self(message.into())
+    }
+
+    /// `nearest`: the nearest known option, if one is near.
+    pub(super) fn unknown_option(spelled: &str, nearest: Option<&str>) -> Self {
+        let hint = nearest.map_or_else(String::new, |near| format!(", did you mean --{near}?"));
+        Self(format!("unknown option {}{hint}", shown(spelled)))
+    }
+
+    /// `need` says what is allowed, such as `need a whole number from 1 to 1000`.
+    pub(super) fn bad_value(spelled: &str, value: &OsStr, need: &str) -> Self {
+        Self(format!("{spelled} {}: {need}", shown(value)))
+    }
+
+    /// Two options of which only one can be given.
+    pub(super) fn conflict(spelled: &str, other: &str) -> Self {
+        Self(format!("{spelled}: cannot stand together with {other}"))
+    }
+
     /// A key that the file may not have.
-    UnknownKey {
-        place: Place,
-        /// The nearest known key, if one is near.
-        nearest: Option<String>,
-    },
+    pub(super) fn unknown_key(place: &Place, nearest: Option<&str>) -> Self {
+        let hint = nearest.map_or_else(String::new, |near| format!(", did you mean {near:?}?"));
+        Self(format!("{}: unknown key {:?}{hint}", place.position(), place.key))
+    }
+
     /// Anything else that is wrong at a place of a file.
-    InFile {
-        place: Place,
-        message: String,
-    },
-    /// The file cannot be read, or is not trusted; in the words of who tried.
-    NoFile(String),
-    UnknownProfile {
-        spelled: String,
-        nearest: Option<String>,
-        /// Every profile that there is.
-        known: Vec<String>,
-    },
-    /// Too many profiles inherit one from the other.
-    ProfileDepth {
-        spelled: String,
-        depth_max: usize,
-    },
-    /// A profile that inherits itself.
-    ProfileCircle {
-        spelled: String,
-        /// `a -> b -> a`
-        circle: String,
-    },
-    /// The words and the definition disagree: our own mistake, told rather than hidden.
-    Unread(String),
+    pub(super) fn in_file(place: &Place, message: &str) -> Self {
+        Self(format!("{}: {message}", place.position()))
+    }
+
+    pub fn no_program() -> Self {
+        Self("there is no program, neither as the command of a file nor behind the options".to_owned())
+    }
 }
 
 impl std::error::Error for ConfigError {}
+
+impl fmt::Display for ConfigError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&printable::line(&self.0))
+    }
+}
 
 /// All that is wrong; at least one thing.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -102,64 +79,8 @@ impl fmt::Display for Problems {
     }
 }
 
-impl fmt::Display for ConfigError {
-    /// On one line, whatever it repeats of a command line or a file.
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&printable::line(&self.sentence()))
-    }
-}
-
-impl ConfigError {
-    /// With what was given as it was given.
-    fn sentence(&self) -> String {
-        match self {
-            Self::Unknown { spelled, nearest: None } => format!("unknown option {}", shown(spelled)),
-            Self::Unknown { spelled, nearest: Some(near) } => {
-                format!("unknown option {}, did you mean {near}?", shown(spelled))
-            }
-            Self::Ambiguous { spelled, candidates } => {
-                format!("ambiguous option {}: could be {}", shown(spelled), candidates.join(" or "))
-            }
-            Self::MissingValue { spelled, value_name } => {
-                format!("{spelled}: value missing, need {spelled} {value_name}")
-            }
-            Self::NeedlessValue { spelled } => format!("{}: takes no value", shown(spelled)),
-            Self::BadValue { spelled, value, need } => format!("{spelled} {}: {need}", shown(value)),
-            Self::Conflict { spelled, other } => format!("{spelled}: cannot stand together with {other}"),
-            Self::UnknownKey { place, nearest } => {
-                let key = format!("{}: unknown key {:?}", place.position(), place.key);
-                match nearest {
-                    Some(near) => format!("{key}, did you mean {near:?}?"),
-                    None => key,
-                }
-            }
-            Self::InFile { place, message } => format!("{}: {message}", place.position()),
-            Self::NoFile(message) => message.clone(),
-            Self::UnknownProfile { spelled, nearest, known } => {
-                let hint = match nearest {
-                    Some(near) => format!("did you mean {near:?}?"),
-                    None if known.is_empty() => "the file has none".to_owned(),
-                    None => format!("the file has {}", known.join(", ")),
-                };
-                format!("{spelled}: there is no such profile, {hint}")
-            }
-            Self::ProfileDepth { spelled, depth_max } => {
-                format!("{spelled}: more than {depth_max} profiles inherit one from the other")
-            }
-            Self::ProfileCircle { spelled, circle } => {
-                format!("{spelled}: the profiles inherit each other in a circle, {circle}")
-            }
-            Self::NoProgram => {
-                "there is no program, neither as the command of a file nor behind the options".to_owned()
-            }
-            Self::EmptyProgram { spelled } => format!("{spelled}: its name is empty"),
-            Self::Unread(cause) => format!("cannot read the options: {}", shown(cause)),
-        }
-    }
-}
-
 /// The value on one line: as written if that is plain, else quoted and escaped.
-fn shown(value: impl AsRef<OsStr>) -> String {
+pub(super) fn shown(value: impl AsRef<OsStr>) -> String {
     let text = value.as_ref().to_string_lossy();
     let cut: String = text.chars().take(SHOWN_MAX).collect();
     let plain = !cut.is_empty() && !cut.chars().any(|c| c.is_whitespace() || is_hidden(c));
@@ -172,7 +93,7 @@ mod tests {
     use super::*;
 
     fn bad(value: &str) -> String {
-        ConfigError::BadValue { spelled: "-x".into(), value: value.into(), need: "need y".into() }.to_string()
+        ConfigError::bad_value("-x", value.as_ref(), "need y").to_string()
     }
 
     #[test]
@@ -195,27 +116,18 @@ mod tests {
     fn each_error_is_one_line_that_steers_no_terminal() {
         let odd = || "a\nb\u{1b}[2J\u{9b}2J\u{202e}".to_owned();
         let place = || Place { file: odd().into(), line: 1, column: 2, key: odd() };
+        let (odd, place) = (odd(), place());
         let errors = [
-            ConfigError::Unknown { spelled: odd(), nearest: None },
-            ConfigError::Unknown { spelled: odd(), nearest: Some("near".to_owned()) },
-            ConfigError::Ambiguous { spelled: odd(), candidates: vec![odd()] },
-            ConfigError::MissingValue { spelled: odd(), value_name: odd() },
-            ConfigError::NeedlessValue { spelled: odd() },
-            ConfigError::BadValue { spelled: odd(), value: odd().into(), need: odd() },
-            ConfigError::Conflict { spelled: odd(), other: "-x".to_owned() },
-            ConfigError::Conflict { spelled: "-x".to_owned(), other: odd() },
-            ConfigError::EmptyProgram { spelled: odd() },
-            ConfigError::NoProgram,
-            ConfigError::UnknownKey { place: place(), nearest: None },
-            ConfigError::UnknownKey { place: place(), nearest: Some(odd()) },
-            ConfigError::InFile { place: place(), message: odd() },
-            ConfigError::NoFile(odd()),
-            ConfigError::UnknownProfile { spelled: odd(), nearest: Some(odd()), known: vec![] },
-            ConfigError::UnknownProfile { spelled: "x".to_owned(), nearest: None, known: vec![odd()] },
-            ConfigError::ProfileDepth { spelled: odd(), depth_max: 3 },
-            ConfigError::ProfileCircle { spelled: odd(), circle: "x".to_owned() },
-            ConfigError::ProfileCircle { spelled: "x".to_owned(), circle: odd() },
-            ConfigError::Unread(odd()),
+            ConfigError::new(&*odd),
+            ConfigError::unknown_option(&odd, None),
+            ConfigError::unknown_option(&odd, Some("near")),
+            ConfigError::bad_value(&odd, odd.as_ref(), &odd),
+            ConfigError::conflict(&odd, "-x"),
+            ConfigError::conflict("-x", &odd),
+            ConfigError::unknown_key(&place, None),
+            ConfigError::unknown_key(&place, Some(&odd)),
+            ConfigError::in_file(&place, &odd),
+            ConfigError::no_program(),
         ];
         for error in errors {
             let shown = error.to_string();

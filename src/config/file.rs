@@ -1,6 +1,7 @@
 //! A configuration file, text -> words: the same words as those of a command line, each with its place. Knows the keys from
 //! the definition and the shape of each value, never its meaning. Collects every problem and opens nothing.
 
+use std::borrow::Cow;
 use std::ffi::OsString;
 use std::ops::Range;
 use std::sync::Arc;
@@ -9,19 +10,17 @@ use toml::Spanned;
 use toml::de::{DeArray, DeTable, DeValue};
 
 use crate::config::ConfigError;
-use crate::config::bind::SHARED_DIRECTORY;
+use crate::config::bind::{BindKey, TABLE_KEYS};
 use crate::config::definition::{Kind, Shape};
 use crate::config::nearest::nearest;
 use crate::config::options::{Definition, keys};
-use crate::config::origin::{Origin, Place};
-use crate::config::positions::Positions;
-use crate::config::words::Word;
+use crate::config::origin::{Origin, Place, Word};
 
 /// Where the profiles stand, and what one of them may say beside the keys.
 const PROFILES: &str = "profiles";
 const INHERITS: &str = "inherits";
-/// What a bind may say when it is a table; the order is that of the short form.
-const BIND_KEYS: [&str; 5] = ["address", "reuse-addr", "nonblock", "mode", SHARED_DIRECTORY];
+/// Any single value.
+const ANY: Shape = Shape::Text("");
 
 /// What a file says.
 #[derive(Debug, Default)]
@@ -41,11 +40,10 @@ pub(super) struct Profile {
 
 /// Reads the text of a file; `name` is how errors call it. What is wrong is added to `problems`, in the order of the text.
 pub(super) fn read(name: &str, text: &str, problems: &mut Vec<ConfigError>) -> Document {
-    let positions = Positions::of(text);
-    let mut reader = Reader { file: name.into(), positions, found: Vec::new() };
+    let mut reader = Reader { file: name.into(), positions: positions(text), found: Vec::new() };
     let (root, errors) = DeTable::parse_recoverable(text);
     let mut document = Document::default();
-    // What was made out of a broken text would be complained of for what it is not.
+    // What was made out of a broken text would be refused for what it is not.
     if errors.is_empty() {
         document = reader.root(root.get_ref());
     }
@@ -55,9 +53,9 @@ pub(super) fn read(name: &str, text: &str, problems: &mut Vec<ConfigError>) -> D
             ("duplicate key", Some(key)) => format!("duplicate key {key:?}"),
             (message, _) => message.to_owned(),
         };
-        reader.complain(&span, message);
+        reader.refuse(&span, message);
     }
-    reader.found.sort_by_key(|(position, _)| *position);
+    reader.found.sort_by_key(|(at, _)| *at);
     problems.extend(reader.found.into_iter().map(|(_, problem)| problem));
     document
 }
@@ -66,20 +64,23 @@ pub(super) fn read(name: &str, text: &str, problems: &mut Vec<ConfigError>) -> D
 /// and what a profile alone may say. Each with its table.
 pub fn further_names() -> Vec<String> {
     let aliases = keys().filter_map(|key| key.alias).map(str::to_owned);
-    let of_binds = BIND_KEYS.iter().map(|key| format!("bind.{key}"));
+    let of_binds = TABLE_KEYS.iter().map(|(key, ..)| format!("bind.{key}"));
     aliases.chain(of_binds).chain([format!("{PROFILES}.{INHERITS}")]).collect()
 }
 
-type Entry<'a, 'i> = (&'a Spanned<std::borrow::Cow<'i, str>>, &'a Spanned<DeValue<'i>>);
+type Node<'i> = Spanned<DeValue<'i>>;
+type Entry<'a, 'i> = (&'a Spanned<Cow<'i, str>>, &'a Node<'i>);
+/// A value as the command line would have it, and where it stands.
+type Text = (String, Range<usize>);
 
-struct Reader<'a> {
+struct Reader {
     file: Arc<str>,
-    positions: Positions<'a>,
-    /// With the line and column of each.
-    found: Vec<((usize, usize), ConfigError)>,
+    positions: Vec<(u32, u32)>,
+    /// Each with the byte where it was found.
+    found: Vec<(usize, ConfigError)>,
 }
 
-impl Reader<'_> {
+impl Reader {
     fn root(&mut self, root: &DeTable<'_>) -> Document {
         let mut document = Document::default();
         for entry in root {
@@ -92,22 +93,32 @@ impl Reader<'_> {
         document
     }
 
-    fn profiles(&mut self, value: &Spanned<DeValue<'_>>) -> Vec<Profile> {
+    fn profiles(&mut self, value: &Node<'_>) -> Vec<Profile> {
         let Some(table) = self.table(PROFILES, value) else { return Vec::new() };
         table.iter().filter_map(|(name, value)| self.profile(name.get_ref(), value)).collect()
     }
 
-    fn profile(&mut self, name: &str, value: &Spanned<DeValue<'_>>) -> Option<Profile> {
+    fn profile(&mut self, name: &str, value: &Node<'_>) -> Option<Profile> {
         let table = self.table(&format!("{PROFILES}.{name}"), value)?;
         let mut profile = Profile { name: name.to_owned(), inherits: Vec::new(), words: Vec::new() };
         for entry in table {
             if entry.0.get_ref() == INHERITS {
-                profile.inherits = self.strings(INHERITS, entry.1);
+                profile.inherits = self.inherited(entry.1);
             } else {
                 self.entry("", entry, &mut profile.words);
             }
         }
         Some(profile)
+    }
+
+    /// The profiles that one begins with, each with its place.
+    fn inherited(&mut self, value: &Node<'_>) -> Vec<(String, Place)> {
+        let found = match value.get_ref() {
+            DeValue::Array(items) => self.array(INHERITS, items),
+            DeValue::String(text) => vec![(text.to_string(), value.span())],
+            _ => self.mistaken(INHERITS, value, "a string or a list of strings").into_iter().collect(),
+        };
+        found.into_iter().map(|(text, span)| (text, self.place(INHERITS, &span))).collect()
     }
 
     /// One key and its value; a table of the definition leads to further ones.
@@ -123,142 +134,107 @@ impl Reader<'_> {
         }
     }
 
-    fn values(&mut self, key: &Definition, name: &str, value: &Spanned<DeValue<'_>>, words: &mut Vec<Word>) {
-        let found: Vec<(Option<String>, Range<usize>)> = match key.kind {
+    fn values(&mut self, key: &Definition, name: &str, value: &Node<'_>, words: &mut Vec<Word>) {
+        let found: Vec<Text> = match key.kind {
             Kind::Switch => self.switch(name, value).into_iter().collect(),
             Kind::Single => self.single(key, name, value).into_iter().collect(),
             Kind::List => self.list(key, name, value),
             Kind::Map => self.map(name, value),
         };
-        for (value, span) in found {
-            let origin = Origin::File(self.place(name, &span));
-            let word = Word { flag: key.name.to_owned(), origin, value: value.map(OsString::from) };
-            self.refuse_second(key, &word, words);
+        for (text, span) in found {
+            let word = self.word(key, name, Some(text.into()), &span);
+            // Two names of one key, both used.
+            let first = || words.iter().find(|first| first.flag == word.flag);
+            if let Some(first) = (key.kind == Kind::Single).then(first).flatten() {
+                let other = first.origin.referred(&first.flag);
+                self.found.push((span.start, ConfigError::conflict(&word.origin.spelled(&word.flag), &other)));
+            }
             words.push(word);
         }
-    }
-
-    /// Two names of one key, both used.
-    fn refuse_second(&mut self, key: &Definition, word: &Word, words: &[Word]) {
-        let Origin::File(place) = &word.origin else { return };
-        if key.kind != Kind::Single {
-            return;
-        }
-        if let Some(first) = words.iter().find(|first| first.flag == word.flag) {
-            let other = first.origin.referred(&first.flag);
-            let problem = ConfigError::Conflict { spelled: word.origin.spelled(&word.flag), other };
-            self.found.push(((place.line, place.column), problem));
+        if key.kind == Kind::List && value.get_ref().as_array().is_some_and(|items| items.is_empty()) {
+            words.push(self.word(key, name, None, &value.span()));
         }
     }
 
-    fn switch(&mut self, name: &str, value: &Spanned<DeValue<'_>>) -> Option<(Option<String>, Range<usize>)> {
+    fn word(&self, key: &Definition, name: &str, value: Option<OsString>, span: &Range<usize>) -> Word {
+        Word { flag: key.name.to_owned(), origin: Origin::File(self.place(name, span)), value }
+    }
+
+    fn switch(&mut self, name: &str, value: &Node<'_>) -> Option<Text> {
         match value.get_ref() {
-            DeValue::Boolean(on) => Some((Some(on.to_string()), value.span())),
+            DeValue::Boolean(on) => Some((on.to_string(), value.span())),
             _ => self.mistaken(name, value, "true or false"),
         }
     }
 
-    /// What `scalar` makes of a value, unless it is an integer of a base in which nobody writes permissions.
-    fn plain(&mut self, shape: Shape, name: &str, value: &Spanned<DeValue<'_>>) -> Option<String> {
+    /// A single value. Permissions are octal digits, so an integer of any base but 8 and 10 is taken for a mistake.
+    fn text(&mut self, shape: Shape, name: &str, value: &Node<'_>, need: &str) -> Option<Text> {
+        let is_permissions = matches!(shape, Shape::Permissions(_));
         match value.get_ref() {
-            DeValue::Integer(number)
-                if matches!(shape, Shape::Permissions(_)) && ![8, 10].contains(&number.radix()) =>
-            {
+            DeValue::Integer(number) if is_permissions && ![8, 10].contains(&number.radix()) => {
                 self.mistaken(name, value, "octal digits, as in \"0660\" or 0o660")
             }
-            value => scalar(shape, value),
+            other => match scalar(shape, other) {
+                Some(text) => Some((text, value.span())),
+                None => self.mistaken(name, value, need),
+            },
         }
     }
 
-    fn single(
-        &mut self,
-        key: &Definition,
-        name: &str,
-        value: &Spanned<DeValue<'_>>,
-    ) -> Option<(Option<String>, Range<usize>)> {
-        let problem_count = self.found.len();
-        match (self.plain(key.shape, name, value), value.get_ref()) {
-            (None, _) if self.found.len() > problem_count => None,
-            (Some(text), _) => Some((Some(text), value.span())),
-            (None, DeValue::Array(words)) if key.is_command_line() => {
-                let words: Vec<String> = self.array(name, words).into_iter().map(|(word, _)| word).collect();
-                Some((Some(shell_words::join(words)), value.span()))
+    fn single(&mut self, key: &Definition, name: &str, value: &Node<'_>) -> Option<Text> {
+        match value.get_ref() {
+            DeValue::Array(words) if key.is_command_line() => {
+                let words = self.array(name, words).into_iter().map(|(word, _)| word);
+                Some((shell_words::join(words), value.span()))
             }
-            (None, _) => self.mistaken(name, value, "a string or a number"),
+            _ => self.text(key.shape, name, value, "a string or a number"),
         }
     }
 
     /// An array, or a single value for a list of one. A command in one string is split as a shell would.
-    fn list(
-        &mut self,
-        key: &Definition,
-        name: &str,
-        value: &Spanned<DeValue<'_>>,
-    ) -> Vec<(Option<String>, Range<usize>)> {
-        let found: Vec<(String, Range<usize>)> = match value.get_ref() {
+    fn list(&mut self, key: &Definition, name: &str, value: &Node<'_>) -> Vec<Text> {
+        match value.get_ref() {
             DeValue::Array(items) if key.is_bind() => items.iter().filter_map(|item| self.bind(name, item)).collect(),
             DeValue::Array(items) => self.array(name, items),
             DeValue::String(line) if key.is_command_line() => self.command_line(name, line, value),
             DeValue::Table(_) if key.is_bind() => self.bind(name, value).into_iter().collect(),
-            DeValue::Boolean(_) | DeValue::Datetime(_) | DeValue::Table(_) => {
-                self.none(name, value, "a list of strings")
-            }
-            other => scalar(key.shape, other).map(|text| (text, value.span())).into_iter().collect(),
-        };
-        let is_empty_array = value.get_ref().as_array().is_some_and(|items| items.is_empty());
-        let cleared = is_empty_array.then(|| (None, value.span()));
-        found.into_iter().map(|(text, span)| (Some(text), span)).chain(cleared).collect()
-    }
-
-    fn command_line(&mut self, name: &str, line: &str, value: &Spanned<DeValue<'_>>) -> Vec<(String, Range<usize>)> {
-        match shell_words::split(line) {
-            Ok(words) => words.into_iter().map(|word| (word, value.span())).collect(),
-            Err(_) => {
-                self.complain(&value.span(), format!("{name} {line:?}: need a command line with its quotes closed"));
-                Vec::new()
-            }
+            _ => self.text(key.shape, name, value, "a list of strings").into_iter().collect(),
         }
     }
 
-    fn array(&mut self, name: &str, items: &DeArray<'_>) -> Vec<(String, Range<usize>)> {
-        let mut found = Vec::new();
-        for item in items {
-            match scalar(Shape::Text("VALUE"), item.get_ref()) {
-                Some(text) => found.push((text, item.span())),
-                None => {
-                    let _told: Option<()> = self.mistaken(name, item, "strings in this list");
-                }
-            }
-        }
-        found
+    fn command_line(&mut self, name: &str, line: &str, value: &Node<'_>) -> Vec<Text> {
+        let words = shell_words::split(line).unwrap_or_else(|_| {
+            self.refuse(&value.span(), format!("{name} {line:?}: need a command line with its quotes closed"));
+            Vec::new()
+        });
+        words.into_iter().map(|word| (word, value.span())).collect()
+    }
+
+    fn array(&mut self, name: &str, items: &DeArray<'_>) -> Vec<Text> {
+        items.iter().filter_map(|item| self.text(ANY, name, item, "strings in this list")).collect()
     }
 
     /// `NAME = VALUE` in a table of them.
-    fn map(&mut self, name: &str, value: &Spanned<DeValue<'_>>) -> Vec<(Option<String>, Range<usize>)> {
+    fn map(&mut self, name: &str, value: &Node<'_>) -> Vec<Text> {
         let Some(table) = self.table(name, value) else { return Vec::new() };
         let mut found = Vec::new();
         for (key, value) in table {
             let full = format!("{name}.{}", key.get_ref());
-            match scalar(Shape::Text("VALUE"), value.get_ref()) {
-                // What stands below a header belongs to it, which is easily forgotten, and would make a variable of it.
-                _ if name == "env.set" && keys().any(|known| known.place() == ("", key.get_ref())) => {
-                    let said = format!("{full}: is the name of a setting, which stands above the first table");
-                    self.complain(&key.span(), said);
-                }
-                _ if key.get_ref().contains('=') => {
-                    self.complain(&key.span(), format!("{name}: {:?} cannot be a name, it has a =", key.get_ref()));
-                }
-                Some(text) => found.push((Some(format!("{}={text}", key.get_ref())), value.span())),
-                None => {
-                    let _told: Option<()> = self.mistaken(&full, value, "a string or a number");
-                }
+            // What stands below a header belongs to it, which is easily forgotten, and would make a variable of it.
+            if name == "env.set" && keys().any(|known| known.place() == ("", key.get_ref())) {
+                let message = format!("{full}: is the name of a setting, which stands above the first table");
+                self.refuse(&key.span(), message);
+            } else if key.get_ref().contains('=') {
+                self.refuse(&key.span(), format!("{name}: {:?} cannot be a name, it has a =", key.get_ref()));
+            } else if let Some((text, span)) = self.text(ANY, &full, value, "a string or a number") {
+                found.push((format!("{}={text}", key.get_ref()), span));
             }
         }
         found
     }
 
     /// A bind, as a string or as a table, in its short form.
-    fn bind(&mut self, name: &str, value: &Spanned<DeValue<'_>>) -> Option<(String, Range<usize>)> {
+    fn bind(&mut self, name: &str, value: &Node<'_>) -> Option<Text> {
         match value.get_ref() {
             DeValue::String(text) => Some((text.to_string(), value.span())),
             DeValue::Table(table) => self.bind_table(table, value.span()),
@@ -266,45 +242,36 @@ impl Reader<'_> {
         }
     }
 
-    fn bind_table(&mut self, table: &DeTable<'_>, span: Range<usize>) -> Option<(String, Range<usize>)> {
+    fn bind_table(&mut self, table: &DeTable<'_>, span: Range<usize>) -> Option<Text> {
         let (mut address, mut flags) = (None, String::new());
         for (key, value) in table {
-            match (key.get_ref().as_ref(), value.get_ref()) {
-                ("address", DeValue::String(text)) => address = Some((text.to_string(), value.span())),
-                ("reuse-addr", DeValue::Boolean(on)) => flags.push_str(if *on { ",r" } else { "" }),
-                ("nonblock", DeValue::Boolean(on)) => flags.push_str(if *on { ",n" } else { "" }),
-                (SHARED_DIRECTORY, DeValue::Boolean(on)) => flags.push_str(if *on { ",shared-directory" } else { "" }),
-                ("mode", _) => {
-                    let mode = self.plain(Shape::Permissions("MODE"), "bind.mode", value);
-                    flags.push_str(&mode.map(|mode| format!(",mode={mode}")).unwrap_or_default());
+            let name = format!("bind.{}", key.get_ref());
+            match TABLE_KEYS.iter().find(|(known, ..)| known == key.get_ref()).map(|(_, kind, _)| kind) {
+                Some(BindKey::Address) => match value.get_ref() {
+                    DeValue::String(text) => address = Some((text.to_string(), value.span())),
+                    _ => self.mistaken(&name, value, "a string")?,
+                },
+                Some(BindKey::Flag(flag)) => {
+                    let (on, _) = self.switch(&name, value)?;
+                    flags.push_str(&if on == "true" { format!(",{flag}") } else { String::new() });
                 }
-                ("address", _) => self.mistaken(&format!("bind.{}", key.get_ref()), value, "a string")?,
-                ("reuse-addr" | "nonblock" | SHARED_DIRECTORY, _) => {
-                    self.mistaken(&format!("bind.{}", key.get_ref()), value, "true or false")?;
+                Some(BindKey::Mode) => {
+                    let mode = self.text(Shape::Permissions("MODE"), &name, value, "a string or a number");
+                    flags.push_str(&mode.map(|(mode, _)| format!(",mode={mode}")).unwrap_or_default());
                 }
-                (unknown, _) => {
-                    let near = nearest(unknown, BIND_KEYS.into_iter()).map(str::to_owned);
-                    self.report(&key.span(), |place| ConfigError::UnknownKey { place, nearest: near }, unknown);
+                None => {
+                    let near = nearest(key.get_ref(), TABLE_KEYS.iter().map(|(known, ..)| *known));
+                    self.unknown_key(key.get_ref(), &key.span(), near);
                 }
             }
         }
         if address.is_none() {
-            self.complain(&span, "bind: need an address in this table, as in address = \"0.0.0.0:80\"".to_owned());
+            self.refuse(&span, "bind: need an address in this table, as in address = \"0.0.0.0:80\"".to_owned());
         }
         address.map(|(address, span)| (address + &flags, span))
     }
 
-    /// A string or a list of strings, each with its place.
-    fn strings(&mut self, name: &str, value: &Spanned<DeValue<'_>>) -> Vec<(String, Place)> {
-        let found = match value.get_ref() {
-            DeValue::Array(items) => self.array(name, items),
-            DeValue::String(text) => vec![(text.to_string(), value.span())],
-            _ => self.none(name, value, "a string or a list of strings"),
-        };
-        found.into_iter().map(|(text, span)| (text, self.place(name, &span))).collect()
-    }
-
-    fn table<'t, 'i>(&mut self, name: &str, value: &'t Spanned<DeValue<'i>>) -> Option<&'t DeTable<'i>> {
+    fn table<'t, 'i>(&mut self, name: &str, value: &'t Node<'i>) -> Option<&'t DeTable<'i>> {
         match value.get_ref() {
             DeValue::Table(table) => Some(table),
             _ => self.mistaken(name, value, "a table"),
@@ -319,33 +286,42 @@ impl Reader<'_> {
         let bare = bare_name(table, name);
         let displaced = known.iter().find(|known| **known == bare || bare_name(table_of(known), known) == bare);
         let near = displaced.copied().or_else(|| nearest(name, known.iter().copied()));
-        let near = near.filter(|near| *near != name).map(str::to_owned);
-        self.report(span, |place| ConfigError::UnknownKey { place, nearest: near }, name);
+        self.unknown_key(name, span, near.filter(|near| *near != name));
     }
 
-    fn mistaken<T>(&mut self, name: &str, value: &Spanned<DeValue<'_>>, need: &str) -> Option<T> {
+    fn unknown_key(&mut self, name: &str, span: &Range<usize>, nearest: Option<&str>) {
+        let problem = ConfigError::unknown_key(&self.place(name, span), nearest);
+        self.found.push((span.start, problem));
+    }
+
+    fn mistaken<T>(&mut self, name: &str, value: &Node<'_>, need: &str) -> Option<T> {
         let what = kind_of(value.get_ref());
-        self.complain(&value.span(), format!("{name}: need {need}, not {what}"));
+        self.refuse(&value.span(), format!("{name}: need {need}, not {what}"));
         None
     }
 
-    fn none<T>(&mut self, name: &str, value: &Spanned<DeValue<'_>>, need: &str) -> Vec<T> {
-        self.mistaken(name, value, need).into_iter().collect()
-    }
-
-    fn complain(&mut self, span: &Range<usize>, message: String) {
-        self.report(span, |place| ConfigError::InFile { place, message }, "");
-    }
-
-    fn report(&mut self, span: &Range<usize>, problem: impl FnOnce(Place) -> ConfigError, key: &str) {
-        let place = self.place(key, span);
-        self.found.push(((place.line, place.column), problem(place)));
+    fn refuse(&mut self, span: &Range<usize>, message: String) {
+        let problem = ConfigError::in_file(&self.place("", span), &message);
+        self.found.push((span.start, problem));
     }
 
     fn place(&self, key: &str, span: &Range<usize>) -> Place {
-        let (line, column) = self.positions.line_and_column(span.start);
-        Place { file: Arc::clone(&self.file), line, column, key: key.to_owned() }
+        let (line, column) = self.positions[span.start.min(self.positions.len() - 1)];
+        Place { file: Arc::clone(&self.file), line: line as usize, column: column as usize, key: key.to_owned() }
     }
+}
+
+/// The line and the column of each byte of a text, and of its end: from 1, in characters, as editors count. A file may have a place for
+/// each of a hundred thousand words on one line, so that counting anew for each would take too long.
+fn positions(text: &str) -> Vec<(u32, u32)> {
+    let mut positions = Vec::with_capacity(text.len() + 1);
+    let mut next = (1, 1);
+    for char in text.chars() {
+        positions.resize(positions.len() + char.len_utf8(), next);
+        next = if char == '\n' { (next.0 + 1, 1) } else { (next.0, next.1 + 1) };
+    }
+    positions.push(next);
+    positions
 }
 
 fn table_of(name: &str) -> &str {
@@ -383,5 +359,24 @@ fn kind_of(value: &DeValue<'_>) -> &'static str {
         DeValue::Datetime(_) => "a date",
         DeValue::Array(_) => "a list",
         DeValue::Table(_) => "a table",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_place_is_where_counting_finds_it() {
+        for text in ["", "a", "a\nb\n", "ä\n日本🦄 x\n\n", &"xä🦄\n".repeat(100), &"日".repeat(200)] {
+            let positions = positions(text);
+            assert_eq!(positions.len(), text.len() + 1);
+            for at in (0..=text.len()).filter(|at| text.is_char_boundary(*at)) {
+                let before = &text[..at];
+                let line = before.matches('\n').count() + 1;
+                let column = before.rsplit('\n').next().unwrap_or_default().chars().count() + 1;
+                assert_eq!(positions[at], (line as u32, column as u32), "{at} in {text:?}");
+            }
+        }
     }
 }

@@ -6,9 +6,9 @@ use std::os::unix::ffi::OsStrExt;
 
 use crate::config::ConfigError;
 use crate::config::definition::{Kind, Subject};
-use crate::config::options::{Definition, OPTIONS, find, ways_to_say};
+use crate::config::options::{Definition, OPTIONS, aliases, find};
 use crate::config::origin::Origin;
-use crate::config::words::Word;
+use crate::config::origin::Word;
 
 /// The lowest layer.
 pub(super) fn defaults() -> Vec<Word> {
@@ -23,11 +23,11 @@ pub(super) fn defaults() -> Vec<Word> {
 /// there are.
 pub(super) fn merge(layers: impl IntoIterator<Item = Vec<Word>>) -> Vec<Word> {
     let layers: Vec<Vec<Word>> = layers.into_iter().collect();
-    let mut above = Above::default();
+    let mut above = Above::new();
     let mut kept: Vec<Vec<bool>> = Vec::with_capacity(layers.len());
     for layer in layers.iter().rev() {
-        kept.push(layer.iter().map(|word| !above.hides(word)).collect());
-        above.add(layer);
+        kept.push(layer.iter().map(|word| !above.contains(&slot(word))).collect());
+        add(&mut above, layer);
     }
     let mut keeps = kept.into_iter().rev().flatten().collect::<Vec<_>>().into_iter();
     layers.into_iter().flatten().filter(|_| keeps.next().unwrap_or(true)).collect()
@@ -48,14 +48,11 @@ pub(super) fn complete(mut words: Vec<Word>) -> Vec<Word> {
 /// What one place says twice, in two ways of which only one can count.
 pub(super) fn contradictions(layer: &[Word]) -> Vec<ConfigError> {
     let mut found = Vec::new();
-    // The first of each flag that has alternatives; there are but a few such flags.
+    // The first of each flag that has alternatives; there are only a few such flags.
     let mut firsts: Vec<&Word> = Vec::new();
-    let has_alternatives = |word: &Word| subject(word).is_some();
-    for word in layer.iter().filter(|word| word.is_active() && has_alternatives(word)) {
-        let clashes = |other: &&&Word| other.flag != word.flag && is_alternative(other, word);
-        if let Some(other) = firsts.iter().find(clashes) {
-            let (spelled, other) = (word.origin.spelled(&word.flag), other.origin.referred(&other.flag));
-            found.push(ConfigError::Conflict { spelled, other });
+    for word in layer.iter().filter(|word| word.is_active() && subject(word).is_some()) {
+        if let Some(other) = firsts.iter().find(|other| other.flag != word.flag && is_alternative(other, word)) {
+            found.push(ConfigError::conflict(&word.origin.spelled(&word.flag), &other.origin.referred(&other.flag)));
         }
         if !firsts.iter().any(|first| first.flag == word.flag) {
             firsts.push(word);
@@ -64,49 +61,26 @@ pub(super) fn contradictions(layer: &[Word]) -> Vec<ConfigError> {
     found
 }
 
-/// What makes words of a lower layer meaningless.
-#[derive(Default)]
-struct Above<'a> {
-    /// What is said, but for tables of names.
-    flags: BTreeSet<&'a str>,
-    /// What is not off, which hides its alternatives too.
-    active: BTreeSet<&'a str>,
-    /// The entries of tables, by table and name.
-    entries: BTreeSet<(&'a str, Option<&'a [u8]>)>,
-    /// The variables that are unset.
-    unset: BTreeSet<Option<&'a [u8]>>,
-}
+/// What the layers above give: options, and the entries of tables by option and name.
+type Above<'a> = BTreeSet<(&'a str, Option<&'a [u8]>)>;
 
-impl<'a> Above<'a> {
-    fn add(&mut self, layer: &'a [Word]) {
-        for word in layer {
-            if is_map(&word.flag) {
-                self.entries.insert((&word.flag, word.map_name()));
-            } else {
-                self.flags.insert(&word.flag);
-            }
-            if word.flag == "env.unset" {
-                self.unset.insert(word.value.as_ref().map(|name| name.as_bytes()));
-            }
-            if word.is_active() {
-                self.active.insert(&word.flag);
-            }
+fn add<'a>(above: &mut Above<'a>, layer: &'a [Word]) {
+    for word in layer {
+        above.insert(slot(word));
+        if word.flag == "env.unset" {
+            above.insert(("env.set", word.value.as_ref().map(|name| name.as_bytes())));
+        }
+        // What is off does not hide its alternatives.
+        if word.is_active() {
+            above.extend(aliases(&word.flag).into_iter().map(|alias| (alias, None)));
         }
     }
+}
 
-    fn hides(&self, below: &Word) -> bool {
-        let is_said = if is_map(&below.flag) {
-            self.entries.contains(&(below.flag.as_str(), below.map_name()))
-        } else {
-            self.flags.contains(below.flag.as_str())
-        };
-        let is_unset = || below.flag == "env.set" && self.unset.contains(&below.map_name());
-        let has_alternative = || {
-            let mut ways = ways_to_say(&below.flag).into_iter().filter(|way| *way != below.flag);
-            ways.any(|way| self.active.contains(way))
-        };
-        is_said || is_unset() || has_alternative()
-    }
+/// What a word of a higher layer replaces.
+fn slot(word: &Word) -> (&str, Option<&[u8]>) {
+    let is_map = find(&word.flag).is_some_and(|option| option.kind == Kind::Map);
+    (&word.flag, if is_map { word.map_name() } else { None })
 }
 
 fn is_alternative(one: &Word, other: &Word) -> bool {
@@ -115,11 +89,6 @@ fn is_alternative(one: &Word, other: &Word) -> bool {
 
 fn subject(word: &Word) -> Option<Subject> {
     find(&word.flag).and_then(|option| option.subject)
-}
-
-/// Whether it is a table of names and values.
-fn is_map(flag: &str) -> bool {
-    find(flag).is_some_and(|option| option.kind == Kind::Map)
 }
 
 #[cfg(test)]

@@ -20,7 +20,6 @@ mod nearest;
 mod options;
 mod origin;
 mod paths;
-mod positions;
 mod print;
 mod profiles;
 mod resolve;
@@ -40,14 +39,13 @@ pub use difference::{Difference, differences, effect_of, keep_commanded, keep_fi
 pub use error::{ConfigError, Problems};
 pub use file::further_names;
 pub use options::{Config, Definition, Family, NUMBER_MAX, commanded, flags, keys};
-pub use origin::{Given, Origin};
+pub use origin::{Given, Origin, Word};
 pub use paths::{Directory, default_socket_path, lock_path, pid_path, service_directory, socket_path};
 pub use print::print;
 pub use schema::schema;
 pub use sections::{Env, Log as LogSettings, LogLevel, LogTarget, WorkerSetup};
 pub use usage::{Detail, command_line, usage};
 pub use values::{Ack, FACILITIES, LIMIT_NAMES, Limit, Nice, SECONDS_MAX, is_masters};
-pub use words::Word;
 
 use std::ffi::{OsStr, OsString};
 use std::path::Path;
@@ -97,7 +95,7 @@ pub fn parse(argv0: &OsStr, args: Vec<OsString>, read_file: ReadFile<'_>) -> Res
         problems = resolve::check_together(&config);
     }
     if config.program.first().is_some_and(|name| name.is_empty()) {
-        problems.push(ConfigError::EmptyProgram { spelled: config.given.spelled_at("command", 0) });
+        problems.push(ConfigError::new(format!("{}: its name is empty", config.given.spelled_at("command", 0))));
     }
     if !problems.is_empty() {
         return Err(Problems(problems));
@@ -108,7 +106,7 @@ pub fn parse(argv0: &OsStr, args: Vec<OsString>, read_file: ReadFile<'_>) -> Res
         Invocation::CheckConfig(Box::new(config))
     } else if config.program.is_empty() && config.with_state_fd.is_none() {
         if config.given.is_given("config") {
-            return Err(Problems(vec![ConfigError::NoProgram]));
+            return Err(ConfigError::no_program().into());
         }
         Invocation::Usage
     } else {
@@ -136,22 +134,18 @@ fn read_layers(line: &[Word], read_file: ReadFile<'_>, problems: &mut Vec<Config
     let asked = |flag: &'static str| line.iter().filter(move |word| word.flag == flag);
     let profiles: Vec<_> = asked("profile").filter_map(named).collect();
     let Some(path) = asked("config").next_back().and_then(|word| word.value.clone()) else {
-        let unused = profiles.first().map(|(name, spelled)| ConfigError::BadValue {
-            spelled: spelled.clone(),
-            value: name.into(),
-            need: "is a profile of a file, need --config FILE too".to_owned(),
-        });
-        problems.extend(unused);
+        let need = "is a profile of a file, need --config FILE too";
+        problems.extend(profiles.first().map(|(name, spelled)| ConfigError::bad_value(spelled, name.as_ref(), need)));
         return Vec::new();
     };
     if let Err(need) = values::path(&path) {
-        problems.push(ConfigError::BadValue { spelled: "--config".to_owned(), value: path, need });
+        problems.push(ConfigError::bad_value("--config", &path, &need));
         return Vec::new();
     }
     let text = match read_file(Path::new(&path)) {
         Ok(text) => text,
         Err(message) => {
-            problems.push(ConfigError::NoFile(message));
+            problems.push(ConfigError::new(message));
             return Vec::new();
         }
     };
@@ -184,7 +178,7 @@ fn read_env_files(config: &mut Config, read_file: ReadFile<'_>, problems: &mut V
             Ok(text) => variables.extend(env_file::read(&path.to_string_lossy(), &text, problems)),
             Err(message) => {
                 let spelled = origin.spelled("env.env-file");
-                problems.push(ConfigError::NoFile(format!("{spelled}: {message}")));
+                problems.push(ConfigError::new(format!("{spelled}: {message}")));
             }
         }
     }

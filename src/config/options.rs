@@ -14,7 +14,7 @@ use crate::config::definition::{
     self, Act, Commanded, Effect, Group, Need, Place, Shape, Subject, Takes, list, map, single, switch,
 };
 use crate::config::origin::Given;
-use crate::config::sections::{Control, Env, Log, LogLevel, LogTarget, WorkerSetup};
+use crate::config::sections::{Control, Env, LEVELS, Log, LogLevel, LogTarget, TARGETS, WorkerSetup};
 use crate::config::values::{self, Ack, Nice};
 
 pub type Definition = definition::Definition<Config>;
@@ -40,7 +40,7 @@ pub struct Config {
     pub seconds: f64,
     /// New workers in a row that may fail before giving up; `None` is for ever.
     pub retries: Option<u32>,
-    /// Seconds after which a worker that was told to go is killed.
+    /// Seconds from the stop signal to the kill of a worker.
     pub signal_timeout: Option<u32>,
     pub kill_children_on_exit: bool,
     pub drop_env_vars: Vec<OsString>,
@@ -131,13 +131,13 @@ pub(super) static OPTIONS: &[Definition] = &[
         .commanded("seconds", Takes::Seconds)
         .read(|config, value| set(&mut config.seconds, values::respawn_seconds(value))),
     single(WORKERS, "retries", Shape::Count("COUNT"))
-        .help("Give up after this many new workers in a row never came up (default: go on for ever)")
+        .help("Give up after this many new workers in a row failed to start (default: go on for ever)")
         .short('r')
         .not_einhorns()
         .commanded("retries", Takes::CountOrNil(RETRIES_MAX))
         .read(|config, value| set(&mut config.retries, values::whole(value, 1..=RETRIES_MAX))),
     single(WORKERS, "signal-timeout", Shape::Time("SECONDS"))
-        .help("Kill a worker that is still there this many seconds after it was told to go (default: wait for ever)")
+        .help("Kill a worker that still runs this many seconds after it was told to go (default: wait for ever)")
         .short('t')
         .commanded("signal_timeout", Takes::CountOrNil(u32::MAX))
         .read(|config, value| set(&mut config.signal_timeout, values::whole_seconds(value))),
@@ -231,12 +231,12 @@ pub(super) static OPTIONS: &[Definition] = &[
         .not_einhorns()
         .read(|config, value| set(&mut config.socket_group, values::group(value))),
     switch(OUTPUT, "verbose")
-        .help("Say more; undoes one -q")
+        .help("Increase verbosity; undoes one -q")
         .short('v')
         .subject(Subject::LogLevel)
         .read(|config, _| set(&mut config.log.level, Ok(LogLevel::Debug))),
     switch(OUTPUT, "quiet")
-        .help("Say less; undoes one -v")
+        .help("Decrease verbosity; undoes one -v")
         .short('q')
         .subject(Subject::LogLevel)
         .read(|config, _| set(&mut config.log.level, Ok(LogLevel::Warn))),
@@ -293,18 +293,18 @@ pub(super) static OPTIONS: &[Definition] = &[
     list(FILE, "control.allow-groups", Shape::Text("GROUP"))
         .help("Groups whose members may do everything on the control socket")
         .read(|config, value| push(&mut config.control.allow_groups, values::group(value))),
-    single(FILE, "log.level", Shape::Choice("debug|info|warn|error"))
+    single(FILE, "log.level", Shape::Choice(LEVELS))
         .help("What is logged: everything down to this level")
         .default("info")
         .subject(Subject::LogLevel)
         .commanded("verbosity", Takes::Verbosity)
         .read(|config, value| set(&mut config.log.level, LogLevel::read(value))),
-    single(FILE, "log.target", Shape::Choice("stderr|syslog|both"))
+    single(FILE, "log.target", Shape::Choice(TARGETS))
         .help("Where the log goes")
         .default("stderr")
         .subject(Subject::LogTarget)
         .read(|config, value| set(&mut config.log.target, LogTarget::read(value))),
-    single(FILE, "log.syslog-level", Shape::Choice("debug|info|warn|error"))
+    single(FILE, "log.syslog-level", Shape::Choice(LEVELS))
         .help("What of the log goes to syslog: everything down to this level")
         .default("warn")
         .read(|config, value| set(&mut config.log.syslog_level, LogLevel::read(value))),
@@ -361,7 +361,7 @@ pub fn keys() -> impl Iterator<Item = &'static Definition> + Clone {
 }
 
 /// The names of this option and of the others of its subject.
-pub(super) fn ways_to_say(name: &str) -> Vec<&'static str> {
+pub(super) fn aliases(name: &str) -> Vec<&'static str> {
     let subject = find(name).and_then(|option| option.subject);
     let is_one = |option: &&Definition| option.name == name || subject.is_some() && option.subject == subject;
     OPTIONS.iter().filter(is_one).map(|option| option.name).collect()

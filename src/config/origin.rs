@@ -1,21 +1,20 @@
 //! Remembers each effective value as it was given, and where: for error messages, which repeat the user's spelling, for
-//! `--print-config`, and for whoever must know whether a value was given at all. Reads no value.
+//! `--print-config`, and to tell whether a value was given at all. Reads no value.
 
 use std::borrow::Cow;
 use std::ffi::{OsStr, OsString};
+use std::os::unix::ffi::OsStrExt;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use crate::base::printable;
-use crate::config::options::ways_to_say;
-use crate::config::words::Word;
+use crate::base::{printable, wire};
 
 /// Where a value came from. A handoff has it in one line.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(into = "String", from = "String")]
 pub enum Origin {
-    /// Nobody has said anything.
+    /// No place gives a value.
     Default,
     File(Place),
     /// The command line, with the option as it was spelled there, such as `-n` or `--num`.
@@ -36,26 +35,56 @@ pub struct Place {
     pub key: String,
 }
 
+/// One value of one option, wherever it was said.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Word {
+    /// The option's long name, without dashes; a key of the file that is no flag has its own.
+    pub flag: String,
+    pub origin: Origin,
+    /// `true` or `false` for a switch. None: a list that is said to be empty.
+    #[serde(default, with = "wire")]
+    pub value: Option<OsString>,
+}
+
+impl Word {
+    /// `--flag=value`, which cannot be taken for anything else. Nothing for an empty list.
+    pub fn to_normal_form(&self) -> Option<OsString> {
+        let mut text = OsString::from(format!("--{}=", self.flag));
+        text.push(self.value.as_ref()?);
+        Some(text)
+    }
+
+    /// Whether it says something: a switch that is off does not.
+    pub fn is_active(&self) -> bool {
+        self.value.as_ref().is_some_and(|value| value != "false")
+    }
+
+    /// The name in `NAME=VALUE`.
+    pub fn map_name(&self) -> Option<&[u8]> {
+        self.value.as_ref().map(|value| split_at_equals(value.as_bytes()).0)
+    }
+}
+
 /// The effective values as they were given, in the order in which they count.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Given(Vec<Word>);
 
 impl Given {
-    pub(in crate::config) fn new(words: Vec<Word>) -> Self {
+    pub(super) fn new(words: Vec<Word>) -> Self {
         Self(words)
     }
 
-    pub(in crate::config) fn all(&self) -> &[Word] {
+    pub(super) fn all(&self) -> &[Word] {
         &self.0
     }
 
     /// What was given for one option, by its long name; several values for a list.
-    pub(in crate::config) fn words(&self, flag: &str) -> impl Iterator<Item = &Word> {
+    pub(super) fn words(&self, flag: &str) -> impl Iterator<Item = &Word> {
         self.0.iter().filter(move |word| word.flag == flag)
     }
 
     /// Where each value of a list came from; a value that no place gave is a default.
-    pub(in crate::config) fn origins(&self, flag: &str) -> impl Iterator<Item = &Origin> {
+    pub(super) fn origins(&self, flag: &str) -> impl Iterator<Item = &Origin> {
         self.words(flag).map(|word| &word.origin).chain(std::iter::repeat(&Origin::Default))
     }
 
@@ -69,60 +98,41 @@ impl Given {
         self.words(flag).last().map_or(&Origin::Default, |word| &word.origin)
     }
 
-    /// Replaces what was given. `None`: it is said that there is no value.
-    pub fn set(&mut self, flag: &str, value: Option<OsString>, origin: Origin) {
-        self.remove(flag);
-        self.0.push(Word { flag: flag.to_owned(), origin, value });
-    }
-
-    /// Takes over what another has for an option, said in whichever way.
-    pub fn copy(&mut self, flag: &str, other: &Self) {
-        self.remove(flag);
-        for flag in ways_to_say(flag) {
-            self.0.extend(other.words(flag).cloned());
-        }
-    }
-
-    /// With the other ways to say it.
-    fn remove(&mut self, flag: &str) {
-        let ways = ways_to_say(flag);
-        self.0.retain(|word| !ways.contains(&word.flag.as_str()));
-    }
-
-    /// Whether both say the same of an option, in whichever way.
-    pub fn agrees(&self, flag: &str, other: &Self) -> bool {
-        ways_to_say(flag).into_iter().all(|flag| self.effective(flag) == other.effective(flag))
+    /// Replaces what was given for these options.
+    pub(super) fn replace(&mut self, flags: &[&str], words: impl IntoIterator<Item = Word>) {
+        self.0.retain(|word| !flags.contains(&word.flag.as_str()));
+        self.0.extend(words);
     }
 
     /// The values, where a switch that is off is none.
-    fn effective(&self, flag: &str) -> Vec<&OsStr> {
+    pub(super) fn effective(&self, flag: &str) -> Vec<&OsStr> {
         self.values(flag).into_iter().filter(|value| *value != "false").collect()
     }
 
-    /// Whether anybody has said it; a switch, whether anybody has turned it on.
+    /// Whether some place gives it.
     pub fn is_given(&self, flag: &str) -> bool {
         self.words(flag).any(|word| word.origin != Origin::Default)
     }
 
     /// Whether a switch is on.
-    pub(in crate::config) fn is_on(&self, flag: &str) -> bool {
+    pub(super) fn is_on(&self, flag: &str) -> bool {
         self.values(flag).last().is_some_and(|value| *value == "true")
     }
 
     /// How the option that gave the effective value was spelled.
-    pub(in crate::config) fn spelled(&self, flag: &str) -> String {
+    pub(super) fn spelled(&self, flag: &str) -> String {
         self.origin(flag).spelled(flag)
     }
 
     /// The same for one value of a list.
-    pub(in crate::config) fn spelled_at(&self, flag: &str, index: usize) -> String {
+    pub(super) fn spelled_at(&self, flag: &str, index: usize) -> String {
         self.words(flag).nth(index).map_or(&Origin::Default, |word| &word.origin).spelled(flag)
     }
 }
 
 impl Origin {
     /// How an error names the value: `-n`, `web.toml:3:10: number`.
-    pub(in crate::config) fn spelled(&self, flag: &str) -> String {
+    pub(super) fn spelled(&self, flag: &str) -> String {
         match self {
             Self::CommandLine(spelled) => printable::line(spelled).into_owned(),
             Self::File(place) => format!("{}: {}", place.position(), place.shown_key()),
@@ -131,7 +141,7 @@ impl Origin {
     }
 
     /// How the value is referred to inside a sentence about another: `-4`, `ipv4-only (web.toml:3)`.
-    pub(in crate::config) fn referred(&self, flag: &str) -> String {
+    pub(super) fn referred(&self, flag: &str) -> String {
         match self {
             Self::File(place) => format!("{} ({})", place.shown_key(), place.line()),
             Self::CommandLine(_) | Self::Default | Self::ControlSocket => self.spelled(flag),
@@ -152,7 +162,7 @@ impl Origin {
 
 impl Place {
     /// `web.toml:12:3`
-    pub(in crate::config) fn position(&self) -> String {
+    pub(super) fn position(&self) -> String {
         format!("{}:{}", self.line(), self.column)
     }
 
@@ -160,8 +170,15 @@ impl Place {
         format!("{}:{}", printable::line(&self.file), self.line)
     }
 
-    pub(in crate::config) fn shown_key(&self) -> Cow<'_, str> {
+    pub(super) fn shown_key(&self) -> Cow<'_, str> {
         printable::line(&self.key)
+    }
+}
+
+pub(super) fn split_at_equals(text: &[u8]) -> (&[u8], Option<&OsStr>) {
+    match text.iter().position(|&byte| byte == b'=') {
+        Some(at) => (&text[..at], Some(OsStr::from_bytes(&text[at + 1..]))),
+        None => (text, None),
     }
 }
 

@@ -8,7 +8,7 @@ use toml::Value;
 use crate::base::printable::is_hidden;
 use crate::config::definition::{Kind, Shape};
 use crate::config::options::{Definition, keys};
-use crate::config::words::{Word, split_at_equals};
+use crate::config::origin::{Word, split_at_equals};
 use crate::config::{Config, ConfigError};
 
 /// The settings as TOML, each line with its origin.
@@ -80,11 +80,8 @@ fn entries(config: &Config, key: &Definition) -> Result<Vec<(String, String)>, C
 }
 
 fn text_of<'a>(word: &Word, value: &'a OsStr) -> Result<&'a str, ConfigError> {
-    value.to_str().ok_or_else(|| ConfigError::BadValue {
-        spelled: word.origin.spelled(&word.flag),
-        value: value.to_owned(),
-        need: "cannot stand in a file, which holds text in UTF-8 only".to_owned(),
-    })
+    let need = "cannot stand in a file, which holds text in UTF-8 only";
+    value.to_str().ok_or_else(|| ConfigError::bad_value(&word.origin.spelled(&word.flag), value, need))
 }
 
 /// A number where one is meant and TOML would read the same one; a string otherwise.

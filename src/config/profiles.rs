@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::config::ConfigError;
 use crate::config::file::{Document, Profile};
 use crate::config::nearest::nearest;
-use crate::config::words::Word;
+use crate::config::origin::Word;
 
 /// How many profiles may inherit one from the other in a row; a person has lost count long before.
 const DEPTH_MAX: usize = 32;
@@ -52,20 +52,28 @@ impl<'a> Walk<'a, '_> {
         self.document.profiles.iter().map(|profile| profile.name.as_str())
     }
 
+    fn refuse(&mut self, spelled: &str, reason: &str) {
+        self.problems.push(ConfigError::new(format!("{spelled}: {reason}")));
+    }
+
     /// Adds the profile after all that it inherits. `spelled` is how an error names the place that asks for it.
     fn add(&mut self, name: &str, spelled: &dyn Fn() -> String) {
         let Some(&profile) = self.profiles.get(name) else {
-            let nearest = nearest(name, self.names()).map(str::to_owned);
             let more = self.names().nth(LISTED_MAX).map(|_| "...");
-            let known = self.names().take(LISTED_MAX).chain(more).map(str::to_owned).collect();
-            return self.problems.push(ConfigError::UnknownProfile { spelled: spelled(), nearest, known });
+            let known: Vec<&str> = self.names().take(LISTED_MAX).chain(more).collect();
+            let hint = match nearest(name, self.names()) {
+                Some(near) => format!("did you mean {near:?}?"),
+                None if known.is_empty() => "the file has none".to_owned(),
+                None => format!("the file has {}", known.join(", ")),
+            };
+            return self.refuse(&spelled(), &format!("there is no such profile, {hint}"));
         };
         if self.path.iter().any(|known| known == name) {
             let circle = format!("{} -> {name}", self.path.join(" -> "));
-            return self.problems.push(ConfigError::ProfileCircle { spelled: spelled(), circle });
+            return self.refuse(&spelled(), &format!("the profiles inherit each other in a circle, {circle}"));
         }
         if self.path.len() >= DEPTH_MAX {
-            return self.problems.push(ConfigError::ProfileDepth { spelled: spelled(), depth_max: DEPTH_MAX });
+            return self.refuse(&spelled(), &format!("more than {DEPTH_MAX} profiles inherit one from the other"));
         }
         if self.met.contains(name) {
             return;

@@ -6,9 +6,9 @@ use std::os::unix::ffi::OsStrExt;
 use std::time::Duration;
 
 use crate::config::definition::Kind;
-use crate::config::options::{Config, Definition, Family, OPTIONS};
+use crate::config::options::{Config, Definition, Family, OPTIONS, aliases};
+use crate::config::origin::{Word, split_at_equals};
 use crate::config::values::Ack;
-use crate::config::words::{Word, split_at_equals};
 use crate::config::{Bind, ConfigError, Given, Origin};
 
 /// The seed's grace period: `-m` without a mode, and `--manual`.
@@ -36,7 +36,8 @@ impl Config {
 
     /// Gives an option the value that a command on the control socket has for it; `None` is that there is none.
     pub fn command(&mut self, flag: &str, value: Option<String>) {
-        self.given.set(flag, value.map(Into::into), Origin::ControlSocket);
+        let word = Word { flag: flag.to_owned(), origin: Origin::ControlSocket, value: value.map(Into::into) };
+        self.given.replace(&aliases(flag), [word]);
         self.read_again();
     }
 
@@ -95,7 +96,7 @@ fn read(option: &Definition, word: &Word, config: &mut Config) -> Result<(), Con
     outcome.map_err(|need| {
         let name = || OsStr::from_bytes(split_at_equals(value.as_bytes()).0);
         let shown = if option.is_secret { name() } else { value };
-        ConfigError::BadValue { spelled: word.origin.spelled(option.name), value: shown.to_owned(), need }
+        ConfigError::bad_value(&word.origin.spelled(option.name), shown, &need)
     })
 }
 
@@ -105,39 +106,34 @@ pub(super) fn check_together(config: &Config) -> Vec<ConfigError> {
     // What contradicts itself in this cannot be said to contradict a bind, too.
     if given.is_on("ipv4-only") && given.is_on("ipv6-only") {
         let other = given.origin("ipv4-only").referred("ipv4-only");
-        return vec![ConfigError::Conflict { spelled: given.spelled("ipv6-only"), other }];
+        return vec![ConfigError::conflict(&given.spelled("ipv6-only"), &other)];
     }
-    [check_families(config), check_timeout(config)].into_iter().filter_map(Result::err).collect()
+    check_families(config).into_iter().chain(check_timeout(config)).collect()
 }
 
 /// Where acks come from a timer, nothing times out.
-fn check_timeout(config: &Config) -> Result<(), ConfigError> {
-    match (config.ack, config.given.values("ack-timeout").last()) {
-        (Ack::Timer(_), Some(&timeout)) => Err(ConfigError::BadValue {
-            spelled: config.given.spelled("ack-timeout"),
-            value: timeout.to_owned(),
-            need: match config.given.origin("ack-timeout") {
-                Origin::File(_) => "is not used with a timer, need ack-mode = \"manual\" too".to_owned(),
-                _ => "is not used with a timer, need -m manual too".to_owned(),
-            },
-        }),
-        (Ack::Timer(_), None) | (Ack::Manual, _) => Ok(()),
+fn check_timeout(config: &Config) -> Option<ConfigError> {
+    let timeout = *config.given.values("ack-timeout").last()?;
+    if config.ack == Ack::Manual {
+        return None;
     }
+    let need = match config.given.origin("ack-timeout") {
+        Origin::File(_) => "is not used with a timer, need ack-mode = \"manual\" too",
+        Origin::Default | Origin::CommandLine(_) | Origin::ControlSocket => {
+            "is not used with a timer, need -m manual too"
+        }
+    };
+    Some(ConfigError::bad_value(&config.given.spelled("ack-timeout"), timeout, need))
 }
 
 /// An address of one family can never be bound when only the other is allowed.
-fn check_families(config: &Config) -> Result<(), ConfigError> {
+fn check_families(config: &Config) -> Option<ConfigError> {
     let (excluded, flag): (fn(&Bind) -> bool, &str) = match config.family {
-        Family::Any => return Ok(()),
+        Family::Any => return None,
         Family::V4 => (Bind::is_ipv6_address, "ipv4-only"),
         Family::V6 => (Bind::is_ipv4_address, "ipv6-only"),
     };
-    match config.binds.iter().position(excluded) {
-        Some(index) => Err(ConfigError::BadValue {
-            spelled: config.given.spelled_at("bind", index),
-            value: config.given.values("bind")[index].to_owned(),
-            need: format!("cannot stand together with {}", config.given.origin(flag).referred(flag)),
-        }),
-        None => Ok(()),
-    }
+    let index = config.binds.iter().position(excluded)?;
+    let need = format!("cannot stand together with {}", config.given.origin(flag).referred(flag));
+    Some(ConfigError::bad_value(&config.given.spelled_at("bind", index), config.given.values("bind")[index], &need))
 }

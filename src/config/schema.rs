@@ -3,6 +3,7 @@
 
 use serde_json::{Map, Value as Json, json};
 
+use crate::config::bind::{BindKey, TABLE_KEYS};
 use crate::config::definition::{Kind, Shape};
 use crate::config::options::{Definition, keys};
 
@@ -99,12 +100,14 @@ fn single(key: &Definition) -> Json {
 }
 
 fn bind() -> Json {
-    let properties = json!({
-        "address": { "type": "string", "description": "ADDR:PORT or unix:/path" },
-        "reuse-addr": { "type": "boolean", "description": "SO_REUSEADDR" },
-        "nonblock": { "type": "boolean", "description": "O_NONBLOCK" },
-        "mode": { "type": "string", "description": "Permissions of a unix socket, in octal" },
-        "shared-directory": { "type": "boolean", "description": "Other users may exchange the socket in its directory" },
-    });
-    json!({ "type": "object", "properties": properties, "required": ["address"], "additionalProperties": false })
+    let property = |(name, key, help): &(&str, BindKey, &str)| {
+        let shape = match key {
+            BindKey::Address | BindKey::Mode => "string",
+            BindKey::Flag(_) => "boolean",
+        };
+        ((*name).to_owned(), with_help(json!({ "type": shape }), help))
+    };
+    let mut table = object(TABLE_KEYS.iter().map(property).collect(), "");
+    table["required"] = json!(["address"]);
+    table
 }

@@ -44,7 +44,7 @@ impl Default for WorkerSetup {
     }
 }
 
-/// Who may do everything on the control socket, beside root, the master's user and `socket-group`.
+/// The users and groups with full access to the control socket, beside root, the master's user and `socket-group`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Control {
     pub allow_users: Vec<String>,
@@ -60,7 +60,7 @@ pub struct Log {
     pub ident: String,
 }
 
-/// The least important lines that are still said.
+/// The least important lines that are still logged.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub enum LogLevel {
     Debug,
@@ -78,48 +78,35 @@ pub enum LogTarget {
     Both,
 }
 
-const LEVELS: &str = "debug|info|warn|error";
-const TARGETS: &str = "stderr|syslog|both";
+pub(super) const LEVELS: &str = "debug|info|warn|error";
+pub(super) const TARGETS: &str = "stderr|syslog|both";
 
 impl LogLevel {
-    /// einhorn's three grades: 0 tells everything, 1 what happens, 2 what goes wrong; and 3, errors alone.
+    /// In the order of [`LEVELS`].
+    const ALL: [Self; 4] = [Self::Debug, Self::Info, Self::Warn, Self::Error];
+
+    /// einhorn's three grades: 0 logs everything, 1 what happens, 2 what goes wrong; and 3, errors alone.
     pub fn verbosity(self) -> u8 {
-        match self {
-            Self::Debug => 0,
-            Self::Info => 1,
-            Self::Warn => 2,
-            Self::Error => 3,
-        }
+        self as u8
     }
 
     /// The level of such a grade.
     pub fn of_verbosity(verbosity: u8) -> Self {
-        match verbosity {
-            0 => Self::Debug,
-            1 => Self::Info,
-            2 => Self::Warn,
-            3.. => Self::Error,
-        }
+        Self::ALL.get(usize::from(verbosity)).copied().unwrap_or(Self::Error)
     }
 
     pub fn name(self) -> &'static str {
-        match self {
-            Self::Debug => "debug",
-            Self::Info => "info",
-            Self::Warn => "warn",
-            Self::Error => "error",
-        }
+        LEVELS.split('|').nth(usize::from(self.verbosity())).unwrap_or_default()
     }
 
-    pub(in crate::config) fn read(value: &OsStr) -> Result<Self, Need> {
-        let levels = [Self::Debug, Self::Info, Self::Warn, Self::Error];
+    pub(super) fn read(value: &OsStr) -> Result<Self, Need> {
         let name = values::one_of(value, LEVELS)?;
-        Ok(levels.into_iter().find(|level| level.name() == name).unwrap_or_default())
+        Ok(Self::ALL.into_iter().find(|level| level.name() == name).unwrap_or_default())
     }
 }
 
 impl LogTarget {
-    pub(in crate::config) fn read(value: &OsStr) -> Result<Self, Need> {
+    pub(super) fn read(value: &OsStr) -> Result<Self, Need> {
         Ok(match values::one_of(value, TARGETS)?.as_str() {
             "syslog" => Self::Syslog,
             "both" => Self::Both,

@@ -1,5 +1,5 @@
-//! Writes the help: what the program is, how it is called, and every option from the one definition. Returns text; who
-//! asked for it prints it. No line is longer than a screen of 80 columns.
+//! Writes the help: what the program is, how it is called, and every option from the one definition. Returns text and
+//! prints nothing. No line is longer than a screen of 80 columns.
 
 use clap::{Arg, ArgAction, Command};
 
@@ -13,7 +13,7 @@ const HELP_COLUMN: usize = 30;
 /// How much to tell.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Detail {
-    /// The first screen, for who gave no program.
+    /// The first screen, for a command line without a program.
     Short,
     /// All of it, for `--help`.
     Long,
@@ -56,8 +56,8 @@ Exit codes:
   0         ended cleanly
   1         no program was given, or stopped by SIGQUIT
   100       an option or its value is wrong
-  111       something that the start needs is not to be had: an address is in
-            use, the lock is held, a file cannot be written
+  111       a required resource is unavailable: an address is in use, the lock
+            is held, a file cannot be written
   112       gave up: with --retries, no worker ever came up
   113       memory was refused, and the reserve for that is used up
   126, 127  the program cannot be run, or is not found

@@ -13,7 +13,7 @@ use crate::base::Signal;
 use crate::base::printable::is_hidden;
 use crate::config::definition::Need;
 use crate::config::nearest::nearest;
-use crate::config::words::split_at_equals;
+use crate::config::origin::split_at_equals;
 
 /// Longest ack timer, ack timeout and time between two starts, in seconds: a day.
 pub const SECONDS_MAX: f64 = 86_400.0;
@@ -24,42 +24,8 @@ const NICE_LEVELS: RangeInclusive<i64> = -20..=19;
 /// RFC 3164 has a tag of at most so many.
 const IDENT_BYTES_MAX: usize = 32;
 /// The resources of setrlimit(2), in lower case and without RLIMIT_; `sys` knows their numbers.
-pub const LIMIT_NAMES: [&str; 16] = [
-    "as",
-    "core",
-    "cpu",
-    "data",
-    "fsize",
-    "locks",
-    "memlock",
-    "msgqueue",
-    "nice",
-    "nofile",
-    "nproc",
-    "rss",
-    "rtprio",
-    "rttime",
-    "sigpending",
-    "stack",
-];
-/// Without a unit, the number is taken as the kernel takes it: bytes, seconds, microseconds or a count.
-const UNITS: [(&str, u64); 15] = [
-    ("", 1),
-    ("B", 1),
-    ("K", 1 << 10),
-    ("KiB", 1 << 10),
-    ("M", 1 << 20),
-    ("MiB", 1 << 20),
-    ("G", 1 << 30),
-    ("GiB", 1 << 30),
-    ("T", 1 << 40),
-    ("TiB", 1 << 40),
-    ("kB", 1000),
-    ("KB", 1000),
-    ("MB", 1_000_000),
-    ("GB", 1_000_000_000),
-    ("TB", 1_000_000_000_000),
-];
+pub const LIMIT_NAMES: &str =
+    "as|core|cpu|data|fsize|locks|memlock|msgqueue|nice|nofile|nproc|rss|rtprio|rttime|sigpending|stack";
 /// What syslog knows, but for the kernel's own.
 pub const FACILITIES: &str = "user|mail|daemon|auth|syslog|lpr|news|uucp|cron|authpriv|ftp|\
     local0|local1|local2|local3|local4|local5|local6|local7";
@@ -272,13 +238,12 @@ pub(super) fn graceful_signal(value: &OsStr) -> Result<Signal, Need> {
 /// `NAME=SOFT[:HARD]`, a resource limit. Sizes may have a unit.
 pub(super) fn limit(value: &OsStr) -> Result<Limit, Need> {
     let (name, limits) = text(value)?.split_once('=').unwrap_or_default();
-    let known = LIMIT_NAMES.iter().find(|known| **known == name);
-    let name = known.ok_or_else(|| {
-        let near = nearest(name, LIMIT_NAMES.into_iter()).map(|near| format!(", did you mean {near}?"));
-        format!(
-            "there is no limit {name:?}{}",
-            near.unwrap_or_else(|| format!(", need one of {}", LIMIT_NAMES.join(" ")))
-        )
+    let name = LIMIT_NAMES.split('|').find(|known| *known == name).ok_or_else(|| {
+        let hint = match nearest(name, LIMIT_NAMES.split('|')) {
+            Some(near) => format!("did you mean {near}?"),
+            None => format!("need one of {}", LIMIT_NAMES.replace('|', " ")),
+        };
+        format!("there is no limit {name:?}, {hint}")
     })?;
     let need = || format!("need a number, a size such as 512MiB, unlimited, or SOFT:HARD for {name}");
     let (soft, hard) = limits.split_once(':').unwrap_or((limits, limits));
@@ -296,8 +261,21 @@ fn amount(text: &str) -> Option<u64> {
     }
     let digits = text.len() - text.trim_start_matches(|c: char| c.is_ascii_digit()).len();
     let (number, unit) = text.split_at(digits);
-    let factor = UNITS.iter().find(|(name, _)| *name == unit.trim()).map(|(_, factor)| *factor)?;
-    number.parse::<u64>().ok()?.checked_mul(factor)
+    number.parse::<u64>().ok()?.checked_mul(factor(unit.trim())?)
+}
+
+/// K, M, G and T are powers of 1024, with or without iB; with B, powers of 1000, and k is K. Without a unit, the number is taken as the
+/// kernel takes it: bytes, seconds, microseconds or a count.
+fn factor(unit: &str) -> Option<u64> {
+    let (prefix, base): (&str, u64) = match unit.strip_suffix('B') {
+        Some("") => return Some(1),
+        Some("k") => return Some(1000),
+        Some(prefix) => prefix.strip_suffix('i').map_or((prefix, 1000), |prefix| (prefix, 1024)),
+        None if unit.is_empty() => return Some(1),
+        None => (unit, 1024),
+    };
+    let exponent = ["K", "M", "G", "T"].iter().position(|known| *known == prefix)?;
+    base.checked_pow(u32::try_from(exponent).ok()? + 1)
 }
 
 /// The name that syslog shows before a message.

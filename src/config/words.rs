@@ -7,14 +7,12 @@ use std::iter::Peekable;
 use std::os::unix::ffi::OsStrExt;
 use std::vec::IntoIter;
 
-use serde::{Deserialize, Serialize};
-
-use crate::base::wire;
 use crate::config::ConfigError;
 use crate::config::definition::Act;
+use crate::config::error::shown;
 use crate::config::nearest::nearest;
 use crate::config::options::{Definition, flags};
-use crate::config::origin::Origin;
+use crate::config::origin::{Origin, Word, split_at_equals};
 use crate::config::values;
 
 /// einhorn's default is 1, between verbose (0) and quiet (2).
@@ -26,17 +24,6 @@ const LETTER_BYTES_MAX: usize = 4;
 
 /// What a switch says when it stands on a command line.
 const ON: &str = "true";
-
-/// One value of one option, wherever it was said.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Word {
-    /// The option's long name, without dashes; a key of the file that is no flag has its own.
-    pub flag: String,
-    pub origin: Origin,
-    /// `true` or `false` for a switch. None: a list that is said to be empty.
-    #[serde(default, with = "wire")]
-    pub value: Option<OsString>,
-}
 
 /// What stands after the options that count.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -50,25 +37,6 @@ pub(super) enum End {
 pub(super) struct Split {
     pub words: Vec<Word>,
     pub end: End,
-}
-
-impl Word {
-    /// `--flag=value`, which cannot be taken for anything else. Nothing for an empty list.
-    pub fn to_normal_form(&self) -> Option<OsString> {
-        let mut text = OsString::from(format!("--{}=", self.flag));
-        text.push(self.value.as_ref()?);
-        Some(text)
-    }
-
-    /// Whether it says something: a switch that is off does not.
-    pub fn is_active(&self) -> bool {
-        self.value.as_ref().is_some_and(|value| value != "false")
-    }
-
-    /// The name in `NAME=VALUE`.
-    pub fn map_name(&self) -> Option<&[u8]> {
-        self.value.as_ref().map(|value| split_at_equals(value.as_bytes()).0)
-    }
 }
 
 /// Splits a command line without its `argv[0]`.
@@ -134,7 +102,7 @@ impl Splitter {
             (None, None) => None,
             (None, Some(_)) => {
                 let spelled = format!("--{}", OsStr::from_bytes(text).to_string_lossy());
-                return Err(ConfigError::NeedlessValue { spelled });
+                return Err(ConfigError::new(format!("{}: takes no value", shown(spelled))));
             }
         };
         Ok(self.take(flag, spelled, value))
@@ -179,9 +147,8 @@ impl Splitter {
 
     /// The next word, whatever it looks like: as in einhorn, `--nice -5` is a value.
     fn value_apart(&mut self, spelled: &str, value_name: &str) -> Result<OsString, ConfigError> {
-        self.rest
-            .next()
-            .ok_or_else(|| ConfigError::MissingValue { spelled: spelled.to_owned(), value_name: value_name.to_owned() })
+        let missing = || ConfigError::new(format!("{spelled}: value missing, need {spelled} {value_name}"));
+        self.rest.next().ok_or_else(missing)
     }
 
     /// Notes the option, or says that it ends the reading here.
@@ -196,7 +163,7 @@ impl Splitter {
 
 fn by_short(letter: char) -> Result<&'static Definition, ConfigError> {
     let found = flags().find(|flag| flag.short == Some(letter));
-    found.ok_or_else(|| ConfigError::Unknown { spelled: format!("-{letter}"), nearest: None })
+    found.ok_or_else(|| ConfigError::unknown_option(&format!("-{letter}"), None))
 }
 
 /// The flag of this name, or the only one whose name begins so.
@@ -207,13 +174,11 @@ fn by_long(name: &str) -> Result<&'static Definition, ConfigError> {
     let spelled = format!("--{name}");
     match begun_by(name).as_slice() {
         [only] => Ok(only),
-        [] => {
-            let nearest = nearest(name, flags().map(|flag| flag.name));
-            Err(ConfigError::Unknown { spelled, nearest: nearest.map(|near| format!("--{near}")) })
-        }
+        [] => Err(ConfigError::unknown_option(&spelled, nearest(name, flags().map(|flag| flag.name)))),
         several => {
-            let candidates = several.iter().map(|flag| format!("--{}", flag.name)).collect();
-            Err(ConfigError::Ambiguous { spelled, candidates })
+            let candidates: Vec<String> = several.iter().map(|flag| format!("--{}", flag.name)).collect();
+            let message = format!("ambiguous option {}: could be {}", shown(&spelled), candidates.join(" or "));
+            Err(ConfigError::new(message))
         }
     }
 }
@@ -229,13 +194,6 @@ fn begun_by(name: &str) -> Vec<&'static Definition> {
 /// A lone dash is a word like any other, so it begins the program.
 fn is_option(arg: &OsStr) -> bool {
     arg.len() > 1 && arg.as_bytes()[0] == b'-'
-}
-
-pub(in crate::config) fn split_at_equals(text: &[u8]) -> (&[u8], Option<&OsStr>) {
-    match text.iter().position(|&byte| byte == b'=') {
-        Some(at) => (&text[..at], Some(OsStr::from_bytes(&text[at + 1..]))),
-        None => (text, None),
-    }
 }
 
 /// The first letter of a cluster and the rest. A byte that is no text becomes the replacement character, which no flag is.

@@ -273,7 +273,7 @@ mod tests {
 
     #[test]
     fn every_limit_of_the_configuration_is_known_to_the_system() {
-        for name in LIMIT_NAMES {
+        for name in LIMIT_NAMES.split('|') {
             assert_eq!(Resource::from_name(name).map(|resource| resource.to_string()).as_deref(), Some(name));
         }
     }

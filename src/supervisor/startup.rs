@@ -138,7 +138,7 @@ fn check_alone(config: &Config, call: &Call) -> Result<(), Vec<Problem>> {
     let mut problems = check(config, call).err().unwrap_or_default();
     if config.program.is_empty() {
         problems.retain(|problem| problem.code != exit_code::NOT_FOUND);
-        let message = ConfigError::NoProgram.to_string();
+        let message = ConfigError::no_program().to_string();
         problems.push(Problem { code: exit_code::NO_PROGRAM, message });
     }
     problems.extend(listeners::check(config));
