@@ -88,6 +88,9 @@ impl BindFlags {
 
 impl Bind {
     /// Reads one value of `-b`.
+    ///
+    /// # Errors
+    /// What is needed instead.
     pub fn read(value: &OsStr) -> Result<Self, Need> {
         match value.as_bytes().strip_prefix(b"unix:") {
             Some(rest) => read_unix(rest),

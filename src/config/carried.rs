@@ -9,9 +9,10 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::base::wire;
 use crate::config::definition::Kind;
-use crate::config::options::{find, flags};
+use crate::config::error::{ConfigError, Problems};
+use crate::config::options::{Config, find, flags};
 use crate::config::origin::{Given, Origin, Place, Word, split_at_equals};
-use crate::config::{Config, ConfigError, Problems, layers, resolve};
+use crate::config::{layers, resolve};
 
 /// The flag of a variable that was read from a file of `env.env-file`. It stands for itself, and is no option.
 const FROM_FILE: &str = "env.from-files";
@@ -55,7 +56,8 @@ fn to_words(config: &Config) -> Vec<Word> {
 
 /// The configuration that [`to_words`] was given. `argv0` is how the first image was called.
 ///
-/// Errors: this version does not take what the other one took.
+/// # Errors
+/// This version does not take what the other one took.
 fn from_words(argv0: &OsStr, words: Vec<Word>) -> Result<Config, Problems> {
     let (variables, words): (Vec<Word>, Vec<Word>) = words.into_iter().partition(|word| word.flag == FROM_FILE);
     // An option that the version before did not have.

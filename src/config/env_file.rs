@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 use std::ffi::OsString;
 
-use crate::config::ConfigError;
+use crate::config::error::ConfigError;
 use crate::config::origin::Place;
 use crate::config::values;
 

@@ -9,9 +9,9 @@ use std::sync::Arc;
 use toml::Spanned;
 use toml::de::{DeArray, DeTable, DeValue};
 
-use crate::config::ConfigError;
 use crate::config::bind::{BindKey, TABLE_KEYS};
 use crate::config::definition::{Kind, Shape};
+use crate::config::error::ConfigError;
 use crate::config::nearest::nearest;
 use crate::config::options::{Definition, keys};
 use crate::config::origin::{Origin, Place, Word};

@@ -4,11 +4,10 @@
 use std::collections::BTreeSet;
 use std::os::unix::ffi::OsStrExt;
 
-use crate::config::ConfigError;
 use crate::config::definition::{Kind, Subject};
+use crate::config::error::ConfigError;
 use crate::config::options::{Definition, OPTIONS, aliases, find};
-use crate::config::origin::Origin;
-use crate::config::origin::Word;
+use crate::config::origin::{Origin, Word};
 
 /// The lowest layer.
 pub(super) fn defaults() -> Vec<Word> {

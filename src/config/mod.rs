@@ -76,6 +76,9 @@ pub type ReadFile<'a> = &'a dyn Fn(&Path) -> Result<String, String>;
 ///
 /// As in einhorn, `-h`, `--version` and `--upgrade-check` act when they are reached: what is wrong before them is an
 /// error, what comes after them is never looked at. What they come after is read for itself, without any file.
+///
+/// # Errors
+/// Everything that is wrong, in the order in which it was found.
 pub fn parse(argv0: &OsStr, args: Vec<OsString>, read_file: ReadFile<'_>) -> Result<Invocation, Problems> {
     let split = words::split(args)?;
     let line = words::settle(split.words);

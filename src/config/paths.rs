@@ -3,7 +3,7 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::config::Config;
+use crate::config::options::Config;
 
 /// Where files go that were given no path.
 #[derive(Clone, Debug, PartialEq, Eq)]

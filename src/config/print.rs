@@ -7,13 +7,14 @@ use toml::Value;
 
 use crate::base::printable::is_hidden;
 use crate::config::definition::{Kind, Shape};
-use crate::config::options::{Definition, keys};
+use crate::config::error::ConfigError;
+use crate::config::options::{Config, Definition, keys};
 use crate::config::origin::{Word, split_at_equals};
-use crate::config::{Config, ConfigError};
 
 /// The settings as TOML, each line with its origin.
 ///
-/// Errors: a value that is no UTF-8, which the command line can give and TOML cannot hold.
+/// # Errors
+/// A value that is no UTF-8, which the command line can give and TOML cannot hold.
 pub fn print(config: &Config) -> Result<String, ConfigError> {
     let mut keys: Vec<&Definition> = keys().collect();
     // What is run comes first.

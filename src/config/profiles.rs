@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::config::ConfigError;
+use crate::config::error::ConfigError;
 use crate::config::file::{Document, Profile};
 use crate::config::nearest::nearest;
 use crate::config::origin::Word;

@@ -5,11 +5,12 @@ use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 use std::time::Duration;
 
+use crate::config::bind::Bind;
 use crate::config::definition::Kind;
+use crate::config::error::ConfigError;
 use crate::config::options::{Config, Definition, Family, OPTIONS, aliases};
-use crate::config::origin::{Word, split_at_equals};
+use crate::config::origin::{Given, Origin, Word, split_at_equals};
 use crate::config::values::Ack;
-use crate::config::{Bind, ConfigError, Given, Origin};
 
 /// The seed's grace period: `-m` without a mode, and `--manual`.
 const MANUAL_ACK_TIMEOUT: Duration = Duration::from_secs(60);

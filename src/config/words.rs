@@ -7,9 +7,8 @@ use std::iter::Peekable;
 use std::os::unix::ffi::OsStrExt;
 use std::vec::IntoIter;
 
-use crate::config::ConfigError;
 use crate::config::definition::Act;
-use crate::config::error::shown;
+use crate::config::error::{ConfigError, shown};
 use crate::config::nearest::nearest;
 use crate::config::options::{Definition, flags};
 use crate::config::origin::{Origin, Word, split_at_equals};

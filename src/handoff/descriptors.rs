@@ -3,9 +3,8 @@
 
 use crate::base::Pid;
 use crate::handoff::error::Fault;
-use crate::handoff::field::Field;
+use crate::handoff::field::{Fd, Field, Number, Wall};
 use crate::handoff::record::{Record, default_of, record, with_first};
-use crate::handoff::{Fd, Number, Wall};
 use crate::yaml::Value;
 
 const SERVER: &str = "Einhorn::Event::CommandServer";

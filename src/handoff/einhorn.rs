@@ -6,9 +6,8 @@ use std::path::PathBuf;
 
 use crate::base::{Pid, Signal, Version, WorkerIndex};
 use crate::handoff::error::Fault;
-use crate::handoff::field::Field;
+use crate::handoff::field::{Fd, Field, Number, Wall};
 use crate::handoff::record::{Record, default_of, record, with_first};
-use crate::handoff::{Fd, Number, Wall};
 use crate::yaml::Value;
 
 pub use crate::handoff::descriptors::{AckTimer, Connection, Descriptors, Received, Subscriptions};

@@ -2,13 +2,40 @@
 //! fit the type is refused; nothing is rounded, cut or guessed.
 
 use std::ffi::OsString;
+use std::fmt;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::PathBuf;
 
+use serde::{Deserialize, Serialize};
+
 use crate::base::{Pid, Signal, Version, WorkerIndex};
 use crate::handoff::error::Fault;
-use crate::handoff::{Fd, Number, Wall};
 use crate::yaml::{Time, Value};
+
+/// The descriptors below are the standard ones.
+const FD_FIRST: i32 = 3;
+
+/// A descriptor by its number, open in the process that the document is for; never 0, 1 or 2. The number alone closes
+/// nothing: the reader of the document makes an `OwnedFd` of it, once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "i32")]
+pub struct Fd(pub i32);
+
+/// A number as Ruby has it: one without a fraction may be either.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Number {
+    Int(i64),
+    Float(f64),
+}
+
+/// A moment by the wall clock.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Wall {
+    /// Since 1970-01-01 00:00:00 UTC; negative before.
+    pub seconds: i64,
+    /// 0 to 999,999,999.
+    pub nanos: u32,
+}
 
 /// What has a form in YAML.
 pub(in crate::handoff) trait Field: Sized {
@@ -96,6 +123,20 @@ impl Field for Signal {
         let by_number = || value.as_int().and_then(|number| Self::from_number(i32::try_from(number).ok()?));
         let found = value.as_str().map_or_else(by_number, Self::from_name);
         found.ok_or_else(|| Fault::wrong("a signal", value))
+    }
+}
+
+impl TryFrom<i32> for Fd {
+    type Error = String;
+
+    fn try_from(number: i32) -> Result<Self, String> {
+        if number >= FD_FIRST { Ok(Self(number)) } else { Err(format!("need a descriptor from 3 on, found {number}")) }
+    }
+}
+
+impl fmt::Display for Fd {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
     }
 }
 

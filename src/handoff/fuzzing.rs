@@ -1,7 +1,7 @@
 //! What `fuzzing` needs of this room: a text with the checksum that it should have.
 
-use crate::handoff::OURS;
 use crate::handoff::checksum::seal;
+use crate::handoff::ours::OURS;
 
 /// The text with its right checksum, if it is one of ours: no fuzzer finds the checksum of what it has changed.
 pub(crate) fn sealed(text: &str) -> String {

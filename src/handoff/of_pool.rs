@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use crate::base::{Mono, Signal};
 use crate::handoff::einhorn::{AckTimer, Child, Children, Signaled};
-use crate::handoff::{Number, Wall};
+use crate::handoff::field::{Number, Wall};
 use crate::pool::{AckMode, State, Told, Worker};
 
 impl Children {

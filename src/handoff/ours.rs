@@ -6,8 +6,10 @@
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-use crate::handoff::OURS;
 use crate::handoff::error::{Fault, HandoffError};
+
+/// Our key in the document.
+pub(in crate::handoff) const OURS: &str = "einhyrningsins";
 
 /// The format of what we write. 1 was never released.
 const FORMAT: u64 = 2;

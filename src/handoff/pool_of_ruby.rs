@@ -4,9 +4,10 @@
 use std::time::Duration;
 
 use crate::base::{Mono, Pid, Signal, Version, WorkerIndex};
+use crate::handoff::document::Document;
 use crate::handoff::einhorn::{AckMode as EinhornAck, AckTimer, Child, Children, Descriptors, State};
-use crate::handoff::error::Fault;
-use crate::handoff::{Document, HandoffError, Number, Wall};
+use crate::handoff::error::{Fault, HandoffError};
+use crate::handoff::field::{Number, Wall};
 use crate::pool::{
     AckMode, Backoff, ExitReason, Farewell, Ping, Preparing, Settings, State as PoolState, Stopping, Told, Upgrade,
     UpgradeStyle, Worker,

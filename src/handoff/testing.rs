@@ -6,8 +6,10 @@ use std::os::unix::ffi::OsStringExt;
 use std::path::PathBuf;
 
 use crate::base::{Pid, Signal, Version, WorkerIndex};
+use crate::handoff::document::Document;
 use crate::handoff::einhorn::{AckMode, Bind, Child, Children, Descriptors, Received, Signaled, Subscriptions};
-use crate::handoff::{Document, Fd, Number, Ours, Wall};
+use crate::handoff::field::{Fd, Number, Wall};
+use crate::handoff::ours::Ours;
 use crate::yaml::Value;
 
 /// A generator of one's own, so that a seed means the same for ever (xorshift). It counts, too: what must be unique is.

@@ -6,7 +6,11 @@ use super::einhorn::{AckMode, Child, Config, Signaled, Subscriptions};
 use super::testing::{Dice, Random};
 use super::*;
 use crate::base::{Pid, Signal, Version, WorkerIndex};
+use crate::handoff::checksum::seal;
+use crate::handoff::document::LIMITS;
 use crate::pool::State;
+use crate::yaml::{Limits, Value};
+use serde::Deserialize;
 
 const DOCUMENTS: u64 = 1_000;
 

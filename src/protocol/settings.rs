@@ -25,7 +25,8 @@ impl Change {
 /// Reads the arguments of `config`, joined by blanks so that they need no quotes. A key may be a symbol, a string, or
 /// a string with a colon before it; they may stand under `:config:` as in the state document.
 ///
-/// Errors: the reply that says what cannot be, by name.
+/// # Errors
+/// The reply that says what cannot be, by name.
 pub(in crate::protocol) fn parse(args: &[String]) -> Result<(Vec<Change>, String), String> {
     if args.is_empty() {
         return Err("Must pass in a YAML-encoded hash".to_owned());

@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use crate::yaml::Value;
+use crate::yaml::value::Value;
 
 /// What stands in an object's place.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

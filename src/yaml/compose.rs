@@ -5,10 +5,12 @@ use std::mem;
 
 use saphyr_parser::{Event, ScalarStyle, Tag};
 
+use crate::yaml::base64;
 use crate::yaml::limits::{Aliases, Limits, Location, ReadError};
 use crate::yaml::line_breaks::Marks;
-use crate::yaml::resolve::{Plain, resolve};
-use crate::yaml::{Value, base64};
+use crate::yaml::plain::Plain;
+use crate::yaml::resolve::resolve;
+use crate::yaml::value::Value;
 
 /// A value with what it would cost written out: nodes, and collections within collections.
 #[derive(Clone)]
@@ -20,7 +22,6 @@ struct Node {
 
 /// A collection whose end has not come.
 struct Open {
-    kind: Kind,
     parts: Parts,
     anchor: usize,
     at: Location,
@@ -28,15 +29,12 @@ struct Open {
     height: usize,
 }
 
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Kind {
-    Plain,
-    Set,
-}
-
 enum Parts {
     Seq(Vec<Value>),
+    /// With a key whose value has not come.
     Map(Vec<(Value, Value)>, Option<Value>),
+    /// The object of Ruby's that a set is.
+    Set(Vec<(Value, Value)>, Option<Value>),
 }
 
 pub(super) struct Composer {
@@ -78,12 +76,9 @@ impl Composer {
                 if let Some(tag) = tag.as_deref().filter(|tag| !is_core(tag, "seq")) {
                     return Err(unknown_tag(tag, at));
                 }
-                self.open(Kind::Plain, Parts::Seq(Vec::new()), anchor, at)
+                self.open(Parts::Seq(Vec::new()), anchor, at)
             }
-            Event::MappingStart(anchor, tag) => {
-                let kind = map_kind(tag.as_deref(), at)?;
-                self.open(kind, Parts::Map(Vec::new(), None), anchor, at)
-            }
+            Event::MappingStart(anchor, tag) => self.open(map_parts(tag.as_deref(), at)?, anchor, at),
             Event::SequenceEnd | Event::MappingEnd => self.end(),
         }
     }
@@ -103,10 +98,10 @@ impl Composer {
         Ok(())
     }
 
-    fn open(&mut self, kind: Kind, parts: Parts, anchor: usize, at: Location) -> Result<(), ReadError> {
+    fn open(&mut self, parts: Parts, anchor: usize, at: Location) -> Result<(), ReadError> {
         self.count(at)?;
         self.check_depth(1, at)?;
-        self.open.push(Open { kind, parts, anchor, at, size: 1, height: 1 });
+        self.open.push(Open { parts, anchor, at, size: 1, height: 1 });
         Ok(())
     }
 
@@ -114,7 +109,7 @@ impl Composer {
         let Some(open) = self.open.pop() else { return Ok(()) };
         let value = match open.parts {
             Parts::Seq(items) => Value::Seq(items),
-            Parts::Map(pairs, _) if open.kind == Kind::Set => set_of(pairs, open.at)?,
+            Parts::Set(pairs, _) => set_of(pairs, open.at)?,
             Parts::Map(pairs, _) => Value::Map(last_of_each_key(pairs)),
         };
         self.close(Node { value, size: open.size, height: open.height }, open.anchor);
@@ -152,7 +147,7 @@ impl Composer {
         parent.height = parent.height.max(node.height + 1);
         match &mut parent.parts {
             Parts::Seq(items) => items.push(node.value),
-            Parts::Map(pairs, key) => match key.take() {
+            Parts::Map(pairs, key) | Parts::Set(pairs, key) => match key.take() {
                 Some(key) => pairs.push((key, node.value)),
                 None => *key = Some(node.value),
             },
@@ -198,12 +193,11 @@ fn local_suffix(tag: &Tag) -> Option<&str> {
     (tag.handle == "!").then_some(tag.suffix.as_str())
 }
 
-fn map_kind(tag: Option<&Tag>, at: Location) -> Result<Kind, ReadError> {
+fn map_parts(tag: Option<&Tag>, at: Location) -> Result<Parts, ReadError> {
     match tag {
-        None => Ok(Kind::Plain),
-        Some(tag) if is_core(tag, "map") => Ok(Kind::Plain),
-        Some(tag) if local_suffix(tag) == Some("ruby/object:Set") => Ok(Kind::Set),
-        Some(tag) => Err(unknown_tag(tag, at)),
+        Some(tag) if local_suffix(tag) == Some("ruby/object:Set") => Ok(Parts::Set(Vec::new(), None)),
+        Some(tag) if !is_core(tag, "map") => Err(unknown_tag(tag, at)),
+        Some(_) | None => Ok(Parts::Map(Vec::new(), None)),
     }
 }
 
@@ -237,14 +231,8 @@ fn scalar(text: String, style: ScalarStyle, tag: Option<&Tag>, at: Location) -> 
 /// The value of a plain scalar.
 fn typed(text: String, at: Location) -> Result<Value, ReadError> {
     match resolve(&text) {
-        Plain::Nil => Ok(Value::Nil),
-        Plain::Bool(yes) => Ok(Value::Bool(yes)),
-        Plain::Int(number) => Ok(Value::Int(number)),
-        Plain::BigInt(digits) => Ok(Value::BigInt(digits)),
-        Plain::Float(number) => Ok(Value::Float(number)),
-        Plain::Symbol(name) => Ok(Value::Symbol(name)),
-        Plain::Time(time) => Ok(Value::Time(time)),
-        Plain::Date | Plain::Str | Plain::Broken => Ok(Value::Str(text)),
+        Plain::Value(value) => Ok(value),
+        Plain::Str | Plain::Ambiguous => Ok(Value::Str(text)),
         Plain::TooLarge => Err(ReadError::new(at, "the number is too large")),
     }
 }

@@ -2,9 +2,9 @@
 //!
 //! Recurses into the value: depth is the caller's to bound, as the reader's limits do.
 
-use crate::yaml::Value;
 use crate::yaml::emitter::escape_letter;
 use crate::yaml::number::ruby_float;
+use crate::yaml::value::Value;
 use crate::yaml::word_class::is_word;
 
 /// The value as Ruby would show it: `{"command"=>"worker:ack", :args=>["HUP", nil]}`.

@@ -12,6 +12,7 @@ mod inspect;
 mod limits;
 mod line_breaks;
 mod number;
+mod plain;
 mod read;
 mod resolve;
 mod style;

@@ -1,21 +1,11 @@
 //! Numbers as Psych 4.0.4 reads them in plain scalars (bases 2, 8, 10, 16 and 60, `_` and `,` between digits), and
 //! floats as Ruby writes them.
 
-/// A plain scalar in a number's shape.
-#[derive(Debug, PartialEq)]
-pub(super) enum Number {
-    Int(i64),
-    /// Decimal digits with `-` before them when negative.
-    Big(String),
-    Float(f64),
-    /// Not decimal and beyond 128 bits.
-    TooLarge,
-    /// A shape that Psych takes and then fails on with an exception: `0x_`, `.e+5`.
-    Broken,
-}
+use crate::yaml::plain::Plain;
+use crate::yaml::value::Value;
 
-/// The number that the text spells, if Psych would try to read it as one.
-pub(super) fn parse(text: &str) -> Option<Number> {
+/// The number that the text spells, if Psych would try to read it as one. It raises an exception at `0x_` and `.e+5`.
+pub(super) fn parse(text: &str) -> Option<Plain> {
     parse_base_60(text).or_else(|| parse_float(text)).or_else(|| parse_int(text))
 }
 
@@ -36,7 +26,7 @@ fn without(text: &str, separators: &[char]) -> String {
     text.chars().filter(|c| !separators.contains(c)).collect()
 }
 
-fn parse_int(text: &str) -> Option<Number> {
+fn parse_int(text: &str) -> Option<Plain> {
     let (sign, body) = sign_and_rest(text);
     let all = |digits: &str, is_digit: fn(&u8) -> bool| {
         !digits.is_empty() && digits.bytes().all(|byte| is_digit(&byte) || byte == b'_' || byte == b',')
@@ -49,7 +39,7 @@ fn parse_int(text: &str) -> Option<Number> {
     }
     if let Some(digits) = body.strip_prefix('0').filter(|d| all(d, |byte| matches!(byte, b'0'..=b'7'))) {
         return Some(if without(digits, &['_', ',']).is_empty() {
-            Number::Int(0)
+            Plain::Value(Value::Int(0))
         } else {
             from_radix(sign, digits, 8)
         });
@@ -69,27 +59,31 @@ fn is_decimal(body: &str) -> bool {
     matches!(bytes.first(), Some(b'1'..=b'9')) && bytes.iter().enumerate().all(|(at, byte)| follows(at, *byte))
 }
 
-fn from_radix(sign: &str, digits: &str, radix: u32) -> Number {
+fn from_radix(sign: &str, digits: &str, radix: u32) -> Plain {
     let digits = without(digits, &['_', ',']);
     if digits.is_empty() {
-        return Number::Broken;
+        return Plain::Ambiguous;
     }
     match i128::from_str_radix(&format!("{sign}{digits}"), radix) {
         Ok(number) => narrowed(number),
-        Err(_) => Number::TooLarge,
+        Err(_) => Plain::TooLarge,
     }
 }
 
-fn from_decimal(sign: &str, digits: &str) -> Number {
+fn from_decimal(sign: &str, digits: &str) -> Plain {
     let text = format!("{sign}{digits}");
-    text.parse().map_or(Number::Big(text), Number::Int)
+    Plain::Value(text.parse().map_or(Value::BigInt(text), Value::Int))
 }
 
-fn narrowed(number: i128) -> Number {
-    i64::try_from(number).map_or_else(|_| Number::Big(number.to_string()), Number::Int)
+fn narrowed(number: i128) -> Plain {
+    Plain::Value(i64::try_from(number).map_or_else(|_| Value::BigInt(number.to_string()), Value::Int))
 }
 
-fn parse_float(text: &str) -> Option<Number> {
+fn float(number: f64) -> Plain {
+    Plain::Value(Value::Float(number))
+}
+
+fn parse_float(text: &str) -> Option<Plain> {
     let (sign, body) = sign_and_rest(text);
     let (whole, rest) = span(body, |byte| byte.is_ascii_digit() || matches!(byte, b'_' | b','));
     if !whole.is_empty() && !whole.starts_with(|c: char| c.is_ascii_digit()) {
@@ -102,9 +96,9 @@ fn parse_float(text: &str) -> Option<Number> {
     let whole = without(whole, &['_', ',']);
     if whole.is_empty() && decimals.is_empty() {
         // A lone point is a string; with an exponent it is what Ruby's Float() refuses.
-        return (!rest.is_empty()).then_some(Number::Broken);
+        return (!rest.is_empty()).then_some(Plain::Ambiguous);
     }
-    format!("{sign}{whole}.{decimals}{rest}").parse().ok().map(Number::Float)
+    format!("{sign}{whole}.{decimals}{rest}").parse().ok().map(float)
 }
 
 /// `e+5`: Psych wants the sign.
@@ -116,7 +110,7 @@ fn is_exponent(text: &str) -> bool {
 
 /// `1:30` and `1:30:15`, the last part with decimals or without. Psych counts the first part in 3600 either way, and adds
 /// the others even when the first is negative.
-fn parse_base_60(text: &str) -> Option<Number> {
+fn parse_base_60(text: &str) -> Option<Plain> {
     let parts: Vec<&str> = text.splitn(4, ':').collect();
     let (first, others) = parts.split_first()?;
     if !(1..=2).contains(&others.len()) || !is_leading_part(first) {
@@ -132,7 +126,7 @@ fn parse_base_60(text: &str) -> Option<Number> {
         return None;
     }
     let places = [3600.0, 60.0, 1.0];
-    Some(Number::Float(parts.iter().zip(places).map(|(part, place)| leading_float(part) * place).sum()))
+    Some(float(parts.iter().zip(places).map(|(part, place)| leading_float(part) * place).sum()))
 }
 
 fn is_leading_part(text: &str) -> bool {
@@ -144,12 +138,12 @@ fn is_sixtieth(text: &str) -> bool {
     matches!(text.as_bytes(), [b'0'..=b'9'] | [b'0'..=b'5', b'0'..=b'9'])
 }
 
-fn sum_of_ints(parts: &[&str]) -> Number {
+fn sum_of_ints(parts: &[&str]) -> Plain {
     let sum = parts.iter().zip([3600_i128, 60, 1]).try_fold(0_i128, |sum, (part, place)| {
         let number: i128 = leading_int(part).parse().ok()?;
         sum.checked_add(number.checked_mul(place)?)
     });
-    sum.map_or(Number::TooLarge, narrowed)
+    sum.map_or(Plain::TooLarge, narrowed)
 }
 
 /// What Ruby's `to_i` reads: digits with single underscores between, up to the first thing else.

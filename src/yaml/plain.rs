@@ -1,6 +1,6 @@
 //! What a plain scalar means to Psych 4.0.4, for the readers of words, numbers and times.
 
-use crate::yaml::Value;
+use crate::yaml::value::Value;
 
 #[derive(Debug, PartialEq)]
 pub(super) enum Plain {

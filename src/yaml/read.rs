@@ -9,9 +9,13 @@ use saphyr_parser::{Event, Parser};
 
 use crate::yaml::compose::Composer;
 use crate::yaml::limits::{Limits, Location, ReadError};
-use crate::yaml::{Value, line_breaks};
+use crate::yaml::line_breaks;
+use crate::yaml::value::Value;
 
 /// Reads bytes that should be UTF-8.
+///
+/// # Errors
+/// They are not, or as [`read`].
 pub fn read_bytes(bytes: &[u8], limits: Limits) -> Result<Value, ReadError> {
     check_length(bytes.len(), limits)?;
     let text = str::from_utf8(bytes).map_err(|error| {
@@ -22,6 +26,9 @@ pub fn read_bytes(bytes: &[u8], limits: Limits) -> Result<Value, ReadError> {
 }
 
 /// Reads the first document of a text.
+///
+/// # Errors
+/// It is no YAML, asks for more than the limits, or has a tag that no [`Value`] stands for.
 pub fn read(text: &str, limits: Limits) -> Result<Value, ReadError> {
     check_length(text.len(), limits)?;
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);

@@ -1,61 +1,30 @@
 //! Decides what a plain scalar is to Psych 4.0.4 (its `ScalarScanner`): YAML 1.1's types, with Psych's own turns.
 //! The reader asks to type a scalar, the writer asks to know which strings need quotes.
 
-use crate::yaml::number::Number;
-use crate::yaml::timestamp::Stamp;
-use crate::yaml::{Time, number, timestamp};
-
-/// What a plain scalar means.
-#[derive(Debug, PartialEq)]
-pub(super) enum Plain {
-    Nil,
-    Bool(bool),
-    Int(i64),
-    BigInt(String),
-    Float(f64),
-    Symbol(String),
-    Time(Time),
-    /// A date without a time: a `Date` to Ruby, a string to us.
-    Date,
-    Str,
-    /// An integer beyond 128 bits in a base other than ten.
-    TooLarge,
-    /// What makes Psych 4.0.4 itself raise: a string to newer ones and to us, but one that needs quotes.
-    Broken,
-}
+use crate::yaml::plain::Plain;
+use crate::yaml::value::Value;
+use crate::yaml::{number, timestamp};
 
 /// Words have five characters at most, so a longer scalar that begins like one needs no look.
 const WORD_CHARS_MAX: usize = 5;
 
 pub(super) fn resolve(text: &str) -> Plain {
     if text.is_empty() {
-        return Plain::Nil;
+        return Plain::Value(Value::Nil);
     }
     if begins_like_a_word(text) || text.contains('\n') {
         return if text.chars().nth(WORD_CHARS_MAX).is_some() { Plain::Str } else { word(text) };
     }
     if let Some(stamp) = timestamp::parse(text) {
-        return match stamp {
-            Stamp::Time(time) => Plain::Time(time),
-            Stamp::Date => Plain::Date,
-            Stamp::Impossible => Plain::Str,
-            Stamp::Broken => Plain::Broken,
-        };
+        return stamp;
     }
     if let Some(special) = special_float(text) {
-        return Plain::Float(special);
+        return Plain::Value(Value::Float(special));
     }
     if let Some(name) = text.strip_prefix(':').filter(|name| !name.is_empty()) {
-        return Plain::Symbol(symbol_name(name).to_string());
+        return Plain::Value(Value::symbol(symbol_name(name)));
     }
-    match number::parse(text) {
-        None => Plain::Str,
-        Some(Number::Int(number)) => Plain::Int(number),
-        Some(Number::Big(digits)) => Plain::BigInt(digits),
-        Some(Number::Float(number)) => Plain::Float(number),
-        Some(Number::TooLarge) => Plain::TooLarge,
-        Some(Number::Broken) => Plain::Broken,
-    }
+    number::parse(text).unwrap_or(Plain::Str)
 }
 
 /// A letter or one of some signs in the first place, or in the second after what cannot begin a number.
@@ -81,11 +50,11 @@ fn word(text: &str) -> Plain {
     let is_one_of =
         |words: &[&str]| lines(&folded).any(|line| words.contains(&line.split('\n').next().unwrap_or(line)));
     if folded == "~" || is_one_of(&["null"]) {
-        Plain::Nil
+        Plain::Value(Value::Nil)
     } else if is_one_of(&["yes", "true", "on"]) {
-        Plain::Bool(true)
+        Plain::Value(Value::Bool(true))
     } else if is_one_of(&["no", "false", "off"]) {
-        Plain::Bool(false)
+        Plain::Value(Value::Bool(false))
     } else {
         Plain::Str
     }

@@ -3,10 +3,12 @@
 
 use std::borrow::Cow;
 
+use crate::yaml::base64;
 use crate::yaml::number::ruby_float;
-use crate::yaml::resolve::{Plain, lines, resolve};
+use crate::yaml::plain::Plain;
+use crate::yaml::resolve::{lines, resolve};
+use crate::yaml::value::Value;
 use crate::yaml::word_class::is_word;
-use crate::yaml::{Value, base64};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Style {

@@ -1,19 +1,8 @@
 //! Tells whether a plain scalar is a date or a time to Psych 4.0.4, and which. Reads no clock and no time zone.
 
-use crate::yaml::Time;
-use crate::yaml::time::days_to;
-
-/// What a text that looks like a timestamp turns out to be.
-#[derive(Debug, PartialEq)]
-pub(super) enum Stamp {
-    Time(Time),
-    /// A calendar date; Ruby makes a `Date` of it.
-    Date,
-    /// A time's shape with an impossible month, hour or offset: a string to Ruby.
-    Impossible,
-    /// A shape that Psych takes and then fails on with an exception of its own.
-    Broken,
-}
+use crate::yaml::plain::Plain;
+use crate::yaml::time::{Time, days_to};
+use crate::yaml::value::Value;
 
 /// A reader over bytes that takes the regular expressions' pieces one by one.
 struct Cursor<'a> {
@@ -63,12 +52,13 @@ enum Zone {
     Offset(i64),
 }
 
-/// What the text is, if it has the shape of a timestamp at all.
-pub(super) fn parse(text: &str) -> Option<Stamp> {
-    parse_time(text).or_else(|| is_date(text).then_some(Stamp::Date))
+/// What the text is, if it has the shape of a timestamp at all: a time, a date of the calendar, or with an impossible month, hour or
+/// offset a string.
+pub(super) fn parse(text: &str) -> Option<Plain> {
+    parse_time(text).or_else(|| is_date(text).then_some(Plain::Ambiguous))
 }
 
-fn parse_time(text: &str) -> Option<Stamp> {
+fn parse_time(text: &str) -> Option<Plain> {
     let mut cursor = Cursor { rest: text.as_bytes() };
     let negative = cursor.eat(b"-").is_some();
     let size = cursor.number(4, 4)?;
@@ -87,23 +77,28 @@ fn parse_time(text: &str) -> Option<Stamp> {
     let zone = parse_zone(&mut cursor)?;
     // Psych divides date from time at the first blank or T; a tab in that place leaves it without a time.
     if gap.first().is_none_or(|byte| !matches!(byte, b' ' | b'T')) {
-        return (!gap.is_empty()).then_some(Stamp::Broken);
+        return (!gap.is_empty()).then_some(Plain::Ambiguous);
     }
     let at_midnight = minute == 0 && second == 0 && nanos == 0;
     let hour_fits = hour < 24 || (hour == 24 && at_midnight);
     let fits = (1..=12).contains(&month) && (1..=31).contains(&day) && hour_fits && minute < 60 && second <= 60;
     let shown = days_to(year, month, day) * 86_400 + hour * 3600 + minute * 60 + second;
-    Some(if fits { placed(shown, nanos, &zone) } else { Stamp::Impossible })
+    Some(if fits { placed(shown, nanos, &zone) } else { Plain::Str })
 }
 
-fn placed(shown: i64, nanos: u32, zone: &Zone) -> Stamp {
+fn time(time: Time) -> Plain {
+    Plain::Value(Value::Time(time))
+}
+
+/// An impossible offset makes it a string to Ruby.
+fn placed(shown: i64, nanos: u32, zone: &Zone) -> Plain {
     match zone {
-        Zone::Utc => Stamp::Time(Time::utc(shown, nanos)),
+        Zone::Utc => time(Time::utc(shown, nanos)),
         // Ruby reads it as UTC and shows it in the local zone, which is not ours to know.
-        Zone::None => Stamp::Time(Time::local(shown, nanos, 0)),
+        Zone::None => time(Time::local(shown, nanos, 0)),
         Zone::Offset(seconds) => match i32::try_from(*seconds) {
-            Ok(offset) if offset.abs() < 86_400 => Stamp::Time(Time::local(shown - seconds, nanos, offset)),
-            _ => Stamp::Impossible,
+            Ok(offset) if offset.abs() < 86_400 => time(Time::local(shown - seconds, nanos, offset)),
+            _ => Plain::Str,
         },
     }
 }

@@ -6,7 +6,7 @@
 use std::cmp::Ordering;
 use std::sync::Arc;
 
-use crate::yaml::Time;
+use crate::yaml::time::Time;
 
 /// One value, as Ruby has it after `YAML.load`.
 #[derive(Clone, Debug)]

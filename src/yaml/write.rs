@@ -2,10 +2,10 @@
 //!
 //! Recurses into the value: depth is the caller's to bound, as the reader's limits do.
 
-use crate::yaml::Value;
 use crate::yaml::anchors::{Anchors, Reference};
 use crate::yaml::emitter::{Emitter, Fold};
 use crate::yaml::style::{Position, Scalar, Style, final_style, possible_styles, scalar_of, written_tag};
+use crate::yaml::value::Value;
 
 const SET_TAG: &str = "!ruby/object:Set";
 
