@@ -195,7 +195,7 @@ build:
 	$(NEED)
 	CARGO='$(CARGO)' packaging/build '$(TARGET_DIR)'
 
-# Root may have no cargo: then it installs what somebody has built.
+# Root may have no cargo: then it installs what another user has built.
 install:
 	$(NEED)
 	@if command -v $(CARGO) >/dev/null; then $(MAKE) build; fi

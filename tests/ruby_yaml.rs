@@ -92,7 +92,7 @@ fn ruby_reads_what_we_write_and_writes_it_alike() {
     ruby.end();
 }
 
-/// What was recorded of Ruby's, and one of ours. (What is derived has entries that nobody takes over.)
+/// What was recorded of Ruby's, and one of ours. (What is derived has entries that no reader takes over.)
 const HANDOFFS: [(&str, &str); 4] = [
     ("einhorn-1.1.1-timers", include_str!("golden/handoff/einhorn-1.1.1-timers.yaml")),
     ("einhorn-1.1.1-busy", include_str!("golden/handoff/einhorn-1.1.1-busy.yaml")),

@@ -1,5 +1,5 @@
 //! The targets of the Makefile, and `.ci/need`: each target asks for what it needs before it does anything, stands in `make help` and
-//! in `CONTRIBUTING.md`, and what is missing is named before it is installed, or named for who has to install it.
+//! in `CONTRIBUTING.md`, and what is missing is named before it is installed, or named for the user that has to install it.
 //!
 //! Nothing is installed here: `.ci/need` finds programs in its path that only note how they were called. So do the other scripts of
 //! `make check`: what they could not check, they say.

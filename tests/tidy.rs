@@ -1,4 +1,4 @@
-//! The house rules that a compiler does not hold: who may import whom, where clock and `unsafe` may stand, how long files
+//! The house rules that a compiler does not hold: which room may import which, where clock and `unsafe` may stand, how long files
 //! and functions may be. A rule is a function from one file to the lines that break it; each is shown to fail once.
 //!
 //! It reads the text line by line and leans on rustfmt: a block ends at the first line that is its own indentation and a
@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// The rooms and whom each may import. `doc/ARCHITECTURE.md` says why; what is in no room (lib.rs, the bins) is free.
+/// The rooms, and the rooms that each may import. `doc/ARCHITECTURE.md` says why; what is in no room (lib.rs, the bins) is free.
 const ROOMS: &[(&str, &[&str])] = &[
     ("base", &[]),
     ("yaml", &[]),

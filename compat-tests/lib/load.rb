@@ -1,5 +1,5 @@
 # Clients that ask without pause, each time on a new connection and with a number of its own, while a test goes on. They never
-# ask a second time and forgive nothing: whoever answers says its pid and the number that it was asked for.
+# ask a second time and forgive nothing: the worker that answers says its pid and the number that it was asked for.
 
 require 'socket'
 

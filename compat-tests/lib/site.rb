@@ -15,8 +15,8 @@ class Site
   # A program of a release: it notes whose it is, and becomes the worker of the suite, which stands beside it.
   RELEASE = %(#!/bin/sh\necho "release %s" >>"workers/$$"\nexec ./worker.rb\n)
 
-  # prctl(2): whoever is orphaned below us becomes our child, as it becomes that of init elsewhere. Nobody knows whether the init
-  # of a test machine reaps soon enough for a script that waits by `kill -0`.
+  # prctl(2): an orphaned descendant becomes our child, as it becomes that of init elsewhere. The init of a test machine may
+  # not reap soon enough for a script that waits by `kill -0`.
   PR_SET_CHILD_SUBREAPER = 36
 
   attr_reader :directory

@@ -25,7 +25,7 @@ module Sockets
     server.close
   end
 
-  # Somebody else, who listens.
+  # Another process that listens.
   def self.taken
     server = TCPServer.new('127.0.0.1', 0)
     yield "127.0.0.1:#{server.addr[1]}"

@@ -1,4 +1,4 @@
-# Deploys as they were set up for einhorn, and that nobody wants to touch: what is run is shell, as it stands in scripts, units
+# Deploys as they were set up for einhorn, and that must work unchanged: what is run is shell, as it stands in scripts, units
 # and wikis.
 
 require_relative '../lib/site'

@@ -176,7 +176,7 @@ end
 
 Suite.test('no signal is blocked or ignored in a worker', quotes: 'worker-environment.txt: SigBlk, SigIgn') do |stage|
   _, birth = Environment.born(stage, '')
-  # Whoever was started by posix_spawn(3), as by make, ignores those that the C library keeps to itself, and einhorn passes it on.
+  # A process that posix_spawn(3) has started, as make does, ignores those that the C library keeps to itself, and einhorn passes it on.
   of_the_library = stage.ours? ? 0 : [32, 33].sum { |number| 1 << (number - 1) }
   stage.same([0, 0], [birth.signals('SigBlk'), birth.signals('SigIgn') & ~of_the_library], 'the sets of signals')
 end

@@ -63,7 +63,7 @@ module Files
     stage.holds("#{what} fails, not with #{attempt.status.inspect}") { attempt.failed? }
   end
 
-  # What a start comes to while somebody else has the lock.
+  # What a start comes to while another process has the lock.
   def self.locked_out(stage)
     directory = place
     File.open(File.join(directory, 'einhorn.lock'), 'w', 0o600) do |lock|
@@ -76,7 +76,7 @@ module Files
     File.open(File.join(master.directory, 'einhorn.lock')) { |lock| lock.flock(File::LOCK_EX | File::LOCK_NB) == 0 }
   end
 
-  # What a start comes to where a link to somebody else's file is in the place of the pid file.
+  # What a start comes to where the pid file's path is a link to another user's file.
   def self.with_a_link(stage, program)
     directory = place
     File.write(File.join(directory, 'victim'), 'precious')
@@ -104,7 +104,7 @@ Suite.test('with -d alone the lock is beside the socket', quotes: 'compat.md', o
   stage.same(%w[einhorn.pid my.sock my.sock.lock], Files.made(Files.start(stage, '-d ./my.sock')), 'the files')
 end
 
-Suite.test('the pid file holds the bare pid, for everybody to read, and an upgrade leaves it',
+Suite.test('the pid file holds the bare pid, readable for all users, and an upgrade leaves it',
            quotes: 'einhorn 1.1.1 as it runs') do |stage|
   master = Files.start(stage, '')
   before = Files.content(master.directory, 'einhorn.pid')
@@ -133,7 +133,7 @@ Suite.test('the control socket is for its user alone', quotes: 'E29', only: :our
   stage.same(0o600, Files.mode(Files.start(stage, ''), 'einhorn.sock'), 'its mode')
 end
 
-Suite.test('what somebody has removed does not hinder the end', quotes: 'einhorn 1.1.1 as it runs') do |stage|
+Suite.test('files that were removed meanwhile do not hinder the end', quotes: 'einhorn 1.1.1 as it runs') do |stage|
   master = Files.start(stage, '')
   %w[einhorn.pid einhorn.sock einhorn.lock].each { |name| File.delete(File.join(master.directory, name)) }
   stage.same(0, Files.finish(master), 'exit code')
@@ -152,7 +152,7 @@ Suite.test('after a kill the socket and the pid file are left, and the next star
   stage.same([0, %w[einhorn.lock]], [Files.finish(second), Dir.children(place)], 'exit code and what is left')
 end
 
-Suite.test('a socket that nobody listens on is blown away with a word', quotes: 'einhorn 1.1.1 as it runs',
+Suite.test('a socket without a listener is blown away with a word', quotes: 'einhorn 1.1.1 as it runs',
            differs: '| `Blowing away old Einhorn command socket …` |') do |stage|
   place = Files.place
   UNIXServer.new(File.join(place, 'einhorn.sock')).close

@@ -73,7 +73,7 @@ class Life
     workers.each { |line| meet_worker(line) }
   end
 
-  # Asks what nobody needs the answer of. The connection stays, so that an upgrade is told to somebody.
+  # Asks a question whose answer is not needed. The connection stays, so that an upgrade has a client to tell.
   def ask(command, *args)
     master.connect.ask('command' => command, 'id' => 1, 'args' => args)
   end
@@ -201,7 +201,7 @@ end
 Suite.test('the log of a start, of more and fewer workers, of both kinds of upgrade and of a reload is that of the original',
            quotes: 'life-stderr.txt') do |stage|
   # A second launch comes after an old worker has gone, as it was recorded, if there is time enough between the two; and
-  # nobody is killed whom the suite is slow to end. (The original's own state tells of its -t.)
+  # no worker is killed because the suite is slow to end it. (The original's own state tells of its -t.)
   timeout = stage.ours? ? 60 : 1
   life = Life.begin(stage, 'life-stderr', "-n 2 -m manual -t #{timeout} -b 127.0.0.1:0,r", seconds: stage.ours? ? 3 : 0.7)
   life.play('start')

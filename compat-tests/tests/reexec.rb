@@ -1,5 +1,5 @@
-# A running einhorn of Ruby's becomes ours, and ours becomes Ruby's again: same pid, same sockets, same workers, and whoever is
-# connected hears how it went. Ruby's side is the stand-in, and an installed original where there is one.
+# A running einhorn of Ruby's becomes ours, and ours becomes Ruby's again: same pid, same sockets, same workers, and a
+# client that is connected hears how it went. Ruby's side is the stand-in, and an installed original where there is one.
 
 module TakeOver
   STAND_IN = File.expand_path('../stand_in.rb', __dir__)
@@ -86,7 +86,7 @@ Suite.test('what clients of Ruby have half said, and what its workers are, goes 
     master.take_up(:silent)
     half, before = master.connect, master.state
     half.write('{"command":"eh')
-    # Ruby's reads it before it replaces itself, which nobody can see; so it is asked something else on the way.
+    # Ruby's reads it before it replaces itself, which the suite cannot see; so it is asked something else on the way.
     master.connect.ask('command' => 'ehlo')
     TakeOver.install(master, stage.subject)
     stage.same('Reloading, as commanded', master.connect.ask('command' => 'reload', 'id' => 1)['message'], 'the reply')

@@ -81,7 +81,7 @@ Suite.test('a master that goes down waits for who takes his time, sends again, a
   stage.same([0, %w[einhorn.lock]], [crew.master.exit_status, crew.files], 'exit code and what is left')
 end
 
-Suite.test('a master that goes down passes on another signal too, and launches nobody',
+Suite.test('a master that goes down passes on another signal too, and launches no worker',
            quotes: 'einhorn 1.1.1 as it runs') do |stage|
   crew = Crew.serving(stage, 2, '-s 0.1', habits: [:linger])
   crew.signal(:USR2)

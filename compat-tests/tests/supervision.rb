@@ -283,7 +283,7 @@ Suite.test('who was told to go, and stays, keeps another from being launched',
   Wait.until('one is told') { crew.told.size == 1 }
   lingerer, = crew.told
   stage.same('Incrementing number of workers from 1 -> 2', crew.command('inc'), 'the reply')
-  stage.holds('nobody is launched') { !Supervision.soon?(0.3) { crew.children.size > 2 } }
+  stage.holds('no worker is launched') { !Supervision.soon?(0.3) { crew.children.size > 2 } }
   crew.kill(lingerer)
   newcomer = crew.another(crew.elders)
   stage.same([*crew.elders - [lingerer], newcomer].sort, crew.children.keys.sort, 'who is there')

@@ -92,7 +92,7 @@ Suite.test('two clients watch one upgrade start over, which culls for a worker t
   told.each { |exchange, lines| Upgrades.compare(stage, master, exchange, lines, order: :any) }
 end
 
-Suite.test('two clients watch one upgrade start over, which culls nobody for a worker that never acked',
+Suite.test('two clients watch one upgrade start over, which culls no worker for one that never acked',
            quotes: 'wire-upgrade-during-upgrade.txt', only: :ours) do |stage|
   _master, silent, told = Upgrades.start_over(stage)
   messages = told.map { |_exchange, lines| lines.map { |line| Client.load(Client.unescape(line))['message'] } }

@@ -27,7 +27,7 @@ use crate::answer::{Birth, answer};
 const IN_FLIGHT_MAX: usize = 256;
 /// Between two interruptions of a thread that shall leave accept(2), and between two tries when descriptors ran out.
 const NUDGE_EVERY: Duration = Duration::from_millis(5);
-/// Interrupts accept(2); nobody else sends it, and by default it is ignored.
+/// Interrupts accept(2); nothing else sends it, and by default it is ignored.
 const NUDGE: Signal = Signal::SIGURG;
 
 /// The threads that accept, and what they share.
@@ -89,7 +89,7 @@ fn handle_nudge() -> Result<(), String> {
 
 extern "C" fn on_nudge(_: libc::c_int) {}
 
-/// What the threads share: who this worker is, and how much is in flight.
+/// What the threads share: the worker's identity, and how much is in flight.
 struct Shared {
     birth: Birth,
     desk: Mutex<Desk>,
@@ -130,7 +130,7 @@ fn start_acceptor(listener: OwnedFd, shared: &Arc<Shared>) -> JoinHandle<()> {
     thread::spawn(move || {
         while shared.take_seat() {
             match accept4(listener.as_raw_fd(), SockFlag::SOCK_CLOEXEC) {
-                // SAFETY: accept4 has just made it, and nobody else knows its number.
+                // SAFETY: accept4 has just made it, and no other code knows its number.
                 Ok(fd) => answer_in_a_thread(unsafe { OwnedFd::from_raw_fd(fd) }, &shared),
                 Err(errno) => {
                     shared.leave_seat();

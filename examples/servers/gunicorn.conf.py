@@ -8,7 +8,7 @@ bind = "fd://3"
 chdir = "examples/servers"
 # einhyrningsins counts gunicorns. With `number = 1` there and more workers here, one gunicorn replaces the other as a whole.
 workers = 1
-# Whoever is asked to go may take so many seconds for what it has begun.
+# A worker that is told to go may take so many seconds to finish its requests.
 graceful_timeout = 30
 
 

@@ -16,7 +16,7 @@ use std::time::Duration;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
 fn main() -> io::Result<()> {
-    // SAFETY: EINHORN_FD_0 is always 3, and nobody else here uses it.
+    // SAFETY: EINHORN_FD_0 is always 3, and nothing else here uses it.
     let listener = unsafe { TcpListener::from_raw_fd(3) };
     // Another worker may be faster between poll and accept.
     listener.set_nonblocking(true)?;

@@ -2,7 +2,7 @@
 
 # einhyrningsins counts unicorns, and these are each one's workers.
 worker_processes 2
-# Whoever is busy for longer is killed, at work as well as at the end.
+# A worker that is busy for longer is killed, at work as well as at the end.
 timeout 30
 
 # A worker is about to serve: the first one acks for the unicorn that einhyrningsins knows, which is its parent.

@@ -1,4 +1,4 @@
-# After the files are gone: $1 is how many versions of the package are left. The user stays, and so do files that somebody wrote
+# After the files are gone: $1 is how many versions of the package are left. The user stays, and so do files that a user wrote
 # to /etc/einhyrningsins.
 
 if [ -d /run/systemd/system ]; then

@@ -119,7 +119,7 @@ fn an_upgrade_keeps_files_and_workers_and_replaces_the_master() {
     assert_eq!(machine.read("/etc/einhyrningsins/web.toml"), SERVICE);
     assert!(machine.read(drop_in).contains("LOCAL"));
     assert_eq!(machine.sh("stat -c '%a %U:%G' /etc/einhyrningsins"), "770 root:einhyrningsins");
-    // The old program's file is gone, so whoever still ran it would run a deleted one.
+    // The old program's file is gone, so a process that still ran it would run a deleted one.
     let program = || machine.sh(&format!("readlink /proc/{master}/exe"));
     machine.wait_until("the master is the new program", || program() == "/usr/bin/einhyrningsins");
     assert_eq!((machine.property(WEB, "MainPID"), machine.sh("pgrep --exact sleep")), (master.clone(), workers));

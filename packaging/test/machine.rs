@@ -77,7 +77,7 @@ impl Machine {
             panic!("no systemd after {LIMIT:?}; on the console:\n{said}");
         };
         let machine = Self { holder, systemd, cgroup, directory };
-        // The bus comes a little after systemd, so the first tries may find nobody to ask. Whether every unit of this system
+        // The bus comes a little after systemd, so the first tries may find no bus to ask. Whether every unit of this system
         // likes to be in here is not what is tested.
         let state = || machine.output(&["systemctl", "is-system-running"]).trim().to_owned();
         let is_up = || ["running", "degraded"].contains(&state().as_str());
@@ -118,7 +118,7 @@ impl Machine {
         PathBuf::from(format!("/proc/{}/root{inside}", self.systemd))
     }
 
-    /// Makes its directories, too. It is root's, and everybody may read it.
+    /// Makes its directories, too. It is root's, and all users may read it.
     #[track_caller]
     pub fn write(&self, inside: &str, text: &str) {
         let path = self.path(inside);
@@ -290,7 +290,7 @@ fn held_by(directory: &Path) -> Option<i32> {
 
 fn give_up(holder: &mut Child, directory: &Path, cgroup: &Cgroup) {
     let holding = held_by(directory).map(Pid::from_raw);
-    // Nothing else can have this number: who started it has not looked at its end yet, if it has ended.
+    // Nothing else can have this number: its parent has not looked at its end yet, if it has ended.
     if let (Some(holding), Ok(None)) = (holding, holder.try_wait()) {
         let _ = kill(holding, Signal::SIGKILL);
     }

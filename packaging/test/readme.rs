@@ -75,7 +75,7 @@ impl Reader {
         reader
     }
 
-    /// In the directory of the sources, by who has what it takes. Root's home is the user's, too: what is installed there is for him.
+    /// In the directory of the sources, by the user that has the tools. Root's home is the user's, too: what is installed there is for him.
     fn here(&self, command: &str) -> String {
         let place = sources().display();
         if !command.starts_with("make ") {

@@ -1,4 +1,4 @@
-//! The same sources make the same packages, byte for byte, wherever they lie and whoever builds them.
+//! The same sources make the same packages, byte for byte, in any directory and for any user that builds them.
 
 use std::fs;
 use std::process::Command;
@@ -17,7 +17,7 @@ fn packages_from_another_directory_are_the_same_bytes() {
     let mut build = sh("umask 077; exec make deb rpm");
     build.current_dir(&elsewhere).env("SOURCE_DATE_EPOCH", date.trim());
     // Another user's settings.
-    output(build.env("TZ", "Asia/Tokyo").env("LC_ALL", "C").env("USER", "somebody").env_remove("MAKEFLAGS"));
+    output(build.env("TZ", "Asia/Tokyo").env("LC_ALL", "C").env("USER", "builder").env_remove("MAKEFLAGS"));
     for ours in [deb(), einhorn_deb(), rpm(), einhorn_rpm()] {
         let theirs = fs::read(elsewhere.join("target/packages").join(ours.file_name().unwrap())).unwrap();
         assert!(fs::read(&ours).unwrap() == theirs, "{} differs", ours.display());

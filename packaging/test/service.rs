@@ -197,7 +197,7 @@ fn a_stop_lets_workers_finish_and_leaves_nothing() {
     thread::scope(|scope| {
         scope.spawn(|| site.ok("systemctl stop einhyrningsins@web"));
         site.wait_for_property("ActiveState", "deactivating");
-        // The other three go; this one has somebody to serve.
+        // The other three go; this one has a client to serve.
         site.wait_for("one worker is left", || site.workers("web").len() == 1);
         assert_eq!(held.finish().map(|answer| answer.path), Ok("/held".to_owned()));
     });

@@ -1,4 +1,4 @@
-//! A machine with the package and services on it, in the words of whoever runs them.
+//! A machine with the package and services on it, in the words of their administrator.
 
 use std::net::SocketAddr;
 use std::path::Path;

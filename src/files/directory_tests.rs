@@ -38,7 +38,7 @@ fn everybody_may_write_only_where_nobody_can_take_anothers_file() {
     assert_eq!(doubt(&two), None);
     for directory in [&one, &two] {
         set_mode(directory, 0o777);
-        let expected = format!("directory {} is writable by everybody and not sticky", directory.display());
+        let expected = format!("directory {} is writable by all users and not sticky", directory.display());
         assert_eq!(doubt(&two), Some(expected));
         set_mode(directory, 0o1777);
         assert_eq!(doubt(&two), None);
@@ -109,7 +109,7 @@ fn a_link_is_followed_and_what_it_leads_through_is_judged() {
         assert_eq!(doubt(&link), None);
         set_mode(&one, 0o777);
         let said = doubt(&link).unwrap();
-        assert!(said.ends_with("one is writable by everybody and not sticky"), "{said}");
+        assert!(said.ends_with("one is writable by all users and not sticky"), "{said}");
         set_mode(&one, 0o755);
         fs::remove_file(link).unwrap();
     }
@@ -200,7 +200,7 @@ fn a_relative_way_begins_on_the_way_to_where_we_are() {
             assert_eq!(doubt(Path::new(relative)), None);
             set_mode(&one, 0o777);
             let said = doubt(Path::new(relative)).unwrap();
-            assert!(said.ends_with("/one is writable by everybody and not sticky"), "{said}");
+            assert!(said.ends_with("/one is writable by all users and not sticky"), "{said}");
             set_mode(&one, 0o755);
         }
         fs::remove_dir(&two).unwrap();

@@ -34,7 +34,7 @@ pub fn sharing(directory: &Metadata) -> Shared {
 /// Why no file of ours may be made in a directory.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum DirectoryError {
-    #[error("directory {} is writable by everybody and not sticky", directory.display())]
+    #[error("directory {} is writable by all users and not sticky", directory.display())]
     Unprotected { directory: PathBuf },
     /// A user whom we do not trust could exchange what is in it.
     #[error("directory {}: {mistrust}", directory.display())]

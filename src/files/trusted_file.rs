@@ -201,7 +201,7 @@ mod tests {
         fs::write(&file, "").unwrap();
         symlink(&file, &name).unwrap();
         for directory in [&named, &real] {
-            let refused = format!("directory {} is writable by everybody and not sticky", directory.path().display());
+            let refused = format!("directory {} is writable by all users and not sticky", directory.path().display());
             set_mode(directory.path(), 0o777);
             assert_refused(&name, "cannot trust", &refused);
             set_mode(directory.path(), 0o1777);

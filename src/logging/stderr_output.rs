@@ -57,7 +57,7 @@ impl<'a, W: FnMut(&[u8]) -> io::Result<usize>> LogOutput<'a, W> {
     fn tell_of_dropped(&mut self) {
         let lost = self.dropped.swap(0, Ordering::Relaxed);
         if lost > 0 {
-            let told = format!("{} WARN: dropped {lost} log lines, nobody read them in time\n", self.prefix);
+            let told = format!("{} WARN: dropped {lost} log lines that were not read in time\n", self.prefix);
             if self.write_line(told.as_bytes()).is_err() {
                 self.dropped.fetch_add(lost, Ordering::Relaxed);
             }

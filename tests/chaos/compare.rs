@@ -42,7 +42,7 @@ pub fn compare(subjects: &[Subject], times: Times, seed: u64) -> Vec<Line> {
     for subject in subjects {
         match subject.place() {
             Some(place) => lines.extend(try_out(*subject, &place, times, seed)),
-            None => println!("{} is left out: nobody said where it is", subject.name()),
+            None => println!("{} is left out: no variable says where it is", subject.name()),
         }
     }
     lines

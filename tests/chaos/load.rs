@@ -146,7 +146,7 @@ fn run(mut clients: Vec<(Arc<Group>, Client)>, shared: &Shared, tally: &Mutex<Ta
                 let mood = if group.targets().is_empty() { Mood::Leaving } else { Mood::Going };
                 client.proceed(mood, shared, &mut tally);
             }
-            // Counted before the targets are read, so that whoever leads away sees each client that had still read the old ones.
+            // Counted before the targets are read, so that `lead` sees each client that had still read the old ones.
             if was_idle {
                 group.busy.fetch_add(1, Ordering::SeqCst);
             }

@@ -61,8 +61,8 @@ fn an_error_is_a_loss() {
 fn a_good_answer_is_none_and_a_refused_connection_is_counted_apart() {
     let load = serve(|reply| reply);
     wait_until("some are answered", LIMIT, || load.so_far().sum().fresh > 10);
-    let nobody = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-    load.lead(0, &[nobody.into()]);
+    let closed = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    load.lead(0, &[closed.into()]);
     wait_until("some are refused", LIMIT, || load.so_far().sum().refused > 10);
     assert_eq!(load.stop().sum().lost_count(), 0);
 }

@@ -211,7 +211,7 @@ impl Site {
         if is_same { Ok(()) } else { Err(format!("the master holds {now:?}, and held {before:?}")) }
     }
 
-    /// What it holds when nobody asks it for anything: the least of what is there for a while.
+    /// What it holds without requests: the least of what is there for a while.
     fn resources_at_rest(&self) -> Resources {
         let mut least = self.resources();
         holds_within(REST, || {

@@ -18,7 +18,7 @@ use crate::verdict;
 /// The memory of a master may grow by so much. A leak of 100 bytes in each trouble would be about that.
 const SLOPE_MAX_KIB_PER_HOUR: f64 = 1024.0;
 const SAMPLE_EVERY: Duration = Duration::from_secs(2);
-/// Of the time, the part whose samples are not judged: a log that nobody reads has to fill its queue some twenty times until the
+/// Of the time, the part whose samples are not judged: a log that is not read has to fill its queue some twenty times until the
 /// allocator has all the memory that this takes.
 const WARM_UP: f64 = 0.5;
 /// Clients of each master.

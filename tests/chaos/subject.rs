@@ -58,7 +58,7 @@ impl Subject {
         }
     }
 
-    /// Where it is installed; none where nobody said so.
+    /// Where it is installed; none where no variable says it.
     pub fn place(self) -> Option<String> {
         let variable = match self {
             Self::Ours => return Some(EINHYRNINGSINS.to_owned()),

@@ -1,5 +1,5 @@
 //! What a master has to put up with for a long time: beside events, clients that vanish in the middle of something, and a log that
-//! nobody reads for a while.
+//! is not read for a while.
 
 use std::io::{Read, Write};
 use std::net::TcpStream;

@@ -75,6 +75,6 @@ mod tests {
         assert!(!allowed(&Loss { failure: Failure::Wrong, ..held.clone() }), "it was answered wrongly");
         let late = Loss { began: gone + Duration::from_millis(1), ..held };
         assert!(allowed(&late), "the client had not seen yet that its connection was over");
-        assert!(!allowed(&Loss { worker: None, ..late }), "it was accepted by somebody else");
+        assert!(!allowed(&Loss { worker: None, ..late }), "it was accepted by another process");
     }
 }

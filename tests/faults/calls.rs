@@ -155,7 +155,7 @@ pub const CALLS: &[Call] = &[
 ];
 
 /// Those that cannot fail when they are called as the manual says, and those that do not return. What stands in neither list ends a
-/// run: somebody has to say which errors it has.
+/// run: its row has to say which errors it has.
 pub const INFALLIBLE: &[c_long] = &[
     libc::SYS_arch_prctl,
     libc::SYS_clock_gettime,

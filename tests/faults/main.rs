@@ -87,7 +87,7 @@ impl Plan {
         }
     }
 
-    /// Of every phase, or those that begin as asked for; else the numbers of the calls that nobody has named.
+    /// Of every phase, or those that begin as asked for; else the numbers of the calls that have no name here.
     fn all_cells(&self) -> Result<Vec<Cell>, BTreeSet<String>> {
         let only = self.only.as_deref().unwrap_or("");
         let wanted = |phase: &&Phase| only.starts_with(&format!("{}/", phase.name)) || phase.name.starts_with(only);

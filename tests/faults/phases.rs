@@ -234,7 +234,7 @@ fn change_the_binds(scene: &Scene) {
     send(scene, Signal::SIGHUP);
 }
 
-/// Whoever is gone hears nothing.
+/// A client that is gone hears nothing.
 fn send(scene: &Scene, signal: Signal) {
     scene.master.process().signal(signal);
 }

@@ -26,7 +26,7 @@ fn line(command: &str) -> String {
         "config" => "{command: config, args: ['number: 3']}".to_owned(),
         "set_workers" => "{command: set_workers, args: ['3']}".to_owned(),
         "signal" => "{command: signal, args: [URG]}".to_owned(),
-        "ehlo" => "{command: ehlo, user: somebody}".to_owned(),
+        "ehlo" => "{command: ehlo, user: guest}".to_owned(),
         _ => format!("{{command: {command}}}"),
     }
 }
@@ -41,7 +41,7 @@ fn judged(answer: &str) -> String {
 
 /// What each command came to when this process gave it.
 fn commands_of(side: Side, actor: &Actor) -> Vec<(String, String)> {
-    let stage = Stage::start(side, Admittance::Everybody);
+    let stage = Stage::start(side, Admittance::AllUsers);
     let mut seen = vec![
         ("worker:ack".to_owned(), stage.speaks_for(actor, "worker:ack")),
         ("worker:ping".to_owned(), stage.speaks_for(actor, "worker:ping")),
@@ -67,7 +67,7 @@ fn commands_of(side: Side, actor: &Actor) -> Vec<(String, String)> {
     seen
 }
 
-/// What these rows come to on both masters, for everybody who stands in a column there: tried at the same time.
+/// What these rows come to on both masters, for each user that has a column there: tried at the same time.
 fn hold(table: &Table, observe: impl Fn(Side, &Actor) -> Vec<(String, String)> + Sync) {
     let cast = Side::ALL.into_iter().flat_map(|side| Actor::all_of(side).into_iter().map(move |actor| (side, actor)));
     let cast: Vec<_> = cast.collect();

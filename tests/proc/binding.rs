@@ -17,7 +17,7 @@ use crate::support::{
 const WITNESS: &str = "echo >witness; exec sleep 1000";
 
 /// The name `both.test` has addresses of both families, `four.test` and `six.test` of one; no other name can be found,
-/// and nobody is asked over the network.
+/// and no server is asked over the network.
 const OWN_NAMES: &str = "mount --bind hosts /etc/hosts && mount --bind nsswitch.conf /etc/nsswitch.conf && exec \"$@\"";
 
 fn with_own_names(options: &str) -> Setup {
@@ -159,7 +159,7 @@ fn a_stale_unix_socket_is_replaced() {
     dead.signal(Signal::SIGKILL);
     dead.wait_exit();
     dead.descendants().iter().for_each(|orphan| assert!(orphan.signal(Signal::SIGKILL)));
-    dead.wait_until("nobody holds the socket", LIMIT, || dead.descendants().is_empty());
+    dead.wait_until("no process holds the socket", LIMIT, || dead.descendants().is_empty());
     assert!(UnixStream::connect(&path).is_err(), "the socket is not stale");
     let master = setup.http_worker("").start();
     master.wait_for_workers(1);
@@ -237,7 +237,7 @@ fn a_name_without_an_address_refuses_the_start_and_leaves_nothing() {
     }
 }
 
-/// The first refusal of those above once more, with somebody looking from outside: the binds that succeeded are closed
+/// The first refusal of those above once more, with a look from outside: the binds that succeeded are closed
 /// although the process could have lived on.
 #[test]
 fn a_refused_start_keeps_no_address() {

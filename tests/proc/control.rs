@@ -15,7 +15,7 @@ use crate::support::{Injection, LIMIT, Master, Process, Setup, decoded};
 
 const STATE: &str = r#"{"command":"state","id":1}"#;
 
-/// Sleeping workers, which ack when somebody does it for them.
+/// Sleeping workers, for which a client acks.
 fn start(options: &str) -> (Master, Vec<Process>) {
     let setup = Setup::new("-n 2 -m manual -s 0.01").options(options);
     let master = setup.program(["sleep", "1000"]).start();
@@ -290,7 +290,7 @@ fn requests_may_come_in_pieces_or_together() {
     master.wait_for_log("Received a manual ACK from", 1);
 }
 
-/// A worker in a shell may write and leave: what it asked is done, and who still listens is answered.
+/// A worker in a shell may write and leave: what it asked is done, and a client that still listens is answered.
 #[test]
 fn a_client_that_writes_and_leaves_is_heard() {
     let (master, workers) = start("");
@@ -542,7 +542,7 @@ fn another_user_is_refused_by_the_mode_and_by_who_he_is() {
     };
     fs::set_permissions(master.directory(), Permissions::from_mode(0o711)).unwrap();
     assert_eq!(ask(), "permission denied");
-    // Even if somebody opens the socket to all.
+    // Even if the socket is opened to all users.
     fs::set_permissions(master.socket(), Permissions::from_mode(0o666)).unwrap();
     let denial = "---%0Amessage: 'Permission denied: uid 65534 may only ack and ping its worker'%0A";
     assert_eq!(ask(), denial);

@@ -241,7 +241,7 @@ fn a_renamed_socket_comes_back_at_its_place_with_its_rights() {
     assert_eq!((meta.mode() & 0o7777, meta.gid()), (0o620, 65_500));
     assert!(master.control("{command: ehlo, user: new}").contains("Welcome, new!"));
     assert_ends_without_a_trace(&master);
-    assert!(master.file("away").exists(), "it was somebody else's by then");
+    assert!(master.file("away").exists(), "it was another process's by then");
 }
 
 /// E25. Its path may lead through links; that a link leads elsewhere takes the socket from its clients as its removal does.
@@ -278,7 +278,7 @@ fn a_socket_behind_a_link_that_leads_elsewhere_comes_back() {
     assert_ends_without_a_trace(&master);
 }
 
-/// E25. What stands in its place is somebody's.
+/// E25. What stands in its place is another process's.
 #[test]
 fn what_stands_in_the_sockets_place_is_left_alone_and_reported() {
     let master = sleepers("");

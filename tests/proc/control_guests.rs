@@ -28,7 +28,7 @@ fn sleepers() -> Master {
 
 /// Three processes of another user that ping as fast as they can, until these are dropped.
 fn pestered(master: &Master) -> [Crowd; 3] {
-    [(); 3].map(|()| Stranger::nobody(OTHER_UID, &[]).pester(master.socket(), PING))
+    [(); 3].map(|()| Stranger::in_groups(OTHER_UID, &[]).pester(master.socket(), PING))
 }
 
 /// How many processes an ack or a ping has looked up on the main thread so far.
@@ -105,7 +105,7 @@ fn workers_ack_while_guests_of_many_users_hold_all_places() {
 #[test]
 fn what_guests_say_without_end_is_logged_once_a_minute() {
     let master = sleepers();
-    let guest = Stranger::nobody(OTHER_UID, &[]);
+    let guest = Stranger::in_groups(OTHER_UID, &[]);
     for _ in 0..5 {
         assert_eq!(guest.ask(master.socket(), &[r#"{"command": "worker:ack"}"#]), "");
         assert!(guest.ask(master.socket(), &["{command: state}"]).contains("Permission denied"));

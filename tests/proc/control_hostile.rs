@@ -108,7 +108,7 @@ fn hostile_acks_are_answered_by_nothing_and_do_no_harm() {
     assert!(master.log().lines().iter().all(|line| !line.starts_with("[MASTER 1]") && line.len() < 2000));
 }
 
-/// The master is there, and so are its workers, the same; nobody was signalled or launched, nothing was set.
+/// The master is there, and so are its workers, the same; no worker was signalled or launched, nothing was set.
 #[track_caller]
 fn assert_unharmed(master: &Master, workers: &[Process]) {
     let status = master.control("{command: status, format: json}");

@@ -76,7 +76,7 @@ fn control_thread(master: &Master) -> Process {
     master.wait_for_thread("control")
 }
 
-/// What the master has written and nobody has read yet.
+/// What the master has written and is not read yet.
 fn bytes_waiting(client: &UnixStream) -> usize {
     recv(client.as_raw_fd(), &mut vec![0; 1 << 20], MsgFlags::MSG_PEEK | MsgFlags::MSG_DONTWAIT).unwrap_or(0)
 }
@@ -138,7 +138,7 @@ fn ten_thousand_connections_of_another_user_take_64_places_and_nobody_elses() {
     let vitals = Vitals::take(&master, WORKERS);
     let mut admin = greet(&master);
     let before = connection_count(&master);
-    let mut crowd = Stranger::nobody(65_534, &[]).crowd(master.socket(), 10_000);
+    let mut crowd = Stranger::in_groups(65_534, &[]).crowd(master.socket(), 10_000);
     assert_eq!(crowd.wait(), 10_000);
     vitals.check();
     master.wait_until("64 are left", LIMIT, || connection_count(&master) - before == 64);
@@ -259,7 +259,7 @@ fn a_client_that_says_no_more_gets_its_replies_and_then_the_end() {
     assert!(lines[0].contains("Welcome, a!") && lines[1].contains("Welcome, b!") && lines[2].contains(":children:"));
 }
 
-/// What was asked before the client went away is done; nobody is told.
+/// What was asked before the client went away is done, and not answered.
 #[test]
 fn a_command_of_a_client_that_hangs_up_at_once_counts() {
     let master = sleepers().start();
@@ -339,7 +339,7 @@ fn accepts(strace: &Strace) -> usize {
     strace.lines().iter().filter(|line| line.starts_with("accept4(")).count()
 }
 
-/// Failure modes 63 and 64: each accept(2) fails with this while somebody waits.
+/// Failure modes 63 and 64: each accept(2) fails with this while a client waits.
 #[track_caller]
 fn fail_to_accept(errno: &str) -> Master {
     let master = sleepers().start();

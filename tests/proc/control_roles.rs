@@ -1,13 +1,13 @@
-//! Who may say what on the control socket: decided by what the kernel knows of the other end, never by what it claims.
+//! Which client may say what on the control socket: decided by what the kernel knows of the other end, never by what it claims.
 
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 
 use crate::support::{LIMIT, Master, OTHER_UID, Process, Setup, Stranger};
 
-/// A group that nobody is in unless a test says so.
+/// A group without members unless a test says so.
 const GROUP: u32 = 65_500;
 
-/// Said to who may not.
+/// The reply to a client that may not.
 const DENIED: &str = "Permission denied: uid 65534 may only ack and ping its worker";
 
 /// What a worker runs: says each of its arguments, Python expressions, as a line of JSON on the control socket, writes
@@ -69,15 +69,15 @@ fn sleepers(options: &str) -> Master {
     master
 }
 
-fn nobody() -> Stranger {
-    Stranger::nobody(OTHER_UID, &[])
+fn guest() -> Stranger {
+    Stranger::in_groups(OTHER_UID, &[])
 }
 
 #[test]
 fn the_socket_is_for_its_own_user() {
     let master = sleepers("");
     assert_eq!(master.socket().metadata().unwrap().permissions().mode() & 0o7777, 0o600);
-    assert_eq!(nobody().ask(master.socket(), &["{command: state}"]), "cannot connect: Permission denied\n");
+    assert_eq!(guest().ask(master.socket(), &["{command: state}"]), "cannot connect: Permission denied\n");
     assert!(Stranger::like_us().ask(master.socket(), &["{command: state}"]).contains(":children:"));
 }
 
@@ -93,7 +93,7 @@ fn mode_and_group_of_the_socket_are_as_configured() {
     }
 }
 
-/// The table of who may what: nothing of this, and nothing comes of it.
+/// A guest may do nothing in this table, and nothing comes of its tries.
 #[test]
 fn another_user_may_ask_for_nothing() {
     let master = sleepers("--socket-mode 0666");
@@ -119,7 +119,7 @@ fn another_user_may_ask_for_nothing() {
     lines.push("{command: die, args: [KILL], id: 1}".to_owned());
     lines.push("{command: config, args: ['number: 7'], id: 1}".to_owned());
     let lines: Vec<_> = lines.iter().map(String::as_str).collect();
-    let answers = nobody().ask(master.socket(), &lines);
+    let answers = guest().ask(master.socket(), &lines);
     let expected = format!("---%0Amessage: '{DENIED}'%0Arequest_id: 1%0A\n").repeat(lines.len());
     assert_eq!(answers, expected);
     assert!(master.control("{command: status, format: json}").contains("\"target\":2,"));
@@ -137,8 +137,8 @@ fn an_ack_from_who_is_no_worker_is_refused_and_logged_once_a_minute() {
     for _ in 0..5 {
         let ack = format!("{{\"command\": \"worker:ack\", \"pid\": {victim}}}");
         let ping = format!("{{\"command\": \"worker:ping\", \"pid\": {victim}, \"request_id\": \"forged\"}}");
-        assert_eq!(nobody().ask(master.socket(), &[&ack]), "");
-        assert_eq!(nobody().ask(master.socket(), &[&ping]), "");
+        assert_eq!(guest().ask(master.socket(), &[&ack]), "");
+        assert_eq!(guest().ask(master.socket(), &[&ping]), "");
     }
     let status = master.control("{command: status, format: json}");
     assert!(status.contains("\"serving\":0,") && !status.contains("forged"), "{status}");
@@ -162,21 +162,25 @@ fn an_admin_may_ack_any_worker() {
 #[test]
 fn members_of_the_configured_group_may_do_everything() {
     let master = sleepers("--socket-group 65500");
-    for (member, target) in [(Stranger::nobody(GROUP, &[]), 3), (Stranger::nobody(OTHER_UID, &[65_501, GROUP]), 4)] {
+    for (member, target) in
+        [(Stranger::in_groups(GROUP, &[]), 3), (Stranger::in_groups(OTHER_UID, &[65_501, GROUP]), 4)]
+    {
         let answers = member.ask(master.socket(), &["{command: inc}", "{command: state}"]);
         assert!(answers.contains(&format!(" -> {target}%0A")) && answers.contains(":children:"), "{answers}");
     }
-    assert_eq!(nobody().ask(master.socket(), &["{command: inc}"]), "cannot connect: Permission denied\n");
+    assert_eq!(guest().ask(master.socket(), &["{command: inc}"]), "cannot connect: Permission denied\n");
     assert!(master.control("{command: status, format: json}").contains("\"target\":4,"));
 }
 
 #[test]
 fn who_gets_in_by_the_mode_is_no_member_of_the_group() {
     let master = sleepers("--socket-group 65500 --socket-mode 0666");
-    assert!(nobody().ask(master.socket(), &["{command: inc}"]).contains(DENIED));
-    assert!(Stranger::nobody(OTHER_UID, &[65_501]).ask(master.socket(), &["{command: inc}"]).contains(DENIED));
+    assert!(guest().ask(master.socket(), &["{command: inc}"]).contains(DENIED));
+    assert!(Stranger::in_groups(OTHER_UID, &[65_501]).ask(master.socket(), &["{command: inc}"]).contains(DENIED));
     assert!(
-        Stranger::nobody(OTHER_UID, &[GROUP]).ask(master.socket(), &["{command: ehlo, user: m}"]).contains("Welcome")
+        Stranger::in_groups(OTHER_UID, &[GROUP])
+            .ask(master.socket(), &["{command: ehlo, user: m}"])
+            .contains("Welcome")
     );
 }
 

@@ -13,13 +13,10 @@ use std::thread;
 use nix::sys::signal::Signal;
 use tempfile::TempDir;
 
-use crate::support::{LIMIT, Master, Process, Setup, copy_program, is_root, wait_until};
+use crate::support::{LIMIT, Master, OTHER_UID, Process, Setup, copy_program, is_root, wait_until};
 
 /// The program under test.
 pub(crate) const CTL: &str = env!("CARGO_BIN_EXE_einhyrningsinsctl");
-
-/// Nobody's user, whom every system has.
-pub(crate) const NOBODY: u32 = 65_534;
 
 /// What a program said, and how it ended.
 #[derive(Debug)]
@@ -271,6 +268,6 @@ fn somebody_elses_socket_names_its_owner() {
     copy_program(CTL, &copy);
     let script = "exec \"$0\" -d \"$1\" status";
     let mut command = Command::new("/bin/sh");
-    command.args(["-c", script]).args([&copy, &path]).env_clear().uid(NOBODY).gid(NOBODY);
+    command.args(["-c", script]).args([&copy, &path]).env_clear().uid(OTHER_UID).gid(OTHER_UID);
     assert_explained(&said(command), 3, &["permission denied", "belongs to uid 0", "you are uid 65534"]);
 }

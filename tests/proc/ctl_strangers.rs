@@ -1,5 +1,5 @@
 //! einhyrningsinsctl and einhornsh where another user's process listens, or what comes from outside would steer a terminal:
-//! nobody is spoken to who is not known to be meant, by root either, and what is shown is shown escaped.
+//! they speak to no process that is not known to be the right master, not for root either, and they escape all that they show.
 
 use std::fs;
 use std::io::{BufRead, BufReader};
@@ -10,8 +10,8 @@ use std::process::{Child, ChildStdout, Command, Stdio};
 
 use tempfile::TempDir;
 
-use crate::ctl::{CTL, NOBODY, Said, assert_explained, ctl, einhornsh, said};
-use crate::support::{copy_program, is_root};
+use crate::ctl::{CTL, Said, assert_explained, ctl, einhornsh, said};
+use crate::support::{OTHER_UID, copy_program, is_root};
 
 /// A user of whom no system knows.
 const STRANGER: u32 = 65_533;
@@ -100,7 +100,7 @@ fn a_stranger_is_not_spoken_to() {
     copy_program(CTL, &copy);
     let diff = || {
         let mut command = Command::new(&copy);
-        command.arg("diff").env_clear().env("TMPDIR", directory.path()).uid(NOBODY).gid(NOBODY);
+        command.arg("diff").env_clear().env("TMPDIR", directory.path()).uid(OTHER_UID).gid(OTHER_UID);
         command
     };
     let refused = said(diff());
@@ -162,7 +162,7 @@ fn root_may_say_whom_it_means_where_not_just_anybody_could_be() {
     assert_explained(&said(ctl(&place, "diff")), 3, &["uid 65533", &format!("-d {}", named.display())]);
     assert_eq!(stranger.heard(), "heard b''");
     drop(stranger);
-    // In a directory like /tmp, anybody could have made that directory; and in one where everybody may write, anything.
+    // In a directory like /tmp, any user could have made that directory; and in one that all users may write, any file.
     let mut stranger = Squatter::listen(&path, STRANGER, answer);
     assert_explained(&said(diff(&own, &path)), 3, &["uid 65533", "EINHORN_MASTER_PID"]);
     assert_eq!(stranger.heard(), "heard b''");

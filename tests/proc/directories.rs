@@ -1,4 +1,4 @@
-//! Who may own the directories of a master's files: what a start refuses, what a bind may allow, and that a master which
+//! Which users may own the directories of a master's files: what a start refuses, what a bind may allow, and that a master which
 //! runs goes on whatever becomes of them. Only root has other users to fear, so these tests say so and end where we are not.
 
 use std::fs::{self, Permissions};
@@ -82,7 +82,7 @@ fn a_bind_in_a_directory_of_another_user_is_refused_unless_it_says_that_it_is_sh
         let setup = Setup::new(&format!("-b unix:{place}/web.sock")).script(WITNESS);
         foreign_way(&setup);
         let reason = format!(
-            "cannot bind {place}/web.sock: directory one: it belongs to uid 65534; choose a directory that nobody else can \
+            "cannot bind {place}/web.sock: directory one: it belongs to uid 65534; choose a directory that no other user can \
              change, or write unix:{place}/web.sock,shared-directory if its other users may have the socket"
         );
         setup.refused().assert(111, &reason);
@@ -168,7 +168,7 @@ fn a_group_that_may_write_is_named() {
     fs::set_permissions(&one, Permissions::from_mode(0o775)).unwrap();
     let reason = "cannot write pid file one/x: directory one: it is writable by the group with gid 65534";
     setup.beside("-e one/x").script(WITNESS).refused().assert(111, reason);
-    // Nobody can take another's file from a directory like /tmp.
+    // No user can take another's file from a directory like /tmp.
     fs::set_permissions(&one, Permissions::from_mode(0o1775)).unwrap();
     let master = setup.start();
     master.wait_for_workers(1);

@@ -1,4 +1,4 @@
-//! The control socket, the pid file and the lock: where they are, whose they are, and that what somebody else has put
+//! The control socket, the pid file and the lock: where they are, whose they are, and that what another user has put
 //! there is never touched. Nothing here writes outside the tests' own directories.
 
 use std::ffi::OsStr;
@@ -11,10 +11,7 @@ use nix::sys::signal::Signal;
 use nix::sys::stat::Mode;
 use nix::unistd::mkfifo;
 
-use crate::support::{LIMIT, Master, Refusal, Setup, Snapshot, decoded};
-
-/// A user that is not the master's.
-const NOBODY: u32 = 65534;
+use crate::support::{LIMIT, Master, OTHER_UID, Refusal, Setup, Snapshot, decoded};
 
 /// A worker that shows that it was started.
 const WITNESS: &str = "echo >witness; exec sleep 1000";
@@ -47,7 +44,7 @@ fn the_default_places_are_einhorns() {
         let master = Setup::new(options).program(SLEEP).start();
         assert_eq!(files_of(&master), names, "{options}");
         end(&master);
-        // The lock stays: somebody may be waiting with it open.
+        // The lock stays: another master may be waiting with it open.
         assert_eq!(files_of_ended(&master), [left], "{options}");
     }
 }
@@ -125,7 +122,7 @@ fn of_a_hundred_simultaneous_starts_exactly_one_lives() {
     let masters: Vec<_> = (0..100).map(|_| setup.beside("-q").program(words).start()).collect();
     let running = || masters.iter().filter(|master| master.is_running()).collect::<Vec<_>>();
     masters[0].wait_until("99 have ended", LIMIT, || running().len() <= 1);
-    let [winner] = running()[..] else { panic!("nobody lives") };
+    let [winner] = running()[..] else { panic!("no master lives") };
     let worker = winner.wait_for_workers(1)[0];
     assert_eq!(fs::read_to_string(winner.file("einhorn.pid")).unwrap(), winner.pid().to_string());
     for loser in masters.iter().filter(|master| master.pid() != winner.pid()) {
@@ -187,7 +184,7 @@ fn two_masters_that_differ_in_d_both_run_and_the_pid_file_stays_the_firsts() {
 /// Puts something at a path, to the harm of a victim.
 type Plant = fn(&Path, &Path);
 
-/// What somebody may have put at a path beforehand, so that a master harms his victim or tells him its secrets.
+/// What an attacker may have put at a path beforehand, so that a master harms a victim or tells its secrets.
 const PLANTS: &[(&str, Plant)] = &[
     ("a symbolic link", |path, victim| symlink(victim, path).unwrap()),
     ("a symbolic link", |path, _| symlink("not/there/yet", path).unwrap()),
@@ -239,7 +236,7 @@ fn a_hard_link_at_the_locks_path_is_refused_and_one_at_the_pid_files_is_replaced
 fn files_of_another_user_are_refused_with_his_id() {
     let foreign = |path: &Path, _: &Path| {
         fs::write(path, "1").unwrap();
-        chown(path, Some(NOBODY), None).unwrap();
+        chown(path, Some(OTHER_UID), None).unwrap();
     };
     planted("-f", foreign).assert(111, "cannot lock planted: it belongs to uid 65534");
     planted("-e", foreign).assert(111, "cannot write pid file planted: it belongs to uid 65534");
@@ -250,12 +247,12 @@ fn files_of_another_user_are_refused_with_his_id() {
         let path = setup.directory().join("planted");
         let listener = UnixListener::bind(&path).unwrap();
         listener.set_nonblocking(true).unwrap();
-        chown(&path, Some(NOBODY), None).unwrap();
+        chown(&path, Some(OTHER_UID), None).unwrap();
         if keep {
             kept = Some(listener);
         }
         setup.refused().assert(111, "cannot bind planted: there is a socket of uid 65534, choose another path with -d");
-        assert!(kept.is_none_or(|listener| listener.accept().is_err()), "somebody connected");
+        assert!(kept.is_none_or(|listener| listener.accept().is_err()), "a client connected");
     }
 }
 
@@ -268,7 +265,7 @@ fn a_directory_in_which_everybody_may_replace_files_is_refused() {
         fs::create_dir(&open).unwrap();
         fs::set_permissions(&open, Permissions::from_mode(0o777)).unwrap();
         let file = if option == "-d" { "open/x.lock" } else { "open/x" };
-        setup.refused().assert(111, &format!("{what} {file}: directory open is writable by everybody and not sticky"));
+        setup.refused().assert(111, &format!("{what} {file}: directory open is writable by all users and not sticky"));
     }
     let setup = Setup::new("-d open/x -f lock").script(WITNESS);
     let open = setup.directory().join("open");
@@ -276,7 +273,7 @@ fn a_directory_in_which_everybody_may_replace_files_is_refused() {
     fs::set_permissions(&open, Permissions::from_mode(0o777)).unwrap();
     setup.write("lock", "");
     let refusal = setup.refused();
-    assert_eq!(refusal.reason(), "cannot bind open/x: directory open is writable by everybody and not sticky");
+    assert_eq!(refusal.reason(), "cannot bind open/x: directory open is writable by all users and not sticky");
     assert_eq!(refusal.code, Some(111));
 }
 

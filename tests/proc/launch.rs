@@ -1,4 +1,4 @@
-//! From fork to exec: what can go wrong there is named, costs nobody else anything, and is tried again.
+//! From fork to exec: what can go wrong there is named, harms no other worker, and is tried again.
 
 use std::fs::{self, OpenOptions, Permissions};
 use std::os::unix::fs::{PermissionsExt, symlink};

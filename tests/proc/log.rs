@@ -1,4 +1,4 @@
-//! The log: what its lines look like, and that nobody who does not read it can hold up the master.
+//! The log: what its lines look like, and that a reader that does not read cannot hold up the master.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File, OpenOptions};
@@ -127,7 +127,7 @@ fn a_log_that_nobody_reads_holds_nothing_up_and_the_loss_is_told_later() {
     read.iter().for_each(|line| _ = parts(line));
 }
 
-/// Somebody who reads at last, to the end.
+/// A reader that reads at last, to the end.
 fn read_lines(reader: File) -> Receiver<String> {
     let (sender, lines) = channel();
     std::thread::spawn(move || {
@@ -140,7 +140,7 @@ fn read_lines(reader: File) -> Receiver<String> {
 /// How many lines this one says are lost.
 fn dropped(master: &Master, line: &str) -> Option<usize> {
     let count = line.strip_prefix(&format!("[MASTER {}] WARN: dropped ", master.pid()))?;
-    count.strip_suffix(" log lines, nobody read them in time")?.parse().ok()
+    count.strip_suffix(" log lines that were not read in time")?.parse().ok()
 }
 
 /// The shortest of the silences of the control socket that some re-execs cause: a machine that is busy may have no time for one of
@@ -159,7 +159,7 @@ fn silence(master: &Master) -> Duration {
     silences.min().unwrap()
 }
 
-// Failure mode 91: nobody reads what a master says of its re-exec, and its clients do not wait for that.
+// Failure mode 91: what a master says of its re-exec is not read, and its clients do not wait for that.
 #[test]
 fn a_log_that_nobody_reads_does_not_make_a_re_exec_silent() {
     let start = |setup: Setup| {
@@ -176,7 +176,7 @@ fn a_log_that_nobody_reads_does_not_make_a_re_exec_silent() {
     assert!(unread < read + Duration::from_millis(400), "{unread:?} against {read:?} with a log that is read");
     let status: Value = serde_json::from_str(&master.control("{command: status, format: json}")).unwrap();
     let lost = status["status"]["counters"]["log_lines_dropped"].as_u64();
-    assert!(lost > Some(0), "what nobody has read is not counted: {status}");
+    assert!(lost > Some(0), "lines that were not read are not counted: {status}");
 }
 
 // Failure mode 91: the last lines are waited for, but not for ever.

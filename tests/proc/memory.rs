@@ -1,4 +1,4 @@
-//! A master that is refused memory while it supervises: by a limit on what it may map, which somebody sets under it.
+//! A master that is refused memory while it supervises: by a limit on what it may map, which is set while it runs.
 
 use std::io::Write;
 use std::os::unix::net::UnixStream;

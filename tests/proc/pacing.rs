@@ -1,6 +1,6 @@
 //! Pacing: how long the master waits between two launches, by `-s`, and ever longer for code that does not live.
 //!
-//! E11: that no wall clock has a part in it cannot be shown here, where the clock is everybody's. The pool gets the time as
+//! E11: that no wall clock has a part in it cannot be shown here, where all processes share the clock. The pool gets the time as
 //! `now` and has no clock of its own (`tests/tidy.rs`, `tests/sim`), and `sys::clock` reads CLOCK_MONOTONIC for it.
 
 use crate::support::{Master, Setup, example};

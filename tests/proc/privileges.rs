@@ -1,5 +1,5 @@
 //! Workers that run as another user: what the kernel says of them, in which order they become it, and that they can still
-//! ack. Only root can make a worker somebody else, so these tests say so and end where we are not.
+//! ack. Only root can change a worker's user, so these tests say so and end without root.
 
 use nix::sys::signal::Signal;
 
@@ -7,7 +7,7 @@ use crate::support::{
     AS_EINHORN, EINHYRNINGSINS, Master, OTHER_UID, Process, Setup, Strace, Stranger, decoded, is_root,
 };
 
-/// A group that nobody is in.
+/// A group without members.
 const GROUP: u32 = 65_500;
 
 fn start(file: &str, program: &[&str]) -> Master {
@@ -25,7 +25,7 @@ fn a_worker_is_its_user_with_its_groups_and_nothing_else() {
     if !is_root() {
         return;
     }
-    // daemon and its group are on every system; nobody is told of further groups.
+    // daemon and its group are on every system; the files give it no further groups.
     let master = start("[worker]\nuser = 'daemon'\n", &["/bin/sleep", "1000"]);
     let worker = master.wait_for_workers(1)[0];
     let uid = numbers(worker, "Uid")[0];
@@ -104,10 +104,10 @@ fn a_worker_of_another_user_dies_with_its_master_and_can_ack_before() {
 #[test]
 fn a_user_that_cannot_be_become_is_refused_before_anything_is_opened() {
     let setup = Setup::new("--config web.toml").program(["/bin/sleep", "1"]);
-    setup.write("web.toml", "[worker]\nuser = 'nobody-of-this-name'\n");
+    setup.write("web.toml", "[worker]\nuser = 'no-such-user'\n");
     let refusal = setup.refused();
     assert_eq!(refusal.code, Some(100));
-    let line = "einhyrningsins: web.toml:2:8: worker.user: there is no user \"nobody-of-this-name\"";
+    let line = "einhyrningsins: web.toml:2:8: worker.user: there is no user \"no-such-user\"";
     assert_eq!(refusal.lines, [line]);
     refusal.assert_nothing_left();
 }
@@ -121,15 +121,15 @@ fn whom_the_configuration_allows_may_command_and_no_longer_when_it_does_not() {
     let master = start(&allowed, &["/bin/sleep", "1000"]);
     let socket = master.wait_for_socket().to_owned();
     let state = "{id: 1, command: louder}";
-    for stranger in [Stranger::nobody(65_534, &[]), Stranger::nobody(65_534, &[GROUP])] {
+    for stranger in [Stranger::in_groups(65_534, &[]), Stranger::in_groups(65_534, &[GROUP])] {
         assert!(decoded(&stranger.ask(&socket, &[state])).contains("Verbosity set to 0"));
     }
     master.replace("web.toml", &format!("[control]\nallow-groups = [{GROUP}]\n"));
     master.control("{id: 1, command: upgrade}");
     master.wait_for_log("Upgraded successfully", 1);
-    let denied = decoded(&Stranger::nobody(65_534, &[]).ask(&socket, &[state]));
+    let denied = decoded(&Stranger::in_groups(65_534, &[]).ask(&socket, &[state]));
     assert!(denied.contains("Permission denied: uid 65534 may only ack and ping its worker"), "{denied}");
-    assert!(decoded(&Stranger::nobody(65_534, &[GROUP]).ask(&socket, &[state])).contains("Verbosity set to 0"));
+    assert!(decoded(&Stranger::in_groups(65_534, &[GROUP]).ask(&socket, &[state])).contains("Verbosity set to 0"));
 }
 
 /// A wrapper that clears the environment is not taken for Ruby's einhorn, which would launch the workers as root.

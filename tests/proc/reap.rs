@@ -215,7 +215,7 @@ fn an_upgrade_gets_rid_of_old_workers_that_do_not_listen() {
     master.wait_for_log("is still active after ", 2);
     wait_until_replaced(&master, &old, 2);
     assert_eq!(ask(&master.addr().into(), "/").unwrap().release, "new");
-    assert_eq!(master.log().count("was killed by"), 0, "whoever was told to go did not die unasked");
+    assert_eq!(master.log().count("was killed by"), 0, "a worker that was told to go did not die unasked");
 }
 
 /// Which lines tell of old workers told to go in an upgrade of two, with the second one stopped if so wanted.
@@ -229,7 +229,7 @@ fn culls_with(stop: Option<Signal>) -> Vec<String> {
     }
     master.signal(Signal::SIGHUP);
     master.wait_for_log("Upgraded successfully", 1);
-    // Whoever is stopped hears USR2 when it goes on.
+    // A stopped worker hears USR2 when it goes on.
     second.signal(Signal::SIGCONT);
     master.wait_for_log("===> Exited worker", 2);
     let lines = master.log().lines();

@@ -167,7 +167,7 @@ fn a_dropped_variable_is_gone_after_the_first_re_exec_and_the_others_stay() {
     assert!(!environ.keys().any(|name| name.starts_with("EINHYRNINGSINS")), "{environ:?}");
 }
 
-/// Failure modes 44 and 56: half a line, replies that nobody has read, and who waits for news, all go over.
+/// Failure modes 44 and 56: half a line, replies that are not read yet, and clients that wait for news, all go over.
 #[test]
 fn clients_do_not_notice_but_for_the_news() {
     let master = serving("-n 1").start();

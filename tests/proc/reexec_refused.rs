@@ -1,5 +1,5 @@
 //! A re-exec that comes to nothing: whatever is wrong with the next program, the master and its workers serve on as before, and
-//! whoever asked is told why.
+//! the client that asked is told why.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -469,7 +469,7 @@ fn an_image_that_cannot_read_the_state_goes_back_to_the_one_before() {
         assert!(said.starts_with("Upgrade failed: ") && said.contains(cause), "{how}: {said}");
         assert_unimpaired(&master, worker);
         assert!(master.generation() > generation, "it is another image");
-        // A reload that nobody waits for goes back, too.
+        // A reload that no client waits for goes back, too.
         master.wait_for_log("Could not reload! Attempting to continue.", 2 * round + 1);
         master.control("{command: reload}");
         master.wait_for_log("Could not reload! Attempting to continue.", 2 * round + 2);
@@ -557,7 +557,7 @@ fn no_client_makes_a_state_too_long_for_a_re_exec() {
     let (dropped, bytes) = (number("WARN: "), number("leave "));
     // Not all of them may have been heard when it began. None has more than two lines and what the master keeps for it.
     assert!((1..200).contains(&dropped) && bytes > 1 << 20 && bytes < (1 << 20) + dropped * 260_000, "{said}");
-    // Whoever has little to carry over is still there.
+    // A client with little to carry over is still there.
     quiet.send("{command: ehlo, user: you}");
     assert!(quiet.receive().unwrap().contains("Welcome, you!"));
     assert_eq!(verdict(&master), "Upgrade done");

@@ -1,5 +1,5 @@
-//! A thousand re-execs in a row: nothing is lost, and nothing grows. How long the master is silent in each is printed, for who
-//! wants to know; it is no reason to fail.
+//! A thousand re-execs in a row: nothing is lost, and nothing grows. How long the master is silent in each is printed alone: it is
+//! no reason to fail.
 
 use std::collections::BTreeMap;
 use std::io::Read;
@@ -37,7 +37,7 @@ fn reload(master: &Master, until: u64) {
     }
 }
 
-/// What is open, without the numbers: in which order the threads open what is theirs, nobody knows.
+/// What is open, without the numbers: the order in which the threads open their own is not fixed.
 fn open(process: Process) -> Vec<String> {
     let kind = |target: String| target.split(":[").next().unwrap_or_default().to_owned();
     let mut kinds: Vec<String> = process.descriptors().into_values().map(kind).collect();

@@ -81,7 +81,7 @@ fn a_second_hup_in_the_middle_of_the_exec_is_a_second_upgrade() {
     load.stop().assert_nothing_lost();
 }
 
-/// Failure mode 57: who deploys between two HUPs finds the last release running.
+/// Failure mode 57: after a deploy between two HUPs the last release runs.
 #[test]
 fn a_second_hup_during_the_check_finds_the_release_of_then() {
     let script = at_check("printf new >WORKER_VERSION; kill -HUP $PPID");

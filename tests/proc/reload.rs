@@ -128,7 +128,7 @@ fn a_bad_file_refuses_the_upgrade_with_its_message_and_the_old_service_goes_on()
     master.replace("web.toml", &good.replace("command = ['", "command = ['/no/such"));
     master.signal(Signal::SIGHUP);
     master.wait_for_log("Upgrade refused, nothing was changed: web.toml:1:12: command: cannot run /no/such", 1);
-    // So is an address that somebody else has.
+    // So is an address that another process has.
     let holder = std::net::TcpListener::bind(("127.0.0.1", 0)).unwrap();
     let taken = holder.local_addr().unwrap();
     master.replace("web.toml", &file(&[address, taken], "number = 2"));
@@ -149,7 +149,7 @@ fn an_upgrade_that_is_given_up_gives_the_old_configuration_back() {
     master.signal(Signal::SIGHUP);
     master.wait_for_log("Going back to version 0", 1);
     master.wait_for_log(&format!("Closing {added}, no worker needs it any more"), 1);
-    // The number is 2 again, and whoever is launched now is of the old kind.
+    // The number is 2 again, and a worker that is launched now is of the old kind.
     master.wait_until("two old workers serve", LIMIT, || {
         let workers = master.workers();
         workers.len() == 2 && workers.iter().all(|it| variable(*it, "COLOUR").as_deref() == Some("red"))

@@ -1,4 +1,4 @@
-//! A bind that the configuration has no more, while an old worker takes long to end: nobody accepts there, and the worker holds the
+//! A bind that the configuration has no more, while an old worker takes long to end: no worker accepts there, and the old one holds the
 //! socket. Its clients are let go at once; and the bind can come back.
 
 use std::net::SocketAddr;
@@ -19,7 +19,7 @@ fn is_refused(target: &Target) -> bool {
     matches!(ask(target, "/x"), Err((Failure::Refused, _)))
 }
 
-/// Loses the bind twice, the second time by a master that has replaced itself; nobody waits, nor may the old worker be gone.
+/// Loses the bind twice, the second time by a master that has replaced itself; no client waits, and the old worker must still be there.
 #[track_caller]
 fn assert_let_go(master: &Master, target: &Target) {
     let old = master.wait_for_ready(1)[0];

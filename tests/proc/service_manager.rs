@@ -61,7 +61,7 @@ fn an_upgrade_is_a_reload_that_ends_with_ready() {
     wait_for_first(&mut manager, &master);
     master.signal(Signal::SIGHUP);
     manager.wait_for("STATUS=2/2 serving, version 1", 1, &master);
-    // The new image says once more that it is replaced, and nobody says that it is over before it is.
+    // The new image says once more that it is replaced, and no message says that it is over before it is.
     assert_eq!(manager.states(), ["READY=1", "RELOADING=1", "RELOADING=1", "READY=1"]);
     assert!(manager.heard().ends_with(&["READY=1".to_owned(), "STATUS=2/2 serving, version 1".to_owned()]));
     assert!(manager.values("STATUS").iter().any(|status| status.contains("upgrading to version 1: ")));
@@ -71,7 +71,7 @@ fn an_upgrade_is_a_reload_that_ends_with_ready() {
     assert!(manager.is_told_by_alone(master.pid()));
 }
 
-/// Who waits for its end may be the manager itself, by `ExecReload=`.
+/// The client that waits for its end may be the manager itself, by `ExecReload=`.
 #[test]
 fn the_manager_hears_that_an_upgrade_is_over_before_its_client_does() {
     let (setup, mut manager) = service("");
@@ -169,7 +169,7 @@ fn who_knows_no_watchdog_does_not_become_a_watched_master() {
     assert!(master.is_running());
 }
 
-/// Nobody would ever hear that the exchange is over.
+/// The manager would never hear that the exchange is over.
 #[test]
 fn who_becomes_a_program_that_says_nothing_says_that_it_is_over() {
     let setup = Setup::new("-n 1 -m 0").word("--reexec-as").word("/bin/sh ./silent").program(["sleep", "1000"]);

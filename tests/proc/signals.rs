@@ -106,7 +106,7 @@ fn usr1_ttin_ttou_and_cont_go_on_to_the_workers_and_are_not_held_against_them() 
     }
     assert_eq!(master.wait_for_log("INFO: Sending ", 4).len(), 4);
     assert_eq!(master.log().count("===> Launched"), 2, "{}", master.log());
-    // Nobody is taken for having been told to go: the end is no second telling.
+    // No worker counts as told to go before: at the end each is told once.
     master.signal(Signal::SIGINT);
     assert_eq!(master.wait_exit().code(), Some(0));
     assert_eq!(master.log().count("Re-sending"), 0, "{}", master.log());
@@ -114,7 +114,7 @@ fn usr1_ttin_ttou_and_cont_go_on_to_the_workers_and_are_not_held_against_them() 
 
 #[test]
 fn it_can_be_stopped_from_the_terminal_and_goes_on() {
-    // The kernel stops nobody by TSTP whose process group has no parent in its session, as ours may be in CI.
+    // The kernel stops no process by TSTP in an orphaned process group, as ours may be in CI.
     let own_group = ["python3", "-c", "import os, sys; os.setpgid(0, 0); os.execvp(sys.argv[1], sys.argv[1:])"];
     let master = start_two(Setup::new("-n 2 -m manual -s 0.01").through(&own_group));
     for stop in [Signal::SIGTSTP, Signal::SIGSTOP] {

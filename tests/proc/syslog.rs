@@ -1,4 +1,4 @@
-//! `--syslog`: who gets what, and that a syslog that is away, full or restarted holds nothing up.
+//! `--syslog`: which output gets which line, and that a syslog that is away, full or restarted holds nothing up.
 
 use std::fs;
 use std::os::unix::net::UnixDatagram;
@@ -63,7 +63,7 @@ fn a_syslog_that_is_away_full_or_restarted_holds_nothing_up() {
     flood(&master, 50);
     assert_supervised(&master);
 
-    // Once it is found, nobody reads it any more: its queue is full after some messages.
+    // Once it is found, it is not read any more: its queue is full after some messages.
     let syslog = wait_until_found(&master, &path);
     flood(&master, MANY);
     assert_supervised(&master);
@@ -200,7 +200,7 @@ fn the_last_words_are_on_standard_error_when_syslog_does_not_read_them() {
     receive(&syslog, |message| message.contains("Up to 1 / 1 timer ACKs"));
     let other = UnixDatagram::unbound().unwrap();
     other.set_nonblocking(true).unwrap();
-    while other.send_to(b"of somebody else", &path).is_ok() {}
+    while other.send_to(b"of another sender", &path).is_ok() {}
     let worker = master.wait_for_workers(1)[0];
     master.signal(Signal::SIGTERM);
     assert_eq!(master.wait_exit().code(), Some(0));

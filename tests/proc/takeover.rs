@@ -174,7 +174,7 @@ fn what_cannot_be_read_at_all_is_gone_on_without() {
     let (TakenOver { master, workers, mut waiting, .. }, target) = take_over(|_| "rubbish: [".to_owned(), None);
     master.wait_for_log("going on with 2 workers and 1 sockets that are there, and with default options", 1);
     assert_eq!(ask(&target, "/x").unwrap().release, "old");
-    // Nobody knows what it waits for any more, so it is let go.
+    // The state does not say what it waits for, so its connection is closed.
     assert_eq!(waiting.receive(), None);
     workers[0].signal(Signal::SIGKILL);
     master.wait_for_log("===> Launched", 1);

@@ -155,7 +155,7 @@ fn a_new_image_without_threads_does_everything_and_gets_them_later() {
     }
 }
 
-/// It ends as it should, and says its last words to whoever waits.
+/// It ends as it should, and writes its last lines to the clients that wait.
 #[test]
 fn a_master_without_threads_ends_in_order() {
     let (master, _) = start(sleepers().reexec_as_python(GATE));

@@ -13,7 +13,7 @@ use crate::support::{Clients, LIMIT};
 /// What the threads ask for, every other one for the second, which takes a fifth of a second: there is something to finish.
 const PATHS: [&str; 2] = ["/", "/slow"];
 
-/// Between an answer and the next request of a thread: who asks all the time measures nothing but the machine.
+/// Between an answer and the next request of a thread: a thread that asks without a pause measures nothing but the machine.
 const PAUSE: Duration = Duration::from_millis(2);
 
 #[derive(Clone, Copy, PartialEq, Eq)]

@@ -82,7 +82,7 @@ fn a_server_that_dies_of_its_signal_loses_requests() {
     panic!("nothing was lost in {DEADLY_UPGRADES_MAX} upgrades that kill");
 }
 
-/// Left to itself, gunicorn deletes the file of a Unix socket when it ends, and all that come later find nobody.
+/// Left to itself, gunicorn deletes the file of a Unix socket when it ends, and later clients find no server.
 #[test]
 fn gunicorn_leaves_a_unix_socket_where_it_is() {
     let setup = setup("gunicorn.toml");

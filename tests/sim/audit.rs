@@ -11,7 +11,7 @@ use crate::world::Known;
 /// The longest that a launch may be put off for any reason but a block.
 const PAUSE_MAX: std::time::Duration = std::time::Duration::from_secs(30);
 
-/// How often the log must name whoever was told to go and stays, when nothing will kill it.
+/// How often the log must name a worker that was told to go and stays, when nothing will kill it.
 const LINGER_NOTE: std::time::Duration = std::time::Duration::from_secs(60);
 
 /// The workers counted, from the world's own truth.
@@ -60,7 +60,7 @@ impl Run {
         let ledger = &self.ledger;
         if let Cause::Ready(version) = step.cause {
             let wanted = version == ledger.modern || ledger.exited || !ledger.releases.contains(&version);
-            hold!("I26", wanted, "version {version} was found for nobody, and is kept");
+            hold!("I26", wanted, "version {version} was found without a request, and is kept");
         }
         hold!("L3", ledger.asked.is_none() || ledger.outstanding.is_some(), "an upgrade was asked for and forgotten");
     }
@@ -200,7 +200,7 @@ impl Run {
         self.audit_launch(tally);
     }
 
-    /// I5: whoever serves goes last, and then the oldest first.
+    /// I5: serving workers go last, and of those the oldest first.
     fn audit_cull_order(&self, tally: &Tally) {
         if let Some(last) = self.step.culled_old {
             hold!("I5", tally.old_idle_untold == 0, "serving old ones went before {} idle", tally.old_idle_untold);

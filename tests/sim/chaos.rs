@@ -45,7 +45,7 @@ impl Run {
         self.pass_time();
     }
 
-    /// Makes it happen; none when it cannot, or when nobody notices yet.
+    /// Makes it happen; none when it cannot, or when the pool does not notice yet.
     pub fn happen(&mut self, kind: Kind) -> Option<Event> {
         match kind {
             Kind::Time => None,
@@ -119,7 +119,7 @@ impl Run {
         Some(Event::WorkerAcked { pid })
     }
 
-    /// Alive, dead, or of nobody at all.
+    /// Of a living worker, a dead one, or none at all.
     fn any_pid(&mut self) -> Pid {
         match self.rng.below(8) {
             0 => Pid(self.rng.pick(&[-1, 0, 1, 99, i32::MAX])),
@@ -146,7 +146,7 @@ impl Run {
         None
     }
 
-    /// Everybody at once, as when memory runs out.
+    /// All workers at once, as when memory runs out.
     fn massacre(&mut self) -> Option<Event> {
         if !self.rng.one_in(16) {
             return None;
@@ -293,7 +293,7 @@ impl Run {
         }
     }
 
-    /// News that is not about anybody the pool knows.
+    /// News about a process that the pool does not know.
     fn stranger(&mut self) -> Event {
         let pid = Pid(self.rng.pick(&[2, 99, 32_000]));
         match self.rng.below(6) {

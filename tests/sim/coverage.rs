@@ -114,7 +114,7 @@ pub struct Coverage {
     pub recycled_early: u64,
     /// Deaths of one instant that were tried in both orders.
     pub permuted: u64,
-    /// Releases that were looked for again, since somebody had asked meanwhile.
+    /// Releases that were looked for again, since another request had come meanwhile.
     pub prepared_again: u64,
     /// Releases that were found when the pool was stopping already.
     pub found_too_late: u64,

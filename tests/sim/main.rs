@@ -11,15 +11,15 @@
 //!   comes once, when nothing is left; I16 no deadline is forgotten, none is vain, the next is ahead; I18 lists are
 //!   bounded by pids; I21 two like deaths of one instant ask for the same in either order (unlike ones may not: a failure
 //!   told first stretches the pause before the launch); I22 the target, and no launch when none is missing;
-//!   I23 who is told to go gracefully, or has left something that is, hears the signal that was set at its launch; I24
+//!   I23 a worker that is told to go gracefully, and what it leaves behind, hears the signal that was set at its launch; I24
 //!   settings come with a version, and are as before when it is given up; I25 each is acked, or misses its ack, as is set
 //!   for its version; I26 an upgrade starts, or is refused, by what was looked for after the last request for it, and what
-//!   was found for nobody is dropped; I12 a pool comes out of the handoff's text as it went in; I13 it then asks for the same as one
+//!   was found without a request is dropped; I12 a pool comes out of the handoff's text as it went in; I13 it then asks for the same as one
 //!   that was never handed on; I27 and I28 the order of a re-exec's steps, in `master`.
 //! - L1 rest after faults (`calm`), L2 upgrades to code that never acks (`scenarios`), L3 each upgrade starts or is refused.
 //!
 //! With later issues come I8's "own connection" and I19, I20 (control socket), I14 (handoff), I15 (sockets).
-//! "As the pool was told": a death that nobody has reported yet cannot be held against it.
+//! "As the pool was told": a death that is not reported yet cannot be held against it.
 //!
 //! `SIM_STEPS` and `SIM_SEED` (the first seed) are read from the environment; a failure prints how to see it again.
 

@@ -138,7 +138,7 @@ impl Run {
         process.signals |= bit;
     }
 
-    /// A worker is told to go, and nobody outside asked for it.
+    /// A worker is told to go, and no command asked for it.
     fn judge_cull(&mut self, at: usize, signal: Signal) {
         let process = &self.world.processes[at];
         let pid = process.pid;

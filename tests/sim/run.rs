@@ -56,7 +56,7 @@ pub struct Step {
     pub spawned: bool,
     /// Set when every worker must hear this now.
     pub stop: Option<Farewell>,
-    /// Signals that somebody outside asked for, and that are still to be sent.
+    /// Signals that a command asked for, and that are still to be sent.
     pub signals_left: usize,
     /// A bit for each place that was signalled.
     pub signalled: u128,

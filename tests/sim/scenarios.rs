@@ -22,7 +22,7 @@ fn a_wall_clock_cannot_reach_the_pool_by_type() {
     let _all_that_goes_in_and_out: fn(&mut Pool, Mono, Event, &mut Vec<Action>) = Pool::handle;
 }
 
-/// L2: whatever the settings, nobody who serves is lost to upgrades that bring nobody who does.
+/// L2: with any settings, upgrades whose workers never serve cost no serving worker.
 #[test]
 fn upgrades_to_code_that_never_acks_leave_the_serving_workers_for_ever() {
     for seed in 0..200 {

@@ -14,7 +14,7 @@ impl Run {
     pub fn prepare(&mut self, version: Version) {
         hold!("I11", self.ledger.stopping.is_none(), "an upgrade is prepared while stopping");
         hold!("I9", version > self.ledger.newest, "version {version} is given again");
-        hold!("L3", self.ledger.asked.is_some(), "an upgrade is prepared that nobody asked for");
+        hold!("L3", self.ledger.asked.is_some(), "an upgrade is prepared without a request");
         hold!("I18", self.ledger.outstanding.is_none(), "two releases are prepared at once");
         self.ledger.outstanding = Some(version);
         self.ledger.prepared_after = self.ledger.request_count;
@@ -36,7 +36,7 @@ impl Run {
         Some(Event::ReleaseReady { version, settings: self.next_settings() })
     }
 
-    /// Those in force, or what somebody has written for the new version.
+    /// Those in force, or what was written for the new version.
     fn next_settings(&mut self) -> Settings {
         let current = self.ledger.settings;
         if !self.rng.chance(self.plan.renews) {

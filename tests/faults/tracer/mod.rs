@@ -132,7 +132,7 @@ impl Tracer {
         }
     }
 
-    /// A thread or a child of somebody's whom we trace.
+    /// A thread or a child of a process that we trace.
     fn meet(&self, pid: Pid, tracees: &mut Tracees) {
         if tgid(pid) == Some(self.master) {
             return tracees.add(pid, Tracee::thread(NAMELESS.to_owned()));

@@ -10,10 +10,10 @@ pub(in crate::access) const WORKER_UID: u32 = 64_999;
 pub(in crate::access) const WORKER_GID: u32 = 64_999;
 /// The group of the control socket.
 pub(in crate::access) const SOCKET_GROUP: u32 = 65_500;
-/// Who is in `control.allow-users`, and a group of `control.allow-groups`.
+/// The user in `control.allow-users`, and the group in `control.allow-groups`.
 pub(in crate::access) const ALLOWED_UID: u32 = 64_997;
 pub(in crate::access) const ALLOWED_GROUP: u32 = 65_502;
-/// A group that nobody speaks of.
+/// A group that no setting names.
 const NO_GROUP: u32 = 65_534;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -52,7 +52,7 @@ pub(in crate::access) struct Actor {
 }
 
 impl Actor {
-    /// Everybody whom the tables speak of, for this master. A master of root's has no user beside root, and an ordinary one has
+    /// All users that the tables name, for this master. A master of root's has no user beside root, and an ordinary one has
     /// workers of its own user.
     pub(in crate::access) fn all_of(side: Side) -> Vec<Self> {
         let actor = |column, uid, gid, further: &[u32]| Self { column, uid, gid, further: further.to_vec() };

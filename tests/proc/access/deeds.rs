@@ -36,11 +36,11 @@ impl Whose {
 
 /// The rows of the table.
 pub(in crate::access) const ALL: [(&str, Deed); 19] = [
-    ("connect to the control socket, where nobody is allowed by the configuration", Deed::Enter(Admittance::Nobody)),
+    ("connect to the control socket, where the configuration allows no user", Deed::Enter(Admittance::NoUser)),
     ("connect to the control socket, with `--socket-group`", Deed::Enter(Admittance::SocketGroup)),
     (
         "connect to the control socket, with `control.allow-users` or `control.allow-groups`",
-        Deed::Enter(Admittance::Everybody),
+        Deed::Enter(Admittance::AllUsers),
     ),
     ("read the pid file", Deed::File("read", "einhorn.pid")),
     ("write to the pid file", Deed::File("write", "einhorn.pid")),
@@ -91,7 +91,7 @@ def list(path):
         os.stat(os.path.join(path, name))
 
 def signal_(pid):
-    # It changes nothing for whoever does not wait for it.
+    # A process that does not wait for it notices nothing.
     os.kill(int(pid), signal.SIGURG)
 
 OPERATIONS = {"connect": connect, "read": read, "write": write, "both": both, "replace": replace, "list": list,
@@ -106,13 +106,13 @@ for operation, on in zip(sys.argv[1::2], sys.argv[2::2]):
 
 /// What each row comes to for this process.
 pub(in crate::access) fn of(side: Side, actor: &Actor) -> Vec<(String, String)> {
-    let stage = Stage::start(side, Admittance::Everybody);
-    let closed = Stage::start(side, Admittance::Nobody);
+    let stage = Stage::start(side, Admittance::AllUsers);
+    let closed = Stage::start(side, Admittance::NoUser);
     let grouped = Stage::start(side, Admittance::SocketGroup);
     let socket = |admittance| match admittance {
-        Admittance::Nobody => closed.socket().to_owned(),
+        Admittance::NoUser => closed.socket().to_owned(),
         Admittance::SocketGroup => grouped.socket().to_owned(),
-        Admittance::Everybody => stage.socket().to_owned(),
+        Admittance::AllUsers => stage.socket().to_owned(),
     };
     let mut words = Vec::new();
     for (_, deed) in ALL {

@@ -19,22 +19,22 @@ impl Side {
     pub(in crate::access) const ALL: [Self; 2] = [Self::Root, Self::Ordinary];
 }
 
-/// Whom the configuration lets in beside root and the master's user.
+/// The users that the configuration lets in beside root and the master's user.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::access) enum Admittance {
-    Nobody,
+    NoUser,
     SocketGroup,
-    /// The socket's group and all that is allowed: then everybody may connect.
-    Everybody,
+    /// The socket's group and all that is allowed: then all users may connect.
+    AllUsers,
 }
 
 impl Admittance {
     fn settings(self) -> String {
         let group = format!("socket-group = {SOCKET_GROUP}\n");
         match self {
-            Self::Nobody => String::new(),
+            Self::NoUser => String::new(),
             Self::SocketGroup => group,
-            Self::Everybody => {
+            Self::AllUsers => {
                 format!("{group}[control]\nallow-users = [{ALLOWED_UID}]\nallow-groups = [{ALLOWED_GROUP}]\n")
             }
         }

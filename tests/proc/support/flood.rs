@@ -1,4 +1,4 @@
-//! A log that is written faster than anybody may read it, and whether the master does its work meanwhile.
+//! A log that is written faster than it can be read, and whether the master does its work meanwhile.
 
 use std::io::{Read, Write};
 use std::os::unix::net::UnixStream;
@@ -11,7 +11,7 @@ use crate::support::wait::LIMIT;
 /// More lines than the queue and a pipe hold together.
 pub const FLOOD: usize = 4000;
 
-/// Each leads to two lines in the log: an ack from nobody we know.
+/// Each leads to two lines in the log: an ack from a process that is no worker.
 pub fn flood(master: &Master, requests: usize) {
     for _ in 0..requests {
         let mut client = UnixStream::connect(master.socket()).unwrap();

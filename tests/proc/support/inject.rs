@@ -42,7 +42,7 @@ fn tracer(status: &str) -> Option<String> {
 }
 
 impl Drop for Injection {
-    /// At INT it lets go of everybody in good order.
+    /// At INT it detaches from all processes in good order.
     fn drop(&mut self) {
         let strace = Process(i32::try_from(self.strace.id()).unwrap());
         strace.signal(Signal::SIGINT);

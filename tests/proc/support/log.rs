@@ -88,7 +88,7 @@ pub fn seconds_before_kill(line: &str) -> u64 {
 }
 
 impl Text {
-    /// A mark may stand behind a line that somebody has not ended.
+    /// A mark may stand behind a line that its writer has not ended.
     fn add(&mut self, line: &str) {
         let before_mark = line.strip_suffix(MARK);
         self.marks += usize::from(before_mark.is_some());

@@ -296,7 +296,7 @@ impl Master {
         self.wait_for_workers(count)
     }
 
-    /// Puts another content in place of a file in the master's directory, so that nobody reads half of it.
+    /// Puts another content in place of a file in the master's directory, so that no process reads half of it.
     pub fn replace(&self, name: &str, content: &str) {
         let new = self.file(&format!("{name}.new"));
         fs::write(&new, content).unwrap();
@@ -454,7 +454,7 @@ impl Drop for Master {
     }
 }
 
-/// An address that nobody uses: on a loopback address of this test process's own, and below the ports that the kernel
+/// An address that is not in use: on a loopback address of this test process's own, and below the ports that the kernel
 /// hands out, so that no client of another test can sit on it. It is tried by connecting, for after a trial bind, a
 /// child of another test could hold the socket for a moment longer.
 pub fn free_address() -> SocketAddr {

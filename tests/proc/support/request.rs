@@ -31,7 +31,7 @@ impl From<&Path> for Target {
 /// How a request was lost.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Failure {
-    /// Nobody listened.
+    /// No process listened.
     Refused,
     /// The connection was torn down before the answer was complete.
     Reset,

@@ -1,11 +1,11 @@
-//! Tests that have to be root, to become somebody else or to be refused what only root is.
+//! Tests that need root, to become another user or to give up a right of root's.
 
 use std::io::{Write, stderr};
 use std::panic::Location;
 
 use nix::unistd::geteuid;
 
-/// Whether we are root; if not, says that the test which asks was not run, so that nobody takes it for one that passed.
+/// Whether we are root; if not, says that the test which asks was not run, so that it is not taken for one that passed.
 #[track_caller]
 pub fn is_root() -> bool {
     let root = geteuid().is_root();

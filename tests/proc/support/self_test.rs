@@ -74,7 +74,7 @@ fn a_connection_closed_with_unread_bytes_counts_as_reset() {
 #[test]
 fn a_load_counts_what_was_answered_and_what_was_not() {
     let load = Load::start(canned(&reply_to("/?id=1"), 3), 1);
-    wait_until("nobody listens", LIMIT, || load.so_far().lost.get(&Failure::Refused) > Some(&2));
+    wait_until("no process listens", LIMIT, || load.so_far().lost.get(&Failure::Refused) > Some(&2));
     let report = load.stop();
     assert_eq!((report.ok, report.lost[&Failure::Wrong]), (1, 2), "{report}");
     assert_eq!((report.answered_by("one"), report.by_pid[&7], report.total()), (1, 1, 1 + report.lost_count()));

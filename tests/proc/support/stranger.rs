@@ -6,7 +6,7 @@ use std::io::{BufRead, BufReader, Read};
 use std::path::Path;
 use std::process::{Child, ChildStdout, Command, Stdio};
 
-/// Nobody; not the master's user, nor anybody whom it knows.
+/// Not the master's user, and not in its configuration.
 pub const OTHER_UID: u32 = 65_534;
 
 /// Sends its arguments as lines, one connection for all, and shows what comes back until the master has no more to say.
@@ -71,7 +71,7 @@ impl Stranger {
     }
 
     /// Of another user, with this group and these further ones.
-    pub fn nobody(group: u32, further: &[u32]) -> Self {
+    pub fn in_groups(group: u32, further: &[u32]) -> Self {
         Self::of(OTHER_UID, group, further)
     }
 

@@ -1,4 +1,4 @@
-//! Whether a master does its work while somebody is at it: a killed worker is replaced in its normal time, its memory does
+//! Whether a master does its work while it is attacked: a killed worker is replaced in its normal time, its memory does
 //! not grow, an admin is answered. Times are compared with the same measurement from before, within one run.
 
 use std::time::{Duration, Instant};
