@@ -91,7 +91,7 @@ fn unshown(row: &Row, texts: &str) -> Vec<String> {
 }
 
 #[test]
-fn every_failure_mode_that_is_named_is_in_the_page_with_tests_that_are_there() {
+fn failure_modes_in_the_code_stand_in_the_page_with_existing_tests() {
     let page = sources::page("doc/failure-modes.md");
     let texts = sources::texts(&DIRECTORIES, ITSELF);
     assert!(
@@ -105,7 +105,7 @@ fn every_failure_mode_that_is_named_is_in_the_page_with_tests_that_are_there() {
 }
 
 #[test]
-fn what_is_wrong_with_the_page_is_found() {
+fn faults_of_the_page_are_found() {
     let texts = "// Failure modes 1 and 2.\nfn a_test_of_this_name() {\nhold!(\n \"I4\", true)";
     let good = "| 1 | wrong | what we do | `a_test_of_this_name` |\n| 2 | x | y | not shown: why |\n| I4 | holds |\n";
     assert_eq!(faults(good, texts), [""; 0]);

@@ -62,7 +62,7 @@ fn every_fault_is_in_the_ledger_with_tests_that_are_there() {
 }
 
 #[test]
-fn what_is_wrong_with_a_ledger_is_found() {
+fn faults_of_a_ledger_are_found() {
     let texts = "fn a_test_of_this_name() {\nSuite.test('a sentence', quotes";
     let row = |fault: &str, shown: &str| format!("| {fault} | what happens | {shown} |\n");
     assert_eq!(faults(&row("E01", "`a_test_of_this_name`, \"a sentence\""), texts), [""; 0]);

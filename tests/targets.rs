@@ -119,7 +119,7 @@ fn said(output: &Output) -> String {
 const BY_HAND: &str = "make test: install these by hand, as root: apt-get install --no-install-recommends ";
 
 #[test]
-fn where_nothing_is_missing_nothing_is_said_or_done() {
+fn complete_machines_get_no_message() {
     let machine = Machine::of_user(0).with_apt();
     let output = machine.need(&["bash", "env=coreutils", "/etc/passwd=base-passwd", "id="]);
     assert!(output.status.success() && said(&output).is_empty());
@@ -127,7 +127,7 @@ fn where_nothing_is_missing_nothing_is_said_or_done() {
 }
 
 #[test]
-fn what_is_missing_is_named_in_one_line_and_then_installed() {
+fn missing_packages_are_named_in_one_line_and_installed() {
     let machine = Machine::of_user(0).with_apt();
     let output = machine.need(&["bash", "wanted"]);
     let line = "make test needs packages of Debian's that are not installed: wanted; installing them now\n";
@@ -147,7 +147,7 @@ fn an_ordinary_user_installs_by_sudo() {
 }
 
 #[test]
-fn where_nothing_can_be_installed_it_says_what_to_install_by_hand() {
+fn missing_packages_are_named_where_they_cannot_be_installed() {
     let by_hand = format!("{BY_HAND}gcc wanted\n");
     let words = ["cc=gcc", "c++=gcc", "wanted", "bash"];
     for (machine, reason) in [
@@ -201,7 +201,7 @@ fn a_program_of_crates_io_is_built_once_for_each_version() {
 }
 
 #[test]
-fn crates_that_are_refused_fail_the_check_and_advisories_that_cannot_be_had_are_named() {
+fn cargo_deny_refusals_fail_the_check_and_missing_advisories_are_named() {
     let deny = |script: &str| {
         let output = Machine::of_user(1000).with("cargo-deny", script).run("deny", &[]);
         (output.status.code(), said(&output))
@@ -218,7 +218,7 @@ fn crates_that_are_refused_fail_the_check_and_advisories_that_cannot_be_had_are_
 }
 
 #[test]
-fn the_oldest_rust_is_asked_where_it_is_there_and_missed_aloud_where_it_is_not() {
+fn the_oldest_rust_compiles_it_or_its_absence_is_said() {
     let oldest = |release: &str, toolchains: &str| {
         let machine = Machine::of_user(1000);
         fs::write(machine.path("Cargo.toml"), "[package]\nrust-version = \"1.85\"\n").unwrap();

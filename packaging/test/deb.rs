@@ -31,7 +31,7 @@ const MAY_CHANGE: [&str; 11] = [
 ];
 
 #[test]
-fn it_is_installed_and_starts_nothing() {
+fn installation_starts_nothing() {
     let machine = Machine::boot();
     install_deb(&machine, &deb());
     assert_eq!(
@@ -65,7 +65,7 @@ fn another_owner_of_the_configuration_is_respected() {
 }
 
 #[test]
-fn a_directory_that_is_there_is_left_as_it_is_and_a_new_one_is_for_the_service() {
+fn an_existing_configuration_directory_keeps_its_mode() {
     let machine = Machine::boot();
     let owner = || machine.sh("stat -c '%a %U:%G' /etc/einhyrningsins");
     machine.sh("install -d -m 0770 -o daemon -g daemon /etc/einhyrningsins");
@@ -177,7 +177,7 @@ fn a_removal_that_fails_brings_back_what_ran_and_what_was_enabled() {
 }
 
 #[test]
-fn what_is_removed_stops_and_comes_back_as_it_was() {
+fn removal_stops_instances_and_reinstallation_restores_them() {
     let machine = Machine::boot();
     install_deb(&machine, &deb());
     for name in ["web", "other", "idle"] {
@@ -237,7 +237,7 @@ fn purge_at_once_leaves_nothing_but_the_user() {
 }
 
 #[test]
-fn it_is_installed_and_purged_where_no_systemd_runs() {
+fn installation_and_purge_work_without_systemd() {
     let machine = Machine::boot();
     let package = machine.copy_in(&deb());
     // As in an image that is being built.

@@ -29,7 +29,7 @@ fn lintian_has_nothing_to_say_that_is_not_explained() {
 }
 
 #[test]
-fn no_word_that_lintian_finds_in_the_program_is_ours() {
+fn lintian_finds_no_misspelling_of_ours_in_the_program() {
     let mut lintian = Command::new("lintian");
     let shown = output(lintian.args(["--allow-root", "--no-override", "--tags", SPELLING]).arg(deb()));
     let words = shown.lines().filter_map(|line| line.split_once(SPELLING)?.1.split_whitespace().next());

@@ -23,7 +23,7 @@ fn a_machine_boots_and_is_gone_when_it_is_dropped() {
 }
 
 #[test]
-fn what_is_done_in_a_machine_is_not_seen_outside() {
+fn changes_in_a_machine_are_not_seen_outside() {
     let machine = Machine::boot();
     machine.sh("touch /etc/from-a-test /usr/bin/from-a-test && rm /etc/hostname");
     machine.write("/etc/systemd/system/from-a-test.service", "[Service]\nExecStart=sleep 600\n");
@@ -34,7 +34,7 @@ fn what_is_done_in_a_machine_is_not_seen_outside() {
 }
 
 #[test]
-fn what_has_changed_in_a_machine_is_told() {
+fn changes_in_a_machine_are_listed() {
     let machine = Machine::boot();
     let before = machine.changes("/usr");
     machine
@@ -59,7 +59,7 @@ fn a_machine_has_a_network_of_its_own() {
 }
 
 #[test]
-fn what_fails_in_a_machine_tells_why() {
+fn failures_in_a_machine_say_why() {
     let machine = Machine::boot();
     let told = told(&machine.try_sh("echo here; ls /nowhere"));
     assert!(told.contains("exit code 2") && told.contains("here") && told.contains("/nowhere"), "{told}");

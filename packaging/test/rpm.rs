@@ -16,7 +16,7 @@ const WEB: &str = "einhyrningsins@web.service";
 const ON_DEBIAN: [&str; 2] = ["--nodeps", "--force-debian"];
 
 #[test]
-fn it_is_installed_verified_and_erased_in_a_root_of_its_own() {
+fn rpm_installs_verifies_and_erases_in_its_own_root() {
     let root = Root::new();
     root.rpm(&["--noscripts", "--install"], &[&rpm(), &einhorn_rpm()]);
     assert_eq!(root.query("--verify"), "");
@@ -54,7 +54,7 @@ fn it_is_installed_verified_and_erased_in_a_root_of_its_own() {
 }
 
 #[test]
-fn it_says_what_it_is_and_needs() {
+fn rpm_metadata_says_what_it_is_and_needs() {
     let ask =
         |package: &Path, what: &str| output(Command::new("rpm").args(["--query", what, "--package"]).arg(package));
     let info = ask(&rpm(), "--info");
@@ -102,7 +102,7 @@ fn its_services_live_through_an_upgrade_and_end_with_it() {
 }
 
 #[test]
-fn it_leaves_no_empty_directory_and_does_without_systemd() {
+fn erasure_leaves_no_directory_and_works_without_systemd() {
     let machine = Machine::boot();
     let package = machine.copy_in(&rpm());
     machine.sh("mount --bind /mnt /run/systemd");

@@ -113,7 +113,7 @@ fn a_reload_fails_with_the_reason_in_the_journal_and_the_old_workers_go_on() {
 
 /// The manager's patience is for one that does not get on.
 #[test]
-fn an_upgrade_that_takes_longer_than_a_start_may_is_not_cut_off_while_it_gets_on() {
+fn a_slow_upgrade_that_makes_progress_extends_its_timeout() {
     // Four workers, one after the other; the first needs no more than half of that time.
     let site = Site::serving("--ack-after 4000", "max-unacked = 1");
     site.drop_in("TimeoutStartSec=10");
@@ -178,7 +178,7 @@ fn a_systemd_that_replaces_itself_goes_on_hearing_the_master() {
 }
 
 #[test]
-fn what_another_start_would_not_mend_is_not_started_again() {
+fn permanent_failures_are_not_restarted() {
     let site = Site::new();
     site.0.write("/etc/einhyrningsins/web.toml", "command = '/srv/web/server'\nnumber = 0\n");
     site.fails("systemctl start einhyrningsins@web");

@@ -243,7 +243,7 @@ mod tests {
     }
 
     #[test]
-    fn a_stranger_is_believed_where_not_everybody_can_have_put_the_socket_and_the_path_is_named() {
+    fn another_users_master_is_trusted_at_a_named_path_in_a_safe_directory() {
         let stranger = Credentials { pid: Pid(1), uid: 8, gid: 8 };
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("einhorn.sock");

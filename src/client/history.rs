@@ -74,7 +74,7 @@ mod tests {
     }
 
     #[test]
-    fn lines_come_back_and_nobody_else_reads_them() {
+    fn history_comes_back_and_only_its_user_reads_it() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("a/b/history");
         let (mut history, lines) = History::open(&path).unwrap();

@@ -153,7 +153,7 @@ mod tests {
     }
 
     #[test]
-    fn one_that_nobody_may_ask_for_has_not_failed() {
+    fn a_denied_upgrade_is_no_failed_one() {
         let denied =
             "---%0Amessage: 'Permission denied: uid 7 may only ack and ping its worker'%0Arequest_id: <ID>%0A\n";
         let master = FakeMaster::serve(&[("upgrade", denied)]);

@@ -128,7 +128,7 @@ fn stall(connection: &mut Connection, now: Mono) {
 }
 
 #[test]
-fn who_does_not_read_has_ten_seconds_and_begins_anew_with_each_byte_read() {
+fn a_client_that_does_not_read_has_ten_seconds_from_each_byte() {
     let (mut connection, mut client) = connected();
     stall(&mut connection, START);
     assert_eq!(connection.deadline(), Some(START.after(STALL_MAX)));
@@ -144,7 +144,7 @@ fn who_does_not_read_has_ten_seconds_and_begins_anew_with_each_byte_read() {
 }
 
 #[test]
-fn news_that_nobody_reads_are_kept_up_to_a_bound() {
+fn unread_news_are_kept_up_to_a_bound() {
     let (mut connection, _client) = connected();
     subscribe(&mut connection);
     for _ in 0..1000 {
@@ -184,7 +184,7 @@ fn who_says_no_more_is_over_after_its_last_reply() {
 }
 
 #[test]
-fn who_says_no_more_and_waits_for_an_upgrade_is_kept_until_it_hangs_up() {
+fn a_half_closed_client_that_waits_for_an_upgrade_is_kept() {
     let (mut connection, client) = connected();
     subscribe(&mut connection);
     client.shutdown(Shutdown::Write).unwrap();
@@ -196,7 +196,7 @@ fn who_says_no_more_and_waits_for_an_upgrade_is_kept_until_it_hangs_up() {
 }
 
 #[test]
-fn what_came_before_the_hang_up_still_counts_and_it_is_polled_no_more() {
+fn bytes_before_the_hang_up_count_and_it_is_polled_no_more() {
     let (mut connection, mut client) = connected();
     client.write_all(b"one\ntwo\nhal").unwrap();
     drop(client);
@@ -297,7 +297,7 @@ fn a_read_that_fails_is_made_again_after_a_pause() {
 }
 
 #[test]
-fn a_hang_up_is_believed_when_all_was_read_or_reading_has_failed_too_often() {
+fn a_hang_up_counts_after_the_last_byte_or_repeated_read_errors() {
     let mut connection = unreadable();
     let mut now = START;
     for _ in 0..READ_FAILURES_MAX {

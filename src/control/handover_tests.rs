@@ -223,7 +223,7 @@ fn a_reply_may_come_after_all() {
 }
 
 #[test]
-fn what_nobody_has_read_yet_is_kept() {
+fn unread_replies_are_kept() {
     for way in WAYS {
         let house = open();
         let mut client = Client::connect(&house);
@@ -317,7 +317,7 @@ fn a_socket_that_is_removed_meanwhile_is_made_anew() {
 }
 
 #[test]
-fn a_full_inbox_keeps_nobody_waiting_and_loses_nothing() {
+fn a_full_inbox_blocks_no_thread_and_loses_nothing() {
     let house = open();
     let mut clients: Vec<Client> = (0..62).map(|_| Client::connect(&house)).collect();
     let more = |clients: &mut [Client]| clients.iter_mut().for_each(|client| client.say(&state(1)));

@@ -186,7 +186,7 @@ impl Server {
     /// In the main thread, which takes in what is passed on itself.
     fn turn(&mut self) -> Vec<Input> {
         let mut inputs = Vec::new();
-        let _an_order_that_nobody_waits_for = self.step(Patience::LookOnly, &mut |input| {
+        let _an_order_without_a_reply = self.step(Patience::LookOnly, &mut |input| {
             inputs.push(input);
             Inbox::Open
         });

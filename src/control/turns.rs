@@ -126,7 +126,7 @@ mod tests {
     }
 
     #[test]
-    fn a_connection_that_always_has_a_line_does_not_keep_others_of_its_user_waiting() {
+    fn a_busy_connection_does_not_starve_others_of_its_user() {
         let mut turns = Turns::default();
         let mut all: Vec<_> = (0..6).map(|place| waiting(place, 7, Role::Guest)).collect();
         for place in turns.next(&all).places {

@@ -33,7 +33,7 @@ fn doubt(path: &Path) -> Option<String> {
 }
 
 #[test]
-fn everybody_may_write_only_where_nobody_can_take_anothers_file() {
+fn a_directory_that_all_users_may_write_must_be_sticky() {
     let (_dir, one, two) = way();
     assert_eq!(doubt(&two), None);
     for directory in [&one, &two] {
@@ -82,7 +82,7 @@ fn for_root_a_group_that_may_write_is_roots_or_the_directory_is_sticky() {
 }
 
 #[test]
-fn for_root_an_access_list_lets_nobody_else_write_or_the_directory_is_sticky() {
+fn access_lists_of_roots_directories_let_no_other_user_write() {
     if !is_root() {
         return;
     }
@@ -221,7 +221,7 @@ fn file_below() -> (TempDir, PathBuf) {
 }
 
 #[test]
-fn a_directory_that_everybody_may_write_is_seen_wherever_it_is_on_the_way() {
+fn a_directory_that_all_users_may_write_is_found_anywhere_on_the_way() {
     let (dir, path) = file_below();
     assert!(is_guarded(&path));
     for open in [dir.path().to_owned(), dir.path().join("a")] {
@@ -251,7 +251,7 @@ fn links_are_followed_through_every_place_that_they_name() {
 }
 
 #[test]
-fn what_somebody_else_owns_is_guarded_but_not_in_a_sticky_directory() {
+fn another_users_file_is_refused_except_in_a_sticky_directory() {
     if !is_root() {
         return;
     }

@@ -155,7 +155,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_directory_is_roots_alone_if_nobody_else_may_write_to_it() {
+    fn a_directory_is_roots_alone_if_no_other_user_may_write_to_it() {
         assert!(is_roots_alone(Path::new("/usr")));
         assert!(!is_roots_alone(Path::new("/tmp")) && !is_roots_alone(Path::new("/nowhere")));
         assert!(!is_roots_alone(Path::new("/etc/passwd")));

@@ -210,8 +210,8 @@ mod tests {
     }
 
     #[test]
-    fn whoever_is_not_root_may_read_what_he_likes() {
-        in_own_process(module_path!(), "whoever_is_not_root_may_read_what_he_likes", || {
+    fn an_ordinary_user_may_read_any_file() {
+        in_own_process(module_path!(), "an_ordinary_user_may_read_any_file", || {
             let (dir, path) = place();
             fs::write(&path, "workers = 4").unwrap();
             set_mode(&path, 0o666);

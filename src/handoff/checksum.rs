@@ -62,7 +62,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_sum_is_the_one_that_everybody_calls_crc32() {
+    fn the_sum_is_the_standard_crc32() {
         assert_eq!(crc32(b"123456789"), 0xcbf4_3926);
         assert_eq!(crc32(b""), 0);
     }

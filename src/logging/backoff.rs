@@ -73,7 +73,7 @@ mod tests {
     }
 
     #[test]
-    fn it_is_left_alone_for_longer_and_longer_and_at_last_until_somebody_asks() {
+    fn retries_get_rarer_and_stop_until_the_next_request() {
         let mut absence = Absence::default();
         let looks = [1, 3, 7, 15, 31].map(|seconds| {
             let now = absence.until.unwrap_or(at(0));

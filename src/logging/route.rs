@@ -130,20 +130,20 @@ mod tests {
     }
 
     #[test]
-    fn with_both_standard_error_has_everything_and_syslog_what_it_shall_have() {
+    fn target_both_writes_all_to_stderr_and_its_level_to_syslog() {
         assert_eq!(divided(Target::Both, LevelFilter::Warn), (LEVELS.to_vec(), LEVELS[..2].to_vec()));
         assert_eq!(divided(Target::Both, LevelFilter::Debug), (LEVELS.to_vec(), LEVELS.to_vec()));
         assert_eq!(divided(Target::Both, LevelFilter::Error), (LEVELS.to_vec(), LEVELS[..1].to_vec()));
     }
 
     #[test]
-    fn with_syslog_standard_error_has_nothing_and_what_syslog_shall_not_have_goes_nowhere() {
+    fn target_syslog_writes_no_line_to_stderr_and_drops_lower_levels() {
         assert_eq!(divided(Target::Syslog, LevelFilter::Warn), (vec![], LEVELS[..2].to_vec()));
         assert_eq!(divided(Target::Syslog, LevelFilter::Debug), (vec![], LEVELS.to_vec()));
     }
 
     #[test]
-    fn while_syslog_is_away_its_lines_come_back_for_standard_error_and_those_that_are_there_anyway_do_not() {
+    fn syslog_unreachable_lines_fall_back_to_stderr_once() {
         let dir = TempDir::new().unwrap();
         for (target, lines) in [(Target::Syslog, &["line"][..]), (Target::Both, &[])] {
             let (route, reports) = route(&plan(target, LevelFilter::Warn), &dir.path().join("log"));

@@ -129,7 +129,7 @@ mod tests {
     }
 
     #[test]
-    fn lines_that_a_full_disk_refuses_are_counted_and_told_of_when_there_is_room() {
+    fn lines_lost_on_a_full_disk_are_counted_and_told_later() {
         let groups: [(usize, &[&str]); 2] = [(4, &["one\n", "two\n", "three\n"]), (999, &["four\n", "five\n"])];
         assert_eq!(written(0, &groups), (format!("one\nfour\n{}five\n", told(2)), 2, 0));
     }

@@ -105,7 +105,7 @@ fn messages_come_in_their_order_and_nothing_is_said() {
 }
 
 #[test]
-fn one_that_is_away_at_first_is_said_once_and_found_without_being_asked() {
+fn a_syslog_absent_at_the_start_is_logged_once_and_found_later() {
     let (bench, ()) = Bench::start(|_| ());
     assert_eq!(bench.report(), Report::Away(Errno::ENOENT));
     bench.push("one");
@@ -146,7 +146,7 @@ fn one_that_goes_is_said_with_the_first_message_that_it_misses() {
 }
 
 #[test]
-fn one_that_does_not_read_holds_the_thread_for_no_longer_than_one_message() {
+fn a_syslog_that_does_not_read_holds_the_thread_for_one_message() {
     let (bench, syslog) = Bench::start(|path| {
         let syslog = listen(path);
         (fill(path), syslog)
@@ -182,7 +182,7 @@ fn a_count_that_could_not_be_told_is_told_the_next_time() {
 }
 
 #[test]
-fn what_finds_no_room_in_the_queue_comes_back_at_once_and_is_counted() {
+fn lines_without_room_in_the_queue_come_back_and_are_counted() {
     let dir = TempDir::new().unwrap();
     let path = dir.path().join("log");
     let syslog = listen(&path);
@@ -226,7 +226,7 @@ fn without_a_thread_what_syslog_should_get_comes_back_and_is_told_later() {
 }
 
 #[test]
-fn the_thread_ends_when_nobody_has_anything_for_it_any_more() {
+fn the_thread_ends_when_all_its_senders_are_gone() {
     let (bench, syslog) = Bench::start(listen);
     bench.push("one");
     let Bench { queue, reports, _dir, path: _ } = bench;

@@ -300,7 +300,7 @@ mod tests {
     }
 
     #[test]
-    fn a_manager_that_is_busy_is_tried_once_a_second_and_one_that_is_away_once_a_minute() {
+    fn a_busy_manager_is_tried_each_second_and_an_absent_one_each_minute() {
         let mut play = Play::with(&[]);
         play.fill();
         assert_eq!(play.waits(6), [100, 200, 400, 800, 1000, 1000]);

@@ -206,7 +206,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_replaced_is_reloading_until_it_is_over_and_never_before_it_was_ready() {
+    fn a_re_exec_reports_reloading_only_after_ready() {
         let mut play = Play::begin(Readiness::NotYet);
         assert_eq!(play.say(Exchange::Workers, None), ["STATUS=0/2 serving, version 0"]);
 

@@ -24,7 +24,7 @@ mod tests {
     use crate::config::tests::run;
 
     #[test]
-    fn neither_words_nor_a_name_steer_the_terminal_of_somebody_who_looks() {
+    fn title_words_and_name_are_escaped() {
         let escaped = "x\\x1b[2J\\x9b2J\\x0a\\u{202e}";
         let odd = "x\u{1b}[2J\u{9b}2J\n\u{202e}";
         assert_eq!(of(&run(&["server", odd])), OsString::from(format!("einhorn: server {escaped}")));

@@ -86,7 +86,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_failed_upgrade_goes_back_to_does_not_leave_though_all_its_workers_go() {
+    fn a_good_version_is_kept_when_all_its_workers_end() {
         let mut play = Play::serving(settings());
         play.command(SMOOTH);
         play.tell(Event::WorkerExeced { pid: Pid(3) });

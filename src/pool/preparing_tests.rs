@@ -37,7 +37,7 @@ fn refusals(play: &Play) -> Vec<String> {
 }
 
 #[test]
-fn what_was_found_before_the_last_request_is_dropped_and_looked_for_again() {
+fn a_preparation_from_before_the_last_request_is_repeated() {
     let mut play = preparing();
     play.command(FLEET);
     assert_eq!(play.actions, [], "one at a time");
@@ -74,7 +74,7 @@ fn a_refusal_from_before_the_last_request_is_dropped_as_well() {
 }
 
 #[test]
-fn requests_while_a_release_is_prepared_need_one_look_more_however_many_they_are() {
+fn requests_during_a_preparation_need_one_further_preparation() {
     let mut play = preparing();
     (0..10).for_each(|_| play.command(SMOOTH));
     play.tell(play.ready(FIRST));
@@ -87,7 +87,7 @@ fn requests_while_a_release_is_prepared_need_one_look_more_however_many_they_are
 }
 
 #[test]
-fn a_stop_while_a_release_is_prepared_is_told_once_and_what_is_found_later_is_dropped() {
+fn a_stop_during_a_preparation_drops_its_release() {
     let mut play = preparing();
     play.next = Some(Settings { target: 9, graceful: Signal::TERM, ..settings() });
     play.command(SMOOTH);
@@ -106,7 +106,7 @@ fn a_stop_while_a_release_is_prepared_is_told_once_and_what_is_found_later_is_dr
 }
 
 #[test]
-fn an_upgrade_that_fails_while_the_next_is_prepared_gives_its_settings_back_first() {
+fn a_failed_upgrade_restores_its_settings_before_the_next_begins() {
     let mut play = Play::serving(settings());
     play.next = Some(Settings { retries: Some(1), spacing_s: 0.5, ..settings() });
     play.command(SMOOTH);

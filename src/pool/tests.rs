@@ -86,7 +86,7 @@ fn a_refused_release_changes_nothing() {
 }
 
 #[test]
-fn a_stop_during_an_upgrade_fails_it_and_tells_everybody() {
+fn a_stop_during_an_upgrade_fails_it_and_tells_all_workers() {
     let mut play = Play::serving(settings());
     play.command(SMOOTH);
     play.actions.clear();
@@ -323,7 +323,7 @@ fn a_signal_timeout_of_nothing_kills_at_once() {
 
 /// Found by the simulator: the patience with the old group ended, and the new worker was killed.
 #[test]
-fn a_worker_with_the_pid_of_a_group_that_emptied_unheard_is_not_killed_for_it() {
+fn a_worker_that_reuses_the_pid_of_an_empty_group_is_not_killed() {
     let mut play = Play::serving(Settings { target: 1, ..settings() });
     play.outlives = true;
     play.die(1);
@@ -356,7 +356,7 @@ fn an_old_worker_that_never_acks_does_not_keep_the_room_of_a_new_one() {
 
 /// Found by the simulator: the one whose missed ack was the last straw got its USR2 twice.
 #[test]
-fn giving_up_tells_nobody_twice() {
+fn giving_up_signals_no_worker_twice() {
     let ack_timeout = Some(Duration::from_secs(5));
     let mut play = Play::of(Settings { ack_timeout, retries: Some(1), ..settings() });
     play.tell(Event::Started);
@@ -378,7 +378,7 @@ fn every_signal_of_a_step_comes_before_its_launches() {
 }
 
 #[test]
-fn those_whom_a_given_up_upgrade_had_sent_off_are_replaced_while_they_drain() {
+fn workers_sent_off_by_a_failed_upgrade_are_replaced_while_they_drain() {
     let mut play = Play::serving(Settings { retries: Some(1), signal_timeout: None, ..settings() });
     play.command(SMOOTH);
     play.ack(3);
@@ -412,7 +412,7 @@ fn fleet_upgrades_in_a_row_launch_no_faster_than_the_given_up_go() {
 
 /// E12.
 #[test]
-fn what_a_dead_worker_left_is_killed_in_the_end_even_without_a_signal_timeout() {
+fn leftovers_are_killed_in_the_end_even_without_a_signal_timeout() {
     let mut play = Play::serving(Settings { target: 1, signal_timeout: None, ..settings() });
     play.outlives = true;
     play.die(1);

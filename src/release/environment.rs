@@ -124,7 +124,7 @@ mod tests {
     }
 
     #[test]
-    fn what_pretends_to_come_from_a_supervisor_is_dropped() {
+    fn variables_of_another_supervisor_are_dropped() {
         let born =
             pairs(&[("A", "1"), ("EINHORN_FD_COUNT", "9"), ("LISTEN_FDS", "3"), ("B", "2"), ("A", "3"), ("C", "x")]);
         assert_eq!(inherited(&born, &["C".into()]), pairs(&[("A", "1"), ("B", "2")]));
@@ -152,7 +152,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_set_counts_most_and_what_is_unset_goes_wherever_it_came_from() {
+    fn env_set_counts_most_and_env_unset_removes_from_any_source() {
         let changes = Env {
             unset: vec!["A".into(), "F".into()],
             files: Vec::new(),

@@ -43,6 +43,6 @@ pub(crate) fn complain_of_all(errors: &[impl Display], code: u8) -> ExitCode {
     let mark = logging::mark_of(Level::Error);
     let line = |error: &dyn Display| format!("{mark}einhyrningsins: {}\n", printable::line(&error.to_string()));
     let lines: Vec<String> = errors.iter().map(|error| line(error)).collect();
-    let _nobody_listens = std::io::stderr().write_all(lines.concat().as_bytes());
+    let _may_be_closed = std::io::stderr().write_all(lines.concat().as_bytes());
     ExitCode::from(code)
 }

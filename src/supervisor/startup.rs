@@ -73,7 +73,7 @@ pub(crate) fn answer(invocation: Invocation, call: &Call) -> ExitCode {
         }
         Invocation::Run(_) => return ExitCode::from(exit_code::CANNOT_START),
     };
-    let _nobody_listens = std::io::stdout().write_all(text.as_bytes());
+    let _may_be_closed = std::io::stdout().write_all(text.as_bytes());
     ExitCode::from(code)
 }
 

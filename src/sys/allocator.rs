@@ -158,28 +158,24 @@ mod tests {
     }
 
     #[test]
-    fn the_first_refusal_is_met_from_the_reserve_which_comes_back_when_there_is_room() {
-        in_own_process(
-            module_path!(),
-            "the_first_refusal_is_met_from_the_reserve_which_comes_back_when_there_is_room",
-            || {
-                for resource in [Resource::RLIMIT_AS, Resource::RLIMIT_DATA] {
-                    let before = getrlimit(resource).unwrap();
-                    keep_reserve(CODE);
-                    assert!(!is_short() && has_room_for_an_image());
-                    leave(resource, 1 << 20);
-                    // Not by malloc(3), which may have got much more than it needs for a thread.
-                    let large = || map(LARGE).map_or(ptr::null_mut(), <*mut c_void>::cast);
-                    let block = or_from_reserve(large);
-                    assert!(!block.is_null() && is_short());
-                    assert!(!replenish() && is_short() && !has_room_for_an_image());
-                    assert!(unmap(block.cast(), LARGE) && replenish() && !is_short());
-                    setrlimit(resource, before.0, before.1).unwrap();
-                    let mapping = RESERVE.swap(ptr::null_mut(), Ordering::Relaxed);
-                    assert!(unmap(mapping, RESERVE_BYTES));
-                }
-            },
-        );
+    fn the_reserve_serves_the_first_refusal_and_is_filled_again() {
+        in_own_process(module_path!(), "the_reserve_serves_the_first_refusal_and_is_filled_again", || {
+            for resource in [Resource::RLIMIT_AS, Resource::RLIMIT_DATA] {
+                let before = getrlimit(resource).unwrap();
+                keep_reserve(CODE);
+                assert!(!is_short() && has_room_for_an_image());
+                leave(resource, 1 << 20);
+                // Not by malloc(3), which may have got much more than it needs for a thread.
+                let large = || map(LARGE).map_or(ptr::null_mut(), <*mut c_void>::cast);
+                let block = or_from_reserve(large);
+                assert!(!block.is_null() && is_short());
+                assert!(!replenish() && is_short() && !has_room_for_an_image());
+                assert!(unmap(block.cast(), LARGE) && replenish() && !is_short());
+                setrlimit(resource, before.0, before.1).unwrap();
+                let mapping = RESERVE.swap(ptr::null_mut(), Ordering::Relaxed);
+                assert!(unmap(mapping, RESERVE_BYTES));
+            }
+        });
     }
 
     #[test]

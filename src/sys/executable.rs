@@ -154,7 +154,7 @@ mod tests {
     }
 
     #[test]
-    fn its_descriptor_is_in_nobodys_way() {
+    fn its_descriptor_has_a_high_number() {
         let program = Executable::open(Path::new("/bin/sh")).unwrap();
         assert_eq!(closes_on_exec(program.as_fd()), Ok(true));
         assert!(program.as_fd().as_raw_fd() >= FIRST_NUMBER);

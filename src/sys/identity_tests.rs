@@ -43,11 +43,11 @@ fn spawn_as(identity: &Identity, directory: &Path) -> ExecState {
 fn become_ordinary() {
     if getuid().is_root() {
         setgroups(&[Gid::from_raw(FURTHER)]).unwrap();
-        become_somebody();
+        become_ordinary_user();
     }
 }
 
-fn become_somebody() {
+fn become_ordinary_user() {
     let (uid, gid) = (Uid::from_raw(SOMEBODY), Gid::from_raw(ELSE));
     setresgid(gid, gid, gid).unwrap();
     setresuid(uid, uid, uid).unwrap();
@@ -204,15 +204,15 @@ fn a_child_of_roots_can_stay_root_and_give_up_groups() {
 
 /// Such as a master that systemd has started with AmbientCapabilities.
 #[test]
-fn a_master_with_capabilities_leaves_them_to_nobody() {
+fn capabilities_of_a_master_reach_no_worker() {
     if !is_root() {
         return;
     }
-    in_own_process(module_path!(), "a_master_with_capabilities_leaves_them_to_nobody", || {
+    in_own_process(module_path!(), "capabilities_of_a_master_reach_no_worker", || {
         let keep = libc::SECBIT_NO_SETUID_FIXUP;
         // SAFETY: PR_SET_SECUREBITS takes a number.
         Errno::result(unsafe { libc::prctl(libc::PR_SET_SECUREBITS, keep) }).unwrap();
-        become_somebody();
+        become_ordinary_user();
         let identity = lasting(Identity { uid: FURTHER, gid: FURTHER, groups: Vec::new() });
         let pid = sleeper(|request| request.identity = Some(identity));
         assert_eq!(status(pid, "Uid"), [FURTHER; 4].map(|uid| uid.to_string()).join(" "));

@@ -103,7 +103,7 @@ mod tests {
                 setrlimit(Resource::RLIMIT_NICE, allowed, hard).unwrap();
                 check_lowest();
                 if geteuid().is_root() {
-                    as_nobody(check_lowest);
+                    as_another_user(check_lowest);
                 }
             }
         });
@@ -129,7 +129,7 @@ mod tests {
     }
 
     /// In a child, since it cannot come back.
-    fn as_nobody(body: fn()) {
+    fn as_another_user(body: fn()) {
         // SAFETY: the process has one thread that matters, and the child ends with its own exit code.
         match unsafe { fork() }.unwrap() {
             ForkResult::Child => {

@@ -222,7 +222,7 @@ mod tests {
     }
 
     #[test]
-    fn nobody_changes_what_is_sealed() {
+    fn a_sealed_file_cannot_be_changed() {
         let fd = sealed("state", b"state").unwrap();
         let mut file = File::from(fd.try_clone().unwrap());
         for error in [

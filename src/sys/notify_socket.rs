@@ -96,7 +96,7 @@ mod tests {
     }
 
     #[test]
-    fn nobody_waits_for_a_manager_that_does_not_read_or_is_gone() {
+    fn a_manager_that_does_not_read_or_is_gone_blocks_nothing() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("notify");
         let socket = NotifySocket::open(path.as_os_str()).unwrap();

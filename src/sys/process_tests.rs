@@ -276,7 +276,7 @@ fn a_program_that_stays_open_for_writing_is_given_up() {
 }
 
 #[test]
-fn what_exec_could_not_take_is_refused_before_the_fork() {
+fn arguments_that_exec_cannot_take_are_refused_before_the_fork() {
     let argv = words(&["a\0b"]);
     assert_eq!(spawn(&request(Path::new("/bin/true"), &argv)).err(), Some(Errno::EINVAL));
     let argv = words(&["true"]);

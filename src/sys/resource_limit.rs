@@ -184,7 +184,7 @@ mod tests {
     }
 
     #[test]
-    fn nobody_has_more_descriptors_than_the_system_allows() {
+    fn descriptors_are_limited_by_the_system() {
         let max = descriptors_max().unwrap();
         let limit = |name, hard| ResourceLimit { resource: Resource::from_name(name).unwrap(), soft: 1, hard };
         for hard in [max + 1, u64::MAX] {

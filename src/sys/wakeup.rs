@@ -120,8 +120,8 @@ mod tests {
     }
 
     #[test]
-    fn a_signal_is_taken_once_by_whoever_waits_or_looks() {
-        on_first_thread(module_path!(), "a_signal_is_taken_once_by_whoever_waits_or_looks", || {
+    fn a_signal_is_taken_once_by_a_wait_or_a_look() {
+        on_first_thread(module_path!(), "a_signal_is_taken_once_by_a_wait_or_a_look", || {
             signal::block_all();
             let own = Pid(nix::unistd::getpid().as_raw());
             let wanted = [Signal::HUP, Signal::CONT, Signal::TERM];

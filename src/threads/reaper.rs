@@ -71,8 +71,8 @@ mod tests {
     /// While the master prepares to replace its own program, nobody looks at the children. The thread needs no freeze for
     /// that: it takes nothing, so that a death waits for this image or the next.
     #[test]
-    fn no_death_is_lost_while_nobody_looks() {
-        in_own_process(module_path!(), "no_death_is_lost_while_nobody_looks", || {
+    fn deaths_before_the_first_look_are_not_lost() {
+        in_own_process(module_path!(), "deaths_before_the_first_look_are_not_lost", || {
             let children = [sleeper(|_| {}), sleeper(|_| {})];
             let (sender, inbox) = bounded(8);
             let reaper = start(sender, &mut Crew::complete()).unwrap();

@@ -117,8 +117,8 @@ fn what_comes_while_there_is_no_thread_is_heard_too() {
 }
 
 #[test]
-fn what_was_taken_is_in_the_inbox_and_the_rest_is_pending() {
-    on_first_thread(module_path!(), "what_was_taken_is_in_the_inbox_and_the_rest_is_pending", || {
+fn signals_read_are_in_the_inbox_and_the_rest_is_pending() {
+    on_first_thread(module_path!(), "signals_read_are_in_the_inbox_and_the_rest_is_pending", || {
         let (thread, inbox) = started(64);
         for _ in 0..200 {
             send_each(1);
@@ -135,8 +135,8 @@ fn what_was_taken_is_in_the_inbox_and_the_rest_is_pending() {
 }
 
 #[test]
-fn a_full_inbox_keeps_nobody_waiting_and_loses_nothing() {
-    on_first_thread(module_path!(), "a_full_inbox_keeps_nobody_waiting_and_loses_nothing", || {
+fn a_full_inbox_blocks_no_thread_and_loses_nothing() {
+    on_first_thread(module_path!(), "a_full_inbox_blocks_no_thread_and_loses_nothing", || {
         let (thread, inbox) = started(1);
         send_each(1);
         assert!(wait_until(LIMIT, || inbox.is_full()));

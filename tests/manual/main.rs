@@ -104,7 +104,7 @@ fn defaults_and_kinds_of_values_are_those_of_the_program() {
 }
 
 #[test]
-fn it_is_told_of_every_key_when_a_change_counts() {
+fn every_key_has_the_time_at_which_a_change_counts() {
     hold(effects);
     assert_breaks(effects, FILE, ".Cm command-name , socket-path ,", ".Cm socket-path ,", "command-name is not told");
     assert_breaks(effects, FILE, ".Cm backlog , number ,", ".Cm backlog , number , bind ,", "AtOnce: bind is told and");

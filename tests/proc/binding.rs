@@ -181,7 +181,7 @@ type Plant = fn(&Path);
 const FIRST: &str = "-b unix:first.sock -b 127.0.0.1:0,r";
 
 #[test]
-fn what_others_have_at_a_unix_sockets_path_stays_and_is_told() {
+fn other_files_at_a_unix_sockets_path_stay_and_are_reported() {
     let kinds: [(&str, Plant); 4] = [
         ("a regular file", |path| fs::write(path, "precious").unwrap()),
         ("a directory", |path| fs::create_dir(path).unwrap()),
@@ -195,7 +195,7 @@ fn what_others_have_at_a_unix_sockets_path_stays_and_is_told() {
 }
 
 #[test]
-fn a_unix_socket_that_somebody_listens_on_is_left_to_him() {
+fn a_unix_socket_with_a_listener_is_left_alone() {
     let mut occupant = None;
     let refusal = refused(&format!("{FIRST} -b unix:web.sock"), |directory| {
         occupant = Some(UnixListener::bind(directory.join("web.sock")).unwrap());
@@ -249,7 +249,7 @@ fn a_refused_start_keeps_no_address() {
 }
 
 #[test]
-fn a_unix_socket_that_somebody_else_has_put_there_meanwhile_is_not_removed() {
+fn a_unix_socket_that_another_process_put_there_is_not_removed() {
     let master = Setup::new("-b unix:web.sock").program(["sleep", "1000"]).start();
     master.wait_for_workers(1);
     let path = master.file("web.sock");

@@ -85,7 +85,7 @@ fn text(bytes: &[u8]) -> &str {
 }
 
 #[test]
-fn without_a_program_it_says_how_it_is_used() {
+fn usage_is_shown_without_a_program() {
     for words in [&[][..], &["-n", "3"], &["--"], &["-b", "127.0.0.1:0", "-m"]] {
         for caller in [Caller::new(), Caller::named("einhorn")] {
             let usage = caller.answer(words, 1);
@@ -97,7 +97,7 @@ fn without_a_program_it_says_how_it_is_used() {
 
 /// Neither of the two causes comes from the reading of the options, which escapes what it repeats by itself.
 #[test]
-fn what_a_start_that_fails_repeats_steers_no_terminal() {
+fn error_messages_of_a_start_are_escaped() {
     let odd = "none/x\u{1b}]0;title\u{7}\neinhyrningsins: forged \u{9b}2J\u{202e}";
     let shown = r"none/x\x1b]0;title\x07\x0aeinhyrningsins: forged \x9b2J\u{202e}";
     let missing = format!("cannot run {shown}: no such file");
@@ -177,7 +177,7 @@ fn a_wrong_option_is_one_line_and_nothing_is_done() {
 
 // Failure mode 73, for the line on stderr.
 #[test]
-fn what_is_refused_is_shown_without_its_control_characters() {
+fn refused_values_are_shown_without_control_characters() {
     Caller::new().assert_refused(
         &["-n", "1\u{1b}[2J\nx"],
         100,

@@ -74,7 +74,7 @@ fn a_worker_starts_in_its_directory_with_its_umask_and_its_limits() {
 }
 
 #[test]
-fn limits_that_nobody_can_have_are_refused_before_a_worker_is() {
+fn impossible_limits_are_refused_before_a_worker_starts() {
     let max = fs::read_to_string("/proc/sys/fs/nr_open").unwrap().trim().to_owned();
     let directory =
         directory(&format!("command = ['sleep', '1']\n[worker.rlimits]\ncore = 0\nnofile = '{max}:unlimited'\n"));
@@ -158,7 +158,7 @@ fn a_check_finds_all_that_a_start_would_find_and_more() {
 }
 
 #[test]
-fn what_is_printed_says_where_it_comes_from_and_prints_itself() {
+fn print_config_names_origins_and_reads_back_the_same() {
     let directory =
         directory("command = ['sleep', '1']\nnumber = 3\n[profiles.big]\nnumber = 30\nenv.set.A = \"a 'b'\"\n");
     let output = einhyrningsins(directory.path(), "--config web.toml --profile big -t 7 --print-config");

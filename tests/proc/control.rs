@@ -308,7 +308,7 @@ fn a_client_that_writes_and_leaves_is_heard() {
 }
 
 #[test]
-fn what_is_not_understood_is_answered_with_einhorns_words() {
+fn unparseable_requests_are_answered_in_einhorns_words() {
     let (master, _) = start("");
     for (request, reply) in [
         ("no such thing", "---%0Amessage: Could not parse command%0A"),
@@ -480,7 +480,7 @@ fn idle_connections_have_a_limit_and_a_later_client_is_served() {
 
 // E07. Clients may not take the descriptors that a new worker needs.
 #[test]
-fn with_few_descriptors_clients_are_turned_away_and_workers_are_still_replaced() {
+fn few_descriptors_refuse_clients_but_still_replace_workers() {
     let setup = Setup::new("-n 3 -m 0 -s 0.01 -g").bind("").program(["sleep", "1000"]);
     let master = setup.through(&["/bin/sh", "-c", "ulimit -n 64; exec \"$@\"", "sh"]).start();
     let workers = master.wait_for_workers(3);
@@ -501,7 +501,7 @@ fn with_few_descriptors_clients_are_turned_away_and_workers_are_still_replaced()
 
 // E07.
 #[test]
-fn when_accepting_fails_it_is_tried_again_without_a_storm() {
+fn accept_failures_are_tried_again_without_a_storm() {
     let (master, _) = start("");
     let injection = Injection::attach(&master, "accept4:error=EMFILE");
     let began = Instant::now();

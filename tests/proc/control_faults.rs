@@ -46,7 +46,7 @@ fn receive(client: &mut ControlClient) -> String {
 
 /// E09: with Ruby's, the client waits for ever.
 #[test]
-fn a_refused_upgrade_is_told_to_who_asked_for_it_and_ends_its_wait() {
+fn a_refused_upgrade_is_told_to_its_client_and_ends_the_wait() {
     let setup = Setup::new("-n 1 -m 0");
     let program = setup.directory().join("prog");
     std::os::unix::fs::symlink("/bin/sleep", &program).unwrap();
@@ -136,7 +136,7 @@ fn config_sets_the_number_of_workers_and_the_pace() {
 
 /// E16.
 #[test]
-fn config_sets_the_signal_timeout_for_who_is_told_to_go_from_then_on() {
+fn config_sets_the_signal_timeout_of_workers_that_are_told_to_go_later() {
     let master = Setup::new("-n 2 -m 0").script("trap '' USR2; while :; do sleep 1; done").start();
     let workers = master.wait_for_workers(2);
     // One that is told before it ignores the signal dies of it.
@@ -212,7 +212,7 @@ fn assert_ends_without_a_trace(master: &Master) {
 
 /// E25. Both are seen at the same time here: the connections, not accepted yet, and the loss of the file.
 #[test]
-fn who_connected_before_the_socket_was_removed_is_served() {
+fn clients_from_before_the_sockets_removal_are_served() {
     let master = sleepers("");
     let control = master.wait_for_thread("control");
     let strace = Strace::attach_to_thread(&master, control, &["-e", "inject=ppoll:delay_enter=1000000"]);
@@ -280,7 +280,7 @@ fn a_socket_behind_a_link_that_leads_elsewhere_comes_back() {
 
 /// E25. What stands in its place is another process's.
 #[test]
-fn what_stands_in_the_sockets_place_is_left_alone_and_reported() {
+fn a_file_in_the_sockets_place_is_left_alone_and_reported() {
     let master = sleepers("");
     let mut client = master.connect();
     fs::write(master.file("precious"), "precious").unwrap();

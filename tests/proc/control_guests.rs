@@ -92,18 +92,18 @@ fn workers_ack_while_guests_of_many_users_hold_all_places() {
     let mut crowds: Vec<_> =
         (0..USERS).map(|user| Stranger::of(65_500 + user, 65_534, &[]).crowd(master.socket(), EACH)).collect();
     assert!(crowds.iter_mut().all(|crowd| crowd.wait() == EACH));
-    let somebody_had_no_place = || {
+    let a_client_had_no_place = || {
         let log = master.log();
         log.count("refused a control connection") + log.count("dropped, too many are connected") > 0
     };
-    master.wait_until("all places are taken", LIMIT, somebody_had_no_place);
+    master.wait_until("all places are taken", LIMIT, a_client_had_no_place);
     assert!(master.control("{command: upgrade, id: 1}").contains("Upgrading smoothly"));
     master.wait_for_log("Up to 2 / 2 manual ACKs", 2);
 }
 
 /// What a guest could have written into the log without end: each of it is said once in a minute.
 #[test]
-fn what_guests_say_without_end_is_logged_once_a_minute() {
+fn guests_that_ask_without_end_are_logged_once_a_minute() {
     let master = sleepers();
     let guest = Stranger::in_groups(OTHER_UID, &[]);
     for _ in 0..5 {

@@ -101,7 +101,7 @@ fn a_gigabyte_without_a_newline_is_cut_off_at_64_kib() {
 
 /// Failure modes 67 and 68. E07.
 #[test]
-fn ten_thousand_connections_of_a_process_of_our_own_user_take_the_places_of_each_other() {
+fn connections_of_our_own_user_evict_each_other() {
     let master = sleepers().start();
     let vitals = Vitals::take(&master, WORKERS);
     let mut idle = greet(&master);
@@ -133,7 +133,7 @@ fn assert_still_served(client: &mut ControlClient) {
 
 /// Failure modes 67 and 68: who is let in for acks alone cannot take the places of those who command.
 #[test]
-fn ten_thousand_connections_of_another_user_take_64_places_and_nobody_elses() {
+fn connections_of_a_guest_take_64_places_at_most() {
     let master = sleepers().options("--socket-mode 0666").open_to_all().start();
     let vitals = Vitals::take(&master, WORKERS);
     let mut admin = greet(&master);
@@ -227,7 +227,7 @@ fn a_client_that_reads_late_gets_every_reply() {
 
 /// Failure mode 67: a byte now and then keeps no place for ever; silence between two requests does.
 #[test]
-fn a_line_that_is_not_ended_in_30_seconds_is_dropped_and_an_idle_client_is_not() {
+fn an_unended_line_is_dropped_after_30_seconds_and_an_idle_client_stays() {
     let master = sleepers().start();
     let mut idle = greet(&master);
     let mut slow = connect(&master);
@@ -370,7 +370,7 @@ fn accepting_pauses_while_every_client_gives_up_before_it_is_taken() {
 }
 
 #[test]
-fn one_client_that_gives_up_does_not_keep_the_next_waiting() {
+fn a_client_that_gives_up_does_not_delay_the_next() {
     let master = sleepers().start();
     master.wait_for_workers(WORKERS);
     let strace = fail(&master, "inject=accept4:error=ECONNABORTED:when=1..3");

@@ -131,7 +131,7 @@ fn another_user_may_ask_for_nothing() {
 
 /// Failure mode 78.
 #[test]
-fn an_ack_from_who_is_no_worker_is_refused_and_logged_once_a_minute() {
+fn an_ack_from_a_process_that_is_no_worker_is_logged_once_a_minute() {
     let master = sleepers("--socket-mode 0666");
     let victim = master.workers()[0];
     for _ in 0..5 {
@@ -173,7 +173,7 @@ fn members_of_the_configured_group_may_do_everything() {
 }
 
 #[test]
-fn who_gets_in_by_the_mode_is_no_member_of_the_group() {
+fn a_client_let_in_by_the_mode_is_no_member_of_the_group() {
     let master = sleepers("--socket-group 65500 --socket-mode 0666");
     assert!(guest().ask(master.socket(), &["{command: inc}"]).contains(DENIED));
     assert!(Stranger::in_groups(OTHER_UID, &[65_501]).ask(master.socket(), &["{command: inc}"]).contains(DENIED));
@@ -250,7 +250,7 @@ fn an_ack_from_another_pid_namespace_counts_for_the_worker() {
 
 /// Failure mode 80, and E23 within it: the second process of the namespace.
 #[test]
-fn an_ack_from_behind_a_wrapper_in_another_pid_namespace_counts_for_the_worker() {
+fn an_ack_from_behind_a_wrapper_in_a_pid_namespace_counts() {
     let ack = "'\"'\"'{\"command\": \"worker:ack\", \"pid\": os.getpid()}'\"'\"'";
     let master = workers("-n 1", &format!("exec unshare -fp sh -c 'say {ack}; true'")).start();
     wait_for_ack(&master, 0);

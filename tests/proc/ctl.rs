@@ -128,7 +128,7 @@ fn any_command_can_be_sent_raw_and_through_the_shell() {
 }
 
 #[test]
-fn where_no_master_is_the_next_step_is_named() {
+fn a_missing_master_is_reported_with_the_next_step() {
     let directory = TempDir::new().unwrap();
     let path = directory.path().join("einhorn.sock");
     let shown = path.to_str().unwrap();
@@ -255,7 +255,7 @@ fn a_mistyped_line_has_its_own_code() {
 }
 
 #[test]
-fn somebody_elses_socket_names_its_owner() {
+fn another_users_socket_is_refused_with_its_owner() {
     if !is_root() {
         return;
     }

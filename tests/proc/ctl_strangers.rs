@@ -139,7 +139,7 @@ fn root_speaks_to_no_stranger_either_by_any_subcommand() {
 }
 
 #[test]
-fn root_may_say_whom_it_means_where_not_just_anybody_could_be() {
+fn a_named_socket_in_a_safe_directory_is_trusted_by_root() {
     if !is_root() {
         return;
     }
@@ -173,7 +173,7 @@ fn root_may_say_whom_it_means_where_not_just_anybody_could_be() {
 }
 
 #[test]
-fn pid_zero_names_nobody() {
+fn pid_zero_is_no_master() {
     if !is_root() {
         return;
     }
@@ -192,7 +192,7 @@ fn pid_zero_names_nobody() {
 
 /// Of our own user, so that it is believed: a master of ours may pass on what its workers and other clients say.
 #[test]
-fn what_a_master_says_cannot_steer_a_terminal() {
+fn replies_of_a_master_are_escaped() {
     let directory = TempDir::new().unwrap();
     let path = directory.path().join("einhorn.sock");
     // The end of an upgrade is told by its id, and that of a step of the verbosity by the number.

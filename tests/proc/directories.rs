@@ -74,7 +74,7 @@ fn a_configuration_is_not_read_where_another_user_has_a_directory_on_the_way() {
 }
 
 #[test]
-fn a_bind_in_a_directory_of_another_user_is_refused_unless_it_says_that_it_is_shared() {
+fn a_bind_in_another_users_directory_needs_shared_directory() {
     if !is_root() {
         return;
     }
@@ -99,7 +99,7 @@ fn a_bind_in_a_directory_of_another_user_is_refused_unless_it_says_that_it_is_sh
 }
 
 #[test]
-fn what_a_check_of_the_configuration_says_of_a_bind_is_what_a_start_would() {
+fn check_config_says_of_a_bind_what_a_start_says() {
     if !is_root() {
         return;
     }

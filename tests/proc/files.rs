@@ -114,7 +114,7 @@ fn assert_lost(refusal: (Option<i32>, Vec<String>), holder: &Master) {
 
 // Failure modes 84, 85. E14.
 #[test]
-fn of_a_hundred_simultaneous_starts_exactly_one_lives() {
+fn a_hundred_simultaneous_starts_leave_one_master() {
     let setup = Setup::new("");
     // Written once: a worker of the first may be reading it by the time of the second.
     let script = setup.write("worker.sh", "echo >>witness; exec sleep 1000");
@@ -203,7 +203,7 @@ fn planted(option: &str, plant: impl Fn(&Path, &Path)) -> Refusal {
 
 // Failure modes 85, 86. E29.
 #[test]
-fn what_is_planted_at_a_path_is_refused_and_the_victim_stays_untouched() {
+fn planted_files_are_refused_and_their_victims_stay_untouched() {
     for (what, plant) in PLANTS {
         planted("-f", plant).assert(111, &format!("cannot lock planted: it is {what}"));
         planted("-e", plant).assert(111, &format!("cannot write pid file planted: it is {what}"));
@@ -216,7 +216,7 @@ fn what_is_planted_at_a_path_is_refused_and_the_victim_stays_untouched() {
 
 // Failure mode 86.
 #[test]
-fn a_hard_link_at_the_locks_path_is_refused_and_one_at_the_pid_files_is_replaced() {
+fn hard_links_are_refused_as_lock_and_replaced_as_pid_file() {
     let link = |path: &Path, victim: &Path| fs::hard_link(victim, path).unwrap();
     planted("-f", link).assert(111, "cannot lock planted: it has more than one name");
     let reason = "cannot bind planted: there is a regular file, remove it or choose another path";
@@ -258,7 +258,7 @@ fn files_of_another_user_are_refused_with_his_id() {
 
 // Failure mode 86.
 #[test]
-fn a_directory_in_which_everybody_may_replace_files_is_refused() {
+fn an_open_directory_without_the_sticky_bit_is_refused() {
     for (option, what) in [("-f", "cannot lock"), ("-e", "cannot write pid file"), ("-d", "cannot lock")] {
         let setup = Setup::new(&format!("{option} open/x")).script(WITNESS);
         let open = setup.directory().join("open");
@@ -308,7 +308,7 @@ fn a_path_too_long_for_a_socket_is_refused_and_never_cut() {
 
 // Failure mode 88.
 #[test]
-fn at_the_end_only_its_own_files_are_removed() {
+fn the_end_removes_only_the_masters_own_files() {
     let master = Setup::new("").program(SLEEP).start();
     master.wait_for_workers(1);
     fs::write(master.file("new"), "4711").unwrap();
@@ -324,7 +324,7 @@ fn at_the_end_only_its_own_files_are_removed() {
 
 // Failure mode 88: gone altogether, which is nothing to complain about.
 #[test]
-fn files_that_somebody_has_removed_do_not_hinder_the_end() {
+fn files_that_were_removed_do_not_hinder_the_end() {
     let master = Setup::new("").program(SLEEP).start();
     master.wait_for_workers(1);
     for name in ["einhorn.pid", "einhorn.sock", "einhorn.lock"] {
@@ -392,7 +392,7 @@ fn a_full_or_read_only_file_system_refuses_the_start_and_leaves_nothing() {
 
 // Failure mode 89: the counter-proof, that what is refused above is for want of room alone.
 #[test]
-fn with_just_enough_room_it_starts() {
+fn a_start_succeeds_with_just_enough_room() {
     let mount = "mount -t tmpfs -o nr_inodes=5 t mnt";
     let master = on_own_file_system(mount, "-d mnt/s -e mnt/p -f mnt/l.lock -b unix:mnt/web.sock");
     master.wait_until("the worker runs", LIMIT, || master.file("witness").exists());

@@ -116,7 +116,7 @@ fn wait_for_birth(worker: &ByHand) {
 }
 
 #[test]
-fn what_is_in_flight_is_finished_and_what_waits_is_left_to_others() {
+fn requests_in_flight_are_finished_and_queued_ones_left_to_others() {
     let (listener, target) = tcp();
     let mut worker = ByHand::start(listener.try_clone().unwrap(), "one", "");
     wait_for_birth(&worker);

@@ -49,7 +49,7 @@ fn answers(master: &Master) -> bool {
 
 // Failure modes 6, 7.
 #[test]
-fn why_a_program_cannot_be_run_is_said_in_words() {
+fn exec_failures_are_explained() {
     let cases: &[(&str, Breakage)] = &[
         ("no such file or directory", |path| fs::remove_file(path).unwrap()),
         ("its interpreter /usr/bin/rubby is missing", |path| deploy(path, b"#!/usr/bin/rubby -w\n", 0o755)),
@@ -170,7 +170,7 @@ fn a_program_that_stays_open_for_writing_is_named() {
 
 // The reaper's look at one death finds the next, before the loop has come round to hear of it.
 #[test]
-fn a_child_that_fails_before_anybody_looks_is_heard_all_the_same() {
+fn a_child_that_fails_before_the_first_look_is_reported() {
     let setup = Setup::new("-n 1 -m 0 -s 0.01");
     let path = setup.directory().join("server");
     deploy(&path, GOOD.as_bytes(), 0o755);
@@ -193,7 +193,7 @@ const NO_FORK: &str = "clone,clone3,fork,vfork:error=EAGAIN";
 
 // Failure mode 9. E20.
 #[test]
-fn without_a_process_to_be_had_the_master_lives_and_tries_again() {
+fn fork_failures_leave_the_master_alive_and_are_tried_again() {
     let master = Setup::new("-n 3 -m 0 -s 0.01").program(["sleep", "1000"]).start();
     let workers = master.wait_for_workers(3);
     let injection = Injection::attach(&master, NO_FORK);
@@ -217,7 +217,7 @@ fn without_a_process_to_be_had_the_master_lives_and_tries_again() {
 
 // Failure mode 9. E20.
 #[test]
-fn without_a_process_to_be_had_the_master_can_be_ended() {
+fn fork_failures_do_not_keep_the_master_from_ending() {
     let master = Setup::new("-n 2 -m 0 -s 0.01").program(["sleep", "1000"]).start();
     let workers = master.wait_for_workers(2);
     let _injection = Injection::attach(&master, NO_FORK);
@@ -236,13 +236,13 @@ const EXEC_DELAY: Duration = Duration::from_secs(6);
 
 // Failure mode 8.
 #[test]
-fn a_child_that_is_slow_to_exec_holds_up_nobody() {
+fn a_child_that_is_slow_to_exec_delays_no_other() {
     // On a machine that has no time for all of this in the meantime, it shows nothing.
-    assert!((0..5).any(|_| slow_children_hold_up_nobody()), "it takes {EXEC_DELAY:?} and more each time");
+    assert!((0..5).any(|_| slow_children_delay_no_other()), "it takes {EXEC_DELAY:?} and more each time");
 }
 
 /// False if it took so long that nothing can be said.
-fn slow_children_hold_up_nobody() -> bool {
+fn slow_children_delay_no_other() -> bool {
     let master = Setup::new("-n 2 -m 0 -s 0.01 --max-unacked 9").program(["sleep", "1000"]).start();
     let workers = master.wait_for_workers(2);
     let injection = Injection::attach(&master, &format!("execve:delay_enter={}", EXEC_DELAY.as_micros()));

@@ -42,7 +42,7 @@ fn sockets_go_with_the_master_while_an_upgrade_is_being_prepared() {
 
 /// To remove a file takes descriptors, too: one to judge the way to it, and one to look whose it is.
 #[test]
-fn nothing_is_left_however_few_descriptors_there_are() {
+fn no_file_is_left_at_the_limit_of_descriptors() {
     for descriptors in 5..=16 {
         let limit = format!("ulimit -n {descriptors}; exec \"$@\"");
         let setup = Setup::new("-d control.sock -e master.pid -b unix:one.sock -b unix:two.sock -b unix:three.sock");

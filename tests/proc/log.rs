@@ -102,7 +102,7 @@ fn pipe() -> (File, OwnedFd) {
 
 // Failure mode 91. E22.
 #[test]
-fn a_log_that_nobody_reads_holds_nothing_up_and_the_loss_is_told_later() {
+fn an_unread_log_blocks_nothing_and_its_loss_is_told_later() {
     let (reader, writer) = pipe();
     let master = Setup::new("-n 2 -m manual -s 0.01 -v").program(["sleep", "1000"]).stderr(writer).start();
     master.wait_for_workers(2);
@@ -161,7 +161,7 @@ fn silence(master: &Master) -> Duration {
 
 // Failure mode 91: what a master says of its re-exec is not read, and its clients do not wait for that.
 #[test]
-fn a_log_that_nobody_reads_does_not_make_a_re_exec_silent() {
+fn an_unread_log_does_not_block_a_re_exec() {
     let start = |setup: Setup| {
         let master = setup.options("-n 1 -m 0 -s 0.01 -v").program(["sleep", "1000"]).start();
         master.wait_for_workers(1);
@@ -181,7 +181,7 @@ fn a_log_that_nobody_reads_does_not_make_a_re_exec_silent() {
 
 // Failure mode 91: the last lines are waited for, but not for ever.
 #[test]
-fn a_log_that_nobody_reads_does_not_keep_the_master_from_ending() {
+fn an_unread_log_does_not_keep_the_master_from_ending() {
     let (_reader, writer) = pipe();
     let master = Setup::new("-n 2 -m manual -s 0.01").program(["sleep", "1000"]).stderr(writer).start();
     master.wait_for_workers(2);
@@ -193,7 +193,7 @@ fn a_log_that_nobody_reads_does_not_keep_the_master_from_ending() {
 
 // Failure modes 92, 95.
 #[test]
-fn a_log_that_cannot_be_written_harms_nobody() {
+fn an_unwritable_log_harms_no_client() {
     let (reader, gone) = pipe();
     drop(reader);
     let full = OpenOptions::new().write(true).open("/dev/full").unwrap();
@@ -238,7 +238,7 @@ fn lost_count(master: &Master) -> u64 {
 
 // Failure mode 95.
 #[test]
-fn lines_that_a_full_disk_refuses_are_counted_and_told_of_when_there_is_room() {
+fn lines_lost_on_a_full_disk_are_counted_and_told_later() {
     if !is_root() {
         return;
     }
@@ -273,7 +273,7 @@ fn lines_that_a_full_disk_refuses_are_counted_and_told_of_when_there_is_room() {
 
 // Failure mode 92: the reader goes when there is a lot to write.
 #[test]
-fn a_reader_that_goes_in_the_middle_harms_nobody() {
+fn a_log_reader_that_goes_harms_no_client() {
     let (mut reader, writer) = pipe();
     let master = Setup::new("-n 2 -m manual -s 0.01").program(["sleep", "1000"]).stderr(writer).start();
     master.wait_for_workers(2);
@@ -287,7 +287,7 @@ fn a_reader_that_goes_in_the_middle_harms_nobody() {
 
 // Failure modes 92, 93.
 #[test]
-fn started_with_closed_descriptors_neither_master_nor_worker_has_a_socket_there() {
+fn closed_standard_descriptors_are_never_taken_by_sockets() {
     for closed in 1..8_u32 {
         let is_closed = |number: i32| closed & (1 << number) != 0;
         let redirections: String =
@@ -311,7 +311,7 @@ fn started_with_closed_descriptors_neither_master_nor_worker_has_a_socket_there(
 
 // Failure mode 73.
 #[test]
-fn what_clients_say_and_files_are_called_cannot_forge_a_line_or_steer_a_terminal() {
+fn log_lines_escape_client_text_and_file_names() {
     let pid_file = "x\u{1b}]0;title\u{7}\n[MASTER 1] ERROR: forged \u{9b}2J";
     let master = Setup::new("-n 1 -m manual -e").word(pid_file).program(["sleep", "1000"]).start();
     let escaped = "Writing PID to x\\x1b]0;title\\x07\\x0a[MASTER 1] ERROR: forged \\x9b2J";
@@ -355,7 +355,7 @@ fn lines_that_go_to_the_journal_carry_its_mark_of_their_level() {
 }
 
 #[test]
-fn what_is_wrong_with_a_start_is_an_error_to_the_journal() {
+fn start_errors_are_errors_in_the_journal() {
     let setup = Setup::new("-n 0").program(["sleep", "1000"]);
     let path = setup.directory().join("journal");
     let file = File::create(&path).unwrap();

@@ -55,7 +55,7 @@ fn numbers_without_a_name_will_do() {
 }
 
 #[test]
-fn groups_go_first_then_the_group_then_the_user_and_then_the_death_signal_is_set() {
+fn identity_is_set_in_the_order_groups_group_user_death_signal() {
     if !is_root() {
         return;
     }
@@ -113,7 +113,7 @@ fn a_user_that_cannot_be_become_is_refused_before_anything_is_opened() {
 }
 
 #[test]
-fn whom_the_configuration_allows_may_command_and_no_longer_when_it_does_not() {
+fn allowed_users_may_command_until_the_configuration_drops_them() {
     if !is_root() {
         return;
     }

@@ -40,7 +40,7 @@ fn wait_until_replaced(master: &Master, dead: &[Process], count: usize) {
 }
 
 #[test]
-fn two_hundred_workers_killed_at_once_are_all_replaced_and_none_stays_a_zombie() {
+fn two_hundred_killed_workers_are_replaced_and_reaped() {
     let master = sleepers("-n 200 -m 0 -s 0.001").start();
     let first = wait_until_up(&master, 200);
     kill_all(&first);
@@ -189,7 +189,7 @@ fn a_stubborn_worker_is_killed_with_all_that_it_has_started() {
 
 // E12. Failure modes 13 and 14.
 #[test]
-fn what_a_worker_leaves_behind_is_killed_when_it_does_not_listen() {
+fn leftovers_of_a_worker_that_ignore_signals_are_killed() {
     let script = "(trap '' USR2; echo deaf; exec sleep 1000) & trap 'exit 0' USR2; wait";
     let master = Setup::new("-n 1 -m 0 -t 5").script(script).start();
     let worker = wait_until_up(&master, 1)[0];
@@ -248,7 +248,7 @@ fn a_stopped_worker_does_not_count_as_serving() {
 
 // Failure modes 33 and 102. E13.
 #[test]
-fn with_k_the_workers_are_told_when_the_master_is_killed_and_not_before() {
+fn death_signal_with_k_reaches_workers_when_the_master_is_killed() {
     let master = Setup::new("-n 2 -m 0 -s 0.01 -k").signal_logger("USR2").start();
     master.wait_for_ready(2);
     master.signal(Signal::SIGHUP);
@@ -264,7 +264,7 @@ fn with_k_the_workers_are_told_when_the_master_is_killed_and_not_before() {
 }
 
 #[test]
-fn without_k_the_workers_serve_on_when_the_master_is_killed() {
+fn workers_without_k_serve_on_when_the_master_is_killed() {
     let master = Setup::new("-n 2 -m manual").bind(",r").http_worker("--ack manual").release("one").start();
     let workers = wait_until_up(&master, 2);
     let load = Load::start(master.addr(), 2);
@@ -278,7 +278,7 @@ fn without_k_the_workers_serve_on_when_the_master_is_killed() {
 
 // Failure mode 35.
 #[test]
-fn with_k_a_child_whose_master_died_too_early_does_not_become_a_worker() {
+fn death_signal_with_k_ends_a_child_whose_master_is_dead_already() {
     let master = sleepers("-n 1 -m 0 -s 0.01 -k").start();
     let first = wait_until_up(&master, 1);
     let strace = Strace::attach(&master, &["-e", "trace=prctl", "-e", "inject=prctl:delay_enter=5000000"]);
@@ -301,7 +301,7 @@ fn with_k_a_child_whose_master_died_too_early_does_not_become_a_worker() {
 
 // Failure mode 98.
 #[test]
-fn connections_that_wait_while_the_only_worker_is_killed_are_answered_by_the_next() {
+fn queued_connections_survive_the_death_of_the_only_worker() {
     let master = Setup::new("-n 1 -m manual -s 0.01").bind(",r").http_worker("--ack manual").release("one").start();
     let worker = wait_until_up(&master, 1)[0];
     worker.signal(Signal::SIGSTOP);
@@ -358,7 +358,7 @@ fn start_as_pid_1() -> (Master, Process) {
 
 // Failure mode 12.
 #[test]
-fn as_pid_1_it_reaps_strangers() {
+fn pid_1_reaps_strangers() {
     let (master, init) = start_as_pid_1();
     let workers = init.children();
     let spawn_fifty = "i=0; while [ $i -lt 50 ]; do sleep 1001 & i=$((i+1)); done";
@@ -379,7 +379,7 @@ fn as_pid_1_it_reaps_strangers() {
 
 // Failure mode 12.
 #[test]
-fn as_pid_1_it_obeys_and_says_how_it_ended() {
+fn pid_1_obeys_signals_and_says_how_it_ended() {
     for (signal, code) in [(Signal::SIGTERM, 0), (Signal::SIGUSR2, 0), (Signal::SIGQUIT, 1)] {
         let (master, init) = start_as_pid_1();
         init.signal(signal);

@@ -74,7 +74,7 @@ fn no_image_catches_faults_of_memory() {
 
 /// Failure modes 45 and 55: no file is touched, and the directory may be gone.
 #[test]
-fn no_file_and_no_directory_is_needed() {
+fn a_re_exec_needs_no_file_and_no_directory() {
     let elsewhere = tempfile::tempdir().unwrap();
     let (socket, pid, lock) = ["s", "p", "l"].map(|name| elsewhere.path().join(name)).into();
     let setup = serving("-n 1").socket(&socket).word("-e").word(&pid).word("-f").word(&lock);
@@ -90,7 +90,7 @@ fn no_file_and_no_directory_is_needed() {
 
 /// Failure modes 49 and 50: the numbers that workers know stay, and they get nothing else of the master's.
 #[test]
-fn a_worker_finds_the_same_before_and_after() {
+fn a_worker_finds_the_same_before_and_after_a_re_exec() {
     // With -k, a worker is sent USR2 when the thread of the master's that forked it is no more.
     let setup = Setup::new("-m 0 -n 1 -s 0.01 -g -k -b 127.0.0.1:0,r -b 127.0.0.1:0").program(["sleep", "1000"]);
     let master = setup.env("KEPT", "x").start();
@@ -169,7 +169,7 @@ fn a_dropped_variable_is_gone_after_the_first_re_exec_and_the_others_stay() {
 
 /// Failure modes 44 and 56: half a line, replies that are not read yet, and clients that wait for news, all go over.
 #[test]
-fn clients_do_not_notice_but_for_the_news() {
+fn clients_notice_a_re_exec_by_its_news_alone() {
     let master = serving("-n 1").start();
     wait_for_first(&master, 1);
     let (mut half, mut lazy, mut waiting) = (master.connect(), master.connect(), master.connect());

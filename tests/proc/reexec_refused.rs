@@ -155,7 +155,7 @@ fn a_check_that_fails_refuses_the_upgrade_and_leaves_nothing_behind() {
 
 /// E06, and failure mode 40: Ruby's waits for its check, and does nothing else meanwhile.
 #[test]
-fn a_check_that_hangs_keeps_nobody_waiting_and_is_given_up() {
+fn a_check_that_hangs_blocks_nothing_and_is_given_up() {
     let (master, worker) = start(serving().reexec_as(&at_check("touch checking; sleep 1000")));
     let mut client = master.connect();
     client.send("{command: upgrade, id: 1}");
@@ -267,7 +267,7 @@ fn a_program_that_would_run_as_another_user_or_group_is_refused() {
 
 /// A wrapper may say what it does before it is the program.
 #[test]
-fn what_a_wrapper_prints_at_the_check_matters_not_if_the_program_answers() {
+fn output_of_a_wrapper_at_the_check_is_ignored_if_the_program_answers() {
     let loud = "head -c 70000 /dev/zero | tr '\\0' x; echo; echo 1.1.1";
     let (master, _) = start(serving().reexec_as(&at_check(loud)));
     assert_eq!(verdict(&master), "Upgrade done");
@@ -329,7 +329,7 @@ fn an_exec_that_fails_leaves_the_master_as_it_was() {
 
 /// Failure mode 26: with SIGPIPE as an exec wants it, the next line of the log would be the last.
 #[test]
-fn an_exec_that_fails_and_a_log_that_nobody_reads() {
+fn an_exec_that_fails_beside_an_unread_log() {
     let (reader, writer) = pipe2(OFlag::O_CLOEXEC).unwrap();
     let setup = without_interpreter(Setup::new("-n 1 -m 0").program(["sleep", "1000"]));
     let master = setup.stderr(Stdio::from(writer)).start();
@@ -485,7 +485,7 @@ fn an_image_that_cannot_read_the_state_goes_back_to_the_one_before() {
 
 /// Failure mode 46: at the check, and at the handoff itself.
 #[test]
-fn without_memory_for_the_state_all_goes_on() {
+fn a_re_exec_without_memory_for_the_state_is_refused() {
     let (master, worker) = start(serving());
     for when in [1, 2, 3, 4] {
         let injection = Injection::attach(&master, &format!("memfd_create:error=ENOMEM:when={when}"));
@@ -503,7 +503,7 @@ fn without_memory_for_the_state_all_goes_on() {
 
 /// Failure mode 46: what is written has a limit, too.
 #[test]
-fn without_room_for_the_state_all_goes_on() {
+fn a_re_exec_without_room_for_the_state_is_refused() {
     let program = example("http_worker");
     let setup = Setup::new("-n 1 -m manual -s 0.01").bind(",r").release("old");
     let setup = setup.program([program.as_os_str(), "--ack".as_ref(), "manual".as_ref()]);

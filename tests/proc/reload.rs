@@ -43,7 +43,7 @@ fn variable(worker: Process, name: &str) -> Option<String> {
 }
 
 #[test]
-fn a_reload_under_load_changes_number_environment_command_and_binds_and_loses_nothing() {
+fn reload_under_load_applies_every_kind_of_change_and_loses_nothing() {
     let (kept, added) = (free_address(), free_address());
     let master = start(&file(&[kept], "number = 2\nenv.set.COLOUR = 'red'"));
     let old = wait_for_first(&master, 2);
@@ -108,7 +108,7 @@ fn new_workers_find_their_sockets_however_many_there_were_before() {
 }
 
 #[test]
-fn a_bad_file_refuses_the_upgrade_with_its_message_and_the_old_service_goes_on() {
+fn a_bad_file_refuses_the_upgrade_and_the_service_goes_on() {
     let address = free_address();
     let good = file(&[address], "number = 2");
     let master = start(&good);
@@ -254,7 +254,7 @@ fn a_client_whose_upgrade_comes_after_the_one_under_way_waits_for_its_own() {
 }
 
 #[test]
-fn what_cannot_change_is_said_and_stays() {
+fn fixed_settings_stay_and_are_named() {
     let address = free_address();
     let master = start(&file(&[address], "number = 1\ncommand-name = 'web'"));
     wait_for_first(&master, 1);
@@ -298,7 +298,7 @@ fn a_nice_level_of_the_master_stays_with_that_of_its_workers() {
 }
 
 #[test]
-fn what_was_commanded_stays_unless_the_file_says_something_new() {
+fn commanded_settings_stay_unless_the_file_changes_them() {
     let address = free_address();
     let master = start(&file(&[address], "number = 1"));
     wait_for_first(&master, 1);

@@ -83,13 +83,13 @@ fn come_back(text: &str, target: &Target) {
 }
 
 #[test]
-fn a_tcp_bind_that_is_back_serves_while_the_old_worker_has_a_request_of_before() {
+fn a_returned_tcp_bind_serves_beside_an_old_workers_request() {
     let address = free_address();
     come_back(&file(&[address], "number = 1"), &address.into());
 }
 
 #[test]
-fn a_unix_bind_that_is_back_serves_while_the_old_worker_has_a_request_of_before() {
+fn a_returned_unix_bind_serves_beside_an_old_workers_request() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("web.sock");
     come_back(&unix_file(&path.display().to_string(), "number = 1"), &path.as_path().into());
@@ -100,7 +100,7 @@ fn without_reuse(address: SocketAddr) -> String {
 }
 
 #[test]
-fn without_so_reuseaddr_a_bind_can_be_back_when_the_connections_of_before_have_ended() {
+fn a_bind_without_so_reuseaddr_returns_after_its_old_connections() {
     let address = free_address();
     let (master, old, held) = with_request_in_flight(&without_reuse(address), &address.into());
     master.replace("web.toml", &without_reuse(address));

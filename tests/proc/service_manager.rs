@@ -39,7 +39,7 @@ fn a_service_is_ready_when_all_its_workers_have_acked() {
 }
 
 #[test]
-fn one_that_has_a_worker_without_an_ack_is_not_ready_whatever_becomes_of_it() {
+fn a_service_with_an_unacked_worker_is_not_ready() {
     let (setup, mut manager) = service("");
     let master = setup.script(&ack_while_allowed()).start();
     master.wait_for_workers(2);
@@ -86,7 +86,7 @@ fn the_manager_hears_that_an_upgrade_is_over_before_its_client_does() {
 }
 
 #[test]
-fn one_that_fails_ends_with_ready_too_and_the_status_says_why() {
+fn a_failed_upgrade_ends_with_ready_and_a_status() {
     let (setup, mut manager) = service("-r 1");
     setup.write("ack", "");
     let master = setup.script(&ack_while_allowed()).start();
@@ -108,7 +108,7 @@ fn one_that_fails_ends_with_ready_too_and_the_status_says_why() {
 
 /// Readiness is over what was once ready: it is carried to the next image.
 #[test]
-fn a_service_that_was_ready_stays_so_when_the_master_replaces_itself_while_a_worker_is_missing() {
+fn readiness_stays_over_a_re_exec_with_a_worker_missing() {
     let (setup, mut manager) = service("");
     setup.write("ack", "");
     let master = setup.script(&ack_while_allowed()).start();
@@ -159,7 +159,7 @@ fn a_watchdog_that_means_another_process_is_not_served() {
 
 /// Ruby's einhorn does not serve it.
 #[test]
-fn who_knows_no_watchdog_does_not_become_a_watched_master() {
+fn a_successor_without_watchdog_support_is_refused() {
     let (setup, mut manager) = service("");
     let setup = setup.reexec_as(AS_EINHORN).env("WATCHDOG_USEC", "30000000");
     let master = setup.http_worker("--ack manual").start();
@@ -171,7 +171,7 @@ fn who_knows_no_watchdog_does_not_become_a_watched_master() {
 
 /// The manager would never hear that the exchange is over.
 #[test]
-fn who_becomes_a_program_that_says_nothing_says_that_it_is_over() {
+fn a_silent_successor_is_preceded_by_ready() {
     let setup = Setup::new("-n 1 -m 0").word("--reexec-as").word("/bin/sh ./silent").program(["sleep", "1000"]);
     setup.write("silent", &format!("{AS_EINHORN}\nexec sleep 1000\n"));
     let mut manager = Manager::at(&setup.directory().join("notify"));
@@ -204,7 +204,7 @@ fn a_manager_that_does_not_read_hears_it_later() {
 }
 
 #[test]
-fn a_manager_that_is_away_is_told_of_once_and_at_the_end_nobody_tries_again() {
+fn an_absent_manager_is_logged_once_and_not_tried_at_the_end() {
     let setup = Setup::new("-n 1 -m 0").program(["sleep", "1000"]);
     let master = setup.env("NOTIFY_SOCKET", "/nowhere/notify").start();
     master.wait_for_log("Up to 1 / 1", 1);

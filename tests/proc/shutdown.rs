@@ -188,7 +188,7 @@ fn workers_that_ignore_quit_are_killed_after_ten_seconds_in_any_case() {
 }
 
 #[test]
-fn what_is_in_flight_at_the_end_is_answered_and_what_comes_later_is_refused() {
+fn requests_in_flight_at_the_end_are_answered_and_later_ones_refused() {
     let master = Setup::new("-n 2 -m manual").bind(",r").http_worker("--ack manual").release("one").start();
     master.wait_for_log("Up to 2 / 2", 1);
     let held = HeldRequest::begin_many(&master, 20);
@@ -203,7 +203,7 @@ fn what_is_in_flight_at_the_end_is_answered_and_what_comes_later_is_refused() {
 }
 
 #[test]
-fn it_ends_before_any_worker_has_acked() {
+fn a_stop_works_before_the_first_ack() {
     let master = Setup::new("-n 2 -m manual").signal_logger("USR2").start();
     let workers = master.wait_for_ready(2);
     master.signal(Signal::SIGINT);
@@ -213,7 +213,7 @@ fn it_ends_before_any_worker_has_acked() {
 }
 
 #[test]
-fn it_ends_at_once_while_it_waits_to_launch_again() {
+fn a_stop_during_the_pause_between_launches_is_immediate() {
     let master = Setup::new("-n 1 -m manual -s 30").script("exit 1").start();
     master.wait_for_log("before it was ACKed", 1);
     master.signal(Signal::SIGINT);

@@ -113,7 +113,7 @@ fn usr1_ttin_ttou_and_cont_go_on_to_the_workers_and_are_not_held_against_them() 
 }
 
 #[test]
-fn it_can_be_stopped_from_the_terminal_and_goes_on() {
+fn a_stopped_master_resumes_and_upgrades() {
     // The kernel stops no process by TSTP in an orphaned process group, as ours may be in CI.
     let own_group = ["python3", "-c", "import os, sys; os.setpgid(0, 0); os.execvp(sys.argv[1], sys.argv[1:])"];
     let master = start_two(Setup::new("-n 2 -m manual -s 0.01").through(&own_group));
@@ -145,7 +145,7 @@ fn a_fault_ends_it_as_it_does_any_program() {
 
 // Failure mode 29.
 #[test]
-fn started_deaf_it_hears_all_the_same() {
+fn ignored_signals_of_the_starter_are_taken() {
     for starter in [&["python3", "-c", DEAF][..], &["nohup"][..]] {
         let master = start_two(Setup::new("-n 2 -m manual -s 0.01").through(starter));
         upgrade(&master, Signal::SIGHUP);

@@ -221,7 +221,7 @@ fn with_configured_log(file: &str) -> Setup {
 
 /// For local3 (19): 158 is information, 156 a warning.
 #[test]
-fn a_log_goes_to_syslog_alone_under_the_name_and_facility_of_the_file_and_a_reload_changes_it() {
+fn syslog_target_name_and_facility_follow_the_file_and_its_reload() {
     let setup = with_configured_log(ALONE);
     let syslog = UnixDatagram::bind(setup.directory().join("syslog")).unwrap();
     let master = setup.start();
@@ -247,7 +247,7 @@ fn a_log_goes_to_syslog_alone_under_the_name_and_facility_of_the_file_and_a_relo
 }
 
 #[test]
-fn what_syslog_alone_should_have_is_on_standard_error_while_there_is_none() {
+fn syslog_lines_go_to_stderr_while_syslog_is_unreachable() {
     let master = with_configured_log(ALONE).start();
     master.wait_for_log("INFO: Up to 1 / 1 timer ACKs", 1);
     assert_eq!(master.log().count("cannot reach syslog"), 1, "{}", master.log());

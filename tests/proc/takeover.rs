@@ -103,7 +103,7 @@ fn take_over(edit: impl FnOnce(String) -> String, damage: Option<usize>) -> (Tak
 }
 
 #[test]
-fn a_recorded_einhorn_in_the_middle_of_an_upgrade_is_taken_over_and_upgraded() {
+fn a_recorded_einhorn_amid_an_upgrade_is_taken_over() {
     let (TakenOver { master, mut half, mut waiting, .. }, target) = take_over(|text| text, None);
     let load = Load::start(target, 2);
     // The client that asked hears of it, under the id that it gave to Ruby.
@@ -137,7 +137,7 @@ fn a_recorded_einhorn_in_the_middle_of_an_upgrade_is_taken_over_and_upgraded() {
 
 /// What Ruby was asked is not what we can do: it is said, and the rest goes on.
 #[test]
-fn what_we_do_not_take_is_left_out_and_said() {
+fn unsupported_settings_of_einhorn_are_dropped_and_named() {
     let edit = |text: String| {
         let text = text.replace(":reloading_for_upgrade: true", ":reloading_for_upgrade: false");
         let text = text.replace(":backlog: 100", ":backlog: 0").replace("    - []\n", "    - - tcp_nodelay\n");
@@ -170,7 +170,7 @@ fn a_document_of_rubys_with_a_wrong_byte_never_ends_the_service() {
 }
 
 #[test]
-fn what_cannot_be_read_at_all_is_gone_on_without() {
+fn an_unreadable_state_is_salvaged() {
     let (TakenOver { master, workers, mut waiting, .. }, target) = take_over(|_| "rubbish: [".to_owned(), None);
     master.wait_for_log("going on with 2 workers and 1 sockets that are there, and with default options", 1);
     assert_eq!(ask(&target, "/x").unwrap().release, "old");

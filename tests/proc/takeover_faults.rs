@@ -170,7 +170,7 @@ const LIMITED_UID: u32 = 65_111;
 
 /// As an ordinary user meets it: a limit of processes that is reached.
 #[test]
-fn at_the_limit_of_processes_a_re_exec_goes_on_without_threads() {
+fn a_re_exec_at_the_limit_of_processes_goes_on_without_threads() {
     if !is_root() {
         return;
     }

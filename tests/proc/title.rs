@@ -26,7 +26,7 @@ fn the_master_is_shown_as_einhorn_with_what_it_runs() {
 
 /// The record has `ruby` whatever is run.
 #[test]
-fn with_a_command_name_it_is_shown_by_that() {
+fn the_title_shows_the_command_name() {
     let master = Setup::new("-n 1 -m 0").named("web").program(["/bin/sleep", "1000"]).start();
     master.wait_for_workers(1);
     assert_eq!(shown(&master), "einhorn: ruby web");

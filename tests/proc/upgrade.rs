@@ -117,7 +117,7 @@ fn an_alrm_upgrades_as_a_hup_does() {
 
 // The settings of a new version are made of the configuration, which has to know of it.
 #[test]
-fn a_number_that_was_changed_by_hand_outlasts_an_upgrade_and_a_change_of_something_else() {
+fn a_commanded_number_outlasts_an_upgrade_and_other_changes() {
     let master = start("-n 1");
     wait_for_first(&master, 1);
     master.control(r#"{"command": "inc", "id": 1}"#);
@@ -132,7 +132,7 @@ fn a_number_that_was_changed_by_hand_outlasts_an_upgrade_and_a_change_of_somethi
 }
 
 #[test]
-fn what_is_in_flight_ends_on_the_old_workers_while_all_else_goes_to_the_new() {
+fn requests_in_flight_end_on_old_workers_and_new_ones_get_the_rest() {
     let master = start("-n 2");
     let old = wait_for_first(&master, 2);
     let held = HeldRequest::begin_many(&master, 8);
@@ -186,7 +186,7 @@ fn assert_given_up(master: &Master, code: &Code, reason: &str) {
 
 // E27.
 #[test]
-fn an_upgrade_to_code_that_dies_at_once_is_given_up_and_the_old_workers_serve_on() {
+fn an_upgrade_to_code_that_dies_at_once_fails_and_old_workers_serve_on() {
     assert_given_up(&start("-n 2 --retries 3"), &Code::Dying, "before it was ACKed");
 }
 

@@ -116,7 +116,7 @@ fn wait_for_others(master: &Master, before: &[Process], count: usize) -> Vec<Pro
 
 // Failure modes 19, 27, 28, 32, 93, 105. E37.
 #[test]
-fn the_first_worker_and_the_hundredth_are_born_alike_whatever_the_starter_left_behind() {
+fn workers_start_alike_whatever_the_master_inherited() {
     let (count, program) = (50, ["/usr/bin/sleep", "1000"]);
     let setup = Setup::new("-n 50 -m 0 -s 0.001 --max-unacked 50").bind("").bind(",r,n").program(program);
     let master = setup.through(&["python3", "-c", STARTER]).start();
@@ -208,7 +208,7 @@ fn the_environment_is_einhorns() {
 
 // E15. The path stands in it as it was given, the descriptor follows the sockets.
 #[test]
-fn with_g_a_worker_is_told_of_an_open_connection() {
+fn a_worker_with_g_gets_an_open_connection() {
     let master = Setup::new("-n 2 -g -d ./rel.sock").bind("").program(["sleep", "1000"]).start();
     for worker in master.wait_for_idle_workers(2) {
         let environment = worker.environ();
@@ -245,7 +245,7 @@ fn the_given_connection_is_for_acks_and_pings_alone() {
 
 // E15, and E23 for this connection: failure mode 78.
 #[test]
-fn an_ack_over_the_given_connection_counts_for_its_own_worker_whatever_pid_it_names() {
+fn an_ack_over_a_workers_own_connection_ignores_the_pid_that_it_names() {
     let master = Setup::new("-n 2 -m manual -g").script(FOREIGN_ACK).start();
     let said = master.wait_for_log("Received a manual ACK from", 1);
     let workers = master.wait_for_workers(2);
@@ -270,7 +270,7 @@ ctypes.CDLL(None).execve(words[0], as_array(words), as_array(entries))
 
 // Failure mode 104.
 #[test]
-fn what_pretends_to_come_from_a_supervisor_is_dropped() {
+fn variables_of_another_supervisor_are_dropped() {
     let setup = Setup::new("-n 1").program(["sleep", "1000"]);
     let master = setup.through(&["python3", "-c", FORGER]).start();
     let worker = master.wait_for_workers(1)[0];

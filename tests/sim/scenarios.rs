@@ -56,7 +56,7 @@ fn an_upgrade_to_good_code_completes_after_many_bad_ones() {
 
 /// L1 and L3 for upgrades that fall into each other, and into re-execs, at any moment: the floor holds throughout, and the last one completes.
 #[test]
-fn upgrades_during_upgrades_lose_nobody_and_the_last_one_completes() {
+fn upgrades_during_upgrades_lose_no_worker_and_the_last_completes() {
     for seed in 0..200 {
         let mut run = settled(seed);
         run.ledger.floor = run.ledger.settings.target;

@@ -82,7 +82,7 @@ fn with_manual_acks(key: &Definition) -> &'static str {
 }
 
 #[test]
-fn of_every_key_the_default_gives_way_to_the_file_and_the_file_to_its_profiles_in_their_order() {
+fn precedence_of_each_key_is_default_then_file_then_profiles() {
     for key in keys() {
         let [(low, low_text), (middle, middle_text), (high, high_text)] = values(key);
         let file = with_manual_acks(key).to_owned() + &setting(key, low);

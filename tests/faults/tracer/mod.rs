@@ -59,7 +59,7 @@ pub fn run(words: &[String]) {
 }
 
 fn say(line: &str) {
-    let _nobody_listens = writeln!(stdout(), "{line}").and_then(|()| stdout().flush());
+    let _may_be_closed = writeln!(stdout(), "{line}").and_then(|()| stdout().flush());
 }
 
 struct Tracer {

@@ -11,7 +11,7 @@ pub fn is_root() -> bool {
     let root = geteuid().is_root();
     if !root {
         // Not by a macro, whose words the test harness would keep to itself.
-        let _nobody_listens = writeln!(stderr(), "{}: this test was not run, it needs root", Location::caller());
+        let _may_be_closed = writeln!(stderr(), "{}: this test was not run, it needs root", Location::caller());
     }
     root
 }
