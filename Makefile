@@ -30,6 +30,7 @@ compat.needs = $(RUST) ruby pgrep=procps python3 pip3=python3-pip php=php-cli so
 servers.needs = $(RUST) gunicorn puma unicorn node=nodejs go=golang-go \
   /usr/lib/python3/dist-packages/uvicorn/__init__.py=python3-uvicorn
 sim.needs = $(RUST)
+replay.needs = $(RUST)
 faults.needs = $(RUST) python3
 chaos.needs = $(RUST)
 soak.needs = $(RUST)
@@ -53,7 +54,7 @@ NEED = @.ci/need 'make $@' $($@.needs)
 # Each works on its own in what there is.
 .NOTPARALLEL:
 
-.PHONY: help demo check test compat servers sim faults chaos soak compare fuzz bench reexec picture deb rpm package-test fresh-test size build install
+.PHONY: help demo check test compat servers sim replay faults chaos soak compare fuzz bench reexec picture deb rpm package-test fresh-test size build install
 
 help:
 	@echo 'make demo     run four workers on 127.0.0.1:$(PORT) (PORT=...) and say how to ask and upgrade them'
@@ -62,6 +63,7 @@ help:
 	@echo 'make servers  upgrade gunicorn, puma, unicorn, uvicorn, Node, Go and Rust under load, and count what is lost'
 	@echo 'make check    formatting, lints, documentation, crates, the oldest Rust: silent when all is well'
 	@echo 'make sim      run the simulator ten times as long as in make test (SIM_SEED=... to repeat a run)'
+	@echo 'make replay   replay TRACE=FILE, which a master has written with --trace, and stop at the first difference'
 	@echo 'make faults   make each system call of a master fail in each phase (FAULTS_SEED=, _CELLS=, _ONLY=, _SECONDS=, _JOBS=)'
 	@echo 'make chaos    upgrades, changes and kills under the load of 10,000,000 requests, and what was lost (CHAOS_REQUESTS=, CHAOS_SEED=)'
 	@echo 'make soak     deaths, re-execs and vanishing clients for MINUTES=10: what descriptors, threads and memory of the master do'
@@ -123,6 +125,10 @@ servers:
 sim:
 	$(NEED)
 	SIM_STEPS=$(SIM_STEPS_LONG) $(CARGO) test --profile sim --test sim -- --nocapture
+
+replay:
+	$(NEED)
+	TRACE='$(abspath $(TRACE))' $(CARGO) test --test sim -- --nocapture --ignored --exact replay_a_trace
 
 # The faults target has `test = false`, so that plain `cargo test` does not run every cell.
 faults:

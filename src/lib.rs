@@ -25,4 +25,5 @@ mod release;
 pub mod supervisor;
 pub mod sys;
 pub mod threads;
+mod trace;
 pub mod yaml;

@@ -22,6 +22,7 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("threads", &["base", "protocol", "sys"]),
     ("logging", &["base", "sys", "threads"]),
     ("control", &["base", "protocol", "sys", "files", "threads", "logging"]),
+    ("trace", &["base", "pool", "machines", "sys", "files", "threads", "logging"]),
     ("client", &["base", "config", "protocol", "yaml", "sys", "files"]),
     ("release", &["base", "config", "sys", "files", "control"]),
     ("output", &["base", "pool", "config", "protocol", "handoff", "yaml", "sys", "files", "release"]),
@@ -36,7 +37,7 @@ const ROOMS: &[(&str, &[&str])] = &[
         "supervisor",
         &[
             "base", "pool", "machines", "config", "protocol", "handoff", "yaml", "sys", "files", "threads", "logging",
-            "control", "release", "output", "handover",
+            "control", "trace", "release", "output", "handover",
         ],
     ),
     ("fuzzing", &["base", "pool", "config", "protocol", "handoff", "yaml", "client", "handover"]),

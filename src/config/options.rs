@@ -66,6 +66,8 @@ pub struct Config {
     pub worker: WorkerSetup,
     pub control: Control,
     pub log: Log,
+    /// Where everything goes that a replay needs.
+    pub trace: Option<PathBuf>,
     pub with_state_fd: Option<i32>,
     /// The values as they were given, and where.
     pub given: Given,
@@ -245,6 +247,10 @@ pub(super) static OPTIONS: &[Definition] = &[
         .not_einhorns()
         .subject(Subject::LogTarget)
         .read(|config, _| set(&mut config.log.target, Ok(LogTarget::Both))),
+    single(OUTPUT, "trace", Shape::Text("FILE"))
+        .help("Write every event and every decision to this file, as a trace that can be replayed")
+        .not_einhorns()
+        .read(|config, value| set(&mut config.trace, values::path(value))),
     list(FILE, "command", Shape::CommandLine("WORD"))
         .help("The program and its arguments, as a list of words; what stands on the command line replaces it")
         .effect(Effect::NewWorkers)

@@ -16,6 +16,7 @@ use crate::files::directory::{Demand, Directory};
 use crate::files::error::FileCause;
 use crate::files::path_trust::Mistrust;
 use crate::files::spot::Spot;
+use crate::sys::file_id::FileId;
 
 const MODE: u32 = 0o600;
 
@@ -35,6 +36,14 @@ impl PrivateFile {
             Directory::open(there, Demand::Trusted).map_err(io::Error::other)?;
         }
         DirBuilder::new().recursive(true).mode(0o700).create(directory)?;
+        Self::in_directory_of(path)
+    }
+
+    /// The same in a directory that is there.
+    ///
+    /// # Errors
+    /// The directory is not there, or is not trusted.
+    pub(crate) fn in_directory_of(path: &Path) -> io::Result<Self> {
         Ok(Self(Spot::find(path, Demand::Trusted).map_err(io::Error::other)?))
     }
 
@@ -58,6 +67,19 @@ impl PrivateFile {
         // It may be older than this rule.
         file.set_permissions(Permissions::from_mode(MODE))?;
         Ok(file)
+    }
+
+    /// Gives this file a name with an ending, in the place of what has that name, if it still stands here.
+    ///
+    /// # Errors
+    /// The system refuses it.
+    pub(crate) fn set_aside(&self, file: &File, ending: &str) -> io::Result<()> {
+        let mut name = OsString::from(self.0.name());
+        name.push(ending);
+        if self.0.holds(FileId::of(&file.metadata()?)) {
+            self.0.rename(&self.0.beside(name), RenameFlags::empty())?;
+        }
+        Ok(())
     }
 
     /// Written beside it and renamed, so that it is never half of itself.

@@ -54,6 +54,9 @@ pub(crate) struct Facts {
     /// The clients that asked for an upgrade that has neither begun nor been refused.
     pub(crate) upgrade_askers: Vec<ClientId>,
     pub(crate) counters: Counters,
+    /// Lines that are missing in the trace, and of which no line of it tells yet.
+    #[serde(default)]
+    pub(crate) lost_trace_lines: u64,
 }
 
 /// Every descriptor that is handed on, and what belongs to it.
@@ -146,7 +149,7 @@ impl Facts {
     /// Those of a master that has just been started.
     pub(crate) fn new(settled: Settled, call: Call, birth: Birth) -> Self {
         let (upgrade_askers, counters) = (Vec::new(), Counters::default());
-        Self { settled, fallback: None, call, birth, upgrade_askers, counters }
+        Self { settled, fallback: None, call, birth, upgrade_askers, counters, lost_trace_lines: 0 }
     }
 }
 

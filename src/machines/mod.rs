@@ -3,3 +3,4 @@
 //! arrives as an input. `supervisor` does what the outputs say.
 
 pub mod reexec;
+pub mod trace;

@@ -4,6 +4,8 @@
 
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 use crate::base::{Mono, Version};
 
 /// How long the program that is checked may take before it is killed.
@@ -25,7 +27,7 @@ pub const LOG_PAUSE: Duration = Duration::from_millis(10);
 pub const CHECKS_MAX: u32 = 5;
 
 /// The machine.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Reexec {
     stage: Stage,
     origin: Origin,
@@ -36,7 +38,8 @@ pub struct Reexec {
 }
 
 /// How this image came to be, as far as the next upgrade is concerned.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Origin {
     /// No upgrade made it.
     Elsewhere,
@@ -47,7 +50,8 @@ pub enum Origin {
 }
 
 /// How far the re-exec has come.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 enum Stage {
     Idle,
     /// It begins at the end of the turn: in the middle of a turn, a launch may be without its answer.
@@ -62,7 +66,7 @@ enum Stage {
 }
 
 /// The program passed the check.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 struct Ready {
     checked_at: Mono,
     due: Mono,
@@ -70,7 +74,8 @@ struct Ready {
 }
 
 /// What happens to the machine.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Input {
     /// The pool wants a version prepared.
     Upgrade { version: Version, program: NextProgram },
@@ -93,7 +98,8 @@ pub enum Input {
 }
 
 /// Whether the program to come can be named.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum NextProgram {
     Known,
     /// Upgrades replace the workers alone.
@@ -101,7 +107,8 @@ pub enum NextProgram {
 }
 
 /// Whether the master may still be replaced.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum MasterState {
     Running,
     /// It ends when its workers have ended, and replaces nothing any more.
@@ -109,7 +116,8 @@ pub enum MasterState {
 }
 
 /// What the check has found.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum CheckResult {
     Passed,
     /// The program exits with 0 and says nothing, as Ruby's einhorn does and /bin/true.
@@ -118,7 +126,8 @@ pub enum CheckResult {
 }
 
 /// What stands in the way of the exec.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Outlook {
     Clear,
     /// Errands are under way, of which the next image would know nothing.
@@ -131,7 +140,8 @@ pub enum Outlook {
 }
 
 /// Whether the threads have stopped.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Freeze {
     Done,
     /// A thread is too busy to stop. All threads run.
@@ -139,7 +149,8 @@ pub enum Freeze {
 }
 
 /// How things stand once all that was said before the threads stopped has been acted on.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Drain {
     Done,
     /// An errand was begun.
@@ -151,7 +162,8 @@ pub enum Drain {
 }
 
 /// Why this is still the same program.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum ExecFailure {
     /// The program was replaced since it was checked.
     ProgramChanged,
@@ -159,7 +171,8 @@ pub enum ExecFailure {
 }
 
 /// What the machine asks for.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Output {
     /// Say that a re-exec begins.
     TellBegin,
@@ -192,7 +205,8 @@ pub enum Output {
 }
 
 /// Why a re-exec was given up.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Failure {
     /// The program was replaced during each of `CHECKS_MAX` checks.
     ProgramKeepsChanging,

@@ -6,7 +6,8 @@ use crate::base::{Pid, Signal, Version, WorkerIndex};
 use crate::pool::notice::Notice;
 
 /// Everything that the pool can ask for.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Action {
     /// Find the program of a version to come; answered by `ReleaseReady` or `ReleaseRefused`, which may take its time. It is
     /// asked for again, under the same version, when what was found may be older than the last request.

@@ -6,7 +6,8 @@ use crate::base::Signal;
 use crate::pool::settings::Settings;
 
 /// What an admin or a signal asks for.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Command {
     /// Replace every worker.
     Upgrade(UpgradeStyle),

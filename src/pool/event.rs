@@ -1,12 +1,15 @@
 //! What happened. The names are in the past tense: an event asks for nothing.
 
+use serde::{Deserialize, Serialize};
+
 use crate::base::Ending;
 use crate::base::{Pid, Version, WorkerIndex};
 use crate::pool::command::Command;
 use crate::pool::settings::Settings;
 
 /// Everything that can reach the pool.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Event {
     /// The sockets are open, and the first workers may be launched.
     Started,
@@ -74,7 +77,8 @@ pub enum Event {
 }
 
 /// What a reaped worker left behind in its process group.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Group {
     Empty,
     Outlived,

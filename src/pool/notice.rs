@@ -2,11 +2,14 @@
 
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 use crate::base::{Ending, Pid, Signal, Version, WorkerIndex};
 use crate::pool::command::UpgradeStyle;
 
 /// One thing worth telling.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Notice {
     LaunchingMany { count: u32 },
     Launched { pid: Pid, index: WorkerIndex },
@@ -39,14 +42,16 @@ pub enum Notice {
 }
 
 /// What keeps a missing worker from being launched now.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Blocked {
     Unacked { unacked: u32, max: u32 },
     Capacity { over: u32, modern: u32, total: u32 },
 }
 
 /// Why an ack or a ping meant nothing.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum AckIgnored {
     NotManual,
     Unknown,
@@ -54,21 +59,24 @@ pub enum AckIgnored {
 }
 
 /// Whether a worker had said that it serves.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Acked {
     Yes,
     Never,
 }
 
 /// Whether a worker had been told to go.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Asked {
     Yes,
     No,
 }
 
 /// Why an upgrade was given up.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum UpgradeFailure {
     /// So many new workers in a row died or missed their ack.
     Failures(u32),

@@ -27,6 +27,7 @@ use crate::sys::title::Title;
 use crate::threads;
 use crate::threads::crew::Crew;
 use crate::threads::{INBOX_MAX, errand, reaper};
+use crate::trace::Trace;
 
 /// What every image has when it begins.
 pub(crate) struct Beginning {
@@ -64,6 +65,8 @@ impl Supervisor {
         // Last, for this thread makes the socket's file anew when a start that fails removes it.
         let policy = facts.settled.admittance.policy();
         let control = control::start(socket, clients, policy, sender, &mut crew).map_err(said)?;
+        let mut trace = Trace::default();
+        trace.follow(facts.settled.effective.trace.as_deref(), facts.lost_trace_lines, &mut crew).map_err(said)?;
         crew.be_content();
         let service_manager = ServiceManager::of(&facts.call.environ, process::own_pid(), service);
         Ok(Self {
@@ -78,6 +81,7 @@ impl Supervisor {
             memory: Memory::at_the_start(),
             denials: Denials::default(),
             service_manager,
+            trace,
             title,
             actions: Vec::new(),
         })

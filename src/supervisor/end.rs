@@ -30,6 +30,7 @@ pub(crate) fn supervise(
         log::warn!("Workers left processes behind in sessions or groups of their own; they live on");
     }
     supervisor.see_last_words_written();
+    supervisor.trace.flush();
     supervisor.sockets.bound_files.remove_all();
     let bound_files = supervisor.sockets.bound_files.clone();
     drop(supervisor);

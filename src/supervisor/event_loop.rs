@@ -19,12 +19,14 @@ use crate::threads::Input;
 impl Supervisor {
     /// Supervises from the beginning until the pool says that it is over.
     pub(crate) fn run(&mut self) -> ExitReason {
+        self.trace.keep_state(&self.pool, &self.reexec.machine);
         let turn = self.dispatch(Event::Started);
         self.supervise(turn)
     }
 
     /// The same, from where another image has stopped. These are the workers that another program has reaped.
     pub(crate) fn go_on(&mut self, reaped: &[Pid]) -> ExitReason {
+        self.trace.keep_state(&self.pool, &self.reexec.machine);
         // First what can no longer be told anything: its pid may be a stranger's.
         for pid in reaped {
             self.hear_last_of_exec(*pid);
@@ -60,6 +62,7 @@ impl Supervisor {
 
     /// Takes in one input, or what is due, with all that follows from it.
     fn turn(&mut self) -> Turn {
+        self.trace.keep_state(&self.pool, &self.reexec.machine);
         self.tell_service_manager();
         let input = self.receive();
         self.stand_in()?;
@@ -146,7 +149,7 @@ impl Supervisor {
     /// Hands an event to the pool and performs what it asks for; the results of that come before anything else.
     pub(crate) fn dispatch(&mut self, event: Event) -> Turn {
         let mut actions = std::mem::take(&mut self.actions);
-        self.pool.handle(clock::now(), event, &mut actions);
+        self.trace.tell(&mut self.pool, clock::now(), event, &mut actions);
         self.perform_all(actions)
     }
 
@@ -161,7 +164,7 @@ impl Supervisor {
                 }
             }
             let Some(event) = events.pop_front() else { break };
-            self.pool.handle(clock::now(), event, &mut actions);
+            self.trace.tell(&mut self.pool, clock::now(), event, &mut actions);
         }
         self.actions = actions;
         turn

@@ -90,9 +90,11 @@ pub(crate) fn tell_apart(config: &Config, directory: &Directory) -> Result<(), S
     let socket = ("control socket", config::socket_path(config, directory));
     let lock = ("lock file", config::lock_path(config, directory));
     let pid_file = ("pid file", config::pid_path(config, directory));
-    for (one, other) in [(&socket, &lock), (&socket, &pid_file), (&lock, &pid_file)] {
-        if one.1 == other.1 {
-            return Err(format!("cannot use {} as {} and {}", one.1.display(), one.0, other.0));
+    let trace = config.trace.iter().map(|path| ("trace", path.clone()));
+    let mut files: Vec<_> = [socket, lock, pid_file].into_iter().chain(trace).collect();
+    while let Some((what, path)) = files.pop() {
+        if let Some((other, _)) = files.iter().find(|(_, other)| *other == path) {
+            return Err(format!("cannot use {} as {other} and {what}", path.display()));
         }
     }
     Ok(())

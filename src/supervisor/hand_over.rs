@@ -9,7 +9,9 @@ use crate::base::Version;
 use crate::control::handover::{Carried, Clients, Frozen, Stand};
 use crate::handoff::einhorn::{AckTimer, Connection, Descriptors, Received, Subscriptions};
 use crate::handoff::{Document, Fd, Ours};
-use crate::handover::held::{Held, NamedFile, Open, OpenControl, OpenFile, OpenListener, OpenRelease, UPGRADE, number};
+use crate::handover::held::{
+    Facts, Held, NamedFile, Open, OpenControl, OpenFile, OpenListener, OpenRelease, UPGRADE, number,
+};
 use crate::handover::preflight::Successor;
 use crate::logging;
 use crate::output::calendar::Calendar;
@@ -59,7 +61,7 @@ impl Supervisor {
     fn held(&self, stand: Option<&Stand>) -> Held {
         Held {
             pool: self.pool.to_hand_on().clone(),
-            facts: self.facts.clone(),
+            facts: Facts { lost_trace_lines: self.trace.missing(), ..self.facts.clone() },
             service: self.service_manager.remembered().clone(),
             image: self.reexec.image().map(|image| image.path().to_owned()),
             generation: self.reexec.generation().saturating_add(1),

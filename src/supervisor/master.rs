@@ -26,6 +26,7 @@ use crate::threads::Input;
 use crate::threads::crew::Crew;
 use crate::threads::reaper::Reaper;
 use crate::threads::signals::SignalThread;
+use crate::trace::Trace;
 use crossbeam_channel::Receiver;
 
 /// Everything that the main thread holds while it supervises.
@@ -43,6 +44,7 @@ pub(crate) struct Supervisor {
     pub(crate) memory: Memory,
     pub(crate) denials: Denials,
     pub(crate) service_manager: ServiceManager,
+    pub(crate) trace: Trace,
     /// None where there is no room for one.
     pub(crate) title: Option<Title>,
     /// Reused from event to event.

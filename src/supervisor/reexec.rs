@@ -53,6 +53,9 @@ impl Supervisor {
 
     /// Does what is due of a re-exec: at the end of a turn, when no input is half done.
     pub(crate) fn go_on_with_reexec(&mut self) -> Turn {
+        if !self.reexec.is_under_way() {
+            return ControlFlow::Continue(());
+        }
         let input = Input::TurnEnded { master: self.master_state() };
         let Driven { events, turn } = self.drive(input);
         turn?;
@@ -94,7 +97,7 @@ impl Supervisor {
         let mut inputs = VecDeque::from([input]);
         while let Some(input) = inputs.pop_front() {
             let mut outputs = Vec::new();
-            self.reexec.machine.handle(clock::now(), input, &mut outputs);
+            self.trace.tell(&mut self.reexec.machine, clock::now(), input, &mut outputs);
             for output in outputs {
                 inputs.extend(self.perform_reexec(output, &mut driven));
             }
@@ -241,6 +244,7 @@ impl Supervisor {
         }
         // What is not written now is lost, and counted in the document.
         logging::flush();
+        self.trace.flush();
         let state = match self.written_down(successor, frozen) {
             Ok(state) => state,
             Err(reason) => return ExecFailure::Failed(reason),

@@ -177,6 +177,10 @@ impl Supervisor {
         if let Err(error) = logging::apply(&settings::log_plan(&self.config().log), &mut self.threads.crew) {
             log::error!("cannot send the log where the configuration says: {}", words(errno_of(&error)));
         }
+        let trace = self.facts.settled.effective.trace.as_deref();
+        if let Err(error) = self.trace.follow(trace, 0, &mut self.threads.crew) {
+            log::error!("cannot start a trace: {}", words(errno_of(&error)));
+        }
         if admittance != self.facts.settled.admittance {
             self.threads.control.admit(admittance.policy(), admittance.access);
             self.facts.settled.admittance = admittance;

@@ -36,6 +36,7 @@ use crate::sys::errno::words;
 use crate::sys::title::Title;
 use crate::sys::{allocator, fd, limits, signal};
 use crate::threads::crew::Crew;
+use crate::trace;
 
 /// Before anything else, while there is one thread: no descriptor 0 to 2 may be missing, and no signal may come before
 /// the signal thread runs.
@@ -156,6 +157,9 @@ fn open(config: Config, call: Call, birth: Birth, recipe: Recipe, admittance: Ad
     tell_apart(&config, &directory)?;
     log::info!("Writing PID to {}", pid_path.display());
     let (mut files, socket) = Files::claim(&config, &directory, admittance.access)?;
+    if let Some(path) = &config.trace {
+        trace::open(path)?;
+    }
     let bound_files = BoundFiles::default();
     let listeners = listeners::open_all(&config, &birth, &[], &bound_files)?;
     files.write_pid_file(&pid_path)?;

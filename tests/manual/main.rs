@@ -381,7 +381,8 @@ fn signals(manual: &Manual) -> Vec<String> {
 
 fn variables(manual: &Manual) -> Vec<String> {
     let of_both = ["src/files/tmpdir.rs"];
-    let of_master = ["supervisor", "release", "output", "handover", "sys", "files", "threads", "control", "logging"];
+    let of_master =
+        ["supervisor", "release", "output", "handover", "sys", "files", "threads", "control", "logging", "trace"];
     let of_master = of_master.map(|room| format!("src/{room}"));
     let of_master = of_master.each_ref().map(String::as_str);
     let read_by = |paths: &[&str]| paths.iter().flat_map(|path| product_variables(path)).collect::<BTreeSet<_>>();

@@ -36,6 +36,8 @@ mod reexec_window;
 mod release;
 mod reload;
 mod removed_bind;
+#[path = "../support/replay.rs"]
+mod replay;
 mod service_manager;
 mod shutdown;
 mod signals;
@@ -44,5 +46,6 @@ mod syslog;
 mod takeover;
 mod takeover_faults;
 mod title;
+mod trace;
 mod upgrade;
 mod worker;

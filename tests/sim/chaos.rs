@@ -24,6 +24,7 @@ const STOPS: [&str; 4] = ["USR2", "TERM", "QUIT", "KILL"];
 impl Run {
     /// Faults, until the plan's steps are done or the pool has ended.
     pub fn rage(&mut self) {
+        self.record_state();
         self.deliver(Event::Started);
         while self.step_count < self.plan.steps && !self.ledger.exited {
             self.rage_once();

@@ -33,6 +33,8 @@ mod master;
 mod perform;
 mod plan;
 mod reexec;
+#[path = "../support/replay.rs"]
+mod replay;
 mod rng;
 mod run;
 mod scenarios;
@@ -46,12 +48,16 @@ use std::time::Instant;
 use crate::calm::Past;
 use crate::coverage::Coverage;
 use crate::plan::Plan;
+use crate::replay::replay;
 use crate::rng::Rng;
 use crate::run::Run;
 use crate::trace::Trace;
 
 const STEPS_DEFAULT: u64 = 10_000_000;
 const SEED_DEFAULT: u64 = 1;
+
+/// How many seeds are written down and replayed.
+const SEEDS_REPLAYED: u64 = 20;
 
 /// From so many steps on, a kind of event, action or notice that was never seen is a failure.
 const STEPS_TO_SEE_ALL: u64 = 1_000_000;
@@ -77,6 +83,31 @@ fn every_invariant_holds_in_millions_of_random_steps() {
     assert!(steps < STEPS_TO_SEE_ALL || unseen.is_empty(), "never seen: {unseen:?}");
 }
 
+/// Every kind of event and action that these seeds come to goes through a trace and back.
+#[test]
+fn a_run_is_a_trace_that_replays() {
+    let first = number("SIM_SEED", SEED_DEFAULT);
+    for seed in first..first + SEEDS_REPLAYED {
+        let run = attempt(seed, Trace::recording());
+        let replayed = replay(run.trace.record()).unwrap_or_else(|error| panic!("seed {seed}: {error}"));
+        let seen = (replayed.pool.inputs, replayed.states);
+        assert_eq!(seen, (run.step_count, 1 + run.coverage.reexecs), "seed {seed}: {replayed}");
+    }
+}
+
+/// `make replay`: the trace of a master, or of a seed that failed here.
+#[test]
+#[ignore = "it takes a trace: make replay TRACE=FILE"]
+fn replay_a_trace() {
+    let path = std::env::var("TRACE").unwrap_or_default();
+    assert!(!path.is_empty(), "no trace is named: make replay TRACE=FILE");
+    let trace = std::fs::read(&path).unwrap_or_else(|error| panic!("cannot read {path}: {error}"));
+    match replay(&trace) {
+        Ok(replayed) => println!("{path}: {replayed}"),
+        Err(error) => panic!("{path}: {error}"),
+    }
+}
+
 /// Runs a seed; when an invariant breaks, runs it again with the trace on, prints that, and fails.
 fn attempt(seed: u64, trace: Trace) -> Run {
     let mut run = prepare(seed, trace);
@@ -89,6 +120,9 @@ fn attempt(seed: u64, trace: Trace) -> Run {
     let constant = cause.downcast_ref::<&str>().map(|text| String::from(*text));
     let cause = cause.downcast_ref::<String>().cloned().or(constant).unwrap_or_default();
     println!("{}", again.trace.text());
+    let record = format!("{}/sim-{seed}.trace", env!("CARGO_TARGET_TMPDIR"));
+    std::fs::write(&record, again.trace.record()).expect("target is there to be written to");
+    println!("sim: as a trace: make replay TRACE={record}");
     println!("sim: settings {:?}", run.plan.settings);
     println!("sim: seed {seed}, step {}: {cause}", run.step_count);
     println!("sim: again: SIM_SEED={seed} SIM_STEPS=1 cargo test --profile sim --test sim every_invariant");

@@ -111,6 +111,14 @@ impl Run {
         true
     }
 
+    /// At the beginning of an image.
+    pub fn record_state(&mut self) {
+        match &self.master {
+            Some(master) => self.trace.state(self.now, &self.pool, &master.machine),
+            None => self.trace.state(self.now, &self.pool, &Reexec::new(Origin::Elsewhere)),
+        }
+    }
+
     fn master_state(&self) -> MasterState {
         if self.ledger.stopping.is_some() { MasterState::Stopping } else { MasterState::Running }
     }
@@ -124,7 +132,8 @@ impl Run {
         while let Some(input) = inputs.pop_front() {
             self.trace.line(|| format!("         master: {input:?}"));
             let (mut outputs, now) = (Vec::new(), self.now);
-            self.master().machine.handle(now, input, &mut outputs);
+            let master = self.master.as_mut().expect("only a run with a master drives it");
+            self.trace.tell(&mut master.machine, now, input, &mut outputs);
             for output in outputs {
                 self.trace.line(|| format!("         master -> {output:?}"));
                 inputs.extend(self.perform_output(output));

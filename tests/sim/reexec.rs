@@ -45,8 +45,9 @@ impl Run {
         self.coverage.events.count(&Event::Resumed);
         self.begin(&Event::Resumed);
         self.tell_shadow(&Event::DeadlinePassed);
+        self.record_state();
         let mut actions = Vec::new();
-        self.pool.handle(self.now, Event::Resumed, &mut actions);
+        self.trace.tell(&mut self.pool, self.now, Event::Resumed, &mut actions);
         let sent_again = usize::from(matches!(actions.first(), Some(Action::PrepareRelease { .. })));
         self.compare_with_shadow(&actions[sent_again..]);
         self.finish(&actions, actions.len() - sent_again);

@@ -163,7 +163,7 @@ impl Run {
         let mut actions = std::mem::take(&mut self.actions);
         actions.clear();
         self.tell_shadow(&event);
-        self.pool.handle(self.now, event, &mut actions);
+        self.trace.tell(&mut self.pool, self.now, event, &mut actions);
         self.compare_with_shadow(&actions);
         self.finish(&actions, actions.len());
         self.actions = actions;

@@ -69,6 +69,7 @@ const SETTINGS: &[(&str, &[&[&str]], Check)] = &[
         c.log.level == LogLevel::Warn
     }),
     ("syslog", &[&["--syslog"], &["--sy"]], |c| c.log.target == LogTarget::Both),
+    ("trace", &[&["--trace", "/t"], &["--trace=/t"], &["--tr", "/t"]], |c| c.trace == Some("/t".into())),
     ("with-state-fd", &[&["--with-state-fd", "7"], &["--with-state-fd=7"], &["--with", "7"]], |c| {
         c.with_state_fd == Some(7)
     }),
@@ -187,6 +188,7 @@ fn defaults_are_einhorns_but_for_the_backlog() {
             facility: "daemon".into(),
             ident: "einhyrningsins".into(),
         },
+        trace: None,
         with_state_fd: None,
         given: Given::default(),
     };

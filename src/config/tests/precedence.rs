@@ -34,8 +34,10 @@ fn values(key: &Definition) -> [(&'static str, &'static str); 3] {
         "log.target" => [("'both'", "both"), ("'stderr'", "stderr"), ("'syslog'", "syslog")],
         "log.facility" => [("'user'", "user"), ("'cron'", "cron"), ("'local7'", "local7")],
         "control.allow-users" | "control.allow-groups" => [("['a']", "a"), ("['b', '3']", "b,3"), ("'c'", "c")],
-        "preload" | "command-name" | "socket-path" | "pidfile" | "lockfile" | "socket-group" | "worker.user"
-        | "worker.group" | "worker.directory" | "log.ident" => [("'a'", "a"), ("'b'", "b"), ("'c'", "c")],
+        "preload" | "command-name" | "socket-path" | "pidfile" | "lockfile" | "socket-group" | "trace"
+        | "worker.user" | "worker.group" | "worker.directory" | "log.ident" => {
+            [("'a'", "a"), ("'b'", "b"), ("'c'", "c")]
+        }
         switch if key.kind == Kind::Switch => {
             assert_eq!(key.default, Some("false"), "{switch}");
             [("true", "true"), ("false", "false"), ("true", "true")]

@@ -15,10 +15,11 @@ use crate::support::{LIMIT, OTHER_UID, Setup};
 const NOT_JUDGED: [&str; 2] = ["preload", "worker.directory"];
 
 /// The options of the table, each with its row.
-pub(in crate::access) const ALL: [(&str, &str); 7] = [
+pub(in crate::access) const ALL: [(&str, &str); 8] = [
     ("socket-path", "`--socket-path`"),
     ("pidfile", "`--pidfile`"),
     ("lockfile", "`--lockfile`"),
+    ("trace", "`--trace`"),
     ("bind", "`--bind` of a unix socket"),
     ("shared bind", "`--bind` with `shared-directory`"),
     ("config", "`--config`"),
