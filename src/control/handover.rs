@@ -1,7 +1,7 @@
 //! What the control thread gives away before the master replaces its own program: all that it holds. It comes back as it was
 //! when there is no next image; for the next image it is described as plain data. Nothing here decides what a handoff has.
 
-use std::os::fd::{BorrowedFd, RawFd};
+use std::os::fd::RawFd;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -91,12 +91,6 @@ impl Frozen {
         let server = self.server.as_mut()?;
         server.catch_up();
         Some(server.describe())
-    }
-
-    /// Every descriptor that was described, to be kept over the exec. All others close with it, such as those of clients
-    /// that were refused and only have to hear it still, and those for whom there was no room.
-    pub(crate) fn descriptors(&self) -> Vec<BorrowedFd<'_>> {
-        self.server.as_ref().map_or_else(Vec::new, |server| server.descriptors())
     }
 }
 

@@ -2,7 +2,7 @@
 //! those that their client may not make, and decides nothing about them; a client that is slow, silent or mad costs this thread, never the main one.
 
 use std::cmp::Reverse;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::time::Duration;
 
 use crossbeam_channel::{Receiver, Sender};
@@ -260,11 +260,6 @@ impl Server {
         let connections = self.carried().map(Connection::describe).collect();
         let clients = Clients { connections, next_client: ClientId(self.next_id + 1) };
         Stand { listener: self.socket.listener_fd().as_raw_fd(), file: self.socket.id(), clients }
-    }
-
-    /// Of the listener, and of every connection that is described.
-    pub(crate) fn descriptors(&self) -> Vec<BorrowedFd<'_>> {
-        [self.socket.listener_fd()].into_iter().chain(self.carried().map(AsFd::as_fd)).collect()
     }
 
     fn carried(&self) -> impl Iterator<Item = &Connection> {

@@ -33,6 +33,12 @@ pub struct Document {
 }
 
 impl Document {
+    /// The descriptors that einhorn's part names.
+    pub fn einhorns_descriptors(&self) -> impl Iterator<Item = Fd> {
+        let connections = self.descriptors.connections.iter().map(|connection| connection.socket);
+        self.state.bind_fds.iter().copied().chain(self.descriptors.command_server).chain(connections)
+    }
+
     /// As long as a text may be that is to be read again.
     pub const BYTES_MAX: usize = LIMITS.input_bytes;
 

@@ -2,7 +2,7 @@
 //! it is understood no descriptor is touched.
 
 use std::convert::Infallible;
-use std::os::fd::{AsFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, RawFd};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -157,7 +157,7 @@ fn become_the_one_before(
     let mut env = call.environ.clone();
     env.push((REFUSED_VARIABLE.into(), reason.replace('\0', " ").into()));
     // It expects the descriptor that the document names as its way back.
-    let go = || Err::<Infallible, _>(reexec::exec(Program::Image(&image), &argv, &env, &[image.as_fd()]));
+    let go = || Err::<Infallible, _>(reexec::exec(Program::Image(&image), &argv, &env, &[image.as_fd().as_raw_fd()]));
     let returns_max = |failure: &ReexecError| if may_pass(failure.errno) { RETURNS_MAX } else { RETURNS_MIN };
     match again(go, returns_max) {
         Err(failure) => failure.to_string(),

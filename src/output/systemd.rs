@@ -18,7 +18,7 @@ use crate::sys::clock;
 use crate::sys::errno::words;
 use crate::sys::notify_socket::NotifySocket;
 
-/// Between two attempts to say something to a manager that is busy, and to one that is not there.
+/// Between two attempts to reach a manager that is busy, and one that is not there.
 const RETRY_FIRST: Duration = Duration::from_millis(100);
 const RETRY_BUSY_LONGEST: Duration = Duration::from_secs(1);
 const RETRY_AWAY_LONGEST: Duration = Duration::from_secs(60);
@@ -92,7 +92,7 @@ impl ServiceManager {
     pub(crate) fn deadline(&self) -> Option<Mono> {
         let retry = self.retry.as_ref().map(|retry| retry.due);
         let watchdog = self.watchdog.as_ref().map(|watchdog| watchdog.due);
-        // While nothing can be said, that the watchdog is due is nothing to wake up for.
+        // While the manager cannot be reached, the watchdog alone is no reason to wake up.
         retry.or(watchdog)
     }
 
@@ -120,7 +120,7 @@ impl ServiceManager {
 
     fn lines(&self, now: Mono, stand: &Stand) -> Vec<String> {
         let mut lines = stand.changes_since(&self.told, now);
-        // The manager's patience for a step puts off the end of the watchdog's, too, unless that is heard at once.
+        // EXTEND_TIMEOUT_USEC also postpones the watchdog's deadline, unless WATCHDOG=1 is in the same message.
         let is_heard = |watchdog: &Watchdog| watchdog.due <= now || stand.is_step_from(&self.told);
         if self.watchdog.as_ref().is_some_and(is_heard) {
             lines.push("WATCHDOG=1".to_owned());
@@ -174,7 +174,7 @@ impl ServiceManager {
     }
 }
 
-/// How often to be heard: twice in the time after which it would end us, if it is us that it means.
+/// How often to send WATCHDOG=1: twice per interval, if the variables are meant for this process.
 fn watchdog(micros: Option<&OsStr>, pid: Option<&OsStr>, own_pid: Pid) -> Option<Duration> {
     let micros = micros?;
     if pid.is_some_and(|pid| pid.to_str() != Some(&own_pid.to_string())) {

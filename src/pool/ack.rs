@@ -69,8 +69,8 @@ impl Pool {
         if worker.version == self.state.modern { &self.state.settings } else { &self.state.fallback }
     }
 
-    /// Whether an ack is still expected. Of a version that is neither wanted nor gone back to none is: its settings are no
-    /// more, and its workers without an ack are told to go in this very step.
+    /// Whether an ack is still expected. No ack of an abandoned version is: its settings are gone, and `cull` stops its workers
+    /// in this step.
     fn is_awaited(&self, worker: &Worker) -> bool {
         let wanted = worker.version == self.state.modern || worker.version == self.state.good;
         wanted && !worker.is_acked() && !worker.is_told()

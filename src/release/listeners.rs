@@ -32,7 +32,7 @@ pub(crate) const WORKER_FD_FIRST: RawFd = 3;
 /// One of them.
 #[derive(Debug)]
 pub(crate) struct Listener {
-    /// Above every number that workers found sockets at when it was made.
+    /// Its number is higher than any at which workers found a socket when it was made.
     pub(crate) fd: OwnedFd,
     /// As it was asked for first.
     pub(crate) bind: Bind,

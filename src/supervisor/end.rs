@@ -40,8 +40,8 @@ pub(crate) fn supervise(
 }
 
 impl Supervisor {
-    /// At the very end: waits until the control thread has written its last words. It may have something to say itself until
-    /// then: that the control socket was made anew, so that it is this file that has to go.
+    /// At the very end: waits until the control thread has written its last words. Until then it may still report a control socket
+    /// that was made anew, whose file must be removed instead.
     fn see_last_words_written(&mut self) {
         let written = self.threads.control.finish();
         let end = clock::now().after(LAST_WORDS_MAX);

@@ -2,11 +2,10 @@
 //! gets. Both are of the same moment. Takes nothing apart and closes nothing: if there is no next image, all is as it was.
 
 use std::collections::BTreeMap;
-use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::Arc;
 
 use crate::base::Version;
-use crate::control::handover::{Carried, Clients, Frozen, Stand};
+use crate::control::handover::{Carried, Clients, Stand};
 use crate::handoff::einhorn::{AckTimer, Connection, Descriptors, Received, Subscriptions};
 use crate::handoff::{Document, Fd, Ours};
 use crate::handover::held::{
@@ -37,25 +36,6 @@ impl Supervisor {
             descriptors: descriptors(timers, stand),
             ours,
         })
-    }
-
-    /// What the document speaks of, to be kept over the exec. Ruby's einhorn gets what its part speaks of: it would pass all
-    /// the rest on to its workers.
-    pub(crate) fn kept_descriptors<'a>(&'a self, frozen: &'a Frozen, successor: Successor) -> Vec<BorrowedFd<'a>> {
-        let control = frozen.descriptors().into_iter();
-        match successor {
-            Successor::Einhorn => {
-                control.chain(self.modern_listeners().iter().map(|listener| listener.fd.as_fd())).collect()
-            }
-            Successor::Ours => {
-                let listeners = self.sockets.listeners.iter().map(|listener| listener.fd.as_fd());
-                let pipes = self.children.exec_pipes.iter().map(|(_, pipe)| pipe.as_fd());
-                let lock = self.files.lock().map(AsFd::as_fd);
-                let pid_file = self.files.pid_file().map(AsFd::as_fd);
-                let image = self.reexec.image().map(AsFd::as_fd);
-                control.chain(listeners).chain(pipes).chain(lock).chain(pid_file).chain(image).collect()
-            }
-        }
     }
 
     fn held(&self, stand: Option<&Stand>) -> Held {

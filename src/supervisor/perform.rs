@@ -15,7 +15,7 @@ impl Supervisor {
     pub(crate) fn perform(&mut self, action: Action) -> Result<Option<Event>, ExitReason> {
         match action {
             Action::PrepareRelease { version } => return Ok(self.begin_upgrade(version)),
-            // Which those are, the pool knows whenever it is asked; a worker's own is kept as long as the worker lives.
+            // The versions named are not used: the pool is asked for them, and a version stays as long as a worker of it lives.
             Action::KeepReleases { .. } => self.forget_unneeded_releases(),
             Action::SpawnWorker { index, version } => return Ok(Some(self.launch(index, version))),
             Action::SignalWorker { pid, signal } => self.signal_worker(pid, signal),

@@ -4,12 +4,12 @@
 use std::collections::VecDeque;
 use std::ffi::OsString;
 use std::ops::ControlFlow;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
 
 use crate::base::{Ending, Pid, Version};
 use crate::config;
 use crate::control::handover::Frozen;
-use crate::handoff::Document;
+use crate::handoff::{Document, Fd};
 use crate::handover::candidate::Candidate;
 use crate::handover::held::Held;
 use crate::handover::next_program::NextProgram;
@@ -245,14 +245,14 @@ impl Supervisor {
         // What is not written now is lost, and counted in the document.
         logging::flush();
         self.trace.flush();
-        let state = match self.written_down(successor, frozen) {
-            Ok(state) => state,
+        let (state, keep) = match self.written_down(successor, frozen) {
+            Ok(written) => written,
             Err(reason) => return ExecFailure::Failed(reason),
         };
         log::info!("About to re-exec einhorn master as {}", candidate.program.shown(state.as_raw_fd()));
         logging::flush();
         let failure = match state.try_clone() {
-            Ok(spare) => self.exec(successor, candidate, [&state, &spare], frozen),
+            Ok(spare) => self.exec(successor, candidate, [&state, &spare], keep),
             Err(error) => return ExecFailure::Failed(words(errno_of(&error))),
         };
         match failure.is_out_of_date() {
@@ -261,8 +261,8 @@ impl Supervisor {
         }
     }
 
-    /// The state, in a sealed file in memory.
-    fn written_down(&self, successor: Successor, frozen: &mut Frozen) -> Result<OwnedFd, String> {
+    /// The state, in a sealed file in memory, and the descriptors that it names.
+    fn written_down(&self, successor: Successor, frozen: &mut Frozen) -> Result<(OwnedFd, Vec<RawFd>), String> {
         let stand = frozen.describe().ok_or("the control thread is gone")?;
         let text = self.document(Some(&stand), successor)?.to_yaml();
         if text.len() > Document::BYTES_MAX {
@@ -274,19 +274,30 @@ impl Supervisor {
         }
         // The way back leads to this very image.
         let document = Document::from_yaml(&text).map_err(|error| error.to_string())?;
-        document.ours.as_ref().map(Held::read).transpose()?;
-        memfd::sealed("einhyrningsins state", text.as_bytes()).map_err(|error| error.to_string())
+        let keep = match &document.ours {
+            Some(ours) => Held::read(ours)?.open.descriptors().map(|(Fd(number), _)| number).collect(),
+            // einhorn would pass all others on to its workers.
+            None => document.einhorns_descriptors().map(|Fd(number)| number).collect(),
+        };
+        let file = memfd::sealed("einhyrningsins state", text.as_bytes()).map_err(|error| error.to_string())?;
+        Ok((file, keep))
     }
 
-    fn exec(&self, successor: Successor, candidate: &Candidate, state: [&OwnedFd; 2], frozen: &Frozen) -> ReexecError {
+    /// Keeps these descriptors, and the state.
+    fn exec(
+        &self,
+        successor: Successor,
+        candidate: &Candidate,
+        state: [&OwnedFd; 2],
+        mut keep: Vec<RawFd>,
+    ) -> ReexecError {
         let [state, spare] = state;
         let mut env = candidate.program.environment.clone();
-        let mut keep: Vec<BorrowedFd<'_>> = self.kept_descriptors(frozen, successor);
-        keep.push(state.as_fd());
+        keep.push(state.as_raw_fd());
         if let (Successor::Ours, Some(image)) = (successor, &self.reexec.image) {
             let numbers = [image.as_fd(), state.as_fd(), spare.as_fd()].map(|fd| fd.as_raw_fd().to_string());
             env.push((RETURN_VARIABLE.into(), numbers.join(",").into()));
-            keep.push(spare.as_fd());
+            keep.push(spare.as_raw_fd());
         }
         if successor == Successor::Einhorn {
             process::move_out(&self.facts.birth);

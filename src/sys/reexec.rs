@@ -8,7 +8,7 @@ use std::ffi::{CStr, OsStr, OsString};
 use std::fmt;
 use std::fs::{self, File, OpenOptions};
 use std::io;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
@@ -20,7 +20,7 @@ use crate::sys::child::{exec_file, exec_path};
 use crate::sys::errno::{errno_of, words};
 use crate::sys::exec_failure::explain_exec_failure;
 use crate::sys::executable::Executable;
-use crate::sys::fd::{close_on_exec, closes_on_exec, keep_over_exec};
+use crate::sys::fd::{close_on_exec, closes_on_exec, keep_over_exec, look_at};
 use crate::sys::file_id::FileId;
 use crate::sys::prepared_exec::{StringArray, c_string};
 use crate::sys::signal::Disposition;
@@ -123,7 +123,8 @@ impl fmt::Display for ReexecError {
 
 impl std::error::Error for ReexecError {}
 
-/// Becomes the program, with the descriptors 0 to 2 and these, at their numbers; or says why not, and nothing has changed.
+/// Becomes the program, with the descriptors 0 to 2 and these numbers, which the caller keeps open; or says why not, and nothing
+/// has changed.
 /// It may take a second, while the program's file is open for writing.
 ///
 /// Signals stay blocked, so that one which comes meanwhile waits for the next image. It finds our limits, too, and the raised
@@ -131,12 +132,7 @@ impl std::error::Error for ReexecError {}
 /// may notice too late to come back: who wants to be sure tries it in a child first.
 ///
 /// Errors: what execve(2) says; EINVAL also for a NUL byte in a string and for an impossible variable name.
-pub fn exec(
-    program: Program<'_>,
-    argv: &[OsString],
-    env: &[(OsString, OsString)],
-    keep: &[BorrowedFd<'_>],
-) -> ReexecError {
+pub fn exec(program: Program<'_>, argv: &[OsString], env: &[(OsString, OsString)], keep: &[RawFd]) -> ReexecError {
     assert_eq!(gettid(), getpid(), "workers would be told that their master is dead");
     let Err(errno) = try_exec(program, argv, env, keep);
     explain(program, errno)
@@ -146,7 +142,7 @@ fn try_exec(
     program: Program<'_>,
     argv: &[OsString],
     env: &[(OsString, OsString)],
-    keep: &[BorrowedFd<'_>],
+    keep: &[RawFd],
 ) -> Result<Infallible, Errno> {
     let argv = StringArray::of_words(argv)?;
     let envp = StringArray::of_variables(env)?;
@@ -183,32 +179,32 @@ fn explain(program: Program<'_>, errno: Errno) -> ReexecError {
 }
 
 /// What is changed for the next image. When there is none, it changes everything back.
-struct ExecGuard<'a> {
-    passed: Vec<BorrowedFd<'a>>,
+struct ExecGuard {
+    passed: Vec<RawFd>,
     sigpipe: Disposition,
 }
 
-impl<'a> ExecGuard<'a> {
-    fn arm(keep: &[BorrowedFd<'a>]) -> Result<Self, Errno> {
+impl ExecGuard {
+    fn arm(keep: &[RawFd]) -> Result<Self, Errno> {
         let passed = Vec::with_capacity(keep.len());
         // It is blocked besides, so that no other thread ends the process by writing to a reader who is gone.
         let mut guard = Self { passed, sigpipe: Disposition::exchange_sigpipe_for_the_default() };
-        for fd in keep {
-            // Whoever cannot tell sets the flag, and hears whether that can be done.
-            if closes_on_exec(*fd).unwrap_or(true) {
-                keep_over_exec(*fd)?;
-                guard.passed.push(*fd);
+        for number in keep {
+            // If the flag cannot be read, it is set, which tells whether that can be done.
+            if look_at(*number, closes_on_exec)?.unwrap_or(true) {
+                look_at(*number, keep_over_exec)??;
+                guard.passed.push(*number);
             }
         }
         Ok(guard)
     }
 }
 
-impl Drop for ExecGuard<'_> {
+impl Drop for ExecGuard {
     fn drop(&mut self) {
-        for fd in &self.passed {
+        for number in &self.passed {
             // An open descriptor takes this flag always.
-            let _ = close_on_exec(*fd);
+            let _ = look_at(*number, close_on_exec);
         }
         self.sigpipe.restore();
     }

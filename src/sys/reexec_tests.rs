@@ -25,7 +25,8 @@ const CLOSED: std::os::fd::RawFd = 999;
 
 /// Becomes a shell, or whatever this is, that runs the script.
 fn run(program: Program<'_>, script: &str, keep: &[BorrowedFd<'_>]) -> ReexecError {
-    exec(program, &words(&["sh", "-c", script, "name", "word"]), &[("A".into(), "1".into())], keep)
+    let keep: Vec<RawFd> = keep.iter().map(AsRawFd::as_raw_fd).collect();
+    exec(program, &words(&["sh", "-c", script, "name", "word"]), &[("A".into(), "1".into())], &keep)
 }
 
 fn at(path: &Path) -> Program<'static> {
