@@ -224,10 +224,6 @@ impl Reexec {
         self.stage != Stage::Idle
     }
 
-    pub fn is_checking(&self) -> bool {
-        matches!(self.stage, Stage::Checking { .. })
-    }
-
     /// When it wants to hear of the end of a turn, whatever else happens.
     pub fn deadline(&self) -> Option<Mono> {
         match &self.stage {

@@ -161,6 +161,7 @@ fn errands_are_awaited_before_and_behind_the_freeze() {
     play.tell(Input::Looked(Outlook::Clear));
     play.tell(Input::Froze(Freeze::Done));
     assert_eq!(play.tell(Input::Drained(Drain::Errands)), [Output::Thaw]);
+    assert_eq!(play.end_turn(), []);
     play.wait();
     assert_eq!(play.end_turn(), [Output::Look]);
 }
@@ -169,7 +170,7 @@ fn errands_are_awaited_before_and_behind_the_freeze() {
 fn unread_log_lines_delay_the_exec_for_a_limited_time() {
     let mut play = Play::checked();
     let begun = play.now;
-    loop {
+    for _ in 0..1000 {
         let outputs = play.tell(Input::Looked(Outlook::LogLines));
         if outputs == [Output::Freeze] {
             break;
@@ -187,6 +188,7 @@ fn busy_threads_are_asked_a_limited_number_of_times() {
     for _ in 0..FREEZE_TRIES_MAX {
         assert_eq!(play.tell(Input::Looked(Outlook::Clear)), [Output::Freeze]);
         assert_eq!(play.tell(Input::Froze(Freeze::Busy)), []);
+        assert_eq!(play.end_turn(), [], "they get time");
         play.wait();
         assert_eq!(play.end_turn(), [Output::Look]);
     }

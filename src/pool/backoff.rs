@@ -83,3 +83,62 @@ fn settled_since(living: &[Worker], moment: Mono, now: Mono) -> bool {
     let settled = |acked_at| now.since(acked_at) >= EARLY_LIFE;
     living.iter().any(|worker| worker.spawned_at >= moment && worker.acked_at.is_some_and(settled))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::base::{Pid, Signal, Version, WorkerIndex};
+
+    fn at(seconds: u64) -> Mono {
+        Mono::from_nanos(0).after(Duration::from_secs(seconds))
+    }
+
+    fn worker(spawned_at: Mono, acked_at: Mono) -> Worker {
+        let new = Worker::new(Pid(1), WorkerIndex(0), Version(0), Signal::USR2, spawned_at);
+        Worker { acked_at: Some(acked_at), ..new }
+    }
+
+    #[test]
+    fn ack_ends_the_streak_of_deaths_and_a_launch_that_of_failed_ones() {
+        let mut backoff = Backoff::default();
+        (0..3).for_each(|_| backoff.on_unacked_death());
+        assert_eq!((backoff.on_ack(), backoff.on_ack()), (3, 0));
+        for (asked_at, failed) in [(at(1), 1), (at(1), 1), (at(2), 2)] {
+            backoff.on_failed_launch(asked_at);
+            assert_eq!(backoff.failed_launches, failed);
+        }
+        backoff.on_launch();
+        assert_eq!(backoff, Backoff { last_failed_launch: Some(at(2)), ..Backoff::default() });
+    }
+
+    #[test]
+    fn early_death_is_a_link_if_the_worker_came_after_the_death_before() {
+        let mut backoff = Backoff::default();
+        let late = at(1).after(EARLY_LIFE);
+        // Spawned and dead, with what is then known of the chain.
+        let deaths =
+            [(at(0), at(3), 1, at(3)), (at(2), at(4), 1, at(3)), (at(3), at(5), 2, at(5)), (at(1), late, 2, at(5))];
+        for (spawned, dead, links, last) in deaths {
+            backoff.on_acked_death(dead, &worker(spawned, spawned), &[]);
+            assert_eq!((backoff.early_deaths, backoff.last_early_death), (links, Some(last)));
+        }
+    }
+
+    #[test]
+    fn chain_ends_with_a_later_worker_that_lived_on() {
+        let (last, now) = (at(100), at(200));
+        let young = Mono::from_nanos(now.as_nanos() - EARLY_LIFE.as_nanos() as u64 + 1);
+        let old_enough = Mono::from_nanos(young.as_nanos() - 1);
+        let just_before = Mono::from_nanos(last.as_nanos() - 1);
+        for (living, links) in [
+            (vec![worker(last, old_enough)], 1),
+            (vec![worker(last, young)], 3),
+            (vec![worker(just_before, old_enough)], 3),
+            (vec![], 3),
+        ] {
+            let mut backoff = Backoff { early_deaths: 2, last_early_death: Some(last), ..Backoff::default() };
+            backoff.on_acked_death(now, &worker(now, now), &living);
+            assert_eq!(backoff.early_deaths, links, "{living:?}");
+        }
+    }
+}

@@ -52,6 +52,23 @@ fn a_preparation_from_before_the_last_request_is_repeated() {
 }
 
 #[test]
+fn status_of_an_upgrade_follows_it() {
+    let mut play = preparing();
+    let (pool, began) = (&play.pool, play.now);
+    assert_eq!((pool.is_preparing(), pool.last_style(), pool.last_upgraded()), (true, None, None));
+    play.tell(play.ready(FIRST));
+    let pool = &play.pool;
+    assert_eq!((pool.is_preparing(), pool.last_style()), (false, Some(UpgradeStyle::Smooth)));
+    assert_eq!((pool.last_upgraded(), pool.last_spinup(), pool.upgrade_failures()), (Some(began), Some(began), 0));
+    for (failed, failures) in [(3, 1), (4, 2)] {
+        play.die(failed);
+        assert_eq!(play.pool.upgrade_failures(), failures);
+        play.wait(60.0);
+    }
+    assert_eq!((play.pool.last_upgraded(), play.pool.last_style()), (Some(began), Some(UpgradeStyle::Smooth)));
+}
+
+#[test]
 fn settings_that_were_read_before_the_last_request_are_dropped_too() {
     let mut play = preparing();
     play.command(SMOOTH);

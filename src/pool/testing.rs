@@ -6,6 +6,9 @@ use std::time::Duration;
 use crate::base::{Ending, Mono, Pid, Signal, Version};
 use crate::pool::{AckMode, Action, Command, Event, ExitReason, Group, Notice, Pool, Settings, UpgradeStyle};
 
+/// More events than any test has at once.
+const EVENTS_MAX: u32 = 10_000;
+
 /// A pool, and a supervisor that answers at once. Pids are 1, 2, 3… in the order of the launches.
 pub(in crate::pool) struct Play {
     pub(in crate::pool) pool: Pool,
@@ -53,7 +56,9 @@ impl Play {
 
     pub(in crate::pool) fn tell(&mut self, event: Event) {
         let mut events = VecDeque::from([event]);
-        while let Some(event) = events.pop_front() {
+        for count in 0.. {
+            assert!(count < EVENTS_MAX, "the pool comes to no rest");
+            let Some(event) = events.pop_front() else { break };
             let from = self.actions.len();
             self.pool.handle(self.now, event, &mut self.actions);
             for at in from..self.actions.len() {
@@ -98,7 +103,9 @@ impl Play {
     /// Lets so much time pass, and every deadline on the way.
     pub(in crate::pool) fn wait(&mut self, seconds: f64) {
         let end = self.now.after(Duration::from_secs_f64(seconds));
+        let mut passed = None;
         while let Some(deadline) = self.pool.deadline().filter(|deadline| *deadline <= end) {
+            assert!(passed.replace(deadline) < Some(deadline), "a deadline is due again and again");
             self.now = deadline;
             self.tell(Event::DeadlinePassed);
         }
