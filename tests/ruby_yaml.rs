@@ -1,5 +1,5 @@
 //! Random documents of ours to Ruby's YAML and back, and handoffs as Ruby's einhorn reads and writes them. Needs `ruby`, so that
-//! only `make compat` runs it; what Ruby was asked once and for all stands in `tests/yaml.rs` and `tests/golden`.
+//! only `make compat` runs it; what Ruby was asked once and for all stands in `tests/yaml` and `tests/golden`.
 
 #[path = "support/yaml_values.rs"]
 mod yaml_values;

@@ -7,7 +7,8 @@ use std::path::Path;
 
 use crate::support::EINHYRNINGSINS;
 use crate::support::control::decoded;
-use crate::support::master::{Master, Setup};
+use crate::support::master::Master;
+use crate::support::setup::Setup;
 use crate::support::wait::LIMIT;
 
 /// Where the link stands.
