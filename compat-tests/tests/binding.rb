@@ -94,7 +94,7 @@ Suite.test('the queue of a socket is 1024 long, or as long as the system lets it
   stage.same([[1024, most].min], Sockets.sockets(stage, '-b 127.0.0.1:0').map { |socket| socket[:backlog] }, 'the length')
 end
 
-Suite.test('who connects while master and workers are replaced is never refused',
+Suite.test('clients that connect while master and workers are replaced are never refused',
            quotes: 'cli.txt: seamlessly reload') do |stage|
   master = stage.start('-n 2 -s 0.1 -m manual -b 127.0.0.1:0,r')
   master.wait_for_log('Up to 2 / 2 manual ACKs')

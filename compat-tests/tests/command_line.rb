@@ -145,7 +145,7 @@ Suite.test('an unknown flag of an address is ignored', quotes: 'E21', differs: '
   stage.same(0, CommandLine.attempt(stage, '-b', '127.0.0.1:0,rn', '--version').status, 'exit code')
 end
 
-Suite.test('what is no ack mode is an error',
+Suite.test('a word that is no ack mode is an error',
            quotes: 'cli.txt', differs: '| `-m` before something that is no mode |') do |stage|
   attempt = CommandLine.attempt(stage, '-m', 'foo', 'sleep', '1')
   stage.same(1, attempt.status, 'exit code')
@@ -178,7 +178,7 @@ Suite.test('a value stands joined or apart, in a cluster too, and the last one c
   end
 end
 
-Suite.test('what comes after -- is the program, whatever it looks like', quotes: 'einhorn 1.1.1 as it runs') do |stage|
+Suite.test('words after -- are the program, even if they look like options', quotes: 'einhorn 1.1.1 as it runs') do |stage|
   words = ['./worker', '-n', '5', '--version', '--', '', 'a b']
   master = stage.start('-n 1', habits: [:silent], program: words)
   stage.same([words, 1], [master.state[:cmd], master.state[:children].size], 'the program and the number of its workers')

@@ -149,7 +149,7 @@ Suite.test('a worker has its sockets and the standard descriptors open, and no o
   end
 end
 
-Suite.test('what the master was started with open is open in a worker, too', quotes: 'E37',
+Suite.test('descriptors that the master was started with are open in a worker, too', quotes: 'E37',
            differs: '| what it was started with open beside 0, 1 and 2 |') do |stage|
   IO.pipe do |reader, _|
     reader.close_on_exec = false
@@ -239,14 +239,14 @@ Suite.test('a variable to be dropped is gone from workers that are launched afte
   stage.same([nil, 'kept'], Environment.successor(master, first).environment.values_at('CF_DROP', 'CF_KEEP'), 'the variables')
 end
 
-Suite.test('what the master finds of other supervisors goes on to the workers', quotes: 'einhorn 1.1.1 as it runs',
+Suite.test('variables of other supervisors go on to the workers', quotes: 'einhorn 1.1.1 as it runs',
            differs: '| `EINHORN_*`, `LISTEN_*`, `NOTIFY_SOCKET`, `WATCHDOG_USEC` and `WATCHDOG_PID` in the environment of the master |') do |stage|
   variant = Variant.new(stage.subject, 'EINHORN_FD_3' => '33', 'LISTEN_FDS' => '4', 'NOTIFY_SOCKET' => '/nowhere')
   _, birth = Environment.born(stage, '', subject: variant)
   stage.same(%w[33 4 /nowhere], birth.environment.values_at('EINHORN_FD_3', 'LISTEN_FDS', 'NOTIFY_SOCKET'), 'the variables')
 end
 
-Suite.test('what the master finds of other supervisors is kept from the workers', quotes: 'compat.md', only: :ours) do |stage|
+Suite.test('variables of other supervisors are kept from the workers', quotes: 'compat.md', only: :ours) do |stage|
   stage.differs('| `EINHORN_*`, `LISTEN_*`, `NOTIFY_SOCKET`, `WATCHDOG_USEC` and `WATCHDOG_PID` in the environment of the master |')
   variant = Variant.new(stage.subject, 'EINHORN_FD_3' => '33', 'LISTEN_FDS' => '4', 'NOTIFY_SOCKET' => '/nowhere')
   _, birth = Environment.born(stage, '', subject: variant)

@@ -63,7 +63,7 @@ Suite.test('a request may be JSON, on one line or escaped on several', quotes: '
   end
 end
 
-Suite.test('who asks for JSON is answered in one line of it', quotes: 'issue 3: "format":"json"', only: :ours) do |stage|
+Suite.test('a client that asks for JSON gets one line of it', quotes: 'issue 3: "format":"json"', only: :ours) do |stage|
   master = stage.start('-m manual')
   worker, = master.wait_for_workers(1)
   client = master.connect
@@ -71,7 +71,7 @@ Suite.test('who asks for JSON is answered in one line of it', quotes: 'issue 3: 
     client.write("#{JSON.generate(message.merge('format' => 'json'))}\n")
     JSON.parse(client.read_line)
   end
-  stage.same({ 'message' => 'Could not parse command' }, client.ask('x'), 'the reply to who asks for nothing')
+  stage.same({ 'message' => 'Could not parse command' }, client.ask('x'), 'the reply to a request without a format')
   stage.same({ 'message' => 'Verbosity set to 2', 'request_id' => 7 }, asked.call('command' => 'quieter', 'id' => 7), 'the reply')
   stage.same([worker.to_s], asked.call('command' => 'state')['state']['state']['children'].keys, 'the workers')
 end
@@ -91,7 +91,7 @@ Suite.test('a reply is what Psych would write, however long and odd', quotes: 'w
   end
 end
 
-Suite.test('who has written its last request is answered before the end', quotes: 'einhorn(1): nc -U one-liners') do |stage|
+Suite.test('a client that has closed its writing side is answered before the end', quotes: 'einhorn(1): nc -U one-liners') do |stage|
   client = stage.start('-m manual').connect
   client.write(Framing::EHLO)
   client.write_no_more

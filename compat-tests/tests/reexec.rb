@@ -80,7 +80,7 @@ Suite.test('a running einhorn of Ruby becomes ours, ours becomes ours, and goes 
   end
 end
 
-Suite.test('what clients of Ruby have half said, and what its workers are, goes over', quotes: 'handover.txt', only: :ours) do |stage|
+Suite.test('half-written requests of clients, and the state of workers, go over from Ruby', quotes: 'handover.txt', only: :ours) do |stage|
   TakeOver.each_started(stage) do |master, other|
     workers = master.workers
     master.take_up(:silent)

@@ -63,7 +63,7 @@ Suite.test('QUIT leaves no worker', quotes: 'E28', only: :ours) do |stage|
              'exit code, who is left, what they were told')
 end
 
-Suite.test('a master that goes down waits for who takes his time, sends again, and refuses an upgrade',
+Suite.test('a master that goes down waits for slow workers, sends again, and refuses an upgrade',
            quotes: 'life-other-stderr.txt: INT twice, then HUP') do |stage|
   crew = Crew.serving(stage, 1, '', habits: [:linger])
   worker, = crew.elders
@@ -96,7 +96,7 @@ Suite.test('a master that goes down passes on another signal too, and launches n
   stage.same([0, 2], [crew.master.exit_status, crew.lines(/Launched/).size], 'exit code and launches')
 end
 
-Suite.test('who does not go is killed after -t, and the exit code is 0',
+Suite.test('a worker that does not go is killed after -t, and the exit code is 0',
            quotes: 'life-stderr.txt: killed by the timeout') do |stage|
   # All at once, for each takes so long.
   ends = []

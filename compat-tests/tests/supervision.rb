@@ -217,7 +217,7 @@ Suite.test('without --max-unacked there are as many unacked new workers as proce
   stage.same([*[0] * (count + 1), *[1] * count], crew.children.values.map { |child| child[:version] }.sort, 'the versions')
 end
 
-Suite.test('what is held up is told again and again', quotes: 'life-other-stderr.txt: --max-unacked=1',
+Suite.test('the log repeats that a launch is held up', quotes: 'life-other-stderr.txt: --max-unacked=1',
            differs: '| `There are … unacked new workers`') do |stage|
   crew = Crew.serving(stage, 2, '-s 0.1 --max-unacked=1')
   crew.master.take_up(:silent)
@@ -252,7 +252,7 @@ Suite.test('an upgrade that is held up by old workers goes on when they end',
   end
 end
 
-Suite.test('who is one too many is told to go, the eldest first, and killed after -t',
+Suite.test('workers above the number are told to go, the eldest first, and killed after -t',
            quotes: 'life-stderr.txt: command dec; and the worker does not stop: signal timeout of 1 s') do |stage|
   crew = Crew.serving(stage, 3, '-t 5', habits: [:linger])
   first, *rest = crew.elders
@@ -276,7 +276,7 @@ Suite.test('of too many workers those go first that have not acked', quotes: 'ei
   stage.same([[[], []], %w[USR2]], [crew.signals, crew.master.notes(newcomer) - ['ready']], 'who was told what')
 end
 
-Suite.test('who was told to go, and stays, keeps another from being launched',
+Suite.test('a worker that was told to go, and stays, keeps another from being launched',
            quotes: 'einhorn-undocumented: dec then inc') do |stage|
   crew = Crew.serving(stage, 2, '-s 0.1', habits: [:linger])
   crew.command('dec')

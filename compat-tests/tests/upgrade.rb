@@ -43,7 +43,7 @@ module Upgrades
       compare(stage, master, exchange, read(client), order: order)
     end
     master.wait_for_log('Upgraded successfully to version 2')
-    stage.holds('who asks without an id hears no more') { client.silent_for?(Replay::SILENCE_S) }
+    stage.holds('a client without an id hears no more') { client.silent_for?(Replay::SILENCE_S) }
   end
 
   # A client that has asked for an upgrade, and had the first reply, where the program has gone meanwhile.
@@ -105,7 +105,7 @@ Suite.test('two clients watch one upgrade start over, which culls no worker for 
   stage.same(started_over[0], started_over[1], 'what the two clients hear from then on')
 end
 
-Suite.test('who did not ask hears nothing of an upgrade', quotes: 'wire-upgrade.txt, the connection without an id') do |stage|
+Suite.test('a client that did not ask hears nothing of an upgrade', quotes: 'wire-upgrade.txt, the connection without an id') do |stage|
   master = Upgrades.serving(stage, 1)
   asker, other = master.connect, master.connect
   stage.same('Welcome', other.ask('command' => 'ehlo')['message'][0, 7], 'the greeting')

@@ -50,7 +50,7 @@ Suite.test('arguments that are no list of strings are refused by their class', q
   Wire.replay(stage, 'wire-arguments', habits: [:linger], except: [die])
 end
 
-Suite.test('what is no command is told so', quotes: 'wire-unknown.txt') do |stage|
+Suite.test('an unknown command is refused as such', quotes: 'wire-unknown.txt') do |stage|
   Wire.replay(stage, 'wire-unknown')
 end
 

@@ -85,7 +85,7 @@ fn hold(table: &Table, observe: impl Fn(Side, &Actor) -> Vec<(String, String)> +
 }
 
 #[test]
-fn every_command_is_for_whom_the_table_says() {
+fn commands_are_allowed_as_the_table_says() {
     let table = Table::read("Commands on the control socket");
     let known: BTreeSet<_> = COMMANDS.iter().map(|command| format!("`{}`", command.word)).collect();
     assert_eq!(table.names(), known);
@@ -97,7 +97,7 @@ fn every_command_is_for_whom_the_table_says() {
 }
 
 #[test]
-fn files_and_processes_are_for_whom_the_table_says() {
+fn files_and_processes_are_allowed_as_the_table_says() {
     let table = Table::read("Files and processes");
     let known: BTreeSet<_> = deeds::ALL.iter().map(|(name, _)| (*name).to_owned()).collect();
     assert_eq!(table.names(), known);

@@ -13,7 +13,7 @@ use tempfile::TempDir;
 use crate::ctl::{CTL, Said, assert_explained, ctl, einhornsh, said};
 use crate::support::{OTHER_UID, copy_program, is_root};
 
-/// A user of whom no system knows.
+/// A user that no system has.
 const STRANGER: u32 = 65_533;
 
 /// Every way to say something to a master.

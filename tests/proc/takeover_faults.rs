@@ -165,7 +165,7 @@ fn a_master_without_threads_ends_in_order() {
     assert!(!master.socket().exists() && !master.file("einhorn.pid").exists());
 }
 
-/// The user whom the limit counts for; no other test has processes of this one's.
+/// The user of the limit; no other test has processes of this one's.
 const LIMITED_UID: u32 = 65_111;
 
 /// As an ordinary user meets it: a limit of processes that is reached.

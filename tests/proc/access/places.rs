@@ -102,7 +102,7 @@ pub(in crate::access) fn outcome(side: Side, option: &str, place: Place) -> &'st
     "refused"
 }
 
-/// Gives the directory and the file in it to whom they belong.
+/// Gives the directory and the file in it to their owners.
 fn prepare(setup: &Setup, side: Side, place: Place) {
     let own = match side {
         Side::Root => 0,

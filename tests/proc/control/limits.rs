@@ -220,7 +220,7 @@ except PermissionError:
 
 // Failure mode 78.
 #[test]
-fn another_user_is_refused_by_the_mode_and_by_who_he_is() {
+fn another_user_is_refused_by_mode_and_by_uid() {
     let (master, workers) = start("");
     let ask = || {
         let mut command = Command::new("setpriv");

@@ -56,7 +56,7 @@ impl Strace {
         self.lines()
     }
 
-    /// INT makes it let go of whom it traces.
+    /// INT makes it detach from the processes that it traces.
     fn stop(&mut self) {
         Process(i32::try_from(self.child.id()).unwrap()).signal(Signal::SIGINT);
         let _ = self.child.wait();
