@@ -55,7 +55,7 @@ pub(crate) fn plan(document: &Document, pool: PoolState) -> Result<(Held, Notes)
                 .to_owned(),
         );
     }
-    let settled = Settled { effective: config.clone(), loaded: config, admittance };
+    let settled = Settled::new(config, admittance);
     let held = Held {
         pool,
         facts: Facts::new(settled, call, Birth::record().map_err(words)?),
@@ -279,7 +279,7 @@ mod tests {
     #[test]
     fn what_ruby_was_told_is_a_command_line_of_ours() {
         let plan = plan_of(BUSY).unwrap();
-        let config = &plan.held.facts.settled.effective;
+        let config = plan.held.facts.config();
         assert_eq!((config.number, config.backlog, config.seconds, config.ack), (1, 100, 0.1, Ack::Manual));
         assert_eq!((config.signal_timeout, config.kill_children_on_exit, config.socket_as_fd), (Some(30), true, true));
         let args: Vec<String> =
@@ -304,12 +304,9 @@ mod tests {
 
     #[test]
     fn timers_are_given_only_where_they_are_not_rubys_own() {
-        assert_eq!(
-            plan_of(TIMERS).unwrap().held.facts.settled.effective.ack,
-            Ack::Timer(std::time::Duration::from_secs(500))
-        );
+        assert_eq!(plan_of(TIMERS).unwrap().held.facts.config().ack, Ack::Timer(std::time::Duration::from_secs(500)));
         let by_default = plan_of(&TIMERS.replace(":timeout: 500.0", ":timeout: 1")).unwrap();
-        assert!(!by_default.held.facts.settled.effective.is_ack_given());
+        assert!(!by_default.held.facts.config().is_ack_given());
     }
 
     #[test]

@@ -10,13 +10,15 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
-use crate::base::{ClientId, Pid, Version, wire};
-use crate::config::Bind;
+use crate::base::{Pid, Version, wire};
+use crate::config::{Bind, Config};
 use crate::control::handover::Clients;
 use crate::handoff::{Fd, Ours, check_ids};
+use crate::machines::reload::Reload;
 use crate::output::counters::Counters;
 use crate::output::systemd::Remembered;
 use crate::pool::State;
+use crate::protocol::Asking;
 use crate::release::bound_files::BoundFile;
 use crate::release::call::Call;
 use crate::release::listeners::Manner;
@@ -46,13 +48,11 @@ pub(crate) struct Held {
 /// What the supervisor itself goes by, beside pool and descriptors. It has this as it stands here.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct Facts {
-    pub(crate) settled: Settled,
-    /// What was in force before the upgrade under way, and is again if that is given up.
-    pub(crate) fallback: Option<Settled>,
+    /// Which configuration is in force, and which is to be gone back to.
+    #[serde(flatten)]
+    pub(crate) reload: Reload<Settled, Asking>,
     pub(crate) call: Call,
     pub(crate) birth: Birth,
-    /// The clients that asked for an upgrade that has neither begun nor been refused.
-    pub(crate) upgrade_askers: Vec<ClientId>,
     pub(crate) counters: Counters,
     /// Lines that are missing in the trace, and of which no line of it tells yet.
     #[serde(default)]
@@ -148,8 +148,12 @@ impl Held {
 impl Facts {
     /// Those of a master that has just been started.
     pub(crate) fn new(settled: Settled, call: Call, birth: Birth) -> Self {
-        let (upgrade_askers, counters) = (Vec::new(), Counters::default());
-        Self { settled, fallback: None, call, birth, upgrade_askers, counters, lost_trace_lines: 0 }
+        Self { reload: Reload::new(settled), call, birth, counters: Counters::default(), lost_trace_lines: 0 }
+    }
+
+    /// The configuration as it counts: what commands have changed is in it.
+    pub(crate) fn config(&self) -> &Config {
+        &self.reload.in_force().effective
     }
 }
 

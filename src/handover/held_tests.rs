@@ -45,14 +45,18 @@ fn a_document_of_ours_means_what_it_meant() {
         (pool.preparing.unwrap().style, pool.upgrade.unwrap().style),
         (UpgradeStyle::Smooth, UpgradeStyle::Fleet)
     );
-    let config = &facts.settled.effective;
-    assert_eq!((config.number, facts.settled.loaded.number, facts.fallback.unwrap().effective.number), (2, 3, 1));
+    let config = facts.config();
+    assert_eq!(
+        (config.number, facts.reload.in_force().loaded.number, facts.reload.fallback().effective.number),
+        (2, 3, 1)
+    );
     assert_eq!(
         (config.argv0.as_bytes(), config.program[1].as_bytes()),
         (b"einhyrn\xff".as_slice(), b"\xffar\xff".as_slice())
     );
     assert_eq!(config.env.from_files, [("LANG".into(), OsStr::from_bytes(b"\xff").to_owned())]);
-    assert_eq!((facts.settled.admittance.access.mode, facts.settled.admittance.groups), (0o660, vec![33, 34]));
+    let admittance = &facts.reload.in_force().admittance;
+    assert_eq!((admittance.access.mode, &admittance.groups), (0o660, &vec![33, 34]));
     assert_eq!(facts.call.args[4].as_bytes(), b"\xffar\xff");
     assert_eq!(facts.call.directory.unwrap().as_os_str().as_bytes(), b"/srv/curr\xff");
     assert_eq!((service.readiness, service.failure.as_deref()), (Readiness::Reached, Some("Upgrade failed: no")));
@@ -114,7 +118,8 @@ fn fields_of_a_later_version_are_ignored() {
 /// The golden document names no option that has its default. So does, one day, any document of today: of options to come.
 #[test]
 fn an_option_that_is_not_named_has_its_default() {
-    let config = golden().facts.settled.effective;
+    let held = golden();
+    let config = held.facts.config();
     assert!(!GOLDEN.contains("\"backlog\"") && !GOLDEN.contains("graceful-signal"));
     assert_eq!((config.backlog, config.number, config.worker.graceful_signal), (1024, 2, Signal::USR2));
 }

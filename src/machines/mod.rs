@@ -3,4 +3,5 @@
 //! arrives as an input. `supervisor` does what the outputs say.
 
 pub mod reexec;
+pub mod reload;
 pub mod trace;

@@ -6,7 +6,7 @@ use std::time::Duration;
 use log::Level;
 
 use crate::base::{Ending, Pid};
-use crate::config::{Ack, Config};
+use crate::config::{Ack, Config, Difference, Effect};
 use crate::pool::{AckIgnored, Acked, Asked, Blocked, Notice, UpgradeFailure, UpgradeStyle};
 
 /// What `--version` says to a script that takes us for Ruby's einhorn.
@@ -170,6 +170,19 @@ pub(crate) fn cause_of_death(notice: &Notice) -> Option<String> {
             Some(format!("Worker {pid} was killed by SIG{signal}"))
         }
         _ => None,
+    }
+}
+
+/// `number: 4 -> 8 (web.toml:12)`
+pub(crate) fn difference(difference: &Difference) -> String {
+    let Difference { key, from, to, origin, effect } = difference;
+    let none = || "nothing".to_owned();
+    let (from, to) = (from.clone().unwrap_or_else(none), to.clone().unwrap_or_else(none));
+    match effect {
+        Effect::AtOnce | Effect::NewWorkers => format!("{key}: {from} -> {to} ({origin})"),
+        Effect::Restart => {
+            format!("{key}: {from} -> {to} ({origin}) needs the master to be started again, it stays {from} till then")
+        }
     }
 }
 

@@ -16,7 +16,7 @@ pub use json::{object, to_json};
 pub use line::{LINE_MAX, escape, unescape};
 pub use peer::{Peer, Role};
 pub use request::{Request, parse};
-pub use response::{Format, More, Reply};
+pub use response::{Asking, Format, More, Reply};
 pub use settings::Change;
 
 /// What ties replies to a request: any value that a client likes.

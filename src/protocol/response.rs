@@ -4,6 +4,7 @@
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value as Json};
 
+use crate::base::ClientId;
 use crate::protocol::json::to_json;
 use crate::protocol::line::escape;
 use crate::yaml::{self, Value};
@@ -14,6 +15,14 @@ use crate::yaml::{self, Value};
 pub enum Format {
     Yaml,
     Json,
+}
+
+/// A request on its way to its reply.
+#[derive(Clone, Debug)]
+pub struct Asking {
+    pub client: ClientId,
+    pub id: Option<Value>,
+    pub format: Format,
 }
 
 /// Whether this is the last reply to its request.

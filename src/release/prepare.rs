@@ -21,10 +21,7 @@ use crate::sys::birth::Birth;
 /// What is in force when it is read again.
 #[derive(Clone, Debug)]
 pub(crate) struct InForce {
-    /// As it counts now.
-    pub(crate) running: Config,
-    /// As it was read last.
-    pub(crate) loaded: Config,
+    pub(crate) settled: Settled,
     /// Those that are open.
     pub(crate) listeners: Vec<Arc<Listener>>,
     pub(crate) bound_files: BoundFiles,
@@ -34,31 +31,28 @@ pub(crate) struct InForce {
 /// A version that can be started.
 #[derive(Debug)]
 pub(crate) struct Prepared {
-    pub(crate) configuration: Configuration,
+    /// The configuration, as it was read.
+    pub(crate) loaded: Box<Config>,
     pub(crate) recipe: Recipe,
     /// In the order of the `-b` options; some may be new.
     pub(crate) listeners: Vec<Arc<Listener>>,
     pub(crate) admittance: Admittance,
 }
 
-/// A configuration, as it was read and as it is to count.
-#[derive(Clone, Debug)]
-pub(crate) struct Configuration {
-    pub(crate) loaded: Config,
-    /// With what commands have changed since, and without what cannot change.
-    pub(crate) effective: Config,
-    /// What an upgrade changes, and what it would if it could.
-    pub(crate) differences: Vec<config::Difference>,
-}
-
 /// A configuration and what was worked out of it.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct Settled {
-    /// As it counts.
+    /// As it counts: with what commands have changed since, and without what cannot change.
     pub(crate) effective: Config,
     /// As it was read.
     pub(crate) loaded: Config,
     pub(crate) admittance: Admittance,
+}
+
+/// What a job beside the loop has found, or every line that says what is wrong.
+pub(crate) enum Found {
+    Version(Result<Box<Prepared>, Vec<String>>),
+    Configuration(Result<Box<Config>, Vec<String>>),
 }
 
 /// How `config::parse` reads a file.
@@ -70,23 +64,27 @@ pub(crate) fn read_file(path: &Path) -> Result<String, String> {
 ///
 /// # Errors
 /// Every line that says what is wrong.
-pub(crate) fn reread(call: &Call, in_force: &InForce) -> Result<Configuration, Vec<String>> {
-    let loaded = match config::parse(&call.argv0, call.args.clone(), &read_file) {
-        Ok(Invocation::Run(config)) => *config,
-        Ok(_) => return Err(vec!["the configuration names no program any more".to_owned()]),
-        Err(problems) => return Err(problems.0.iter().map(ToString::to_string).collect()),
-    };
-    Ok(Configuration::of(loaded, &in_force.loaded, &in_force.running))
+pub(crate) fn reread(call: &Call) -> Result<Box<Config>, Vec<String>> {
+    match config::parse(&call.argv0, call.args.clone(), &read_file) {
+        Ok(Invocation::Run(config)) => Ok(config),
+        Ok(_) => Err(vec!["the configuration names no program any more".to_owned()]),
+        Err(problems) => Err(problems.0.iter().map(ToString::to_string).collect()),
+    }
 }
 
-impl Configuration {
-    /// What comes of `loaded` where `running` counts, which was made of what was read `before`.
-    pub(crate) fn of(loaded: Config, before: &Config, running: &Config) -> Self {
+impl Settled {
+    /// As it was read, and before any command.
+    pub(crate) fn new(loaded: Config, admittance: Admittance) -> Self {
+        Self { effective: loaded.clone(), loaded, admittance }
+    }
+
+    /// `loaded`, as it is to count in place of this one, and what an upgrade to it changes, or would if it could.
+    pub(crate) fn followed_by(&self, loaded: &Config) -> (Config, Vec<config::Difference>) {
         let mut effective = loaded.clone();
-        config::keep_commanded(&mut effective, before, running);
-        let differences = config::differences(running, &effective);
-        config::keep_fixed(&mut effective, running);
-        Self { loaded, effective, differences }
+        config::keep_commanded(&mut effective, &self.loaded, &self.effective);
+        let differences = config::differences(&self.effective, &effective);
+        config::keep_fixed(&mut effective, &self.effective);
+        (effective, differences)
     }
 }
 
@@ -112,13 +110,13 @@ pub(crate) fn work_out(
 /// # Errors
 /// Every line that says what is wrong.
 pub(crate) fn prepare(call: &Call, in_force: &InForce) -> Result<Prepared, Vec<String>> {
-    let configuration = reread(call, in_force)?;
-    let config = &configuration.effective;
+    let loaded = reread(call)?;
+    let config = &in_force.settled.followed_by(&loaded).0;
     let messages = |problems: Vec<Problem>| problems.into_iter().map(|problem| problem.message).collect::<Vec<_>>();
     // einhorn's first workers still see the variables that are to be dropped; these are not the first.
     let worked_out = work_out(config, call, &config.drop_env_vars);
     let (recipe, admittance) = worked_out.map_err(messages)?;
     let listeners = listeners::open_all(config, &in_force.birth, &in_force.listeners, &in_force.bound_files);
     let listeners = listeners.map_err(|message| vec![message])?;
-    Ok(Prepared { configuration, recipe, listeners, admittance })
+    Ok(Prepared { loaded, recipe, listeners, admittance })
 }

@@ -19,7 +19,6 @@ use crate::supervisor::master::{Children, Supervisor, Threads};
 use crate::supervisor::memory::Memory;
 use crate::supervisor::next_image::Reexec;
 use crate::supervisor::recheck::Recheck;
-use crate::supervisor::reload::Preparation;
 use crate::supervisor::undelivered::Undelivered;
 use crate::supervisor::{process, signals};
 use crate::sys::exec_pipe::ExecPipe;
@@ -63,10 +62,10 @@ impl Supervisor {
         let reaper = reaper::start(sender.clone(), &mut crew).map_err(said)?;
         let errands = errand::start(sender.clone(), &mut crew).map_err(said)?;
         // Last, for this thread makes the socket's file anew when a start that fails removes it.
-        let policy = facts.settled.admittance.policy();
+        let policy = facts.reload.in_force().admittance.policy();
         let control = control::start(socket, clients, policy, sender, &mut crew).map_err(said)?;
         let mut trace = Trace::default();
-        trace.follow(facts.settled.effective.trace.as_deref(), facts.lost_trace_lines, &mut crew).map_err(said)?;
+        trace.follow(facts.config().trace.as_deref(), facts.lost_trace_lines, &mut crew).map_err(said)?;
         crew.be_content();
         let service_manager = ServiceManager::of(&facts.call.environ, process::own_pid(), service);
         Ok(Self {
@@ -74,8 +73,7 @@ impl Supervisor {
             facts,
             sockets,
             children: Children { exec_pipes, undelivered: Undelivered::default(), recheck: Recheck::default() },
-            preparation: Preparation::by(errands),
-            threads: Threads { inbox, crew, signals, reaper, control },
+            threads: Threads { inbox, crew, signals, reaper, errands, control },
             files,
             reexec,
             memory: Memory::at_the_start(),

@@ -6,6 +6,7 @@ use std::ops::ControlFlow;
 use crossbeam_channel::RecvTimeoutError;
 
 use crate::base::{Mono, Pid};
+use crate::machines::reload::Input as Reload;
 use crate::output::systemd_status::Exchange;
 use crate::pool::{Action, Event, ExitReason};
 use crate::supervisor::children::UNKNOWN_ENDING;
@@ -96,7 +97,7 @@ impl Supervisor {
         let due = [
             self.pool.deadline(),
             self.children.recheck.deadline(),
-            self.preparation.note_due,
+            self.facts.reload.deadline(),
             self.reexec.deadline(),
             self.threads.crew.deadline(),
             self.memory.deadline(),
@@ -137,7 +138,7 @@ impl Supervisor {
                 ControlFlow::Continue(())
             }
             Input::ErrandDone => {
-                let event = self.on_errand_done();
+                let event = self.drive_reload(Reload::JobEnded).event;
                 let turn = self.dispatch_all(event);
                 // What was prepared may not be wanted any more.
                 self.forget_unneeded_releases();
@@ -172,7 +173,7 @@ impl Supervisor {
 
     /// Finds out what sends no event: whether children became their programs, and whether groups are empty.
     fn look_around(&mut self) -> Turn {
-        self.note_slow_errand();
+        self.drive_reload(Reload::TimePassed);
         self.children.undelivered.send_again(clock::now(), &self.pool);
         self.poll_exec_pipes()?;
         self.look_at_groups()?;

@@ -12,18 +12,19 @@ use crate::output::systemd::ServiceManager;
 use crate::output::view::View;
 use crate::pool::{Action, ExitReason, Pool};
 use crate::release::listeners::Listener;
+use crate::release::prepare::Found;
 use crate::release::recipe::Sockets;
 use crate::supervisor::denials::Denials;
 use crate::supervisor::files::Files;
 use crate::supervisor::memory::Memory;
 use crate::supervisor::next_image::Reexec;
 use crate::supervisor::recheck::Recheck;
-use crate::supervisor::reload::Preparation;
 use crate::supervisor::undelivered::Undelivered;
 use crate::sys::exec_pipe::ExecPipe;
 use crate::sys::title::Title;
 use crate::threads::Input;
 use crate::threads::crew::Crew;
+use crate::threads::errand::Errands;
 use crate::threads::reaper::Reaper;
 use crate::threads::signals::SignalThread;
 use crate::trace::Trace;
@@ -36,8 +37,6 @@ pub(crate) struct Supervisor {
     pub(crate) facts: Facts,
     pub(crate) sockets: Sockets,
     pub(crate) children: Children,
-    /// The errands for a version to come.
-    pub(crate) preparation: Preparation,
     pub(crate) threads: Threads,
     pub(crate) files: Files,
     pub(crate) reexec: Reexec,
@@ -61,12 +60,13 @@ pub(crate) struct Children {
     pub(crate) recheck: Recheck,
 }
 
-/// The threads that watch, and where they report. The one that runs errands belongs to [`Preparation`].
+/// The threads, and where they report.
 pub(crate) struct Threads {
     pub(crate) inbox: Receiver<Input>,
     pub(crate) crew: Crew,
     pub(crate) signals: SignalThread,
     pub(crate) reaper: Reaper,
+    pub(crate) errands: Errands<Found>,
     pub(crate) control: Control,
 }
 
@@ -76,7 +76,7 @@ pub(crate) type Turn = ControlFlow<ExitReason>;
 impl Supervisor {
     /// As it counts: what commands have changed is in it.
     pub(crate) fn config(&self) -> &Config {
-        &self.facts.settled.effective
+        self.facts.config()
     }
 
     /// The sockets of the workers that are launched now, in the order of the `-b` options.

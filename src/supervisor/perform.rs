@@ -3,6 +3,7 @@
 use nix::errno::Errno;
 
 use crate::base::{Pid, Signal};
+use crate::machines::reload::{Hearers, Input};
 use crate::output::sentences;
 use crate::output::sentences::Audience;
 use crate::pool::{Action, Event, ExitReason, Group, Notice};
@@ -46,7 +47,7 @@ impl Supervisor {
     /// To the log, and to those who wait for an upgrade. einhorn's `-q` does not keep it from them either.
     fn tell(&mut self, notice: &Notice) {
         self.facts.counters.count(notice);
-        self.follow_upgrade(notice);
+        let hearers = self.follow_upgrade(notice);
         let line = sentences::line(notice, self.config());
         log::log!(line.level, "{}", line.text);
         if let Some(cause) = sentences::cause_of_death(notice) {
@@ -56,36 +57,35 @@ impl Supervisor {
             Audience::Subscribers => self.threads.control.publish(line.text),
             Audience::LogOnly => {}
         }
-        let Some(verdict) = sentences::verdict(notice) else { return };
-        self.tell_verdict(notice, verdict);
+        if let (Some(verdict), Some(hearers)) = (sentences::verdict(notice), hearers) {
+            self.tell_verdict(notice, verdict, hearers);
+        }
     }
 
     /// To the service manager first: the client that waits for the end of an upgrade may be its own `ExecReload=`.
-    fn tell_verdict(&mut self, notice: &Notice, verdict: String) {
+    fn tell_verdict(&mut self, notice: &Notice, verdict: String, hearers: Hearers) {
         if !matches!(notice, Notice::Upgraded { .. }) {
             self.service_manager.note_failed_upgrade(&verdict);
         }
         self.tell_service_manager();
-        match notice {
-            // It concerns those who asked for it, not those who wait for one that is under way.
-            Notice::UpgradeRefused { .. } | Notice::NotUpgradingWhileStopping => {
-                for client in self.facts.upgrade_askers.drain(..) {
-                    self.threads.control.conclude_for(client, verdict.clone());
-                }
+        match hearers {
+            Hearers::Only(clients) => {
+                clients.into_iter().for_each(|client| self.threads.control.conclude_for(client, verdict.clone()));
             }
-            // Whose upgrade is still being prepared waits for that one.
-            _ => self.threads.control.conclude(verdict, self.facts.upgrade_askers.clone()),
+            Hearers::AllBut(clients) => self.threads.control.conclude(verdict, clients),
         }
     }
 
     /// The configuration goes with its upgrade.
-    fn follow_upgrade(&mut self, notice: &Notice) {
-        match notice {
-            Notice::UpgradeStarted { .. } | Notice::UpgradeStartedOver { .. } => self.on_upgrade_started(),
-            Notice::Upgraded { .. } => self.on_upgrade_done(),
-            Notice::UpgradeFailed { .. } => self.on_upgrade_given_up(),
-            _ => {}
-        }
+    fn follow_upgrade(&mut self, notice: &Notice) -> Option<Hearers> {
+        let input = match notice {
+            Notice::UpgradeStarted { .. } | Notice::UpgradeStartedOver { .. } => Input::UpgradeBegun,
+            Notice::Upgraded { .. } => Input::UpgradeDone,
+            Notice::UpgradeFailed { .. } => Input::UpgradeGivenUp,
+            Notice::UpgradeRefused { .. } | Notice::NotUpgradingWhileStopping => Input::UpgradeRefused,
+            _ => return None,
+        };
+        self.drive_reload(input).hearers
     }
 
     fn reap(&mut self, pid: Pid) -> Event {

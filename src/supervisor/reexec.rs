@@ -178,7 +178,7 @@ impl Supervisor {
     }
 
     fn look_before_reexec(&self) -> Outlook {
-        if !self.preparation.purposes.is_empty() {
+        if self.facts.reload.is_busy() {
             return Outlook::Errands;
         }
         match (self.next_program(), &self.reexec.next) {
@@ -201,7 +201,7 @@ impl Supervisor {
         match turn {
             ControlFlow::Break(_) => Drain::Ended,
             ControlFlow::Continue(()) if self.pool.is_stopping() => Drain::Stopping,
-            ControlFlow::Continue(()) if !self.preparation.purposes.is_empty() => Drain::Errands,
+            ControlFlow::Continue(()) if self.facts.reload.is_busy() => Drain::Errands,
             ControlFlow::Continue(()) => Drain::Done,
         }
     }

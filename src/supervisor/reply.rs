@@ -2,30 +2,22 @@
 //! decided here and in `control::access`, from what the control thread found out about the other end.
 
 use crate::base::{ClientId, Pid};
-use crate::config::{LogLevel, NUMBER_MAX};
+use crate::config::{Difference, LogLevel, NUMBER_MAX};
 use crate::control::Then;
 use crate::logging;
 use crate::logging::plan::{louder, quieter};
-use crate::output::sentences::EINHORN_VERSION;
+use crate::machines::reload::{Configuration, Input};
+use crate::output::sentences::{self, EINHORN_VERSION};
 use crate::output::{einhorn_state, help, status};
 use crate::pool::{AckMode, Command, Event, UpgradeStyle};
 use crate::protocol::Change as Setting;
-use crate::protocol::{Asked, Format, More, Peer, Reply, Request, Role};
-use crate::release::prepare::Configuration;
+use crate::protocol::{Asked, Asking, Format, More, Peer, Reply, Request, Role};
 use crate::supervisor::master::Supervisor;
-use crate::supervisor::reload;
 use crate::sys::{clock, family};
-use crate::yaml::{self, Value};
+use crate::yaml;
 
 /// How far up a worker is looked for when a process in its tree acks.
 const ANCESTORS_MAX: usize = 8;
-
-/// A request on its way to its reply.
-pub(crate) struct Asking {
-    client: ClientId,
-    id: Option<Value>,
-    format: Format,
-}
 
 impl Supervisor {
     /// Answers, and says what the pool has to hear of it.
@@ -52,7 +44,7 @@ impl Supervisor {
             Asked::State => self.tell_state(asking),
             Asked::Status => self.tell_status(asking),
             Asked::Diff => {
-                self.tell_differences(asking);
+                self.compare(asking);
                 Vec::new()
             }
             Asked::Increment => self.change_target(asking, Change::By(1)),
@@ -79,9 +71,10 @@ impl Supervisor {
                 self.say(asking, "Refused key :ack_timeout: it is not used with a timer".to_owned())
             }
             Asked::Config { changes, shown } => {
-                self.apply(&changes);
+                self.apply(changes);
                 self.say(asking, format!("Successfully merged in config: {shown}"));
-                let (settings, fallback) = self.pool_settings();
+                let reload = &self.facts.reload;
+                let (settings, fallback) = (reload.in_force().settings(), reload.fallback().settings());
                 vec![Event::CommandGiven(Command::Configure { settings, fallback })]
             }
             Asked::Refused(reply) => self.say(asking, reply),
@@ -123,14 +116,14 @@ impl Supervisor {
         Vec::new()
     }
 
-    pub(crate) fn tell_difference_of(&self, asking: Asking, read: Result<Configuration, Vec<String>>) {
-        let (message, data) = match read {
+    pub(crate) fn tell_differences(&self, asking: Asking, found: Result<Vec<Difference>, Vec<String>>) {
+        let (message, data) = match found {
             Err(lines) => (format!("Refused: the configuration cannot be used\n{}", lines.join("\n")), None),
-            Ok(Configuration { differences, .. }) if differences.is_empty() => {
+            Ok(differences) if differences.is_empty() => {
                 ("An upgrade would change nothing in the configuration".to_owned(), Some(differences))
             }
-            Ok(Configuration { differences, .. }) => {
-                (differences.iter().map(reload::sentence).collect::<Vec<_>>().join("\n"), Some(differences))
+            Ok(differences) => {
+                (differences.iter().map(sentences::difference).collect::<Vec<_>>().join("\n"), Some(differences))
             }
         };
         let data = data.and_then(|data| serde_json::to_value(data).ok()).map(|data| ("differences", data));
@@ -165,12 +158,12 @@ impl Supervisor {
         if new == old {
             return Vec::new();
         }
-        self.apply(&[Setting::to("number", new)]);
+        self.apply(vec![Setting::to("number", new)]);
         vec![Event::CommandGiven(Command::SetTarget(new))]
     }
 
     fn change_verbosity(&mut self, asking: Asking, verbosity: u8) -> Vec<Event> {
-        self.apply(&[Setting::to("log.level", LogLevel::of_verbosity(verbosity).name())]);
+        self.apply(vec![Setting::to("log.level", LogLevel::of_verbosity(verbosity).name())]);
         let output = format!("Verbosity set to {verbosity}");
         log::info!("{output}");
         self.say(asking, output)
@@ -185,9 +178,7 @@ impl Supervisor {
         };
         let reply = Reply { more: More::Follows, ..Reply::last(message, asking.id) };
         self.threads.control.reply(asking.client, reply, asking.format, Then::Subscribe);
-        if !self.facts.upgrade_askers.contains(&asking.client) {
-            self.facts.upgrade_askers.push(asking.client);
-        }
+        self.drive_reload(Input::UpgradeAsked(asking.client));
         vec![Event::CommandGiven(Command::Upgrade(style))]
     }
 

@@ -58,7 +58,7 @@ pub(crate) fn run(config: &Config, call: Call, arrival: Arrival) -> ExitCode {
     };
     // There are workers to be looked after, by this thread alone if there is no other.
     let mut crew = Crew::as_far_as_possible();
-    let logging = match logging::start(&settings::log_plan(&plan.held.facts.settled.effective.log), &mut crew) {
+    let logging = match logging::start(&settings::log_plan(&plan.held.facts.config().log), &mut crew) {
         Ok(logging) => logging,
         Err(error) => {
             let reason = format!("cannot log: {error}");
@@ -67,7 +67,7 @@ pub(crate) fn run(config: &Config, call: Call, arrival: Arrival) -> ExitCode {
         }
     };
     if let Some(title) = &mut title {
-        title.set(&title::of(&plan.held.facts.settled.effective));
+        title.set(&title::of(plan.held.facts.config()));
     }
     let reaped: Vec<Pid> =
         plan.held.pool.workers.iter().map(|worker| worker.pid).filter(|&pid| !wait::is_child(pid)).collect();
@@ -110,7 +110,7 @@ fn take_over(plan: Plan, call: Call, arrival: Arrival, title: Option<Title>) -> 
     let exec_pipes = exec_pipes.filter_map(|(pid, fd)| Some((pid, ExecPipe::resume(owned(fd)?)))).collect();
     let control = control.ok_or("the handoff has no control socket")?;
     let files = files(lock, pid_file, &facts, BoundFile::from(control.file.clone()));
-    let (socket, clients) = control_socket(control, facts.settled.admittance.access)?;
+    let (socket, clients) = control_socket(control, facts.reload.in_force().admittance.access)?;
     // Everything closes with the next exec that it is not meant for.
     if let Err(errno) = set_cloexec_on_inherited(&[]) {
         log::warn!("cannot keep descriptors from workers: {}", words(errno));
@@ -188,7 +188,7 @@ fn mention_doubt(path: &Path, stays: &str) -> Demand {
 
 /// Ruby's einhorn lets go of its lock once it has started, and holds no pid file: those are looked for at their paths.
 fn files(lock: Option<OpenFile>, pid_file: Option<OpenFile>, facts: &Facts, socket: BoundFile) -> Files {
-    let config = &facts.settled.effective;
+    let config = facts.config();
     let directory = directory_of(config, &facts.call.environ).unwrap_or_else(|_| Directory::Shared(PathBuf::new()));
     let lock = match lock {
         Some(held) => owned(held.fd).map(|fd| Lock::adopt(held.path, fd)),

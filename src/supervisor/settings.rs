@@ -6,8 +6,10 @@ use crate::config::{Ack, Config, LogSettings, LogTarget};
 use crate::logging;
 use crate::logging::plan::{LogPlan, Target, level_of};
 use crate::logging::syslog_message::Facility;
+use crate::machines::reload::{Configuration, Input};
 use crate::pool::{AckMode, Settings};
 use crate::protocol::Change;
+use crate::release::prepare::Settled;
 use crate::supervisor::master::Supervisor;
 use crate::sys::limits;
 
@@ -47,6 +49,22 @@ pub(crate) fn log_plan(log: &LogSettings) -> LogPlan {
     }
 }
 
+impl Configuration for Settled {
+    type Change = Change;
+
+    fn set(&mut self, change: &Change) {
+        self.effective.command(change.option, change.value.clone());
+    }
+
+    fn in_place_of(self, in_force: &Self) -> Self {
+        Self { effective: in_force.followed_by(&self.loaded).0, ..self }
+    }
+
+    fn settings(&self) -> Settings {
+        of(&self.effective)
+    }
+}
+
 impl Supervisor {
     /// As on the command line: an ack timeout means nothing where acks come from a timer.
     pub(crate) fn is_timeout_without_use(&self, changes: &[Change]) -> bool {
@@ -54,21 +72,10 @@ impl Supervisor {
         sets_timeout && self.config().ack != Ack::Manual
     }
 
-    /// Takes changes over into the configuration; they were checked, and they are all taken or none. Also into the one that
-    /// an upgrade goes back to: what was commanded is meant to stay.
-    pub(crate) fn apply(&mut self, changes: &[Change]) {
-        let current = &mut self.facts.settled.effective;
-        let fallback = self.facts.fallback.as_mut().map(|before| &mut before.effective);
-        for config in [Some(current), fallback].into_iter().flatten() {
-            changes.iter().for_each(|change| config.command(change.option, change.value.clone()));
-        }
+    /// Takes changes over into the configuration; they were checked, and they are all taken or none.
+    pub(crate) fn apply(&mut self, changes: Vec<Change>) {
+        self.drive_reload(Input::Commanded(changes));
         logging::set_verbosity(self.config().log.level.verbosity());
-    }
-
-    /// What the pool shall decide by from now on, and what if the upgrade under way is given up.
-    pub(crate) fn pool_settings(&self) -> (Settings, Settings) {
-        let fallback = self.facts.fallback.as_ref().map_or(self.config(), |before| &before.effective);
-        (of(self.config()), of(fallback))
     }
 }
 

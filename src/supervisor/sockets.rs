@@ -8,7 +8,6 @@ use std::time::Duration;
 use crate::base::Mono;
 use crate::release::listeners::Listener;
 use crate::supervisor::master::Supervisor;
-use crate::supervisor::reload::Purpose;
 use crate::sys::clock;
 
 /// How long after its last worker was told to go a socket is shut down. A worker that is still in accept(2) then gets an error from
@@ -51,11 +50,7 @@ impl Supervisor {
     /// When the next socket is to be shut down. While a version is being prepared none is, since it may need a socket that is
     /// there.
     pub(crate) fn removed_binds_deadline(&self) -> Option<Mono> {
-        let is_preparing = self.preparation.purposes.iter().any(|purpose| match purpose {
-            Purpose::Upgrade(..) => true,
-            Purpose::Diff(..) => false,
-        });
-        if is_preparing {
+        if self.facts.reload.is_preparing() {
             return None;
         }
         let open = self.sockets.listeners.iter().filter(|listener| !listener.is_shut());

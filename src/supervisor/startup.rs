@@ -165,7 +165,7 @@ fn open(config: Config, call: Call, birth: Birth, recipe: Recipe, admittance: Ad
     files.write_pid_file(&pid_path)?;
     Ok(Beginning {
         pool: State::new(settings::of(&config)),
-        facts: Facts::new(Settled { loaded: config.clone(), effective: config, admittance }, call, birth),
+        facts: Facts::new(Settled::new(config, admittance), call, birth),
         title: None,
         reexec: Reexec::new(None, 0, Origin::Elsewhere),
         files,

@@ -332,6 +332,24 @@ fn a_client_is_told_what_an_upgrade_would_change() {
 }
 
 #[test]
+fn a_client_that_asks_while_an_upgrade_is_prepared_is_told_what_is_left_to_change() {
+    let address = free_address();
+    let master = start(&file(&[address], "number = 1"));
+    wait_for_first(&master, 1);
+    master.replace("web.toml", &file(&[address], "number = 2"));
+    let mut client = master.connect();
+    // The new image opens the file for the upgrade first, and then for the client.
+    let slowness = Injection::attach(&master, "openat:delay_enter=100000");
+    master.signal(Signal::SIGHUP);
+    master.wait_for_generation(1);
+    client.send("{id: 1, command: diff}");
+    master.wait_for_log("Starting smooth upgrade", 1);
+    drop(slowness);
+    let told = decoded(&client.receive().unwrap());
+    assert!(told.contains("message: An upgrade would change nothing in the configuration"), "{told}");
+}
+
+#[test]
 fn workers_are_told_to_go_by_the_signal_of_their_own_version() {
     let setup = Setup::new("--config web.toml -m 0").signal_logger("USR2 INT");
     setup.write("web.toml", "number = 1\n");

@@ -47,6 +47,7 @@ impl Run {
             hold!("I11", left > 0 || self.ledger.exited, "nothing is left, and the loop goes on");
         }
         self.audit_deadline(&tally, action_count);
+        self.audit_reload();
     }
 
     fn audit_step(&self) {

@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use einhyrningsins::base::Mono;
-use einhyrningsins::pool::{AckMode, Command, Event, Settings, UpgradeStyle};
+use einhyrningsins::pool::{AckMode, Event, Settings, UpgradeStyle};
 
 use crate::hold;
 use crate::master::Master;
@@ -28,7 +28,8 @@ impl Run {
         self.end_reexec();
         if self.ledger.stopping.is_none() && (past == Past::Kept || self.rng.one_in(2)) {
             let style = self.rng.pick(&[UpgradeStyle::Smooth, UpgradeStyle::Fleet]);
-            self.deliver(Event::CommandGiven(Command::Upgrade(style)));
+            let upgrade = self.upgrade(style);
+            self.deliver(Event::CommandGiven(upgrade));
         }
         let (steps_max, ends_at) = (self.step_count + self.step_bound(), self.now.after(self.time_bound()));
         while !self.is_at_rest() {
@@ -41,7 +42,9 @@ impl Run {
         if self.ledger.exited {
             self.after_exit();
         } else {
-            hold!("I16", self.deadline.is_none(), "at rest, and a deadline is named");
+            hold!("I16", self.next_moment().is_none(), "at rest, and a deadline is named");
+            let waits = self.master.as_ref().is_some_and(|master| master.reloading.has_waiting_clients());
+            hold!("I30", !waits, "at rest, and a client waits for the end of an upgrade");
             self.coverage.settled += 1;
         }
     }
@@ -59,6 +62,9 @@ impl Run {
         let calm = Plan::calm(self.ledger.settings, self.plan.target_max);
         let kinds = std::mem::take(&mut self.plan.kinds);
         self.plan = Plan { kinds, pid_count: self.plan.pid_count, reexecs: self.plan.reexecs, ..calm };
+        if let Some(master) = &mut self.master {
+            master.reloading.forgive();
+        }
         for process in &mut self.world.processes {
             process.heeds = Heeds::Polite;
             process.dies_after_ack = false;
@@ -116,7 +122,8 @@ impl Run {
 
     /// What happened in this turn may have gone unnoticed until the next.
     fn something_can_happen(&self) -> bool {
-        self.ledger.outstanding.is_some() && self.prepares_here()
+        let release = |master: &Master| master.reloading.job_can_end();
+        self.master.as_ref().map_or(self.ledger.outstanding.is_some(), release)
             || self.master.as_ref().is_some_and(Master::check_can_end)
             || self.world.processes.iter().any(|process| {
                 let zombie = matches!(process.life, Life::Zombie(_));
@@ -133,7 +140,7 @@ impl Run {
             return ledger.exited;
         }
         let target = ledger.settings.target;
-        let busy = self.master.as_ref().is_some_and(Master::is_under_way);
+        let busy = self.master.as_ref().is_some_and(|master| master.is_under_way() || master.reloading.has_jobs());
         let quiet = !busy && ledger.upgrading.is_none() && ledger.outstanding.is_none() && ledger.remnant_count == 0;
         let all = self.world.workers.len() as u32 == target && self.modern_serving() == target;
         quiet && all && !self.something_can_happen()

@@ -7,6 +7,7 @@ use einhyrningsins::base::{Ending, Pid, Signal, Version};
 use einhyrningsins::pool::{Action, Command, Event, Settings, UpgradeStyle};
 
 use crate::plan::{GRACEFUL, Kind};
+use crate::reload::Change;
 use crate::run::Run;
 use crate::world::{Exec, Known, Life, Process};
 
@@ -69,10 +70,14 @@ impl Run {
         }
     }
 
-    /// A check ends, or the command `reload` comes.
+    /// A check ends, or a command comes that the pool does not hear of.
     fn disturb_master(&mut self) -> Option<Event> {
-        if !self.end_check() && self.master.is_some() && self.rng.one_in(4) {
-            self.reload_master();
+        if !self.end_check() && self.master.is_some() {
+            match self.rng.below(16) {
+                0..=3 => self.reload_master(),
+                4 => self.compare(),
+                _ => {}
+            }
         }
         None
     }
@@ -265,15 +270,32 @@ impl Run {
         }
         match self.rng.below(9) {
             8 => self.configure(),
-            0 | 4 => Command::SetTarget(1 + self.rng.below(u64::from(self.plan.target_max)) as u32),
+            0 | 4 => self.set_target(),
             1 | 5 => Command::Forward(signal(self.rng.pick(&FORWARDED))),
-            2 | 6 => Command::Upgrade(UpgradeStyle::Smooth),
-            _ => Command::Upgrade(UpgradeStyle::Fleet),
+            2 | 6 => self.upgrade(UpgradeStyle::Smooth),
+            _ => self.upgrade(UpgradeStyle::Fleet),
         }
+    }
+
+    fn set_target(&mut self) -> Command {
+        let target = 1 + self.rng.below(u64::from(self.plan.target_max)) as u32;
+        if self.master.is_some() {
+            self.change(Change::Target(target));
+        }
+        Command::SetTarget(target)
+    }
+
+    pub fn upgrade(&mut self, style: UpgradeStyle) -> Command {
+        self.ask_for_upgrade();
+        Command::Upgrade(style)
     }
 
     fn configure(&mut self) -> Command {
         let settings = self.others_than(self.ledger.settings);
+        if self.master.is_some() {
+            let (settings, fallback) = self.change(Change::Pace(settings));
+            return Command::Configure { settings, fallback };
+        }
         let fallback = match self.ledger.upgrading {
             Some(_) => self.others_than(self.ledger.fallback),
             None => settings,

@@ -138,6 +138,14 @@ pub struct Coverage {
     pub drained: u64,
     /// Stops in that time.
     pub stopped_late: u64,
+    /// Jobs for a version to come, or for a comparison with what is in force.
+    pub jobs_not_started: u64,
+    pub jobs_slow: u64,
+    pub comparisons: u64,
+    pub comparisons_refused: u64,
+    pub ends_told: u64,
+    pub waited_for_jobs: u64,
+    pub jobs_before_exec: u64,
     /// Runs brought to rest by the liveness phase.
     pub settled: u64,
     /// Runs that ended with `Exit`.
@@ -188,6 +196,13 @@ impl Coverage {
         self.checks_killed += other.checks_killed;
         self.drained += other.drained;
         self.stopped_late += other.stopped_late;
+        self.jobs_not_started += other.jobs_not_started;
+        self.jobs_slow += other.jobs_slow;
+        self.comparisons += other.comparisons;
+        self.comparisons_refused += other.comparisons_refused;
+        self.ends_told += other.ends_told;
+        self.waited_for_jobs += other.waited_for_jobs;
+        self.jobs_before_exec += other.jobs_before_exec;
         self.settled += other.settled;
         self.ended += other.ended;
     }
@@ -210,6 +225,13 @@ impl Coverage {
             ("checks killed", self.checks_killed),
             ("events before an exec", self.drained),
             ("stops before an exec", self.stopped_late),
+            ("jobs that could not be started", self.jobs_not_started),
+            ("jobs told to take long", self.jobs_slow),
+            ("comparisons told", self.comparisons),
+            ("comparisons refused", self.comparisons_refused),
+            ("ends of upgrades told to clients", self.ends_told),
+            ("re-execs that waited for a job", self.waited_for_jobs),
+            ("jobs begun before an exec", self.jobs_before_exec),
             ("runs settled", self.settled),
             ("runs ended", self.ended),
         ];

@@ -14,8 +14,9 @@
 //!   I23 a worker that is told to go gracefully, and what it leaves behind, hears the signal that was set at its launch; I24
 //!   settings come with a version, and are as before when it is given up; I25 each is acked, or misses its ack, as is set
 //!   for its version; I26 an upgrade starts, or is refused, by what was looked for after the last request for it, and what
-//!   was found without a request is dropped; I12 a pool comes out of the handoff's text as it went in; I13 it then asks for the same as one
-//!   that was never handed on; I27 and I28 the order of a re-exec's steps, in `master`.
+//!   was found without a request is dropped; I12 a pool, and the machine of the reload, come out of the handoff's text as they went in;
+//!   I13 it then asks for the same as one that was never handed on; I27 and I28 the order of a re-exec's steps, in `master`; I29 to I32
+//!   what is in force, and which client hears of it, in `reload`.
 //! - L1 rest after faults (`calm`), L2 upgrades to code that never acks (`scenarios`), L3 each upgrade starts or is refused.
 //!
 //! With later issues come I8's "own connection" and I19, I20 (control socket), I14 (handoff), I15 (sockets).
@@ -33,6 +34,7 @@ mod master;
 mod perform;
 mod plan;
 mod reexec;
+mod reload;
 #[path = "../support/replay.rs"]
 mod replay;
 mod rng;

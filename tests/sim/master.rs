@@ -1,8 +1,9 @@
 //! The master around the pool: the machine of the re-exec (`machines::reexec`), in a world where each of its steps can fail,
-//! hang, or be overtaken by a command, a death or a stop. What the pool wants prepared goes through it. Held after every output:
+//! hang, or be overtaken by a command, a death or a stop. What the pool wants prepared goes through it, and from it to the machine
+//! of the reload (`reload`). Held after every output:
 //! - I27 a version is prepared or refused only while the pool waits for it, and each step is asked for when the one before it
 //!   is done: one check at a time, threads stopped once and let go once, no exec without a check that passed.
-//! - I28 no exec while the master stops, or while a launch is without its answer.
+//! - I28 no exec while the master stops, while a job is under way, or while a launch is without its answer.
 
 use std::collections::VecDeque;
 
@@ -13,6 +14,7 @@ use einhyrningsins::machines::reexec::{
 use einhyrningsins::pool::Event;
 
 use crate::hold;
+use crate::reload::Reloading;
 use crate::run::Run;
 
 /// How many events at most come in between the moment at which the threads stop and the exec.
@@ -23,8 +25,8 @@ pub struct Master {
     machine: Reexec,
     check: Check,
     threads: Threads,
-    /// The version that this image prepares.
-    preparing: Option<Version>,
+    /// Jobs, configurations and who waits.
+    pub reloading: Reloading,
 }
 
 /// The program that is checked.
@@ -45,8 +47,8 @@ enum Threads {
 }
 
 impl Master {
-    pub fn new(origin: Origin) -> Self {
-        Self { machine: Reexec::new(origin), check: Check::None, threads: Threads::Run, preparing: None }
+    pub fn new(origin: Origin, reloading: Reloading) -> Self {
+        Self { machine: Reexec::new(origin), check: Check::None, threads: Threads::Run, reloading }
     }
 
     pub fn is_under_way(&self) -> bool {
@@ -54,7 +56,7 @@ impl Master {
     }
 
     pub fn deadline(&self) -> Option<Mono> {
-        self.machine.deadline()
+        self.machine.deadline().into_iter().chain(self.reloading.deadline()).min()
     }
 
     /// Whether a check is there whose end nothing but time delays.
@@ -64,17 +66,10 @@ impl Master {
 }
 
 impl Run {
-    /// Whether this image prepares what the pool waits for.
-    pub fn prepares_here(&self) -> bool {
-        self.master.as_ref().is_none_or(|master| master.preparing == self.ledger.outstanding)
-    }
-
     /// The pool wants this version.
     pub fn ask_master(&mut self, version: Version) {
         let program =
             if self.rng.chance(self.plan.program_unknown) { NextProgram::Unknown } else { NextProgram::Known };
-        // What was prepared before does not count any more, also for the same version.
-        self.master().preparing = None;
         self.drive(Input::Upgrade { version, program });
     }
 
@@ -86,7 +81,11 @@ impl Run {
 
     /// At the end of each turn.
     pub fn end_turn(&mut self) {
-        if self.master.as_ref().is_some_and(Master::is_under_way) && !self.ledger.exited {
+        if self.ledger.exited {
+            return;
+        }
+        self.note_slow_job();
+        if self.master().is_under_way() {
             let master = self.master_state();
             self.drive(Input::TurnEnded { master });
         }
@@ -123,7 +122,7 @@ impl Run {
         if self.ledger.stopping.is_some() { MasterState::Stopping } else { MasterState::Running }
     }
 
-    fn master(&mut self) -> &mut Master {
+    pub fn master(&mut self) -> &mut Master {
         self.master.as_mut().expect("only a run with a master drives it")
     }
 
@@ -156,10 +155,7 @@ impl Run {
                 self.coverage.went_back += 1;
                 self.refuse(version);
             }
-            Output::PrepareVersion(version) => {
-                hold!("I27", self.ledger.outstanding == Some(version), "{version} is prepared and not wanted");
-                self.master().preparing = Some(version);
-            }
+            Output::PrepareVersion(version) => self.prepare_here(version),
             Output::StartCheck => return Some(self.start_check(Check::Passed)),
             Output::AskVersion => return Some(self.start_check(Check::Silent)),
             Output::KillCheck | Output::AbandonCheck => self.kill_check(&output),
@@ -209,7 +205,10 @@ impl Run {
     fn outlook(&mut self) -> Outlook {
         hold!("I27", self.master().check == Check::Passed, "a program is looked at that did not pass");
         match () {
-            () if self.rng.chance(self.plan.errands) => Outlook::Errands,
+            () if self.master().reloading.is_busy() => {
+                self.coverage.waited_for_jobs += 1;
+                Outlook::Errands
+            }
             () if self.rng.chance(self.plan.program_changes) => Outlook::ProgramChanged,
             () if self.rng.chance(self.plan.log_unread) => Outlook::LogLines,
             () if self.rng.chance(self.plan.handover_fails) => Outlook::Impossible("no program".to_owned()),
@@ -243,13 +242,17 @@ impl Run {
             let stop = self.stop();
             self.deliver_in_turn(Event::CommandGiven(stop));
         }
+        let is_busy = self.master().reloading.is_busy();
         match self.ledger.stopping {
             _ if self.ledger.exited => Drain::Ended,
             Some(_) => {
                 self.coverage.stopped_late += 1;
                 Drain::Stopping
             }
-            None if self.rng.chance(self.plan.errands) => Drain::Errands,
+            None if is_busy => {
+                self.coverage.jobs_before_exec += 1;
+                Drain::Errands
+            }
             None => Drain::Done,
         }
     }
@@ -260,6 +263,7 @@ impl Run {
         let is_ready = (master.check, master.threads) == (Check::Passed, Threads::Stopped);
         hold!("I27", is_ready, "an exec of a program that {:?}, threads {:?}", master.check, master.threads);
         hold!("I28", self.ledger.stopping.is_none(), "an exec while the master stops");
+        hold!("I28", !self.master().reloading.has_jobs(), "an exec while a job is under way");
         hold!("I28", self.ledger.launching.is_empty(), "an exec in the middle of a launch");
         if self.rng.chance(self.plan.handover_fails) {
             return Some(ExecFailure::Failed("no memory".to_owned()));
@@ -274,7 +278,10 @@ impl Run {
             (true, false) => Origin::Upgrade,
             (true, true) => Origin::Return("it cannot go on".to_owned()),
         };
-        self.master = Some(Master::new(origin));
+        if let Some(Master { mut reloading, .. }) = self.master.take() {
+            reloading.hand_on();
+            self.master = Some(Master::new(origin, reloading));
+        }
         self.reexec();
         None
     }

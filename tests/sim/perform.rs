@@ -206,6 +206,8 @@ impl Run {
         hold!("I11", left == 0, "exit with {left} left");
         let alive = self.world.processes.iter().any(|process| process.life != Life::Free);
         hold!("I11", !alive, "exit while a process lives or waits to be reaped");
+        let waits = self.master.as_ref().is_some_and(|master| master.reloading.has_waiting_clients());
+        hold!("I30", !waits, "exit while a client waits for the end of an upgrade");
         self.ledger.exited = true;
         self.coverage.ended += 1;
     }

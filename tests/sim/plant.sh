@@ -106,6 +106,21 @@ plant 'an upgrade forgotten with its re-exec' machines/reexec.rs \
 plant 'an image that replaces itself again' machines/reexec.rs \
     's/^            (Origin::Upgrade, _) | (Origin::Elsewhere, NextProgram::Unknown) => {$/            (Origin::Elsewhere, NextProgram::Unknown) => {/; s/^            (Origin::Elsewhere, NextProgram::Known) => {$/            (Origin::Elsewhere | Origin::Upgrade, _) => {/'
 
+plant 'a command lost by an upgrade' machines/reload.rs \
+    's/self.coming.insert(read.in_place_of(&self.in_force))/self.coming.insert(read)/'
+plant 'a command undone by giving up' machines/reload.rs \
+    's/\[Some(&mut self.in_force), self.fallback.as_mut()\]/[Some(\&mut self.in_force), None]/'
+plant 'a configuration that started over' machines/reload.rs \
+    's/self.fallback.get_or_insert_with(|| before.clone());/self.fallback = Some(before.clone());/'
+plant 'a client that hears of another upgrade' machines/reload.rs \
+    's/Hearers::AllBut(self.askers.clone())/Hearers::AllBut(Vec::new())/'
+plant 'a re-exec that forgets a job' machines/reload.rs \
+    's/^        !self.jobs.is_empty()$/        false/'
+plant 'a slow job told of once' machines/reload.rs \
+    's/^            self.note_due = Some(now.after(JOB_NOTE));$//'
+plant 'a fallback forgotten in the handoff' machines/reload.rs \
+    's/^    fallback: Option<C>,$/    #[serde(skip)]\n&/'
+
 if [ "$missed" -gt 0 ]; then
     echo "plant: $missed planted faults were not found" >&2
     exit 1

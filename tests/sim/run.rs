@@ -11,6 +11,7 @@ use crate::ledger::Ledger;
 use crate::master::Master;
 use crate::plan::Plan;
 use crate::reexec::Shadow;
+use crate::reload::Reloading;
 use crate::rng::Rng;
 use crate::trace::{Trace, portrait};
 use crate::world::World;
@@ -111,7 +112,7 @@ pub struct Run {
 
 impl Run {
     pub fn new(plan: Plan, rng: Rng, trace: Trace) -> Self {
-        let master = plan.has_master.then(|| Master::new(Origin::Elsewhere));
+        let master = plan.has_master.then(|| Master::new(Origin::Elsewhere, Reloading::new(plan.settings)));
         Self {
             pool: Pool::new(plan.settings),
             world: World::new(plan.pid_count),

@@ -21,15 +21,17 @@ impl Run {
         self.coverage.prepared_again += u64::from(matches!(self.step.cause, Cause::Ready(_) | Cause::Refused));
         if self.master.is_some() {
             self.ask_master(version);
-        }
-        if self.prepares_here() && self.rng.chance(self.plan.release_at_once) {
+        } else if self.rng.chance(self.plan.release_at_once) {
             let answer = self.answer_release();
             self.replies.extend(answer);
         }
     }
 
     pub fn answer_release(&mut self) -> Option<Event> {
-        let version = self.ledger.outstanding.filter(|_| self.prepares_here())?;
+        if self.master.is_some() {
+            return self.end_job();
+        }
+        let version = self.ledger.outstanding?;
         if self.rng.chance(self.plan.refused) {
             return Some(Event::ReleaseRefused { version, reason: String::new() });
         }
@@ -47,6 +49,7 @@ impl Run {
     }
 
     pub fn hear_of_upgrade(&mut self, notice: &Notice) {
+        self.follow_upgrade(notice);
         match notice {
             Notice::UpgradeStarted { style, from } => {
                 hold!("L3", self.ledger.upgrading.is_none(), "an upgrade starts in another");
