@@ -7,10 +7,12 @@ pub mod wire;
 
 mod ending;
 mod ids;
+mod resource;
 mod signal;
 mod time;
 
 pub use ending::Ending;
 pub use ids::{ClientId, Pid, Version, WorkerIndex};
+pub use resource::{Resource, ResourceLimit};
 pub use signal::Signal;
 pub use time::{Mono, due, earlier};

@@ -45,7 +45,7 @@ pub use print::print;
 pub use schema::schema;
 pub use sections::{Env, Log as LogSettings, LogLevel, LogTarget, WorkerSetup};
 pub use usage::{Detail, command_line, usage};
-pub use values::{Ack, FACILITIES, LIMIT_NAMES, Limit, Nice, SECONDS_MAX, is_masters};
+pub use values::{Ack, FACILITIES, Nice, SECONDS_MAX, is_masters};
 
 use std::ffi::{OsStr, OsString};
 use std::path::Path;

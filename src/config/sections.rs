@@ -4,9 +4,9 @@
 use std::ffi::{OsStr, OsString};
 use std::path::PathBuf;
 
-use crate::base::Signal;
+use crate::base::{ResourceLimit, Signal};
 use crate::config::definition::Need;
-use crate::config::values::{self, Limit};
+use crate::config::values;
 
 /// How the environment of the workers differs from the master's. What is set counts after what is unset.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -27,7 +27,7 @@ pub struct WorkerSetup {
     pub group: Option<String>,
     pub directory: Option<PathBuf>,
     pub umask: Option<u32>,
-    pub limits: Vec<Limit>,
+    pub limits: Vec<ResourceLimit>,
     pub graceful_signal: Signal,
 }
 

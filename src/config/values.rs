@@ -9,8 +9,8 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use crate::base::Signal;
 use crate::base::printable::is_hidden;
+use crate::base::{Resource, ResourceLimit, Signal};
 use crate::config::definition::Need;
 use crate::config::nearest::nearest;
 use crate::config::origin::split_at_equals;
@@ -23,21 +23,9 @@ const COMMAND_NAME_BYTES_MAX: usize = 64;
 const NICE_LEVELS: RangeInclusive<i64> = -20..=19;
 /// RFC 3164 has a tag of at most so many.
 const IDENT_BYTES_MAX: usize = 32;
-/// The resources of setrlimit(2), in lower case and without RLIMIT_; `sys` knows their numbers.
-pub const LIMIT_NAMES: &str =
-    "as|core|cpu|data|fsize|locks|memlock|msgqueue|nice|nofile|nproc|rss|rtprio|rttime|sigpending|stack";
 /// What syslog knows, but for the kernel's own.
 pub const FACILITIES: &str = "user|mail|daemon|auth|syslog|lpr|news|uucp|cron|authpriv|ftp|\
     local0|local1|local2|local3|local4|local5|local6|local7";
-
-/// A resource limit of the workers. `u64::MAX` is none.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Limit {
-    /// One of [`LIMIT_NAMES`].
-    pub name: &'static str,
-    pub soft: u64,
-    pub hard: u64,
-}
 
 /// When a worker counts as up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -236,12 +224,12 @@ pub(super) fn graceful_signal(value: &OsStr) -> Result<Signal, Need> {
 }
 
 /// `NAME=SOFT[:HARD]`, a resource limit. Sizes may have a unit.
-pub(super) fn limit(value: &OsStr) -> Result<Limit, Need> {
+pub(super) fn limit(value: &OsStr) -> Result<ResourceLimit, Need> {
     let (name, limits) = text(value)?.split_once('=').unwrap_or_default();
-    let name = LIMIT_NAMES.split('|').find(|known| *known == name).ok_or_else(|| {
-        let hint = match nearest(name, LIMIT_NAMES.split('|')) {
+    let resource = Resource::from_name(name).ok_or_else(|| {
+        let hint = match nearest(name, Resource::names()) {
             Some(near) => format!("did you mean {near}?"),
-            None => format!("need one of {}", LIMIT_NAMES.replace('|', " ")),
+            None => format!("need one of {}", Resource::names().collect::<Vec<_>>().join(" ")),
         };
         format!("there is no limit {name:?}, {hint}")
     })?;
@@ -251,7 +239,7 @@ pub(super) fn limit(value: &OsStr) -> Result<Limit, Need> {
     if soft > hard {
         return Err(format!("need a soft limit that is not above the hard one for {name}"));
     }
-    Ok(Limit { name, soft, hard })
+    Ok(ResourceLimit { resource, soft, hard })
 }
 
 /// A whole number with or without a unit of bytes, or `unlimited`.

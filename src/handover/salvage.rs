@@ -11,8 +11,8 @@ use crate::base::{Pid, WorkerIndex};
 use crate::config::Config;
 use crate::handoff::einhorn::{Bind, Child, Children, Config as EinhornConfig, Descriptors, State};
 use crate::handoff::{Document, Fd};
-use crate::sys::family;
 use crate::sys::fd::look_at;
+use crate::sys::procfs;
 use crate::sys::socket::{LocalAddress, is_accepting, local_address};
 use crate::sys::wait;
 
@@ -29,7 +29,7 @@ pub(crate) fn document(config: &Config, inherited: &[RawFd]) -> Option<Document>
 
 /// The one that the workers know; where none of them says, the first of the kind.
 fn control_socket(listening: &[(Fd, LocalAddress)], children: &[Pid]) -> Option<(Fd, PathBuf)> {
-    let known = children.iter().find_map(|pid| family::variable(*pid, "EINHORN_SOCK_PATH")).map(PathBuf::from);
+    let known = children.iter().find_map(|pid| procfs::variable(*pid, "EINHORN_SOCK_PATH")).map(PathBuf::from);
     let paths = listening.iter().filter_map(|(fd, address)| match address {
         LocalAddress::Unix(path) => Some((*fd, path.clone())),
         LocalAddress::Inet(_) | LocalAddress::Other => None,
@@ -41,7 +41,7 @@ fn control_socket(listening: &[(Fd, LocalAddress)], children: &[Pid]) -> Option<
 
 /// Those that were born as workers, and not as a process of one.
 fn children() -> Vec<Pid> {
-    let mut children = family::living_children().unwrap_or_default();
+    let mut children = procfs::living_children().unwrap_or_default();
     children.retain(|pid| wait::process_group(*pid) == Some(*pid));
     children
 }
@@ -70,7 +70,7 @@ fn bind(address: &LocalAddress) -> Option<Bind> {
 /// Each serves, as far as can be told.
 fn workers(children: &[Pid]) -> Vec<(Pid, Child)> {
     let indexed = children.iter().filter_map(|pid| {
-        let index = family::variable(*pid, "EINHORN_CHILD_INDEX")?.parse().ok()?;
+        let index = procfs::variable(*pid, "EINHORN_CHILD_INDEX")?.parse().ok()?;
         Some((*pid, WorkerIndex(index)))
     });
     let child = |index| Child { acked: true, index: Some(index), ..Child::default() };

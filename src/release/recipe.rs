@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::base::exit_code::{NOT_EXECUTABLE, NOT_FOUND, Problem};
 use crate::base::wire;
-use crate::base::{Signal, Version};
+use crate::base::{ResourceLimit, Signal, Version};
 use crate::config::Config;
 use crate::files::program::{self, FindError};
 use crate::release::bound_files::BoundFiles;
@@ -24,7 +24,7 @@ use crate::sys::account::{self, Account};
 use crate::sys::errno::{errno_of, words};
 use crate::sys::identity::Identity;
 use crate::sys::limits;
-use crate::sys::resource_limit::{Resource, ResourceLimit};
+use crate::sys::resource_limit::obstacle;
 
 const SHELL: &str = "/bin/sh";
 
@@ -167,17 +167,11 @@ fn identity(config: &Config, user: Option<&Account>) -> Result<Option<Identity>,
 }
 
 fn resource_limits(config: &Config, problems: &mut Vec<Problem>) -> Vec<ResourceLimit> {
-    let (mut limits, mut causes) = (Vec::new(), Vec::new());
-    for (index, limit) in config.worker.limits.iter().enumerate() {
-        let Some(resource) = Resource::from_name(limit.name) else { continue };
-        let limit = ResourceLimit { resource, soft: limit.soft, hard: limit.hard };
-        if let Some(obstacle) = limit.obstacle() {
-            causes.push((index, format!("{resource}: {obstacle}")));
-        }
-        limits.push(limit);
-    }
+    let limits = &config.worker.limits;
+    let cause = |limit: &ResourceLimit| Some(format!("{}: {}", limit.resource, obstacle(limit)?));
+    let causes: Vec<_> = limits.iter().enumerate().filter_map(|(index, limit)| Some((index, cause(limit)?))).collect();
     problems.extend(config.blame_items("worker.rlimits", causes).into_iter().map(Problem::of_option));
-    limits
+    limits.clone()
 }
 
 fn worker_nice(config: &Config) -> Result<Option<i32>, Problem> {
@@ -264,17 +258,4 @@ fn pinned(path: &Path) -> PathBuf {
 
 fn refuse(config: &Config, key: &str, cause: &str) -> Problem {
     Problem::of_option(config.blame(key, cause))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::config::LIMIT_NAMES;
-
-    #[test]
-    fn every_limit_of_the_configuration_is_known_to_the_system() {
-        for name in LIMIT_NAMES.split('|') {
-            assert_eq!(Resource::from_name(name).map(|resource| resource.to_string()).as_deref(), Some(name));
-        }
-    }
 }

@@ -13,7 +13,7 @@ use crate::pool::{AckMode, Command, Event, UpgradeStyle};
 use crate::protocol::Change as Setting;
 use crate::protocol::{Asked, Asking, Format, More, Peer, Reply, Request, Role};
 use crate::supervisor::master::Supervisor;
-use crate::sys::{clock, family};
+use crate::sys::{clock, procfs};
 use crate::yaml;
 
 /// How far up a worker is looked for when a process in its tree acks.
@@ -226,7 +226,7 @@ impl Supervisor {
 
     /// The worker that a process is or descends from.
     fn worker_above(&self, pid: Pid) -> Option<Pid> {
-        let ancestors = std::iter::successors(Some(pid), |&pid| family::parent(pid));
+        let ancestors = std::iter::successors(Some(pid), |&pid| procfs::parent(pid));
         ancestors.take(ANCESTORS_MAX).find(|&pid| self.is_worker(pid))
     }
 

@@ -2,11 +2,11 @@
 //! another. Changes nothing. A lookup may ask a server and take its time.
 
 use std::ffi::CString;
-use std::fmt;
 use std::path::PathBuf;
 
 use nix::errno::Errno;
 use nix::unistd::{Gid, Group, Uid, User, getegid, geteuid, getgrouplist};
+use thiserror::Error;
 
 use crate::sys::capability;
 use crate::sys::errno::words;
@@ -29,55 +29,26 @@ pub struct Entry {
     pub shell: PathBuf,
 }
 
-/// Why there is no such user or group to be had. With the name or number that was asked for.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// Why there is no such user or group to be had.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum AccountError {
-    NoUser {
-        name: String,
-    },
-    NoGroup {
-        name: String,
-    },
-    /// Whether there is one cannot be told.
-    User {
-        name: String,
-        errno: Errno,
-    },
-    Group {
-        name: String,
-        errno: Errno,
-    },
-    /// Which groups the user is in cannot be told.
-    Membership {
-        name: String,
-        errno: Errno,
-    },
+    #[error("there is no {what} {name:?}")]
+    Unknown { what: &'static str, name: String },
+    /// The system does not say.
+    #[error("cannot look up {what} {name:?}: {}", words(*errno))]
+    System { what: &'static str, name: String, errno: Errno },
 }
-
-impl fmt::Display for AccountError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::NoUser { name } => write!(f, "there is no user {name:?}"),
-            Self::NoGroup { name } => write!(f, "there is no group {name:?}"),
-            Self::User { name, errno } => write!(f, "cannot look up user {name:?}: {}", words(*errno)),
-            Self::Group { name, errno } => write!(f, "cannot look up group {name:?}: {}", words(*errno)),
-            Self::Membership { name, errno } => {
-                write!(f, "cannot look up the groups of user {name:?}: {}", words(*errno))
-            }
-        }
-    }
-}
-
-impl std::error::Error for AccountError {}
 
 /// The user of this name, or else of this number, which needs no entry. As chown(1) has it, a name of digits comes first.
+///
+/// # Errors
+/// There is no such user, or the database cannot be asked.
 pub fn find_user(name_or_number: &str) -> Result<Account, AccountError> {
-    let name = || name_or_number.to_owned();
-    let failed = |errno| AccountError::User { name: name(), errno };
-    if let Some(user) = listed(User::from_name(name_or_number)).map_err(failed)? {
+    let failed = failure("user", name_or_number);
+    if let Some(user) = listed(User::from_name(name_or_number)).map_err(&failed)? {
         return Ok(Account::from(user));
     }
-    let uid = number(name_or_number).ok_or_else(|| AccountError::NoUser { name: name() })?;
+    let uid = number(name_or_number).ok_or_else(|| unknown("user", name_or_number))?;
     let user = listed(User::from_uid(Uid::from_raw(uid))).map_err(failed)?;
     Ok(user.map_or(Account { uid, entry: None }, Account::from))
 }
@@ -88,30 +59,41 @@ pub fn user_name(uid: u32) -> Option<String> {
 }
 
 /// The number of the group of this name, or else the number itself, which needs no entry.
+///
+/// # Errors
+/// There is no such group, or the database cannot be asked.
 pub fn find_group(name_or_number: &str) -> Result<u32, AccountError> {
-    let name = || name_or_number.to_owned();
     match (listed(Group::from_name(name_or_number)), number(name_or_number)) {
         (Ok(Some(group)), _) => Ok(group.gid.as_raw()),
         // A number can be used, whatever the database says.
         (Ok(None) | Err(_), Some(gid)) => Ok(gid),
-        (Ok(None), None) => Err(AccountError::NoGroup { name: name() }),
-        (Err(errno), None) => Err(AccountError::Group { name: name(), errno }),
+        (Ok(None), None) => Err(unknown("group", name_or_number)),
+        (Err(errno), None) => Err(failure("group", name_or_number)(errno)),
     }
 }
 
 /// All groups that a login of this user would be in, if `gid` were the primary one, and `gid` itself. A user without an
 /// entry is in no other.
+///
+/// # Errors
+/// The database cannot be asked.
 pub fn supplementary_groups(account: &Account, gid: u32) -> Result<Vec<u32>, AccountError> {
     let Some(entry) = &account.entry else { return Ok(vec![gid]) };
-    let failed = |errno| AccountError::Membership { name: entry.name.clone(), errno };
-    let name = CString::new(entry.name.as_str()).map_err(|_| failed(Errno::EINVAL))?;
-    let groups = getgrouplist(&name, Gid::from_raw(gid)).map_err(failed)?;
-    Ok(groups.into_iter().map(Gid::as_raw).collect())
+    let name = CString::new(entry.name.as_str()).map_err(|_| Errno::EINVAL);
+    let groups = name.and_then(|name| getgrouplist(&name, Gid::from_raw(gid)));
+    Ok(groups.map_err(failure("the groups of user", &entry.name))?.into_iter().map(Gid::as_raw).collect())
+}
+
+fn unknown(what: &'static str, name: &str) -> AccountError {
+    AccountError::Unknown { what, name: name.to_owned() }
+}
+
+fn failure(what: &'static str, name: &str) -> impl Fn(Errno) -> AccountError {
+    move |errno| AccountError::System { what, name: name.to_owned(), errno }
 }
 
 /// Whether the calling thread may give a child another user and other groups: as root, or with the capabilities for it.
-/// CAP_KILL is one of them: without it, we could neither signal the child later, nor would its parent-death signal come.
-/// Whoever cannot signal another user's process could make workers of that user and never end them.
+/// CAP_KILL is one of them: without it, we could not signal the child later, nor would its parent-death signal come.
 pub fn may_change_identity() -> bool {
     geteuid().is_root() || capability::has(&[capability::KILL, capability::SETGID, capability::SETUID])
 }
@@ -185,8 +167,8 @@ mod tests {
     fn what_is_neither_name_nor_number_is_refused() {
         for stranger in ["", "no such", "-1", "+5", " 0", "0x0", "a\0", "4294967295", "4294967296"] {
             let name = stranger.to_owned();
-            assert_eq!(find_user(stranger), Err(AccountError::NoUser { name: name.clone() }));
-            assert_eq!(find_group(stranger), Err(AccountError::NoGroup { name }));
+            assert_eq!(find_user(stranger), Err(unknown("user", &name)));
+            assert_eq!(find_group(stranger), Err(unknown("group", &name)));
         }
         assert_eq!(find_user("no\nsuch").unwrap_err().to_string(), "there is no user \"no\\nsuch\"");
         assert_eq!(find_group("nosuch").unwrap_err().to_string(), "there is no group \"nosuch\"");
@@ -195,7 +177,7 @@ mod tests {
     #[test]
     fn a_failing_database_is_told_from_a_missing_entry() {
         assert_eq!((listed::<()>(Err(Errno::ENOENT)), listed::<()>(Err(Errno::EIO))), (Ok(None), Err(Errno::EIO)));
-        let failed = AccountError::User { name: "web".to_owned(), errno: Errno::EMFILE };
+        let failed = failure("user", "web")(Errno::EMFILE);
         assert_eq!(failed.to_string(), "cannot look up user \"web\": too many open files");
     }
 

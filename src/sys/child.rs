@@ -1,5 +1,5 @@
 //! The child between fork and exec. Only async-signal-safe calls: no allocation, no lock, no panic, no log; another thread
-//! of the master may have held any lock at the fork. What fails is told over the pipe, and the child ends.
+//! of the master may have held any lock at the fork. A failure is reported over the pipe, and the child ends.
 
 use std::convert::Infallible;
 use std::ffi::CStr;
@@ -9,14 +9,19 @@ use std::time::Duration;
 
 use libc::{c_int, c_long, time_t};
 use nix::errno::Errno;
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
+use nix::sys::stat::{Mode, umask};
+use nix::unistd::{Pid, chdir, getpid, getppid, setpgid};
 
+use crate::base::ResourceLimit;
 use crate::sys::birth::Birth;
 use crate::sys::errno::retry;
 use crate::sys::exec_pipe::{Stage, encode};
 use crate::sys::fd::cloexec_range;
 use crate::sys::identity::Identity;
+use crate::sys::limits::set_nice;
 use crate::sys::prepared_exec::{PID_ROOM, PreparedExec, StringArray};
-use crate::sys::resource_limit::ResourceLimit;
+use crate::sys::resource_limit::apply;
 use crate::sys::signal::{reset_dispositions, unblock_all};
 
 /// A program that is open for writing is tried again every 50 ms for a second: a deploy may be copying it just now.
@@ -30,7 +35,7 @@ const EXIT_NOT_RUN: c_int = 127;
 pub(super) fn become_program(plan: &PreparedExec, error_pipe: RawFd) -> ! {
     let Err((stage, errno)) = prepare(plan).and_then(|()| exec(plan).map_err(|errno| (Stage::Exec, errno)));
     let record = encode(stage, errno as c_int);
-    // SAFETY: the record is readable for its whole length. If nobody reads it, nobody wants to know.
+    // SAFETY: the record is readable for its whole length. Without a reader there is nothing to tell.
     unsafe { libc::write(error_pipe, record.as_ptr().cast(), record.len()) };
     // SAFETY: ends the process without running anything of the master's.
     unsafe { libc::_exit(EXIT_NOT_RUN) }
@@ -41,7 +46,7 @@ fn prepare(plan: &PreparedExec) -> Result<(), (Stage, Errno)> {
     reset_dispositions();
     place_descriptors(&plan.descriptors).map_err(|errno| (Stage::Descriptors, errno))?;
     restore_birth(&plan.birth);
-    set_nice(plan).map_err(|errno| (Stage::Nice, errno))?;
+    adjust_nice(plan).map_err(|errno| (Stage::Nice, errno))?;
     set_limits(&plan.limits)?;
     // The rest is done with the program's rights; the limits above may need the master's.
     plan.identity.as_ref().map_or(Ok(()), Identity::assume)?;
@@ -54,10 +59,9 @@ fn prepare(plan: &PreparedExec) -> Result<(), (Stage, Errno)> {
     Ok(())
 }
 
-/// The master does the same, so that the group is there whoever comes first.
+/// The master does the same, so that the group is there whichever comes first.
 fn join_own_group() -> Result<(), Errno> {
-    // SAFETY: no memory is passed.
-    Errno::result(unsafe { libc::setpgid(0, 0) }).map(drop)
+    setpgid(Pid::from_raw(0), Pid::from_raw(0))
 }
 
 /// First everything from 3 up is marked, in case the master has overlooked one; then the targets are made, which stay open.
@@ -73,57 +77,41 @@ fn place_descriptors(descriptors: &[(RawFd, RawFd)]) -> Result<(), Errno> {
 
 /// A limit that cannot be restored is no reason not to serve either.
 fn restore_birth(birth: &Birth) {
-    // SAFETY: no memory is passed; it always succeeds.
-    unsafe { libc::umask(birth.umask) };
-    let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
-    // SAFETY: `limit` is writable and of the right type.
-    if unsafe { libc::getrlimit(libc::RLIMIT_NOFILE, &mut limit) } == 0 {
-        // Somebody may have lowered the hard limit since.
-        limit.rlim_cur = birth.nofile_soft.min(limit.rlim_max);
-        // SAFETY: `limit` is readable and of the right type.
-        unsafe { libc::setrlimit(libc::RLIMIT_NOFILE, &limit) };
+    umask(Mode::from_bits_truncate(birth.umask));
+    if let Ok((_, hard)) = getrlimit(Resource::RLIMIT_NOFILE) {
+        // The hard limit may have been lowered since.
+        let _ = setrlimit(Resource::RLIMIT_NOFILE, birth.nofile_soft.min(hard), hard);
     }
 }
 
 /// Going back to the birth level needs a privilege when the master has made itself nicer, and is only tried.
-fn set_nice(plan: &PreparedExec) -> Result<(), Errno> {
+fn adjust_nice(plan: &PreparedExec) -> Result<(), Errno> {
     match plan.nice {
-        Some(level) => setpriority(level),
+        Some(level) => set_nice(level),
         None => {
-            let _ = setpriority(plan.birth.nice);
+            let _ = set_nice(plan.birth.nice);
             Ok(())
         }
     }
-}
-
-fn setpriority(level: c_int) -> Result<(), Errno> {
-    // SAFETY: no memory is passed.
-    Errno::result(unsafe { libc::setpriority(libc::PRIO_PROCESS, 0, level) }).map(drop)
 }
 
 /// After the descriptors are placed, which may stand above the new limit of them, and after the birth's limit is restored,
 /// which gives way to one that was asked for.
 fn set_limits(limits: &[ResourceLimit]) -> Result<(), (Stage, Errno)> {
     for limit in limits {
-        limit.apply().map_err(|errno| (Stage::Limit(limit.resource), errno))?;
+        apply(limit).map_err(|errno| (Stage::Limit(limit.resource), errno))?;
     }
     Ok(())
 }
 
 fn enter_directory(plan: &PreparedExec) -> Result<(), Errno> {
-    match &plan.directory {
-        // SAFETY: a C string of the prepared exec.
-        Some(directory) => Errno::result(unsafe { libc::chdir(directory.as_ptr()) }).map(drop),
-        None => Ok(()),
-    }
+    plan.directory.as_deref().map_or(Ok(()), chdir)
 }
 
 /// The digits go where the prepared exec has left room, followed by a NUL. (The environment's other strings are as laid out.)
 fn write_own_pid(plan: &PreparedExec) {
     let Some(slot) = plan.pid_slot else { return };
-    // SAFETY: no memory is passed; it always succeeds.
-    let pid = unsafe { libc::getpid() };
-    let digits = decimal(pid.unsigned_abs());
+    let digits = decimal(getpid().as_raw().unsigned_abs());
     // SAFETY: the prepared exec has reserved PID_ROOM bytes at the slot, and nothing else refers to them.
     unsafe { ptr::copy_nonoverlapping(digits.as_ptr(), slot, PID_ROOM) };
 }
@@ -151,9 +139,7 @@ fn arm_parent_death(plan: &PreparedExec) -> Result<(), Errno> {
     let Some(signal) = plan.parent_death else { return Ok(()) };
     // SAFETY: PR_SET_PDEATHSIG takes a number.
     Errno::result(unsafe { libc::prctl(libc::PR_SET_PDEATHSIG, signal) })?;
-    // SAFETY: no memory is passed; it always succeeds.
-    let parent = unsafe { libc::getppid() };
-    if parent != plan.master_pid {
+    if getppid().as_raw() != plan.master_pid {
         // SAFETY: ends the process without running anything of the master's.
         unsafe { libc::_exit(EXIT_NOT_RUN) };
     }
@@ -163,53 +149,47 @@ fn arm_parent_death(plan: &PreparedExec) -> Result<(), Errno> {
 /// A script's interpreter would find a descriptor closed, and the kernel refuses to start it (ENOENT): a script is run by its path.
 fn exec(plan: &PreparedExec) -> Result<Infallible, Errno> {
     let any = || Ok(());
-    match plan.file.map(|file| exec_file(file, &plan.argv, &plan.envp, any)) {
-        None | Some(Err(Errno::ENOENT)) => exec_path(&plan.path, &plan.argv, &plan.envp, any),
+    match plan.file.map(|file| exec_target(Target::File(file), &plan.argv, &plan.envp, any)) {
+        None | Some(Err(Errno::ENOENT)) => exec_target(Target::Path(&plan.path), &plan.argv, &plan.envp, any),
         Some(result) => result,
     }
 }
 
-/// execve(2), again and again while the program is open for writing, each time after this check. Async-signal-safe if the check is.
-pub(super) fn exec_path(
-    path: &CStr,
+/// What is run.
+#[derive(Clone, Copy)]
+pub(super) enum Target<'a> {
+    Path(&'a CStr),
+    /// The file that a descriptor leads to, fexecve(3). ENOENT also for a script behind a descriptor that closes on exec.
+    File(RawFd),
+}
+
+/// execve(2), again and again for about a second while the program is open for writing, each time after this check.
+/// Async-signal-safe if the check is.
+pub(super) fn exec_target(
+    target: Target<'_>,
     argv: &StringArray,
     envp: &StringArray,
     mut check: impl FnMut() -> Result<(), Errno>,
 ) -> Result<Infallible, Errno> {
-    retry_while_busy(|| {
-        check()?;
-        // SAFETY: a C string and two null-terminated arrays of C strings, which the caller's references keep.
-        unsafe { libc::execve(path.as_ptr(), argv.as_ptr(), envp.as_ptr()) };
-        Err(Errno::last())
-    })
-}
-
-/// The same with the file that a descriptor leads to, fexecve(3).
-///
-/// Errors: ENOENT also for a script behind a descriptor that closes on exec.
-pub(super) fn exec_file(
-    file: RawFd,
-    argv: &StringArray,
-    envp: &StringArray,
-    mut check: impl FnMut() -> Result<(), Errno>,
-) -> Result<Infallible, Errno> {
-    retry_while_busy(|| {
-        check()?;
-        // SAFETY: a number and two null-terminated arrays of C strings, which the caller's references keep.
-        unsafe { libc::fexecve(file, argv.as_ptr(), envp.as_ptr()) };
-        Err(Errno::last())
-    })
-}
-
-/// Calls an execve(2) again while its program is open for writing, for about a second. Async-signal-safe if the call is.
-fn retry_while_busy(mut call: impl FnMut() -> Result<Infallible, Errno>) -> Result<Infallible, Errno> {
     for _ in 0..BUSY_RETRIES_MAX {
-        match call() {
-            Err(Errno::ETXTBSY) => pause(),
-            result => return result,
+        check()?;
+        match exec_once(target, argv, envp) {
+            Errno::ETXTBSY => pause(),
+            errno => return Err(errno),
         }
     }
-    call()
+    check()?;
+    Err(exec_once(target, argv, envp))
+}
+
+fn exec_once(target: Target<'_>, argv: &StringArray, envp: &StringArray) -> Errno {
+    match target {
+        // SAFETY: a C string and two null-terminated arrays of C strings, which the references keep.
+        Target::Path(path) => unsafe { libc::execve(path.as_ptr(), argv.as_ptr(), envp.as_ptr()) },
+        // SAFETY: a number, and arrays as above.
+        Target::File(file) => unsafe { libc::fexecve(file, argv.as_ptr(), envp.as_ptr()) },
+    };
+    Errno::last()
 }
 
 /// A shorter pause, because of a signal, does no harm.

@@ -5,8 +5,8 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use nix::errno::Errno;
 
+use crate::base::Resource;
 use crate::sys::errno::retry;
-use crate::sys::resource_limit::Resource;
 
 /// What the child was doing between fork and exec when it failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -24,35 +24,36 @@ pub enum Stage {
     Exec,
 }
 
+/// All but those of a resource, each with the beginning of a message.
+const STAGES: [(Stage, &str); 9] = [
+    (Stage::ProcessGroup, "cannot make a process group"),
+    (Stage::Descriptors, "cannot pass the descriptors"),
+    (Stage::Nice, "cannot set the nice level"),
+    (Stage::Groups, "cannot set the supplementary groups"),
+    (Stage::Group, "cannot change the group"),
+    (Stage::User, "cannot change the user"),
+    (Stage::Directory, "cannot enter the directory"),
+    (Stage::ParentDeath, "cannot set the parent-death signal"),
+    (Stage::Exec, "cannot run the program"),
+];
+
+/// The byte of the first resource.
+const FIRST_LIMIT: u8 = 128;
+
 impl Stage {
-    /// All but those of a resource, whose bytes are above [`Self::FIRST_LIMIT`].
-    const PLAIN: [Self; 9] = [
-        Self::ProcessGroup,
-        Self::Descriptors,
-        Self::Nice,
-        Self::Groups,
-        Self::Group,
-        Self::User,
-        Self::Directory,
-        Self::ParentDeath,
-        Self::Exec,
-    ];
-
-    const FIRST_LIMIT: u8 = 128;
-
     /// Allocates nothing: the child of a fork calls it.
     fn to_byte(self) -> u8 {
         let byte = match self {
-            Self::Limit(resource) => resource.index().map(|index| Self::FIRST_LIMIT + index),
-            plain => Self::PLAIN.iter().position(|stage| *stage == plain).and_then(|index| u8::try_from(index).ok()),
+            Self::Limit(resource) => resource.index().map(|index| FIRST_LIMIT + index),
+            plain => STAGES.iter().position(|(stage, _)| *stage == plain).and_then(|index| u8::try_from(index).ok()),
         };
         byte.unwrap_or(u8::MAX)
     }
 
     fn from_byte(byte: u8) -> Option<Self> {
-        match byte.checked_sub(Self::FIRST_LIMIT) {
+        match byte.checked_sub(FIRST_LIMIT) {
             Some(index) => Resource::from_index(index).map(Self::Limit),
-            None => Self::PLAIN.get(usize::from(byte)).copied(),
+            None => STAGES.get(usize::from(byte)).map(|(stage, _)| *stage),
         }
     }
 }
@@ -60,18 +61,10 @@ impl Stage {
 impl fmt::Display for Stage {
     /// The beginning of a message: `cannot enter the directory`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Limit(resource) => return write!(f, "cannot set the limit of {resource}"),
-            Self::ProcessGroup => "cannot make a process group",
-            Self::Descriptors => "cannot pass the descriptors",
-            Self::Nice => "cannot set the nice level",
-            Self::Groups => "cannot set the supplementary groups",
-            Self::Group => "cannot change the group",
-            Self::User => "cannot change the user",
-            Self::Directory => "cannot enter the directory",
-            Self::ParentDeath => "cannot set the parent-death signal",
-            Self::Exec => "cannot run the program",
-        })
+        match self {
+            Self::Limit(resource) => write!(f, "cannot set the limit of {resource}"),
+            plain => f.write_str(STAGES.iter().find(|(stage, _)| stage == plain).map_or("", |(_, words)| words)),
+        }
     }
 }
 
@@ -158,7 +151,7 @@ mod tests {
     #[test]
     fn every_stage_comes_through_the_pipe() {
         let limits = (0..).map_while(Resource::from_index).map(Stage::Limit);
-        for stage in Stage::PLAIN.into_iter().chain(limits) {
+        for stage in STAGES.into_iter().map(|(stage, _)| stage).chain(limits) {
             let (mut pipe, writer) = pipe();
             assert_eq!(pipe.poll(), ExecState::Pending);
             nix::unistd::write(&writer, &encode(stage, libc::ENOENT)).unwrap();

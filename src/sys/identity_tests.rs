@@ -8,11 +8,10 @@ use nix::unistd::{getegid, getgroups, getuid, setgroups, setresgid, setresuid};
 use tempfile::TempDir;
 
 use super::*;
-use crate::base::{Ending, Pid, Signal};
+use crate::base::{Ending, Pid, Resource, ResourceLimit, Signal};
 use crate::sys::exec_pipe::ExecState;
 use crate::sys::prepared_exec::SpawnRequest;
 use crate::sys::process::spawn;
-use crate::sys::resource_limit::{Resource, ResourceLimit};
 use crate::sys::testing::{end, in_own_process, is_root, outcome, output, reap, request, sleeper, status, words};
 
 /// Numbers that are in no password database.

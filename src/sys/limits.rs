@@ -4,6 +4,7 @@ use std::num::NonZero;
 use std::thread;
 
 use nix::errno::Errno;
+use nix::sys::prctl;
 use nix::sys::resource::{Resource, getrlimit};
 
 use crate::sys::capability::{self, SYS_NICE};
@@ -11,6 +12,10 @@ use crate::sys::capability::{self, SYS_NICE};
 const NICE_MIN: i32 = -20;
 
 /// Sets the nice level of the calling thread and of those that it will start: to be called before there are any.
+/// Async-signal-safe: the child of a fork calls it.
+///
+/// # Errors
+/// A level below the own one, or below what RLIMIT_NICE allows, takes CAP_SYS_NICE.
 pub fn set_nice(level: i32) -> Result<(), Errno> {
     // SAFETY: no memory is passed.
     Errno::result(unsafe { libc::setpriority(libc::PRIO_PROCESS, 0, level) }).map(drop)
@@ -45,24 +50,25 @@ pub fn descriptor_limit() -> u64 {
     getrlimit(Resource::RLIMIT_NOFILE).map_or(u64::MAX, |(soft, _)| soft)
 }
 
-/// How many processors this process may use; 1 when nobody can tell.
+/// How many processors this process may use; 1 when the system does not say.
 pub fn cpu_count() -> usize {
     thread::available_parallelism().map_or(1, NonZero::get)
 }
 
 /// Makes orphaned descendants our children, see prctl(2). It outlives an exec, and is not inherited by children.
+///
+/// # Errors
+/// The system does not know the call.
 pub fn set_child_subreaper() -> Result<(), Errno> {
-    child_subreaper(1)
+    prctl::set_child_subreaper(true)
 }
 
 /// Takes [`set_child_subreaper`] back. Those that are our children already stay so.
+///
+/// # Errors
+/// As [`set_child_subreaper`].
 pub fn unset_child_subreaper() -> Result<(), Errno> {
-    child_subreaper(0)
-}
-
-fn child_subreaper(on: libc::c_ulong) -> Result<(), Errno> {
-    // SAFETY: PR_SET_CHILD_SUBREAPER takes a number.
-    Errno::result(unsafe { libc::prctl(libc::PR_SET_CHILD_SUBREAPER, on, 0_u64, 0_u64, 0_u64) }).map(drop)
+    prctl::set_child_subreaper(false)
 }
 
 /// Makes the allocator give memory back when it is freed. By default glibc raises its threshold with each large block that

@@ -1,10 +1,9 @@
 //! Files in memory, for what one image of the master hands to the next: no full or read-only disk is in their way. Seals
-//! what it writes, so that nobody can change it on its way; reads whatever it is given. Looks at no byte, and never leaves
+//! what it writes, so that it cannot be changed on its way; reads whatever it is given. Looks at no byte, and never leaves
 //! a descriptor open when it fails.
 
-use std::fmt;
 use std::fs::File;
-use std::io::{Seek, Write};
+use std::io::{self, Seek, Write};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd, RawFd};
 use std::time::Duration;
 
@@ -13,6 +12,7 @@ use nix::fcntl::{FcntlArg, SealFlag, fcntl};
 use nix::sys::memfd::{MFdFlags, memfd_create};
 use nix::sys::stat::fstat;
 use nix::unistd::{Whence, lseek};
+use thiserror::Error;
 
 use crate::base::Mono;
 use crate::sys::clock;
@@ -20,79 +20,71 @@ use crate::sys::errno::{errno_of, may_pass, retry, words};
 use crate::sys::fd;
 use crate::sys::unix_client::wait_readable;
 
-/// How long reading may take: who writes into a pipe may never come to an end.
+/// How long reading may take: the writer of a pipe may never come to an end.
 const READ_TIME_MAX: Duration = Duration::from_secs(10);
 
 /// How much is read at once.
 const CHUNK_BYTES: usize = 64 * 1024;
 
 /// Why there is no sealed file, or nothing was read.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 pub enum MemfdError {
-    Create(Errno),
-    Write(Errno),
-    Seal(Errno),
+    #[error("cannot {verb} a file in memory: {}", words(*errno))]
+    Write { verb: &'static str, errno: Errno },
+    #[error("cannot read the descriptor: {}", words(*.0))]
     Read(Errno),
     /// Its writer holds it open, and is silent.
+    #[error("cannot read the descriptor: its end does not come")]
     Endless,
-    TooLong {
-        max_bytes: usize,
-    },
+    #[error("cannot read the descriptor: more than {max_bytes} bytes")]
+    TooLong { max_bytes: usize },
 }
 
 impl MemfdError {
     /// Whether the same may succeed later.
     pub fn may_pass(self) -> bool {
         match self {
-            Self::Create(errno) | Self::Write(errno) | Self::Seal(errno) | Self::Read(errno) => may_pass(errno),
+            Self::Write { errno, .. } | Self::Read(errno) => may_pass(errno),
             Self::Endless | Self::TooLong { .. } => false,
         }
     }
 }
 
-impl fmt::Display for MemfdError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Create(errno) => write!(f, "cannot make a file in memory: {}", words(*errno)),
-            Self::Write(errno) => write!(f, "cannot write a file in memory: {}", words(*errno)),
-            Self::Seal(errno) => write!(f, "cannot seal a file in memory: {}", words(*errno)),
-            Self::Read(errno) => write!(f, "cannot read the descriptor: {}", words(*errno)),
-            Self::Endless => f.write_str("cannot read the descriptor: its end does not come"),
-            Self::TooLong { max_bytes } => write!(f, "cannot read the descriptor: more than {max_bytes} bytes"),
-        }
-    }
-}
-
-impl std::error::Error for MemfdError {}
-
 /// A file in memory that holds these bytes and can never be changed again, at its beginning. Close-on-exec. The name is for
-/// those who look into /proc.
+/// readers of /proc.
 ///
-/// Errors: no descriptor or no memory is to be had, or the bytes are more than RLIMIT_FSIZE.
+/// # Errors
+/// No descriptor or no memory is to be had, or the bytes are more than RLIMIT_FSIZE.
 pub fn sealed(name: &str, bytes: &[u8]) -> Result<OwnedFd, MemfdError> {
-    let mut file = File::from(create(name).map_err(MemfdError::Create)?);
-    file.write_all(bytes).map_err(|error| MemfdError::Write(errno_of(&error)))?;
-    file.rewind().map_err(|error| MemfdError::Write(errno_of(&error)))?;
-    let seals = SealFlag::F_SEAL_WRITE | SealFlag::F_SEAL_GROW | SealFlag::F_SEAL_SHRINK | SealFlag::F_SEAL_SEAL;
-    retry(|| fcntl(&file, FcntlArg::F_ADD_SEALS(seals))).map_err(MemfdError::Seal)?;
-    Ok(file.into())
+    let mut file = create(name)?;
+    file.write_all(bytes).and_then(|()| file.rewind()).map_err(unwritten)?;
+    seal(file, SealFlag::F_SEAL_WRITE | SealFlag::F_SEAL_GROW | SealFlag::F_SEAL_SHRINK | SealFlag::F_SEAL_SEAL)
 }
 
-/// A file in memory that whoever gets it can write, up to this many bytes: what would make it longer is refused with EPERM, so
-/// that no writer takes more memory than that. What nobody has written is NUL. Close-on-exec.
+/// A file in memory that its receiver can write, up to this many bytes: what would make it longer is refused with EPERM, so
+/// that no writer takes more memory than that. What was not written is NUL. Close-on-exec.
 ///
-/// Errors: no descriptor or no memory is to be had.
+/// # Errors
+/// No descriptor or no memory is to be had.
 pub fn scratch(name: &str, bytes: usize) -> Result<OwnedFd, MemfdError> {
-    let file = File::from(create(name).map_err(MemfdError::Create)?);
-    file.set_len(bytes as u64).map_err(|error| MemfdError::Write(errno_of(&error)))?;
-    let seals = SealFlag::F_SEAL_GROW | SealFlag::F_SEAL_SHRINK;
-    retry(|| fcntl(&file, FcntlArg::F_ADD_SEALS(seals))).map_err(MemfdError::Seal)?;
-    Ok(file.into())
+    let file = create(name)?;
+    file.set_len(bytes as u64).map_err(unwritten)?;
+    seal(file, SealFlag::F_SEAL_GROW | SealFlag::F_SEAL_SHRINK)
+}
+
+fn unwritten(error: io::Error) -> MemfdError {
+    MemfdError::Write { verb: "write", errno: errno_of(&error) }
+}
+
+fn seal(file: File, seals: SealFlag) -> Result<OwnedFd, MemfdError> {
+    let sealed = retry(|| fcntl(&file, FcntlArg::F_ADD_SEALS(seals)));
+    sealed.map_err(|errno| MemfdError::Write { verb: "seal", errno }).map(|_| file.into())
 }
 
 /// What was written into a file of [`scratch`], without the NULs at its end.
 ///
-/// Errors: it cannot be read, or more than `max_bytes` were written.
+/// # Errors
+/// It cannot be read, or more than `max_bytes` were written.
 pub fn read_scratch(file: impl AsFd, max_bytes: usize) -> Result<Vec<u8>, MemfdError> {
     let mut bytes = read_all(file, usize::MAX)?;
     let length = bytes.iter().rposition(|byte| *byte != 0).map_or(0, |last| last + 1);
@@ -106,25 +98,28 @@ pub fn read_scratch(file: impl AsFd, max_bytes: usize) -> Result<Vec<u8>, MemfdE
 /// All that a descriptor has to give: what can be rewound from its beginning, a pipe from where it is, until its last writer
 /// has closed it.
 ///
-/// Errors: it cannot be read, gives more than `max_bytes`, or does not end within ten seconds.
+/// # Errors
+/// It cannot be read, gives more than `max_bytes`, or does not end within ten seconds.
 pub fn read_all(fd: impl AsFd, max_bytes: usize) -> Result<Vec<u8>, MemfdError> {
     read_all_until(fd.as_fd(), max_bytes, clock::now().after(READ_TIME_MAX))
 }
 
 /// The effective user and group of the process that made the file with this number.
 ///
-/// Errors: nothing is open there.
+/// # Errors
+/// Nothing is open there.
 pub fn maker(number: RawFd) -> Result<(u32, u32), Errno> {
     fd::look_at(number, |file| fstat(file))?.map(|stat| (stat.st_uid, stat.st_gid))
 }
 
 /// Not executable: some systems allow no other (vm.memfd_noexec). Before Linux 6.3 there was no way to say so.
-fn create(name: &str) -> Result<OwnedFd, Errno> {
+fn create(name: &str) -> Result<File, MemfdError> {
     let flags = MFdFlags::MFD_CLOEXEC | MFdFlags::MFD_ALLOW_SEALING;
-    match memfd_create(name, flags | MFdFlags::from_bits_retain(libc::MFD_NOEXEC_SEAL)) {
+    let made = match memfd_create(name, flags | MFdFlags::from_bits_retain(libc::MFD_NOEXEC_SEAL)) {
         Err(Errno::EINVAL) => memfd_create(name, flags),
         result => result,
-    }
+    };
+    made.map(File::from).map_err(|errno| MemfdError::Write { verb: "make", errno })
 }
 
 fn read_all_until(fd: BorrowedFd<'_>, max_bytes: usize, until: Mono) -> Result<Vec<u8>, MemfdError> {
@@ -159,7 +154,7 @@ fn read_some<'a>(fd: BorrowedFd<'_>, chunk: &'a mut [u8], until: Mono) -> Result
         wait_readable(&[fd], Some(until)).map_err(MemfdError::Read)?.ok_or(MemfdError::Endless)?;
         match retry(|| nix::unistd::read(fd, chunk)) {
             Ok(length) => return Ok(chunk.get(..length).unwrap_or_default()),
-            // Somebody else reads it, too.
+            // Another process reads it, too.
             Err(Errno::EAGAIN) => {}
             Err(errno) => return Err(MemfdError::Read(errno)),
         }

@@ -3,12 +3,12 @@
 
 use std::cell::OnceCell;
 use std::ffi::OsStr;
-use std::fmt;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 
 use nix::errno::Errno;
 use nix::sys::socket::{AddressFamily, MsgFlags, SockFlag, SockType, UnixAddr, sendto, socket};
+use thiserror::Error;
 
 use crate::sys::errno::{retry, words};
 
@@ -21,26 +21,20 @@ pub struct NotifySocket {
 }
 
 /// What NOTIFY_SOCKET says cannot be used.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum NotifySocketError {
     /// Neither an absolute path nor a name behind `@`.
+    #[error("NOTIFY_SOCKET is {0:?}, need an absolute path or a name behind @")]
     Name(String),
+    #[error("cannot use NOTIFY_SOCKET: {}", words(*.0))]
     System(Errno),
 }
 
-impl fmt::Display for NotifySocketError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Name(name) => write!(f, "NOTIFY_SOCKET is {name:?}, need an absolute path or a name behind @"),
-            Self::System(errno) => write!(f, "cannot use NOTIFY_SOCKET: {}", words(*errno)),
-        }
-    }
-}
-
-impl std::error::Error for NotifySocketError {}
-
 impl NotifySocket {
     /// `name` as NOTIFY_SOCKET has it: `/run/systemd/notify`, or `@name` for an abstract one.
+    ///
+    /// # Errors
+    /// It is no such name.
     pub fn open(name: &OsStr) -> Result<Self, NotifySocketError> {
         let address = match name.as_bytes() {
             [b'/', _, ..] => UnixAddr::new(name),
@@ -50,8 +44,9 @@ impl NotifySocket {
         Ok(Self { fd: OnceCell::new(), address: address.map_err(NotifySocketError::System)? })
     }
 
-    /// Errors: EAGAIN when the other side has not read enough of what was sent before; ENOENT and ECONNREFUSED when nobody is there;
-    /// EMFILE and others when there is no socket to be had.
+    /// # Errors
+    /// EAGAIN when the other side has not read enough of what was sent before; ENOENT and ECONNREFUSED when there is no other
+    /// side; EMFILE and others when there is no socket to be had.
     pub fn send(&self, message: &str) -> Result<(), Errno> {
         let fd = self.fd()?.as_raw_fd();
         let flags = MsgFlags::MSG_DONTWAIT | MsgFlags::MSG_NOSIGNAL;

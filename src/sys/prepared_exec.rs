@@ -10,10 +10,9 @@ use std::ptr;
 use libc::{c_char, c_int, pid_t};
 use nix::errno::Errno;
 
-use crate::base::Signal;
+use crate::base::{ResourceLimit, Signal};
 use crate::sys::birth::Birth;
 use crate::sys::identity::Identity;
-use crate::sys::resource_limit::ResourceLimit;
 
 /// What to run, and with what. The child gets a process group of its own, default dispositions, an empty signal mask, the
 /// master's descriptors 0 to 2, and nothing else that is not named here.
@@ -105,7 +104,7 @@ pub(super) struct StringArray {
 impl StringArray {
     /// An argument vector. EINVAL for a NUL byte.
     pub(super) fn of_words(words: &[OsString]) -> Result<Self, Errno> {
-        Ok(Self::new(words.iter().map(|word| terminated(word)).collect::<Result<_, _>>()?))
+        words.iter().map(|word| Ok(c_string(word)?.into_bytes_with_nul())).collect::<Result<_, _>>().map(Self::new)
     }
 
     /// An environment. EINVAL for a NUL byte, and for a variable whose name is empty or has a `=`.
@@ -132,8 +131,8 @@ fn lay_out_env(
     let Some(name) = own_pid_variable else {
         return Ok((StringArray::new(strings), None));
     };
-    let mut slot = assignment(name, OsStr::new(""))?;
-    let digits_at = slot.len() - 1;
+    let mut slot = assignment(name, OsStr::new(""))?.into_bytes();
+    let digits_at = slot.len();
     slot.resize(digits_at + PID_ROOM, 0);
     strings.push(slot);
     // The buffer of a Vec stays where it is when the Vec itself moves.
@@ -142,21 +141,14 @@ fn lay_out_env(
 }
 
 fn assignments(env: &[(OsString, OsString)]) -> Result<Vec<Vec<u8>>, Errno> {
-    env.iter().map(|(name, value)| assignment(name, value)).collect()
+    env.iter().map(|(name, value)| Ok(assignment(name, value)?.into_bytes_with_nul())).collect()
 }
 
-fn assignment(name: &OsStr, value: &OsStr) -> Result<Vec<u8>, Errno> {
+pub(super) fn assignment(name: &OsStr, value: &OsStr) -> Result<CString, Errno> {
     if name.is_empty() || name.as_bytes().contains(&b'=') {
         return Err(Errno::EINVAL);
     }
-    let mut joined = name.to_owned();
-    joined.push("=");
-    joined.push(value);
-    terminated(&joined)
-}
-
-fn terminated(word: &OsStr) -> Result<Vec<u8>, Errno> {
-    Ok(c_string(word)?.into_bytes_with_nul())
+    c_string(&[name, OsStr::new("="), value].into_iter().collect::<OsString>())
 }
 
 pub(super) fn c_string(word: &OsStr) -> Result<CString, Errno> {

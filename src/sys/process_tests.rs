@@ -7,15 +7,14 @@ use std::os::fd::AsFd;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
-use nix::sys::resource::{Resource, getrlimit};
+use nix::sys::resource::{Resource as Number, getrlimit};
 use nix::sys::stat::{Mode, umask};
 use tempfile::TempDir;
 
 use super::*;
-use crate::base::{Ending, Signal};
+use crate::base::{Ending, Resource, ResourceLimit, Signal};
 use crate::sys::birth::Birth;
 use crate::sys::exec_pipe::{ExecState, Stage};
-use crate::sys::resource_limit::{self, ResourceLimit};
 use crate::sys::signal::{block_all, prepare_dispositions, send};
 use crate::sys::testing::{
     BIRTH, LIMIT, end, in_own_process, outcome, output, reap, request, shell, sleeper, status, wait_until, words,
@@ -119,13 +118,13 @@ fn the_child_leads_a_group_at_once() {
 #[test]
 fn limits_and_umask_are_those_of_the_birth() {
     in_own_process(module_path!(), "limits_and_umask_are_those_of_the_birth", || {
-        let hard = getrlimit(Resource::RLIMIT_NOFILE).unwrap().1;
+        let hard = getrlimit(Number::RLIMIT_NOFILE).unwrap().1;
         let birth: &Birth = Box::leak(Box::new(Birth { umask: 0o027, nofile_soft: 77, nofile_hard: hard, nice: 0 }));
         umask(Mode::from_bits_truncate(0o002));
         birth.raise_nofile().unwrap();
         let said = output("umask; ulimit -Sn; ulimit -Hn", |request| request.birth = birth);
         assert_eq!(said, format!("0027\n77\n{hard}\n"));
-        assert_eq!(getrlimit(Resource::RLIMIT_NOFILE).unwrap(), (hard, hard));
+        assert_eq!(getrlimit(Number::RLIMIT_NOFILE).unwrap(), (hard, hard));
     });
 }
 
@@ -135,12 +134,12 @@ fn a_umask_that_is_asked_for_is_the_childs() {
 }
 
 fn limit(name: &str, soft: u64, hard: u64) -> ResourceLimit {
-    ResourceLimit { resource: resource_limit::Resource::from_name(name).unwrap(), soft, hard }
+    ResourceLimit { resource: Resource::from_name(name).unwrap(), soft, hard }
 }
 
 #[test]
 fn limits_that_are_asked_for_are_the_childs() {
-    let hard = getrlimit(Resource::RLIMIT_CORE).unwrap().1;
+    let hard = getrlimit(Number::RLIMIT_CORE).unwrap().1;
     // The birth says 1024 descriptors.
     let limits = vec![limit("nofile", 33, 44), limit("core", hard, hard), limit("fsize", 4096, 8192)];
     let pid = sleeper(|request| request.limits = Vec::leak(limits));

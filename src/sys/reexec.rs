@@ -16,7 +16,7 @@ use std::path::{Path, PathBuf};
 use nix::errno::Errno;
 use nix::unistd::{getpid, gettid};
 
-use crate::sys::child::{exec_file, exec_path};
+use crate::sys::child::{Target, exec_target};
 use crate::sys::errno::{errno_of, words};
 use crate::sys::exec_failure::explain_exec_failure;
 use crate::sys::executable::Executable;
@@ -148,10 +148,10 @@ fn try_exec(
     let envp = StringArray::of_variables(env)?;
     let _guard = ExecGuard::arm(keep)?;
     match program {
-        Program::Image(image) => exec_file(image.file.as_raw_fd(), &argv, &envp, || Ok(())),
+        Program::Image(image) => exec_target(Target::File(image.file.as_raw_fd()), &argv, &envp, || Ok(())),
         Program::Checked(executable) => {
             let check = || if executable.is_unwritten() { Ok(()) } else { Err(OUT_OF_DATE) };
-            match exec_file(executable.as_fd().as_raw_fd(), &argv, &envp, check) {
+            match exec_target(Target::File(executable.as_fd().as_raw_fd()), &argv, &envp, check) {
                 Err(Errno::ENOENT) => exec_script(executable, &argv, &envp),
                 result => result,
             }
@@ -164,7 +164,7 @@ fn try_exec(
 fn exec_script(executable: &Executable, argv: &StringArray, envp: &StringArray) -> Result<Infallible, Errno> {
     let path = c_string(executable.path().as_os_str())?;
     let check = || if executable.is_unchanged() { Ok(()) } else { Err(OUT_OF_DATE) };
-    exec_path(&path, argv, envp, check)
+    exec_target(Target::Path(&path), argv, envp, check)
 }
 
 fn explain(program: Program<'_>, errno: Errno) -> ReexecError {

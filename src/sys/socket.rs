@@ -1,6 +1,5 @@
 //! TCP listeners, and what all sockets have in common. Every socket closes on exec; no name is looked up but on demand.
 
-use std::fmt;
 use std::io;
 use std::net::{SocketAddr, SocketAddrV4, SocketAddrV6, ToSocketAddrs};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
@@ -11,6 +10,7 @@ use nix::sys::socket::{
     AddressFamily, SockFlag, SockProtocol, SockType, SockaddrIn, SockaddrIn6, SockaddrLike, SockaddrStorage, bind,
     getsockname, getsockopt, setsockopt, socket, socketpair, sockopt,
 };
+use thiserror::Error;
 
 use crate::sys::errno::{retry, words};
 use crate::sys::fd::{Blocking, set_blocking};
@@ -46,35 +46,19 @@ pub enum LocalAddress {
     Other,
 }
 
-/// Why there is no TCP listener.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// Why there is no TCP listener: the step that failed, as a verb.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+#[error("cannot {step} {address}: {}", words(*errno))]
 pub struct ListenError {
     pub address: SocketAddr,
-    pub step: ListenStep,
+    pub step: &'static str,
     pub errno: Errno,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum ListenStep {
-    Open,
-    Bind,
-    Listen,
-}
-
-impl fmt::Display for ListenError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let verb = match self.step {
-            ListenStep::Open => "open a socket for",
-            ListenStep::Bind => "bind",
-            ListenStep::Listen => "listen on",
-        };
-        write!(f, "cannot {verb} {}: {}", self.address, words(self.errno))
-    }
-}
-
-impl std::error::Error for ListenError {}
-
 /// Opens, binds and listens. The kernel caps the backlog at net.core.somaxconn.
+///
+/// # Errors
+/// The step that the system refuses.
 pub fn listen_tcp(
     address: SocketAddr,
     reuse: ReuseAddr,
@@ -83,14 +67,17 @@ pub fn listen_tcp(
     v6_only: V6Only,
 ) -> Result<OwnedFd, ListenError> {
     let failed = |step| move |errno| ListenError { address, step, errno };
-    let fd = open_tcp(address, reuse, v6_only).map_err(failed(ListenStep::Open))?;
-    bind_inet(&fd, address).map_err(failed(ListenStep::Bind))?;
-    relisten(fd.as_fd(), backlog).map_err(failed(ListenStep::Listen))?;
-    set_blocking(fd.as_fd(), blocking).map_err(failed(ListenStep::Open))?;
+    let fd = open_tcp(address, reuse, v6_only).map_err(failed("open a socket for"))?;
+    bind_inet(&fd, address).map_err(failed("bind"))?;
+    relisten(fd.as_fd(), backlog).map_err(failed("listen on"))?;
+    set_blocking(fd.as_fd(), blocking).map_err(failed("open a socket for"))?;
     Ok(fd)
 }
 
 /// The addresses of a host name of one family, in the resolver's order. It may ask the network, and take its time.
+///
+/// # Errors
+/// The resolver knows no such host, or cannot be asked.
 pub fn resolve(host: &str, port: u16, family: Family) -> io::Result<Vec<SocketAddr>> {
     let found = (host, port).to_socket_addrs()?;
     Ok(found
@@ -103,6 +90,9 @@ pub fn resolve(host: &str, port: u16, family: Family) -> io::Result<Vec<SocketAd
 }
 
 /// getsockname(2).
+///
+/// # Errors
+/// It is no socket.
 pub fn local_address(fd: BorrowedFd<'_>) -> Result<LocalAddress, Errno> {
     let found = retry(|| getsockname::<SockaddrStorage>(fd.as_raw_fd()))?;
     if let Some(v4) = found.as_sockaddr_in() {
@@ -117,13 +107,19 @@ pub fn local_address(fd: BorrowedFd<'_>) -> Result<LocalAddress, Errno> {
     }
 }
 
-/// Whether the socket listens: a worker that calls shutdown(2) on it ends that for all who share it.
+/// Whether the socket listens: a worker that calls shutdown(2) on it ends that for all that share it.
+///
+/// # Errors
+/// It is no socket.
 pub fn is_accepting(fd: BorrowedFd<'_>) -> Result<bool, Errno> {
     retry(|| getsockopt(&fd, sockopt::AcceptConn))
 }
 
 /// Mends what [`is_accepting`] finds. After a shutdown(2), a TCP socket that was bound to port 0 has lost its port, though
 /// getsockname(2) still tells it, and would get another from listen(2). So it is bound to `address` again, its own before.
+///
+/// # Errors
+/// The address is in use by now, or the system has no memory.
 pub fn mend(fd: BorrowedFd<'_>, address: &LocalAddress, backlog: i32) -> Result<(), Errno> {
     match address {
         LocalAddress::Inet(inet) => match bind_inet(&fd, *inet) {
@@ -137,12 +133,18 @@ pub fn mend(fd: BorrowedFd<'_>, address: &LocalAddress, backlog: i32) -> Result<
 }
 
 /// listen(2), as often as one likes: it changes the backlog of a socket that listens already.
+///
+/// # Errors
+/// The address is in use, or it is no socket that can listen.
 pub fn relisten(fd: BorrowedFd<'_>, backlog: i32) -> Result<(), Errno> {
     // SAFETY: a descriptor that the caller lends, and no memory.
     retry(|| Errno::result(unsafe { libc::listen(fd.as_raw_fd(), backlog) })).map(drop)
 }
 
 /// Two connected stream sockets; blocking.
+///
+/// # Errors
+/// No descriptor is to be had.
 pub fn socket_pair() -> Result<(OwnedFd, OwnedFd), Errno> {
     retry(|| socketpair(AddressFamily::Unix, SockType::Stream, None, SockFlag::SOCK_CLOEXEC))
 }
@@ -171,6 +173,10 @@ fn bind_inet(fd: &impl AsRawFd, address: SocketAddr) -> Result<(), Errno> {
     }
 }
 
+/// bind(2).
+///
+/// # Errors
+/// The address is in use, is not ours, or may not be bound.
 pub fn bind_to(fd: &impl AsRawFd, address: &impl SockaddrLike) -> Result<(), Errno> {
     retry(|| bind(fd.as_raw_fd(), address))
 }

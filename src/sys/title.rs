@@ -2,14 +2,16 @@
 //! by which killall(1) and pidof(8) know it. Never changes the environment that std::env, C and children see; where there
 //! is no /proc, nothing.
 
-use std::ffi::{CStr, OsStr};
+use std::env;
+use std::ffi::{CString, OsStr};
 use std::fs;
 use std::os::unix::ffi::OsStrExt;
 use std::ptr;
 
 use libc::c_char;
 
-use crate::sys::prepared_exec::c_string;
+use crate::sys::prepared_exec::{assignment, c_string};
+use crate::sys::procfs::field;
 
 /// Stands in the last byte of the arguments when the title ends before it. Any byte but NUL tells the kernel to show the
 /// memory up to the first NUL, instead of the NULs up to the end too.
@@ -47,7 +49,7 @@ impl Title {
         self.overwrite(cut(shown, self.room - 1));
     }
 
-    /// Who looks at that moment may see half of it.
+    /// A process that looks at that moment may see half of it.
     fn overwrite(&mut self, title: &[u8]) {
         assert!(title.len() < self.room, "a title of {} bytes has no room", title.len());
         // SAFETY: the kernel put arguments and environment there, on the stack of the first thread, which lives as long as
@@ -59,7 +61,7 @@ impl Title {
             // SAFETY: as above; `argv_len` is not 0, and no more than the room.
             let last = unsafe { self.start.add(self.argv_len - 1) };
             // SAFETY: as above. Should this be the last byte of all, then the program's path comes behind it, which the
-            // kernel has put there with a NUL; so who still reads the last argument finds an end.
+            // kernel has put there with a NUL, so that a reader of the last argument finds an end.
             unsafe { last.write(OVERWRITTEN) };
         }
     }
@@ -84,10 +86,7 @@ struct Memory {
 impl Memory {
     /// None for what is no memory: some sandboxes show zeros.
     fn read(stat: &str) -> Option<Self> {
-        // The name may have blanks and brackets in it; after the last bracket comes field 3, see proc(5).
-        let (_, rest) = stat.rsplit_once(')')?;
-        let fields: Vec<&str> = rest.split_whitespace().collect();
-        let field = |number: usize| fields.get(number - 3)?.parse::<usize>().ok();
+        let field = |number| field(stat, number)?.parse::<usize>().ok();
         let (start, arg_end, env_start, env_end) = (field(48)?, field(49)?, field(50)?, field(51)?);
         let end = if env_start == arg_end { env_end.max(arg_end) } else { arg_end };
         let argv_len = arg_end.checked_sub(start).filter(|length| start > 0 && *length > 0)?;
@@ -97,34 +96,11 @@ impl Memory {
 
 /// Copies the environment to the heap, for good, and lets C and std::env look there.
 fn move_environment() {
-    // SAFETY: there is one thread, as `prepare` has asserted.
-    let variables = unsafe { copy_strings(environ) };
-    let moved = Box::leak(variables.into_boxed_slice());
-    // SAFETY: as above; the array ends with a null pointer, and neither it nor its strings are ever freed.
-    unsafe { environ = moved.as_mut_ptr() };
-}
-
-/// The strings of an array that a null pointer ends, and a null pointer. A null array (clearenv(3)) has no strings.
-///
-/// # Safety
-///
-/// The array and its strings are those of C's environment, and nobody changes them meanwhile.
-unsafe fn copy_strings(array: *mut *mut c_char) -> Vec<*mut c_char> {
-    let mut copies = Vec::new();
-    let mut entry = array;
-    while !entry.is_null() {
-        // SAFETY: the array goes on until its null pointer, which has not come yet.
-        let string = unsafe { *entry };
-        if string.is_null() {
-            break;
-        }
-        // SAFETY: a C string, as the caller says.
-        copies.push(unsafe { CStr::from_ptr(string) }.to_owned().into_raw());
-        // SAFETY: the entry before was not the last.
-        entry = unsafe { entry.add(1) };
-    }
-    copies.push(ptr::null_mut());
-    copies
+    let copies = env::vars_os().filter_map(|(name, value)| assignment(&name, &value).ok());
+    let moved: Vec<*mut c_char> = copies.map(CString::into_raw).chain([ptr::null_mut()]).collect();
+    // SAFETY: there is one thread, as `prepare` has asserted; the array ends with a null pointer, and neither it nor its
+    // strings are ever freed.
+    unsafe { environ = Box::leak(moved.into_boxed_slice()).as_mut_ptr() };
 }
 
 /// At most so many bytes, and no half of a character: /proc/PID/stat would not be text any more.
@@ -136,7 +112,6 @@ fn cut(text: &[u8], max: usize) -> &[u8] {
 
 #[cfg(test)]
 mod tests {
-    use std::env;
     use std::process::Command;
 
     use super::*;

@@ -7,10 +7,10 @@ use std::time::Duration;
 
 use nix::errno::Errno;
 use nix::fcntl::{OFlag, open};
-use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::poll::{PollFd, PollFlags, ppoll};
 use nix::sys::socket::{AddressFamily, SockFlag, SockType, UnixAddr, connect, setsockopt, socket, sockopt};
 use nix::sys::stat::{Mode, fstat};
-use nix::sys::time::TimeVal;
+use nix::sys::time::{TimeSpec, TimeVal};
 use nix::unistd::geteuid;
 
 use crate::base::Mono;
@@ -18,13 +18,19 @@ use crate::sys::clock;
 use crate::sys::errno::retry;
 
 /// A connection to a listening socket. `patience` is how long connecting may take while the accept queue is full, and
-/// later each write while the other side does not read; EAGAIN says that it did not suffice.
+/// later each write while the other side does not read.
+///
+/// # Errors
+/// EAGAIN when `patience` did not suffice, and what socket(2) and connect(2) say.
 pub fn connect_unix(path: &Path, patience: Duration) -> Result<OwnedFd, Errno> {
     connect_as(SockType::Stream, path, patience)
 }
 
 /// A socket whose datagrams go there. `patience` is how long each may wait for room in the other side's queue; EAGAIN says
-/// that it did not suffice, EPROTOTYPE that the other side takes connections.
+/// that it did not suffice.
+///
+/// # Errors
+/// EPROTOTYPE when the other side takes connections, and what socket(2) and connect(2) say.
 pub fn connect_datagram(path: &Path, patience: Duration) -> Result<OwnedFd, Errno> {
     connect_as(SockType::Datagram, path, patience)
 }
@@ -32,7 +38,7 @@ pub fn connect_datagram(path: &Path, patience: Duration) -> Result<OwnedFd, Errn
 /// Why there is no connection to what stands at a path.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ConnectError {
-    /// It is a symbolic link of a user who is neither root nor we: it may lead to anybody's socket.
+    /// It is a symbolic link of a user who is neither root nor we: it may lead to any socket.
     Planted {
         uid: u32,
     },
@@ -47,6 +53,9 @@ impl From<Errno> for ConnectError {
 
 /// As [`connect_unix`], to a path that others may have put something at. What is looked at is what is connected to, even if
 /// another file stands there a moment later. (Without /proc, it is looked at and then looked up again.)
+///
+/// # Errors
+/// As [`connect_unix`]; or another user's link stands there.
 pub fn connect_unix_unplanted(path: &Path, patience: Duration) -> Result<OwnedFd, ConnectError> {
     // The length counts for the path as it was given.
     UnixAddr::new(path)?;
@@ -76,6 +85,9 @@ fn connect_as(kind: SockType, path: &Path, patience: Duration) -> Result<OwnedFd
 
 /// Waits until one of these can be read, has ended or is broken, and says which, the first first. `None` when `until` has
 /// passed, or when there is nothing to wait for.
+///
+/// # Errors
+/// The system has no memory.
 pub fn wait_readable(fds: &[BorrowedFd<'_>], until: Option<Mono>) -> Result<Option<usize>, Errno> {
     if fds.is_empty() && until.is_none() {
         return Ok(None);
@@ -83,7 +95,7 @@ pub fn wait_readable(fds: &[BorrowedFd<'_>], until: Option<Mono>) -> Result<Opti
     let mut polled: Vec<_> = fds.iter().map(|fd| PollFd::new(*fd, PollFlags::POLLIN)).collect();
     loop {
         let left = until.map(|moment| moment.since(clock::now()));
-        match poll(&mut polled, poll_timeout(left)) {
+        match ppoll(&mut polled, left.map(TimeSpec::from_duration), None) {
             Err(Errno::EINTR) => {}
             Err(errno) => return Err(errno),
             Ok(0) if left.is_none_or(|left| !left.is_zero()) => {}
@@ -96,13 +108,6 @@ pub fn wait_readable(fds: &[BorrowedFd<'_>], until: Option<Mono>) -> Result<Opti
 fn timeval(span: Duration) -> TimeVal {
     let seconds = i64::try_from(span.as_secs()).unwrap_or(i64::MAX);
     TimeVal::new(seconds, i64::from(span.subsec_micros()).max(i64::from(seconds == 0)))
-}
-
-/// Rounded up, so that it does not end a little early again and again; a long time is waited for in parts.
-fn poll_timeout(left: Option<Duration>) -> PollTimeout {
-    let Some(left) = left else { return PollTimeout::NONE };
-    let millis = left.as_nanos().div_ceil(1_000_000);
-    PollTimeout::try_from(millis.min(i32::MAX as u128) as i32).unwrap_or(PollTimeout::MAX)
 }
 
 #[cfg(test)]

@@ -2,9 +2,9 @@
 
 use std::path::PathBuf;
 
-use crate::base::Signal;
+use crate::base::{Resource, ResourceLimit, Signal};
 use crate::config::tests::{parse_with, words};
-use crate::config::{Ack, Config, Invocation, Limit, LogLevel, LogTarget, differences, schema};
+use crate::config::{Ack, Config, Invocation, LogLevel, LogTarget, differences, schema};
 
 const WEB: &str = r#"
 command = ["/srv/web/current/bin/server", "--workers", "1"]
@@ -77,7 +77,7 @@ fn the_tables_say_what_flags_cannot() {
     let config = config(file, &[]);
     assert_eq!(config.program, ["server", "a b"]);
     assert_eq!((config.worker.group.as_deref(), config.worker.graceful_signal), (Some("7"), Signal::TERM));
-    let limit = |name, soft, hard| Limit { name, soft, hard };
+    let limit = |name, soft, hard| ResourceLimit { resource: Resource::from_name(name).unwrap(), soft, hard };
     assert_eq!(
         config.worker.limits,
         [

@@ -1,5 +1,5 @@
-//! Whose child a process is, and what it was born with, from /proc. For acks from behind a wrapper, and where nothing better is
-//! known; what is read may be outdated when it is used.
+//! What /proc says of a process: whose child it is, and what it was born with. For acks from behind a wrapper, and where nothing
+//! better is known; what is read may be outdated when it is used.
 
 use std::fs;
 
@@ -7,24 +7,14 @@ use crate::base::Pid;
 
 /// The parent of a process, if it is there and /proc shows it.
 pub fn parent(pid: Pid) -> Option<Pid> {
-    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-    // The name may have blanks and brackets in it; after the last bracket come the state and the parent.
-    let (_, rest) = stat.rsplit_once(')')?;
-    rest.split_whitespace().nth(1)?.parse().ok().map(Pid)
+    stat_field(pid, 4)?.parse().ok().map(Pid)
 }
 
 /// The living children of the calling thread, in the order of their birth. None where /proc does not show them.
 pub fn living_children() -> Option<Vec<Pid>> {
     let text = fs::read_to_string("/proc/thread-self/children").ok()?;
     let pids = text.split_whitespace().filter_map(|pid| pid.parse().ok().map(Pid));
-    Some(pids.filter(|pid| state(*pid).is_some_and(|state| state != "Z" && state != "X")).collect())
-}
-
-/// What /proc calls it: `S`, `R`, `Z`.
-fn state(pid: Pid) -> Option<String> {
-    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-    let (_, rest) = stat.rsplit_once(')')?;
-    rest.split_whitespace().next().map(str::to_owned)
+    Some(pids.filter(|pid| stat_field(*pid, 3).is_some_and(|state| state != "Z" && state != "X")).collect())
 }
 
 /// A variable of the environment that a process was born with.
@@ -33,6 +23,17 @@ pub fn variable(pid: Pid, name: &str) -> Option<String> {
     let prefix = format!("{name}=");
     let found = environ.split(|byte| *byte == 0).find_map(|entry| entry.strip_prefix(prefix.as_bytes()));
     found.map(|value| String::from_utf8_lossy(value).into_owned())
+}
+
+fn stat_field(pid: Pid, number: usize) -> Option<String> {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    field(&stat, number).map(str::to_owned)
+}
+
+/// A field of /proc/PID/stat by its number in proc(5), from 3 on. The name before may have blanks and brackets in it.
+pub(super) fn field(stat: &str, number: usize) -> Option<&str> {
+    let (_, from_third) = stat.rsplit_once(')')?;
+    from_third.split_whitespace().nth(number.checked_sub(3)?)
 }
 
 #[cfg(test)]
@@ -47,7 +48,7 @@ mod tests {
             let children = [sleeper(|_| {}), sleeper(|_| {})];
             assert_eq!(living_children(), Some(children.to_vec()));
             crate::sys::signal::send(children[0], Signal::KILL).unwrap();
-            assert!(wait_until(LIMIT, || state(children[0]).as_deref() == Some("Z")));
+            assert!(wait_until(LIMIT, || stat_field(children[0], 3).as_deref() == Some("Z")));
             assert_eq!(living_children(), Some(vec![children[1]]));
             testing::reap(children[0]);
         });
