@@ -1,4 +1,4 @@
-//! What every room may name: ids, signals, time, exit codes, and text and bytes from outside. It decides nothing and touches nothing.
+//! What every room may name: ids, signals, resource limits, time, exit codes, and text and bytes from outside. It decides nothing and touches nothing.
 
 pub mod exit_code;
 pub mod limits;

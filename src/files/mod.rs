@@ -1,5 +1,5 @@
-//! Decides about files: which directory, file and link is trusted, where files go that were given no path, who holds the lock and
-//! the pid file, and what may stand where a socket is bound. Makes no system call that needs `unsafe`; those are in `sys`.
+//! Decides about files: which directory, file and link is trusted, where files without a given path go, which master has the lock
+//! and the pid file, and what may stand where a socket is bound. Makes no system call that needs `unsafe`; those are in `sys`.
 
 pub mod control_socket;
 pub mod directory;

@@ -13,7 +13,7 @@ use crate::files::directory::check_way;
 use crate::files::error::{FileCause, FileError};
 use crate::files::path_trust::{Mistrust, kind, trust_for_root};
 
-/// More than anybody writes by hand; a log or a disk image that was named by mistake is not read to its end.
+/// More than a configuration needs; a log or a disk image that was named by mistake is not read to its end.
 const FILE_MIB_MAX: u64 = 1;
 pub const FILE_BYTES_MAX: u64 = FILE_MIB_MAX * 1024 * 1024;
 

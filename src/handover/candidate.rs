@@ -5,7 +5,7 @@ use std::ffi::OsString;
 
 use crate::handover::next_program::NextProgram;
 use crate::sys::exec_failure::explain_exec_failure;
-use crate::sys::executable::{Executable, Stamp};
+use crate::sys::executable::{Executable, FileFingerprint};
 
 /// A program that is to be checked, or was.
 #[derive(Debug)]
@@ -13,7 +13,7 @@ pub(crate) struct Candidate {
     pub(crate) program: NextProgram,
     pub(crate) executable: Executable,
     /// Of each of its words that is the path of a file: `/bin/sh wrapper.sh` is its wrapper more than its shell.
-    words: Vec<Option<Stamp>>,
+    words: Vec<Option<FileFingerprint>>,
 }
 
 impl Candidate {
@@ -21,7 +21,7 @@ impl Candidate {
     /// Why it cannot be run.
     pub(crate) fn open(program: NextProgram) -> Result<Self, String> {
         let executable = Executable::open(&program.path).map_err(|errno| explain_exec_failure(&program.path, errno))?;
-        let words = stamps(program.words());
+        let words = fingerprints(program.words());
         Ok(Self { program, executable, words })
     }
 
@@ -31,12 +31,12 @@ impl Candidate {
 
     /// Whether what is to be run now is what was opened, in every byte that can be seen to matter.
     pub(crate) fn is_still(&self, program: &NextProgram) -> bool {
-        self.program == *program && self.executable.is_unchanged() && self.words == stamps(program.words())
+        self.program == *program && self.executable.is_unchanged() && self.words == fingerprints(program.words())
     }
 }
 
-fn stamps(words: &[OsString]) -> Vec<Option<Stamp>> {
-    words.iter().map(|word| Stamp::of(word.as_ref())).collect()
+fn fingerprints(words: &[OsString]) -> Vec<Option<FileFingerprint>> {
+    words.iter().map(|word| FileFingerprint::of(word.as_ref())).collect()
 }
 
 #[cfg(test)]

@@ -13,7 +13,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use serde::{Deserialize, Serialize};
 
 use crate::base::exit_code::Problem;
-use crate::config::{Bind, Config, Family as WantedFamily, SHARED_DIRECTORY};
+use crate::config::{Bind, Config, Family, SHARED_DIRECTORY};
 use crate::files::directory::Demand;
 use crate::files::error::FileCause;
 use crate::files::path_trust::DirectoryError;
@@ -24,7 +24,7 @@ use crate::sys::birth::Birth;
 use crate::sys::errno::words;
 use crate::sys::fd::{self, Blocking};
 use crate::sys::refuse::refuse_all;
-use crate::sys::socket::{self, Family, LocalAddress, ReuseAddr, V6Only};
+use crate::sys::socket::{self, LocalAddress, ReuseAddr};
 
 /// The first descriptor number that workers find a socket at; the others follow without a gap.
 pub(crate) const WORKER_FD_FIRST: RawFd = 3;
@@ -230,7 +230,7 @@ pub(crate) fn check(config: &Config) -> Vec<Problem> {
 }
 
 /// Where a socket would be bound. None: at a port that the system chooses.
-fn place(bind: &Bind, family: WantedFamily) -> Result<Option<LocalAddress>, String> {
+fn place(bind: &Bind, family: Family) -> Result<Option<LocalAddress>, String> {
     match bind {
         Bind::Tcp { host, port, .. } => {
             let address = look_up(host, *port, family)?;
@@ -285,7 +285,7 @@ fn open_tcp(bind: &Bind, address: SocketAddr, config: &Config, birth: &Birth) ->
     let reuse = if bind.flags().reuse_addr() { ReuseAddr::Yes } else { ReuseAddr::No };
     let manner = Manner::of(bind, birth);
     let backlog = queue_length(config.backlog);
-    let listening = socket::listen_tcp(address, reuse, manner.blocking(), backlog, V6Only::Yes);
+    let listening = socket::listen_tcp(address, reuse, manner.blocking(), backlog);
     let listener = keep(listening.map_err(|error| error.to_string())?, None, bind, manner, config)?;
     if let (0, LocalAddress::Inet(chosen)) = (address.port(), &listener.address) {
         log::info!("Listening on {chosen}");
@@ -346,14 +346,29 @@ fn queue_length(backlog: u32) -> i32 {
 
 /// One `-b` is one socket. A name with addresses of both families means its IPv4 address, as it always did for einhorn,
 /// unless `-6` says otherwise.
-fn look_up(host: &str, port: u16, wanted: WantedFamily) -> Result<SocketAddr, String> {
-    let family = match wanted {
-        WantedFamily::Any => Family::Any,
-        WantedFamily::V4 => Family::V4,
-        WantedFamily::V6 => Family::V6,
+fn look_up(host: &str, port: u16, wanted: Family) -> Result<SocketAddr, String> {
+    let found = socket::resolve(host, port).map_err(|error| format!("cannot find the address of {host}: {error}"))?;
+    let v4 = found.iter().find(|address| address.is_ipv4());
+    let v6 = found.iter().find(|address| address.is_ipv6());
+    let first = match wanted {
+        Family::Any => v4.or(v6),
+        Family::V4 => v4,
+        Family::V6 => v6,
     };
-    let found = socket::resolve(host, port, family);
-    let found = found.map_err(|error| format!("cannot find the address of {host}: {error}"))?;
-    let first = found.iter().find(|address| address.is_ipv4()).or(found.first());
     first.copied().ok_or_else(|| format!("cannot find the address of {host}: it has none of the wanted family"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_filtered_by_family() {
+        let v4 = Ok(SocketAddr::from(([127, 0, 0, 1], 80)));
+        assert_eq!([Family::Any, Family::V4].map(|family| look_up("127.0.0.1", 80, family)), [v4.clone(), v4]);
+        let refusal = look_up("127.0.0.1", 80, Family::V6).unwrap_err();
+        assert_eq!(refusal, "cannot find the address of 127.0.0.1: it has none of the wanted family");
+        assert_eq!(look_up("::1", 80, Family::Any), Ok("[::1]:80".parse().unwrap()));
+        assert!(look_up("::1", 80, Family::V4).is_err());
+    }
 }

@@ -1,5 +1,5 @@
 //! POSIX access control lists, see acl(5): whom one lets write to a file beside its owner and its group. The mode does not say
-//! so: with a list, what looks like the group's rights is the most that anybody in the list may have. Looks only.
+//! so: with a list, what looks like the group's rights is the most that any entry of the list may have. Looks only.
 
 use std::fs::File;
 use std::os::fd::AsRawFd;
@@ -24,7 +24,8 @@ const WRITE: u16 = 0x02;
 /// Whether the list of a file names a user or a group that may write, root and root's group aside. The mask is the mode's: it is to
 /// be asked only if the mode lets the group write.
 ///
-/// Errors: the system does not say. A file that is open with O_PATH can be asked where there is a /proc.
+/// # Errors
+/// The system does not say. A file that is open with O_PATH can be asked where there is a /proc.
 pub fn lets_others_write(file: &File) -> Result<bool, Errno> {
     match read(file) {
         Ok(list) => Ok(entries(&list).any(is_of_others)),

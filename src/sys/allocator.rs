@@ -113,7 +113,7 @@ fn refused(allocate: &dyn Fn() -> *mut u8) -> *mut u8 {
 /// other sudden end, and the next start finds it.
 fn end(code: c_int) -> ! {
     if stderr::has_room() {
-        // SAFETY: the bytes are readable for their whole length. If nobody reads them, nobody wants to know.
+        // SAFETY: the bytes are readable for their whole length. Without a reader there is nothing to tell.
         unsafe { libc::write(libc::STDERR_FILENO, LAST_WORDS.as_ptr().cast(), LAST_WORDS.len()) };
     }
     // SAFETY: ends the process without running anything that could allocate.

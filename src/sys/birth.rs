@@ -20,18 +20,27 @@ pub struct Birth {
 
 impl Birth {
     /// To be called before the first thread is started: the umask can only be read by setting it.
+    ///
+    /// # Errors
+    /// A sandbox forbids the calls.
     pub fn record() -> Result<Self, Errno> {
         let (nofile_soft, nofile_hard) = getrlimit(Resource::RLIMIT_NOFILE)?;
         Ok(Self { umask: read_umask().bits(), nofile_soft, nofile_hard, nice: limits::nice()? })
     }
 
     /// Raises our own soft limit of descriptors to the hard one; workers are born with the old one. Returns the new one.
+    ///
+    /// # Errors
+    /// The hard limit is above what the system allows by now.
     pub fn raise_nofile(&self) -> Result<u64, Errno> {
         setrlimit(Resource::RLIMIT_NOFILE, self.nofile_hard, self.nofile_hard)?;
         Ok(self.nofile_hard)
     }
 
     /// Takes [`Self::raise_nofile`] back, for a program that would pass the limit on.
+    ///
+    /// # Errors
+    /// As [`Self::raise_nofile`].
     pub fn restore_nofile(&self) -> Result<(), Errno> {
         setrlimit(Resource::RLIMIT_NOFILE, self.nofile_soft, self.nofile_hard)
     }

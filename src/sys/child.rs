@@ -134,7 +134,7 @@ fn decimal(number: u32) -> [u8; PID_ROOM] {
 }
 
 /// The signal is for the death of the master's main thread, the one that forked us. If the master died before it was
-/// set, nobody is left to be told: the worker that nobody watches ends here.
+/// set, no master is left to be told: a worker without one ends here.
 fn arm_parent_death(plan: &PreparedExec) -> Result<(), Errno> {
     let Some(signal) = plan.parent_death else { return Ok(()) };
     // SAFETY: PR_SET_PDEATHSIG takes a number.

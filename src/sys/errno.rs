@@ -5,6 +5,9 @@ use std::io;
 use nix::errno::Errno;
 
 /// Makes the call again for as long as a signal interrupts it.
+///
+/// # Errors
+/// Every other error of the call.
 pub fn retry<T>(mut call: impl FnMut() -> Result<T, Errno>) -> Result<T, Errno> {
     loop {
         match call() {
@@ -20,7 +23,8 @@ const INSISTENCE: usize = 3;
 /// Makes the attempt again when it fails, at once and a few times: for what is never done later, and may have failed for want of
 /// memory or of a descriptor that another process has given back since.
 ///
-/// Errors: the last one.
+/// # Errors
+/// The last one.
 pub fn insist<T, E>(mut attempt: impl FnMut() -> Result<T, E>) -> Result<T, E> {
     let mut result = attempt();
     for _ in 1..INSISTENCE {

@@ -1,5 +1,5 @@
 //! Says in words why a program could not be run: execve(2) has one errno for several causes, and "no such file" for a file
-//! that is there helps nobody. Only looks, and only after the failure.
+//! that is there is no help. Only looks, and only after the failure.
 
 use std::ffi::OsStr;
 use std::fs::{self, File};

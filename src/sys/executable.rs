@@ -18,15 +18,15 @@ const FIRST_NUMBER: RawFd = 16;
 
 /// Which file stands at a path, and in which state: whether it still is the one that was tried.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Stamp {
+pub struct FileFingerprint {
     file: FileId,
     bytes: u64,
     modified: (i64, i64),
-    /// Unlike the time of the last modification, whoever writes into the file cannot set it back.
+    /// Unlike the time of the last modification, a writer of the file cannot set it back.
     changed: (i64, i64),
 }
 
-impl Stamp {
+impl FileFingerprint {
     /// Of what links lead to. None: nothing that we may look at.
     pub fn of(path: &Path) -> Option<Self> {
         fs::metadata(path).ok().map(|meta| Self::of_metadata(&meta))
@@ -48,18 +48,19 @@ impl Stamp {
 pub struct Executable {
     path: PathBuf,
     file: OwnedFd,
-    stamp: Stamp,
+    fingerprint: FileFingerprint,
 }
 
 impl Executable {
     /// What stands at this path, or where a link there leads. To be run, a file need not be readable.
     ///
-    /// Errors: what open(2) and fcntl(2) say.
+    /// # Errors
+    /// What open(2) and fcntl(2) say.
     pub fn open(path: &Path) -> Result<Self, Errno> {
         let open = || {
             let file = OpenOptions::new().read(true).custom_flags(libc::O_PATH).open(path)?;
-            let stamp = Stamp::of_metadata(&file.metadata()?);
-            Ok(Self { path: path.to_owned(), file: lift(File::into(file), FIRST_NUMBER)?, stamp })
+            let fingerprint = FileFingerprint::of_metadata(&file.metadata()?);
+            Ok(Self { path: path.to_owned(), file: lift(File::into(file), FIRST_NUMBER)?, fingerprint })
         };
         open().map_err(|error: std::io::Error| errno_of(&error))
     }
@@ -70,14 +71,14 @@ impl Executable {
 
     /// Whether the path still leads to this file, and nothing was written into it.
     pub fn is_unchanged(&self) -> bool {
-        Stamp::of(&self.path) == Some(self.stamp)
+        FileFingerprint::of(&self.path) == Some(self.fingerprint)
     }
 
     /// Whether nothing was written into this file, wherever it is by now: to move, link or remove a file changes its last time alone.
     pub fn is_unwritten(&self) -> bool {
         let Ok(now) = fstat(&self.file) else { return false };
         let bytes = u64::try_from(now.st_size);
-        bytes == Ok(self.stamp.bytes) && (now.st_mtime, now.st_mtime_nsec) == self.stamp.modified
+        bytes == Ok(self.fingerprint.bytes) && (now.st_mtime, now.st_mtime_nsec) == self.fingerprint.modified
     }
 }
 

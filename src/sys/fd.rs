@@ -12,7 +12,7 @@ use nix::sys::stat::Mode;
 
 use crate::sys::errno::{insist, retry};
 
-/// Whether a call on a descriptor may wait. The flag belongs to the open file description, so that all who share a
+/// Whether a call on a descriptor may wait. The flag belongs to the open file description, so that all that share a
 /// socket share it too.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Blocking {
@@ -22,6 +22,9 @@ pub enum Blocking {
 
 /// Opens /dev/null on each of the descriptors 0, 1 and 2 that the starter left closed, so that no socket can take its
 /// number and have log lines written into it. To be called first in main.
+///
+/// # Errors
+/// /dev/null cannot be opened.
 pub fn fill_stdio_holes() -> io::Result<()> {
     for standard in 0..=2 {
         if is_open(standard) {
@@ -40,12 +43,18 @@ pub fn fill_stdio_holes() -> io::Result<()> {
 }
 
 /// Marks every descriptor from 3 up close-on-exec but for `keep`, so that what the starter left open never reaches a
-/// worker. Fails only if neither close_range(2) nor fcntl(2) can do it; all the others are marked then.
+/// worker.
+///
+/// # Errors
+/// Neither close_range(2) nor fcntl(2) can do it for one of them; all the others are marked then.
 pub fn set_cloexec_on_inherited(keep: &[RawFd]) -> Result<(), Errno> {
     cloexec_between(keep).or_else(|_| cloexec_each(keep))
 }
 
 /// The same descriptor at number `min` or above, close-on-exec; the one it was is closed.
+///
+/// # Errors
+/// EMFILE: no such number is free.
 pub fn lift(fd: OwnedFd, min: RawFd) -> io::Result<OwnedFd> {
     if fd.as_raw_fd() >= min {
         return Ok(fd);
@@ -54,9 +63,12 @@ pub fn lift(fd: OwnedFd, min: RawFd) -> io::Result<OwnedFd> {
 }
 
 /// Another descriptor of the same, at number `min` or above, close-on-exec.
+///
+/// # Errors
+/// EMFILE: no such number is free.
 pub fn duplicate_above(fd: BorrowedFd<'_>, min: RawFd) -> Result<OwnedFd, Errno> {
     let duplicate = retry(|| fcntl(fd, FcntlArg::F_DUPFD_CLOEXEC(min)))?;
-    // SAFETY: fcntl has just made this descriptor, and nobody else knows its number.
+    // SAFETY: fcntl has just made this descriptor, and nothing else knows its number.
     Ok(unsafe { OwnedFd::from_raw_fd(duplicate) })
 }
 
@@ -64,19 +76,21 @@ pub fn duplicate_above(fd: BorrowedFd<'_>, min: RawFd) -> Result<OwnedFd, Errno>
 /// it: [`set_cloexec_on_inherited`] has all of them close on the next exec. The caller sees to it that nothing else owns that
 /// number, and adopts none twice.
 ///
-/// Errors: EBADF if it is not open, or one of the standard three, which belong to everybody.
+/// # Errors
+/// EBADF if it is not open, or one of the standard three, which belong to everybody.
 pub fn adopt(number: RawFd) -> Result<OwnedFd, Errno> {
     if number <= libc::STDERR_FILENO || !is_open(number) {
         return Err(Errno::EBADF);
     }
-    // SAFETY: it is open, and the caller says that it is nobody else's.
+    // SAFETY: it is open, and the caller says that nothing else owns it.
     Ok(unsafe { OwnedFd::from_raw_fd(number) })
 }
 
 /// Lends what is open at this number, which stays as it is. It needs no second descriptor, of which there may be none to be had.
-/// The caller sees to it that nobody closes the number meanwhile.
+/// The caller sees to it that nothing closes the number meanwhile.
 ///
-/// Errors: EBADF if nothing is open there.
+/// # Errors
+/// EBADF if nothing is open there.
 pub fn look_at<T>(number: RawFd, look: impl FnOnce(BorrowedFd<'_>) -> T) -> Result<T, Errno> {
     if number < 0 || !is_open(number) {
         return Err(Errno::EBADF);
@@ -103,20 +117,26 @@ fn listed_numbers() -> Result<Vec<RawFd>, Errno> {
     Ok(numbers)
 }
 
-/// Closes numbers that came over an exec and that nobody has adopted. The caller sees to it that nothing owns them.
+/// Closes numbers that came over an exec and that were not adopted. The caller sees to it that nothing owns them.
 pub fn close_strays(numbers: &[RawFd]) {
     for number in numbers.iter().filter(|number| **number > libc::STDERR_FILENO) {
-        // SAFETY: nobody owns it, as the caller says; one that is not open is an error without consequence.
+        // SAFETY: nothing owns it, as the caller says; one that is not open is an error without consequence.
         unsafe { libc::close(*number) };
     }
 }
 
 /// Lets the descriptor through the next exec: the exception, for what is handed on.
+///
+/// # Errors
+/// A sandbox forbids the call.
 pub fn keep_over_exec(fd: BorrowedFd<'_>) -> Result<(), Errno> {
     retry(|| fcntl(fd, FcntlArg::F_SETFD(FdFlag::empty()))).map(drop)
 }
 
 /// Takes [`keep_over_exec`] back.
+///
+/// # Errors
+/// As [`keep_over_exec`].
 pub fn close_on_exec(fd: BorrowedFd<'_>) -> Result<(), Errno> {
     retry(|| fcntl(fd, FcntlArg::F_SETFD(FdFlag::FD_CLOEXEC))).map(drop)
 }
@@ -128,6 +148,9 @@ pub(super) fn closes_on_exec(fd: BorrowedFd<'_>) -> Result<bool, Errno> {
 }
 
 /// Sets or clears O_NONBLOCK, and leaves the other flags alone.
+///
+/// # Errors
+/// As [`keep_over_exec`].
 pub fn set_blocking(fd: BorrowedFd<'_>, blocking: Blocking) -> Result<(), Errno> {
     let mut flags = OFlag::from_bits_retain(retry(|| fcntl(fd, FcntlArg::F_GETFL))?);
     match blocking {
@@ -138,6 +161,9 @@ pub fn set_blocking(fd: BorrowedFd<'_>, blocking: Blocking) -> Result<(), Errno>
 }
 
 /// fchmodat2(2), since Linux 6.6. Unlike fchmod(2), it takes a descriptor of O_PATH too.
+///
+/// # Errors
+/// ENOSYS before Linux 6.6; EPERM for a file of another user, or in a sandbox that does not know the call.
 pub fn fchmod_any(fd: BorrowedFd<'_>, mode: u32) -> Result<(), Errno> {
     let call = || {
         // SAFETY: an open descriptor, and a string that lives on; the call writes to no memory.

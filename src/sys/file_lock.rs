@@ -1,4 +1,4 @@
-//! Locks on files. Both kinds belong to the open file description, so that a re-exec passes them on. Whoever can read a file
+//! Locks on files. Both kinds belong to the open file description, so that a re-exec passes them on. A user who can read a file
 //! can take a flock(2) on it; a write lock (F_OFD_SETLK of fcntl(2)) takes the right to write, and no reader's lock hides it.
 
 use std::fs::File;
@@ -9,8 +9,11 @@ use nix::fcntl::{FcntlArg, fcntl};
 
 use crate::sys::errno::retry;
 
-/// flock(2), exclusive, without waiting. EWOULDBLOCK when another description has it. Closing lets go, and so does the
-/// end of the process; nothing of ours unlocks it explicitly, which would free it for all who share the description.
+/// flock(2), exclusive, without waiting. Closing lets go, and so does the end of the process; nothing of ours unlocks it
+/// explicitly, which would free it for all that share the description.
+///
+/// # Errors
+/// EWOULDBLOCK when another description has it; or the file system has no locks.
 pub fn try_flock(file: &File) -> Result<(), Errno> {
     // SAFETY: a descriptor that we own, and no memory.
     retry(|| Errno::result(unsafe { libc::flock(file.as_raw_fd(), libc::LOCK_EX | libc::LOCK_NB) })).map(drop)
@@ -18,7 +21,8 @@ pub fn try_flock(file: &File) -> Result<(), Errno> {
 
 /// Takes the write lock without waiting, for as long as the file is open. The file has to be open for writing.
 ///
-/// Errors: EAGAIN, another process has a lock of any kind on it; or the system has no such locks.
+/// # Errors
+/// EAGAIN, another process has a lock of any kind on it; or the system has no such locks.
 pub fn take_write_lock(file: &File) -> Result<(), Errno> {
     retry(|| fcntl(file, FcntlArg::F_OFD_SETLK(&whole_file(libc::F_WRLCK)))).map(drop)
 }

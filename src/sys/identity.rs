@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::sys::exec_pipe::Stage;
 
-/// A user and groups by their numbers. `u32::MAX` is nobody's number, see setresuid(2).
+/// A user and groups by their numbers. `u32::MAX` is no user's number, see setresuid(2).
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Identity {
     pub uid: u32,
@@ -81,7 +81,7 @@ fn check_group(gid: u32) -> Result<(), Errno> {
     if is_it { Ok(()) } else { Err(Errno::EPERM) }
 }
 
-/// The kernel takes them only from who was root: a master that is another user but has CAP_SETUID would leave its workers
+/// The kernel takes them only from a process that was root: a master that is another user but has CAP_SETUID would leave its workers
 /// the same. See capabilities(7); nix and libc have no capset(2).
 fn give_up_capabilities() -> Result<(), Errno> {
     // _LINUX_CAPABILITY_VERSION_3, and ourselves.

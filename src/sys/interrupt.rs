@@ -12,7 +12,8 @@ use signal_hook::low_level::pipe;
 pub struct Interrupts(UnixStream);
 
 impl Interrupts {
-    /// Errors: no descriptors are to be had.
+    /// # Errors
+    /// No descriptors are to be had.
     pub fn listen() -> io::Result<Self> {
         let (reader, writer) = UnixStream::pair()?;
         pipe::register(SIGINT, writer)?;

@@ -1,4 +1,4 @@
-//! Who is at the other end of a unix socket, as the kernel saw it at connect(2). Trusts nothing that the peer says, and
+//! Which process is at the other end of a unix socket, as the kernel saw it at connect(2). Trusts nothing that the peer says, and
 //! decides nothing about what it may do.
 
 use std::os::fd::{AsRawFd, BorrowedFd};
@@ -9,10 +9,10 @@ use nix::sys::socket::{getsockopt, sockopt};
 use crate::base::Pid;
 use crate::sys::errno::retry;
 
-/// NGROUPS_MAX: nobody is in more groups.
+/// NGROUPS_MAX: no user is in more groups.
 const GROUPS_MAX: usize = 65_536;
 
-/// The peer's process, user and group. For a socketpair these are its maker's, whoever holds the other end now.
+/// The peer's process, user and group. For a socketpair these are its maker's, whichever process holds the other end now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Credentials {
     pub pid: Pid,
@@ -21,12 +21,18 @@ pub struct Credentials {
 }
 
 /// SO_PEERCRED, see unix(7). The pid is in our own pid namespace, 0 when the peer has none there.
+///
+/// # Errors
+/// It is no unix socket.
 pub fn credentials(fd: BorrowedFd<'_>) -> Result<Credentials, Errno> {
     let found = retry(|| getsockopt(&fd, sockopt::PeerCredentials))?;
     Ok(Credentials { pid: Pid(found.pid()), uid: found.uid(), gid: found.gid() })
 }
 
 /// SO_PEERGROUPS: the peer's supplementary groups.
+///
+/// # Errors
+/// It is no unix socket.
 pub fn groups(fd: BorrowedFd<'_>) -> Result<Vec<u32>, Errno> {
     let mut groups: Vec<libc::gid_t> = vec![0; GROUPS_MAX];
     let mut length = libc::socklen_t::try_from(size_of_val(groups.as_slice())).unwrap_or(0);

@@ -23,8 +23,11 @@ pub struct Spawned {
     pub exec: ExecPipe,
 }
 
-/// Forks and returns at once; how the exec went is for [`ExecPipe::poll`] to tell. EINVAL for a NUL byte in any string and
-/// for an impossible variable name, EAGAIN and ENOMEM when there is no room for a process, EMFILE for its pipe.
+/// Forks and returns at once; how the exec went is for [`ExecPipe::poll`] to tell.
+///
+/// # Errors
+/// EINVAL for a NUL byte in any string and for an impossible variable name, EAGAIN and ENOMEM when there is no room for a
+/// process, EMFILE for its pipe.
 pub fn spawn(request: &SpawnRequest<'_>) -> Result<Spawned, Errno> {
     let target_max = check_descriptors(request.descriptors);
     assert!(

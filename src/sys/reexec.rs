@@ -5,7 +5,6 @@
 use std::convert::Infallible;
 use std::env;
 use std::ffi::{CStr, OsStr, OsString};
-use std::fmt;
 use std::fs::{self, File, OpenOptions};
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
@@ -15,6 +14,7 @@ use std::path::{Path, PathBuf};
 
 use nix::errno::Errno;
 use nix::unistd::{getpid, gettid};
+use thiserror::Error;
 
 use crate::sys::child::{Target, exec_target};
 use crate::sys::errno::{errno_of, words};
@@ -50,7 +50,8 @@ impl Image {
     /// `current/bin/master` may lead elsewhere after the update, and there we want to go. Where it does not lead to us, as
     /// after an exec by descriptor, it is the path of the file that runs.
     ///
-    /// Errors: there is no /proc, or no descriptor.
+    /// # Errors
+    /// There is no /proc, or no descriptor.
     pub fn remember() -> Result<Self, ReexecError> {
         remember().map_err(|error| ReexecError::new("cannot find the file of this program", errno_of(&error)))
     }
@@ -60,7 +61,7 @@ impl Image {
         Self { path, file }
     }
 
-    /// The same image under the name that an earlier one remembered: who was run by descriptor does not know it.
+    /// The same image under the name that an earlier one remembered: an image that was run by descriptor does not know it.
     pub fn named(self, path: PathBuf) -> Self {
         Self { path, ..self }
     }
@@ -98,7 +99,8 @@ pub enum Program<'a> {
 }
 
 /// Why this is still the same program.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[error("{message}")]
 pub struct ReexecError {
     pub errno: Errno,
     message: String,
@@ -115,23 +117,16 @@ impl ReexecError {
     }
 }
 
-impl fmt::Display for ReexecError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.message)
-    }
-}
-
-impl std::error::Error for ReexecError {}
-
 /// Becomes the program, with the descriptors 0 to 2 and these numbers, which the caller keeps open; or says why not, and nothing
 /// has changed.
 /// It may take a second, while the program's file is open for writing.
 ///
 /// Signals stay blocked, so that one which comes meanwhile waits for the next image. It finds our limits, too, and the raised
 /// one of open files among them: what the master was born with is in the handoff. Of a file whose end is missing the kernel
-/// may notice too late to come back: who wants to be sure tries it in a child first.
+/// may notice too late to come back, so try it in a child first.
 ///
-/// Errors: what execve(2) says; EINVAL also for a NUL byte in a string and for an impossible variable name.
+/// # Errors
+/// What execve(2) says; EINVAL also for a NUL byte in a string and for an impossible variable name.
 pub fn exec(program: Program<'_>, argv: &[OsString], env: &[(OsString, OsString)], keep: &[RawFd]) -> ReexecError {
     assert_eq!(gettid(), getpid(), "workers would be told that their master is dead");
     let Err(errno) = try_exec(program, argv, env, keep);
@@ -144,27 +139,23 @@ fn try_exec(
     env: &[(OsString, OsString)],
     keep: &[RawFd],
 ) -> Result<Infallible, Errno> {
-    let argv = StringArray::of_words(argv)?;
-    let envp = StringArray::of_variables(env)?;
+    let (argv, envp) = (StringArray::of_words(argv)?, StringArray::of_variables(env)?);
     let _guard = ExecGuard::arm(keep)?;
-    match program {
-        Program::Image(image) => exec_target(Target::File(image.file.as_raw_fd()), &argv, &envp, || Ok(())),
-        Program::Checked(executable) => {
-            let check = || if executable.is_unwritten() { Ok(()) } else { Err(OUT_OF_DATE) };
-            match exec_target(Target::File(executable.as_fd().as_raw_fd()), &argv, &envp, check) {
-                Err(Errno::ENOENT) => exec_script(executable, &argv, &envp),
-                result => result,
-            }
+    let executable = match program {
+        Program::Image(image) => return exec_target(Target::File(image.file.as_raw_fd()), &argv, &envp, || Ok(())),
+        Program::Checked(executable) => executable,
+    };
+    let unwritten = || executable.is_unwritten().then_some(()).ok_or(OUT_OF_DATE);
+    match exec_target(Target::File(executable.as_fd().as_raw_fd()), &argv, &envp, unwritten) {
+        // A script. Between the comparison and the exec a microsecond is left in which the file may be replaced still, or a
+        // binary written: the kernel has no call that does both. SECURITY.md says so, too.
+        Err(Errno::ENOENT) => {
+            let path = c_string(executable.path().as_os_str())?;
+            let unchanged = || executable.is_unchanged().then_some(()).ok_or(OUT_OF_DATE);
+            exec_target(Target::Path(&path), &argv, &envp, unchanged)
         }
+        result => result,
     }
-}
-
-/// Between the comparison and the exec a microsecond is left in which the file may be replaced still, or a binary written: the kernel
-/// has no call that does both. SECURITY.md says so, too.
-fn exec_script(executable: &Executable, argv: &StringArray, envp: &StringArray) -> Result<Infallible, Errno> {
-    let path = c_string(executable.path().as_os_str())?;
-    let check = || if executable.is_unchanged() { Ok(()) } else { Err(OUT_OF_DATE) };
-    exec_target(Target::Path(&path), argv, envp, check)
 }
 
 fn explain(program: Program<'_>, errno: Errno) -> ReexecError {
@@ -187,7 +178,7 @@ struct ExecGuard {
 impl ExecGuard {
     fn arm(keep: &[RawFd]) -> Result<Self, Errno> {
         let passed = Vec::with_capacity(keep.len());
-        // It is blocked besides, so that no other thread ends the process by writing to a reader who is gone.
+        // It is blocked besides, so that no other thread ends the process by writing to a pipe without a reader.
         let mut guard = Self { passed, sigpipe: Disposition::exchange_sigpipe_for_the_default() };
         for number in keep {
             // If the flag cannot be read, it is set, which tells whether that can be done.
@@ -233,7 +224,7 @@ fn called_as() -> Option<PathBuf> {
     if name.is_null() {
         return None;
     }
-    // SAFETY: the kernel has put a C string there, behind the environment, where nobody writes.
+    // SAFETY: the kernel has put a C string there, behind the environment, where nothing writes.
     let name = Path::new(OsStr::from_bytes(unsafe { CStr::from_ptr(name) }.to_bytes())).to_owned();
     let passing = name.starts_with("/dev/fd") || name.starts_with("/proc");
     (!passing).then_some(name)

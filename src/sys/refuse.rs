@@ -13,15 +13,16 @@ use crate::sys::socket::{LocalAddress, relisten};
 /// How many connections are taken from a queue: more than net.core.somaxconn allows on any sane system.
 const QUEUE_MAX: usize = 1 << 17;
 
-/// Shuts a listening socket down for all who hold it. The file of a unix socket should be gone by then.
+/// Shuts a listening socket down for all that hold it. The file of a unix socket should be gone by then.
 ///
 /// TCP: the kernel resets what is queued, and refuses what comes; listen(2) undoes it. Unix: nothing undoes it, and what is
 /// queued would wait for the last holder's close(2), so it is accepted and closed here.
 ///
-/// Errors: none that leaves the socket open; but without a descriptor or memory the queue of a unix socket is not emptied.
+/// # Errors
+/// None that leaves the socket open; but without a descriptor or memory the queue of a unix socket is not emptied.
 pub fn refuse_all(listener: BorrowedFd<'_>, address: &LocalAddress) -> Result<(), Errno> {
     match retry(|| shutdown(listener.as_raw_fd(), Shutdown::Both)) {
-        // Somebody else has shut it down.
+        // Another process has shut it down.
         Ok(()) | Err(Errno::ENOTCONN) => {}
         Err(errno) => return Err(errno),
     }

@@ -22,21 +22,6 @@ pub enum ReuseAddr {
     No,
 }
 
-/// IPV6_V6ONLY: whether `[::]` leaves IPv4 to a socket on `0.0.0.0`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum V6Only {
-    Yes,
-    SystemDefault,
-}
-
-/// Which addresses of a host name are wanted.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Family {
-    Any,
-    V4,
-    V6,
-}
-
 /// Where a socket is bound.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum LocalAddress {
@@ -64,29 +49,21 @@ pub fn listen_tcp(
     reuse: ReuseAddr,
     blocking: Blocking,
     backlog: i32,
-    v6_only: V6Only,
 ) -> Result<OwnedFd, ListenError> {
     let failed = |step| move |errno| ListenError { address, step, errno };
-    let fd = open_tcp(address, reuse, v6_only).map_err(failed("open a socket for"))?;
+    let fd = open_tcp(address, reuse).map_err(failed("open a socket for"))?;
     bind_inet(&fd, address).map_err(failed("bind"))?;
     relisten(fd.as_fd(), backlog).map_err(failed("listen on"))?;
     set_blocking(fd.as_fd(), blocking).map_err(failed("open a socket for"))?;
     Ok(fd)
 }
 
-/// The addresses of a host name of one family, in the resolver's order. It may ask the network, and take its time.
+/// The addresses of a host name, in the resolver's order. It may ask the network, and take its time.
 ///
 /// # Errors
 /// The resolver knows no such host, or cannot be asked.
-pub fn resolve(host: &str, port: u16, family: Family) -> io::Result<Vec<SocketAddr>> {
-    let found = (host, port).to_socket_addrs()?;
-    Ok(found
-        .filter(|address| match family {
-            Family::Any => true,
-            Family::V4 => address.is_ipv4(),
-            Family::V6 => address.is_ipv6(),
-        })
-        .collect())
+pub fn resolve(host: &str, port: u16) -> io::Result<Vec<SocketAddr>> {
+    Ok((host, port).to_socket_addrs()?.collect())
 }
 
 /// getsockname(2).
@@ -149,7 +126,7 @@ pub fn socket_pair() -> Result<(OwnedFd, OwnedFd), Errno> {
     retry(|| socketpair(AddressFamily::Unix, SockType::Stream, None, SockFlag::SOCK_CLOEXEC))
 }
 
-fn open_tcp(address: SocketAddr, reuse: ReuseAddr, v6_only: V6Only) -> Result<OwnedFd, Errno> {
+fn open_tcp(address: SocketAddr, reuse: ReuseAddr) -> Result<OwnedFd, Errno> {
     let family = match address {
         SocketAddr::V4(_) => AddressFamily::Inet,
         SocketAddr::V6(_) => AddressFamily::Inet6,
@@ -159,9 +136,9 @@ fn open_tcp(address: SocketAddr, reuse: ReuseAddr, v6_only: V6Only) -> Result<Ow
         ReuseAddr::Yes => setsockopt(&fd, sockopt::ReuseAddr, &true)?,
         ReuseAddr::No => {}
     }
-    match v6_only {
-        V6Only::Yes if address.is_ipv6() => setsockopt(&fd, sockopt::Ipv6V6Only, &true)?,
-        V6Only::Yes | V6Only::SystemDefault => {}
+    if address.is_ipv6() {
+        // `[::]` leaves IPv4 to a socket on `0.0.0.0`.
+        setsockopt(&fd, sockopt::Ipv6V6Only, &true)?;
     }
     Ok(fd)
 }
@@ -187,7 +164,7 @@ pub fn bound_file(fd: BorrowedFd<'_>) -> Option<OwnedFd> {
     const SIOCUNIXFILE: libc::Ioctl = 0x89e0;
     // SAFETY: a descriptor that we own, and a request that takes no argument.
     let file = retry(|| Errno::result(unsafe { libc::ioctl(fd.as_raw_fd(), SIOCUNIXFILE, 0) })).ok()?;
-    // SAFETY: the call has just made this descriptor, and nobody else knows of it.
+    // SAFETY: the call has just made this descriptor, and nothing else knows of it.
     Some(unsafe { OwnedFd::from_raw_fd(file) })
 }
 
@@ -197,8 +174,8 @@ mod tests {
 
     use super::*;
 
-    fn listen(address: SocketAddr, v6_only: V6Only) -> Result<OwnedFd, ListenError> {
-        listen_tcp(address, ReuseAddr::No, Blocking::Blocking, 10, v6_only)
+    fn listen(address: SocketAddr) -> Result<OwnedFd, ListenError> {
+        listen_tcp(address, ReuseAddr::No, Blocking::Blocking, 10)
     }
 
     fn any_port() -> SocketAddr {
@@ -214,7 +191,7 @@ mod tests {
 
     #[test]
     fn a_listener_accepts_and_tells_its_address() {
-        let fd = listen(any_port(), V6Only::Yes).unwrap();
+        let fd = listen(any_port()).unwrap();
         let address = inet(&fd);
         assert!(address.ip().is_loopback() && address.port() != 0);
         assert!(is_accepting(fd.as_fd()).unwrap());
@@ -232,24 +209,24 @@ mod tests {
 
     #[test]
     fn a_taken_address_is_named() {
-        let first = listen(any_port(), V6Only::Yes).unwrap();
-        let refusal = listen(inet(&first), V6Only::Yes).unwrap_err();
+        let first = listen(any_port()).unwrap();
+        let refusal = listen(inet(&first)).unwrap_err();
         assert_eq!(refusal.to_string(), format!("cannot bind {}: address already in use", inet(&first)));
     }
 
     #[test]
     fn both_wildcards_share_a_port() {
-        let Ok(v6) = listen((Ipv6Addr::UNSPECIFIED, 0).into(), V6Only::Yes) else {
+        let Ok(v6) = listen((Ipv6Addr::UNSPECIFIED, 0).into()) else {
             return; // A machine without IPv6.
         };
-        listen((Ipv4Addr::UNSPECIFIED, inet(&v6).port()).into(), V6Only::Yes).unwrap();
+        listen((Ipv4Addr::UNSPECIFIED, inet(&v6).port()).into()).unwrap();
     }
 
     #[test]
     fn a_socket_that_was_shut_down_can_be_mended() {
         // With port 0 it would lose its port. No other test takes this one: they bind 127.0.0.1 only.
-        let free = inet(&listen(any_port(), V6Only::Yes).unwrap()).port();
-        let fd = listen((Ipv4Addr::new(127, 0, 0, 77), free).into(), V6Only::Yes).unwrap();
+        let free = inet(&listen(any_port()).unwrap()).port();
+        let fd = listen((Ipv4Addr::new(127, 0, 0, 77), free).into()).unwrap();
         let address = inet(&fd);
         nix::sys::socket::shutdown(fd.as_raw_fd(), nix::sys::socket::Shutdown::Both).unwrap();
         assert!(!is_accepting(fd.as_fd()).unwrap());
@@ -261,16 +238,8 @@ mod tests {
 
     #[test]
     fn a_listener_waits_only_if_it_shall() {
-        let fd = listen_tcp(any_port(), ReuseAddr::Yes, Blocking::NonBlocking, 10, V6Only::Yes).unwrap();
+        let fd = listen_tcp(any_port(), ReuseAddr::Yes, Blocking::NonBlocking, 10).unwrap();
         assert_eq!(TcpListener::from(fd).accept().unwrap_err().kind(), io::ErrorKind::WouldBlock);
-    }
-
-    #[test]
-    fn names_are_filtered_by_family() {
-        let found = resolve("127.0.0.1", 80, Family::V4).unwrap();
-        assert_eq!(found, [SocketAddr::from((Ipv4Addr::LOCALHOST, 80))]);
-        assert!(resolve("127.0.0.1", 80, Family::V6).unwrap().is_empty());
-        assert_eq!(resolve("::1", 80, Family::Any).unwrap(), [SocketAddr::from((Ipv6Addr::LOCALHOST, 80))]);
     }
 
     #[test]

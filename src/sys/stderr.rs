@@ -1,4 +1,4 @@
-//! Writing to standard error, whatever it is: it may be a full pipe, or non-blocking because somebody shares it. Only the
+//! Writing to standard error, whatever it is: it may be a full pipe, or non-blocking because another process shares it. Only the
 //! log thread may wait here, and the end of an image.
 
 use std::ffi::OsStr;
@@ -13,7 +13,8 @@ use crate::sys::errno::retry;
 
 /// Writes what fits, waiting until something does; says how much.
 ///
-/// Errors: there is nobody to read it any more, or no room on the disk.
+/// # Errors
+/// There is no reader any more, or no room on the disk.
 pub fn write(bytes: &[u8]) -> io::Result<usize> {
     let stderr = io::stderr();
     loop {

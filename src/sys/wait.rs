@@ -27,7 +27,10 @@ pub enum ChildChange {
 const ANY_CHANGE: c_int = libc::WEXITED | libc::WSTOPPED | libc::WCONTINUED;
 
 /// A child with news, if there is one, left as it is: the next look sees it again until [`reap`] or
-/// [`consume_job_change`]. ECHILD when there is no child at all.
+/// [`consume_job_change`].
+///
+/// # Errors
+/// ECHILD: there is no child at all.
 pub fn peek() -> Result<Option<Child>, Errno> {
     wait_id(libc::P_ALL, 0, ANY_CHANGE | libc::WNOHANG | libc::WNOWAIT)
 }
@@ -42,7 +45,10 @@ pub fn is_child(pid: Pid) -> bool {
     wait_id(libc::P_PID, named(pid), libc::WEXITED | libc::WNOHANG | libc::WNOWAIT) != Err(Errno::ECHILD)
 }
 
-/// Waits until some child has news, and leaves it as it is. ECHILD when there is no child at all.
+/// Waits until some child has news, and leaves it as it is.
+///
+/// # Errors
+/// ECHILD: there is no child at all.
 pub fn watch() -> Result<Child, Errno> {
     loop {
         if let Some(child) = wait_id(libc::P_ALL, 0, ANY_CHANGE | libc::WNOWAIT)? {
@@ -51,8 +57,10 @@ pub fn watch() -> Result<Child, Errno> {
     }
 }
 
-/// Reaps this child if it has ended; after that its pid may be anybody's. ECHILD when it is no child of ours, or was
-/// reaped elsewhere.
+/// Reaps this child if it has ended; after that its pid may be any process's.
+///
+/// # Errors
+/// ECHILD: it is no child of ours, or was reaped elsewhere.
 pub fn reap(pid: Pid) -> Result<Option<Ending>, Errno> {
     let found = wait_id(libc::P_PID, named(pid), libc::WEXITED | libc::WNOHANG)?;
     Ok(found.and_then(|child| match child.change {
@@ -62,6 +70,9 @@ pub fn reap(pid: Pid) -> Result<Option<Ending>, Errno> {
 }
 
 /// Takes note that this child was stopped or continued, so that [`watch`] does not tell it again.
+///
+/// # Errors
+/// ECHILD: it is no child of ours.
 pub fn consume_job_change(pid: Pid) -> Result<(), Errno> {
     wait_id(libc::P_PID, named(pid), libc::WSTOPPED | libc::WCONTINUED | libc::WNOHANG).map(drop)
 }
