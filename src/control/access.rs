@@ -1,13 +1,12 @@
-//! Who may speak on the control socket, and as what: judged by what the kernel says of the other end when it connected,
-//! before its first byte is read. A worker that runs as our own user is no boundary; one of another user is.
+//! What a client may ask for on the control socket: decided by what the kernel says of the other end when it connected, before its
+//! first byte is read. A worker that runs as our own user is no boundary; one of another user is.
 
 use std::os::fd::BorrowedFd;
 
-use crate::base::Pid;
 use crate::protocol::{Peer, Role};
 use crate::sys::peer;
 
-/// Whom the configuration lets in.
+/// Which users the configuration lets in.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Policy {
     /// The master's own user.
@@ -20,10 +19,11 @@ pub(crate) struct Policy {
     pub(crate) connections_max: usize,
 }
 
-/// Who is at the other end.
+/// The other end of a connection.
 ///
-/// Errors: the kernel does not say, so nobody is let in.
-pub(crate) fn judge(connection: BorrowedFd<'_>, policy: &Policy) -> Result<Peer, nix::errno::Errno> {
+/// # Errors
+/// The kernel does not tell it, so that the connection must be refused.
+pub(crate) fn authenticate(connection: BorrowedFd<'_>, policy: &Policy) -> Result<Peer, nix::errno::Errno> {
     let found = peer::credentials(connection)?;
     let role = role(found.uid, found.gid, || peer::groups(connection).unwrap_or_default(), policy);
     Ok(Peer { pid: found.pid, uid: found.uid, role })
@@ -40,16 +40,12 @@ fn role(uid: u32, gid: u32, further: impl FnOnce() -> Vec<u32>, policy: &Policy)
     if admin { Role::Admin } else { Role::Guest }
 }
 
-/// The end of a connection that the master made for a worker.
-pub(crate) fn made_for(worker: Pid) -> Peer {
-    Peer { pid: worker, uid: 0, role: Role::Worker(worker) }
-}
-
 #[cfg(test)]
 mod tests {
     use std::os::fd::AsFd;
 
     use super::*;
+    use crate::base::Pid;
     use crate::sys::account;
     use crate::sys::socket::socket_pair;
 
@@ -57,8 +53,8 @@ mod tests {
 
     #[test]
     fn root_and_our_own_user_may_do_everything_and_others_little() {
-        let judged = |uid| role(uid, 100, || unreachable!("nobody's groups matter"), &POLICY);
-        assert_eq!([0, 33, 34].map(judged), [Role::Admin, Role::Admin, Role::Guest]);
+        let roles = |uid| role(uid, 100, || unreachable!("groups do not matter"), &POLICY);
+        assert_eq!([0, 33, 34].map(roles), [Role::Admin, Role::Admin, Role::Guest]);
     }
 
     #[test]
@@ -80,10 +76,9 @@ mod tests {
     fn the_kernel_says_who_is_at_the_other_end() {
         let (ours, _theirs) = socket_pair().unwrap();
         let (own_pid, own_uid) = (nix::unistd::getpid().as_raw(), account::own_uid());
-        let peer = judge(ours.as_fd(), &Policy { own_uid, ..POLICY }).unwrap();
+        let peer = authenticate(ours.as_fd(), &Policy { own_uid, ..POLICY }).unwrap();
         assert_eq!(peer, Peer { pid: Pid(own_pid), uid: own_uid, role: Role::Admin });
         let file = std::fs::File::open("/dev/null").unwrap();
-        assert!(judge(file.as_fd(), &POLICY).is_err());
-        assert_eq!(made_for(Pid(12)).role, Role::Worker(Pid(12)));
+        assert!(authenticate(file.as_fd(), &POLICY).is_err());
     }
 }

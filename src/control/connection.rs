@@ -1,12 +1,16 @@
 //! One control connection: its bytes in and out, and what it waits for. It knows lines, not requests.
 
+use std::fmt;
 use std::io::{ErrorKind, Read, Write};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::os::unix::net::UnixStream;
 use std::time::Duration;
 
+use nix::poll::{PollFd, PollFlags};
+
 use crate::base::{ClientId, Mono};
 use crate::control::handover::{Carried, Subscription};
+use crate::control::line_buffer::{LineBuffer, Reading};
 use crate::protocol::{LINE_MAX, Peer};
 use crate::sys::errno::words;
 use crate::sys::fd::{Blocking, set_blocking};
@@ -33,33 +37,22 @@ const READ_PAUSE: Duration = Duration::from_millis(100);
 /// So many reads in a row may fail, with those pauses, before nothing more is expected of the connection.
 const READ_FAILURES_MAX: u32 = 20;
 
-/// What the next line is.
-pub(crate) enum Reading {
-    Line(Vec<u8>),
-    /// Not complete yet, or not to be looked at yet.
-    Nothing,
-    TooLong,
-}
-
-/// What came of a read.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Taken {
-    /// There may be more.
-    Something,
-    /// There is no more at the moment.
-    Nothing,
-    /// There will be no more.
-    End,
-    /// The system did not say.
-    Failed,
-}
-
 /// Why a client is dropped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Fault {
     Unread,
     Unended,
     TooLong,
+}
+
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Unread => f.write_str("it does not read its replies"),
+            Self::Unended => f.write_str("it does not end its line"),
+            Self::TooLong => write!(f, "its request has more than {LINE_MAX} bytes"),
+        }
+    }
 }
 
 /// How far a connection is from its end.
@@ -83,10 +76,8 @@ pub(crate) struct Connection {
     stream: UnixStream,
     phase: Phase,
     fault: Option<Fault>,
-    unparsed: Vec<u8>,
-    /// Before this place `unparsed` is known to have no newline; at it may be the first.
-    scanned: usize,
-    /// The turn in which its last line was looked at.
+    unparsed: LineBuffer,
+    /// The turn in which its last line was parsed; 0 for none.
     pub(crate) last_turn: u64,
     /// Whether its next line is one that needs a ticket.
     pub(crate) needs_ticket: bool,
@@ -117,8 +108,7 @@ impl Connection {
             stream: UnixStream::from(stream),
             phase: Phase::Open,
             fault: None,
-            unparsed: Vec::new(),
-            scanned: 0,
+            unparsed: LineBuffer::default(),
             last_turn: 0,
             needs_ticket: false,
             line_since: None,
@@ -143,7 +133,7 @@ impl Connection {
         Self {
             subscription: carried.subscription,
             phase: if carried.asked { Phase::Asked } else { Phase::Open },
-            unparsed: carried.unparsed,
+            unparsed: carried.unparsed.into(),
             line_since,
             unwritten: carried.unwritten,
             stalled_since,
@@ -161,27 +151,27 @@ impl Connection {
 
     /// How much of it the next image gets.
     pub(crate) fn carried_bytes(&self) -> usize {
-        self.unparsed.len() + self.unwritten.len()
+        self.unparsed.bytes().len() + self.unwritten.len()
     }
 
     /// As the next image needs it.
     pub(crate) fn describe(&self) -> Carried<RawFd> {
         let asked = self.phase == Phase::Asked;
         let (id, peer, subscription) = (self.id, self.peer, self.subscription.clone());
-        let (unparsed, unwritten) = (self.unparsed.clone(), self.unwritten.clone());
+        let (unparsed, unwritten) = (self.unparsed.bytes().to_vec(), self.unwritten.clone());
         let fd = self.stream.as_raw_fd();
         Carried { fd, id, peer, asked, subscription, unparsed, unwritten }
     }
 
     pub(crate) fn is_over(&self) -> bool {
-        let asking = self.phase == Phase::Asked || self.unparsed[self.scanned..].contains(&b'\n');
+        let asking = self.phase == Phase::Asked || self.unparsed.contains_line();
         let waiting = self.subscription.is_some() && !self.hung_up;
         let done = self.half_closed && !asking && !waiting && (self.unwritten.is_empty() || self.hung_up);
         self.phase == Phase::Over || done || (self.phase == Phase::Closing && self.unwritten.is_empty())
     }
 
     /// Whether it may be closed for another client's sake: it neither asks nor waits for anything, and has not sent a line
-    /// that nobody has looked at. An ack that is lost so never comes again.
+    /// that was not parsed yet. An ack that is lost so is never sent again.
     pub(crate) fn is_idle(&mut self, now: Mono) -> bool {
         if self.phase != Phase::Open || self.subscription.is_some() || !self.unwritten.is_empty() {
             return false;
@@ -189,7 +179,7 @@ impl Connection {
         if self.wants_to_read() {
             self.read(now);
         }
-        !self.unparsed.contains(&b'\n')
+        !self.unparsed.contains_line()
     }
 
     /// Whether it does nothing but wait for news.
@@ -209,6 +199,14 @@ impl Connection {
         !self.hung_up && self.rests_until.is_none()
     }
 
+    /// What poll(2) is asked about it.
+    pub(crate) fn poll_fd(&self) -> PollFd<'_> {
+        let mut events = PollFlags::empty();
+        events.set(PollFlags::POLLIN, self.wants_to_read());
+        events.set(PollFlags::POLLOUT, self.wants_to_write());
+        PollFd::new(self.as_fd(), events)
+    }
+
     /// Ends the rest after a failed read when its time has come.
     pub(crate) fn end_rest(&mut self, now: Mono) {
         self.rests_until = self.rests_until.filter(|&moment| moment > now);
@@ -216,7 +214,7 @@ impl Connection {
 
     /// While a request is on its way no more than one further line is read.
     pub(crate) fn wants_to_read(&self) -> bool {
-        !self.half_closed && self.unparsed.len() <= LINE_MAX && matches!(self.phase, Phase::Open | Phase::Asked)
+        !self.half_closed && self.unparsed.has_room() && matches!(self.phase, Phase::Open | Phase::Asked)
     }
 
     pub(crate) fn wants_to_write(&self) -> bool {
@@ -230,8 +228,7 @@ impl Connection {
 
     /// When patience with it ends. A line that is complete waits for us, not for the client.
     fn patience(&self) -> Option<Mono> {
-        let is_complete = self.unparsed.get(self.scanned) == Some(&b'\n');
-        let line = self.line_since.filter(|_| !is_complete).map(|since| since.after(LINE_TIME_MAX));
+        let line = self.line_since.filter(|_| !self.unparsed.has_found_line()).map(|since| since.after(LINE_TIME_MAX));
         let stall = self.stalled_since.map(|since| since.after(STALL_MAX));
         [line, stall].into_iter().flatten().min()
     }
@@ -256,11 +253,9 @@ impl Connection {
     /// The other end is gone altogether; what it had written before still counts. Such a stream says where it ends, so that any
     /// other answer to a read is a failure.
     pub(crate) fn hang_up(&mut self, now: Mono) {
-        while !self.half_closed && self.phase != Phase::Over && self.unparsed.len() <= LINE_MAX {
-            match self.take_in(now) {
-                Taken::Something | Taken::End => {}
-                Taken::Nothing => self.rest(now),
-                Taken::Failed => {}
+        while !self.half_closed && self.phase != Phase::Over && self.unparsed.has_room() {
+            if let Err(ErrorKind::WouldBlock) = self.try_read(now) {
+                self.rest(now);
             }
             if self.rests_until.is_some() {
                 return;
@@ -270,32 +265,30 @@ impl Connection {
         self.hung_up = true;
     }
 
-    /// Takes in what is there, once.
+    /// Reads what is there, once.
     pub(crate) fn read(&mut self, now: Mono) {
-        self.take_in(now);
+        let _nothing_or_rests = self.try_read(now);
     }
 
-    fn take_in(&mut self, now: Mono) -> Taken {
+    /// Errors: there is nothing at the moment, or the read has failed and the connection rests.
+    fn try_read(&mut self, now: Mono) -> Result<(), ErrorKind> {
         let mut chunk = [0; CHUNK];
-        match self.stream.read(&mut chunk) {
-            Ok(0) => {
-                self.half_closed = true;
-                Taken::End
-            }
+        match self.stream.read(&mut chunk).map_err(|error| error.kind()) {
+            Ok(0) => self.half_closed = true,
             Ok(length) => {
                 self.read_failures = 0;
                 self.active_at = now;
                 self.line_since.get_or_insert(now);
-                self.unparsed.extend_from_slice(&chunk[..length]);
-                Taken::Something
+                self.unparsed.extend(&chunk[..length]);
             }
-            Err(error) if error.kind() == ErrorKind::Interrupted => Taken::Something,
-            Err(error) if error.kind() == ErrorKind::WouldBlock => Taken::Nothing,
-            Err(_) => {
+            Err(ErrorKind::Interrupted) => {}
+            Err(ErrorKind::WouldBlock) => return Err(ErrorKind::WouldBlock),
+            Err(kind) => {
                 self.rest(now);
-                Taken::Failed
+                return Err(kind);
             }
         }
+        Ok(())
     }
 
     /// After a read that has failed.
@@ -321,12 +314,9 @@ impl Connection {
         }
     }
 
-    /// Whether there is something for [`Self::next_line`]. Each byte is looked at once.
+    /// Whether there is something for [`Self::next_line`].
     pub(crate) fn has_line(&mut self) -> bool {
-        let newline = self.unparsed[self.scanned..].iter().position(|&byte| byte == b'\n');
-        self.scanned = newline.map_or(self.unparsed.len(), |at| self.scanned + at);
-        let is_there = newline.is_some() || self.scanned > LINE_MAX;
-        is_there && self.phase == Phase::Open && self.unwritten.len() <= UNREAD_PAUSE
+        self.unparsed.scan() && self.phase == Phase::Open && self.unwritten.len() <= UNREAD_PAUSE
     }
 
     /// The next complete line without its newline, unless a request is still on its way, or replies pile up.
@@ -334,22 +324,18 @@ impl Connection {
         if !self.has_line() {
             return Reading::Nothing;
         }
-        if self.scanned > LINE_MAX {
-            return Reading::TooLong;
+        let reading = self.unparsed.take_line();
+        if let Reading::Line(_) = reading {
+            // What follows could not be finished before.
+            self.line_since = (!self.unparsed.bytes().is_empty()).then_some(now);
+            self.phase = Phase::Asked;
         }
-        let mut line: Vec<u8> = self.unparsed.drain(..=self.scanned).collect();
-        line.pop();
-        self.scanned = 0;
-        // What follows could not be finished before.
-        self.line_since = (!self.unparsed.is_empty()).then_some(now);
-        self.phase = Phase::Asked;
-        Reading::Line(line)
+        reading
     }
 
     /// Takes back the line that [`Self::next_line`] gave: it has to wait for a ticket.
     pub(crate) fn put_back(&mut self, line: &[u8], now: Mono) {
-        self.scanned = line.len();
-        self.unparsed.splice(..0, line.iter().copied().chain([b'\n']));
+        self.unparsed.put_back(line);
         self.line_since = Some(now);
         self.phase = Phase::Open;
         self.needs_ticket = true;
@@ -389,7 +375,6 @@ impl Connection {
         if self.phase != Phase::Over {
             self.phase = Phase::Closing;
             self.unparsed.clear();
-            self.scanned = 0;
             self.line_since = None;
         }
     }

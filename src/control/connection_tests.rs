@@ -4,7 +4,6 @@ use std::net::Shutdown;
 
 use super::*;
 use crate::base::Pid;
-use crate::control::access::made_for;
 use crate::protocol::{Format, RequestId};
 use crate::sys::socket::socket_pair;
 
@@ -18,14 +17,14 @@ fn connected() -> (Connection, UnixStream) {
     let (ours, theirs) = socket_pair().unwrap();
     let stream = UnixStream::from(ours);
     stream.set_nonblocking(true).unwrap();
-    (Connection::new(ClientId(1), stream.into(), made_for(Pid(7)), START), UnixStream::from(theirs))
+    (Connection::new(ClientId(1), stream.into(), Peer::of_worker(Pid(7)), START), UnixStream::from(theirs))
 }
 
 /// Reads and takes lines until nothing comes of it; each line is answered at once with `ok`.
 fn lines(connection: &mut Connection, now: Mono) -> Vec<String> {
     let mut found = Vec::new();
     loop {
-        let before = connection.unparsed.len();
+        let before = connection.unparsed.bytes().len();
         if connection.wants_to_read() {
             connection.read(now);
         }
@@ -35,7 +34,7 @@ fn lines(connection: &mut Connection, now: Mono) -> Vec<String> {
                 connection.answer("ok\n", now);
             }
             Reading::TooLong => found.push("too long".to_owned()),
-            Reading::Nothing if connection.unparsed.len() != before => continue,
+            Reading::Nothing if connection.unparsed.bytes().len() != before => continue,
             Reading::Nothing => return found,
         }
         if connection.is_over() || found.last().is_some_and(|last| last == "too long") {
@@ -63,7 +62,7 @@ fn lines_may_come_in_pieces_and_joined() {
 fn a_hang_up_takes_in_what_is_there_and_waits_for_nothing() {
     let (mut connection, mut client) = connected();
     client.write_all(b"one\ntwo").unwrap();
-    // The other end is still there; whoever said otherwise, nobody waits for it.
+    // The other end is still there, but the connection does not wait for it.
     connection.hang_up(START);
     assert!(matches!(connection.next_line(START), Reading::Line(line) if line == b"one"));
 }
@@ -88,7 +87,7 @@ fn a_line_may_have_64_kib_and_not_a_byte_more() {
         client.write_all(&[line, b"\n".to_vec()].concat()).unwrap();
         let found = lines(&mut connection, START);
         assert_eq!(found.iter().map(String::len).collect::<Vec<_>>(), [expected]);
-        assert!(connection.unparsed.len() <= LINE_MAX + CHUNK);
+        assert!(connection.unparsed.bytes().len() <= LINE_MAX + CHUNK);
     }
 }
 
@@ -247,7 +246,7 @@ fn in_the_next_image_patience_begins_anew_for_what_was_unfinished() {
         ("hal", "wor", Some(STALL_MAX)),
     ] {
         let (mut connection, mut client) = connected();
-        connection.unparsed = unparsed.into();
+        connection.unparsed = unparsed.as_bytes().to_vec().into();
         connection.unwritten = unwritten.into();
         let described = connection.describe();
         assert_eq!((described.asked, described.fd), (false, connection.as_fd().as_raw_fd()));
@@ -279,7 +278,7 @@ fn who_has_only_to_hear_its_refusal_is_not_carried_on() {
 /// What is no socket fails at every read.
 fn unreadable() -> Connection {
     let file = std::fs::File::open("/dev/null").unwrap();
-    Connection::new(ClientId(1), file.into(), made_for(Pid(7)), START)
+    Connection::new(ClientId(1), file.into(), Peer::of_worker(Pid(7)), START)
 }
 
 #[test]

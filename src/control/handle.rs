@@ -1,5 +1,5 @@
-//! The control thread's handle: what the main thread says to it, through a queue that never makes the main thread wait. The
-//! thread itself is `control_server`.
+//! The main thread's end of the control thread. What it says goes through a queue that never makes it wait. The thread itself is
+//! `server`.
 
 use std::io;
 use std::os::fd::OwnedFd;
@@ -9,15 +9,17 @@ use crossbeam_channel::{Receiver, Sender, bounded};
 
 use crate::base::{ClientId, Pid};
 use crate::control::access::Policy;
-use crate::control::handover::{Clients, Freeze, Frozen, freeze};
-use crate::control::server::{Place, Server};
+use crate::control::handover::Clients;
+use crate::control::message::{Message, Then};
+use crate::control::server::Server;
 use crate::control::socket_file::{Retired, SocketFile};
 use crate::files::control_socket::Access;
 use crate::protocol::{Format, Reply};
 use crate::sys::wakeup::Wakeup;
 use crate::threads::Input;
-use crate::threads::crew::{Crew, Post};
+use crate::threads::crew::Crew;
 use crate::threads::gate::Gate;
+use crate::threads::handle::{Paused, ThreadHandle};
 
 /// How many messages may wait for the thread. A client has one request on its way at a time, so replies cannot be more than
 /// clients; what an upgrade has to say is one message, however many wait for it.
@@ -25,65 +27,14 @@ use crate::threads::gate::Gate;
 /// The channel makes room for all of them at once; that is why it carries boxes.
 const MAILBOX_MAX: usize = 8 * 1024;
 
-/// What the main thread says.
-#[derive(Debug)]
-pub(crate) enum Message {
-    Reply {
-        client: ClientId,
-        reply: Reply,
-        format: Format,
-        then: Then,
-    },
-    /// News for all who wait for an upgrade.
-    Publish {
-        message: String,
-    },
-    /// The last they hear of it.
-    Conclude {
-        message: String,
-        /// Those who go on waiting.
-        except: Vec<ClientId>,
-    },
-    /// The last that this one hears of it: its upgrade did not come to be.
-    ConcludeFor {
-        client: ClientId,
-        message: String,
-    },
-    /// This worker is no more, whoever else may have its connection.
-    Forget {
-        worker: Pid,
-    },
-    Adopt {
-        connection: OwnedFd,
-        worker: Pid,
-    },
-    /// Who may connect and speak from now on, those who are connected too.
-    Admit {
-        policy: Policy,
-        access: Access,
-    },
-    /// All that the thread holds goes to the main thread, and comes back.
-    Freeze(Freeze),
-    /// Its sender waits until it is dropped: what was said before has been written by then.
-    Flush {
-        done: Sender<()>,
-    },
-}
-
-/// What follows a reply.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Then {
-    Nothing,
-    /// The client is told of the upgrade, under the id of its request.
-    Subscribe,
-}
-
-/// The main thread's end.
 pub(crate) struct Control {
     mailbox: Sender<Box<Message>>,
-    post: Arc<Post<Place>>,
+    thread: Arc<ThreadHandle<Server>>,
     retired: Retired,
 }
+
+/// While it lives, the control thread waits; then all goes on, timers too, as if nothing had happened.
+pub(crate) type ControlPaused = Paused<Server>;
 
 impl Control {
     /// The socket's file is about to be removed, and not to be made again.
@@ -91,71 +42,68 @@ impl Control {
         self.retired.retire();
     }
 
-    /// To be called at the very end. What comes back is disconnected when the last words are written, as far as clients take
+    /// To be called at the very end. What it returns is disconnected when the last messages are written, as far as clients take
     /// them. The thread may have to wait for room in the inbox before.
     pub(crate) fn finish(&self) -> Receiver<()> {
         let (done, finished) = bounded(1);
-        self.tell(Message::Flush { done });
+        self.send(Message::Flush { done });
         finished
     }
 
-    /// Sends a reply. The client may be gone; then nobody misses it.
+    /// Sends a reply. The client may be gone; then it is dropped.
     pub(crate) fn reply(&self, client: ClientId, reply: Reply, format: Format, then: Then) {
-        self.tell(Message::Reply { client, reply, format, then });
+        self.send(Message::Reply { client, reply, format, then });
     }
 
-    /// Tells everybody who waits for an upgrade.
+    /// Sends news to all clients that wait for an upgrade.
     pub(crate) fn publish(&self, message: String) {
-        self.tell(Message::Publish { message });
+        self.send(Message::Publish { message });
     }
 
-    /// Tells them the outcome, but for these; they wait no longer.
+    /// Sends them the outcome, but for these; they wait no longer.
     pub(crate) fn conclude(&self, message: String, except: Vec<ClientId>) {
-        self.tell(Message::Conclude { message, except });
+        self.send(Message::Conclude { message, except });
     }
 
-    /// Tells one of them the outcome of what it asked for.
+    /// Sends one of them the outcome of what it asked for.
     pub(crate) fn conclude_for(&self, client: ClientId, message: String) {
-        self.tell(Message::ConcludeFor { client, message });
+        self.send(Message::ConcludeFor { client, message });
     }
 
     /// Closes the connection that was made for a worker: what it left behind must not keep it open here.
     pub(crate) fn forget(&self, worker: Pid) {
-        self.tell(Message::Forget { worker });
+        self.send(Message::Forget { worker });
     }
 
     /// Takes over our end of a worker's own connection (`-g`).
     pub(crate) fn adopt(&self, connection: OwnedFd, worker: Pid) {
-        self.tell(Message::Adopt { connection, worker });
+        self.send(Message::Adopt { connection, worker });
     }
 
-    /// Changes who may connect, and who may speak as what.
-    pub(crate) fn admit(&self, policy: Policy, access: Access) {
-        self.tell(Message::Admit { policy, access });
+    /// Changes who may connect, and what they may ask for.
+    pub(crate) fn set_access(&self, policy: Policy, access: Access) {
+        self.send(Message::SetAccess { policy, access });
     }
 
-    /// Stops the thread where nothing is half done, and takes all that it holds. What was said before has been written as far
-    /// as it can be; every request that was passed on is in the inbox. None: the thread did not come to it in half a second,
-    /// and goes on.
-    pub(crate) fn freeze(&self) -> Option<Frozen> {
-        match self.post.in_stead() {
-            Some(mut place) => Frozen::taken_from(&mut place, &self.post),
-            None => freeze(|order| self.tell(Message::Freeze(order))),
-        }
+    /// Stops the thread where nothing is half done; every request that was passed on is in the inbox. None: the thread is busy, and
+    /// goes on.
+    pub(crate) fn pause(&self) -> Option<ControlPaused> {
+        self.thread.pause()
     }
 
-    fn tell(&self, message: Message) {
+    fn send(&self, message: Message) {
         if self.mailbox.try_send(Box::new(message)).is_err() {
             log::error!("the control thread does not keep up, a message to it is dropped");
         }
-        self.post.wake();
+        self.thread.wake();
     }
 }
 
-/// Serves the socket, and the clients of the image before, if there are any. What they said meanwhile is heard now; who may no longer speak as
-/// they did, [`Control::admit`] finds out.
+/// Serves the socket, and the clients of the image before, if there are any. What they sent meanwhile is read now; whether they have
+/// lost rights, [`Control::set_access`] finds out.
 ///
-/// Errors: no thread can be started.
+/// # Errors
+/// No thread can be started.
 pub(crate) fn start(
     socket: SocketFile,
     clients: Clients<OwnedFd>,
@@ -167,7 +115,10 @@ pub(crate) fn start(
     let wakeup = Arc::new(Wakeup::default());
     let gate = Gate::new(Arc::clone(&wakeup));
     let retired = socket.retired();
-    let server = Server::new(socket, clients, policy, inbox, messages, gate);
-    let post = crew.post_woken_by(wakeup, Place::of(server))?;
-    Ok(Control { mailbox, post, retired })
+    let thread = crew.start(Server::new(socket, clients, policy, inbox, messages, gate), wakeup)?;
+    Ok(Control { mailbox, thread, retired })
 }
+
+#[cfg(test)]
+#[path = "handle_tests.rs"]
+mod tests;

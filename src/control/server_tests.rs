@@ -8,8 +8,8 @@ use tempfile::TempDir;
 
 use super::*;
 use crate::base::Pid;
-use crate::control::handle::{Control, start};
-use crate::files::control_socket::bind_control_socket;
+use crate::control::{Control, start};
+use crate::files::control_socket::{Access, bind_control_socket};
 use crate::files::directory::Demand;
 use crate::protocol::Asked;
 use crate::sys::fd::{Blocking, set_blocking};
@@ -22,7 +22,7 @@ use crate::threads::gate::TICKETS_MAX;
 const WORKERS: i32 = 20;
 const PINGS: usize = 50;
 
-/// The control thread, workers that have each sent many pings, and the main thread's inbox, from which nobody has taken any.
+/// The control thread, workers that have each sent many pings, and the main thread's inbox, which is not read.
 struct Flooded {
     control: Control,
     inbox: Receiver<Input>,
@@ -38,7 +38,7 @@ fn flooded() -> Flooded {
     let policy = Policy { own_uid: nix::unistd::getuid().as_raw(), connections_max: 64, ..Policy::default() };
     let (sender, inbox) = crossbeam_channel::bounded(INBOX_MAX);
     let socket = SocketFile::new(path.clone(), Access::OWN, Demand::Trusted, listener, id);
-    let control = start(socket, Clients::default(), policy, sender, &mut Crew::complete()).unwrap();
+    let control = start(socket, Clients::default(), policy, sender, &mut Crew::required()).unwrap();
     let workers = (1..=WORKERS).map(|worker| pinging(&control, Pid(worker))).collect();
     let flooded = Flooded { control, inbox, path, _directory: directory, _workers: workers };
     assert!(wait_until(LIMIT, || flooded.inbox.len() == TICKETS_MAX));

@@ -1,6 +1,5 @@
-//! The control socket's file, which something may delete (a cleaner of /tmp): then nobody could reach the master any more,
-//! and manual acks would never come. It is watched, not polled, and bound anew; while that fails, it is tried
-//! twice a second.
+//! The control socket's file, which something may delete (a cleaner of /tmp): then no client could connect any more, and manual acks
+//! would never come. It is watched, not polled, and bound anew; while that fails, it is tried twice a second.
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
@@ -96,7 +95,7 @@ impl SocketFile {
             }
             None => self.again = Some(clock::now().after(LOOK_PAUSE)),
         }
-        // In this order: whoever removed the file at the end had said so before.
+        // In this order: the end of the master is announced before the file is removed.
         if self.id.stands_at(&self.path) || self.retired.0.load(Ordering::SeqCst) {
             return None;
         }
@@ -119,7 +118,7 @@ impl SocketFile {
     }
 
     /// Gives the file another mode and group, now and whenever it is made anew.
-    pub(crate) fn admit(&mut self, access: Access) {
+    pub(crate) fn set_access(&mut self, access: Access) {
         if self.access == access {
             return;
         }

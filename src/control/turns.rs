@@ -1,5 +1,5 @@
-//! Whose line is looked at next, where there are more than can be: each admin's at once, and of all others a few in a turn, shared
-//! out among the users and workers that they come from. It knows whose lines they are, not what they say.
+//! Whose line is parsed next: each admin's at once, and of all others a few in a turn, shared out among the users and workers that
+//! they come from. It knows whose lines they are, not what they say.
 
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
@@ -7,16 +7,16 @@ use std::collections::BTreeMap;
 use crate::base::{ClientId, Pid};
 use crate::protocol::{Peer, Role};
 
-/// How many lines of others than admins are looked at before poll(2) is asked again. A line may be 64 KiB of YAML.
+/// How many lines of others than admins are parsed before poll(2) is asked again. A line may be 64 KiB of YAML.
 pub(crate) const OTHERS_A_TURN: usize = 4;
 
-/// A connection that has a line to be looked at, by its place among the connections.
+/// A connection that has a line to be parsed, by its place among the connections.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Waiting {
     pub(crate) place: usize,
     pub(crate) id: ClientId,
     pub(crate) peer: Peer,
-    /// The turn in which its last line was looked at; 0 for none.
+    /// The turn in which its last line was parsed; 0 for none.
     pub(crate) last_turn: u64,
 }
 
@@ -27,14 +27,14 @@ enum Party {
     Worker(Pid),
 }
 
-/// Remembers who had a turn last, so that nobody is passed over for ever.
+/// Remembers which party had a turn last, so that none is passed over for ever.
 #[derive(Debug, Default)]
 pub(crate) struct Turns {
     last: Option<Party>,
     pub(crate) number: u64,
 }
 
-/// What is looked at in this turn.
+/// What is parsed in this turn.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Turn {
     /// In this order.
@@ -44,7 +44,7 @@ pub(crate) struct Turn {
 }
 
 impl Turns {
-    /// The next turn of those who wait.
+    /// The next turn of those that wait.
     pub(crate) fn next(&mut self, waiting: &[Waiting]) -> Turn {
         self.number += 1;
         let mut places = Vec::new();
@@ -69,13 +69,13 @@ impl Turns {
         Turn { places, is_short: !parties.is_empty() }
     }
 
-    /// A line of this one was looked at, so that the next turn begins behind it.
+    /// A line of this peer was parsed, so that the next turn begins behind it.
     pub(crate) fn had(&mut self, peer: Peer) {
         self.last = party(peer).or(self.last);
     }
 }
 
-/// None: an admin, who waits for no turn.
+/// None: an admin, which waits for no turn.
 fn party(peer: Peer) -> Option<Party> {
     match peer.role {
         Role::Admin => None,

@@ -12,7 +12,7 @@ use nix::errno::Errno;
 
 use crate::base::ClientId;
 use crate::config::{self, Bind, BindFlags, Config, Directory, NUMBER_MAX, Origin, Word};
-use crate::control::access::{Policy, judge};
+use crate::control::access::{Policy, authenticate};
 use crate::control::handover::{Carried, Clients, Subscription};
 use crate::handoff::einhorn::{AckMode, Bind as RubyBind, Connection, State};
 use crate::handoff::{Document, Fd, Number};
@@ -241,8 +241,8 @@ fn file_at(path: &Path) -> FileId {
 }
 
 fn client(connection: &Connection, id: ClientId, policy: &Policy, notes: &mut Notes) -> Option<Carried<Fd>> {
-    let judged = look_at(connection.socket.0, |socket| judge(socket, policy)).and_then(|judged| judged);
-    let peer = match judged {
+    let authenticated = look_at(connection.socket.0, |socket| authenticate(socket, policy)).and_then(|peer| peer);
+    let peer = match authenticated {
         Ok(peer) => peer,
         Err(errno) => {
             notes.push(format!("[client {}] lost: {}", id.0, words(errno)));

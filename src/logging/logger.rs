@@ -219,7 +219,7 @@ mod tests {
         let test = "the_syslog_thread_is_there_while_something_goes_to_syslog";
         in_own_process(module_path!(), test, || {
             let plan = |target, level| LogPlan { target, level, ..LogPlan::default() };
-            let crew = &mut Crew::complete();
+            let crew = &mut Crew::required();
             let logging = start(&plan(Target::Stderr, LevelFilter::Error), crew).unwrap();
             let plans = [
                 (Target::Stderr, LevelFilter::Error, 0),

@@ -94,7 +94,7 @@ mod tests {
     fn route(plan: &LogPlan, path: &Path) -> (Route, Receiver<Report>) {
         let (sender, reports) = channel();
         let report = move |report| sender.send(report).unwrap();
-        (Route::of(plan, None, vec![path.to_owned()], report, &mut Crew::complete()).unwrap().unwrap(), reports)
+        (Route::of(plan, None, vec![path.to_owned()], report, &mut Crew::required()).unwrap().unwrap(), reports)
     }
 
     fn listen() -> (TempDir, PathBuf, UnixDatagram) {
@@ -167,13 +167,13 @@ mod tests {
         let facility = Facility::named("local0").unwrap();
         let plan = LogPlan { target: Target::Syslog, facility, ident: "web".to_owned(), ..first };
         let unheard = |_| unreachable!("the thread that there is goes on");
-        let after = Route::of(&plan, Some(&before), vec![], unheard, &mut Crew::complete()).unwrap().unwrap();
+        let after = Route::of(&plan, Some(&before), vec![], unheard, &mut Crew::required()).unwrap().unwrap();
         drop(before);
         assert_eq!(after.pass(Level::Warn, "two".to_owned(), "two".to_owned()), None);
         assert!(received(&syslog).starts_with("<28>"));
         let (message, name) = (received(&syslog), format!("web[{}]: two", std::process::id()));
         assert!(message.starts_with("<132>") && message.ends_with(&name), "{message}");
         let stderr = LogPlan { target: Target::Stderr, ..plan };
-        assert!(Route::of(&stderr, Some(&after), vec![], unheard, &mut Crew::complete()).unwrap().is_none());
+        assert!(Route::of(&stderr, Some(&after), vec![], unheard, &mut Crew::required()).unwrap().is_none());
     }
 }

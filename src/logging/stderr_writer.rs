@@ -12,7 +12,8 @@ use crate::base::Mono;
 use crate::logging::stderr_output::LogOutput;
 use crate::sys::{clock, stderr};
 use crate::threads::Input;
-use crate::threads::crew::{Crew, Post, Work};
+use crate::threads::crew::Crew;
+use crate::threads::handle::{Pauses, ThreadHandle, Work};
 
 /// How many lines may wait to be written.
 const LINES_MAX: usize = 4096;
@@ -34,7 +35,7 @@ pub(crate) struct LogQueue {
     waiting: Arc<AtomicU64>,
     dropped: Arc<AtomicU64>,
     dropped_ever: Arc<AtomicU64>,
-    post: Arc<Post<Writer>>,
+    thread: Arc<ThreadHandle<Writer>>,
 }
 
 impl LogQueue {
@@ -65,8 +66,8 @@ impl LogQueue {
 
     /// Waits until what was queued is written, for so long at most until there is room and again until it is written.
     pub(crate) fn flush(&self, patience: Duration) {
-        if let Some(mut writer) = self.post.in_stead() {
-            return writer.write_what_fits(clock::now().after(patience));
+        if let Some(()) = self.thread.without_thread(|writer| writer.write_what_fits(clock::now().after(patience))) {
+            return;
         }
         let (done, finished) = bounded(1);
         if self.items.send_timeout(Item::Flush(done), patience).is_ok() {
@@ -77,8 +78,8 @@ impl LogQueue {
     /// The same for a caller that nothing else can be done beside: it waits on only while there is room for a line, as `has_room`
     /// says when the thread has not finished within some milliseconds. What is left then stays queued.
     pub(crate) fn flush_while_read(&self, patience: Duration, has_room: impl Fn() -> bool) {
-        if let Some(mut writer) = self.post.in_stead() {
-            return writer.write_what_fits(clock::now());
+        if let Some(()) = self.thread.without_thread(|writer| writer.write_what_fits(clock::now())) {
+            return;
         }
         let (done, finished) = bounded(1);
         if self.items.try_send(Item::Flush(done)).is_err() {
@@ -112,8 +113,8 @@ pub(crate) fn start(prefix: String, crew: &mut Crew) -> io::Result<LogQueue> {
     let (items, queued) = bounded(LINES_MAX);
     let [waiting, dropped, dropped_ever] = [(); 3].map(|()| Arc::<AtomicU64>::default());
     let tallies = [&waiting, &dropped, &dropped_ever].map(Arc::clone);
-    let post = crew.post(Writer { queued, tallies, prefix })?;
-    Ok(LogQueue { items, waiting, dropped, dropped_ever, post })
+    let thread = crew.start(Writer { queued, tallies, prefix }, Arc::default())?;
+    Ok(LogQueue { items, waiting, dropped, dropped_ever, thread })
 }
 
 struct Writer {
@@ -126,7 +127,7 @@ struct Writer {
 impl Work for Writer {
     const NAME: &'static str = "log";
 
-    fn serve(&mut self) {
+    fn serve(&mut self, _never_paused: &Pauses) {
         let [waiting, dropped, dropped_ever] = &self.tallies;
         write_all(&self.queued, waiting, LogOutput::new(stderr::write, &self.prefix, dropped, dropped_ever));
     }
@@ -179,7 +180,7 @@ mod tests {
     /// A queue whose thread is stuck in a line that nobody reads.
     fn stuck() -> (LogQueue, Receiver<Item>) {
         let (items, queued) = bounded(LINES_MAX);
-        let queue = LogQueue { items, ..start(String::new(), &mut Crew::complete()).unwrap() };
+        let queue = LogQueue { items, ..start(String::new(), &mut Crew::required()).unwrap() };
         queue.push(b"line\n".to_vec());
         (queue, queued)
     }

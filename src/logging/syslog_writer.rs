@@ -16,7 +16,8 @@ use crate::logging::backoff::Absence;
 use crate::logging::syslog_message::{Connection, Header, Message, SEND_MAX};
 use crate::sys::clock;
 use crate::threads::Input;
-use crate::threads::crew::{Crew, Post, Work};
+use crate::threads::crew::Crew;
+use crate::threads::handle::{Pauses, ThreadHandle, Work};
 
 /// How many messages may wait to be sent.
 const MESSAGES_MAX: usize = 1024;
@@ -52,7 +53,7 @@ pub(crate) struct SyslogQueue {
     /// Messages that are neither sent nor given back.
     waiting: Arc<AtomicU64>,
     missed: Arc<AtomicU64>,
-    post: Arc<Post<Writer>>,
+    thread: Arc<ThreadHandle<Writer>>,
 }
 
 impl SyslogQueue {
@@ -80,8 +81,8 @@ impl SyslogQueue {
 
     /// The same, for so long at most until there is room and again until it is sent.
     pub(crate) fn flush_within(&self, patience: Duration) {
-        if let Some(mut writer) = self.post.in_stead() {
-            return writer.report_undelivered();
+        if let Some(()) = self.thread.without_thread(Writer::report_undelivered) {
+            return;
         }
         let (done, finished) = bounded(1);
         if self.items.send_timeout(Item::Flush(done), patience).is_ok() {
@@ -108,8 +109,8 @@ pub(crate) fn start(
     let (items, queued) = bounded(MESSAGES_MAX);
     let (waiting, missed) = (Arc::<AtomicU64>::default(), Arc::<AtomicU64>::default());
     let tallies = [Arc::clone(&waiting), Arc::clone(&missed)];
-    let post = crew.post(Writer::new(paths, queued, tallies, header, report))?;
-    Ok(SyslogQueue { items, waiting, missed, post })
+    let thread = crew.start(Writer::new(paths, queued, tallies, header, report), Arc::default())?;
+    Ok(SyslogQueue { items, waiting, missed, thread })
 }
 
 struct Writer {
@@ -127,7 +128,7 @@ struct Writer {
 impl Work for Writer {
     const NAME: &'static str = "syslog";
 
-    fn serve(&mut self) {
+    fn serve(&mut self, _never_paused: &Pauses) {
         self.look_for_syslog();
         loop {
             match self.receive() {

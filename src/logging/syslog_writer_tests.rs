@@ -54,7 +54,7 @@ impl Bench {
         let found = prepare(&path);
         let (sender, reports) = channel();
         let report = move |report| sender.send(report).unwrap();
-        let queue = start(vec![path.clone()], header(), report, &mut Crew::complete()).unwrap();
+        let queue = start(vec![path.clone()], header(), report, &mut Crew::required()).unwrap();
         (Self { _dir: dir, path, queue, reports }, found)
     }
 
@@ -188,16 +188,17 @@ fn lines_without_room_in_the_queue_come_back_and_are_counted() {
     let syslog = listen(&path);
     shortage::begin();
     let no_report = |report| panic!("{report:?}");
-    let queue = start(vec![path], header(), no_report, &mut Crew::as_far_as_possible()).unwrap();
+    let queue = start(vec![path], header(), no_report, &mut Crew::optional()).unwrap();
     let texts: Vec<_> = (0..MESSAGES_MAX + 2).map(|number| number.to_string()).collect();
     let back: Vec<_> = texts.iter().filter_map(|text| queue.push(message(text))).collect();
     assert_eq!(back, ["instead of 1024", "instead of 1025"]);
-    let post = Arc::clone(&queue.post);
+    let thread = Arc::clone(&queue.thread);
     drop(queue);
-    let mut writer = post.in_stead().unwrap();
-    // All but two, which its own queue holds together with the note.
-    assert_eq!(writer.queued.try_iter().take(MESSAGES_MAX - 2).count(), MESSAGES_MAX - 2);
-    writer.serve();
+    thread.without_thread(|writer| {
+        // All but two, which its own queue holds together with the note.
+        assert_eq!(writer.queued.try_iter().take(MESSAGES_MAX - 2).count(), MESSAGES_MAX - 2);
+        writer.serve(&Pauses::none());
+    });
     let expected = ["2 lines did not get here, standard error has them", "1022", "1023"];
     assert_eq!([(); 3].map(|()| received(&syslog)), expected);
 }
@@ -211,7 +212,7 @@ fn without_a_thread_what_syslog_should_get_comes_back_and_is_told_later() {
     let (sender, reports) = channel();
     let report = move |report| sender.send(report).unwrap();
     shortage::begin();
-    let mut crew = Crew::as_far_as_possible();
+    let mut crew = Crew::optional();
     let queue = start(vec![path], header(), report, &mut crew).unwrap();
     assert_eq!(queue.push(message("one")), None);
     assert_eq!(queue.push(message("two")), None);

@@ -29,12 +29,17 @@ pub enum Role {
 }
 
 impl Peer {
-    /// Whether it may ask what such a speaker may. What a guest or a worker says of a worker is judged where the workers are known.
+    /// The other end of a connection that the master made for a worker.
+    pub fn of_worker(worker: Pid) -> Self {
+        Self { pid: worker, uid: 0, role: Role::Worker(worker) }
+    }
+
+    /// Whether it may ask what such a speaker may. Which worker a guest or a worker may speak for is decided where the workers are known.
     pub fn may(&self, speaker: Speaker) -> bool {
         self.role == Role::Admin || speaker == Speaker::Worker
     }
 
-    /// What it is answered that may not.
+    /// The reply to what it may not ask.
     pub fn denial(&self) -> String {
         match self.role {
             Role::Worker(worker) => {

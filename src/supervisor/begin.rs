@@ -25,7 +25,7 @@ use crate::sys::exec_pipe::ExecPipe;
 use crate::sys::title::Title;
 use crate::threads;
 use crate::threads::crew::Crew;
-use crate::threads::{INBOX_MAX, errand, reaper};
+use crate::threads::{INBOX_MAX, jobs, reaper};
 use crate::trace::Trace;
 
 /// What every image has when it begins.
@@ -60,20 +60,20 @@ impl Supervisor {
         let said = |error: std::io::Error| format!("cannot start a thread: {error}");
         let signals = threads::signals::start(signals::HEARD, sender.clone(), &mut crew).map_err(said)?;
         let reaper = reaper::start(sender.clone(), &mut crew).map_err(said)?;
-        let errands = errand::start(sender.clone(), &mut crew).map_err(said)?;
+        let jobs = jobs::start(sender.clone(), &mut crew).map_err(said)?;
         // Last, for this thread makes the socket's file anew when a start that fails removes it.
         let policy = facts.reload.in_force().admittance.policy();
         let control = control::start(socket, clients, policy, sender, &mut crew).map_err(said)?;
         let mut trace = Trace::default();
         trace.follow(facts.config().trace.as_deref(), facts.lost_trace_lines, &mut crew).map_err(said)?;
-        crew.be_content();
+        crew.allow_missing();
         let service_manager = ServiceManager::of(&facts.call.environ, process::own_pid(), service);
         Ok(Self {
             pool: Pool::restore(pool),
             facts,
             sockets,
             children: Children { exec_pipes, undelivered: Undelivered::default(), recheck: Recheck::default() },
-            threads: Threads { inbox, crew, signals, reaper, errands, control },
+            threads: Threads { inbox, crew, signals, reaper, jobs, control },
             files,
             reexec,
             memory: Memory::at_the_start(),

@@ -1,7 +1,9 @@
 //! What clients were denied, kept from filling the log.
 
+use log::Level;
+
 use crate::base::{ClientId, Pid};
-use crate::logging::rate_limiter::Throttle;
+use crate::logging::rate_limiter::LogRateLimiter;
 use crate::protocol::{Peer, Role};
 use crate::sys::clock;
 
@@ -10,28 +12,24 @@ const SHOWN_MAX: usize = 1024;
 
 #[derive(Default)]
 pub(crate) struct Denials {
-    not_that_worker: Throttle,
-    without_pid: Throttle,
-    pub(crate) needless_ack: Throttle,
+    not_that_worker: LogRateLimiter,
+    without_pid: LogRateLimiter,
+    pub(crate) needless_ack: LogRateLimiter,
 }
 
 impl Denials {
     pub(crate) fn not_that_worker(&mut self, client: ClientId, peer: &Peer, worker: Pid) {
-        if let Some(unsaid) = self.not_that_worker.count_one(clock::now()) {
-            log::warn!("[client {}] {peer} may not speak for worker {worker}{unsaid}", client.0);
-        }
+        let line = format_args!("[client {}] {peer} may not speak for worker {worker}", client.0);
+        self.not_that_worker.warn(clock::now(), line);
     }
 
     /// An admin's are all logged, as with einhorn; of others one a minute.
     pub(crate) fn without_pid(&mut self, client: ClientId, peer: &Peer, shown: &str) {
-        let unsaid = match peer.role {
-            Role::Admin => String::new(),
-            Role::Guest | Role::Worker(_) => match self.without_pid.count_one(clock::now()) {
-                Some(unsaid) => unsaid.to_string(),
-                None => return,
-            },
-        };
-        log::error!("[client {}] Invalid request (no pid): {}{unsaid}", client.0, abbreviated(shown));
+        let line = format_args!("[client {}] Invalid request (no pid): {}", client.0, abbreviated(shown));
+        match peer.role {
+            Role::Admin => log::error!("{line}"),
+            Role::Guest | Role::Worker(_) => self.without_pid.log(Level::Error, clock::now(), line),
+        }
     }
 }
 

@@ -137,7 +137,7 @@ impl Supervisor {
                 self.files.socket_moved(file);
                 ControlFlow::Continue(())
             }
-            Input::ErrandDone => {
+            Input::JobDone => {
                 let event = self.drive_reload(Reload::JobEnded).event;
                 let turn = self.dispatch_all(event);
                 // What was prepared may not be wanted any more.

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crate::base::Version;
-use crate::control::handover::{Carried, Clients, Stand};
+use crate::control::handover::{Carried, Clients, ControlState};
 use crate::handoff::einhorn::{AckTimer, Connection, Descriptors, Received, Subscriptions};
 use crate::handoff::{Document, Fd, Ours};
 use crate::handover::held::{
@@ -20,25 +20,25 @@ use crate::release::recipe::Release;
 use crate::supervisor::master::Supervisor;
 
 impl Supervisor {
-    /// All of it. Without `stand`, what the control thread has is missing: good enough to be checked.
+    /// All of it. Without `control`, what the control thread has is missing: good enough to be checked.
     ///
     /// # Errors
     /// Something of it cannot be written: a mistake in this program.
-    pub(crate) fn document(&self, stand: Option<&Stand>, successor: Successor) -> Result<Document, String> {
+    pub(crate) fn document(&self, control: Option<&ControlState>, successor: Successor) -> Result<Document, String> {
         let calendar = Calendar::now();
         let ours = match successor {
-            Successor::Ours => Some(Ours::of(&self.held(stand))?),
+            Successor::Ours => Some(Ours::of(&self.held(control))?),
             Successor::Einhorn => None,
         };
         let timers = AckTimer::all(self.pool.state(), |moment| calendar.wall(moment));
         Ok(Document {
             state: einhorn_state::to_hand_on(self.view(), &calendar),
-            descriptors: descriptors(timers, stand),
+            descriptors: descriptors(timers, control),
             ours,
         })
     }
 
-    fn held(&self, stand: Option<&Stand>) -> Held {
+    fn held(&self, control: Option<&ControlState>) -> Held {
         Held {
             pool: self.pool.to_hand_on().clone(),
             facts: Facts { lost_trace_lines: self.trace.missing(), ..self.facts.clone() },
@@ -46,11 +46,11 @@ impl Supervisor {
             image: self.reexec.image().map(|image| image.path().to_owned()),
             generation: self.reexec.generation().saturating_add(1),
             lost_lines: logging::lost_lines(),
-            open: self.open(stand),
+            open: self.open(control),
         }
     }
 
-    fn open(&self, stand: Option<&Stand>) -> Open {
+    fn open(&self, control: Option<&ControlState>) -> Open {
         let (lock, pid_file) = (self.files.lock(), self.files.pid_file());
         Open {
             listeners: self.sockets.listeners.iter().map(|listener| open_listener(listener)).collect(),
@@ -61,10 +61,10 @@ impl Supervisor {
                 .map(|(version, release)| self.open_release(*version, release))
                 .collect(),
             exec_pipes: self.children.exec_pipes.iter().map(|(pid, pipe)| (*pid, number(pipe))).collect(),
-            control: stand.map(|stand| OpenControl {
-                listener: Fd(stand.listener),
-                file: NamedFile { path: self.files.socket_path().to_owned(), id: stand.file },
-                clients: clients(stand),
+            control: control.map(|control| OpenControl {
+                listener: Fd(control.listener),
+                file: NamedFile { path: self.files.socket_path().to_owned(), id: control.file },
+                clients: clients(control),
             }),
             lock: lock.map(|lock| OpenFile { fd: number(lock), path: lock.path().to_owned() }),
             pid_file: pid_file.map(|file| OpenFile { fd: number(file), path: file.path().to_owned() }),
@@ -88,16 +88,16 @@ fn open_listener(listener: &Listener) -> OpenListener {
     }
 }
 
-fn clients(stand: &Stand) -> Clients<Fd> {
-    let Clients { connections, next_client } = stand.clients.clone();
+fn clients(control: &ControlState) -> Clients<Fd> {
+    let Clients { connections, next_client } = control.clients.clone();
     let connections = connections.into_iter().filter_map(|carried| carried.with_fd(|fd| Some(Fd(fd))));
     Clients { connections: connections.collect(), next_client }
 }
 
-fn descriptors(ack_timers: Vec<AckTimer>, stand: Option<&Stand>) -> Descriptors {
-    let connections = stand.into_iter().flat_map(|stand| &stand.clients.connections);
+fn descriptors(ack_timers: Vec<AckTimer>, control: Option<&ControlState>) -> Descriptors {
+    let connections = control.into_iter().flat_map(|control| &control.clients.connections);
     Descriptors {
-        command_server: stand.map(|stand| Fd(stand.listener)),
+        command_server: control.map(|control| Fd(control.listener)),
         connections: connections.map(einhorn_connection).collect(),
         ack_timers,
     }

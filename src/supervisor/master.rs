@@ -24,7 +24,7 @@ use crate::sys::exec_pipe::ExecPipe;
 use crate::sys::title::Title;
 use crate::threads::Input;
 use crate::threads::crew::Crew;
-use crate::threads::errand::Errands;
+use crate::threads::jobs::Jobs;
 use crate::threads::reaper::Reaper;
 use crate::threads::signals::SignalThread;
 use crate::trace::Trace;
@@ -66,7 +66,7 @@ pub(crate) struct Threads {
     pub(crate) crew: Crew,
     pub(crate) signals: SignalThread,
     pub(crate) reaper: Reaper,
-    pub(crate) errands: Errands<Found>,
+    pub(crate) jobs: Jobs<Found>,
     pub(crate) control: Control,
 }
 

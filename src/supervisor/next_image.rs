@@ -3,12 +3,12 @@
 use std::path::PathBuf;
 
 use crate::base::Mono;
-use crate::control::handover::Frozen;
+use crate::control::ControlPaused;
 use crate::handover::candidate::Candidate;
 use crate::handover::preflight::{Check, Successor};
 use crate::machines::reexec as machine;
 use crate::sys::reexec::Image;
-use crate::threads::signals::Deafness;
+use crate::threads::signals::SignalsPaused;
 
 /// The machine, and what its outputs are about.
 pub(crate) struct Reexec {
@@ -34,8 +34,8 @@ pub(crate) enum Next {
 
 /// Dropped in this order: a client that hears of a signal now must find the control thread at work.
 pub(crate) struct StoppedThreads {
-    pub(crate) control: Frozen,
-    pub(crate) _signals: Deafness,
+    pub(crate) control: ControlPaused,
+    pub(crate) _signals: SignalsPaused,
 }
 
 impl Reexec {

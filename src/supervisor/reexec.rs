@@ -8,7 +8,7 @@ use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
 
 use crate::base::{Ending, Pid, Version};
 use crate::config;
-use crate::control::handover::Frozen;
+use crate::control::ControlPaused;
 use crate::handoff::{Document, Fd};
 use crate::handover::candidate::Candidate;
 use crate::handover::held::Held;
@@ -191,8 +191,8 @@ impl Supervisor {
     }
 
     fn stop_threads(&mut self) -> Freeze {
-        let Some(signals) = self.threads.signals.freeze() else { return Freeze::Busy };
-        let Some(control) = self.threads.control.freeze() else { return Freeze::Busy };
+        let Some(signals) = self.threads.signals.pause() else { return Freeze::Busy };
+        let Some(control) = self.threads.control.pause() else { return Freeze::Busy };
         self.reexec.stopped_threads = Some(StoppedThreads { control, _signals: signals });
         Freeze::Done
     }
@@ -235,7 +235,7 @@ impl Supervisor {
         None
     }
 
-    fn become_next(&mut self, successor: Successor, candidate: &Candidate, frozen: &mut Frozen) -> ExecFailure {
+    fn become_next(&mut self, successor: Successor, candidate: &Candidate, control: &mut ControlPaused) -> ExecFailure {
         if successor == Successor::Einhorn {
             if let Some(problem) = self.what_einhorn_must_not_lose() {
                 return ExecFailure::Failed(problem);
@@ -245,7 +245,7 @@ impl Supervisor {
         // What is not written now is lost, and counted in the document.
         logging::flush();
         self.trace.flush();
-        let (state, keep) = match self.written_down(successor, frozen) {
+        let (state, keep) = match self.written_down(successor, control) {
             Ok(written) => written,
             Err(reason) => return ExecFailure::Failed(reason),
         };
@@ -262,9 +262,9 @@ impl Supervisor {
     }
 
     /// The state, in a sealed file in memory, and the descriptors that it names.
-    fn written_down(&self, successor: Successor, frozen: &mut Frozen) -> Result<(OwnedFd, Vec<RawFd>), String> {
-        let stand = frozen.describe().ok_or("the control thread is gone")?;
-        let text = self.document(Some(&stand), successor)?.to_yaml();
+    fn written_down(&self, successor: Successor, control: &mut ControlPaused) -> Result<(OwnedFd, Vec<RawFd>), String> {
+        let state = control.describe().ok_or("the control thread is gone")?;
+        let text = self.document(Some(&state), successor)?.to_yaml();
         if text.len() > Document::BYTES_MAX {
             return Err(format!(
                 "the state has {} bytes, since clients do not read; the most is {}",

@@ -48,7 +48,7 @@ impl Supervisor {
     }
 
     fn start_job(&self, job: impl FnOnce() -> Found + Send + 'static) -> Start {
-        match self.threads.errands.run(job) {
+        match self.threads.jobs.run(job) {
             Ok(()) => Start::Done,
             Err(_) => Start::Impossible,
         }
@@ -78,7 +78,7 @@ impl Supervisor {
             Output::Ready { version, settings } => driven.event = Some(Event::ReleaseReady { version, settings }),
             Output::Refuse { version, reason } => driven.event = Some(Event::ReleaseRefused { version, reason }),
             Output::TellDifferences(asking) => {
-                let read = match self.threads.errands.result() {
+                let read = match self.threads.jobs.result() {
                     Some(Found::Configuration(read)) => read,
                     Some(Found::Version(_)) | None => Err(vec![FAILED.to_owned()]),
                 };
@@ -106,7 +106,7 @@ impl Supervisor {
     /// # Errors
     /// Why the version cannot be started.
     fn open_version(&mut self, version: Version) -> Result<Settled, String> {
-        let Some(Found::Version(found)) = self.threads.errands.result() else { return Err(FAILED.to_owned()) };
+        let Some(Found::Version(found)) = self.threads.jobs.result() else { return Err(FAILED.to_owned()) };
         let Prepared { loaded, recipe, listeners, admittance } = *found.map_err(|lines| lines.join("; "))?;
         self.reopen(&listeners)?;
         self.keep_open(&listeners);
@@ -134,7 +134,7 @@ impl Supervisor {
         }
         let admittance = &self.facts.reload.in_force().admittance;
         if *admittance != before.admittance {
-            self.threads.control.admit(admittance.policy(), admittance.access);
+            self.threads.control.set_access(admittance.policy(), admittance.access);
         }
     }
 

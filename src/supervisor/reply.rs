@@ -208,9 +208,7 @@ impl Supervisor {
         let is_used =
             [self.pool.settings(), self.pool.fallback()].iter().any(|settings| settings.ack == AckMode::Manual);
         let is_acked = self.pool.workers().iter().any(|worker| worker.pid == pid && worker.is_acked());
-        peer.role != Role::Admin
-            && (is_acked || !is_used)
-            && self.denials.needless_ack.count_one(clock::now()).is_none()
+        peer.role != Role::Admin && (is_acked || !is_used) && self.denials.needless_ack.admit(clock::now()).is_none()
     }
 
     /// Which worker an ack or a ping is from. An admin may speak for any, as with einhorn. A pid that is no worker's may be

@@ -57,7 +57,7 @@ pub(crate) fn run(config: &Config, call: Call, arrival: Arrival) -> ExitCode {
         Err(reason) => return process::complain(&reason, exit_code::CANNOT_START),
     };
     // There are workers to be looked after, by this thread alone if there is no other.
-    let mut crew = Crew::as_far_as_possible();
+    let mut crew = Crew::optional();
     let logging = match logging::start(&settings::log_plan(&plan.held.facts.config().log), &mut crew) {
         Ok(logging) => logging,
         Err(error) => {

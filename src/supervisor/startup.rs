@@ -108,7 +108,7 @@ pub(crate) fn run(config: Config, call: Call) -> ExitCode {
     }
     // A thread keeps the level that it was started at, so this comes before the first.
     let nice = config.nice.master.map_or(Ok(()), limits::set_nice);
-    let mut crew = Crew::complete();
+    let mut crew = Crew::required();
     let logging = match logging::start(&settings::log_plan(&config.log), &mut crew) {
         Ok(logging) => logging,
         Err(error) => return complain(&format!("cannot start a thread: {error}"), exit_code::CANNOT_START),

@@ -1,12 +1,14 @@
-//! The threads beside the main one. Each makes one blocking call and sends on what it saw; none decides, none holds a lock.
+//! The threads beside the main one. Each makes one blocking call and sends on what it saw; none decides, and none holds a lock that
+//! another one waits for.
 //!
 //! Theory of operation: everything that is seen becomes an `Input` in one bounded channel to the main thread. A thread
 //! may wait for room in it, since the main thread never waits for a thread. What the main thread says to a thread goes
 //! through bounded queues too, and never blocks it: a queue is either large enough by construction or drops and counts.
 
 pub(crate) mod crew;
-pub(crate) mod errand;
 pub(crate) mod gate;
+pub(crate) mod handle;
+pub(crate) mod jobs;
 pub(crate) mod reaper;
 pub(crate) mod signals;
 pub(crate) mod spawn;
@@ -26,12 +28,12 @@ pub(crate) enum Input {
     Signaled(Signal),
     /// Some child ended, was stopped or was continued.
     ChildrenChanged,
-    /// A client sent a request that its peer's role allows. One that gets no reply has a ticket, to be dropped when it is done.
+    /// A client sent a request that its role allows. One that gets no reply has a ticket, to be dropped when it is done.
     Requested { client: ClientId, peer: Peer, request: Request, ticket: Option<Ticket> },
-    /// The control socket was removed and made anew, as this file.
+    /// The control socket's file was removed and made anew, as this one.
     SocketMoved(FileId),
-    /// The errand thread has finished the oldest of its errands.
-    ErrandDone,
-    /// Memory was refused to a thread that the main thread does not hear of otherwise.
+    /// The job thread has finished the oldest of its jobs.
+    JobDone,
+    /// Memory was refused to the control thread.
     MemoryRefused,
 }

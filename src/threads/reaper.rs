@@ -8,27 +8,29 @@ use crossbeam_channel::{Receiver, Sender, bounded};
 
 use crate::sys::wait;
 use crate::threads::Input;
-use crate::threads::crew::{Crew, Post, Work};
+use crate::threads::crew::Crew;
+use crate::threads::handle::{Pauses, ThreadHandle, Work};
 
 /// The main thread's end: says when there is something to wait for again.
 pub(crate) struct Reaper {
     resume: Sender<()>,
-    _post: Arc<Post<Watch>>,
+    _thread: Arc<ThreadHandle<Watch>>,
 }
 
 impl Reaper {
-    /// To be called after the children were looked at, and after one was started. Never blocks: one call that was not
-    /// heard yet is as good as two.
+    /// To be called after the children were looked at, and after one was started. Never blocks: a call that the thread has not seen yet
+    /// is as good as two.
     pub(crate) fn resume(&self) {
         let _already_told = self.resume.try_send(());
     }
 }
 
-/// Errors: no thread can be started.
+/// # Errors
+/// No thread can be started.
 pub(crate) fn start(inbox: Sender<Input>, crew: &mut Crew) -> io::Result<Reaper> {
     let (resume, resumed) = bounded(1);
-    let post = crew.post(Watch { inbox, resumed })?;
-    Ok(Reaper { resume, _post: post })
+    let thread = crew.start(Watch { inbox, resumed }, Arc::default())?;
+    Ok(Reaper { resume, _thread: thread })
 }
 
 struct Watch {
@@ -39,7 +41,7 @@ struct Watch {
 impl Work for Watch {
     const NAME: &'static str = "reaper";
 
-    fn serve(&mut self) {
+    fn serve(&mut self, _never_paused: &Pauses) {
         loop {
             // Without any child there is nothing to tell, and nothing to wait for until one is started.
             if wait::watch().is_ok() && self.inbox.send(Input::ChildrenChanged).is_err() {
@@ -68,18 +70,18 @@ mod tests {
     use crate::sys::testing::{LIMIT, in_own_process, sleeper, wait_until};
     use crate::threads::spawn::shortage;
 
-    /// While the master prepares to replace its own program, nobody looks at the children. The thread needs no freeze for
+    /// While the master prepares to replace its own program, it does not look at the children. The thread needs no pause for
     /// that: it takes nothing, so that a death waits for this image or the next.
     #[test]
     fn deaths_before_the_first_look_are_not_lost() {
         in_own_process(module_path!(), "deaths_before_the_first_look_are_not_lost", || {
             let children = [sleeper(|_| {}), sleeper(|_| {})];
             let (sender, inbox) = bounded(8);
-            let reaper = start(sender, &mut Crew::complete()).unwrap();
+            let reaper = start(sender, &mut Crew::required()).unwrap();
             for child in children {
                 send(child, Signal::KILL).unwrap();
                 assert!(matches!(inbox.recv_timeout(LIMIT), Ok(Input::ChildrenChanged)));
-                // Told once, and not again before somebody has looked.
+                // Told once, and not again before the main thread has looked.
                 assert!(inbox.is_empty());
                 reaper.resume();
                 assert!(matches!(inbox.recv_timeout(LIMIT), Ok(Input::ChildrenChanged)));
@@ -90,7 +92,7 @@ mod tests {
             let (sender, inbox) = bounded(8);
             let last = sleeper(|_| {});
             send(last, Signal::KILL).unwrap();
-            let _next = start(sender, &mut Crew::complete()).unwrap();
+            let _next = start(sender, &mut Crew::required()).unwrap();
             assert!(matches!(inbox.recv_timeout(LIMIT), Ok(Input::ChildrenChanged)));
             assert_eq!(wait::reap(last), Ok(Some(Ending::Signal(Signal::KILL))));
         });
@@ -101,7 +103,7 @@ mod tests {
         in_own_process(module_path!(), "without_a_thread_the_main_thread_sees_a_death_and_takes_nothing", || {
             shortage::begin();
             let (sender, _inbox) = bounded(8);
-            let mut crew = Crew::as_far_as_possible();
+            let mut crew = Crew::optional();
             let _reaper = start(sender, &mut crew).unwrap();
             let child = sleeper(|_| {});
             let mut now = clock::now();

@@ -1,10 +1,11 @@
-//! Freezes the signal thread of real processes, and sees that every signal is heard afterwards, here or in the next image.
+//! Pauses the signal thread of real processes, and sees that every signal is taken afterwards, here or in the next image.
 
 use std::collections::BTreeSet;
 use std::ffi::OsString;
 use std::fs;
 use std::path::Path;
 
+use crossbeam_channel::{Receiver, bounded};
 use tempfile::TempDir;
 
 use super::*;
@@ -14,6 +15,7 @@ use crate::sys::executable::Executable;
 use crate::sys::reexec::{Program, exec};
 use crate::sys::signal as sys_signal;
 use crate::sys::testing::{LIMIT, fork_to_run, in_own_process, on_first_thread, reap, wait_until, words};
+use crate::threads::handle::{PAUSE_WAIT_MAX, PAUSES_MAX};
 use crate::threads::spawn::shortage;
 
 const HEARD: &[Signal] = &[Signal::HUP, Signal::USR1, Signal::USR2, Signal::TERM, Signal::CONT];
@@ -27,7 +29,7 @@ fn started(room: usize) -> (SignalThread, Receiver<Input>) {
     sys_signal::block_all();
     sys_signal::prepare_dispositions();
     let (sender, inbox) = bounded(room);
-    (start(HEARD, sender, &mut Crew::complete()).unwrap(), inbox)
+    (start(HEARD, sender, &mut Crew::required()).unwrap(), inbox)
 }
 
 fn send_each(times: usize) {
@@ -59,59 +61,59 @@ fn mask(status: &str, field: &str) -> BTreeSet<i32> {
     (1..=64).filter(|number| bits & (1 << (number - 1)) != 0).collect()
 }
 
-/// Those of [`HEARD`] that nobody has taken.
+/// Those of [`HEARD`] that no thread has taken.
 fn pending() -> BTreeSet<i32> {
     &mask(&fs::read_to_string("/proc/self/status").unwrap(), "ShdPnd") & &numbers()
 }
 
 #[test]
-fn what_comes_while_it_is_frozen_is_heard_after_the_thaw() {
-    on_first_thread(module_path!(), "what_comes_while_it_is_frozen_is_heard_after_the_thaw", || {
+fn what_comes_during_a_pause_is_taken_after_it() {
+    on_first_thread(module_path!(), "what_comes_during_a_pause_is_taken_after_it", || {
         let (thread, inbox) = started(64);
         send_each(1);
         hear_each(&inbox);
         for _ in 0..100 {
-            let deafness = thread.freeze().unwrap();
+            let paused = thread.pause().unwrap();
             assert_eq!(inbox.len(), 0);
             send_each(20);
             assert_eq!(pending(), numbers());
             assert_eq!(inbox.len(), 0);
-            drop(deafness);
+            drop(paused);
             hear_each(&inbox);
             assert_eq!((inbox.len(), pending()), (0, BTreeSet::new()), "a signal was heard twice");
         }
     });
 }
 
-/// Without a thread it is the main thread that hears, and that is frozen by doing something else.
+/// Without a thread it is the main thread that takes signals, and that does something else during a pause.
 #[test]
 fn what_comes_while_there_is_no_thread_is_heard_too() {
     on_first_thread(module_path!(), "what_comes_while_there_is_no_thread_is_heard_too", || {
         shortage::begin();
         sys_signal::block_all();
         let (sender, inbox) = bounded(8);
-        let mut crew = Crew::as_far_as_possible();
+        let mut crew = Crew::optional();
         let thread = start(HEARD, sender, &mut crew).unwrap();
         let mut now = clock::now();
         for _ in 0..3 {
             send_each(2);
-            now = now.after(FREEZE_MAX);
+            now = now.after(PAUSE_WAIT_MAX);
             let heard: Vec<i32> = crew.turn(now).iter().map(number).collect();
             assert_eq!((heard.len(), heard.into_iter().collect()), (HEARD.len(), numbers()));
-            let deafness = thread.freeze().unwrap();
+            let paused = thread.pause().unwrap();
             send_each(2);
-            drop(deafness);
-            now = now.after(FREEZE_MAX);
+            drop(paused);
+            now = now.after(PAUSE_WAIT_MAX);
             assert_eq!(crew.turn(now).len(), HEARD.len());
         }
         send_each(1);
         shortage::end();
         assert_eq!(crew.turn(now.after(LIMIT)).len(), 0);
         hear_each(&inbox);
-        let deafness = thread.freeze().unwrap();
+        let paused = thread.pause().unwrap();
         send_each(1);
         assert!(inbox.is_empty());
-        drop(deafness);
+        drop(paused);
         hear_each(&inbox);
     });
 }
@@ -122,12 +124,12 @@ fn signals_read_are_in_the_inbox_and_the_rest_is_pending() {
         let (thread, inbox) = started(64);
         for _ in 0..200 {
             send_each(1);
-            let deafness = thread.freeze().unwrap();
+            let paused = thread.pause().unwrap();
             let left = pending();
             let mut found = left.clone();
             found.extend(inbox.try_iter().map(|input| number(&input)));
             assert_eq!(found, numbers());
-            drop(deafness);
+            drop(paused);
             let heard = left.iter().map(|_| number(&inbox.recv_timeout(LIMIT).unwrap()));
             assert_eq!(heard.collect::<BTreeSet<_>>(), left);
         }
@@ -140,15 +142,16 @@ fn a_full_inbox_blocks_no_thread_and_loses_nothing() {
         let (thread, inbox) = started(1);
         send_each(1);
         assert!(wait_until(LIMIT, || inbox.is_full()));
+        // It has taken the next one, too, when it does not pause any more.
+        assert!(wait_until(LIMIT, || thread.pause().is_none()));
         let begun = clock::now();
-        for _ in 0..ORDERS_MAX {
-            assert!(thread.freeze().is_none());
+        for _ in 0..PAUSES_MAX {
+            assert!(thread.pause().is_none());
         }
-        assert!(thread.freeze().is_none());
         assert!(clock::now().since(begun) < LIMIT);
         hear_each(&inbox);
-        // The orders that nobody waits for any more have no effect.
-        assert!(wait_until(LIMIT, || thread.freeze().is_some()));
+        // The requests that have timed out have no effect.
+        assert!(wait_until(LIMIT, || thread.pause().is_some()));
         send_each(1);
         hear_each(&inbox);
     });
@@ -163,7 +166,7 @@ fn the_next_image_finds_them_pending_and_blocked() {
         let script = format!("exec cat /proc/self/status >{}", path.display());
         let pid = fork_to_run(|| {
             let (thread, inbox) = started(64);
-            let _deafness = thread.freeze().unwrap();
+            let _paused = thread.pause().unwrap();
             send_each(20);
             assert_eq!(inbox.len(), 0);
             panic!("{}", become_shell(&script));
@@ -189,12 +192,12 @@ fn become_shell(script: &str) -> impl std::fmt::Display + use<> {
 fn after_an_exec_that_fails_they_are_heard() {
     on_first_thread(module_path!(), "after_an_exec_that_fails_they_are_heard", || {
         let (thread, inbox) = started(64);
-        let deafness = thread.freeze().unwrap();
+        let paused = thread.pause().unwrap();
         send_each(1);
         let text = Executable::open(Path::new("/etc/passwd")).unwrap();
         let failure = exec(Program::Checked(&text), &words(&["x"]), &[], &[]);
         assert_eq!(failure.errno, nix::errno::Errno::EACCES);
-        drop(deafness);
+        drop(paused);
         hear_each(&inbox);
     });
 }

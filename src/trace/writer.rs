@@ -14,11 +14,12 @@ use nix::errno::Errno;
 
 use crate::base::Mono;
 use crate::files::private_file::PrivateFile;
-use crate::logging::rate_limiter::Throttle;
+use crate::logging::rate_limiter::LogRateLimiter;
 use crate::sys::clock;
 use crate::sys::errno::words;
 use crate::threads::Input;
-use crate::threads::crew::{Crew, Post, Work};
+use crate::threads::crew::Crew;
+use crate::threads::handle::{Pauses, ThreadHandle, Work};
 
 /// How large a file may grow before the next one begins. With the one before, a trace takes twice as much, and a little more.
 const FILE_BYTES_MAX: u64 = 32 * 1024 * 1024;
@@ -67,7 +68,7 @@ pub(crate) struct TraceQueue {
     tally: Arc<Tally>,
     /// When a state line may be asked for again after a loss; none: there has been no state line yet.
     state_due: Option<Mono>,
-    post: Arc<Post<Writer>>,
+    thread: Arc<ThreadHandle<Writer>>,
 }
 
 impl TraceQueue {
@@ -111,7 +112,7 @@ impl TraceQueue {
     /// Waits until what was queued is written, but no longer than `patience`.
     pub(crate) fn flush(&self, patience: Duration) {
         let (done, finished) = bounded(1);
-        if self.post.in_stead().is_none() && self.items.try_send(Item::Flush(done)).is_ok() {
+        if self.thread.without_thread(|_| ()).is_none() && self.items.try_send(Item::Flush(done)).is_ok() {
             let _late = finished.recv_timeout(patience);
         }
     }
@@ -162,9 +163,10 @@ pub(crate) fn start(path: &Path, lost: u64, crew: &mut Crew) -> io::Result<Trace
         tally: Arc::clone(&tally),
         file: None,
         bytes: 0,
-        complaints: Throttle::default(),
+        complaints: LogRateLimiter::default(),
     };
-    Ok(TraceQueue { path: path.to_owned(), items, tally, state_due: None, post: crew.post(writer)? })
+    let thread = crew.start(writer, Arc::default())?;
+    Ok(TraceQueue { path: path.to_owned(), items, tally, state_due: None, thread })
 }
 
 struct Writer {
@@ -175,13 +177,13 @@ struct Writer {
     file: Option<File>,
     /// How large it is.
     bytes: u64,
-    complaints: Throttle,
+    complaints: LogRateLimiter,
 }
 
 impl Work for Writer {
     const NAME: &'static str = "trace";
 
-    fn serve(&mut self) {
+    fn serve(&mut self, _never_paused: &Pauses) {
         while let Ok(item) = self.queued.recv() {
             match item {
                 Item::Line(line, lost) => self.take(&line, lost),
@@ -216,10 +218,9 @@ impl Writer {
         if let Err(error) = outcome {
             self.file = None;
             self.tally.lose(lost);
-            if let Some(unsaid) = self.complaints.count_one(clock::now()) {
-                let path = self.path.display();
-                log::warn!("cannot write the trace {path}: {}, lines are missing in it{unsaid}", cause(&error));
-            }
+            let (path, cause) = (self.path.display(), cause(&error));
+            let line = format_args!("cannot write the trace {path}: {cause}, lines are missing in it");
+            self.complaints.warn(clock::now(), line);
         }
     }
 

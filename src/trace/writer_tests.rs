@@ -32,7 +32,7 @@ impl Site {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("trace");
         prepare(&path);
-        let queue = start(&path, 0, &mut Crew::complete()).unwrap();
+        let queue = start(&path, 0, &mut Crew::required()).unwrap();
         Self { directory, queue }
     }
 
@@ -179,7 +179,7 @@ fn the_main_thread_writes_nothing_where_there_is_no_thread_and_counts() {
     shortage::begin();
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("trace");
-    let mut crew = Crew::as_far_as_possible();
+    let mut crew = Crew::optional();
     let mut queue = start(&path, 5, &mut crew).unwrap();
     assert_eq!(queue.wants_state(NOW), Some(5));
     queue.push(STATE.into(), Some(5));

@@ -71,7 +71,7 @@ fn a_start_that_fails_for_want_of_a_thread_leaves_nothing() {
         assert!(refusal.lines.iter().any(|line| line.contains("thread")), "{refusal:?}");
         refusal.assert_nothing_left();
     };
-    // Those for the log, signals, children, errands and clients.
+    // Those for the log, signals, children, jobs and clients.
     (1..=5).for_each(refused);
     let master = without_thread(6).start();
     master.wait_until("it has started", LIMIT, || master.file("master.pid").exists());

@@ -131,14 +131,14 @@ fn a_new_image_without_threads_does_everything_and_gets_them_later() {
         client.send_bytes(b"{command: ehlo, user: half");
         let injection = take_over_with(&master, fault);
         let said = master.wait_for_log("the main thread does the work of others", 1);
-        assert!(said[0].contains("(log, signals, reaper, errand, control)"), "{said:?}");
+        assert!(said[0].contains("(log, signals, reaper, jobs, control)"), "{said:?}");
         assert_eq!(master.process().thread_count(), Some(1));
         client.send("way}");
         assert!(decoded(&client.receive().unwrap()).contains("Welcome, halfway!"));
         assert_eq!(master.workers(), workers);
         assert_replaces(&master, workers[0]);
         assert_hears_signals(&master);
-        // It can be replaced as it is, with all that waits for the stand-in; then its configuration is read, which is an errand.
+        // It can be replaced as it is, with all that waits for the stand-in; then its configuration is read, which is a job.
         master.signal(Signal::SIGHUP);
         drop(injection);
         let injection = pass_the_gate(&master, fault);

@@ -1,9 +1,10 @@
 //! Stops the control thread under real clients, and lets it go on, or another one in its place: no client may notice.
 
 use std::io::{BufRead, BufReader, Write};
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, RawFd};
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use tempfile::TempDir;
 
@@ -14,7 +15,7 @@ use crate::control::handle::{Control, Then, start};
 use crate::control::socket_file::SocketFile;
 use crate::files::control_socket::{Access, bind_control_socket};
 use crate::files::directory::Demand;
-use crate::protocol::{Reply, Request, Role};
+use crate::protocol::{Peer, Reply, Request, Role};
 use crate::sys::clock;
 use crate::sys::fd::{Blocking, adopt, set_blocking};
 use crate::sys::socket::socket_pair;
@@ -48,7 +49,7 @@ fn open() -> House {
         Clients::default(),
         policy(),
         sender,
-        &mut Crew::complete(),
+        &mut Crew::required(),
     )
     .unwrap();
     House { control, inbox, path, dir }
@@ -96,13 +97,13 @@ impl House {
     }
 
     /// However busy the machine is.
-    fn freeze(&self) -> Frozen {
-        let mut frozen = None;
+    fn pause(&self) -> ControlPaused {
+        let mut paused = None;
         assert!(wait_until(LIMIT, || {
-            frozen = self.control.freeze();
-            frozen.is_some()
+            paused = self.control.pause();
+            paused.is_some()
         }));
-        frozen.unwrap()
+        paused.unwrap()
     }
 
     /// Answers the next request; says whose it was.
@@ -113,33 +114,33 @@ impl House {
     }
 }
 
-/// What becomes of a house that was frozen, and had this done meanwhile.
+/// What becomes of a house whose control thread was paused, and had this done meanwhile.
 type Way = fn(House, &mut dyn FnMut(&House)) -> House;
 
 const WAYS: [Way; 3] = [thawed, resumed, stood_in_for];
 
 fn thawed(house: House, meanwhile: &mut dyn FnMut(&House)) -> House {
-    let frozen = house.freeze();
+    let paused = house.pause();
     meanwhile(&house);
     assert!(house.inbox.is_empty(), "something was passed on");
-    drop(frozen);
+    drop(paused);
     house
 }
 
 fn resumed(house: House, meanwhile: &mut dyn FnMut(&House)) -> House {
-    resumed_by(house, meanwhile, &mut Crew::complete()).0
+    resumed_by(house, meanwhile, &mut Crew::required()).0
 }
 
-/// There is no thread at first, then one takes over. The main thread is frozen like a thread.
+/// There is no thread at first, then one takes over. The work of the main thread is paused like a thread.
 fn stood_in_for(house: House, meanwhile: &mut dyn FnMut(&House)) -> House {
     shortage::begin();
-    let mut crew = Crew::as_far_as_possible();
+    let mut crew = Crew::optional();
     let (house, sender) = resumed_by(house, meanwhile, &mut crew);
     let mut now = clock::now();
     for _ in 0..3 {
-        let frozen = house.freeze();
+        let paused = house.pause();
         assert_eq!(crew.turn(now).len(), 0, "it has nothing that it could pass on");
-        drop(frozen);
+        drop(paused);
         now = now.after(Duration::from_secs(2));
         crew.turn(now).into_iter().for_each(|input| sender.send(input).unwrap());
         now = now.after(Duration::from_secs(2));
@@ -151,16 +152,16 @@ fn stood_in_for(house: House, meanwhile: &mut dyn FnMut(&House)) -> House {
 }
 
 fn resumed_by(house: House, meanwhile: &mut dyn FnMut(&House), crew: &mut Crew) -> (House, Sender<Input>) {
-    let mut frozen = house.freeze();
+    let mut paused = house.pause();
     meanwhile(&house);
-    let stand = frozen.describe().unwrap();
-    // As over an exec: nobody owns the numbers, and the old thread never comes back.
-    std::mem::forget(frozen);
+    let state = paused.describe().unwrap();
+    // As over an exec: the numbers have no owner, and the old thread never comes back.
+    std::mem::forget(paused);
     assert!(house.inbox.is_empty(), "something was passed on");
     let (sender, inbox) = bounded(64);
     let socket =
-        SocketFile::new(house.path.clone(), Access::OWN, Demand::Trusted, adopt(stand.listener).unwrap(), stand.file);
-    let control = start(socket, arrived(stand.clients), policy(), sender.clone(), crew).unwrap();
+        SocketFile::new(house.path.clone(), Access::OWN, Demand::Trusted, adopt(state.listener).unwrap(), state.file);
+    let control = start(socket, arrived(state.clients), policy(), sender.clone(), crew).unwrap();
     (House { control, inbox, path: house.path, dir: house.dir }, sender)
 }
 
@@ -244,7 +245,7 @@ fn who_waits_for_an_upgrade_still_hears_of_it() {
         assert_eq!(client.hear(), "waiting");
         let house = way(house, &mut |house| house.control.publish("in between".to_owned()));
         house.control.conclude("done".to_owned(), Vec::new());
-        house.control.publish("nobody waits any more".to_owned());
+        house.control.publish("no client waits any more".to_owned());
         assert_eq!([client.hear(), client.hear()], ["in between", "done"]);
         client.say(&state(2));
         house.answer_next("last", Then::Nothing);
@@ -296,8 +297,8 @@ fn who_goes_meanwhile_is_forgotten() {
         client.hear();
         let mut client = Some(client);
         let house = way(house, &mut |_| drop(client.take()));
-        let nobody = || house.freeze().describe().unwrap().clients.connections.is_empty();
-        assert!(wait_until(LIMIT, nobody));
+        let no_client_is_left = || house.pause().describe().unwrap().clients.connections.is_empty();
+        assert!(wait_until(LIMIT, no_client_is_left));
     }
 }
 
@@ -328,7 +329,7 @@ fn a_full_inbox_blocks_no_thread_and_loses_nothing() {
         house.inbox.is_full()
     }));
     worker.say("{\"command\":\"worker:ack\",\"pid\":77}\n");
-    let blocked = wait_until(LIMIT, || house.control.freeze().is_none());
+    let blocked = wait_until(LIMIT, || house.control.pause().is_none());
     assert!(blocked, "the thread never waits for room");
     let mut left = clients.len();
     while left > 0 {
@@ -339,7 +340,7 @@ fn a_full_inbox_blocks_no_thread_and_loses_nothing() {
         }
     }
     clients.iter_mut().for_each(|client| assert_eq!(client.hear(), "at last"));
-    assert!(wait_until(LIMIT, || house.control.freeze().is_some()));
+    assert!(wait_until(LIMIT, || house.control.pause().is_some()));
 }
 
 #[test]
