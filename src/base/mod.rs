@@ -1,4 +1,5 @@
-//! What every room may name: ids, signals, resource limits, time, exit codes, and text and bytes from outside. It decides nothing and touches nothing.
+//! What every room may name: ids, signals, resource limits, time, exit codes, settings, and text and bytes from outside. It decides
+//! nothing and touches nothing.
 
 pub mod exit_code;
 pub mod limits;
@@ -8,11 +9,13 @@ pub mod wire;
 mod ending;
 mod ids;
 mod resource;
+mod settings;
 mod signal;
 mod time;
 
 pub use ending::Ending;
 pub use ids::{ClientId, Pid, Version, WorkerIndex};
 pub use resource::{Resource, ResourceLimit};
+pub use settings::{AckMode, FACILITIES, LogTarget};
 pub use signal::Signal;
 pub use time::{Mono, due, earlier};

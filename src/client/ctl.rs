@@ -88,7 +88,7 @@ fn render(answer: &Answer, form: Form) -> Text {
     }
 }
 
-/// Steps up and down are commands of their own, so that two people who do it at once both get theirs.
+/// Steps up and down are commands of their own, so that two clients that step at once both count.
 fn set_workers(connection: &mut Connection, count: Workers, screen: &mut Screen<'_>) -> Result<Exit, Failure> {
     let (command, times) = match count {
         Workers::Exactly(number) => {

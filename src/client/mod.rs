@@ -38,7 +38,7 @@ use crate::client::connection::{Connection, Trust};
 use crate::client::failure::{Exit, Failure};
 use crate::client::screen::Screen;
 use crate::client::shell::Shell;
-use crate::client::shell_arguments::{NoShell, ShellArguments, USAGE};
+use crate::client::shell_arguments::{ShellArguments, USAGE};
 use crate::client::target::Target;
 use crate::client::text::Surface;
 use crate::sys::errno::{errno_of, words};
@@ -80,7 +80,7 @@ fn ctl(words: Vec<OsString>, screen: &mut Screen<'_>) -> u8 {
                 let socket_path = given.socket_path.or(socket_path);
                 run_shell(&ShellArguments { command_name, socket_path, ..given }, CTL_NAME, screen)
             }
-            Err(reason) => refuse_shell(&reason, screen),
+            Err(reason) => refuse_shell(reason, screen),
         },
         Some(command) => {
             let outcome = run_command(command, command_name.as_deref(), socket_path.as_deref(), screen);
@@ -111,15 +111,13 @@ fn run_command(
 fn shell(words: Vec<OsString>, screen: &mut Screen<'_>) -> u8 {
     match ShellArguments::read(words) {
         Ok(arguments) => run_shell(&arguments, SHELL_NAME, screen),
-        Err(reason) => refuse_shell(&reason, screen),
+        Err(reason) => refuse_shell(reason, screen),
     }
 }
 
-fn refuse_shell(reason: &NoShell, screen: &mut Screen<'_>) -> u8 {
-    match reason {
-        NoShell::Help => {}
-        NoShell::TooMany => screen.report_error(&format!("{SHELL_NAME}: more than one name")),
-        NoShell::Wrong { message } => screen.report_error(&format!("{SHELL_NAME}: {message}")),
+fn refuse_shell(reason: Option<String>, screen: &mut Screen<'_>) -> u8 {
+    if let Some(reason) = reason {
+        screen.report_error(&format!("{SHELL_NAME}: {reason}"));
     }
     screen.report_error(&USAGE.trim_end());
     Exit::Usage.shell_code()

@@ -50,7 +50,7 @@ impl<'a> Screen<'a> {
         self.trouble.is_some()
     }
 
-    /// Why something that was said is lost, but for the reader who left.
+    /// Why output was lost; that its reader has left is no reason.
     pub(super) fn trouble(&self) -> Option<&io::Error> {
         self.trouble.as_ref().filter(|error| error.kind() != ErrorKind::BrokenPipe)
     }

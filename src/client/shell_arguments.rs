@@ -21,17 +21,6 @@ pub(super) struct ShellArguments {
     pub(super) names: Vec<String>,
 }
 
-/// Why there is no shell.
-#[derive(Clone, Debug, PartialEq)]
-pub(super) enum NoShell {
-    Help,
-    /// More than one name.
-    TooMany,
-    Wrong {
-        message: String,
-    },
-}
-
 pub(super) const USAGE: &str = "\
 Usage: einhornsh [-c NAME | -d PATH | NAME] [-e COMMANDS]
 
@@ -50,20 +39,22 @@ pub(super) fn definition() -> Command {
 }
 
 impl ShellArguments {
-    pub(super) fn read(words: impl IntoIterator<Item = OsString>) -> Result<Self, NoShell> {
+    /// # Errors
+    /// What is wrong; nothing is where help is asked for.
+    pub(super) fn read(words: impl IntoIterator<Item = OsString>) -> Result<Self, Option<String>> {
         // clap explains with a usage of its own; the first line is what is wrong.
         let wrong = |error: clap::Error| {
             let text = error.to_string();
             let line = text.lines().next().unwrap_or_default();
-            NoShell::Wrong { message: line.strip_prefix("error: ").unwrap_or(line).to_owned() }
+            Some(line.strip_prefix("error: ").unwrap_or(line).to_owned())
         };
         let mut given = Self::try_parse_from(words).map_err(wrong)?;
         if given.help {
-            return Err(NoShell::Help);
+            return Err(None);
         }
         let name = given.names.pop();
         given.command_name = given.command_name.or(name);
-        if given.names.is_empty() { Ok(given) } else { Err(NoShell::TooMany) }
+        if given.names.is_empty() { Ok(given) } else { Err(Some("more than one name".to_owned())) }
     }
 }
 
@@ -71,7 +62,7 @@ impl ShellArguments {
 mod tests {
     use super::*;
 
-    fn read(words: &[&str]) -> Result<ShellArguments, NoShell> {
+    fn read(words: &[&str]) -> Result<ShellArguments, Option<String>> {
         ShellArguments::read(words.iter().map(OsString::from))
     }
 
@@ -92,10 +83,10 @@ mod tests {
 
     #[test]
     fn anything_else_gets_no_shell() {
-        assert_eq!(read(&["-h"]), Err(NoShell::Help));
-        assert_eq!(read(&["a", "b"]), Err(NoShell::TooMany));
+        assert_eq!(read(&["-h"]), Err(None));
+        assert_eq!(read(&["a", "b"]), Err(Some("more than one name".to_owned())));
         for words in [&["-x"][..], &["-e"], &["--nope"]] {
-            let Err(NoShell::Wrong { message }) = read(words) else { panic!("{words:?}") };
+            let Err(Some(message)) = read(words) else { panic!("{words:?}") };
             assert!(message.contains(words[0]) && !message.contains("error"), "{message}");
         }
     }

@@ -74,6 +74,8 @@ pub enum Shape {
 pub struct Group {
     pub heading: &'static str,
     pub place: Place,
+    /// Of its options, unless an option says otherwise.
+    pub effect: Effect,
 }
 
 /// Where an option may be said.
@@ -168,7 +170,7 @@ const fn new<C>(group: Group, name: &'static str, kind: Kind, shape: Shape) -> D
         group,
         help: "",
         default: None,
-        effect: Effect::AtOnce,
+        effect: group.effect,
         is_einhorns: !matches!(group.place, Place::File),
         subject: None,
         commanded: None,
@@ -178,54 +180,35 @@ const fn new<C>(group: Group, name: &'static str, kind: Kind, shape: Shape) -> D
     }
 }
 
-/// Each sets one property of the option.
+/// A method for each property, which sets it.
+macro_rules! properties {
+    ($($name:ident($($value:ident: $type:ty)?) => $field:ident: $set:expr),+ $(,)?) => {
+        impl<C> Definition<C> {
+            $(pub const fn $name(self $(, $value: $type)?) -> Self {
+                Self { $field: $set, ..self }
+            })+
+        }
+    };
+}
+
+properties! {
+    help(text: &'static str) => help: text,
+    short(letter: char) => short: Some(letter),
+    alias(name: &'static str) => alias: Some(name),
+    default(value: &'static str) => default: Some(value),
+    effect(effect: Effect) => effect: effect,
+    not_einhorns() => is_einhorns: false,
+    subject(subject: Subject) => subject: Some(subject),
+    act(act: Act) => act: Some(act),
+    secret() => is_secret: true,
+    read(read: fn(&mut C, &OsStr) -> Result<(), Need>) => read: read,
+}
+
 impl<C> Definition<C> {
-    pub const fn help(self, help: &'static str) -> Self {
-        Self { help, ..self }
-    }
-
-    pub const fn short(self, short: char) -> Self {
-        Self { short: Some(short), ..self }
-    }
-
-    pub const fn alias(self, alias: &'static str) -> Self {
-        Self { alias: Some(alias), ..self }
-    }
-
-    pub const fn default(self, default: &'static str) -> Self {
-        Self { default: Some(default), ..self }
-    }
-
-    pub const fn effect(self, effect: Effect) -> Self {
-        Self { effect, ..self }
-    }
-
-    pub const fn not_einhorns(self) -> Self {
-        Self { is_einhorns: false, ..self }
-    }
-
-    pub const fn subject(self, subject: Subject) -> Self {
-        Self { subject: Some(subject), ..self }
-    }
-
     pub const fn commanded(self, name: &'static str, takes: Takes) -> Self {
         Self { commanded: Some(Commanded { name, takes }), ..self }
     }
 
-    pub const fn act(self, act: Act) -> Self {
-        Self { act: Some(act), ..self }
-    }
-
-    pub const fn secret(self) -> Self {
-        Self { is_secret: true, ..self }
-    }
-
-    pub const fn read(self, read: fn(&mut C, &OsStr) -> Result<(), Need>) -> Self {
-        Self { read, ..self }
-    }
-}
-
-impl<C> Definition<C> {
     pub fn is_flag(&self) -> bool {
         self.group.place != Place::File
     }

@@ -9,7 +9,7 @@ use serde::Serialize;
 
 use crate::config::definition::{Effect, Kind};
 use crate::config::options::{Config, Definition, aliases, commanded, keys};
-use crate::config::origin::{Given, Origin, Word, split_at_equals};
+use crate::config::origin::{Origin, Provided, Word, split_at_equals};
 
 /// One option that is not the same.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -28,7 +28,7 @@ pub struct Difference {
 pub fn differences(old: &Config, new: &Config) -> Vec<Difference> {
     let mut found = Vec::new();
     for key in keys() {
-        let shown = |given: &Given| shown(given, key);
+        let shown = |given: &Provided| shown(given, key);
         if key.kind == Kind::Map {
             found.extend(of_map(&old.given, &new.given, key));
         } else if shown(&old.given) != shown(&new.given) {
@@ -80,14 +80,14 @@ fn effect(key: &Definition, old: &Config, new: &Config) -> Effect {
     if of_master { Effect::Restart } else { key.effect }
 }
 
-fn shown(given: &Given, key: &Definition) -> Option<String> {
+fn shown(given: &Provided, key: &Definition) -> Option<String> {
     let values: Vec<String> = given.values(key.name).iter().map(|value| value.to_string_lossy().into_owned()).collect();
     // A switch that is off says nothing.
     let values: Vec<String> = values.into_iter().filter(|value| value != "false").collect();
     (!values.is_empty()).then(|| values.join(if key.is_command_line() { " " } else { ", " }))
 }
 
-fn of_map(old: &Given, new: &Given, key: &Definition) -> Vec<Difference> {
+fn of_map(old: &Provided, new: &Provided, key: &Definition) -> Vec<Difference> {
     let (mut old, mut new) = (entries(old, key.name), entries(new, key.name));
     let names: BTreeSet<Vec<u8>> = old.keys().chain(new.keys()).cloned().collect();
     let mut found = Vec::new();
@@ -109,7 +109,7 @@ fn of_map(old: &Given, new: &Given, key: &Definition) -> Vec<Difference> {
 }
 
 /// The entries of a table by name, each with its origin.
-fn entries(given: &Given, key: &str) -> BTreeMap<Vec<u8>, (OsString, String)> {
+fn entries(given: &Provided, key: &str) -> BTreeMap<Vec<u8>, (OsString, String)> {
     let entry = |word: &Word| {
         let (name, value) = split_at_equals(word.value.as_deref()?.as_bytes());
         Some((name.to_vec(), (value.unwrap_or_default().to_owned(), word.origin.shown(key))))

@@ -9,7 +9,7 @@
 //! what is wrong leaves as [`Problems`], complete before anything is opened.
 
 mod bind;
-mod carried;
+
 mod definition;
 mod difference;
 mod env_file;
@@ -25,6 +25,7 @@ mod profiles;
 mod resolve;
 mod schema;
 mod sections;
+mod serialized;
 mod usage;
 mod values;
 mod words;
@@ -33,19 +34,19 @@ mod words;
 pub(crate) mod tests;
 
 pub use bind::{Bind, BindFlags, SHARED_DIRECTORY};
-pub use carried::{from_foreign_words, to_args, unknown_to_einhorn};
 pub use definition::{Commanded, Effect, Kind, Takes};
 pub use difference::{Difference, differences, effect_of, keep_commanded, keep_fixed};
 pub use error::{ConfigError, Problems};
 pub use file::further_names;
 pub use options::{Config, Definition, Family, NUMBER_MAX, commanded, flags, keys};
-pub use origin::{Given, Origin, Word};
+pub use origin::{Origin, Provided, Word};
 pub use paths::{Directory, default_socket_path, lock_path, pid_path, service_directory, socket_path};
 pub use print::print;
 pub use schema::schema;
-pub use sections::{Env, Log as LogSettings, LogLevel, LogTarget, WorkerSetup};
+pub use sections::{Env, Log as LogSettings, LogLevel, WorkerSetup};
+pub use serialized::{from_foreign_words, to_args, unknown_to_einhorn};
 pub use usage::{Detail, command_line, usage};
-pub use values::{Ack, FACILITIES, Nice, SECONDS_MAX, is_masters};
+pub use values::{Nice, SECONDS_MAX, is_masters};
 
 use std::ffi::{OsStr, OsString};
 use std::path::Path;
@@ -80,9 +81,9 @@ pub type ReadFile<'a> = &'a dyn Fn(&Path) -> Result<String, String>;
 /// # Errors
 /// Everything that is wrong, in the order in which it was found.
 pub fn parse(argv0: &OsStr, args: Vec<OsString>, read_file: ReadFile<'_>) -> Result<Invocation, Problems> {
-    let split = words::split(args)?;
-    let line = words::settle(split.words);
-    let program = match split.end {
+    let (words, end) = words::split(args)?;
+    let line = words::settle(words);
+    let program = match end {
         End::Program(program) => program,
         End::Act(act) => return invoke(argv0, line, act),
     };
@@ -92,7 +93,7 @@ pub fn parse(argv0: &OsStr, args: Vec<OsString>, read_file: ReadFile<'_>) -> Res
     let below = read_layers(&line, read_file, &mut problems);
     let line = line.into_iter().chain(words_of(&program)).collect();
     let words = layers::complete(layers::merge([vec![layers::defaults()], below, vec![line]].concat()));
-    let mut config = resolve::read_each(argv0, Given::new(words), &mut problems);
+    let mut config = resolve::read_each(argv0, Provided::new(words), &mut problems);
     read_env_files(&mut config, read_file, &mut problems);
     if problems.is_empty() {
         problems = resolve::check_together(&config);
@@ -120,7 +121,7 @@ pub fn parse(argv0: &OsStr, args: Vec<OsString>, read_file: ReadFile<'_>) -> Res
 /// Checks what came before a flag that acts when it is reached.
 fn invoke(argv0: &OsStr, line: Vec<Word>, act: Act) -> Result<Invocation, Problems> {
     let mut problems = Vec::new();
-    resolve::read_each(argv0, Given::new(layers::merge([layers::defaults(), line])), &mut problems);
+    resolve::read_each(argv0, Provided::new(layers::merge([layers::defaults(), line])), &mut problems);
     if !problems.is_empty() {
         return Err(Problems(problems));
     }

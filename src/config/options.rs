@@ -5,17 +5,19 @@
 //! Order and headings are those of the help.
 
 use std::ffi::OsString;
+use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::base::limits::SOCKET_PATH_MAX;
+use crate::base::{AckMode, FACILITIES, LogTarget};
 use crate::config::bind::Bind;
 use crate::config::definition::{
     self, Act, Commanded, Effect, Group, Need, Place, Shape, Subject, Takes, list, map, single, switch,
 };
-use crate::config::origin::Given;
-use crate::config::sections::{Control, Env, LEVELS, Log, LogLevel, LogTarget, TARGETS, WorkerSetup};
-use crate::config::values::{self, Ack, Nice};
+use crate::config::origin::Provided;
+use crate::config::sections::{Control, Env, LEVELS, Log, LogLevel, TARGETS, WorkerSetup, log_target};
+use crate::config::values::{self, Nice};
 
 pub type Definition = definition::Definition<Config>;
 
@@ -23,6 +25,8 @@ pub const NUMBER_MAX: u32 = 1000;
 /// listen(2) takes an int.
 const BACKLOG_MAX: u32 = i32::MAX as u32;
 const RETRIES_MAX: u32 = 1_000_000;
+/// An open descriptor other than 0, 1 and 2.
+const STATE_FDS: RangeInclusive<i32> = 3..=i32::MAX;
 
 /// What the master is to do; every value is in its range.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -45,7 +49,7 @@ pub struct Config {
     pub kill_children_on_exit: bool,
     pub drop_env_vars: Vec<OsString>,
     pub nice: Nice,
-    pub ack: Ack,
+    pub ack: AckMode,
     /// With manual acks: how long a worker may take; `None` is for ever.
     pub ack_timeout: Option<Duration>,
     pub max_unacked: Option<u32>,
@@ -70,7 +74,7 @@ pub struct Config {
     pub trace: Option<PathBuf>,
     pub with_state_fd: Option<i32>,
     /// The values as they were given, and where.
-    pub given: Given,
+    pub given: Provided,
 }
 
 /// Which addresses a host name may become.
@@ -82,14 +86,19 @@ pub enum Family {
     V6,
 }
 
-const SOCKETS: Group = Group { heading: "Sockets", place: Place::Anywhere };
-const WORKERS: Group = Group { heading: "Workers", place: Place::Anywhere };
-const UPGRADES: Group = Group { heading: "Acks and upgrades", place: Place::Anywhere };
-const CONTROL: Group = Group { heading: "Control socket and files", place: Place::Anywhere };
-const OUTPUT: Group = Group { heading: "Output", place: Place::Anywhere };
-const FILE: Group = Group { heading: "", place: Place::File };
-const CONFIGURATION: Group = Group { heading: "Configuration file", place: Place::CommandLine };
-const OTHER: Group = Group { heading: "Other", place: Place::CommandLine };
+const SOCKETS: Group = group("Sockets", Place::Anywhere, Effect::NewWorkers);
+const WORKERS: Group = group("Workers", Place::Anywhere, Effect::AtOnce);
+const UPGRADES: Group = group("Acks and upgrades", Place::Anywhere, Effect::AtOnce);
+const CONTROL: Group = group("Control socket and files", Place::Anywhere, Effect::Restart);
+const OUTPUT: Group = group("Output", Place::Anywhere, Effect::AtOnce);
+const WORKER_KEYS: Group = group("", Place::File, Effect::NewWorkers);
+const MASTER_KEYS: Group = group("", Place::File, Effect::AtOnce);
+const CONFIGURATION: Group = group("Configuration file", Place::CommandLine, Effect::AtOnce);
+const OTHER: Group = group("Other", Place::CommandLine, Effect::AtOnce);
+
+const fn group(heading: &'static str, place: Place, effect: Effect) -> Group {
+    Group { heading, place, effect }
+}
 
 pub(super) static OPTIONS: &[Definition] = &[
     list(SOCKETS, "bind", Shape::Bind("ADDR"))
@@ -98,27 +107,25 @@ pub(super) static OPTIONS: &[Definition] = &[
              O_NONBLOCK, or unix:/path, with ,mode=0660 for its permissions. Can be repeated",
         )
         .short('b')
-        .effect(Effect::NewWorkers)
         .read(|config, value| push(&mut config.binds, Bind::read(value))),
     // einhorn's default is 100, which a busy service overflows while its workers are replaced.
     single(SOCKETS, "backlog", Shape::Count("N"))
         .help("Length of the accept queue of each socket (default 1024)")
         .short('l')
         .default("1024")
+        .effect(Effect::AtOnce)
         .read(|config, value| set(&mut config.backlog, values::whole(value, 1..=BACKLOG_MAX))),
     switch(SOCKETS, "ipv4-only")
         .help("Accept IPv4 connections only")
         .short('4')
         .not_einhorns()
         .subject(Subject::Family)
-        .effect(Effect::NewWorkers)
         .read(|config, _| set(&mut config.family, Ok(Family::V4))),
     switch(SOCKETS, "ipv6-only")
         .help("Accept IPv6 connections only")
         .short('6')
         .not_einhorns()
         .subject(Subject::Family)
-        .effect(Effect::NewWorkers)
         .read(|config, _| set(&mut config.family, Ok(Family::V6))),
     single(WORKERS, "number", Shape::Count("N"))
         .help("How many workers to run (default 1)")
@@ -169,7 +176,7 @@ pub(super) static OPTIONS: &[Definition] = &[
         .help("Manual acks, due within 60 seconds")
         .not_einhorns()
         .subject(Subject::AckMode)
-        .read(|config, _| set(&mut config.ack, Ok(Ack::Manual))),
+        .read(|config, _| set(&mut config.ack, Ok(AckMode::Manual))),
     single(UPGRADES, "ack-timeout", Shape::Time("DURATION"))
         .help("Replace a worker that has not acked within this time, such as 90 or \"1m 30s\" (manual acks only)")
         .not_einhorns()
@@ -183,7 +190,9 @@ pub(super) static OPTIONS: &[Definition] = &[
         .help("Most workers above --number that may run during an upgrade")
         .commanded("max_upgrade_additional", Takes::CountOrNil(NUMBER_MAX))
         .read(|config, value| {
-            set(&mut config.max_upgrade_additional, values::upgrade_additional(value, 1..=NUMBER_MAX))
+            // Zero has a reason of its own to be refused.
+            let why = |need| format!("{need} (0 would never let an upgrade start)");
+            set(&mut config.max_upgrade_additional, values::whole(value, 1..=NUMBER_MAX).map_err(why))
         }),
     single(UPGRADES, "reexec-as", Shape::CommandLine("CMDLINE"))
         .help("Command line to become when the master replaces itself, split as a shell would")
@@ -200,22 +209,18 @@ pub(super) static OPTIONS: &[Definition] = &[
     single(CONTROL, "command-name", Shape::Text("NAME"))
         .help("Name shown by ps, and part of the default file names")
         .short('c')
-        .effect(Effect::Restart)
         .read(|config, value| set(&mut config.command_name, values::command_name(value))),
     single(CONTROL, "socket-path", Shape::Text("PATH"))
         .help("Where to open the control socket (default: einhorn.sock in the directory for temporary files)")
         .short('d')
-        .effect(Effect::Restart)
         .read(|config, value| set(&mut config.socket_path, values::limited_path(value, SOCKET_PATH_MAX))),
     single(CONTROL, "pidfile", Shape::Text("PATH"))
         .help("Where to write the master's pid (default: einhorn.pid beside the default socket)")
         .short('e')
-        .effect(Effect::Restart)
         .read(|config, value| set(&mut config.pidfile, values::path(value))),
     single(CONTROL, "lockfile", Shape::Text("PATH"))
         .help("File to lock while the master runs (default: einhorn.lock, or with -d the socket's path and .lock)")
         .short('f')
-        .effect(Effect::Restart)
         .read(|config, value| set(&mut config.lockfile, values::path(value))),
     switch(CONTROL, "command-socket-as-fd")
         .help("Pass each worker an open connection to the control socket, named by EINHORN_SOCK_FD")
@@ -226,11 +231,13 @@ pub(super) static OPTIONS: &[Definition] = &[
         .help("Permissions of the control socket, in octal (default 0600, with --socket-group 0660)")
         .alias("control.mode")
         .not_einhorns()
+        .effect(Effect::AtOnce)
         .read(|config, value| set(&mut config.socket_mode, values::mode(value))),
     single(CONTROL, "socket-group", Shape::Text("GROUP"))
         .help("Group of the control socket; its members may do everything there")
         .alias("control.group")
         .not_einhorns()
+        .effect(Effect::AtOnce)
         .read(|config, value| set(&mut config.socket_group, values::group(value))),
     switch(OUTPUT, "verbose")
         .help("Increase verbosity; undoes one -q")
@@ -251,74 +258,64 @@ pub(super) static OPTIONS: &[Definition] = &[
         .help("Write every event and every decision to this file, as a trace that can be replayed")
         .not_einhorns()
         .read(|config, value| set(&mut config.trace, values::path(value))),
-    list(FILE, "command", Shape::CommandLine("WORD"))
+    list(WORKER_KEYS, "command", Shape::CommandLine("WORD"))
         .help("The program and its arguments, as a list of words; what stands on the command line replaces it")
-        .effect(Effect::NewWorkers)
         .read(|config, value| push(&mut config.program, values::word(value))),
-    map(FILE, "env.set")
+    map(WORKER_KEYS, "env.set")
         .help("Variables that each worker has in its environment")
-        .effect(Effect::NewWorkers)
         .secret()
         .read(|config, value| push(&mut config.env.set, values::assignment(value))),
-    list(FILE, "env.unset", Shape::Text("VAR"))
+    list(WORKER_KEYS, "env.unset", Shape::Text("VAR"))
         .help("Variables that no worker has, neither from the master nor from a file")
-        .effect(Effect::NewWorkers)
         .read(|config, value| push(&mut config.env.unset, values::variable(value))),
-    list(FILE, "env.env-file", Shape::Text("PATH"))
+    list(WORKER_KEYS, "env.env-file", Shape::Text("PATH"))
         .help("Files with one NAME=VALUE in a line, read at each start and upgrade; env.set goes before them")
-        .effect(Effect::NewWorkers)
         .read(|config, value| push(&mut config.env.files, values::path(value))),
-    single(FILE, "worker.user", Shape::Text("USER"))
+    single(WORKER_KEYS, "worker.user", Shape::Text("USER"))
         .help("User that the workers run as, by name or number, with all groups of that user")
-        .effect(Effect::NewWorkers)
         .read(|config, value| set(&mut config.worker.user, values::user(value))),
-    single(FILE, "worker.group", Shape::Text("GROUP"))
+    single(WORKER_KEYS, "worker.group", Shape::Text("GROUP"))
         .help("Group that the workers run as (default: the first group of the user)")
-        .effect(Effect::NewWorkers)
         .read(|config, value| set(&mut config.worker.group, values::group(value))),
-    single(FILE, "worker.directory", Shape::Text("PATH"))
+    single(WORKER_KEYS, "worker.directory", Shape::Text("PATH"))
         .help("Working directory of the workers (default: the master's)")
-        .effect(Effect::NewWorkers)
         .read(|config, value| set(&mut config.worker.directory, values::path(value))),
-    single(FILE, "worker.umask", Shape::Permissions("MODE"))
+    single(WORKER_KEYS, "worker.umask", Shape::Permissions("MODE"))
         .help("File mode creation mask of the workers, in octal (default: the master's)")
-        .effect(Effect::NewWorkers)
         .read(|config, value| set(&mut config.worker.umask, values::mode(value))),
-    map(FILE, "worker.rlimits")
+    map(WORKER_KEYS, "worker.rlimits")
         .help("Resource limits of the workers: a number, a size such as \"512MiB\", \"unlimited\", or \"SOFT:HARD\"")
-        .effect(Effect::NewWorkers)
         .read(|config, value| push(&mut config.worker.limits, values::limit(value))),
-    single(FILE, "worker.graceful-signal", Shape::Text("SIGNAL"))
+    single(WORKER_KEYS, "worker.graceful-signal", Shape::Text("SIGNAL"))
         .help("Signal that tells a worker to finish its work and to exit")
         .default("USR2")
-        .effect(Effect::NewWorkers)
         .read(|config, value| set(&mut config.worker.graceful_signal, values::graceful_signal(value))),
-    list(FILE, "control.allow-users", Shape::Text("USER"))
+    list(MASTER_KEYS, "control.allow-users", Shape::Text("USER"))
         .help("Users, beside root and the master's own, who may do everything on the control socket")
         .read(|config, value| push(&mut config.control.allow_users, values::user(value))),
-    list(FILE, "control.allow-groups", Shape::Text("GROUP"))
+    list(MASTER_KEYS, "control.allow-groups", Shape::Text("GROUP"))
         .help("Groups whose members may do everything on the control socket")
         .read(|config, value| push(&mut config.control.allow_groups, values::group(value))),
-    single(FILE, "log.level", Shape::Choice(LEVELS))
+    single(MASTER_KEYS, "log.level", Shape::Choice(LEVELS))
         .help("What is logged: everything down to this level")
         .default("info")
         .subject(Subject::LogLevel)
         .commanded("verbosity", Takes::Verbosity)
         .read(|config, value| set(&mut config.log.level, LogLevel::read(value))),
-    single(FILE, "log.target", Shape::Choice(TARGETS))
+    single(MASTER_KEYS, "log.target", Shape::Choice(TARGETS))
         .help("Where the log goes")
         .default("stderr")
         .subject(Subject::LogTarget)
-        .read(|config, value| set(&mut config.log.target, LogTarget::read(value))),
-    single(FILE, "log.syslog-level", Shape::Choice(LEVELS))
+        .read(|config, value| set(&mut config.log.target, log_target(value))),
+    single(MASTER_KEYS, "log.syslog-level", Shape::Choice(LEVELS))
         .help("What of the log goes to syslog: everything down to this level")
         .default("warn")
         .read(|config, value| set(&mut config.log.syslog_level, LogLevel::read(value))),
-    single(FILE, "log.facility", Shape::Text("FACILITY"))
+    single(MASTER_KEYS, "log.facility", Shape::Text("FACILITY"))
         .help("The facility that syslog is told, such as daemon or local0")
         .default("daemon")
-        .read(|config, value| set(&mut config.log.facility, values::one_of(value, values::FACILITIES))),
-    single(FILE, "log.ident", Shape::Text("NAME"))
+        .read(|config, value| set(&mut config.log.facility, values::one_of(value, FACILITIES))),
+    single(MASTER_KEYS, "log.ident", Shape::Text("NAME"))
         .help("The name that syslog is told")
         .default("einhyrningsins")
         .read(|config, value| set(&mut config.log.ident, values::ident(value))),
@@ -348,7 +345,7 @@ pub(super) static OPTIONS: &[Definition] = &[
         .not_einhorns(),
     single(OTHER, "with-state-fd", Shape::Text("FD"))
         .help("Internal: go on from the state in this file descriptor")
-        .read(|config, value| set(&mut config.with_state_fd, values::state_fd(value))),
+        .read(|config, value| set(&mut config.with_state_fd, values::whole(value, STATE_FDS))),
 ];
 
 /// The option of this name.

@@ -67,9 +67,9 @@ impl Word {
 
 /// The effective values as they were given, in the order in which they count.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Given(Vec<Word>);
+pub struct Provided(Vec<Word>);
 
-impl Given {
+impl Provided {
     pub(super) fn new(words: Vec<Word>) -> Self {
         Self(words)
     }

@@ -5,12 +5,12 @@ use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 use std::time::Duration;
 
+use crate::base::AckMode;
 use crate::config::bind::Bind;
 use crate::config::definition::Kind;
 use crate::config::error::ConfigError;
 use crate::config::options::{Config, Definition, Family, OPTIONS, aliases};
-use crate::config::origin::{Given, Origin, Word, split_at_equals};
-use crate::config::values::Ack;
+use crate::config::origin::{Origin, Provided, Word, split_at_equals};
 
 /// The seed's grace period: `-m` without a mode, and `--manual`.
 const MANUAL_ACK_TIMEOUT: Duration = Duration::from_secs(60);
@@ -66,7 +66,7 @@ impl Config {
 
 /// Reads every value by itself. What is wrong is added to `problems`, and stands in for nothing: a configuration with
 /// problems is not to be used.
-pub(super) fn read_each(argv0: &OsStr, given: Given, problems: &mut Vec<ConfigError>) -> Config {
+pub(super) fn read_each(argv0: &OsStr, given: Provided, problems: &mut Vec<ConfigError>) -> Config {
     let mut config = Config { argv0: argv0.to_owned(), ..Config::default() };
     for option in OPTIONS {
         problems.extend(said(option, &given).into_iter().filter_map(|word| read(option, word, &mut config).err()));
@@ -79,7 +79,7 @@ pub(super) fn read_each(argv0: &OsStr, given: Given, problems: &mut Vec<ConfigEr
 }
 
 /// The values of an option that count: all of a list, and the last of any other.
-fn said<'a>(option: &Definition, given: &'a Given) -> Vec<&'a Word> {
+fn said<'a>(option: &Definition, given: &'a Provided) -> Vec<&'a Word> {
     let words: Vec<&Word> = given.words(option.name).filter(|word| word.value.is_some()).collect();
     match option.kind {
         Kind::List | Kind::Map => words,
@@ -115,7 +115,7 @@ pub(super) fn check_together(config: &Config) -> Vec<ConfigError> {
 /// Where acks come from a timer, nothing times out.
 fn check_timeout(config: &Config) -> Option<ConfigError> {
     let timeout = *config.given.values("ack-timeout").last()?;
-    if config.ack == Ack::Manual {
+    if config.ack == AckMode::Manual {
         return None;
     }
     let need = match config.given.origin("ack-timeout") {

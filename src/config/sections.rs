@@ -4,7 +4,7 @@
 use std::ffi::{OsStr, OsString};
 use std::path::PathBuf;
 
-use crate::base::{ResourceLimit, Signal};
+use crate::base::{LogTarget, ResourceLimit, Signal};
 use crate::config::definition::Need;
 use crate::config::values;
 
@@ -70,14 +70,6 @@ pub enum LogLevel {
     Error,
 }
 
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum LogTarget {
-    #[default]
-    Stderr,
-    Syslog,
-    Both,
-}
-
 pub(super) const LEVELS: &str = "debug|info|warn|error";
 pub(super) const TARGETS: &str = "stderr|syslog|both";
 
@@ -105,12 +97,10 @@ impl LogLevel {
     }
 }
 
-impl LogTarget {
-    pub(super) fn read(value: &OsStr) -> Result<Self, Need> {
-        Ok(match values::one_of(value, TARGETS)?.as_str() {
-            "syslog" => Self::Syslog,
-            "both" => Self::Both,
-            _ => Self::Stderr,
-        })
-    }
+pub(super) fn log_target(value: &OsStr) -> Result<LogTarget, Need> {
+    Ok(match values::one_of(value, TARGETS)?.as_str() {
+        "syslog" => LogTarget::Syslog,
+        "both" => LogTarget::Both,
+        _ => LogTarget::Stderr,
+    })
 }

@@ -10,7 +10,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::base::printable::is_hidden;
-use crate::base::{Resource, ResourceLimit, Signal};
+use crate::base::{AckMode, Resource, ResourceLimit, Signal};
 use crate::config::definition::Need;
 use crate::config::nearest::nearest;
 use crate::config::origin::split_at_equals;
@@ -23,25 +23,6 @@ const COMMAND_NAME_BYTES_MAX: usize = 64;
 const NICE_LEVELS: RangeInclusive<i64> = -20..=19;
 /// RFC 3164 has a tag of at most so many.
 const IDENT_BYTES_MAX: usize = 32;
-/// What syslog knows, but for the kernel's own.
-pub const FACILITIES: &str = "user|mail|daemon|auth|syslog|lpr|news|uucp|cron|authpriv|ftp|\
-    local0|local1|local2|local3|local4|local5|local6|local7";
-
-/// When a worker counts as up.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Ack {
-    /// This long after its start.
-    Timer(Duration),
-    /// When it says so.
-    Manual,
-}
-
-impl Default for Ack {
-    /// einhorn's.
-    fn default() -> Self {
-        Self::Timer(Duration::from_secs(1))
-    }
-}
 
 /// The parts of `--nice MASTER[:WORKER[:RENICE_CMD]]`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -72,16 +53,6 @@ fn need_whole<T: Display>(value: &OsStr, range: &RangeInclusive<T>) -> Need {
     if is_octal { format!("{need}, without a leading zero") } else { need }
 }
 
-/// The most workers that an upgrade may add. Zero has a reason of its own to be refused.
-pub(super) fn upgrade_additional(value: &OsStr, range: RangeInclusive<u32>) -> Result<u32, Need> {
-    whole(value, range).map_err(|need| format!("{need} (0 would never let an upgrade start)"))
-}
-
-/// An open descriptor other than 0, 1 and 2.
-pub(super) fn state_fd(value: &OsStr) -> Result<i32, Need> {
-    whole(value, 3..=i32::MAX)
-}
-
 pub(super) fn respawn_seconds(value: &OsStr) -> Result<f64, Need> {
     let seconds = any_seconds(text(value)?).filter(|&seconds| seconds > 0.0 && seconds <= SECONDS_MAX);
     seconds.ok_or_else(|| format!("need a number of seconds above 0, up to {SECONDS_MAX}"))
@@ -100,14 +71,14 @@ fn any_seconds(text: &str) -> Option<f64> {
     ruby_float(text).or_else(spelled_out)
 }
 
-pub(super) fn ack_mode(value: &OsStr) -> Result<Ack, Need> {
+pub(super) fn ack_mode(value: &OsStr) -> Result<AckMode, Need> {
     let text = text(value)?;
     if text == "manual" {
-        return Ok(Ack::Manual);
+        return Ok(AckMode::Manual);
     }
     let seconds = any_seconds(text).filter(|seconds| (0.0..=SECONDS_MAX).contains(seconds));
     let need = || format!("need manual or a number of seconds from 0 to {SECONDS_MAX}");
-    seconds.map(|seconds| Ack::Timer(Duration::from_secs_f64(seconds))).ok_or_else(need)
+    seconds.map(|seconds| AckMode::Timer(Duration::from_secs_f64(seconds))).ok_or_else(need)
 }
 
 /// Whether a word after `-m` is its value: a mode's name or any number, in range or not.

@@ -32,17 +32,11 @@ pub(super) enum End {
     Act(Act),
 }
 
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Split {
-    pub words: Vec<Word>,
-    pub end: End,
-}
-
 /// Splits a command line without its `argv[0]`.
-pub(super) fn split(args: Vec<OsString>) -> Result<Split, ConfigError> {
+pub(super) fn split(args: Vec<OsString>) -> Result<(Vec<Word>, End), ConfigError> {
     let mut splitter = Splitter { rest: args.into_iter().peekable(), words: Vec::new() };
     let end = splitter.run()?;
-    Ok(Split { words: splitter.words, end })
+    Ok((splitter.words, end))
 }
 
 /// Settles what depends on the order of different flags, so that after it order matters only within one: `-v` and `-q`

@@ -5,7 +5,7 @@ use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::Path;
 
-use crate::config::{Config, Given, Invocation, NUMBER_MAX, parse, to_args};
+use crate::config::{Config, Invocation, NUMBER_MAX, Provided, parse, to_args};
 use crate::fuzzing::checks::handed_on;
 use crate::fuzzing::checks::is_one_line;
 
@@ -71,7 +71,7 @@ fn check(args: &[OsString], config: &Config) {
     let again = to_args(config);
     match read(again.clone()) {
         Ok(Invocation::Run(read)) => {
-            let settings = |config: &Config| Config { given: Given::default(), ..config.clone() };
+            let settings = |config: &Config| Config { given: Provided::default(), ..config.clone() };
             assert_eq!(settings(&read), settings(config), "{args:?} as {again:?}");
         }
         other => panic!("{args:?} as {again:?}: {other:?}"),

@@ -4,7 +4,7 @@
 use std::ffi::{OsStr, OsString};
 use std::path::Path;
 
-use crate::config::{Config, Given, Invocation, Problems, keys, parse, print};
+use crate::config::{Config, Invocation, Problems, Provided, keys, parse, print};
 use crate::fuzzing::checks::is_one_line;
 
 const FILE: &str = "web.toml";
@@ -44,7 +44,7 @@ fn check(config: &Config) {
 /// The settings, and how each was given; not where, which differs.
 fn values(config: &Config) -> (Config, Vec<Vec<OsString>>) {
     let words = |name: &str| config.given.values(name).into_iter().map(OsStr::to_owned).collect();
-    (Config { given: Given::default(), ..config.clone() }, keys().map(|key| words(key.name)).collect())
+    (Config { given: Provided::default(), ..config.clone() }, keys().map(|key| words(key.name)).collect())
 }
 
 /// An error is one line that begins with the place: the file, the line and the column.

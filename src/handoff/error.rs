@@ -74,7 +74,7 @@ impl From<Fault> for HandoffError {
     }
 }
 
-/// Numbers and symbols as they are. Other content may be long, or nobody else's business.
+/// Numbers and symbols as they are. Other content may be long, or secret.
 fn describe(value: &Value) -> String {
     match value.plain() {
         Value::Int(number) => number.to_string(),

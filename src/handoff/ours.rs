@@ -21,7 +21,7 @@ const NEEDS: u64 = 2;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Ours(String);
 
-/// First who may read it, then the rest.
+/// First which versions may read it, then the rest.
 #[derive(Serialize, Deserialize)]
 struct Envelope<T> {
     format: u64,

@@ -1,5 +1,5 @@
-//! What Ruby's einhorn wrote, as a picture of a pool that goes on where it was. Ruby knows less than we do: what it does not
-//! say is what its einhorn would do. No worker is taken to serve that Ruby did not take to.
+//! The state of a pool from a document of Ruby's einhorn. What the document does not say is what einhorn would do. A worker counts as
+//! acked only if einhorn recorded an ack.
 
 use std::time::Duration;
 
@@ -83,7 +83,7 @@ fn check_versions(children: &Children, newest: Version) -> Result<(), Fault> {
     Ok(())
 }
 
-/// The index of each child, in their order: its own, or the lowest that nobody has.
+/// The index of each child, in their order: its own, or the lowest free one.
 fn indices(children: &Children) -> Vec<WorkerIndex> {
     let mut held: Vec<WorkerIndex> = children.workers.iter().filter_map(|(_, child)| child.index).collect();
     held.sort_unstable();
@@ -92,7 +92,7 @@ fn indices(children: &Children) -> Vec<WorkerIndex> {
     children.workers.iter().map(|(_, child)| child.index.unwrap_or_else(&mut next)).collect()
 }
 
-/// The highest version below the wanted one of which somebody served; without one there is nothing to go back to.
+/// The highest version below the wanted one of which a worker served; without one there is nothing to go back to.
 fn good(state: &State) -> Version {
     let served = state.children.workers.iter().filter(|(_, child)| child.acked && child.version < state.version);
     served.map(|(_, child)| child.version).max().unwrap_or(state.version)
@@ -104,7 +104,7 @@ fn preparing(state: &State, style: UpgradeStyle) -> Option<Preparing> {
     (state.reloading_for_upgrade && state.respawn).then_some(Preparing { version, style, asked_again: false })
 }
 
-/// Everybody has heard of it from Ruby already.
+/// Ruby has told its clients already.
 fn stopping(state: &State, settings: &Settings) -> Option<Stopping> {
     let (farewell, grace, reason) = (Farewell::Graceful, settings.signal_timeout, ExitReason::Stopped);
     (!state.respawn).then_some(Stopping { farewell, grace, reason, concluded: false })

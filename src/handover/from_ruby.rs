@@ -264,8 +264,8 @@ fn client(connection: &Connection, id: ClientId, policy: &Policy, notes: &mut No
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::base::AckMode as Ack;
     use crate::base::{Pid, Version};
-    use crate::config::Ack;
     use crate::handover::plan::Plan;
 
     const BUSY: &str = include_str!("../../tests/golden/handoff/einhorn-1.1.1-busy.yaml");

@@ -206,7 +206,7 @@ mod tests {
     use std::fs;
 
     use super::*;
-    use crate::logging::plan::Target;
+    use crate::base::LogTarget;
     use crate::sys::testing::{LIMIT, in_own_process, wait_until};
 
     fn syslog_threads() -> usize {
@@ -220,13 +220,13 @@ mod tests {
         in_own_process(module_path!(), test, || {
             let plan = |target, level| LogPlan { target, level, ..LogPlan::default() };
             let crew = &mut Crew::required();
-            let logging = start(&plan(Target::Stderr, LevelFilter::Error), crew).unwrap();
+            let logging = start(&plan(LogTarget::Stderr, LevelFilter::Error), crew).unwrap();
             let plans = [
-                (Target::Stderr, LevelFilter::Error, 0),
-                (Target::Both, LevelFilter::Info, 1),
-                (Target::Syslog, LevelFilter::Debug, 1),
-                (Target::Stderr, LevelFilter::Warn, 0),
-                (Target::Syslog, LevelFilter::Warn, 1),
+                (LogTarget::Stderr, LevelFilter::Error, 0),
+                (LogTarget::Both, LevelFilter::Info, 1),
+                (LogTarget::Syslog, LevelFilter::Debug, 1),
+                (LogTarget::Stderr, LevelFilter::Warn, 0),
+                (LogTarget::Syslog, LevelFilter::Warn, 1),
             ];
             for (target, level, threads) in plans {
                 apply(&plan(target, level), crew).unwrap();

@@ -2,6 +2,7 @@
 
 use log::LevelFilter;
 
+use crate::base::LogTarget;
 use crate::logging::syslog_message::{Facility, Header};
 
 /// What is logged, and where it goes.
@@ -9,23 +10,13 @@ use crate::logging::syslog_message::{Facility, Header};
 pub(crate) struct LogPlan {
     /// The least that is logged at all: debug, info, warn or error.
     pub(crate) level: LevelFilter,
-    pub(crate) target: Target,
+    pub(crate) target: LogTarget,
     /// The least that syslog gets, of what `level` lets through.
     pub(crate) syslog_level: LevelFilter,
     pub(crate) facility: Facility,
     /// The name before each message to syslog: printable, without blanks, brackets and colons, for that is where readers
     /// of syslog see it end.
     pub(crate) ident: String,
-}
-
-/// Where lines go.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Target {
-    Stderr,
-    /// What syslog shall have goes there, and the rest nowhere. Standard error has what could not be delivered.
-    Syslog,
-    /// Standard error has everything, and syslog what it shall have.
-    Both,
 }
 
 impl LogPlan {
@@ -40,7 +31,7 @@ impl Default for LogPlan {
     fn default() -> Self {
         Self {
             level: LevelFilter::Info,
-            target: Target::Stderr,
+            target: LogTarget::Stderr,
             syslog_level: LevelFilter::Warn,
             facility: Facility::DAEMON,
             ident: "einhyrningsins".to_owned(),

@@ -6,7 +6,8 @@ use std::sync::Arc;
 
 use log::{Level, LevelFilter};
 
-use crate::logging::plan::{LogPlan, Target};
+use crate::base::LogTarget;
+use crate::logging::plan::LogPlan;
 use crate::logging::syslog_message::{Header, Message};
 use crate::logging::syslog_writer::{self, Report, SyslogQueue};
 use crate::threads::crew::Crew;
@@ -38,9 +39,9 @@ impl Route {
         crew: &mut Crew,
     ) -> io::Result<Option<Self>> {
         let standard_error = match plan.target {
-            Target::Stderr => return Ok(None),
-            Target::Syslog => StandardError::Undelivered,
-            Target::Both => StandardError::Everything,
+            LogTarget::Stderr => return Ok(None),
+            LogTarget::Syslog => StandardError::Undelivered,
+            LogTarget::Both => StandardError::Everything,
         };
         let header = Arc::new(plan.header());
         let queue = match before {
@@ -86,7 +87,7 @@ mod tests {
 
     const LEVELS: [Level; 4] = [Level::Error, Level::Warn, Level::Info, Level::Debug];
 
-    fn plan(target: Target, syslog_level: LevelFilter) -> LogPlan {
+    fn plan(target: LogTarget, syslog_level: LevelFilter) -> LogPlan {
         LogPlan { target, syslog_level, ..LogPlan::default() }
     }
 
@@ -112,7 +113,7 @@ mod tests {
     }
 
     /// Passes a line of each level; says which of them are left for standard error, and which came to syslog.
-    fn divided(target: Target, syslog_level: LevelFilter) -> (Vec<Level>, Vec<Level>) {
+    fn divided(target: LogTarget, syslog_level: LevelFilter) -> (Vec<Level>, Vec<Level>) {
         let (_dir, path, syslog) = listen();
         let (route, _reports) = route(&plan(target, syslog_level), &path);
         let left = LEVELS.into_iter().filter(|level| {
@@ -131,21 +132,21 @@ mod tests {
 
     #[test]
     fn target_both_writes_all_to_stderr_and_its_level_to_syslog() {
-        assert_eq!(divided(Target::Both, LevelFilter::Warn), (LEVELS.to_vec(), LEVELS[..2].to_vec()));
-        assert_eq!(divided(Target::Both, LevelFilter::Debug), (LEVELS.to_vec(), LEVELS.to_vec()));
-        assert_eq!(divided(Target::Both, LevelFilter::Error), (LEVELS.to_vec(), LEVELS[..1].to_vec()));
+        assert_eq!(divided(LogTarget::Both, LevelFilter::Warn), (LEVELS.to_vec(), LEVELS[..2].to_vec()));
+        assert_eq!(divided(LogTarget::Both, LevelFilter::Debug), (LEVELS.to_vec(), LEVELS.to_vec()));
+        assert_eq!(divided(LogTarget::Both, LevelFilter::Error), (LEVELS.to_vec(), LEVELS[..1].to_vec()));
     }
 
     #[test]
     fn target_syslog_writes_no_line_to_stderr_and_drops_lower_levels() {
-        assert_eq!(divided(Target::Syslog, LevelFilter::Warn), (vec![], LEVELS[..2].to_vec()));
-        assert_eq!(divided(Target::Syslog, LevelFilter::Debug), (vec![], LEVELS.to_vec()));
+        assert_eq!(divided(LogTarget::Syslog, LevelFilter::Warn), (vec![], LEVELS[..2].to_vec()));
+        assert_eq!(divided(LogTarget::Syslog, LevelFilter::Debug), (vec![], LEVELS.to_vec()));
     }
 
     #[test]
     fn syslog_unreachable_lines_fall_back_to_stderr_once() {
         let dir = TempDir::new().unwrap();
-        for (target, lines) in [(Target::Syslog, &["line"][..]), (Target::Both, &[])] {
+        for (target, lines) in [(LogTarget::Syslog, &["line"][..]), (LogTarget::Both, &[])] {
             let (route, reports) = route(&plan(target, LevelFilter::Warn), &dir.path().join("log"));
             let _left = route.pass(Level::Warn, "text".to_owned(), "line".to_owned());
             let _left = route.pass(Level::Info, "text".to_owned(), "not for syslog".to_owned());
@@ -161,11 +162,11 @@ mod tests {
     #[test]
     fn a_new_plan_holds_from_the_next_line_on() {
         let (_dir, path, syslog) = listen();
-        let first = plan(Target::Both, LevelFilter::Warn);
+        let first = plan(LogTarget::Both, LevelFilter::Warn);
         let (before, _reports) = route(&first, &path);
         let _left = before.pass(Level::Warn, "one".to_owned(), "one".to_owned());
         let facility = Facility::named("local0").unwrap();
-        let plan = LogPlan { target: Target::Syslog, facility, ident: "web".to_owned(), ..first };
+        let plan = LogPlan { target: LogTarget::Syslog, facility, ident: "web".to_owned(), ..first };
         let unheard = |_| unreachable!("the thread that there is goes on");
         let after = Route::of(&plan, Some(&before), vec![], unheard, &mut Crew::required()).unwrap().unwrap();
         drop(before);
@@ -173,7 +174,7 @@ mod tests {
         assert!(received(&syslog).starts_with("<28>"));
         let (message, name) = (received(&syslog), format!("web[{}]: two", std::process::id()));
         assert!(message.starts_with("<132>") && message.ends_with(&name), "{message}");
-        let stderr = LogPlan { target: Target::Stderr, ..plan };
+        let stderr = LogPlan { target: LogTarget::Stderr, ..plan };
         assert!(Route::of(&stderr, Some(&after), vec![], unheard, &mut Crew::required()).unwrap().is_none());
     }
 }

@@ -11,6 +11,7 @@ use log::Level;
 use nix::errno::Errno;
 use syslog::{Error, Formatter3164, LogFormat, LoggerBackend, Severity};
 
+use crate::base::FACILITIES;
 use crate::sys::errno::errno_of;
 use crate::sys::unix_client::{connect_datagram, connect_unix};
 
@@ -23,12 +24,6 @@ pub(crate) const TEXT_BYTES_MAX: usize = 8 * 1024 - 256;
 /// What stands behind a text that was cut.
 const CUT: &str = "...";
 
-/// All facilities that a program may use, by their names in syslog.conf(5). `kern` is for the kernel.
-const FACILITIES: [&str; 19] = [
-    "user", "mail", "daemon", "auth", "syslog", "lpr", "news", "uucp", "cron", "authpriv", "ftp", "local0", "local1",
-    "local2", "local3", "local4", "local5", "local6", "local7",
-];
-
 /// One of syslog's facilities.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Facility(&'static str);
@@ -38,7 +33,7 @@ impl Facility {
 
     /// By its name in syslog.conf(5). None for others, and for `kern`.
     pub(crate) fn named(name: &str) -> Option<Self> {
-        FACILITIES.into_iter().find(|known| *known == name).map(Self)
+        FACILITIES.split('|').find(|known| *known == name).map(Self)
     }
 
     #[cfg(test)]
@@ -173,7 +168,7 @@ mod tests {
     #[test]
     fn every_facility_but_the_kernels_has_its_name_and_its_number() {
         let numbers = (1..=11).chain(16..=23);
-        for (name, number) in FACILITIES.into_iter().zip(numbers) {
+        for (name, number) in FACILITIES.split('|').zip(numbers) {
             let facility = Facility::named(name).unwrap();
             assert_eq!((facility.name(), facility.code() as u8), (name, number << 3));
         }

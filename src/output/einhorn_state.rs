@@ -3,8 +3,11 @@
 use std::ffi::OsString;
 use std::os::fd::AsRawFd;
 
-use crate::config::{Ack, Bind, Config};
-use crate::handoff::einhorn::{AckMode, Bind as EinhornBind, Children, Config as EinhornConfig, Nice, State};
+use crate::base::AckMode;
+use crate::config::{Bind, Config};
+use crate::handoff::einhorn::{
+    AckMode as EinhornAck, Bind as EinhornBind, Children, Config as EinhornConfig, Nice, State,
+};
 use crate::handoff::{Fd, Number};
 use crate::output::calendar::Calendar;
 use crate::output::view::View;
@@ -85,11 +88,11 @@ fn settings(config: &Config, number: u32) -> EinhornConfig {
     }
 }
 
-fn ack_mode(config: &Config) -> AckMode {
+fn ack_mode(config: &Config) -> EinhornAck {
     match config.ack {
-        Ack::Manual => AckMode::Manual,
-        Ack::Timer(after) if config.is_ack_given() => AckMode::Timer(Number::Float(after.as_secs_f64())),
-        Ack::Timer(after) => AckMode::Timer(Number::Int(i64::try_from(after.as_secs()).unwrap_or(i64::MAX))),
+        AckMode::Manual => EinhornAck::Manual,
+        AckMode::Timer(after) if config.is_ack_given() => EinhornAck::Timer(Number::Float(after.as_secs_f64())),
+        AckMode::Timer(after) => EinhornAck::Timer(Number::Int(i64::try_from(after.as_secs()).unwrap_or(i64::MAX))),
     }
 }
 

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use log::Level;
 
-use crate::base::{Ending, Pid};
-use crate::config::{Ack, Config, Difference, Effect};
+use crate::base::{AckMode, Ending, Pid};
+use crate::config::{Config, Difference, Effect};
 use crate::pool::{AckIgnored, Acked, Asked, Blocked, Notice, UpgradeFailure, UpgradeStyle};
 
 /// What `--version` says to a script that takes us for Ruby's einhorn.
@@ -74,8 +74,8 @@ pub(crate) fn line(notice: &Notice, config: &Config) -> Line {
         }
         Notice::UpTo { acked, target, broken_streak } => {
             let mode = match config.ack {
-                Ack::Timer(_) => "timer",
-                Ack::Manual => "manual",
+                AckMode::Timer(_) => "timer",
+                AckMode::Manual => "manual",
             };
             let streak = match broken_streak {
                 0 => String::new(),
@@ -232,6 +232,6 @@ fn seconds(span: Duration) -> String {
 
 /// As Ruby shows it: the default is an integer, what was given is a float.
 fn timer_seconds(config: &Config) -> String {
-    let Ack::Timer(after) = config.ack else { return "0".to_owned() };
+    let AckMode::Timer(after) = config.ack else { return "0".to_owned() };
     if config.is_ack_given() { format!("{:?}", after.as_secs_f64()) } else { after.as_secs().to_string() }
 }

@@ -2,16 +2,12 @@
 
 use std::time::Duration;
 
-use crate::base::due;
-use crate::base::earlier;
-use crate::base::{Mono, Pid, Signal};
+use crate::base::{AckMode, Mono, Pid, Signal, due, earlier};
 use crate::pool::action::Action;
 use crate::pool::machine::Pool;
 use crate::pool::notice::{AckIgnored, Notice};
-use crate::pool::settings::{AckMode, Settings};
-use crate::pool::settings::{EXEC_LIMIT, UNACKED_GRACE};
-use crate::pool::worker::Farewell;
-use crate::pool::worker::{Ping, Worker};
+use crate::pool::settings::{EXEC_LIMIT, Settings, UNACKED_GRACE};
+use crate::pool::worker::{Farewell, Ping, Worker};
 
 impl Pool {
     pub(in crate::pool) fn on_execed(&mut self, pid: Pid) {

@@ -39,12 +39,13 @@ mod tests;
 #[cfg(test)]
 mod version_tests;
 
+pub use crate::base::AckMode;
 pub use action::{Action, ExitReason};
 pub use backoff::Backoff;
 pub use command::{Command, UpgradeStyle};
 pub use event::{Event, Group};
 pub use machine::Pool;
 pub use notice::{AckIgnored, Acked, Asked, Blocked, Notice, UpgradeFailure};
-pub use settings::{AckMode, EXEC_LIMIT, QUIT_GRACE, REQUEST_ID_MAX, Settings, TERM_GRACE};
+pub use settings::{EXEC_LIMIT, QUIT_GRACE, REQUEST_ID_MAX, Settings, TERM_GRACE};
 pub use state::{Preparing, State, Stopping, Upgrade};
 pub use worker::{Farewell, Ping, Remnant, Told, Worker};

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::base::Signal;
+use crate::base::{AckMode, Signal};
 
 /// A worker that dies this soon after its ack, unasked, counts as a sign of a crash loop.
 pub(super) const EARLY_LIFE: Duration = Duration::from_secs(10);
@@ -38,16 +38,6 @@ pub(super) const RETRIES_WITH_ACK_TIMEOUT: u32 = 3;
 
 /// What a ping's request id may take, in bytes; more is cut.
 pub const REQUEST_ID_MAX: usize = 256;
-
-/// How a worker is known to serve.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum AckMode {
-    /// It has lived for so long.
-    Timer(Duration),
-    /// It says so on the control socket.
-    Manual,
-}
 
 /// The settings that the pool decides by; each may change between two events. They come with a version, and go with it when
 /// its upgrade is given up.

@@ -4,7 +4,6 @@
 mod arguments;
 mod commands;
 pub mod id_on_wire;
-mod json;
 mod line;
 mod peer;
 mod request;
@@ -12,11 +11,10 @@ mod response;
 mod settings;
 
 pub use commands::{Asked, COMMANDS, Command, Speaker, subcommand_help};
-pub use json::{object, to_json};
 pub use line::{LINE_MAX, escape, unescape};
 pub use peer::{Peer, Role};
 pub use request::{Request, parse};
-pub use response::{Asking, Format, More, Reply};
+pub use response::{Asking, Format, More, Reply, object, to_json};
 pub use settings::Change;
 
 /// What ties replies to a request: any value that a client likes.

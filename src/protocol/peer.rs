@@ -10,7 +10,7 @@ use crate::protocol::commands::Speaker;
 /// The other end of a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Peer {
-    /// Who connected; 0 if it is in a pid namespace that we cannot see into.
+    /// The process that connected; 0 if it is in a pid namespace that we cannot see into.
     pub pid: Pid,
     pub uid: u32,
     pub role: Role,

@@ -1,11 +1,10 @@
 //! What a client is answered: a map of message, request id and whether more follows, in the order in which einhorn writes
-//! it; or the same as one line of JSON for who asked for that.
+//! it; or the same as one line of JSON for a client that asked for it.
 
 use serde::{Deserialize, Serialize};
-use serde_json::{Map, Value as Json};
+use serde_json::{Map, Number, Value as Json};
 
 use crate::base::ClientId;
-use crate::protocol::json::to_json;
 use crate::protocol::line::escape;
 use crate::yaml::{self, Value};
 
@@ -83,6 +82,34 @@ impl Reply {
         }
         fields
     }
+}
+
+/// The nearest that JSON has: symbols and times become strings, sets become arrays, keys become strings.
+pub fn to_json(value: &Value) -> Json {
+    match value.plain() {
+        Value::Nil | Value::Shared(_) => Json::Null,
+        Value::Bool(truth) => Json::Bool(*truth),
+        Value::Int(number) => Json::Number((*number).into()),
+        Value::BigInt(digits) => Json::String(digits.clone()),
+        Value::Float(number) => Number::from_f64(*number).map_or(Json::Null, Json::Number),
+        Value::Str(text) | Value::Symbol(text) => Json::String(text.clone()),
+        Value::Bytes(bytes) => Json::String(String::from_utf8_lossy(bytes).into_owned()),
+        Value::Time(time) => Json::String(time.to_string()),
+        Value::Seq(items) | Value::Set(items) => Json::Array(items.iter().map(to_json).collect()),
+        Value::Map(pairs) => Json::Object(pairs.iter().map(|(key, value)| (key_text(key), to_json(value))).collect()),
+    }
+}
+
+fn key_text(key: &Value) -> String {
+    match to_json(key) {
+        Json::String(text) => text,
+        other => other.to_string(),
+    }
+}
+
+/// An object with these fields, in this order.
+pub fn object<const N: usize>(fields: [(&str, Json); N]) -> Json {
+    Json::Object(fields.into_iter().map(|(name, value)| (name.to_owned(), value)).collect::<Map<_, _>>())
 }
 
 #[cfg(test)]

@@ -2,12 +2,13 @@
 
 use std::time::Duration;
 
-use crate::config::{Ack, Config, LogSettings, LogTarget};
+use crate::base::AckMode;
+use crate::config::{Config, LogSettings};
 use crate::logging;
-use crate::logging::plan::{LogPlan, Target, level_of};
+use crate::logging::plan::{LogPlan, level_of};
 use crate::logging::syslog_message::Facility;
 use crate::machines::reload::{Configuration, Input};
-use crate::pool::{AckMode, Settings};
+use crate::pool::Settings;
 use crate::protocol::Change;
 use crate::release::prepare::Settled;
 use crate::supervisor::master::Supervisor;
@@ -18,10 +19,7 @@ pub(crate) fn of(config: &Config) -> Settings {
     let cpu_count = || u32::try_from(limits::cpu_count()).unwrap_or(u32::MAX);
     Settings {
         target: config.number,
-        ack: match config.ack {
-            Ack::Timer(after) => AckMode::Timer(after),
-            Ack::Manual => AckMode::Manual,
-        },
+        ack: config.ack,
         ack_timeout: config.ack_timeout,
         spacing_s: config.seconds,
         max_unacked: config.max_unacked.unwrap_or_else(cpu_count),
@@ -34,14 +32,9 @@ pub(crate) fn of(config: &Config) -> Settings {
 
 /// What is logged, and where it goes.
 pub(crate) fn log_plan(log: &LogSettings) -> LogPlan {
-    let target = match log.target {
-        LogTarget::Stderr => Target::Stderr,
-        LogTarget::Syslog => Target::Syslog,
-        LogTarget::Both => Target::Both,
-    };
     LogPlan {
         level: level_of(log.level.verbosity()),
-        target,
+        target: log.target,
         syslog_level: level_of(log.syslog_level.verbosity()),
         // `config` knows the same names.
         facility: Facility::named(&log.facility).unwrap_or(Facility::DAEMON),
@@ -69,7 +62,7 @@ impl Supervisor {
     /// As on the command line: an ack timeout means nothing where acks come from a timer.
     pub(crate) fn is_timeout_without_use(&self, changes: &[Change]) -> bool {
         let sets_timeout = changes.iter().any(|change| change.option == "ack-timeout" && change.value.is_some());
-        sets_timeout && self.config().ack != Ack::Manual
+        sets_timeout && self.config().ack != AckMode::Manual
     }
 
     /// Takes changes over into the configuration; they were checked, and they are all taken or none.
@@ -82,7 +75,7 @@ impl Supervisor {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::FACILITIES;
+    use crate::base::FACILITIES;
 
     #[test]
     fn every_facility_of_the_configuration_is_known_to_syslog() {

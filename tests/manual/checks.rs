@@ -4,9 +4,9 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::process::Command;
 
-use einhyrningsins::base::Signal;
 use einhyrningsins::base::exit_code::EXIT_CODES;
-use einhyrningsins::config::{self, Effect, FACILITIES, Kind};
+use einhyrningsins::base::{FACILITIES, Signal};
+use einhyrningsins::config::{self, Effect, Kind};
 use einhyrningsins::handoff::Document;
 use einhyrningsins::handoff::einhorn::State;
 use einhyrningsins::yaml::Value;

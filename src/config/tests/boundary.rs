@@ -1,7 +1,8 @@
 //! Where the options end and the program begins.
 
+use crate::base::AckMode;
+use crate::config::Family;
 use crate::config::tests::{run, try_parse};
-use crate::config::{Ack, Family};
 
 #[track_caller]
 fn program(args: &[&str], expected: &[&str]) {
@@ -90,7 +91,7 @@ fn m_takes_a_mode_and_leaves_all_else() {
 #[test]
 fn m_before_the_seeds_family_options_stands_alone() {
     let config = run(&["-m", "-4", "cmd"]);
-    assert_eq!((config.ack, config.family), (Ack::Manual, Family::V4));
+    assert_eq!((config.ack, config.family), (AckMode::Manual, Family::V4));
     assert!(try_parse(&["-m-4", "cmd"]).is_err());
 }
 

@@ -6,10 +6,10 @@ use std::os::unix::ffi::OsStringExt;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use crate::base::Signal;
-use crate::config::sections::{Control, Env, Log, LogLevel, LogTarget, WorkerSetup};
+use crate::base::{AckMode, LogTarget, Signal};
+use crate::config::sections::{Control, Env, Log, LogLevel, WorkerSetup};
 use crate::config::tests::{config, parse_words, run, try_parse};
-use crate::config::{Ack, Config, Family, Given, Invocation, Nice, Origin, flags};
+use crate::config::{Config, Family, Invocation, Nice, Origin, Provided, flags};
 
 type Check = fn(&Config) -> bool;
 
@@ -33,10 +33,10 @@ const SETTINGS: &[(&str, &[&[&str]], Check)] = &[
         c.nice == Nice { master: Some(-5), worker: Some(10), renice_cmd: Some("/bin/renice".into()) }
     }),
     ("ack-mode", &[&["-m", "2.5"], &["-m2.5"], &["--ack-mode", "2.5"], &["--ack-mode=2.5"], &["--ack-m=2.5"]], |c| {
-        c.ack == Ack::Timer(Duration::from_millis(2500)) && c.ack_timeout.is_none()
+        c.ack == AckMode::Timer(Duration::from_millis(2500)) && c.ack_timeout.is_none()
     }),
     ("manual", &[&["--manual"], &["-m"], &["--man"]], |c| {
-        c.ack == Ack::Manual && c.ack_timeout == Some(Duration::from_secs(60))
+        c.ack == AckMode::Manual && c.ack_timeout == Some(Duration::from_secs(60))
     }),
     ("max-unacked", &[&["--max-unacked=2"], &["--max-unacked", "2"], &["--max-un", "2"]], |c| c.max_unacked == Some(2)),
     ("max-upgrade-additional", &[&["--max-upgrade-additional=2"], &["--max-up", "2"]], |c| {
@@ -76,7 +76,7 @@ const SETTINGS: &[(&str, &[&[&str]], Check)] = &[
     (
         "ack-timeout",
         &[&["-m", "--ack-timeout", "1m 30s"], &["-mmanual", "--ack-timeout=90"], &["--manual", "--ack-t=90"]],
-        |c| c.ack == Ack::Manual && c.ack_timeout == Some(Duration::from_secs(90)),
+        |c| c.ack == AckMode::Manual && c.ack_timeout == Some(Duration::from_secs(90)),
     ),
 ];
 
@@ -93,7 +93,7 @@ const OF_FILES: [&str; 4] = ["config", "profile", "print-config", "check-config"
 
 /// The same values, wherever they came from.
 fn without_origins(config: Config) -> Config {
-    Config { given: Given::default(), ..config }
+    Config { given: Provided::default(), ..config }
 }
 
 #[test]
@@ -157,7 +157,7 @@ fn defaults_are_einhorns_but_for_the_backlog() {
         kill_children_on_exit: false,
         drop_env_vars: vec![],
         nice: Nice::default(),
-        ack: Ack::Timer(Duration::from_secs(1)),
+        ack: AckMode::Timer(Duration::from_secs(1)),
         ack_timeout: None,
         max_unacked: None,
         max_upgrade_additional: None,
@@ -190,7 +190,7 @@ fn defaults_are_einhorns_but_for_the_backlog() {
         },
         trace: None,
         with_state_fd: None,
-        given: Given::default(),
+        given: Provided::default(),
     };
     assert_eq!(without_origins(config(&[])), expected);
 }
@@ -243,17 +243,17 @@ fn of_the_ack_modes_the_last_one_counts() {
         let config = config(options);
         (config.ack, config.ack_timeout.map(|timeout| timeout.as_secs()))
     };
-    let timer = |seconds| Ack::Timer(Duration::from_secs(seconds));
-    assert_eq!(acks(&["-m", "manual"]), (Ack::Manual, None));
-    assert_eq!(acks(&["-m"]), (Ack::Manual, Some(60)));
+    let timer = |seconds| AckMode::Timer(Duration::from_secs(seconds));
+    assert_eq!(acks(&["-m", "manual"]), (AckMode::Manual, None));
+    assert_eq!(acks(&["-m"]), (AckMode::Manual, Some(60)));
     assert_eq!(acks(&["-m", "0"]), (timer(0), None));
     assert_eq!(acks(&["-m", "86400"]), (timer(86_400), None));
     assert_eq!(acks(&["--ack-mode=-0"]), (timer(0), None));
     assert_eq!(acks(&["-m", "-m5"]), (timer(5), None));
-    assert_eq!(acks(&["-m5", "--manual"]), (Ack::Manual, Some(60)));
-    assert_eq!(acks(&["--manual", "-m", "manual"]), (Ack::Manual, None));
-    assert_eq!(acks(&["-m", "manual", "--ack-timeout", "5"]), (Ack::Manual, Some(5)));
-    assert_eq!(acks(&["--ack-timeout", "5", "-m"]), (Ack::Manual, Some(5)));
+    assert_eq!(acks(&["-m5", "--manual"]), (AckMode::Manual, Some(60)));
+    assert_eq!(acks(&["--manual", "-m", "manual"]), (AckMode::Manual, None));
+    assert_eq!(acks(&["-m", "manual", "--ack-timeout", "5"]), (AckMode::Manual, Some(5)));
+    assert_eq!(acks(&["--ack-timeout", "5", "-m"]), (AckMode::Manual, Some(5)));
 }
 
 #[test]

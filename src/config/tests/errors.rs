@@ -3,8 +3,9 @@
 use std::ffi::OsString;
 use std::os::unix::ffi::OsStringExt;
 
+use crate::base::AckMode;
+use crate::config::flags;
 use crate::config::tests::{config, error, parse_words, try_parse};
-use crate::config::{Ack, flags};
 
 const WORKERS: &str = "need a whole number from 1 to 1000";
 const PORT_FORM: &str = "need ADDR:PORT[,OPT...] or unix:/path[,mode=0660]";
@@ -141,9 +142,9 @@ fn what_would_be_right_stays_on_one_line_too() {
 
 #[test]
 fn what_was_unambiguous_with_einhorn_stays_so() {
-    assert_eq!(config(&["--ack", "manual"]).ack, Ack::Manual);
+    assert_eq!(config(&["--ack", "manual"]).ack, AckMode::Manual);
     assert_eq!(config(&["--re", "a b"]).reexec_as, Some(vec!["a".to_owned(), "b".to_owned()]));
-    assert!(config(&["--sy"]).log.target == crate::config::LogTarget::Both, "what only we have can be cut short too");
+    assert!(config(&["--sy"]).log.target == crate::base::LogTarget::Both, "what only we have can be cut short too");
 }
 
 #[test]

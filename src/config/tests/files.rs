@@ -2,9 +2,9 @@
 
 use std::path::PathBuf;
 
-use crate::base::{Resource, ResourceLimit, Signal};
+use crate::base::{AckMode, LogTarget, Resource, ResourceLimit, Signal};
 use crate::config::tests::{parse_with, words};
-use crate::config::{Ack, Config, Invocation, LogLevel, LogTarget, differences, schema};
+use crate::config::{Config, Invocation, LogLevel, differences, schema};
 
 const WEB: &str = r#"
 command = ["/srv/web/current/bin/server", "--workers", "1"]
@@ -49,7 +49,7 @@ fn problem(file: &str, args: &[&str]) -> String {
 fn the_example_of_the_manual_is_read() {
     let config = config(WEB, &[]);
     assert_eq!(config.program, ["/srv/web/current/bin/server", "--workers", "1"]);
-    assert_eq!((config.number, config.ack, config.ack_timeout.unwrap().as_secs()), (4, Ack::Manual, 90));
+    assert_eq!((config.number, config.ack, config.ack_timeout.unwrap().as_secs()), (4, AckMode::Manual, 90));
     let binds: Vec<String> = config.binds.iter().map(ToString::to_string).collect();
     assert_eq!(binds, ["0.0.0.0:8080", "[::]:8080", "unix:/run/web/web.sock"]);
     assert_eq!(config.env.set, [("RAILS_ENV".into(), "production".into())]);

@@ -3,7 +3,7 @@
 use crate::config::definition::Kind;
 use crate::config::options::keys;
 use crate::config::tests::{Random, parse_with, words};
-use crate::config::{Bind, Config, Given, Invocation, print};
+use crate::config::{Bind, Config, Invocation, Provided, print};
 
 const ROUNDS: u64 = 1_000;
 
@@ -75,7 +75,7 @@ fn values(config: &Config) -> (Config, Vec<Vec<String>>) {
     let values =
         |name: &str| config.given.values(name).iter().map(|value| value.to_string_lossy().into_owned()).collect();
     let given = keys().map(|key| values(key.name)).collect();
-    (Config { given: Given::default(), ..config.clone() }, given)
+    (Config { given: Provided::default(), ..config.clone() }, given)
 }
 
 /// As it comes out in the next image.

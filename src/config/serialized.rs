@@ -11,7 +11,7 @@ use crate::base::wire;
 use crate::config::definition::Kind;
 use crate::config::error::{ConfigError, Problems};
 use crate::config::options::{Config, find, flags};
-use crate::config::origin::{Given, Origin, Place, Word, split_at_equals};
+use crate::config::origin::{Origin, Place, Provided, Word, split_at_equals};
 use crate::config::{layers, resolve};
 
 /// The flag of a variable that was read from a file of `env.env-file`. It stands for itself, and is no option.
@@ -66,7 +66,7 @@ fn from_words(argv0: &OsStr, words: Vec<Word>) -> Result<Config, Problems> {
     if let Some(unknown) = words.iter().find(|word| find(&word.flag).is_none()) {
         return Err(ConfigError::new(format!("cannot read the options: there is no option {}", unknown.flag)).into());
     }
-    let mut config = resolve::read_each(argv0, Given::new(words), &mut problems);
+    let mut config = resolve::read_each(argv0, Provided::new(words), &mut problems);
     config.env.from_files = variables.iter().filter_map(variable).collect();
     if problems.is_empty() { Ok(config) } else { Err(Problems(problems)) }
 }
@@ -90,7 +90,7 @@ pub fn from_foreign_words(argv0: &OsStr, words: Vec<Word>) -> (Config, Vec<Confi
     let words = all(&taken);
     let mut problems = Vec::new();
     // Each word was read by itself.
-    let config = resolve::read_each(argv0, Given::new(words), &mut problems);
+    let config = resolve::read_each(argv0, Provided::new(words), &mut problems);
     refused.extend(problems);
     (config, refused)
 }
@@ -222,7 +222,7 @@ mod tests {
     fn a_configuration_of_flags_is_a_command_line_again() {
         let config = config(&["-m", "-b", "a:80,r", "-b", "b:81", "-gkn3", "-q", "-s", "0.5", "--", "./server", "-x"]);
         let Ok(Invocation::Run(again)) = parse_with(to_args(&config), &[]) else { panic!("{:?}", to_args(&config)) };
-        assert_eq!(Config { given: Given::default(), ..*again }, Config { given: Given::default(), ..config });
+        assert_eq!(Config { given: Provided::default(), ..*again }, Config { given: Provided::default(), ..config });
     }
 
     #[test]
