@@ -3,17 +3,10 @@
 //! Two flags hold the layout together: whether the last thing written was white space (so that no blank is needed before
 //! the next), and whether only indentation and `-`, `?`, `:` stand on the line so far (so that a collection may begin here).
 
-use crate::yaml::style::{is_blank, is_break, is_printable};
+use crate::yaml::style::{Position, is_blank, is_break, is_printable};
 
 /// The column after which a single blank becomes a line break.
 const WIDTH: usize = 80;
-
-/// Whether long lines may be folded; they may not within a key.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Fold {
-    Allowed,
-    Never,
-}
 
 pub(super) struct Emitter {
     out: String,
@@ -96,7 +89,7 @@ impl Emitter {
         self.at_indentation = true;
     }
 
-    pub(super) fn plain(&mut self, text: &str, indent: usize, fold: Fold) {
+    pub(super) fn plain(&mut self, text: &str, indent: usize, position: Position) {
         if !self.after_space && !text.is_empty() {
             self.blank();
         }
@@ -104,7 +97,7 @@ impl Emitter {
         let mut chars = text.chars().peekable();
         while let Some(c) = chars.next() {
             let is_single = !after_blank && !chars.peek().copied().is_some_and(is_blank);
-            if is_blank(c) && is_single && fold == Fold::Allowed && self.column > WIDTH {
+            if is_blank(c) && is_single && position == Position::Elsewhere && self.column > WIDTH {
                 self.indent_to(indent);
             } else {
                 self.put(c);
@@ -115,14 +108,14 @@ impl Emitter {
         self.touch();
     }
 
-    pub(super) fn single_quoted(&mut self, text: &str, indent: usize, fold: Fold) {
+    pub(super) fn single_quoted(&mut self, text: &str, indent: usize, position: Position) {
         self.mark("'");
         let (mut after_blank, mut after_break, mut is_first) = (false, false, true);
         let mut chars = text.chars().peekable();
         while let Some(c) = chars.next() {
             if is_blank(c) {
                 let is_inner = !is_first && !after_blank && chars.peek().is_some_and(|next| !is_blank(*next));
-                if is_inner && fold == Fold::Allowed && self.column > WIDTH {
+                if is_inner && position == Position::Elsewhere && self.column > WIDTH {
                     self.indent_to(indent);
                 } else {
                     self.put(c);
@@ -155,7 +148,7 @@ impl Emitter {
         self.attach("'");
     }
 
-    pub(super) fn double_quoted(&mut self, text: &str, indent: usize, fold: Fold) {
+    pub(super) fn double_quoted(&mut self, text: &str, indent: usize, position: Position) {
         self.mark("\"");
         let (mut after_blank, mut is_first) = (false, true);
         let mut chars = text.chars().peekable();
@@ -163,7 +156,7 @@ impl Emitter {
             if !is_printable(c) || is_break(c) || matches!(c, '"' | '\\') {
                 self.put_all(&escaped(c));
             } else if is_blank(c)
-                && fold == Fold::Allowed
+                && position == Position::Elsewhere
                 && !after_blank
                 && !is_first
                 && chars.peek().is_some()

@@ -120,7 +120,7 @@ fn is_bad_octal(text: &str) -> bool {
 /// Where the scalar will stand.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Position {
-    /// Before the `:` on one line with its value.
+    /// Before the `:` on one line with its value: no line is folded there.
     SimpleKey,
     Elsewhere,
 }

@@ -3,7 +3,7 @@
 //! Recurses into the value: depth is the caller's to bound, as the reader's limits do.
 
 use crate::yaml::anchors::{Anchors, Reference};
-use crate::yaml::emitter::{Emitter, Fold};
+use crate::yaml::emitter::Emitter;
 use crate::yaml::style::{Position, Scalar, Style, final_style, possible_styles, scalar_of, written_tag};
 use crate::yaml::value::Value;
 
@@ -102,9 +102,9 @@ impl Writer {
     }
 
     fn scalar(&mut self, scalar: &Scalar<'_>, place: Place, indent: Indent) {
-        let (position, fold) = match place {
-            Place::SimpleKey => (Position::SimpleKey, Fold::Never),
-            Place::Root | Place::Item | Place::Entry => (Position::Elsewhere, Fold::Allowed),
+        let position = match place {
+            Place::SimpleKey => Position::SimpleKey,
+            Place::Root | Place::Item | Place::Entry => Position::Elsewhere,
         };
         let style = final_style(scalar, &possible_styles(&scalar.text), position);
         if let Some(tag) = written_tag(scalar, style) {
@@ -112,9 +112,9 @@ impl Writer {
         }
         let column = indent.scalar();
         match style {
-            Style::Plain => self.emitter.plain(&scalar.text, column, fold),
-            Style::Single => self.emitter.single_quoted(&scalar.text, column, fold),
-            Style::Double => self.emitter.double_quoted(&scalar.text, column, fold),
+            Style::Plain => self.emitter.plain(&scalar.text, column, position),
+            Style::Single => self.emitter.single_quoted(&scalar.text, column, position),
+            Style::Double => self.emitter.double_quoted(&scalar.text, column, position),
             Style::Literal => self.emitter.literal(&scalar.text, column),
         }
     }
