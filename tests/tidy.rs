@@ -64,7 +64,7 @@ const RIDDLE_WORDS_ELSEWHERE: &[(&str, &str)] = &[
 ];
 
 /// Rooms whose comments and test names still have riddle words. The list only gets shorter.
-const ROOMS_WITH_RIDDLE_WORDS: &[&str] = &["client", "config", "files", "handoff", "logging", "pool", "sys"];
+const ROOMS_WITH_RIDDLE_WORDS: &[&str] = &["files", "logging", "pool", "sys"];
 
 /// What the pool must not name: it does no I/O, starts no thread and reads no environment.
 const NOT_IN_THE_POOL: &[&str] =

@@ -211,7 +211,7 @@ fn stranger(path: &Path, peer: Credentials, user: Option<String>) -> Failure {
     let by_path = if is_guarded(path) {
         format!(", or name its socket with -d {}", path.display())
     } else {
-        ", or give it a socket in a directory that not everybody may write to, and name that with -d PATH".to_owned()
+        ", or give it a socket in a directory that no other user may write to, and name that with -d PATH".to_owned()
     };
     let message = format!("cannot trust {}: {process} of {owner} listens there", path.display());
     Failure::new(Exit::NoMaster, message).with_hint(format!(
@@ -256,7 +256,7 @@ mod tests {
             set_mode(dir.path(), 0o755);
             assert_eq!(ways().map(|way| believed(own_uid, way)), [true, true, false, false]);
             set_mode(dir.path(), 0o777);
-            assert_eq!(ways().map(|way| believed(own_uid, way)), [false; 4], "everybody may put one there");
+            assert_eq!(ways().map(|way| believed(own_uid, way)), [false; 4], "any user may put one there");
         }
     }
 

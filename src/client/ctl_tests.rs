@@ -113,7 +113,7 @@ fn a_ruby_master_is_asked_for_its_state() {
 
 #[test]
 fn a_status_that_is_refused_is_not_guessed() {
-    assert_refused(ctl("status", &[("status", said("Refused: ask somebody else"))]), "Refused: ask somebody else");
+    assert_refused(ctl("status", &[("status", said("Refused: ask another user"))]), "Refused: ask another user");
     let (result, _, _) = ctl("status", &[("status", said(""))]);
     assert!(result.unwrap_err().to_string().starts_with("cannot read the answer: "));
 }

@@ -209,7 +209,7 @@ mod tests {
         fs::write(&path, "").unwrap();
         let find = |name| Target::of_service(name, services.path());
         assert_eq!(find("web"), Some(Target { path, chosen_by: ChosenBy::Service("web".to_owned()) }));
-        assert_eq!([find("down"), find("nobody"), find("../web")], [None, None, None]);
+        assert_eq!([find("down"), find("other"), find("../web")], [None, None, None]);
         assert_eq!(running_services(services.path()), ["-c web"]);
     }
 

@@ -110,7 +110,7 @@ fn a_worker_without_its_timer_is_timed_from_its_launch() {
     assert_eq!(pool_of(&text).workers[0].spawned_at, at(1_795_395_581, 745_983_214));
 }
 
-/// The version that a failed upgrade goes back to is one of which somebody serves.
+/// The version that a failed upgrade goes back to is one of which a worker serves.
 #[test]
 fn an_upgrade_under_way_goes_on() {
     let upgrading = [
@@ -124,8 +124,8 @@ fn an_upgrade_under_way_goes_on() {
     let (pool, actions) = resumed(snapshot);
     assert_eq!(pool.upgrading(), Some(UpgradeStyle::Smooth));
     assert!(actions.contains(&Action::SpawnWorker { index: WorkerIndex(2), version: Version(3) }), "{actions:?}");
-    let nobody = [upgrading.as_slice(), &[(":acked: true", ":acked: false")]].concat();
-    let fleet = [nobody.as_slice(), &[(":smooth_upgrade: true", ":smooth_upgrade: false")]].concat();
+    let unacked = [upgrading.as_slice(), &[(":acked: true", ":acked: false")]].concat();
+    let fleet = [unacked.as_slice(), &[(":smooth_upgrade: true", ":smooth_upgrade: false")]].concat();
     let snapshot = pool_of(&edited("einhorn-1.1.1-busy", &fleet));
     assert_eq!((snapshot.good, snapshot.last_style), (Version(3), Some(UpgradeStyle::Fleet)));
 }

@@ -158,7 +158,7 @@ fn a_document_of_ours_that_is_cut_off_is_refused() {
     }
 }
 
-/// Without a checksum nobody can tell what was meant; but nothing panics, and what was read can be written.
+/// Without a checksum damage cannot be told; but nothing panics, and what was read can be written.
 #[test]
 fn rubys_document_with_a_wrong_byte_or_cut_off_is_survived() {
     for name in ["einhorn-1.1.1-timers", "einhorn-0.8.2-derived"] {

@@ -131,7 +131,7 @@ fn numbers_may_have_another_base() {
 fn a_file_without_a_command_needs_a_program() {
     assert_eq!(config("number = 4", &["--", "sleep"]).program, ["sleep"]);
     assert!(matches!(invoked("number = 4", &["--check-config"]), Invocation::CheckConfig(_)));
-    // Whoever asks for a file does not want to be told how einhorn is called.
+    // A command line with a file gets an error, and not the usage of einhorn.
     let message = "there is no program, neither as the command of a file nor behind the options";
     assert_eq!(problem("number = 4", &[]), message);
 }
