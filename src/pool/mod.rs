@@ -31,6 +31,8 @@ mod graceful_tests;
 #[cfg(test)]
 mod preparing_tests;
 #[cfg(test)]
+mod small_tests;
+#[cfg(test)]
 mod state_tests;
 #[cfg(test)]
 mod testing;

@@ -108,6 +108,9 @@ fn a_state_that_no_pool_can_be_in_is_refused() {
         state
     };
     assert_eq!(state().check(), Ok(()));
+    let mut least = state();
+    (least.settings.target, least.settings.max_unacked, least.settings.max_upgrade_additional) = (1, 1, Some(1));
+    assert_eq!(least.check(), Ok(()));
     let refusal = |change: fn(&mut State)| {
         let mut state = state();
         change(&mut state);

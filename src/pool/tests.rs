@@ -5,10 +5,7 @@ use std::time::Duration;
 use crate::base::{Mono, Pid, Signal, Version};
 use crate::pool::backoff::Backoff;
 use crate::pool::testing::{FLEET, Play, SMOOTH, settings};
-use crate::pool::worker::Ping;
-use crate::pool::{
-    AckIgnored, AckMode, Action, Command, Event, ExitReason, Notice, Settings, UpgradeFailure, UpgradeStyle,
-};
+use crate::pool::{AckMode, Action, Command, Event, ExitReason, Notice, Settings, UpgradeFailure, UpgradeStyle};
 
 #[test]
 fn a_start_launches_all_at_once_and_counts_the_acks() {
@@ -357,20 +354,6 @@ fn an_old_worker_that_never_acks_does_not_keep_the_room_of_a_new_one() {
     assert_eq!(play.pool.upgrading(), None);
 }
 
-#[test]
-fn fleet_upgrade_without_room_for_all_new_ones_goes_on_as_a_smooth_one() {
-    let mut play = Play::serving(Settings { max_upgrade_additional: Some(1), ..settings() });
-    play.command(FLEET);
-    play.wait(1.0);
-    assert_eq!(play.pids(), [1, 2, 3]);
-    play.ack(3);
-    assert_eq!(play.signals(), [(1, Signal::USR2)]);
-    play.die(1);
-    play.wait(1.0);
-    play.ack(4);
-    assert_eq!(play.pool.upgrading(), None);
-}
-
 /// Found by the simulator: the one whose missed ack was the last straw got its USR2 twice.
 #[test]
 fn giving_up_signals_no_worker_twice() {
@@ -437,18 +420,4 @@ fn leftovers_are_killed_in_the_end_even_without_a_signal_timeout() {
     assert_eq!(play.signals(), [(1, Signal::USR2)]);
     play.wait(90.0);
     assert_eq!(play.signals(), [(1, Signal::KILL)]);
-}
-
-#[test]
-fn ping_is_noted_for_its_worker_alone_and_a_second_ack_is_ignored() {
-    let mut play = Play::serving(settings());
-    play.tell(Event::WorkerPinged { pid: Pid(2), request_id: "well".into() });
-    let pings: Vec<_> = play.pool.workers().iter().map(|worker| worker.ping.clone()).collect();
-    assert_eq!(pings, [None, Some(Ping::new(play.now, "well".into()))]);
-    assert_eq!(play.actions, []);
-    play.tell(Event::WorkerPinged { pid: Pid(9), request_id: "well".into() });
-    play.ack(2);
-    let ignored = |pid, reason| Action::Tell(Notice::AckIgnored { pid: Pid(pid), reason });
-    let received = Action::Tell(Notice::AckReceived { pid: Pid(2) });
-    assert_eq!(play.actions, [ignored(9, AckIgnored::Unknown), received, ignored(2, AckIgnored::Repeated)]);
 }
