@@ -35,6 +35,7 @@ faults.needs = $(RUST) python3
 chaos.needs = $(RUST)
 soak.needs = $(RUST)
 compare.needs = $(RUST)
+mutants.needs = $(RUST) cargo-mutants@27.1.0
 fuzz.needs = $(RUST) c++=g++
 bench.needs = $(RUST)
 reexec.needs = $(RUST)
@@ -54,7 +55,7 @@ NEED = @.ci/need 'make $@' $($@.needs)
 # Each works on its own in what there is.
 .NOTPARALLEL:
 
-.PHONY: help demo check test compat servers sim replay faults chaos soak compare fuzz bench reexec picture deb rpm package-test fresh-test size build install
+.PHONY: help demo check test compat servers sim replay faults chaos soak compare mutants fuzz bench reexec picture deb rpm package-test fresh-test size build install
 
 help:
 	@echo 'make demo     run four workers on 127.0.0.1:$(PORT) (PORT=...) and say how to ask and upgrade them'
@@ -68,6 +69,7 @@ help:
 	@echo 'make chaos    upgrades, changes and kills under the load of 10,000,000 requests, and what was lost (CHAOS_REQUESTS=, CHAOS_SEED=)'
 	@echo 'make soak     deaths, re-execs and vanishing clients for MINUTES=10: what descriptors, threads and memory of the master do'
 	@echo 'make compare  the same load and restarts on other supervisors (COMPARE_EINHORN=, COMPARE_SUPERVISORD=, COMPARE_CIRCUS=)'
+	@echo 'make mutants  change the rooms that decide, a little at a time: their tests must notice 95 % (MUTANTS_ONLY=REGEX)'
 	@echo 'make fuzz     run each fuzz target for FUZZ_SECONDS=60 (FUZZ_TARGET=..., FUZZ_SEED=...); make test replays their corpora'
 	@echo 'make bench    how fast the control socket answers, beside a plain echo: a table in about a minute'
 	@echo 'make reexec   replace a master a thousand times under load, and say how long its control socket is silent then'
@@ -150,6 +152,10 @@ compare:
 	$(NEED)
 	$(CARGO) build --release --example http_worker
 	$(CARGO) test --release --test chaos -- --nocapture --ignored --exact compare
+
+mutants:
+	$(NEED)
+	tests/mutants/run
 
 # `make test` replays the corpora without any of this, as unit tests in src/fuzzing.
 fuzz:
