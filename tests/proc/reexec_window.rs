@@ -5,7 +5,7 @@ use std::fs;
 
 use nix::sys::signal::Signal;
 
-use crate::support::{LIMIT, Load, Master, Process, Setup, decoded};
+use crate::support::{LIMIT, Load, Master, Process, Setup};
 
 /// A wrapper that does this in the middle of the exec.
 fn within(does: &str) -> String {
@@ -115,19 +115,6 @@ fn a_worker_that_dies_in_the_middle_of_the_exec_is_found_and_replaced() {
     }
 }
 
-/// Failure modes 25 and 60: it is not upgraded instead.
-#[test]
-fn a_stop_during_the_check_stops_and_replaces_nothing() {
-    let (master, workers) = start(serving("-n 2").reexec_as(&at_check("kill -TERM $PPID")), 2);
-    let mut client = master.connect();
-    client.send("{command: upgrade, id: 1}");
-    let last = std::iter::from_fn(|| client.receive()).find(|line| !line.contains("wait: true"));
-    assert!(last.unwrap().contains("Upgrade failed: einhorn is going down"));
-    assert_eq!(master.wait_exit().code(), Some(0));
-    let log = master.log();
-    assert_eq!((log.count("===> Launched"), log.count("About to re-exec")), (workers.len(), 0), "{log}");
-}
-
 /// Failure mode 58: nothing is launched any more once it is to end, upgrade or not.
 #[test]
 fn a_stop_in_the_middle_of_the_exec_for_an_upgrade_launches_nothing() {
@@ -138,28 +125,6 @@ fn a_stop_in_the_middle_of_the_exec_for_an_upgrade_launches_nothing() {
     assert!(last.is_some_and(|line| line.contains("Upgrade failed: einhorn is going down")), "{}", master.log());
     assert_eq!(master.wait_exit().code(), Some(0));
     assert_eq!(master.log().count("===> Launched"), workers.len(), "{}", master.log());
-}
-
-/// Failure mode 59: the last word counts.
-#[test]
-fn the_number_of_workers_is_changed_on_the_way() {
-    let script = at_check("sleep 0.3");
-    let (master, _) = start(serving("-n 2").reexec_as(&script), 2);
-    master.release("new");
-    let mut client = master.connect();
-    client.send("{command: upgrade, id: 1}");
-    client.send("{command: set_workers, args: ['4'], id: 2}");
-    client.send("{command: config, args: ['seconds: 0.02'], id: 3}");
-    let mut lines = Vec::new();
-    while !lines.last().is_some_and(|line: &String| line.contains("Upgrade done")) {
-        lines.push(decoded(&client.receive().unwrap()));
-    }
-    assert!(lines.iter().any(|line| line.contains("request_id: 3\n")), "{lines:?}");
-    master.wait_until("four of the new release", LIMIT, || master.workers().len() == 4);
-    assert_eq!(master.generation(), 1);
-    master.signal(Signal::SIGHUP);
-    master.wait_for_log("Upgraded successfully to version 2", 1);
-    master.wait_until("still four", LIMIT, || master.workers().len() == 4);
 }
 
 /// What it cannot be told of any more waits in the kernel: clients that connect, and what they say.

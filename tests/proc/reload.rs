@@ -298,21 +298,6 @@ fn a_nice_level_of_the_master_stays_with_that_of_its_workers() {
 }
 
 #[test]
-fn commanded_settings_stay_unless_the_file_changes_them() {
-    let address = free_address();
-    let master = start(&file(&[address], "number = 1"));
-    wait_for_first(&master, 1);
-    master.control("{id: 1, command: set_workers, args: ['3']}");
-    master.wait_for_workers(3);
-    upgrade(&master, &file(&[address], "number = 1\nsignal-timeout = 50"), "new", 1);
-    master.wait_for_log("===> Exited worker", 3);
-    assert_eq!(master.wait_for_workers(3).len(), 3);
-    upgrade(&master, &file(&[address], "number = 2\nsignal-timeout = 50"), "newer", 2);
-    master.wait_for_log("===> Exited worker", 6);
-    assert_eq!(master.wait_for_workers(2).len(), 2);
-}
-
-#[test]
 fn a_client_is_told_what_an_upgrade_would_change() {
     let address = free_address();
     let master = start(&file(&[address], "number = 1\npidfile = 'a.pid'"));
