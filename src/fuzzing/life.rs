@@ -114,9 +114,9 @@ impl Life {
     }
 
     fn group_emptied(&self, which: u8) -> Vec<Event> {
-        let left: Vec<_> = self.pool.remnants().iter().filter(|remnant| remnant.reaped).collect();
-        let remnant = left.get(usize::from(which) % left.len().max(1));
-        remnant.map(|remnant| Event::GroupEmptied { pid: remnant.pid }).into_iter().collect()
+        let left: Vec<_> = self.pool.leftovers().iter().filter(|leftover| leftover.reaped).collect();
+        let leftover = left.get(usize::from(which) % left.len().max(1));
+        leftover.map(|leftover| Event::GroupEmptied { pid: leftover.pid }).into_iter().collect()
     }
 
     fn configured(&self, which: u8) -> Command {
@@ -185,8 +185,8 @@ impl Life {
     }
 
     fn listed(&self) -> Vec<Pid> {
-        let remnants = self.pool.remnants().iter().map(|remnant| remnant.pid);
-        self.pool.workers().iter().map(|worker| worker.pid).chain(remnants).collect()
+        let leftovers = self.pool.leftovers().iter().map(|leftover| leftover.pid);
+        self.pool.workers().iter().map(|worker| worker.pid).chain(leftovers).collect()
     }
 
     fn perform(&mut self, action: Action, listed: &[Pid], answers: &mut VecDeque<Event>) {
@@ -207,7 +207,7 @@ impl Life {
             }
             Action::ReapWorker { pid } => {
                 assert!(listed.contains(&pid), "reaps {pid}, which it does not list");
-                let group = if pid.0 % 2 == 0 { Group::Empty } else { Group::Outlived };
+                let group = if pid.0 % 2 == 0 { Group::Empty } else { Group::HasSurvivors };
                 answers.push_back(Event::WorkerReaped { pid, group });
             }
             Action::Exit(_) => self.is_over = true,

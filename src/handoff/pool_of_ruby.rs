@@ -9,7 +9,7 @@ use crate::handoff::einhorn::{AckMode as EinhornAck, AckTimer, Child, Children, 
 use crate::handoff::error::{Fault, HandoffError};
 use crate::handoff::field::{Number, Wall};
 use crate::pool::{
-    AckMode, Backoff, ExitReason, Farewell, Ping, Preparing, Settings, State as PoolState, Stopping, Told, Upgrade,
+    AckMode, Backoff, ExitReason, Ping, Preparing, Settings, State as PoolState, StopSignal, Stopping, Told, Upgrade,
     UpgradeStyle, Worker,
 };
 
@@ -106,8 +106,8 @@ fn preparing(state: &State, style: UpgradeStyle) -> Option<Preparing> {
 
 /// Ruby has told its clients already.
 fn stopping(state: &State, settings: &Settings) -> Option<Stopping> {
-    let (farewell, grace, reason) = (Farewell::Graceful, settings.signal_timeout, ExitReason::Stopped);
-    (!state.respawn).then_some(Stopping { farewell, grace, reason, concluded: false })
+    let (stop_signal, grace, reason) = (StopSignal::Graceful, settings.signal_timeout, ExitReason::Stopped);
+    (!state.respawn).then_some(Stopping { stop_signal, grace, reason, concluded: false })
 }
 
 fn workers(state: &State, descriptors: &Descriptors, settings: &Settings, reader: &Reader<'_>) -> Vec<Worker> {

@@ -30,7 +30,7 @@ fn a_pool_that_was_read_is_written_as_it_was() {
     let again = read(&rewritten(&document, &snapshot, wall).to_yaml());
     assert_eq!(pool_of(&again), snapshot);
     let (was, is) = (document.ours.unwrap(), again.ours.unwrap());
-    assert_eq!((is.remnants, is.settings, is.fallback_settings), (was.remnants, was.settings, was.fallback_settings));
+    assert_eq!((is.leftovers, is.settings, is.fallback_settings), (was.leftovers, was.settings, was.fallback_settings));
     let mut pool = was.pool;
     pool.preparing.as_mut().unwrap().style = UpgradeStyle::Fleet;
     assert_eq!(is.pool, pool, "the style that was asked for last is the one that counts");

@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::tests::{golden, read};
 use super::*;
 use crate::base::{Mono, Pid, Signal, Version, WorkerIndex};
-use crate::pool::{AckMode, Action, Backoff, Event, Farewell, Ping, Pool, Preparing, State, Told, UpgradeStyle};
+use crate::pool::{AckMode, Action, Backoff, Event, Ping, Pool, Preparing, State, StopSignal, Told, UpgradeStyle};
 
 /// Where the clocks of these tests agree: some 15 s after the last that the golden documents tell of.
 const WALL: Wall = Wall { seconds: 1_795_395_600, nanos: 0 };
@@ -134,7 +134,7 @@ fn an_upgrade_under_way_goes_on() {
 fn a_ruby_that_was_stopping_goes_on_stopping() {
     let snapshot = pool_of(&edited("einhorn-1.1.1-busy", &[(":respawn: true", ":respawn: false")]));
     let stopping = snapshot.stopping.unwrap();
-    assert_eq!((stopping.farewell, stopping.grace), (Farewell::Graceful, Some(Duration::from_secs(30))));
+    assert_eq!((stopping.stop_signal, stopping.grace), (StopSignal::Graceful, Some(Duration::from_secs(30))));
     assert_eq!((snapshot.preparing, snapshot.upgrade), (None, None));
     assert_eq!(resumed(snapshot).1, []);
 }

@@ -35,7 +35,7 @@ const RETURNS_MAX: u32 = 6000;
 const RETURNS_MIN: u32 = 200;
 
 /// What this image finds beside the document.
-pub(crate) struct Arrival {
+pub(crate) struct HandoffEnv {
     /// The document's descriptor.
     pub(crate) state_fd: RawFd,
     /// What came over the exec. None: /proc cannot be read.
@@ -46,7 +46,7 @@ pub(crate) struct Arrival {
     pub(crate) refused: Option<String>,
 }
 
-impl Arrival {
+impl HandoffEnv {
     /// To be called before anything is opened.
     pub(crate) fn look(state_fd: RawFd) -> Self {
         let text = |name: &str| std::env::var_os(name).map(|value| value.to_string_lossy().into_owned());
@@ -78,9 +78,9 @@ fn way_back(numbers: &str, state_fd: RawFd) -> Option<(RawFd, RawFd)> {
 }
 
 /// Changes nothing.
-pub(crate) fn understand(arrival: &Arrival) -> Result<Plan, String> {
+pub(crate) fn validate(env: &HandoffEnv) -> Result<Plan, String> {
     let reads_max = |error: &Unreadable| if error.may_pass { READS_MAX } else { READS_MIN };
-    let text = again(|| Plan::read_text(arrival.state_fd), reads_max).map_err(|error| error.message)?;
+    let text = again(|| Plan::read_text(env.state_fd), reads_max).map_err(|error| error.message)?;
     let document = Document::from_yaml(&text).map_err(|error| error.to_string())?;
     let plan = Plan::of(&document)?;
     let open = &plan.held.open;
@@ -109,18 +109,18 @@ fn is_socket(fd: Fd) -> bool {
 ///
 /// # Errors
 /// There is nothing.
-pub(crate) fn go_back(reason: &str, config: &Config, call: &Call, arrival: &Arrival) -> Result<Plan, String> {
-    let reason = match arrival.way_back {
+pub(crate) fn fall_back(reason: &str, config: &Config, call: &Call, env: &HandoffEnv) -> Result<Plan, String> {
+    let reason = match env.way_back {
         Some((image, spare)) => {
-            format!("{reason}; {}", become_the_one_before((image, spare), arrival.state_fd, reason, config, call))
+            format!("{reason}; {}", exec_previous_image((image, spare), env.state_fd, reason, config, call))
         }
         None => reason.to_owned(),
     };
-    if arrival.is_of_ours() {
+    if env.is_of_ours() {
         // Only the document says as which user its workers run.
         return Err(reason);
     }
-    let inherited = arrival.inherited.as_deref().unwrap_or_default();
+    let inherited = env.inherited.as_deref().unwrap_or_default();
     let Some(document) = salvage::document(config, inherited) else { return Err(reason) };
     let mut plan = Plan::of(&document)?;
     plan.notes.insert(
@@ -136,7 +136,7 @@ pub(crate) fn go_back(reason: &str, config: &Config, call: &Call, arrival: &Arri
 
 /// Comes back with the reason why it could not. What the system lacks for the moment is waited for: the end of this process would
 /// be the end of all that looks after the workers.
-fn become_the_one_before(
+fn exec_previous_image(
     (image, spare): (RawFd, RawFd),
     state_fd: RawFd,
     reason: &str,

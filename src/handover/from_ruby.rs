@@ -20,11 +20,11 @@ use crate::handover::held::{Facts, Held, NamedFile, Open, OpenControl, OpenListe
 use crate::output::systemd::Remembered;
 use crate::pool::State as PoolState;
 use crate::protocol::Format;
-use crate::release::admittance::Admittance;
+use crate::release::access_control::AccessControl;
 use crate::release::call::Call;
 use crate::release::directory::directory_of;
-use crate::release::prepare::{self, Settled};
-use crate::release::recipe::{self, Recipe};
+use crate::release::exec_spec::{self, ExecSpec};
+use crate::release::prepare::{self, AppliedConfig};
 use crate::sys::birth::Birth;
 use crate::sys::errno::words;
 use crate::sys::fd::look_at;
@@ -42,20 +42,20 @@ pub(crate) fn plan(document: &Document, pool: PoolState) -> Result<(Held, Notes)
     let call = Call::of_this_process();
     let (config, args) = configuration(state, &mut notes);
     let call = Call { argv0: config.argv0.clone(), args, ..call };
-    let (recipe, admittance) = worked_out(&config, &call, &mut notes);
+    let (exec_spec, access_control) = worked_out(&config, &call, &mut notes);
     let listeners = listeners(state, &mut notes);
     let places: Vec<usize> = (0..listeners.len()).collect();
-    let release = |version| OpenRelease { version, recipe: recipe.clone(), listeners: places.clone() };
+    let release = |version| OpenRelease { version, exec_spec: exec_spec.clone(), listeners: places.clone() };
     let versions = BTreeSet::from([pool.modern, pool.good]);
     let releases = versions.into_iter().map(release).collect();
-    let control = control(document, &config, &call, &admittance, &mut notes);
+    let control = control(document, &config, &call, &access_control, &mut notes);
     if !matches!(&state.sockets, crate::yaml::Value::Map(sockets) if sockets.is_empty()) {
         notes.push(
             "srv: words of the program's arguments are not known to this version, new workers find no socket there"
                 .to_owned(),
         );
     }
-    let settled = Settled::new(config, admittance);
+    let settled = AppliedConfig::new(config, access_control);
     let held = Held {
         pool,
         facts: Facts::new(settled, call, Birth::record().map_err(words)?),
@@ -172,10 +172,10 @@ fn reexec_as(state: &State) -> Option<OsString> {
 }
 
 /// As far as it can be found out. A program that cannot be found now may be there when a worker is launched.
-fn worked_out(config: &Config, call: &Call, notes: &mut Notes) -> (Recipe, Admittance) {
+fn worked_out(config: &Config, call: &Call, notes: &mut Notes) -> (ExecSpec, AccessControl) {
     prepare::work_out(config, call, &[]).unwrap_or_else(|problems| {
         notes.extend(problems.into_iter().map(|problem| problem.message));
-        (recipe::as_it_stands(config, call), Admittance::closed())
+        (exec_spec::as_it_stands(config, call), AccessControl::closed())
     })
 }
 
@@ -210,20 +210,20 @@ fn listener(bind: &RubyBind, fd: Fd, address: &LocalAddress) -> OpenListener {
         }
         Bind::Tcp { .. } => None,
     };
-    OpenListener { fd, bind, file, manner: None }
+    OpenListener { fd, bind, file, options: None }
 }
 
 fn control(
     document: &Document,
     config: &Config,
     call: &Call,
-    admittance: &Admittance,
+    access_control: &AccessControl,
     notes: &mut Notes,
 ) -> Option<OpenControl> {
     let listener = document.descriptors.command_server?;
     let directory = directory_of(config, &call.environ).unwrap_or_else(|_| Directory::Shared(PathBuf::new()));
     let path = config::socket_path(config, &directory);
-    let policy = admittance.policy();
+    let policy = access_control.policy();
     let connections = document.descriptors.connections.iter().zip(1..);
     let connections: Vec<_> =
         connections.filter_map(|(connection, id)| client(connection, ClientId(id), &policy, notes)).collect();

@@ -21,9 +21,9 @@ use crate::pool::State;
 use crate::protocol::Asking;
 use crate::release::bound_files::BoundFile;
 use crate::release::call::Call;
-use crate::release::listeners::Manner;
-use crate::release::prepare::Settled;
-use crate::release::recipe::Recipe;
+use crate::release::exec_spec::ExecSpec;
+use crate::release::listeners::SocketOptions;
+use crate::release::prepare::AppliedConfig;
 use crate::sys::birth::Birth;
 use crate::sys::file_id::FileId;
 
@@ -50,7 +50,7 @@ pub(crate) struct Held {
 pub(crate) struct Facts {
     /// Which configuration is in force, and which is to be gone back to.
     #[serde(flatten)]
-    pub(crate) reload: Reload<Settled, Asking>,
+    pub(crate) reload: Reload<AppliedConfig, Asking>,
     pub(crate) call: Call,
     pub(crate) birth: Birth,
     pub(crate) counters: Counters,
@@ -83,13 +83,13 @@ pub(crate) struct OpenListener {
     /// A unix socket's file, to be removed at the end.
     pub(crate) file: Option<NamedFile>,
     /// What a bind has made of it since. None: what `bind` says.
-    pub(crate) manner: Option<Manner>,
+    pub(crate) options: Option<SocketOptions>,
 }
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct OpenRelease {
     pub(crate) version: Version,
-    pub(crate) recipe: Recipe,
+    pub(crate) exec_spec: ExecSpec,
     /// Places in [`Open::listeners`], from 0, in the order of the `-b` options.
     pub(crate) listeners: Vec<usize>,
 }
@@ -147,7 +147,7 @@ impl Held {
 
 impl Facts {
     /// Those of a master that has just been started.
-    pub(crate) fn new(settled: Settled, call: Call, birth: Birth) -> Self {
+    pub(crate) fn new(settled: AppliedConfig, call: Call, birth: Birth) -> Self {
         Self { reload: Reload::new(settled), call, birth, counters: Counters::default(), lost_trace_lines: 0 }
     }
 

@@ -10,7 +10,7 @@ use super::*;
 use crate::base::Signal;
 use crate::handoff::Document;
 use crate::output::systemd_status::Readiness;
-use crate::pool::{AckMode, Farewell, UpgradeStyle};
+use crate::pool::{AckMode, StopSignal, UpgradeStyle};
 use crate::protocol::{Format, Role};
 
 const GOLDEN: &str = include_str!("../../tests/golden/handoff/ours-2.yaml");
@@ -38,7 +38,10 @@ fn a_document_of_ours_means_what_it_meant() {
     assert_eq!((one.ping.as_ref().unwrap().request_id.as_str(), one.graceful), ("req-1", Signal::QUIT));
     assert_eq!(other.graceful, Signal::from_number(40).unwrap());
     let stopping = pool.stopping.unwrap();
-    assert_eq!((stopping.grace, stopping.farewell), (Some(Duration::from_secs(90)), Farewell::Signal(Signal::TERM)));
+    assert_eq!(
+        (stopping.grace, stopping.stop_signal),
+        (Some(Duration::from_secs(90)), StopSignal::Signal(Signal::TERM))
+    );
     assert_eq!((pool.settings.ack, pool.fallback.ack), (AckMode::Timer(Duration::from_millis(2500)), AckMode::Manual));
     assert_eq!((pool.settings.spacing_s, pool.fallback.spacing_s), (0.1, 0.1 + 0.2));
     assert_eq!(
@@ -55,8 +58,8 @@ fn a_document_of_ours_means_what_it_meant() {
         (b"einhyrn\xff".as_slice(), b"\xffar\xff".as_slice())
     );
     assert_eq!(config.env.from_files, [("LANG".into(), OsStr::from_bytes(b"\xff").to_owned())]);
-    let admittance = &facts.reload.in_force().admittance;
-    assert_eq!((admittance.access.mode, &admittance.groups), (0o660, &vec![33, 34]));
+    let access_control = &facts.reload.in_force().access_control;
+    assert_eq!((access_control.access.mode, &access_control.groups), (0o660, &vec![33, 34]));
     assert_eq!(facts.call.args[4].as_bytes(), b"\xffar\xff");
     assert_eq!(facts.call.directory.unwrap().as_os_str().as_bytes(), b"/srv/curr\xff");
     assert_eq!((service.readiness, service.failure.as_deref()), (Readiness::Reached, Some("Upgrade failed: no")));
@@ -64,13 +67,13 @@ fn a_document_of_ours_means_what_it_meant() {
         (image.unwrap().as_os_str().as_bytes(), generation, lost_lines),
         (b"/usr/bin/einhyrn\xff".as_slice(), 6, 7)
     );
-    let recipe = &open.releases[0].recipe;
-    assert_eq!((recipe.limits[0].hard, recipe.limits[0].resource.to_string().as_str()), (u64::MAX, "nofile"));
+    let exec_spec = &open.releases[0].exec_spec;
+    assert_eq!((exec_spec.limits[0].hard, exec_spec.limits[0].resource.to_string().as_str()), (u64::MAX, "nofile"));
     assert_eq!(
-        (recipe.path.as_os_str().as_bytes(), recipe.parent_death),
+        (exec_spec.path.as_os_str().as_bytes(), exec_spec.parent_death),
         (b"/srv/\xff/worker".as_slice(), Some(Signal::USR2))
     );
-    assert!(open.listeners[0].manner.unwrap().nonblock && open.listeners[1].manner.is_none());
+    assert!(open.listeners[0].options.unwrap().nonblock && open.listeners[1].options.is_none());
     let clients = open.control.unwrap().clients.connections;
     assert_eq!(clients[0].unwritten, "---%0Amessage: é%0A\n".as_bytes());
     assert_eq!(
@@ -108,7 +111,7 @@ fn contains(whole: &Json, part: &Json) -> bool {
 fn fields_of_a_later_version_are_ignored() {
     let mut changed = json(&golden());
     for pointer in
-        ["", "/pool", "/pool/workers/0", "/facts", "/facts/settled/effective", "/open", "/open/releases/0/recipe"]
+        ["", "/pool", "/pool/workers/0", "/facts", "/facts/settled/effective", "/open", "/open/releases/0/exec_spec"]
     {
         changed.pointer_mut(pointer).unwrap()["from_the_future"] = Json::from(1);
     }
@@ -142,7 +145,7 @@ const WRONG: [(&str, &str, &str); 16] = [
     ("/open/releases/1/version", "3", "releases: version 3 stands under releases already"),
     ("/open/releases/1/listeners/1", "2", "releases: a release has a listener that is not there"),
     ("/open/listeners/0/bind", "\"nowhere\"", "the handoff has an unknown bind \"nowhere\": need ADDR:PORT"),
-    ("/open/releases/0/recipe/limits/0/resource", "\"wit\"", "the handoff has an unknown limit \"wit\""),
+    ("/open/releases/0/exec_spec/limits/0/resource", "\"wit\"", "the handoff has an unknown limit \"wit\""),
 ];
 
 #[test]

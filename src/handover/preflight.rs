@@ -45,7 +45,7 @@ const SHOWN_CHARS_MAX: usize = 60;
 
 /// What the next program is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Successor {
+pub(crate) enum ImageKind {
     /// One of us: it reads our part of the state, and can come back if it cannot.
     Ours,
     /// Ruby's einhorn.
@@ -54,7 +54,7 @@ pub(crate) enum Successor {
 
 /// What came of a question, and the program that was asked.
 pub(crate) enum Finding {
-    Is(Successor, Candidate),
+    Is(ImageKind, Candidate),
     /// It exits with 0 and has said nothing: it is to be asked for its version.
     Silent(Candidate),
 }
@@ -167,7 +167,7 @@ impl Check {
         match (answer.strip_prefix(ANSWER).map(|rest| rest.split_once('\n')), ending) {
             (Some(Some((_, problem))), _) if !problem.trim().is_empty() => Err(problem.trim().to_owned()),
             (_, Ending::Signal(signal)) => Err(format!("{} was killed by SIG{signal}", self.command())),
-            (Some(_), Ending::Code(0)) => Ok(Finding::Is(Successor::Ours, self.candidate)),
+            (Some(_), Ending::Code(0)) => Ok(Finding::Is(ImageKind::Ours, self.candidate)),
             (None, Ending::Code(0)) => self.conclude_silence(&printed?),
             (_, Ending::Code(code)) => Err(format!("{} exited with code {code}", self.command())),
         }
@@ -186,7 +186,7 @@ impl Check {
     fn conclude_version(self, answer: &str, ending: Ending) -> Result<Finding, String> {
         let last = last_line(answer);
         if ending == Ending::Code(0) && is_version_of_einhorn(last) {
-            return Ok(Finding::Is(Successor::Einhorn, self.candidate));
+            return Ok(Finding::Is(ImageKind::Einhorn, self.candidate));
         }
         let flag = self.question.flag();
         Err(self.no_master(&format!("{flag} says {:?}, not a version of einhorn's", shown(last))))

@@ -31,16 +31,14 @@ pub trait Configuration: Clone {
     fn settings(&self) -> Settings;
 }
 
-/// The machine. Its keys in the handoff are those that they were before there was one.
+/// The machine.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(bound(serialize = "C: Serialize", deserialize = "C: Deserialize<'de>"))]
 pub struct Reload<C, A> {
-    #[serde(rename = "settled")]
     in_force: C,
     /// What was in force before the upgrade under way, and is again if that is given up.
     fallback: Option<C>,
     /// The clients that asked for an upgrade that has neither begun nor been refused.
-    #[serde(rename = "upgrade_askers")]
     askers: Vec<ClientId>,
     /// What is in force when the upgrade begins that the pool has just been offered.
     #[serde(skip)]

@@ -15,7 +15,7 @@ pub(crate) struct Counters {
     upgrades: u64,
     failed_upgrades: u64,
     /// Children reaped that were no workers: adopted orphans of theirs.
-    pub(crate) strangers: u64,
+    pub(crate) orphans: u64,
 }
 
 impl Counters {

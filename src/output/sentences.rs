@@ -90,7 +90,7 @@ pub(crate) fn line(notice: &Notice, config: &Config) -> Line {
         Notice::Exited { pid, acked: Acked::Never, .. } => {
             watched(Level::Info, format!("===> Exited worker {pid} before it was ACKed"))
         }
-        Notice::GroupOutlived { pid } => logged(
+        Notice::GroupHasSurvivors { pid } => logged(
             Level::Info,
             format!("Worker {pid} left processes behind in its group, passing the signal on to them"),
         ),

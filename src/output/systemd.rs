@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::base::printable;
 use crate::base::{Mono, Pid};
-use crate::output::systemd_status::{Exchange, Phase, Readiness, Stand};
+use crate::output::systemd_status::{Phase, Readiness, Replacing, Stand};
 use crate::pool::Pool;
 use crate::release::environment::Environment;
 use crate::release::environment::{NOTIFY_SOCKET, WATCHDOG_PID, WATCHDOG_USEC};
@@ -110,7 +110,7 @@ impl ServiceManager {
     }
 
     /// The last words, whatever the reason for the end is. There is no second attempt.
-    pub(crate) fn take_leave(&self) {
+    pub(crate) fn notify_stopping(&self) {
         let stand = Stand { phase: Phase::Stopping, ..self.told.clone() };
         let lines = stand.changes_since(&self.told, clock::now());
         if let (Some(socket), false) = (&self.socket, lines.is_empty()) {
@@ -153,7 +153,7 @@ impl ServiceManager {
     }
 
     /// Says what has changed since it was called last.
-    pub(crate) fn update(&mut self, pool: &Pool, exchange: Exchange) {
+    pub(crate) fn update(&mut self, pool: &Pool, exchange: Replacing) {
         if self.socket.is_none() {
             return;
         }

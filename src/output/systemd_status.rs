@@ -23,7 +23,7 @@ pub(crate) enum Phase {
 
 /// What is being replaced.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Exchange {
+pub(crate) enum Replacing {
     Nothing,
     /// The program of the master alone.
     Master,
@@ -56,12 +56,12 @@ impl Stand {
     }
 
     /// The stand after this one.
-    pub(crate) fn next(&self, pool: &Pool, readiness: Readiness, exchange: Exchange, failure: Option<&str>) -> Self {
+    pub(crate) fn next(&self, pool: &Pool, readiness: Readiness, exchange: Replacing, failure: Option<&str>) -> Self {
         let phase = match (pool.is_stopping(), readiness, exchange) {
             (true, _, _) => Phase::Stopping,
             (false, Readiness::NotYet, _) => Phase::Starting,
-            (false, Readiness::Reached, Exchange::Nothing) => Phase::Serving,
-            (false, Readiness::Reached, Exchange::Master | Exchange::Workers) => Phase::Replacing,
+            (false, Readiness::Reached, Replacing::Nothing) => Phase::Serving,
+            (false, Readiness::Reached, Replacing::Master | Replacing::Workers) => Phase::Replacing,
         };
         let (version, acked) = (pool.modern(), pool.acked_count());
         let acked = if version == self.version { acked.max(self.acked) } else { acked };
@@ -99,7 +99,7 @@ impl Stand {
 }
 
 /// `4/4 serving, version 7`
-fn status(pool: &Pool, phase: Phase, exchange: Exchange, failure: Option<&str>) -> String {
+fn status(pool: &Pool, phase: Phase, exchange: Replacing, failure: Option<&str>) -> String {
     if phase == Phase::Stopping {
         return format!("stopping, {} workers left", pool.workers().len());
     }
@@ -109,8 +109,8 @@ fn status(pool: &Pool, phase: Phase, exchange: Exchange, failure: Option<&str>) 
         return format!("{serving}/{target} serving, upgrading to version {version}: {acked}/{target} acked");
     }
     let about_to = match (phase, exchange) {
-        (Phase::Replacing, Exchange::Master) => ", replacing the master",
-        (Phase::Replacing, Exchange::Workers) => ", preparing an upgrade",
+        (Phase::Replacing, Replacing::Master) => ", replacing the master",
+        (Phase::Replacing, Replacing::Workers) => ", preparing an upgrade",
         _ => "",
     };
     let failure = failure.map_or(String::new(), |failure| format!(". {failure}"));
@@ -157,7 +157,7 @@ mod tests {
             self.happen(Event::WorkerReaped { pid: Pid(pid), group: Group::Empty });
         }
 
-        fn say(&mut self, exchange: Exchange, failure: Option<&str>) -> Vec<String> {
+        fn say(&mut self, exchange: Replacing, failure: Option<&str>) -> Vec<String> {
             let stand = self.told.next(&self.pool, self.readiness, exchange, failure);
             let lines = stand.changes_since(&self.told, NOW);
             self.told = stand;
@@ -168,17 +168,17 @@ mod tests {
     #[test]
     fn each_worker_that_acks_is_a_step_of_the_start() {
         let mut play = Play::begin(Readiness::NotYet);
-        assert_eq!(play.say(Exchange::Nothing, None), ["STATUS=0/2 serving, version 0"]);
+        assert_eq!(play.say(Replacing::Nothing, None), ["STATUS=0/2 serving, version 0"]);
         play.launch(11, 0);
         play.launch(12, 1);
-        assert_eq!(play.say(Exchange::Nothing, None), [""; 0]);
+        assert_eq!(play.say(Replacing::Nothing, None), [""; 0]);
         play.ack(11);
         let step = ["STATUS=1/2 serving, version 0", "EXTEND_TIMEOUT_USEC=300000000"];
-        assert_eq!(play.say(Exchange::Nothing, None), step);
+        assert_eq!(play.say(Replacing::Nothing, None), step);
         play.ack(12);
         play.readiness = Readiness::Reached;
-        assert_eq!(play.say(Exchange::Nothing, None), ["READY=1", "STATUS=2/2 serving, version 0"]);
-        assert_eq!(play.say(Exchange::Nothing, None), [""; 0]);
+        assert_eq!(play.say(Replacing::Nothing, None), ["READY=1", "STATUS=2/2 serving, version 0"]);
+        assert_eq!(play.say(Replacing::Nothing, None), [""; 0]);
     }
 
     #[test]
@@ -186,12 +186,12 @@ mod tests {
         let mut play = Play::begin(Readiness::NotYet);
         play.launch(11, 0);
         play.ack(11);
-        assert_eq!(play.say(Exchange::Nothing, None).len(), 2);
+        assert_eq!(play.say(Replacing::Nothing, None).len(), 2);
         play.die(11);
-        assert_eq!(play.say(Exchange::Nothing, None), ["STATUS=0/2 serving, version 0"]);
+        assert_eq!(play.say(Replacing::Nothing, None), ["STATUS=0/2 serving, version 0"]);
         play.launch(12, 1);
         play.ack(12);
-        assert_eq!(play.say(Exchange::Nothing, None), ["STATUS=1/2 serving, version 0"]);
+        assert_eq!(play.say(Replacing::Nothing, None), ["STATUS=1/2 serving, version 0"]);
     }
 
     #[test]
@@ -208,14 +208,14 @@ mod tests {
     #[test]
     fn a_re_exec_reports_reloading_only_after_ready() {
         let mut play = Play::begin(Readiness::NotYet);
-        assert_eq!(play.say(Exchange::Workers, None), ["STATUS=0/2 serving, version 0"]);
+        assert_eq!(play.say(Replacing::Workers, None), ["STATUS=0/2 serving, version 0"]);
 
         let mut play = Play::begin(Readiness::Reached);
         let preparing = ["RELOADING=1", "MONOTONIC_USEC=5", "STATUS=0/2 serving, version 0, preparing an upgrade"];
-        assert_eq!(play.say(Exchange::Workers, None), preparing);
+        assert_eq!(play.say(Replacing::Workers, None), preparing);
         let failed = ["READY=1", "STATUS=0/2 serving, version 0. Upgrade failed: no"];
-        assert_eq!(play.say(Exchange::Nothing, Some("Upgrade failed: no")), failed);
-        let replacing = play.say(Exchange::Master, None);
+        assert_eq!(play.say(Replacing::Nothing, Some("Upgrade failed: no")), failed);
+        let replacing = play.say(Replacing::Master, None);
         assert_eq!(replacing.last().map(String::as_str), Some("STATUS=0/2 serving, version 0, replacing the master"));
     }
 
@@ -223,9 +223,9 @@ mod tests {
     fn the_end_is_said() {
         let mut play = Play::begin(Readiness::Reached);
         play.launch(11, 0);
-        play.say(Exchange::Nothing, None);
+        play.say(Replacing::Nothing, None);
         play.happen(Event::CommandGiven(Command::StopGracefully));
-        assert_eq!(play.say(Exchange::Workers, None), ["STOPPING=1", "STATUS=stopping, 1 workers left"]);
+        assert_eq!(play.say(Replacing::Workers, None), ["STOPPING=1", "STATUS=stopping, 1 workers left"]);
     }
 
     /// A failure has words of a configuration, or of the program that was refused.
@@ -233,7 +233,7 @@ mod tests {
     fn a_status_is_one_message_and_steers_no_terminal() {
         let mut play = Play::begin(Readiness::Reached);
         let failure = "Upgrade failed: a\nMAINPID=1\u{1b}[2J\u{9b}2J\u{202e}";
-        let said = play.say(Exchange::Nothing, Some(failure));
+        let said = play.say(Replacing::Nothing, Some(failure));
         let shown = "Upgrade failed: a\\x0aMAINPID=1\\x1b[2J\\x9b2J\\u{202e}";
         assert_eq!(said, ["READY=1".to_owned(), format!("STATUS=0/2 serving, version 0. {shown}")]);
     }

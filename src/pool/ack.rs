@@ -7,7 +7,7 @@ use crate::pool::action::Action;
 use crate::pool::machine::Pool;
 use crate::pool::notice::{AckIgnored, Notice};
 use crate::pool::settings::{EXEC_LIMIT, Settings, UNACKED_GRACE};
-use crate::pool::worker::{Farewell, Ping, Worker};
+use crate::pool::worker::{Ping, StopSignal, Worker};
 
 impl Pool {
     pub(in crate::pool) fn on_execed(&mut self, pid: Pid) {
@@ -108,7 +108,7 @@ impl Pool {
         let Worker { pid, version, spawned_at, .. } = self.state.workers[at];
         actions.push(Action::Tell(Notice::AckMissed { pid, after: now.since(spawned_at) }));
         let grace = self.state.settings.signal_timeout.map_or(UNACKED_GRACE, |timeout| timeout.min(UNACKED_GRACE));
-        self.tell_to_go(now, &[pid], Farewell::Graceful, Some(grace), actions);
+        self.tell_to_go(now, &[pid], StopSignal::Graceful, Some(grace), actions);
         self.on_failure(now, version, actions);
     }
 

@@ -5,7 +5,7 @@ use crate::pool::action::Action;
 use crate::pool::command::UpgradeStyle;
 use crate::pool::machine::Pool;
 use crate::pool::notice::Notice;
-use crate::pool::worker::Farewell;
+use crate::pool::worker::StopSignal;
 use crate::pool::worker::{Worker, count};
 
 impl Pool {
@@ -88,6 +88,6 @@ impl Pool {
             return;
         }
         actions.push(Action::Tell(notice(u32::try_from(pids.len()).unwrap_or(u32::MAX))));
-        self.tell_to_go(now, &pids, Farewell::Graceful, self.state.settings.signal_timeout, actions);
+        self.tell_to_go(now, &pids, StopSignal::Graceful, self.state.settings.signal_timeout, actions);
     }
 }

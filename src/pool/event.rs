@@ -81,5 +81,5 @@ pub enum Event {
 #[serde(rename_all = "snake_case")]
 pub enum Group {
     Empty,
-    Outlived,
+    HasSurvivors,
 }

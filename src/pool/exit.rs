@@ -22,7 +22,7 @@ impl Pool {
         }
         // The rest of the group does not drain once its leader died: it would only run beside the replacement for ever.
         let patience = now.after(self.state.settings.signal_timeout.unwrap_or(TERM_GRACE));
-        self.state.remnants.push(worker.into_remnant(now, Some(patience)));
+        self.state.leftovers.push(worker.into_leftover(now, Some(patience)));
         if (acked, asked) == (Acked::Never, Asked::No) {
             self.on_failure(now, version, actions);
         }
@@ -31,25 +31,25 @@ impl Pool {
     /// The last process of a group is gone, or its pid was given to a new worker, which shows the same and is often known sooner.
     /// Keeping the entry would send a signal to an unrelated process.
     pub(in crate::pool) fn forget_group(&mut self, pid: Pid) {
-        self.state.remnants.retain(|remnant| remnant.pid != pid);
+        self.state.leftovers.retain(|leftover| leftover.pid != pid);
     }
 
     /// What is left in its group hears what the worker heard; its program is not to outlive it on our sockets.
     pub(in crate::pool) fn on_reaped(&mut self, now: Mono, pid: Pid, group: Group, actions: &mut Vec<Action>) {
-        let Some(at) = self.state.remnants.iter().position(|remnant| remnant.pid == pid && !remnant.reaped) else {
+        let Some(at) = self.state.leftovers.iter().position(|leftover| leftover.pid == pid && !leftover.reaped) else {
             return;
         };
         match group {
             Group::Empty => {
-                self.state.remnants.swap_remove(at);
+                self.state.leftovers.swap_remove(at);
             }
-            Group::Outlived => {
-                let remnant = &mut self.state.remnants[at];
-                remnant.reaped = true;
-                remnant.since = now;
-                actions.push(Action::Tell(Notice::GroupOutlived { pid }));
-                actions.push(Action::SignalGroup { pid, signal: remnant.signal });
-                remnant.killed = remnant.signal == Signal::KILL;
+            Group::HasSurvivors => {
+                let leftover = &mut self.state.leftovers[at];
+                leftover.reaped = true;
+                leftover.since = now;
+                actions.push(Action::Tell(Notice::GroupHasSurvivors { pid }));
+                actions.push(Action::SignalGroup { pid, signal: leftover.signal });
+                leftover.killed = leftover.signal == Signal::KILL;
             }
         }
     }

@@ -8,7 +8,7 @@ use crate::pool::event::Event;
 use crate::pool::notice::Blocked;
 use crate::pool::settings::Settings;
 use crate::pool::state::{Preparing, State};
-use crate::pool::worker::{Farewell, Remnant, Worker, count};
+use crate::pool::worker::{Leftover, StopSignal, Worker, count};
 
 /// A launch that was asked for and is not answered yet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -79,8 +79,8 @@ impl Pool {
     fn on_command(&mut self, now: Mono, command: Command, actions: &mut Vec<Action>) {
         match command {
             Command::Upgrade(style) => self.request_upgrade(style, actions),
-            Command::Stop(signal) => self.stop(now, Farewell::Signal(signal), actions),
-            Command::StopGracefully => self.stop(now, Farewell::Graceful, actions),
+            Command::Stop(signal) => self.stop(now, StopSignal::Signal(signal), actions),
+            Command::StopGracefully => self.stop(now, StopSignal::Graceful, actions),
             Command::Forward(signal) => self.forward(signal, actions),
             Command::SetTarget(target) => {
                 assert!(target >= 1, "a pool has at least one worker");
@@ -117,8 +117,8 @@ impl Pool {
         &self.state.workers
     }
 
-    pub fn remnants(&self) -> &[Remnant] {
-        &self.state.remnants
+    pub fn leftovers(&self) -> &[Leftover] {
+        &self.state.leftovers
     }
 
     /// The version that new workers are launched as.

@@ -50,4 +50,4 @@ pub use machine::Pool;
 pub use notice::{AckIgnored, Acked, Asked, Blocked, Notice, UpgradeFailure};
 pub use settings::{EXEC_LIMIT, QUIT_GRACE, REQUEST_ID_MAX, Settings, TERM_GRACE};
 pub use state::{Preparing, State, Stopping, Upgrade};
-pub use worker::{Farewell, Ping, Remnant, Told, Worker};
+pub use worker::{Leftover, Ping, StopSignal, Told, Worker};

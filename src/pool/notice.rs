@@ -22,7 +22,7 @@ pub enum Notice {
     UpTo { acked: u32, target: u32, broken_streak: u32 },
     AckMissed { pid: Pid, after: Duration },
     Exited { pid: Pid, ending: Ending, acked: Acked, asked: Asked },
-    GroupOutlived { pid: Pid },
+    GroupHasSurvivors { pid: Pid },
     Sending { signal: Signal, pids: Vec<Pid> },
     Resending { signal: Signal, pid: Pid },
     SentAll { signal: Signal, pids: Vec<Pid> },

@@ -61,8 +61,8 @@ impl Pool {
         self.state.workers.push(Worker::new(pid, index, version, graceful, now));
         actions.push(Action::Tell(Notice::Launched { pid, index }));
         if let Some(stopping) = &self.state.stopping {
-            let (farewell, grace) = (stopping.farewell, stopping.grace);
-            self.tell_to_go(now, &[pid], farewell, grace, actions);
+            let (stop_signal, grace) = (stopping.stop_signal, stopping.grace);
+            self.tell_to_go(now, &[pid], stop_signal, grace, actions);
         }
     }
 
@@ -89,7 +89,8 @@ impl Pool {
     /// do not end, more processes would only make it worse (as einhorn has it). Not so those that an upgrade had sent off
     /// before it was given up: they went because others came, and those others are no more.
     pub(in crate::pool) fn missing(&self) -> u32 {
-        let modern = count(&self.state.workers, |worker| worker.version == self.state.modern && !worker.written_off);
+        let modern =
+            count(&self.state.workers, |worker| worker.version == self.state.modern && !worker.excluded_from_target);
         self.state.settings.target.saturating_sub(modern + self.launching())
     }
 

@@ -8,35 +8,35 @@ use crate::base::{Mono, Pid, Signal};
 use crate::pool::action::{Action, ExitReason};
 use crate::pool::machine::Pool;
 use crate::pool::settings::{QUIT_GRACE, TERM_GRACE};
-use crate::pool::worker::Farewell;
+use crate::pool::worker::StopSignal;
 
 impl Pool {
     /// Stops for good. A second stop sends its signal too; patience may only get shorter.
-    pub(in crate::pool) fn stop(&mut self, now: Mono, farewell: Farewell, actions: &mut Vec<Action>) {
+    pub(in crate::pool) fn stop(&mut self, now: Mono, stop_signal: StopSignal, actions: &mut Vec<Action>) {
         let reason = match self.state.stopping {
             Some(stopping) if stopping.reason != ExitReason::Stopped => stopping.reason,
-            Some(_) | None if farewell == Farewell::Signal(Signal::QUIT) => ExitReason::Quit,
+            Some(_) | None if stop_signal == StopSignal::Signal(Signal::QUIT) => ExitReason::Quit,
             Some(_) | None => ExitReason::Stopped,
         };
-        self.begin_stop(farewell, reason, actions);
-        let grace = self.grace(farewell);
+        self.begin_stop(stop_signal, reason, actions);
+        let grace = self.grace(stop_signal);
         let pids: Vec<Pid> = self.state.workers.iter().map(|worker| worker.pid).collect();
-        self.tell_to_go(now, &pids, farewell, grace, actions);
-        for remnant in &mut self.state.remnants {
-            remnant.signal = farewell.signal(remnant.graceful);
-            remnant.kill_at = earlier(remnant.kill_at, grace.map(|grace| now.after(grace)));
-            if remnant.reaped {
-                actions.push(Action::SignalGroup { pid: remnant.pid, signal: remnant.signal });
+        self.tell_to_go(now, &pids, stop_signal, grace, actions);
+        for leftover in &mut self.state.leftovers {
+            leftover.signal = stop_signal.signal(leftover.graceful);
+            leftover.kill_at = earlier(leftover.kill_at, grace.map(|grace| now.after(grace)));
+            if leftover.reaped {
+                actions.push(Action::SignalGroup { pid: leftover.pid, signal: leftover.signal });
             }
         }
     }
 
     /// The pool stops by itself here, so workers that were told to go already are not told again.
     pub(in crate::pool) fn stop_after_giving_up(&mut self, now: Mono, actions: &mut Vec<Action>) {
-        self.begin_stop(Farewell::Graceful, ExitReason::GaveUp, actions);
+        self.begin_stop(StopSignal::Graceful, ExitReason::GaveUp, actions);
         let untold = self.state.workers.iter().filter(|worker| !worker.is_told());
         let pids: Vec<Pid> = untold.map(|worker| worker.pid).collect();
-        self.tell_to_go(now, &pids, Farewell::Graceful, self.grace(Farewell::Graceful), actions);
+        self.tell_to_go(now, &pids, StopSignal::Graceful, self.grace(StopSignal::Graceful), actions);
     }
 
     /// Whether `Exit` was asked for.
@@ -46,7 +46,7 @@ impl Pool {
 
     /// Asks to end once nothing is left that could need the master.
     pub(in crate::pool) fn conclude_stop(&mut self, actions: &mut Vec<Action>) {
-        let empty = self.state.workers.is_empty() && self.state.remnants.is_empty() && self.launches.is_empty();
+        let empty = self.state.workers.is_empty() && self.state.leftovers.is_empty() && self.launches.is_empty();
         if let Some(stopping) = &mut self.state.stopping {
             if empty && !stopping.concluded {
                 stopping.concluded = true;
@@ -55,20 +55,20 @@ impl Pool {
         }
     }
 
-    fn begin_stop(&mut self, farewell: Farewell, reason: ExitReason, actions: &mut Vec<Action>) {
+    fn begin_stop(&mut self, stop_signal: StopSignal, reason: ExitReason, actions: &mut Vec<Action>) {
         let concluded = self.is_over();
         self.abandon_upgrade(actions);
-        self.state.stopping = Some(Stopping { farewell, grace: self.grace(farewell), reason, concluded });
+        self.state.stopping = Some(Stopping { stop_signal, grace: self.grace(stop_signal), reason, concluded });
     }
 
     /// How long workers may take to end. A graceful end may take for ever unless a signal timeout is set, as with einhorn:
     /// some drain for hours. After TERM and QUIT the caller is waiting; not so where TERM is the signal at which the program drains.
-    fn grace(&self, farewell: Farewell) -> Option<Duration> {
+    fn grace(&self, stop_signal: StopSignal) -> Option<Duration> {
         let timeout = self.state.settings.signal_timeout;
-        match farewell {
-            Farewell::Signal(Signal::TERM) => Some(timeout.unwrap_or(TERM_GRACE)),
-            Farewell::Signal(Signal::QUIT) => Some(timeout.map_or(QUIT_GRACE, |timeout| timeout.min(QUIT_GRACE))),
-            Farewell::Signal(_) | Farewell::Graceful => timeout,
+        match stop_signal {
+            StopSignal::Signal(Signal::TERM) => Some(timeout.unwrap_or(TERM_GRACE)),
+            StopSignal::Signal(Signal::QUIT) => Some(timeout.map_or(QUIT_GRACE, |timeout| timeout.min(QUIT_GRACE))),
+            StopSignal::Signal(_) | StopSignal::Graceful => timeout,
         }
     }
 }

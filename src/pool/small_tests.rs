@@ -41,7 +41,7 @@ fn worker_is_reaped_once() {
     play.outlives = true;
     play.die(1);
     play.actions.clear();
-    play.tell(Event::WorkerReaped { pid: Pid(1), group: Group::Outlived });
+    play.tell(Event::WorkerReaped { pid: Pid(1), group: Group::HasSurvivors });
     assert_eq!(play.actions, [], "its group was told already");
 }
 

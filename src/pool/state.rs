@@ -5,7 +5,7 @@
 //! It checks what another image wrote, and decides nothing about workers.
 
 use crate::pool::action::ExitReason;
-use crate::pool::worker::Farewell;
+use crate::pool::worker::StopSignal;
 use std::collections::BTreeSet;
 use std::time::Duration;
 
@@ -15,7 +15,7 @@ use crate::base::{Mono, Pid, Version};
 use crate::pool::backoff::Backoff;
 use crate::pool::command::UpgradeStyle;
 use crate::pool::settings::Settings;
-use crate::pool::worker::{Remnant, Worker};
+use crate::pool::worker::{Leftover, Worker};
 
 /// The least pid of a worker: a signal to 0, -1 or 1 would reach everything but a worker.
 const PID_FIRST: i32 = 2;
@@ -27,7 +27,7 @@ pub struct State {
     pub fallback: Settings,
     /// In the order of their launch.
     pub workers: Vec<Worker>,
-    pub remnants: Vec<Remnant>,
+    pub leftovers: Vec<Leftover>,
     /// Set until all that are missing are launched without a pause: in the beginning, and in a fleet upgrade.
     pub launch_at_once: bool,
     /// What new workers are, and all shall be.
@@ -54,7 +54,7 @@ impl State {
             settings,
             fallback: settings,
             workers: Vec::new(),
-            remnants: Vec::new(),
+            leftovers: Vec::new(),
             launch_at_once: false,
             modern: Version(0),
             good: Version(0),
@@ -86,7 +86,7 @@ impl State {
             self.check_version(version).map_err(|cause| format!("{key}: {cause}"))?;
         }
         check_pids(of_workers.map(|(pid, _)| pid)).map_err(|cause| format!("workers: {cause}"))?;
-        check_pids(self.remnants.iter().map(|remnant| remnant.pid)).map_err(|cause| format!("remnants: {cause}"))
+        check_pids(self.leftovers.iter().map(|leftover| leftover.pid)).map_err(|cause| format!("leftovers: {cause}"))
     }
 
     /// Nothing may be of a version that is yet to come: a later one would be given the same.
@@ -133,7 +133,7 @@ pub struct Upgrade {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Stopping {
     /// What a worker that is launched too late is told.
-    pub farewell: Farewell,
+    pub stop_signal: StopSignal,
     /// How long it may take then; none means for ever.
     pub grace: Option<Duration>,
     pub reason: ExitReason,

@@ -129,6 +129,6 @@ fn a_state_that_no_pool_can_be_in_is_refused() {
         "workers: 11: version: need a version up to 0, found 5"
     );
     assert_eq!(refusal(|state| state.workers[0].pid = Pid(1)), "workers: need a process id above 1, found 1");
-    assert_eq!(refusal(|state| state.remnants[0].pid = Pid(-1)), "remnants: need a process id above 1, found -1");
+    assert_eq!(refusal(|state| state.leftovers[0].pid = Pid(-1)), "leftovers: need a process id above 1, found -1");
     assert_eq!(refusal(|state| state.workers.push(state.workers[0].clone())), "workers: process 11 stands there twice");
 }

@@ -1,6 +1,6 @@
 //! Telling workers to go, and losing patience with those that do not. Which workers are told is decided elsewhere.
 
-use crate::pool::worker::Farewell;
+use crate::pool::worker::StopSignal;
 use std::time::Duration;
 
 use crate::base::due;
@@ -18,22 +18,22 @@ impl Pool {
         &mut self,
         now: Mono,
         pids: &[Pid],
-        farewell: Farewell,
+        stop_signal: StopSignal,
         grace: Option<Duration>,
         actions: &mut Vec<Action>,
     ) {
         let kill_at = grace.map(|grace| now.after(grace));
-        for (signal, pids) in self.by_signal(pids, farewell) {
+        for (signal, pids) in self.by_signal(pids, stop_signal) {
             self.send(now, &pids, signal, kill_at, actions);
         }
     }
 
     /// The signals in the order in which they are needed first, each with those who hear it, in the order given.
-    fn by_signal(&self, pids: &[Pid], farewell: Farewell) -> Vec<(Signal, Vec<Pid>)> {
+    fn by_signal(&self, pids: &[Pid], stop_signal: StopSignal) -> Vec<(Signal, Vec<Pid>)> {
         let mut groups: Vec<(Signal, Vec<Pid>)> = Vec::new();
         for &pid in pids {
             let Some(worker) = self.state.workers.iter().find(|worker| worker.pid == pid) else { continue };
-            let signal = farewell.signal(worker.graceful);
+            let signal = stop_signal.signal(worker.graceful);
             match groups.iter_mut().find(|(known, _)| *known == signal) {
                 Some((_, heard)) => heard.push(pid),
                 None => groups.push((signal, vec![pid])),
@@ -78,18 +78,18 @@ impl Pool {
                 kill_late(worker.pid, after, actions);
             }
         }
-        for remnant in &mut self.state.remnants {
-            if remnant.reaped && !remnant.killed && due(remnant.kill_at, now) {
-                remnant.killed = true;
-                kill_late(remnant.pid, now.since(remnant.since), actions);
+        for leftover in &mut self.state.leftovers {
+            if leftover.reaped && !leftover.killed && due(leftover.kill_at, now) {
+                leftover.killed = true;
+                kill_late(leftover.pid, now.since(leftover.since), actions);
             }
         }
     }
 
     pub(in crate::pool) fn patience_deadline(&self) -> Option<Mono> {
         let of_workers = self.state.workers.iter().map(kill_time).fold(None, earlier);
-        let patient = self.state.remnants.iter().filter(|remnant| remnant.reaped && !remnant.killed);
-        patient.map(|remnant| remnant.kill_at).fold(of_workers, earlier)
+        let patient = self.state.leftovers.iter().filter(|leftover| leftover.reaped && !leftover.killed);
+        patient.map(|leftover| leftover.kill_at).fold(of_workers, earlier)
     }
 
     /// Once a minute, names the workers that stay although they were told to go, and that nothing will kill.
@@ -118,7 +118,7 @@ impl Pool {
             let told = worker.told.as_ref().filter(|told| told.kill_at.is_none() || worker.killed)?;
             Some((worker.pid, told.first_at))
         };
-        let left = self.state.remnants.iter().filter(|left| left.reaped && (left.kill_at.is_none() || left.killed));
+        let left = self.state.leftovers.iter().filter(|left| left.reaped && (left.kill_at.is_none() || left.killed));
         self.state.workers.iter().filter_map(told).chain(left.map(|left| (left.pid, left.since))).collect()
     }
 }

@@ -75,7 +75,7 @@ impl Play {
                 Some(Event::WorkerSpawned { pid: Pid(self.launched), index })
             }
             Action::ReapWorker { pid } => {
-                let group = if self.outlives { Group::Outlived } else { Group::Empty };
+                let group = if self.outlives { Group::HasSurvivors } else { Group::Empty };
                 Some(Event::WorkerReaped { pid, group })
             }
             Action::PrepareRelease { version } if self.deferred.is_none() => Some(self.ready(version)),

@@ -327,12 +327,12 @@ fn a_worker_that_reuses_the_pid_of_an_empty_group_is_not_killed() {
     let mut play = Play::serving(Settings { target: 1, ..settings() });
     play.outlives = true;
     play.die(1);
-    assert_eq!((play.pids(), play.pool.remnants().len()), (vec![2], 1));
+    assert_eq!((play.pids(), play.pool.leftovers().len()), (vec![2], 1));
     play.outlives = false;
     play.launched = 0;
     play.wait(0.3);
     play.die(2);
-    assert_eq!((play.pids(), play.pool.remnants().len()), (vec![1], 0));
+    assert_eq!((play.pids(), play.pool.leftovers().len()), (vec![1], 0));
     play.actions.clear();
     play.wait(5.0);
     assert_eq!(play.signals(), []);

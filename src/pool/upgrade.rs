@@ -127,7 +127,7 @@ impl Pool {
         for worker in
             self.state.workers.iter_mut().filter(|worker| worker.version == self.state.good && worker.is_told())
         {
-            worker.written_off = true;
+            worker.excluded_from_target = true;
         }
         self.state.backoff = Default::default();
         actions.push(Action::Tell(Notice::UpgradeFailed { version, back_to: self.state.good, reason }));

@@ -25,7 +25,7 @@ pub struct Worker {
     pub told: Option<Told>,
     pub killed: bool,
     /// Told to go by an upgrade that was then given up: it goes, and another worker takes its place.
-    pub written_off: bool,
+    pub excluded_from_target: bool,
 }
 
 /// The last sign of life that a worker gave.
@@ -49,7 +49,7 @@ pub struct Told {
 
 /// What remains of a worker that has ended: a zombie until it is reaped, then what it left in its process group.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Remnant {
+pub struct Leftover {
     pub pid: Pid,
     /// What the group is told once it is known to live on.
     pub signal: Signal,
@@ -99,7 +99,7 @@ impl Worker {
             ping: None,
             told: None,
             killed: false,
-            written_off: false,
+            excluded_from_target: false,
         }
     }
 
@@ -128,28 +128,28 @@ impl Worker {
     }
 
     /// What remains when it ends. `kill_at` is for one that was not told to go.
-    pub(in crate::pool) fn into_remnant(self, now: Mono, kill_at: Option<Mono>) -> Remnant {
+    pub(in crate::pool) fn into_leftover(self, now: Mono, kill_at: Option<Mono>) -> Leftover {
         let graceful = self.graceful;
         let signal = self.told.as_ref().and_then(|told| told.signals.last().copied()).unwrap_or(graceful);
         let kill_at = match self.told {
             Some(told) => told.kill_at,
             None => kill_at,
         };
-        Remnant { pid: self.pid, signal, graceful, since: now, reaped: false, kill_at, killed: false }
+        Leftover { pid: self.pid, signal, graceful, since: now, reaped: false, kill_at, killed: false }
     }
 }
 
 /// By which signal workers are told to go.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Farewell {
+pub enum StopSignal {
     /// Each by its own.
     Graceful,
     /// All by the signal that the command named.
     Signal(Signal),
 }
 
-impl Farewell {
+impl StopSignal {
     /// What it is for a worker whose own signal is `graceful`.
     pub(in crate::pool) fn signal(self, graceful: Signal) -> Signal {
         match self {

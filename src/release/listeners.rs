@@ -40,20 +40,20 @@ pub(crate) struct Listener {
     /// The file of a unix socket, and the list that it is removed by.
     file: Option<(BoundFile, BoundFiles)>,
     /// What of a bind is in force on the socket. A mutex, since a thread that prepares a version may hold the listener, too.
-    manner: Mutex<Manner>,
+    options: Mutex<SocketOptions>,
     /// Whether this image has shut the socket down. The next finds out anew which ones are to be shut down.
     shut: AtomicBool,
 }
 
 /// What a bind says of its socket beside its address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Manner {
+pub(crate) struct SocketOptions {
     pub(crate) nonblock: bool,
     /// Of a unix socket's file.
     pub(crate) mode: u32,
 }
 
-impl Manner {
+impl SocketOptions {
     /// A mode that is not said is what the umask leaves.
     fn of(bind: &Bind, birth: &Birth) -> Self {
         let mode = match bind {
@@ -74,7 +74,7 @@ impl Listener {
         fd: OwnedFd,
         bind: Bind,
         file: Option<(BoundFile, BoundFiles)>,
-        manner: Option<Manner>,
+        options: Option<SocketOptions>,
         birth: &Birth,
     ) -> Self {
         if let Some((file, files)) = &file {
@@ -83,8 +83,8 @@ impl Listener {
         // The kernel may have no room for the answer, for a moment.
         let address = socket::local_address(fd.as_fd()).or_else(|_| socket::local_address(fd.as_fd()));
         let address = address.unwrap_or(LocalAddress::Other);
-        let manner = Mutex::new(manner.unwrap_or_else(|| Manner::of(&bind, birth)));
-        Self { fd, bind, address, file, manner, shut: AtomicBool::new(false) }
+        let options = Mutex::new(options.unwrap_or_else(|| SocketOptions::of(&bind, birth)));
+        Self { fd, bind, address, file, options, shut: AtomicBool::new(false) }
     }
 
     /// The file of a unix socket.
@@ -92,27 +92,27 @@ impl Listener {
         self.file.as_ref().map(|(file, _)| file)
     }
 
-    pub(crate) fn manner(&self) -> Manner {
-        *self.manner.lock().unwrap_or_else(PoisonError::into_inner)
+    pub(crate) fn options(&self) -> SocketOptions {
+        *self.options.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Takes over what a bind says otherwise of this socket than the one before. What both say is left as workers have made it.
     pub(crate) fn adapt(&self, bind: &Bind, birth: &Birth) -> Result<(), String> {
         let said = |error: &dyn std::fmt::Display| format!("cannot change {bind}: {error}");
-        let wanted = Manner::of(bind, birth);
-        let mut manner = self.manner.lock().unwrap_or_else(PoisonError::into_inner);
-        if manner.nonblock != wanted.nonblock {
+        let wanted = SocketOptions::of(bind, birth);
+        let mut options = self.options.lock().unwrap_or_else(PoisonError::into_inner);
+        if options.nonblock != wanted.nonblock {
             fd::set_blocking(self.fd.as_fd(), wanted.blocking()).map_err(|errno| said(&errno))?;
-            manner.nonblock = wanted.nonblock;
+            options.nonblock = wanted.nonblock;
         }
-        let Some((path, id)) = self.file().filter(|_| manner.mode != wanted.mode) else { return Ok(()) };
+        let Some((path, id)) = self.file().filter(|_| options.mode != wanted.mode) else { return Ok(()) };
         set_access(path, *id, Access { mode: wanted.mode, group: None }).map_err(|error| said(&error))?;
-        manner.mode = wanted.mode;
+        options.mode = wanted.mode;
         Ok(())
     }
 
     /// Gives the accept queue another length.
-    pub(crate) fn lengthen(&self, backlog: u32) {
+    pub(crate) fn set_backlog(&self, backlog: u32) {
         if let Err(errno) = socket::relisten(self.fd.as_fd(), queue_length(backlog)) {
             log::error!("cannot change the backlog of {}: {}", self.bind, words(errno));
         }
@@ -283,10 +283,10 @@ impl Listener {
 fn open_tcp(bind: &Bind, address: SocketAddr, config: &Config, birth: &Birth) -> Result<Listener, String> {
     log::info!("Binding to {bind} with flags {:?}", bind.flags().words());
     let reuse = if bind.flags().reuse_addr() { ReuseAddr::Yes } else { ReuseAddr::No };
-    let manner = Manner::of(bind, birth);
+    let options = SocketOptions::of(bind, birth);
     let backlog = queue_length(config.backlog);
-    let listening = socket::listen_tcp(address, reuse, manner.blocking(), backlog);
-    let listener = keep(listening.map_err(|error| error.to_string())?, None, bind, manner, config)?;
+    let listening = socket::listen_tcp(address, reuse, options.blocking(), backlog);
+    let listener = keep(listening.map_err(|error| error.to_string())?, None, bind, options, config)?;
     if let (0, LocalAddress::Inet(chosen)) = (address.port(), &listener.address) {
         log::info!("Listening on {chosen}");
     }
@@ -301,10 +301,10 @@ fn open_unix(
     bound_files: &BoundFiles,
 ) -> Result<Listener, String> {
     log::info!("Binding to {bind} with flags {:?}", bind.flags().words());
-    let manner = Manner::of(bind, birth);
-    let access = Access { mode: manner.mode, group: None };
+    let options = SocketOptions::of(bind, birth);
+    let access = Access { mode: options.mode, group: None };
     let backlog = queue_length(config.backlog);
-    let wanted = Wanted { access, backlog, blocking: manner.blocking(), demand: demand(bind) };
+    let wanted = Wanted { access, backlog, blocking: options.blocking(), demand: demand(bind) };
     let (fd, file) = bound_files.make(|| match listen_unix(path, wanted) {
         Ok((fd, id)) => Ok((fd, (path.to_owned(), id))),
         Err(error) => Err(match &error.cause {
@@ -312,14 +312,14 @@ fn open_unix(
             _ => error.to_string(),
         }),
     })?;
-    keep(fd, Some((file, bound_files.clone())), bind, manner, config)
+    keep(fd, Some((file, bound_files.clone())), bind, options, config)
 }
 
 fn keep(
     fd: OwnedFd,
     file: Option<(BoundFile, BoundFiles)>,
     bind: &Bind,
-    manner: Manner,
+    options: SocketOptions,
     config: &Config,
 ) -> Result<Listener, String> {
     let lifted = fd::lift(fd, worker_fds_end(config.binds.len()));
@@ -330,8 +330,8 @@ fn keep(
         format!("cannot keep the socket of {bind}: {error}")
     })?;
     let address = socket::local_address(fd.as_fd()).unwrap_or(LocalAddress::Other);
-    let (manner, shut) = (Mutex::new(manner), AtomicBool::new(false));
-    Ok(Listener { fd, bind: bind.clone(), address, file, manner, shut })
+    let (options, shut) = (Mutex::new(options), AtomicBool::new(false));
+    Ok(Listener { fd, bind: bind.clone(), address, file, options, shut })
 }
 
 /// The first number that no worker of so many sockets finds a descriptor at.

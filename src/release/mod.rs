@@ -1,11 +1,11 @@
 //! What the workers of one version are started from: program, environment, identity, sockets. Reads a configuration, looks up what
 //! it names, opens what it binds. Starts nothing, and knows no supervisor.
 
-pub(crate) mod admittance;
+pub(crate) mod access_control;
 pub(crate) mod bound_files;
 pub(crate) mod call;
 pub(crate) mod directory;
 pub(crate) mod environment;
+pub(crate) mod exec_spec;
 pub(crate) mod listeners;
 pub(crate) mod prepare;
-pub(crate) mod recipe;

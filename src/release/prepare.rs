@@ -11,17 +11,17 @@ use serde::{Deserialize, Serialize};
 use crate::base::exit_code::Problem;
 use crate::config::{self, Config, Invocation};
 use crate::files::trusted_file;
-use crate::release::admittance::{self, Admittance};
+use crate::release::access_control::{self, AccessControl};
 use crate::release::bound_files::BoundFiles;
 use crate::release::call::Call;
+use crate::release::exec_spec::{self, ExecSpec};
 use crate::release::listeners::{self, Listener};
-use crate::release::recipe::{self, Recipe};
 use crate::sys::birth::Birth;
 
 /// What is in force when it is read again.
 #[derive(Clone, Debug)]
 pub(crate) struct InForce {
-    pub(crate) settled: Settled,
+    pub(crate) settled: AppliedConfig,
     /// Those that are open.
     pub(crate) listeners: Vec<Arc<Listener>>,
     pub(crate) bound_files: BoundFiles,
@@ -33,20 +33,20 @@ pub(crate) struct InForce {
 pub(crate) struct Prepared {
     /// The configuration, as it was read.
     pub(crate) loaded: Box<Config>,
-    pub(crate) recipe: Recipe,
+    pub(crate) exec_spec: ExecSpec,
     /// In the order of the `-b` options; some may be new.
     pub(crate) listeners: Vec<Arc<Listener>>,
-    pub(crate) admittance: Admittance,
+    pub(crate) access_control: AccessControl,
 }
 
 /// A configuration and what was worked out of it.
 #[derive(Clone, Debug, Serialize, Deserialize)]
-pub(crate) struct Settled {
+pub(crate) struct AppliedConfig {
     /// As it counts: with what commands have changed since, and without what cannot change.
     pub(crate) effective: Config,
     /// As it was read.
     pub(crate) loaded: Config,
-    pub(crate) admittance: Admittance,
+    pub(crate) access_control: AccessControl,
 }
 
 /// What a job beside the loop has found, or every line that says what is wrong.
@@ -72,10 +72,10 @@ pub(crate) fn reread(call: &Call) -> Result<Box<Config>, Vec<String>> {
     }
 }
 
-impl Settled {
+impl AppliedConfig {
     /// As it was read, and before any command.
-    pub(crate) fn new(loaded: Config, admittance: Admittance) -> Self {
-        Self { effective: loaded.clone(), loaded, admittance }
+    pub(crate) fn new(loaded: Config, access_control: AccessControl) -> Self {
+        Self { effective: loaded.clone(), loaded, access_control }
     }
 
     /// `loaded`, as it is to count in place of this one, and what an upgrade to it changes, or would if it could.
@@ -96,12 +96,15 @@ pub(crate) fn work_out(
     config: &Config,
     call: &Call,
     dropped: &[OsString],
-) -> Result<(Recipe, Admittance), Vec<Problem>> {
-    let recipe = recipe::resolve(config, call, dropped);
-    let admittance = admittance::resolve(config, recipe.as_ref().ok().and_then(|recipe| recipe.identity.as_ref()));
-    match (recipe, admittance) {
-        (Ok(recipe), Ok(admittance)) => Ok((recipe, admittance)),
-        (recipe, admittance) => Err([recipe.err().unwrap_or_default(), admittance.err().unwrap_or_default()].concat()),
+) -> Result<(ExecSpec, AccessControl), Vec<Problem>> {
+    let exec_spec = exec_spec::resolve(config, call, dropped);
+    let access_control =
+        access_control::resolve(config, exec_spec.as_ref().ok().and_then(|exec_spec| exec_spec.identity.as_ref()));
+    match (exec_spec, access_control) {
+        (Ok(exec_spec), Ok(access_control)) => Ok((exec_spec, access_control)),
+        (exec_spec, access_control) => {
+            Err([exec_spec.err().unwrap_or_default(), access_control.err().unwrap_or_default()].concat())
+        }
     }
 }
 
@@ -115,8 +118,8 @@ pub(crate) fn prepare(call: &Call, in_force: &InForce) -> Result<Prepared, Vec<S
     let messages = |problems: Vec<Problem>| problems.into_iter().map(|problem| problem.message).collect::<Vec<_>>();
     // einhorn's first workers still see the variables that are to be dropped; these are not the first.
     let worked_out = work_out(config, call, &config.drop_env_vars);
-    let (recipe, admittance) = worked_out.map_err(messages)?;
+    let (exec_spec, access_control) = worked_out.map_err(messages)?;
     let listeners = listeners::open_all(config, &in_force.birth, &in_force.listeners, &in_force.bound_files);
     let listeners = listeners.map_err(|message| vec![message])?;
-    Ok(Prepared { loaded, recipe, listeners, admittance })
+    Ok(Prepared { loaded, exec_spec, listeners, access_control })
 }

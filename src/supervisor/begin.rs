@@ -12,13 +12,13 @@ use crate::control::socket_file::SocketFile;
 use crate::handover::held::Facts;
 use crate::output::systemd::{Remembered, ServiceManager};
 use crate::pool::{Pool, State};
-use crate::release::recipe::Sockets;
-use crate::supervisor::denials::Denials;
+use crate::release::exec_spec::Sockets;
+use crate::supervisor::denials::DenialLog;
 use crate::supervisor::files::Files;
 use crate::supervisor::master::{Children, Supervisor, Threads};
 use crate::supervisor::memory::Memory;
 use crate::supervisor::next_image::Reexec;
-use crate::supervisor::recheck::Recheck;
+use crate::supervisor::recheck::PollBackoff;
 use crate::supervisor::undelivered::Undelivered;
 use crate::supervisor::{process, signals};
 use crate::sys::exec_pipe::ExecPipe;
@@ -62,7 +62,7 @@ impl Supervisor {
         let reaper = reaper::start(sender.clone(), &mut crew).map_err(said)?;
         let jobs = jobs::start(sender.clone(), &mut crew).map_err(said)?;
         // Last, for this thread makes the socket's file anew when a start that fails removes it.
-        let policy = facts.reload.in_force().admittance.policy();
+        let policy = facts.reload.in_force().access_control.policy();
         let control = control::start(socket, clients, policy, sender, &mut crew).map_err(said)?;
         let mut trace = Trace::default();
         trace.follow(facts.config().trace.as_deref(), facts.lost_trace_lines, &mut crew).map_err(said)?;
@@ -72,12 +72,12 @@ impl Supervisor {
             pool: Pool::restore(pool),
             facts,
             sockets,
-            children: Children { exec_pipes, undelivered: Undelivered::default(), recheck: Recheck::default() },
+            children: Children { exec_pipes, undelivered: Undelivered::default(), recheck: PollBackoff::default() },
             threads: Threads { inbox, crew, signals, reaper, jobs, control },
             files,
             reexec,
             memory: Memory::at_the_start(),
-            denials: Denials::default(),
+            denials: DenialLog::default(),
             service_manager,
             trace,
             title,

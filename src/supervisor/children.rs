@@ -16,7 +16,7 @@ pub(crate) const UNKNOWN_ENDING: Ending = Ending::Code(0);
 
 impl Supervisor {
     /// Looks at every child that changed. The reaper thread has been waiting for it.
-    pub(crate) fn look_at_children(&mut self) -> Turn {
+    pub(crate) fn handle_children(&mut self) -> Turn {
         while let Ok(Some(child)) = wait::peek() {
             self.look_at(&child)?;
         }
@@ -29,13 +29,13 @@ impl Supervisor {
         let known = self.pool.workers().iter().any(|worker| worker.pid == pid);
         match child.change {
             ChildChange::Exited(ending) if known => {
-                self.hear_last_of_exec(pid);
-                self.mend_listeners();
+                self.drain_exec_pipe(pid);
+                self.relisten();
                 self.threads.control.forget(pid);
                 self.dispatch(Event::WorkerExited { pid, ending })
             }
-            ChildChange::Exited(_) if self.is_check(pid) => self.bury_check(pid),
-            ChildChange::Exited(_) => self.bury_stranger(pid),
+            ChildChange::Exited(_) if self.is_check(pid) => self.reap_check(pid),
+            ChildChange::Exited(_) => self.reap_orphan(pid),
             ChildChange::Stopped(_) => self.note_job_change(pid, Event::WorkerStopped { pid }),
             ChildChange::Continued => self.note_job_change(pid, Event::WorkerContinued { pid }),
         }
@@ -48,21 +48,21 @@ impl Supervisor {
         self.dispatch(event)
     }
 
-    fn bury_check(&mut self, pid: Pid) -> Turn {
+    fn reap_check(&mut self, pid: Pid) -> Turn {
         let ending = wait::reap(pid).ok().flatten().unwrap_or(UNKNOWN_ENDING);
         let event = self.on_check_ended(ending);
         self.dispatch_all(event)
     }
 
     /// Reaps a child that is no worker: an orphan that a worker left to us, or any orphan where we are pid 1.
-    fn bury_stranger(&mut self, pid: Pid) -> Turn {
-        let strangers = &mut self.facts.counters.strangers;
-        *strangers = strangers.saturating_add(1);
+    fn reap_orphan(&mut self, pid: Pid) -> Turn {
+        let orphans = &mut self.facts.counters.orphans;
+        *orphans = orphans.saturating_add(1);
         match wait::reap(pid) {
-            Ok(_) => log::debug!("reaped process {pid}, which is no worker ({strangers} so far)"),
+            Ok(_) => log::debug!("reaped process {pid}, which is no worker ({orphans} so far)"),
             Err(errno) => log::debug!("cannot reap process {pid}: {errno}"),
         }
-        self.look_at_groups()
+        self.poll_groups()
     }
 
     pub(crate) fn poll_exec_pipes(&mut self) -> Turn {
@@ -87,7 +87,7 @@ impl Supervisor {
 
     /// Takes the pipe of a dead child away. If the child did not become its program, it has said why, and the loop may not have
     /// come round to hear it. Nothing else matters any more: the pool is told of its end.
-    pub(crate) fn hear_last_of_exec(&mut self, pid: Pid) {
+    pub(crate) fn drain_exec_pipe(&mut self, pid: Pid) {
         let Some(at) = self.children.exec_pipes.iter().position(|(owner, _)| *owner == pid) else { return };
         let (_, mut pipe) = self.children.exec_pipes.remove(at);
         if let ExecState::Failed { stage, errno } = pipe.poll() {
@@ -101,13 +101,14 @@ impl Supervisor {
             return;
         }
         let version = self.pool.workers().iter().find(|worker| worker.pid == pid).map(|worker| worker.version);
-        let path = version.and_then(|version| self.sockets.releases.get(&version)).map(|release| release.recipe.file());
+        let path =
+            version.and_then(|version| self.sockets.releases.get(&version)).map(|release| release.exec_spec.file());
         log::error!("Worker {pid}: {}", explain_exec_failure(&path.unwrap_or_default(), errno));
     }
 
     /// A group may have emptied with the last death in it, or by its last member's leaving for a group of its own.
-    pub(crate) fn look_at_groups(&mut self) -> Turn {
-        let left = self.pool.remnants().iter().filter(|remnant| remnant.reaped).map(|remnant| remnant.pid);
+    pub(crate) fn poll_groups(&mut self) -> Turn {
+        let left = self.pool.leftovers().iter().filter(|leftover| leftover.reaped).map(|leftover| leftover.pid);
         let emptied: Vec<Pid> = left.filter(|&pid| !wait::group_lives(pid)).collect();
         self.dispatch_all(emptied.into_iter().map(|pid| Event::GroupEmptied { pid }))
     }

@@ -11,13 +11,13 @@ use crate::sys::clock;
 const SHOWN_MAX: usize = 1024;
 
 #[derive(Default)]
-pub(crate) struct Denials {
+pub(crate) struct DenialLog {
     not_that_worker: LogRateLimiter,
     without_pid: LogRateLimiter,
     pub(crate) needless_ack: LogRateLimiter,
 }
 
-impl Denials {
+impl DenialLog {
     pub(crate) fn not_that_worker(&mut self, client: ClientId, peer: &Peer, worker: Pid) {
         let line = format_args!("[client {}] {peer} may not speak for worker {worker}", client.0);
         self.not_that_worker.warn(clock::now(), line);

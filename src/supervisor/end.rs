@@ -14,7 +14,7 @@ use crate::threads::Input;
 
 /// How long the end of the master may wait for the last words to its clients. The control thread waits for none of them, so that
 /// only a machine which has no time for it takes any of this.
-const LAST_WORDS_MAX: Duration = Duration::from_secs(5);
+const FLUSH_LIMIT: Duration = Duration::from_secs(5);
 
 /// Does so until there is nothing left to supervise, and puts everything away.
 pub(crate) fn supervise(
@@ -23,13 +23,13 @@ pub(crate) fn supervise(
     to_the_end: impl FnOnce(&mut Supervisor) -> ExitReason,
 ) -> ExitCode {
     let reason = to_the_end(&mut supervisor);
-    supervisor.service_manager.take_leave();
+    supervisor.service_manager.notify_stopping();
     supervisor.threads.control.retire();
     let was_checking = supervisor.reexec.abandon();
     if !was_checking && wait::any_child() {
         log::warn!("Workers left processes behind in sessions or groups of their own; they live on");
     }
-    supervisor.see_last_words_written();
+    supervisor.flush_clients();
     supervisor.trace.flush();
     supervisor.sockets.bound_files.remove_all();
     let bound_files = supervisor.sockets.bound_files.clone();
@@ -42,19 +42,19 @@ pub(crate) fn supervise(
 impl Supervisor {
     /// At the very end: waits until the control thread has written its last words. Until then it may still report a control socket
     /// that was made anew, whose file must be removed instead.
-    fn see_last_words_written(&mut self) {
+    fn flush_clients(&mut self) {
         let written = self.threads.control.finish();
-        let end = clock::now().after(LAST_WORDS_MAX);
+        let end = clock::now().after(FLUSH_LIMIT);
         // It is not kept waiting for room in the inbox.
         while clock::now() < end {
             // It may be this thread that has to write them.
             let said = self.threads.crew.turn(clock::now());
-            said.into_iter().for_each(|input| self.hear_at_the_end(input));
+            said.into_iter().for_each(|input| self.handle_input_at_end(input));
             let pause = self.threads.crew.deadline().map_or(end, |due| due.min(end)).since(clock::now());
             select! {
                 recv(written) -> _ => break,
                 recv(self.threads.inbox) -> input => match input {
-                    Ok(input) => self.hear_at_the_end(input),
+                    Ok(input) => self.handle_input_at_end(input),
                     Err(_) => break,
                 },
                 default(pause) => {}
@@ -62,10 +62,10 @@ impl Supervisor {
         }
         // What is there by now, and no more: clients may go on for ever.
         let waiting: Vec<_> = self.threads.inbox.try_iter().take(self.threads.inbox.len()).collect();
-        waiting.into_iter().for_each(|input| self.hear_at_the_end(input));
+        waiting.into_iter().for_each(|input| self.handle_input_at_end(input));
     }
 
-    fn hear_at_the_end(&mut self, input: Input) {
+    fn handle_input_at_end(&mut self, input: Input) {
         if let Input::SocketMoved(file) = input {
             self.files.socket_moved(file);
         }

@@ -7,7 +7,7 @@ use crossbeam_channel::RecvTimeoutError;
 
 use crate::base::{Mono, Pid};
 use crate::machines::reload::Input as Reload;
-use crate::output::systemd_status::Exchange;
+use crate::output::systemd_status::Replacing;
 use crate::pool::{Action, Event, ExitReason};
 use crate::supervisor::children::UNKNOWN_ENDING;
 use crate::supervisor::master::Supervisor;
@@ -30,13 +30,13 @@ impl Supervisor {
         self.trace.keep_state(&self.pool, &self.reexec.machine);
         // First what can no longer be told anything: its pid may be a stranger's.
         for pid in reaped {
-            self.hear_last_of_exec(*pid);
+            self.drain_exec_pipe(*pid);
             self.threads.control.forget(*pid);
         }
         let ended = reaped.iter().map(|&pid| Event::WorkerExited { pid, ending: UNKNOWN_ENDING });
         let turn = self.dispatch_all(ended.chain([Event::Resumed]));
         self.forget_unneeded_releases();
-        self.expect_news(clock::now());
+        self.poll_soon(clock::now());
         self.supervise(turn)
     }
 
@@ -44,9 +44,9 @@ impl Supervisor {
     pub(crate) fn tell_service_manager(&mut self) {
         let is_upgrading = self.pool.is_preparing() || self.pool.upgrading().is_some();
         let exchange = match (is_upgrading, self.reexec.is_under_way()) {
-            (true, _) => Exchange::Workers,
-            (false, true) => Exchange::Master,
-            (false, false) => Exchange::Nothing,
+            (true, _) => Replacing::Workers,
+            (false, true) => Replacing::Master,
+            (false, false) => Replacing::Nothing,
         };
         self.service_manager.update(&self.pool, exchange);
     }
@@ -67,9 +67,9 @@ impl Supervisor {
         self.tell_service_manager();
         let input = self.receive();
         self.stand_in()?;
-        self.look_around()?;
+        self.poll_untracked()?;
         match input {
-            Ok(input) => self.take_in(input)?,
+            Ok(input) => self.handle_input(input)?,
             Err(RecvTimeoutError::Timeout) => self.dispatch(Event::DeadlinePassed)?,
             Err(RecvTimeoutError::Disconnected) => {
                 log::error!("internal error: all input threads have ended");
@@ -85,9 +85,9 @@ impl Supervisor {
     }
 
     /// Acts on all that was said until now. The threads that could say more have been stopped.
-    pub(crate) fn take_in_everything(&mut self) -> Turn {
+    pub(crate) fn drain_inbox(&mut self) -> Turn {
         while let Ok(input) = self.threads.inbox.try_recv() {
-            self.take_in(input)?;
+            self.handle_input(input)?;
         }
         ControlFlow::Continue(())
     }
@@ -114,16 +114,16 @@ impl Supervisor {
 
     /// Does what threads would do that cannot be started.
     fn stand_in(&mut self) -> Turn {
-        self.threads.crew.turn(clock::now()).into_iter().try_for_each(|input| self.take_in(input))
+        self.threads.crew.turn(clock::now()).into_iter().try_for_each(|input| self.handle_input(input))
     }
 
-    fn take_in(&mut self, input: Input) -> Turn {
+    fn handle_input(&mut self, input: Input) -> Turn {
         match input {
             Input::Signaled(signal) => match signals::command(signal) {
                 Some(command) => self.dispatch(Event::CommandGiven(command)),
                 None => ControlFlow::Continue(()),
             },
-            Input::ChildrenChanged => self.look_at_children(),
+            Input::ChildrenChanged => self.handle_children(),
             Input::Requested { client, peer, request, ticket } => {
                 let events = self.answer(client, &peer, request);
                 let turn = self.dispatch_all(events);
@@ -172,12 +172,12 @@ impl Supervisor {
     }
 
     /// Finds out what sends no event: whether children became their programs, and whether groups are empty.
-    fn look_around(&mut self) -> Turn {
+    fn poll_untracked(&mut self) -> Turn {
         self.drive_reload(Reload::TimePassed);
         self.children.undelivered.send_again(clock::now(), &self.pool);
         self.poll_exec_pipes()?;
-        self.look_at_groups()?;
-        if self.children.exec_pipes.is_empty() && self.pool.remnants().is_empty() {
+        self.poll_groups()?;
+        if self.children.exec_pipes.is_empty() && self.pool.leftovers().is_empty() {
             self.children.recheck.rest();
         } else {
             self.children.recheck.again(clock::now());
@@ -189,7 +189,7 @@ impl Supervisor {
         events.into_iter().try_for_each(|event| self.dispatch(event))
     }
 
-    pub(crate) fn expect_news(&mut self, now: Mono) {
+    pub(crate) fn poll_soon(&mut self, now: Mono) {
         self.children.recheck.soon(now);
     }
 }

@@ -86,7 +86,7 @@ impl Drop for Files {
 }
 
 /// One file cannot be two of them; what would come of it is a puzzling error of our own making.
-pub(crate) fn tell_apart(config: &Config, directory: &Directory) -> Result<(), String> {
+pub(crate) fn check_distinct_paths(config: &Config, directory: &Directory) -> Result<(), String> {
     let socket = ("control socket", config::socket_path(config, directory));
     let lock = ("lock file", config::lock_path(config, directory));
     let pid_file = ("pid file", config::pid_path(config, directory));

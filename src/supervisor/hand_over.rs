@@ -11,12 +11,12 @@ use crate::handoff::{Document, Fd, Ours};
 use crate::handover::held::{
     Facts, Held, NamedFile, Open, OpenControl, OpenFile, OpenListener, OpenRelease, UPGRADE, number,
 };
-use crate::handover::preflight::Successor;
+use crate::handover::preflight::ImageKind;
 use crate::logging;
 use crate::output::calendar::Calendar;
 use crate::output::einhorn_state;
+use crate::release::exec_spec::Release;
 use crate::release::listeners::Listener;
-use crate::release::recipe::Release;
 use crate::supervisor::master::Supervisor;
 
 impl Supervisor {
@@ -24,11 +24,11 @@ impl Supervisor {
     ///
     /// # Errors
     /// Something of it cannot be written: a mistake in this program.
-    pub(crate) fn document(&self, control: Option<&ControlState>, successor: Successor) -> Result<Document, String> {
+    pub(crate) fn document(&self, control: Option<&ControlState>, kind: ImageKind) -> Result<Document, String> {
         let calendar = Calendar::now();
-        let ours = match successor {
-            Successor::Ours => Some(Ours::of(&self.held(control))?),
-            Successor::Einhorn => None,
+        let ours = match kind {
+            ImageKind::Ours => Some(Ours::of(&self.held(control))?),
+            ImageKind::Einhorn => None,
         };
         let timers = AckTimer::all(self.pool.state(), |moment| calendar.wall(moment));
         Ok(Document {
@@ -75,7 +75,7 @@ impl Supervisor {
     fn open_release(&self, version: Version, release: &Release) -> OpenRelease {
         let known: BTreeMap<*const Listener, usize> = self.sockets.listeners.iter().map(Arc::as_ptr).zip(0..).collect();
         let places = release.listeners.iter().filter_map(|listener| known.get(&Arc::as_ptr(listener)).copied());
-        OpenRelease { version, recipe: release.recipe.clone(), listeners: places.collect() }
+        OpenRelease { version, exec_spec: release.exec_spec.clone(), listeners: places.collect() }
     }
 }
 
@@ -84,7 +84,7 @@ fn open_listener(listener: &Listener) -> OpenListener {
         fd: number(&listener.fd),
         bind: listener.bind.clone(),
         file: listener.file().map(NamedFile::from),
-        manner: Some(listener.manner()),
+        options: Some(listener.options()),
     }
 }
 

@@ -8,8 +8,8 @@ use crate::base::{Pid, Version, WorkerIndex};
 use crate::logging;
 use crate::pool::Event;
 use crate::release::environment::{self, Family, WorkerFacts};
+use crate::release::exec_spec::Release;
 use crate::release::listeners::{WORKER_FD_FIRST, worker_fds_end};
-use crate::release::recipe::Release;
 use crate::supervisor::master::Supervisor;
 use crate::sys::errno::{errno_of, words};
 use crate::sys::prepared_exec::SpawnRequest;
@@ -20,7 +20,7 @@ use crate::sys::{clock, fd, socket};
 impl Supervisor {
     /// The answer to `SpawnWorker`. Returns as soon as the child is forked.
     pub(crate) fn launch(&mut self, index: WorkerIndex, version: Version) -> Event {
-        self.mend_listeners();
+        self.relisten();
         let launched = match self.sockets.releases.get(&version) {
             Some(release) => self.launch_release(release, index),
             None => Err(Errno::ENOENT),
@@ -29,7 +29,7 @@ impl Supervisor {
             Ok((spawned, connection)) => {
                 let pid = spawned.pid;
                 self.children.exec_pipes.push((pid, spawned.exec));
-                self.expect_news(clock::now());
+                self.poll_soon(clock::now());
                 self.threads.reaper.resume();
                 if let Some(connection) = connection {
                     self.threads.control.adopt(connection, pid);
@@ -44,8 +44,8 @@ impl Supervisor {
     }
 
     fn launch_release(&self, release: &Release, index: WorkerIndex) -> Result<(Spawned, Option<OwnedFd>), Errno> {
-        let recipe = &release.recipe;
-        let connection = if recipe.socket_as_fd { Some(worker_connection(release)?) } else { None };
+        let exec_spec = &release.exec_spec;
+        let connection = if exec_spec.socket_as_fd { Some(worker_connection(release)?) } else { None };
         let lifted = lift_those_below(release)?;
         let listeners = release.listeners.iter().zip(&lifted);
         let sockets = listeners.map(|(listener, lifted)| lifted.as_ref().map_or(listener.fd.as_fd(), AsFd::as_fd));
@@ -54,22 +54,22 @@ impl Supervisor {
             descriptors.push((theirs.as_fd(), worker_connection_fd(release)));
         }
         let request = SpawnRequest {
-            path: &recipe.path,
+            path: &exec_spec.path,
             file: None,
-            argv: &recipe.argv,
+            argv: &exec_spec.argv,
             env: &self.environment(release, index),
             own_pid_variable: None,
-            directory: recipe.directory.as_deref(),
+            directory: exec_spec.directory.as_deref(),
             descriptors: &descriptors,
             birth: &self.facts.birth,
-            nice: recipe.nice,
-            parent_death: recipe.parent_death,
-            umask: recipe.umask,
-            limits: &recipe.limits,
-            identity: recipe.identity.as_ref(),
+            nice: exec_spec.nice,
+            parent_death: exec_spec.parent_death,
+            umask: exec_spec.umask,
+            limits: &exec_spec.limits,
+            identity: exec_spec.identity.as_ref(),
         };
         let spawned = process::spawn(&request)?;
-        let argv: Vec<_> = recipe.argv.iter().map(|word| word.to_string_lossy()).collect();
+        let argv: Vec<_> = exec_spec.argv.iter().map(|word| word.to_string_lossy()).collect();
         logging::log_for_worker(spawned.pid, &format!("About to exec {argv:?}"));
         Ok((spawned, connection.map(|(ours, _)| ours)))
     }
@@ -84,11 +84,11 @@ impl Supervisor {
         let facts = WorkerFacts {
             master: Pid(std::process::id().try_into().unwrap_or(i32::MAX)),
             socket_path: self.files.socket_path(),
-            socket_fd: release.recipe.socket_as_fd.then(|| worker_connection_fd(release)),
+            socket_fd: release.exec_spec.socket_as_fd.then(|| worker_connection_fd(release)),
             listeners: &listeners,
             index,
         };
-        environment::of_worker(&release.recipe.environment, &facts)
+        environment::of_worker(&release.exec_spec.environment, &facts)
     }
 }
 

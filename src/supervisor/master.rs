@@ -11,14 +11,14 @@ use crate::logging;
 use crate::output::systemd::ServiceManager;
 use crate::output::view::View;
 use crate::pool::{Action, ExitReason, Pool};
+use crate::release::exec_spec::Sockets;
 use crate::release::listeners::Listener;
 use crate::release::prepare::Found;
-use crate::release::recipe::Sockets;
-use crate::supervisor::denials::Denials;
+use crate::supervisor::denials::DenialLog;
 use crate::supervisor::files::Files;
 use crate::supervisor::memory::Memory;
 use crate::supervisor::next_image::Reexec;
-use crate::supervisor::recheck::Recheck;
+use crate::supervisor::recheck::PollBackoff;
 use crate::supervisor::undelivered::Undelivered;
 use crate::sys::exec_pipe::ExecPipe;
 use crate::sys::title::Title;
@@ -41,7 +41,7 @@ pub(crate) struct Supervisor {
     pub(crate) files: Files,
     pub(crate) reexec: Reexec,
     pub(crate) memory: Memory,
-    pub(crate) denials: Denials,
+    pub(crate) denials: DenialLog,
     pub(crate) service_manager: ServiceManager,
     pub(crate) trace: Trace,
     /// None where there is no room for one.
@@ -57,7 +57,7 @@ pub(crate) struct Children {
     /// Signals that could not be sent, and are sent again.
     pub(crate) undelivered: Undelivered,
     /// When to look again at what sends no event: the exec pipes, and groups that outlived their leader.
-    pub(crate) recheck: Recheck,
+    pub(crate) recheck: PollBackoff,
 }
 
 /// The threads, and where they report.

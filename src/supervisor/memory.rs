@@ -2,14 +2,14 @@
 //! piled up, and lets no new client in until the reserve is whole again. The reserve itself is `sys::allocator`'s.
 
 use crate::base::Mono;
-use crate::supervisor::recheck::Recheck;
+use crate::supervisor::recheck::PollBackoff;
 use crate::sys::{allocator, clock};
 
 /// What the main loop knows of it.
 #[derive(Debug, Default)]
 pub(crate) struct Memory {
     shortage: Shortage,
-    recheck: Recheck,
+    recheck: PollBackoff,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use crate::base::Mono;
 use crate::control::ControlPaused;
 use crate::handover::candidate::Candidate;
-use crate::handover::preflight::{Check, Successor};
+use crate::handover::preflight::{Check, ImageKind};
 use crate::machines::reexec as machine;
 use crate::sys::reexec::Image;
 use crate::threads::signals::SignalsPaused;
@@ -29,7 +29,7 @@ pub(crate) enum Next {
     Checking(Box<Check>),
     /// It passed in silence.
     Silent(Candidate),
-    Checked(Successor, Candidate),
+    Checked(ImageKind, Candidate),
 }
 
 /// Dropped in this order: a client that hears of a signal now must find the control thread at work.

@@ -94,9 +94,9 @@ impl Supervisor {
             Ok(_) | Err(Errno::ECHILD) => {}
             Err(errno) => log::error!("cannot reap worker {pid}: {errno}"),
         }
-        let group = if wait::group_lives(pid) { Group::Outlived } else { Group::Empty };
-        if group == Group::Outlived {
-            self.expect_news(clock::now());
+        let group = if wait::group_lives(pid) { Group::HasSurvivors } else { Group::Empty };
+        if group == Group::HasSurvivors {
+            self.poll_soon(clock::now());
         }
         // It may have been the last of its version.
         self.forget_unneeded_releases();

@@ -17,7 +17,7 @@ pub(crate) fn own_pid() -> Pid {
 }
 
 /// The process itself: room for descriptors, and orphans of workers come to us rather than to init.
-pub(crate) fn settle_in(birth: &Birth) {
+pub(crate) fn configure_process(birth: &Birth) {
     if let Err(errno) = birth.raise_nofile() {
         log::warn!("cannot raise the limit of open files: {}", words(errno));
     }
@@ -27,19 +27,19 @@ pub(crate) fn settle_in(birth: &Birth) {
 }
 
 /// Takes that back, for a successor that knows nothing of it and would hand it to its workers.
-pub(crate) fn move_out(birth: &Birth) {
+pub(crate) fn restore_process(birth: &Birth) {
     if let Err(errno) = limits::unset_child_subreaper().and_then(|()| birth.restore_nofile()) {
         log::warn!("cannot leave the process as it was found: {}", words(errno));
     }
 }
 
 /// One line on standard error.
-pub(crate) fn complain(error: &dyn Display, code: u8) -> ExitCode {
-    complain_of_all(&[error], code)
+pub(crate) fn report_error(error: &dyn Display, code: u8) -> ExitCode {
+    report_errors(&[error], code)
 }
 
 /// A line on standard error for each.
-pub(crate) fn complain_of_all(errors: &[impl Display], code: u8) -> ExitCode {
+pub(crate) fn report_errors(errors: &[impl Display], code: u8) -> ExitCode {
     let mark = logging::mark_of(Level::Error);
     let line = |error: &dyn Display| format!("{mark}einhyrningsins: {}\n", printable::line(&error.to_string()));
     let lines: Vec<String> = errors.iter().map(|error| line(error)).collect();

@@ -10,11 +10,11 @@ const LONGEST_WAIT: Duration = Duration::from_secs(10);
 
 /// A wait that doubles.
 #[derive(Debug, Default)]
-pub(crate) struct Recheck {
+pub(crate) struct PollBackoff {
     due: Option<(Mono, Duration)>,
 }
 
-impl Recheck {
+impl PollBackoff {
     /// Begins anew: something was added that will show soon.
     pub(crate) fn soon(&mut self, now: Mono) {
         self.due = Some((now.after(FIRST_WAIT), FIRST_WAIT));
@@ -45,7 +45,7 @@ mod tests {
 
     #[test]
     fn it_looks_soon_and_then_ever_more_rarely() {
-        let mut recheck = Recheck::default();
+        let mut recheck = PollBackoff::default();
         let mut now = Mono::from_nanos(0);
         recheck.soon(now);
         let mut looks = 0;

@@ -13,7 +13,7 @@ use crate::handoff::{Document, Fd};
 use crate::handover::candidate::Candidate;
 use crate::handover::held::Held;
 use crate::handover::next_program::NextProgram;
-use crate::handover::preflight::{Check, Finding, Successor};
+use crate::handover::preflight::{Check, Finding, ImageKind};
 use crate::logging;
 use crate::machines::reexec::{
     self as machine, CheckResult, Drain, ExecFailure, Failure, Freeze, Input, MasterState, Outlook, Output,
@@ -71,8 +71,8 @@ impl Supervisor {
     pub(crate) fn on_check_ended(&mut self, ending: Ending) -> Option<Event> {
         let Next::Checking(check) = std::mem::replace(&mut self.reexec.next, Next::Unknown) else { return None };
         let result = match check.conclude(ending) {
-            Ok(Finding::Is(successor, candidate)) => {
-                self.reexec.next = Next::Checked(successor, candidate);
+            Ok(Finding::Is(kind, candidate)) => {
+                self.reexec.next = Next::Checked(kind, candidate);
                 CheckResult::Passed
             }
             Ok(Finding::Silent(candidate)) => {
@@ -125,7 +125,7 @@ impl Supervisor {
             Output::Look => return Some(Input::Looked(self.look_before_reexec())),
             Output::Freeze => return Some(Input::Froze(self.stop_threads())),
             Output::Drain => {
-                driven.turn = self.take_in_everything();
+                driven.turn = self.drain_inbox();
                 return Some(Input::Drained(self.drain_result(&driven.turn)));
             }
             Output::Exec => return Some(Input::ExecFailed(self.hand_over_and_exec())),
@@ -148,7 +148,7 @@ impl Supervisor {
 
     fn start_check(&mut self) -> Result<(), String> {
         let candidate = self.next_program().and_then(Candidate::open)?;
-        let state = self.document(None, Successor::Ours)?.to_yaml();
+        let state = self.document(None, ImageKind::Ours)?.to_yaml();
         self.await_check(Check::start(candidate, &state, &self.facts.birth)?);
         Ok(())
     }
@@ -210,17 +210,17 @@ impl Supervisor {
     fn hand_over_and_exec(&mut self) -> ExecFailure {
         let next = std::mem::replace(&mut self.reexec.next, Next::Unknown);
         let stopped = self.reexec.stopped_threads.take();
-        let (Next::Checked(successor, candidate), Some(mut stopped)) = (next, stopped) else {
+        let (Next::Checked(kind, candidate), Some(mut stopped)) = (next, stopped) else {
             return ExecFailure::Failed("the program was not checked".to_owned());
         };
-        let failure = self.become_next(successor, &candidate, &mut stopped.control);
+        let failure = self.become_next(kind, &candidate, &mut stopped.control);
         self.reexec.stopped_threads = Some(stopped);
         failure
     }
 
     /// einhorn would launch the workers with our own rights, and knows no watchdog. What else it does not know is said.
     fn what_einhorn_must_not_lose(&self) -> Option<String> {
-        if self.sockets.releases.values().any(|release| release.recipe.identity.is_some()) {
+        if self.sockets.releases.values().any(|release| release.exec_spec.identity.is_some()) {
             let name = self.next_name();
             return Some(format!("{name} is einhorn, and knows no users of workers"));
         }
@@ -235,8 +235,8 @@ impl Supervisor {
         None
     }
 
-    fn become_next(&mut self, successor: Successor, candidate: &Candidate, control: &mut ControlPaused) -> ExecFailure {
-        if successor == Successor::Einhorn {
+    fn become_next(&mut self, kind: ImageKind, candidate: &Candidate, control: &mut ControlPaused) -> ExecFailure {
+        if kind == ImageKind::Einhorn {
             if let Some(problem) = self.what_einhorn_must_not_lose() {
                 return ExecFailure::Failed(problem);
             }
@@ -245,14 +245,14 @@ impl Supervisor {
         // What is not written now is lost, and counted in the document.
         logging::flush();
         self.trace.flush();
-        let (state, keep) = match self.written_down(successor, control) {
+        let (state, keep) = match self.written_down(kind, control) {
             Ok(written) => written,
             Err(reason) => return ExecFailure::Failed(reason),
         };
         log::info!("About to re-exec einhorn master as {}", candidate.program.shown(state.as_raw_fd()));
         logging::flush();
         let failure = match state.try_clone() {
-            Ok(spare) => self.exec(successor, candidate, [&state, &spare], keep),
+            Ok(spare) => self.exec(kind, candidate, [&state, &spare], keep),
             Err(error) => return ExecFailure::Failed(words(errno_of(&error))),
         };
         match failure.is_out_of_date() {
@@ -262,9 +262,9 @@ impl Supervisor {
     }
 
     /// The state, in a sealed file in memory, and the descriptors that it names.
-    fn written_down(&self, successor: Successor, control: &mut ControlPaused) -> Result<(OwnedFd, Vec<RawFd>), String> {
+    fn written_down(&self, kind: ImageKind, control: &mut ControlPaused) -> Result<(OwnedFd, Vec<RawFd>), String> {
         let state = control.describe().ok_or("the control thread is gone")?;
-        let text = self.document(Some(&state), successor)?.to_yaml();
+        let text = self.document(Some(&state), kind)?.to_yaml();
         if text.len() > Document::BYTES_MAX {
             return Err(format!(
                 "the state has {} bytes, since clients do not read; the most is {}",
@@ -284,27 +284,21 @@ impl Supervisor {
     }
 
     /// Keeps these descriptors, and the state.
-    fn exec(
-        &self,
-        successor: Successor,
-        candidate: &Candidate,
-        state: [&OwnedFd; 2],
-        mut keep: Vec<RawFd>,
-    ) -> ReexecError {
+    fn exec(&self, kind: ImageKind, candidate: &Candidate, state: [&OwnedFd; 2], mut keep: Vec<RawFd>) -> ReexecError {
         let [state, spare] = state;
         let mut env = candidate.program.environment.clone();
         keep.push(state.as_raw_fd());
-        if let (Successor::Ours, Some(image)) = (successor, &self.reexec.image) {
+        if let (ImageKind::Ours, Some(image)) = (kind, &self.reexec.image) {
             let numbers = [image.as_fd(), state.as_fd(), spare.as_fd()].map(|fd| fd.as_raw_fd().to_string());
             env.push((RETURN_VARIABLE.into(), numbers.join(",").into()));
             keep.push(spare.as_raw_fd());
         }
-        if successor == Successor::Einhorn {
-            process::move_out(&self.facts.birth);
+        if kind == ImageKind::Einhorn {
+            process::restore_process(&self.facts.birth);
         }
         let argv: Vec<OsString> = candidate.program.argv_with_state(state.as_raw_fd());
         let error = reexec::exec(Program::Checked(&candidate.executable), &argv, &env, &keep);
-        process::settle_in(&self.facts.birth);
+        process::configure_process(&self.facts.birth);
         error
     }
 }

@@ -11,9 +11,9 @@ use crate::machines::reload::{Hearers, Input, JOB_NOTE, Output, Start, TOO_MUCH}
 use crate::output::{sentences, title};
 use crate::pool::Event;
 use crate::protocol::Asking;
+use crate::release::exec_spec::Release;
 use crate::release::listeners::Listener;
-use crate::release::prepare::{self, Found, InForce, Prepared, Settled};
-use crate::release::recipe::Release;
+use crate::release::prepare::{self, AppliedConfig, Found, InForce, Prepared};
 use crate::supervisor::master::Supervisor;
 use crate::supervisor::settings;
 use crate::sys::clock;
@@ -55,7 +55,7 @@ impl Supervisor {
     }
 
     /// Tells the machine, and does all that it asks for.
-    pub(crate) fn drive_reload(&mut self, input: Input<Settled, Asking>) -> Driven {
+    pub(crate) fn drive_reload(&mut self, input: Input<AppliedConfig, Asking>) -> Driven {
         let mut driven = Driven::default();
         let mut inputs = VecDeque::from([input]);
         while let Some(input) = inputs.pop_front() {
@@ -70,9 +70,9 @@ impl Supervisor {
 
     fn perform_reload(
         &mut self,
-        output: Output<Settled, Asking>,
+        output: Output<AppliedConfig, Asking>,
         driven: &mut Driven,
-    ) -> Option<Input<Settled, Asking>> {
+    ) -> Option<Input<AppliedConfig, Asking>> {
         match output {
             Output::Open(version) => return Some(Input::Opened { version, result: self.open_version(version) }),
             Output::Ready { version, settings } => driven.event = Some(Event::ReleaseReady { version, settings }),
@@ -105,13 +105,13 @@ impl Supervisor {
     ///
     /// # Errors
     /// Why the version cannot be started.
-    fn open_version(&mut self, version: Version) -> Result<Settled, String> {
+    fn open_version(&mut self, version: Version) -> Result<AppliedConfig, String> {
         let Some(Found::Version(found)) = self.threads.jobs.result() else { return Err(FAILED.to_owned()) };
-        let Prepared { loaded, recipe, listeners, admittance } = *found.map_err(|lines| lines.join("; "))?;
+        let Prepared { loaded, exec_spec, listeners, access_control } = *found.map_err(|lines| lines.join("; "))?;
         self.reopen(&listeners)?;
         self.keep_open(&listeners);
-        self.sockets.releases.insert(version, Release { recipe, listeners });
-        Ok(Settled::new(*loaded, admittance))
+        self.sockets.releases.insert(version, Release { exec_spec, listeners });
+        Ok(AppliedConfig::new(*loaded, access_control))
     }
 
     fn keep_open(&mut self, listeners: &[Arc<Listener>]) {
@@ -120,7 +120,7 @@ impl Supervisor {
     }
 
     /// Goes by what is in force now, and was not before.
-    fn adapt(&mut self, before: &Settled) {
+    fn adapt(&mut self, before: &AppliedConfig) {
         self.adapt_listeners(before.effective.backlog);
         if let Some(title) = &mut self.title {
             title.set(&title::of(self.facts.config()));
@@ -132,9 +132,9 @@ impl Supervisor {
         if let Err(error) = self.trace.follow(trace, 0, &mut self.threads.crew) {
             log::error!("cannot start a trace: {}", words(errno_of(&error)));
         }
-        let admittance = &self.facts.reload.in_force().admittance;
-        if *admittance != before.admittance {
-            self.threads.control.set_access(admittance.policy(), admittance.access);
+        let access_control = &self.facts.reload.in_force().access_control;
+        if *access_control != before.access_control {
+            self.threads.control.set_access(access_control.policy(), access_control.access);
         }
     }
 
@@ -158,7 +158,7 @@ impl Supervisor {
         if backlog_before != self.config().backlog {
             // To listen(2) is also what reopens one that was shut down.
             let served = self.sockets.listeners.iter().filter(|listener| self.is_served(listener));
-            served.for_each(|listener| listener.lengthen(self.config().backlog));
+            served.for_each(|listener| listener.set_backlog(self.config().backlog));
         }
     }
 

@@ -18,7 +18,7 @@ use crate::files::lockfile::Lock;
 use crate::files::pidfile::PidFile;
 use crate::files::spot::Spot;
 use crate::handoff::Fd;
-use crate::handover::arrival::{Arrival, go_back, understand};
+use crate::handover::arrival::{HandoffEnv, fall_back, validate};
 use crate::handover::held::{Facts, Held, Open, OpenControl, OpenFile, OpenListener, OpenRelease};
 use crate::handover::plan::Plan;
 use crate::logging;
@@ -28,8 +28,8 @@ use crate::pool::State;
 use crate::release::bound_files::{BoundFile, BoundFiles};
 use crate::release::call::Call;
 use crate::release::directory::directory_of;
+use crate::release::exec_spec::{Release, Sockets};
 use crate::release::listeners::Listener;
-use crate::release::recipe::{Release, Sockets};
 use crate::supervisor::begin::{Beginning, Inherited};
 use crate::supervisor::files::Files;
 use crate::supervisor::master::Supervisor;
@@ -44,17 +44,17 @@ use crate::sys::wait;
 use crate::threads::crew::Crew;
 
 /// Goes on; or back, if the handoff is of no use to this version.
-pub(crate) fn run(config: &Config, call: Call, arrival: Arrival) -> ExitCode {
+pub(crate) fn run(config: &Config, call: Call, env: HandoffEnv) -> ExitCode {
     // There is one thread still, and the arguments have been read.
     let mut title = Title::prepare();
     if let Some(title) = &mut title {
         title.set(&title::of(config));
     }
-    let read = catch_unwind(AssertUnwindSafe(|| understand(&arrival)));
+    let read = catch_unwind(AssertUnwindSafe(|| validate(&env)));
     let read = read.unwrap_or_else(|_| Err("this version fails at the handoff, by a mistake of its own".to_owned()));
-    let plan = match read.or_else(|reason| go_back(&reason, config, &call, &arrival)) {
+    let plan = match read.or_else(|reason| fall_back(&reason, config, &call, &env)) {
         Ok(plan) => plan,
-        Err(reason) => return process::complain(&reason, exit_code::CANNOT_START),
+        Err(reason) => return process::report_error(&reason, exit_code::CANNOT_START),
     };
     // There are workers to be looked after, by this thread alone if there is no other.
     let mut crew = Crew::optional();
@@ -62,8 +62,8 @@ pub(crate) fn run(config: &Config, call: Call, arrival: Arrival) -> ExitCode {
         Ok(logging) => logging,
         Err(error) => {
             let reason = format!("cannot log: {error}");
-            let reason = go_back(&reason, config, &call, &arrival).err().unwrap_or(reason);
-            return process::complain(&reason, exit_code::CANNOT_START);
+            let reason = fall_back(&reason, config, &call, &env).err().unwrap_or(reason);
+            return process::report_error(&reason, exit_code::CANNOT_START);
         }
     };
     if let Some(title) = &mut title {
@@ -74,12 +74,12 @@ pub(crate) fn run(config: &Config, call: Call, arrival: Arrival) -> ExitCode {
     for pid in &reaped {
         log::warn!("Worker {pid} was reaped by another program, its exit status is unknown");
     }
-    let adopted = take_over(plan, call, arrival, title);
+    let adopted = take_over(plan, call, env, title);
     match adopted.and_then(|adopted| Supervisor::begin(adopted, crew)) {
         Ok(supervisor) => end::supervise(supervisor, &logging, |supervisor| supervisor.go_on(&reaped)),
         Err(reason) => {
             logging.finish();
-            process::complain(&reason, exit_code::CANNOT_START)
+            process::report_error(&reason, exit_code::CANNOT_START)
         }
     }
 }
@@ -88,12 +88,12 @@ pub(crate) fn run(config: &Config, call: Call, arrival: Arrival) -> ExitCode {
 ///
 /// # Errors
 /// The control socket is gone, though it was there a moment ago.
-fn take_over(plan: Plan, call: Call, arrival: Arrival, title: Option<Title>) -> Result<Beginning, String> {
-    let inherited = arrival.numbers();
+fn take_over(plan: Plan, call: Call, env: HandoffEnv, title: Option<Title>) -> Result<Beginning, String> {
+    let inherited = env.numbers();
     let Plan { held, notes } = plan;
     let Held { pool, mut facts, service, image, generation, lost_lines, open } = held;
     facts.call = call.resumed(facts.call);
-    let reexec = Reexec::new(image, generation, origin(arrival.refused, &pool));
+    let reexec = Reexec::new(image, generation, origin(env.refused, &pool));
     log::info!("Using loaded state: generation {generation}, {} workers", pool.workers.len());
     logging::count_lost(lost_lines);
     for note in &notes {
@@ -110,12 +110,12 @@ fn take_over(plan: Plan, call: Call, arrival: Arrival, title: Option<Title>) -> 
     let exec_pipes = exec_pipes.filter_map(|(pid, fd)| Some((pid, ExecPipe::resume(owned(fd)?)))).collect();
     let control = control.ok_or("the handoff has no control socket")?;
     let files = files(lock, pid_file, &facts, BoundFile::from(control.file.clone()));
-    let (socket, clients) = control_socket(control, facts.reload.in_force().admittance.access)?;
+    let (socket, clients) = control_socket(control, facts.reload.in_force().access_control.access)?;
     // Everything closes with the next exec that it is not meant for.
     if let Err(errno) = set_cloexec_on_inherited(&[]) {
         log::warn!("cannot keep descriptors from workers: {}", words(errno));
     }
-    process::settle_in(&facts.birth);
+    process::configure_process(&facts.birth);
     let inherited = Inherited { clients, exec_pipes, service };
     Ok(Beginning { pool, facts, title, reexec, files, socket, sockets, inherited })
 }
@@ -126,7 +126,7 @@ fn sockets(listeners: Vec<OpenListener>, releases: Vec<OpenRelease>, birth: &Bir
     let listeners: Vec<Option<_>> = listeners.into_iter().map(|open| listener(open, birth, &bound_files)).collect();
     let release = |open: OpenRelease| {
         let sockets = open.listeners.iter().filter_map(|place| listeners.get(*place).cloned().flatten());
-        (open.version, Release { recipe: open.recipe, listeners: sockets.collect() })
+        (open.version, Release { exec_spec: open.exec_spec, listeners: sockets.collect() })
     };
     let releases = releases.into_iter().map(release).collect();
     Sockets { listeners: listeners.into_iter().flatten().collect(), releases, bound_files }
@@ -165,13 +165,13 @@ fn owned(fd: Fd) -> Option<OwnedFd> {
 }
 
 fn listener(open: OpenListener, birth: &Birth, bound_files: &BoundFiles) -> Option<Arc<Listener>> {
-    let OpenListener { fd, bind, file, manner } = open;
+    let OpenListener { fd, bind, file, options } = open;
     let file = file.map(BoundFile::from);
     if let Some((path, _)) = file.as_ref().filter(|_| !bind.flags().shared_directory()) {
         let _it_is_open = mention_doubt(path, &format!("the socket of {bind} goes on"));
     }
     let file = file.map(|file| (file, bound_files.clone()));
-    Some(Arc::new(Listener::adopt(owned(fd)?, bind, file, manner, birth)))
+    Some(Arc::new(Listener::adopt(owned(fd)?, bind, file, options, birth)))
 }
 
 /// What is open stays open, whatever is thought of its directory: what the next start would say is said now.

@@ -10,7 +10,7 @@ use crate::logging::syslog_message::Facility;
 use crate::machines::reload::{Configuration, Input};
 use crate::pool::Settings;
 use crate::protocol::Change;
-use crate::release::prepare::Settled;
+use crate::release::prepare::AppliedConfig;
 use crate::supervisor::master::Supervisor;
 use crate::sys::limits;
 
@@ -42,7 +42,7 @@ pub(crate) fn log_plan(log: &LogSettings) -> LogPlan {
     }
 }
 
-impl Configuration for Settled {
+impl Configuration for AppliedConfig {
     type Change = Change;
 
     fn set(&mut self, change: &Change) {

@@ -10,7 +10,7 @@ use std::process::ExitCode;
 use crate::base::exit_code::Problem;
 use crate::base::{Version, exit_code};
 use crate::config::{self, Config, ConfigError, Detail, Invocation};
-use crate::handover::arrival::Arrival;
+use crate::handover::arrival::HandoffEnv;
 use crate::handover::held::Facts;
 use crate::handover::preflight;
 use crate::logging;
@@ -18,18 +18,18 @@ use crate::machines::reexec::Origin;
 use crate::output::sentences::EINHORN_VERSION;
 use crate::output::title;
 use crate::pool::State;
-use crate::release::admittance::Admittance;
+use crate::release::access_control::AccessControl;
 use crate::release::bound_files::BoundFiles;
 use crate::release::call::{CHECK_VARIABLE, Call};
 use crate::release::directory::directory_of;
-use crate::release::prepare::Settled;
-use crate::release::recipe::{Recipe, Release, Sockets};
+use crate::release::exec_spec::{ExecSpec, Release, Sockets};
+use crate::release::prepare::AppliedConfig;
 use crate::release::{listeners, prepare};
 use crate::supervisor::begin::{Beginning, Inherited};
-use crate::supervisor::files::{Files, tell_apart};
+use crate::supervisor::files::{Files, check_distinct_paths};
 use crate::supervisor::master::Supervisor;
 use crate::supervisor::next_image::Reexec;
-use crate::supervisor::process::{complain, complain_of_all, settle_in};
+use crate::supervisor::process::{configure_process, report_error, report_errors};
 use crate::supervisor::{end, resume, settings};
 use crate::sys::birth::Birth;
 use crate::sys::errno::words;
@@ -43,7 +43,7 @@ use crate::trace;
 ///
 /// # Errors
 /// There is no room for a descriptor.
-pub(crate) fn first_things() -> std::io::Result<()> {
+pub(crate) fn early_init() -> std::io::Result<()> {
     limits::keep_no_freed_memory();
     allocator::keep_reserve(exit_code::NO_MEMORY);
     signal::block_all();
@@ -63,11 +63,11 @@ pub(crate) fn answer(invocation: Invocation, call: &Call) -> ExitCode {
         Invocation::ConfigSchema => (config::schema(), 0),
         Invocation::PrintConfig(config) => match config::print(&config) {
             Ok(text) => (text, 0),
-            Err(error) => return complain(&error, exit_code::BAD_OPTION),
+            Err(error) => return report_error(&error, exit_code::BAD_OPTION),
         },
         Invocation::CheckConfig(config) => match check_alone(&config, call) {
             Ok(()) => ("The configuration can be used\n".to_owned(), 0),
-            Err(problems) => return complain_of_all(&messages(&problems), exit_code::BAD_OPTION),
+            Err(problems) => return report_errors(&messages(&problems), exit_code::BAD_OPTION),
         },
         Invocation::UpgradeCheck => {
             return preflight::answer(std::env::var(CHECK_VARIABLE).ok().as_deref());
@@ -85,20 +85,20 @@ fn messages(problems: &[Problem]) -> Vec<&str> {
 /// Starts, supervises, ends.
 pub(crate) fn run(config: Config, call: Call) -> ExitCode {
     if let Some(fd) = config.with_state_fd {
-        return resume::run(&config, call, Arrival::look(fd));
+        return resume::run(&config, call, HandoffEnv::look(fd));
     }
     let birth = match Birth::record() {
         Ok(birth) => birth,
-        Err(errno) => return complain(&words(errno), exit_code::CANNOT_START),
+        Err(errno) => return report_error(&words(errno), exit_code::CANNOT_START),
     };
     if let Err(errno) = fd::set_cloexec_on_inherited(&[]) {
-        return complain(&words(errno), exit_code::CANNOT_START);
+        return report_error(&words(errno), exit_code::CANNOT_START);
     }
-    let (recipe, admittance) = match check(&config, &call) {
+    let (exec_spec, access_control) = match check(&config, &call) {
         Ok(found) => found,
         Err(problems) => {
             let code = problems.first().map_or(exit_code::BAD_OPTION, |problem| problem.code);
-            return complain_of_all(&messages(&problems), code);
+            return report_errors(&messages(&problems), code);
         }
     };
     // There is one thread still, and the arguments have been read.
@@ -111,24 +111,24 @@ pub(crate) fn run(config: Config, call: Call) -> ExitCode {
     let mut crew = Crew::required();
     let logging = match logging::start(&settings::log_plan(&config.log), &mut crew) {
         Ok(logging) => logging,
-        Err(error) => return complain(&format!("cannot start a thread: {error}"), exit_code::CANNOT_START),
+        Err(error) => return report_error(&format!("cannot start a thread: {error}"), exit_code::CANNOT_START),
     };
     if let Err(errno) = nice {
         log::error!("cannot set the nice level of the master, going on without: {}", words(errno));
     }
-    let started = open(config, call, birth, recipe, admittance);
+    let started = open(config, call, birth, exec_spec, access_control);
     let started = started.and_then(|opened| Supervisor::begin(Beginning { title, ..opened }, crew));
     match started {
         Ok(supervisor) => end::supervise(supervisor, &logging, Supervisor::run),
         Err(message) => {
             logging.finish();
-            complain(&message, exit_code::CANNOT_START)
+            report_error(&message, exit_code::CANNOT_START)
         }
     }
 }
 
 /// What can be found wrong without touching anything: all of it, in the order in which it would be met.
-fn check(config: &Config, call: &Call) -> Result<(Recipe, Admittance), Vec<Problem>> {
+fn check(config: &Config, call: &Call) -> Result<(ExecSpec, AccessControl), Vec<Problem>> {
     // einhorn's first workers still see the variables that are to be dropped.
     prepare::work_out(config, call, &[])
 }
@@ -143,20 +143,26 @@ fn check_alone(config: &Config, call: &Call) -> Result<(), Vec<Problem>> {
         problems.push(Problem { code: exit_code::NO_PROGRAM, message });
     }
     problems.extend(listeners::check(config));
-    let directory = directory_of(config, &call.environ).and_then(|directory| tell_apart(config, &directory));
+    let directory = directory_of(config, &call.environ).and_then(|directory| check_distinct_paths(config, &directory));
     problems.extend(directory.err().map(Problem::of_option));
     if problems.is_empty() { Ok(()) } else { Err(problems) }
 }
 
 /// Opens what is to be opened, in the order in which others could be disturbed: no other is, until the lock is held.
-fn open(config: Config, call: Call, birth: Birth, recipe: Recipe, admittance: Admittance) -> Result<Beginning, String> {
-    settle_in(&birth);
+fn open(
+    config: Config,
+    call: Call,
+    birth: Birth,
+    exec_spec: ExecSpec,
+    access_control: AccessControl,
+) -> Result<Beginning, String> {
+    configure_process(&birth);
     say_what_is_not_done(&config);
     let directory = directory_of(&config, &call.environ)?;
     let pid_path = config::pid_path(&config, &directory);
-    tell_apart(&config, &directory)?;
+    check_distinct_paths(&config, &directory)?;
     log::info!("Writing PID to {}", pid_path.display());
-    let (mut files, socket) = Files::claim(&config, &directory, admittance.access)?;
+    let (mut files, socket) = Files::claim(&config, &directory, access_control.access)?;
     if let Some(path) = &config.trace {
         trace::open(path)?;
     }
@@ -165,13 +171,13 @@ fn open(config: Config, call: Call, birth: Birth, recipe: Recipe, admittance: Ad
     files.write_pid_file(&pid_path)?;
     Ok(Beginning {
         pool: State::new(settings::of(&config)),
-        facts: Facts::new(Settled::new(config, admittance), call, birth),
+        facts: Facts::new(AppliedConfig::new(config, access_control), call, birth),
         title: None,
         reexec: Reexec::new(None, 0, Origin::Elsewhere),
         files,
         socket,
         sockets: Sockets {
-            releases: BTreeMap::from([(Version(0), Release { recipe, listeners: listeners.clone() })]),
+            releases: BTreeMap::from([(Version(0), Release { exec_spec, listeners: listeners.clone() })]),
             listeners,
             bound_files,
         },
@@ -190,13 +196,13 @@ fn say_what_is_not_done(config: &Config) {
 
 /// The program `einhyrningsins` (or `einhorn`), from its arguments to its exit code.
 pub fn main() -> ExitCode {
-    if let Err(error) = first_things() {
-        return complain(&error, exit_code::CANNOT_START);
+    if let Err(error) = early_init() {
+        return report_error(&error, exit_code::CANNOT_START);
     }
     let call = Call::of_this_process();
     match crate::config::parse(&call.argv0, call.args.clone(), &prepare::read_file) {
         Ok(Invocation::Run(config)) => run(*config, call),
         Ok(invocation) => answer(invocation, &call),
-        Err(problems) => complain_of_all(&problems.0, exit_code::BAD_OPTION),
+        Err(problems) => report_errors(&problems.0, exit_code::BAD_OPTION),
     }
 }

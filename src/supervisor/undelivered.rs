@@ -98,7 +98,7 @@ fn is_listed(to: Addressee, pool: &Pool) -> bool {
         Addressee::Worker(pid) => pool.workers().iter().any(|worker| worker.pid == pid),
         Addressee::Group(pid) => {
             pool.workers().iter().any(|worker| worker.pid == pid)
-                || pool.remnants().iter().any(|remnant| remnant.pid == pid)
+                || pool.leftovers().iter().any(|leftover| leftover.pid == pid)
         }
     }
 }

@@ -91,7 +91,7 @@ impl Run {
             let (serves, untold) = (process.serves(), u32::from(!process.told));
             tally.serving += u32::from(serves);
             if process.version == modern {
-                tally.modern += u32::from(!process.written_off);
+                tally.modern += u32::from(!process.excluded_from_target);
                 tally.modern_untold += untold;
                 tally.modern_serving += u32::from(serves);
                 tally.modern_acked += u32::from(process.acked_at.is_some() && !process.told);
@@ -137,16 +137,22 @@ impl Run {
     }
 
     fn audit_remnants(&self, tally: &mut Tally) {
-        let remnants = self.pool.remnants();
+        let leftovers = self.pool.leftovers();
         let truth = self.ledger.remnant_count;
-        hold!("I2", remnants.len() == truth, "{} remnants are listed, {truth} are left", remnants.len());
-        for remnant in remnants {
-            let known = self.world.of(remnant.pid).map(|process| process.known);
-            let wanted = if remnant.reaped { Known::Group } else { Known::Ended };
-            hold!("I2", known == Some(wanted), "{} is listed as {remnant:?}", remnant.pid);
-            let process = self.world.of(remnant.pid).expect("it is known");
-            hold!("I23", remnant.graceful == process.graceful, "what {} left hears {}", remnant.pid, remnant.graceful);
-            if remnant.reaped && !process.killed {
+        hold!("I2", leftovers.len() == truth, "{} leftovers are listed, {truth} are left", leftovers.len());
+        for leftover in leftovers {
+            let known = self.world.of(leftover.pid).map(|process| process.known);
+            let wanted = if leftover.reaped { Known::Group } else { Known::Ended };
+            hold!("I2", known == Some(wanted), "{} is listed as {leftover:?}", leftover.pid);
+            let process = self.world.of(leftover.pid).expect("it is known");
+            hold!(
+                "I23",
+                leftover.graceful == process.graceful,
+                "what {} left hears {}",
+                leftover.pid,
+                leftover.graceful
+            );
+            if leftover.reaped && !process.killed {
                 tally.due = earlier(tally.due, process.kill_at);
             }
         }

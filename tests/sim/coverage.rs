@@ -76,7 +76,7 @@ counters!(
         UpTo,
         AckMissed,
         Exited,
-        GroupOutlived,
+        GroupHasSurvivors,
         Sending,
         Resending,
         SentAll,

@@ -7,7 +7,7 @@ use einhyrningsins::base::{Mono, Pid};
 use einhyrningsins::pool::{AckIgnored, AckMode, Acked, Asked, EXEC_LIMIT, Notice, UpgradeStyle};
 
 use crate::hold;
-use crate::run::{Cause, Farewell, Run};
+use crate::run::{Cause, Run, StopSignal};
 use crate::world::Known;
 
 impl Run {
@@ -52,7 +52,7 @@ impl Run {
                 let truth = (process.acked_at.is_some(), process.told);
                 hold!("I8", (*acked == Acked::Yes, *asked == Asked::Yes) == truth, "{pid} is told to be otherwise");
             }
-            Notice::GroupOutlived { pid } => hold!("I2", self.step.outlived == Some(*pid), "{pid} left nothing"),
+            Notice::GroupHasSurvivors { pid } => hold!("I2", self.step.outlived == Some(*pid), "{pid} left nothing"),
             Notice::Lingering { pids, .. } => {
                 let stays = |pid: &Pid| {
                     self.world.of(*pid).is_some_and(|process| process.told || process.known == Known::Group)
@@ -117,7 +117,7 @@ impl Run {
     }
 
     /// Every worker and every group hears of it now, once.
-    pub fn begin_stop(&mut self, stop: Farewell) {
+    pub fn begin_stop(&mut self, stop: StopSignal) {
         self.step.stop = Some(stop);
         let groups = self.world.processes.iter().filter(|process| process.known == Known::Group).count();
         self.step.signals_left = self.world.workers.len() + groups;

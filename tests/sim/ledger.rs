@@ -9,7 +9,7 @@ use einhyrningsins::pool::{
     AckMode, Command, Event, ExitReason, Group, QUIT_GRACE, Settings, TERM_GRACE, UpgradeStyle,
 };
 
-use crate::run::Farewell;
+use crate::run::StopSignal;
 use crate::world::{Known, Launching, Process, World};
 
 #[derive(Clone, Debug)]
@@ -134,7 +134,7 @@ impl Ledger {
                 world.processes[at].killed = false;
                 world.processes[at].known = match group {
                     Group::Empty => Known::Nothing,
-                    Group::Outlived => Known::Group,
+                    Group::HasSurvivors => Known::Group,
                 };
                 self.remnant_count -= usize::from(*group == Group::Empty);
             }
@@ -269,12 +269,12 @@ impl Ledger {
     }
 
     /// How long workers may take to end after a stop.
-    pub fn stop_grace(&self, stop: Farewell) -> Option<Duration> {
+    pub fn stop_grace(&self, stop: StopSignal) -> Option<Duration> {
         let timeout = self.settings.signal_timeout;
         match stop {
-            Farewell::Signal(Signal::TERM) => timeout.or(Some(TERM_GRACE)),
-            Farewell::Signal(Signal::QUIT) => Some(timeout.unwrap_or(QUIT_GRACE).min(QUIT_GRACE)),
-            Farewell::Signal(_) | Farewell::Graceful => timeout,
+            StopSignal::Signal(Signal::TERM) => timeout.or(Some(TERM_GRACE)),
+            StopSignal::Signal(Signal::QUIT) => Some(timeout.unwrap_or(QUIT_GRACE).min(QUIT_GRACE)),
+            StopSignal::Signal(_) | StopSignal::Graceful => timeout,
         }
     }
 

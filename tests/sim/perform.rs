@@ -7,7 +7,7 @@ use einhyrningsins::pool::{Action, Event, ExitReason};
 
 use crate::hold;
 use crate::ledger::earlier;
-use crate::run::{Cause, Farewell, Run};
+use crate::run::{Cause, Run, StopSignal};
 use crate::world::{Known, Launching, Life, Process};
 
 /// How long a worker that missed its ack timeout may take to end, at the most.
@@ -46,7 +46,7 @@ impl Run {
         let (mut modern, mut unacked, mut held) = (0, launching, 0_u128);
         for &at in &self.world.workers {
             let process = &self.world.processes[at];
-            modern += u32::from(process.version == version && !process.written_off);
+            modern += u32::from(process.version == version && !process.excluded_from_target);
             unacked += u32::from(process.version == version && process.acked_at.is_none() && !process.told);
             held |= 1 << process.index.0;
         }
@@ -116,10 +116,10 @@ impl Run {
     }
 
     /// The stop under way, if it sends this signal to this process or to what it left.
-    fn stop_by(&self, process: &Process, signal: Signal) -> Option<Farewell> {
-        let wanted = |stop: &Farewell| match *stop {
-            Farewell::Graceful => process.graceful,
-            Farewell::Signal(named) => named,
+    fn stop_by(&self, process: &Process, signal: Signal) -> Option<StopSignal> {
+        let wanted = |stop: &StopSignal| match *stop {
+            StopSignal::Graceful => process.graceful,
+            StopSignal::Signal(named) => named,
         };
         self.step.stop.filter(|stop| wanted(stop) == signal)
     }

@@ -62,7 +62,7 @@ plant 'forgotten deadline' pool/machine.rs \
 plant 'version not raised' pool/upgrade.rs \
     '/^        self.state.modern = version;$/d'
 plant 'a field forgotten in the handoff' pool/worker.rs \
-    's/^    pub written_off: bool,$/    #[serde(skip)]\n&/'
+    's/^    pub excluded_from_target: bool,$/    #[serde(skip)]\n&/'
 plant 'a field of the pool forgotten in the handoff' pool/state.rs \
     's/^    pub backoff: Backoff,$/    #[serde(skip)]\n&/'
 plant 'nothing prepared anew after a re-exec' pool/machine.rs \
@@ -71,13 +71,13 @@ plant 'a re-exec that oversleeps' pool/machine.rs \
     's/^            Event::Resumed => self.send_again(actions),$/            Event::Resumed => return self.send_again(actions),/'
 
 plant 'the graceful signal of today' pool/tell.rs \
-    's/farewell.signal(worker.graceful)/farewell.signal(self.state.settings.graceful)/'
+    's/stop_signal.signal(worker.graceful)/stop_signal.signal(self.state.settings.graceful)/'
 plant 'the graceful signal at the answer' pool/replenish.rs \
     's/Worker::new(pid, index, version, graceful, now)/Worker::new(pid, index, version, self.state.settings.graceful, now)/'
 plant 'USR2 to what a dead worker left' pool/worker.rs \
     's/unwrap_or(graceful)/unwrap_or(Signal::USR2)/'
 plant 'a graceful TERM as urgent as TERM' pool/shutdown.rs \
-    's/Farewell::Signal(_) | Farewell::Graceful => timeout,/Farewell::Graceful if self.state.settings.graceful == Signal::TERM => Some(timeout.unwrap_or(TERM_GRACE)),\n            &/'
+    's/StopSignal::Signal(_) | StopSignal::Graceful => timeout,/StopSignal::Graceful if self.state.settings.graceful == Signal::TERM => Some(timeout.unwrap_or(TERM_GRACE)),\n            &/'
 plant 'settings kept after giving up' pool/upgrade.rs \
     '/^        self.state.settings = self.state.fallback;$/d'
 plant 'back to what started over' pool/upgrade.rs \

@@ -29,7 +29,7 @@ macro_rules! hold {
 
 /// What workers hear at a stop: each its own signal, or all the same.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Farewell {
+pub enum StopSignal {
     Graceful,
     Signal(Signal),
 }
@@ -39,11 +39,11 @@ pub enum Farewell {
 pub enum Cause {
     Started,
     Forward(Signal),
-    Stop(Farewell),
+    Stop(StopSignal),
     Ready(Version),
     Refused,
     Exited(Pid),
-    Outlived(Pid),
+    HasSurvivors(Pid),
     Deadline,
     Other,
 }
@@ -56,7 +56,7 @@ pub struct Step {
     pub burst: u32,
     pub spawned: bool,
     /// Set when every worker must hear this now.
-    pub stop: Option<Farewell>,
+    pub stop: Option<StopSignal>,
     /// Signals that a command asked for, and that are still to be sent.
     pub signals_left: usize,
     /// A bit for each place that was signalled.
@@ -82,7 +82,7 @@ impl Step {
             missed: None,
             kill_announced: None,
             reap: if let Cause::Exited(pid) = cause { Some(pid) } else { None },
-            outlived: if let Cause::Outlived(pid) = cause { Some(pid) } else { None },
+            outlived: if let Cause::HasSurvivors(pid) = cause { Some(pid) } else { None },
             culled_old: None,
             culled_modern: None,
         }
@@ -198,15 +198,15 @@ impl Run {
         let cause = match event {
             Event::Started => Cause::Started,
             Event::CommandGiven(Command::Forward(signal)) => Cause::Forward(*signal),
-            Event::CommandGiven(Command::Stop(signal)) => Cause::Stop(Farewell::Signal(*signal)),
-            Event::CommandGiven(Command::StopGracefully) => Cause::Stop(Farewell::Graceful),
+            Event::CommandGiven(Command::Stop(signal)) => Cause::Stop(StopSignal::Signal(*signal)),
+            Event::CommandGiven(Command::StopGracefully) => Cause::Stop(StopSignal::Graceful),
             Event::CommandGiven(Command::Upgrade(_) | Command::SetTarget(_) | Command::Configure { .. }) => {
                 Cause::Other
             }
             Event::ReleaseReady { version, .. } => Cause::Ready(*version),
             Event::ReleaseRefused { .. } => Cause::Refused,
             Event::WorkerExited { pid, .. } if self.world.worker_at(*pid).is_some() => Cause::Exited(*pid),
-            Event::WorkerReaped { pid, group: Group::Outlived } => Cause::Outlived(*pid),
+            Event::WorkerReaped { pid, group: Group::HasSurvivors } => Cause::HasSurvivors(*pid),
             Event::Resumed | Event::DeadlinePassed => Cause::Deadline,
             Event::WorkerSpawned { .. }
             | Event::SpawnFailed { .. }

@@ -5,7 +5,7 @@ use einhyrningsins::pool::{Event, ExitReason, Notice, Settings, UpgradeFailure};
 
 use crate::hold;
 use crate::plan::settings;
-use crate::run::{Cause, Farewell, Run};
+use crate::run::{Cause, Run, StopSignal};
 
 /// How many failures in a row end an upgrade when only an ack timeout is set.
 const RETRIES_WITH_ACK_TIMEOUT: u32 = 3;
@@ -85,7 +85,7 @@ impl Run {
                 let just = used_up && *deaths == ledger.deaths && !ledger.ever_acked && ledger.upgrading.is_none();
                 hold!("I11", just && ledger.stopping.is_none(), "given up after {deaths} deaths");
                 self.ledger.stopping = Some(ExitReason::GaveUp);
-                self.step.stop = Some(Farewell::Graceful);
+                self.step.stop = Some(StopSignal::Graceful);
                 self.step.signalled = 0;
                 self.step.signals_left =
                     self.world.workers.iter().filter(|&&at| !self.world.processes[at].told).count();
@@ -122,7 +122,7 @@ impl Run {
         self.ledger.give_up_upgrade();
         for &at in &self.world.workers {
             let process = &mut self.world.processes[at];
-            process.written_off |= process.version == self.ledger.good && process.told;
+            process.excluded_from_target |= process.version == self.ledger.good && process.told;
         }
     }
 

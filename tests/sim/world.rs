@@ -93,7 +93,7 @@ pub struct Process {
     pub last_signal: Signal,
     pub kill_at: Option<Mono>,
     /// Sent off before the version that replaced it was given up.
-    pub written_off: bool,
+    pub excluded_from_target: bool,
     pub killed: bool,
 }
 
@@ -128,7 +128,7 @@ impl Process {
             last_signal: Signal::USR2,
             kill_at: None,
             killed: false,
-            written_off: false,
+            excluded_from_target: false,
         }
     }
 
@@ -153,7 +153,7 @@ impl Process {
         self.last_signal = launch.graceful;
         self.kill_at = None;
         self.killed = false;
-        self.written_off = false;
+        self.excluded_from_target = false;
     }
 
     pub fn may_die_now(&self) -> bool {
@@ -289,7 +289,7 @@ impl World {
             return None;
         }
         process.life = if process.children > 0 { Life::Husk } else { Life::Free };
-        Some(if process.children > 0 { Group::Outlived } else { Group::Empty })
+        Some(if process.children > 0 { Group::HasSurvivors } else { Group::Empty })
     }
 
     /// The rest of the group ends.

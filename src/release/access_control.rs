@@ -24,7 +24,7 @@ const DESCRIPTORS_RESERVED: usize = 24;
 
 /// The users and groups that are let in, by number.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Admittance {
+pub(crate) struct AccessControl {
     /// Which processes may connect.
     pub(crate) access: Access,
     /// Users that may do everything, beside root and our own user.
@@ -32,7 +32,7 @@ pub(crate) struct Admittance {
     pub(crate) groups: Vec<u32>,
 }
 
-impl Admittance {
+impl AccessControl {
     /// Only root and our own user.
     pub(crate) fn closed() -> Self {
         Self { access: Access::OWN, users: Vec::new(), groups: Vec::new() }
@@ -55,7 +55,7 @@ impl Admittance {
 ///
 /// # Errors
 /// Each user or group that is not known.
-pub(crate) fn resolve(config: &Config, workers: Option<&Identity>) -> Result<Admittance, Vec<Problem>> {
+pub(crate) fn resolve(config: &Config, workers: Option<&Identity>) -> Result<AccessControl, Vec<Problem>> {
     let mut problems = Vec::new();
     let mut each = |key: &str, names: &[String], find: fn(&str) -> Result<u32, String>| {
         let (mut found, mut causes) = (Vec::new(), Vec::new());
@@ -79,7 +79,7 @@ pub(crate) fn resolve(config: &Config, workers: Option<&Identity>) -> Result<Adm
     }
     let several = !users.is_empty() || !config.control.allow_groups.is_empty();
     let access = access(config.socket_mode, own_group, several, workers);
-    Ok(Admittance { access, users, groups })
+    Ok(AccessControl { access, users, groups })
 }
 
 /// Workers of another user come by their group, unless the socket has one already: then the configuration has to

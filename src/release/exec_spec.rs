@@ -31,7 +31,7 @@ const SHELL: &str = "/bin/sh";
 /// One version, as its workers are launched.
 #[derive(Clone, Debug)]
 pub(crate) struct Release {
-    pub(crate) recipe: Recipe,
+    pub(crate) exec_spec: ExecSpec,
     /// In the order of the `-b` options.
     pub(crate) listeners: Vec<Arc<Listener>>,
 }
@@ -44,7 +44,7 @@ pub(crate) struct Sockets {
     pub(crate) bound_files: BoundFiles,
 }
 
-impl Recipe {
+impl ExecSpec {
     /// The program's file, from where the master is.
     pub(crate) fn file(&self) -> PathBuf {
         self.directory.as_ref().map_or_else(|| self.path.clone(), |directory| directory.join(&self.path))
@@ -53,7 +53,7 @@ impl Recipe {
 
 /// All of it but the sockets.
 #[derive(Clone, Debug, Serialize, Deserialize)]
-pub(crate) struct Recipe {
+pub(crate) struct ExecSpec {
     /// What is executed: the program, or the shell that reads it.
     #[serde(with = "wire")]
     pub(crate) path: PathBuf,
@@ -78,7 +78,7 @@ pub(crate) struct Recipe {
 ///
 /// # Errors
 /// Everything that cannot be had, the program's last.
-pub(crate) fn resolve(config: &Config, call: &Call, dropped: &[OsString]) -> Result<Recipe, Vec<Problem>> {
+pub(crate) fn resolve(config: &Config, call: &Call, dropped: &[OsString]) -> Result<ExecSpec, Vec<Problem>> {
     let mut problems = Vec::new();
     let user = or_note(user(config), &mut problems).flatten();
     let identity = or_note(identity(config, user.as_ref()), &mut problems).flatten();
@@ -93,7 +93,7 @@ pub(crate) fn resolve(config: &Config, call: &Call, dropped: &[OsString]) -> Res
     );
     let program = or_note(find(config, directory.as_deref(), &environment), &mut problems);
     match program {
-        Some((path, argv)) if problems.is_empty() => Ok(Recipe {
+        Some((path, argv)) if problems.is_empty() => Ok(ExecSpec {
             path,
             argv,
             environment,
@@ -110,8 +110,8 @@ pub(crate) fn resolve(config: &Config, call: &Call, dropped: &[OsString]) -> Res
 }
 
 /// The program as it was named, for a master that goes on although the program is missing: launches fail until it is back.
-pub(crate) fn as_it_stands(config: &Config, call: &Call) -> Recipe {
-    Recipe {
+pub(crate) fn as_it_stands(config: &Config, call: &Call) -> ExecSpec {
+    ExecSpec {
         path: config.program.first().map(PathBuf::from).unwrap_or_default(),
         argv: config.program.clone(),
         environment: environment::of_release(&call.environ, &[], &config.env, None),
