@@ -43,9 +43,6 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("fuzzing", &["base", "pool", "config", "protocol", "handoff", "yaml", "client", "handover"]),
 ];
 
-/// Rooms in which files still import each other in a circle. The list only gets shorter.
-const ROOMS_WITH_CIRCLES: &[&str] = &[];
-
 /// Files outside `src/sys` that need `unsafe`, each with the reason.
 const UNSAFE_ELSEWHERE: &[(&str, &str)] = &[
     ("examples/http_worker/accept.rs", "adopts inherited descriptors and interrupts accept(2)"),
@@ -62,9 +59,6 @@ const RIDDLE_WORDS_ELSEWHERE: &[(&str, &str)] = &[
     ("src/sys/limits.rs", "becomes the user nobody"),
     ("src/sys/resource_limit.rs", "becomes the user nobody"),
 ];
-
-/// Rooms whose comments and test names still have riddle words. The list only gets shorter.
-const ROOMS_WITH_RIDDLE_WORDS: &[&str] = &["files", "logging", "pool", "sys"];
 
 /// What the pool must not name: it does no I/O, starts no thread and reads no environment.
 const NOT_IN_THE_POOL: &[&str] =
@@ -87,14 +81,9 @@ fn each_room_imports_only_what_its_table_allows() {
 #[test]
 fn no_file_imports_in_a_circle() {
     let sources = files(&["src"], &["rs"]);
-    let circles: BTreeMap<_, _> = rooms().into_iter().map(|room| (room.clone(), circle(&sources, &room))).collect();
-    let with_circles: BTreeMap<_, _> = circles.iter().filter(|(_, files)| !files.is_empty()).collect();
-    let unknown: Vec<_> =
-        with_circles.iter().filter(|(room, _)| !ROOMS_WITH_CIRCLES.contains(&room.as_str())).collect();
-    assert!(unknown.is_empty(), "these files import each other: {unknown:?}");
-    let mended: Vec<_> =
-        ROOMS_WITH_CIRCLES.iter().filter(|room| !with_circles.contains_key(&room.to_string())).collect();
-    assert!(mended.is_empty(), "these rooms have no circle any more, take them out of the list: {mended:?}");
+    let circles = rooms().into_iter().map(|room| (circle(&sources, &room), room));
+    let found: Vec<_> = circles.filter(|(files, _)| !files.is_empty()).collect();
+    assert!(found.is_empty(), "these files import each other: {found:?}");
 }
 
 #[test]
@@ -237,9 +226,6 @@ fn no_riddle_words() {
     hold(riddles, &directories, &extensions);
     assert_breaks(riddles, "src/base/x.rs", "// Nobody waits.\nfn a_pipe_that_nobody_reads() {}\n// antibody", &[1, 2]);
     assert_breaks(riddles, "doc/x.md", "for whoever asks, and everybody's", &[1]);
-    let clean = |room: &&&str| files(&["src"], &["rs"]).iter().all(|s| s.room() != Some(room) || !has_riddle(&s.text));
-    let mended: Vec<_> = ROOMS_WITH_RIDDLE_WORDS.iter().filter(clean).collect();
-    assert!(mended.is_empty(), "these rooms have no riddle word any more, take them out of the list: {mended:?}");
     for (path, reason) in RIDDLE_WORDS_ELSEWHERE {
         assert!(has_riddle(&read(&root().join(path)).text) && !reason.is_empty(), "{path} has none, or no reason");
     }
@@ -485,8 +471,7 @@ fn blanks(source: &Source) -> Vec<usize> {
 }
 
 fn riddles(source: &Source) -> Vec<usize> {
-    let in_listed_room = source.room().is_some_and(|room| ROOMS_WITH_RIDDLE_WORDS.contains(&room));
-    if in_listed_room || RIDDLE_WORDS_ELSEWHERE.iter().any(|(path, _)| source.path == *path) {
+    if RIDDLE_WORDS_ELSEWHERE.iter().any(|(path, _)| source.path == *path) {
         return Vec::new();
     }
     lines_where(source.text.lines().enumerate().map(|(index, line)| (index + 1, line)), has_riddle)

@@ -204,7 +204,7 @@ fn a_relative_way_begins_on_the_way_to_where_we_are() {
             set_mode(&one, 0o755);
         }
         fs::remove_dir(&two).unwrap();
-        // A directory without a name is still there for whoever is in it.
+        // A directory without a name is still there for a process in it.
         assert_eq!(doubt(Path::new(".")), None);
     });
 }
@@ -231,7 +231,7 @@ fn a_directory_that_all_users_may_write_is_found_anywhere_on_the_way() {
         assert!(is_guarded(&path), "what is ours in a sticky directory is safe: {}", open.display());
         set_mode(&open, 0o755);
     }
-    assert!(!is_guarded(&dir.path().join("none")), "what is not there was put there by nobody we know");
+    assert!(!is_guarded(&dir.path().join("none")), "what is not there has no known owner");
 }
 
 #[test]
@@ -258,7 +258,7 @@ fn another_users_file_is_refused_except_in_a_sticky_directory() {
     let (dir, path) = file_below();
     let below = dir.path().join("a");
     chown(&below, Some(Uid::from_raw(STRANGER)), None).unwrap();
-    assert!(is_guarded(&path), "whoever names a path in somebody's directory means that one");
+    assert!(is_guarded(&path), "a path in a user's directory means that one");
     set_mode(dir.path(), 0o1777);
-    assert!(!is_guarded(&path), "anybody could have made that directory in a sticky one");
+    assert!(!is_guarded(&path), "any user could have made that directory in a sticky one");
 }

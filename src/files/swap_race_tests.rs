@@ -1,6 +1,6 @@
 //! Races a user who owns the directory of a socket, and who exchanges the socket or the directory for a link to what is
-//! root's as fast as a process can, while root makes the socket, changes its mode, removes it and makes it anew. Whoever
-//! wins, what is root's stays as it was.
+//! root's as fast as a process can, while root makes the socket, changes its mode, removes it and makes it anew. Whichever
+//! of the two wins, what is root's stays as it was.
 
 use std::fs::{self, Permissions};
 use std::os::unix::fs::{PermissionsExt, chown, symlink};

@@ -111,7 +111,7 @@ fn contains(whole: &Json, part: &Json) -> bool {
 fn fields_of_a_later_version_are_ignored() {
     let mut changed = json(&golden());
     for pointer in
-        ["", "/pool", "/pool/workers/0", "/facts", "/facts/settled/effective", "/open", "/open/releases/0/exec_spec"]
+        ["", "/pool", "/pool/workers/0", "/facts", "/facts/in_force/effective", "/open", "/open/releases/0/exec_spec"]
     {
         changed.pointer_mut(pointer).unwrap()["from_the_future"] = Json::from(1);
     }
@@ -163,7 +163,7 @@ fn what_no_master_can_hold_is_refused() {
     without["facts"]["call"].as_object_mut().unwrap().remove("argv0");
     assert!(read(&without).unwrap_err().contains("missing field `argv0`"));
     let mut changed = json(&golden());
-    changed["facts"]["settled"]["effective"]["words"][0]["flag"] = Json::from("nonsense");
+    changed["facts"]["in_force"]["effective"]["words"][0]["flag"] = Json::from("nonsense");
     let error = read(&changed).unwrap_err();
     assert!(error.contains("cannot use the configuration in the handoff: "), "{error}");
 }

@@ -1,16 +1,16 @@
-//! When to look again for somebody who was away: soon at first, then less and less often. It looks at nothing itself.
+//! When to look again for a syslog that was away: soon at first, then less and less often. It looks at nothing itself.
 
 use std::time::Duration;
 
 use crate::base::Mono;
 
-/// How long whoever has just gone away is left alone; each time in vain, it is twice as long.
+/// How long to wait before the first look; each further wait is twice as long.
 const PAUSE_MIN: Duration = Duration::from_secs(1);
 
 /// How long at the most.
 const PAUSE_MAX: Duration = Duration::from_secs(32);
 
-/// Whether somebody is away.
+/// Whether it is away.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Absence {
     /// While away: until when to leave it at that.

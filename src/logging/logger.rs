@@ -23,7 +23,7 @@ const WORKER_TARGET: &str = "worker ";
 /// The target that marks a line as being about syslog, which therefore stays away from it.
 const ABOUT_SYSLOG: &str = "about syslog";
 
-/// How long the end of the master may wait for its last lines, which are lost if nobody reads them.
+/// How long the end of the master may wait for its last lines, which are lost if they are not read.
 const LAST_LINES_MAX: Duration = Duration::from_secs(2);
 
 /// How long the end of an image may wait for a standard error that is being read, and for syslog: meanwhile the master does nothing
@@ -35,7 +35,7 @@ const SYSLOG_FLUSH_MAX: Duration = Duration::from_millis(50);
 static QUEUE: OnceLock<LogQueue> = OnceLock::new();
 
 /// Where lines go beside standard error, or instead. Locked for as long as it takes to put a message into a queue that
-/// makes nobody wait, or to put another in its place.
+/// keeps no thread waiting, or to put another in its place.
 static ROUTE: RwLock<Option<Route>> = RwLock::new(None);
 
 /// Whether standard error is the journal, which reads a line's level from a mark in front of it.
@@ -86,19 +86,19 @@ pub(crate) fn set_verbosity(verbosity: u8) {
 }
 
 /// Writes a bare line to standard error, whatever the verbosity and wherever log lines go: it is no log line, but what
-/// einhorn shows whoever stands at its terminal.
+/// einhorn shows at its terminal.
 pub(crate) fn print(line: &str) {
     if let Some(queue) = QUEUE.get() {
         queue.push(format!("{}\n", printable::line(line)).into_bytes());
     }
 }
 
-/// How many lines nobody read in time, since the start.
+/// How many lines were not read in time, since the start.
 pub(crate) fn dropped_lines() -> u64 {
     QUEUE.get().map_or(0, LogQueue::dropped_lines)
 }
 
-/// Those, and what is lost with this image if nobody reads it now.
+/// Those, and what is lost with this image if it is not read now.
 pub(crate) fn lost_lines() -> u64 {
     dropped_lines() + waiting_lines()
 }

@@ -1,4 +1,4 @@
-//! What is logged, and where it goes, as values that whoever makes them has checked. Nothing is logged here.
+//! What is logged, and where it goes, as values that their maker has checked. Nothing is logged here.
 
 use log::LevelFilter;
 

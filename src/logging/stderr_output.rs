@@ -8,7 +8,7 @@ use nix::errno::Errno;
 
 use crate::sys::errno::{errno_of, words};
 
-/// Lines that were not written whole, and that nobody was told of yet.
+/// Lines that were not written whole, and are not reported yet.
 #[derive(Default)]
 struct Refused {
     lines: u64,

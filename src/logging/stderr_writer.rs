@@ -1,4 +1,4 @@
-//! The log thread: writes finished lines to standard error, which may be a pipe that nobody reads. Whoever logs never
+//! The log thread: writes finished lines to standard error, which may be a pipe that is not read. The thread that logs never
 //! waits for it: what does not fit into the queue is dropped and counted, and `log_output` tells of it when there is room.
 
 use std::io::{self, Write};
@@ -24,7 +24,7 @@ enum Item {
     Flush(Sender<()>),
 }
 
-/// How often [`LogQueue::flush_while_read`] looks whether anybody reads.
+/// How often [`LogQueue::flush_while_read`] looks whether the lines are read.
 const READER_CHECK: Duration = Duration::from_millis(10);
 
 /// The end that lines are put into; clones share the queue.
@@ -177,7 +177,7 @@ mod tests {
 
     use super::*;
 
-    /// A queue whose thread is stuck in a line that nobody reads.
+    /// A queue whose thread is stuck in a line that is not read.
     fn stuck() -> (LogQueue, Receiver<Item>) {
         let (items, queued) = bounded(LINES_MAX);
         let queue = LogQueue { items, ..start(String::new(), &mut Crew::required()).unwrap() };

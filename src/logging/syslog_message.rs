@@ -76,7 +76,7 @@ impl Connection {
         tried.find(|tried| !matches!(tried, Err(Errno::ENOENT))).unwrap_or(Err(Errno::ENOENT)).map(Self)
     }
 
-    /// Errors: EAGAIN, if there was no room for it in [`SEND_MAX`]; ECONNREFUSED or another, if nobody is there any more.
+    /// Errors: EAGAIN, if there was no room for it in [`SEND_MAX`]; ECONNREFUSED or another, if syslog is away.
     pub(crate) fn send(&mut self, header: &Header, level: Level, text: &str) -> Result<(), Errno> {
         let formatter = Formatter3164 {
             facility: header.facility.code(),

@@ -1,4 +1,4 @@
-//! The syslog thread: passes on to /dev/log what syslog shall have. A syslog that is away, full or restarted keeps nobody
+//! The syslog thread: passes on to /dev/log what syslog shall have. A syslog that is away, full or restarted keeps no thread
 //! waiting but this thread. What it does not get is counted and given back; it is looked for again, at last only when there
 //! is something for it.
 

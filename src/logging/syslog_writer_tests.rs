@@ -87,7 +87,7 @@ fn undelivered(text: &str) -> Report {
     Report::Undelivered(format!("instead of {text}"))
 }
 
-/// Until there is no more room in a queue that nobody reads; says how many had room.
+/// Until there is no more room in a queue that is not read; says how many had room.
 fn fill(path: &Path) -> usize {
     let filler = UnixDatagram::unbound().unwrap();
     filler.set_nonblocking(true).unwrap();

@@ -15,8 +15,8 @@ pub const CHECK_LIMIT: Duration = Duration::from_secs(10);
 pub const FREEZE_PAUSE: Duration = Duration::from_millis(50);
 pub const FREEZE_TRIES_MAX: u32 = 40;
 
-/// How long to wait before looking again whether the errands are done.
-pub const ERRAND_PAUSE: Duration = Duration::from_millis(250);
+/// How long to wait before looking again whether the jobs are done.
+pub const JOB_PAUSE: Duration = Duration::from_millis(250);
 
 /// How long unread log lines delay a re-exec, and how often the machine looks whether they were read. What is unread then is
 /// counted as lost.
@@ -130,8 +130,8 @@ pub enum CheckResult {
 #[serde(rename_all = "snake_case")]
 pub enum Outlook {
     Clear,
-    /// Errands are under way, of which the next image would know nothing.
-    Errands,
+    /// Jobs are under way, of which the next image would know nothing.
+    Jobs,
     /// Log lines wait to be read.
     LogLines,
     /// The program is not the one that was checked.
@@ -153,8 +153,8 @@ pub enum Freeze {
 #[serde(rename_all = "snake_case")]
 pub enum Drain {
     Done,
-    /// An errand was begun.
-    Errands,
+    /// A job was begun.
+    Jobs,
     /// The master was told to stop.
     Stopping,
     /// The master has nothing left to do, and ends.
@@ -327,7 +327,7 @@ impl Reexec {
                 self.stage = Stage::Freezing(ready.clone());
                 outputs.push(Output::Freeze);
             }
-            Outlook::Errands => ready.due = now.after(ERRAND_PAUSE),
+            Outlook::Jobs => ready.due = now.after(JOB_PAUSE),
             Outlook::ProgramChanged => self.check(outputs),
             Outlook::Impossible(reason) => self.fail(Failure::Other(reason), outputs),
         }
@@ -350,8 +350,8 @@ impl Reexec {
         let Stage::Freezing(ready) = &mut self.stage else { return };
         match drain {
             Drain::Done => outputs.push(Output::Exec),
-            Drain::Errands => {
-                self.stage = Stage::Ready(Ready { due: now.after(ERRAND_PAUSE), ..ready.clone() });
+            Drain::Jobs => {
+                self.stage = Stage::Ready(Ready { due: now.after(JOB_PAUSE), ..ready.clone() });
                 outputs.push(Output::Thaw);
             }
             Drain::Stopping => {

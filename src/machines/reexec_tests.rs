@@ -152,15 +152,15 @@ fn silent_program_is_asked_for_its_version_with_a_time_of_its_own() {
 }
 
 #[test]
-fn errands_are_awaited_before_and_behind_the_freeze() {
+fn jobs_are_awaited_before_and_behind_the_freeze() {
     let mut play = Play::checked();
-    assert_eq!(play.tell(Input::Looked(Outlook::Errands)), []);
+    assert_eq!(play.tell(Input::Looked(Outlook::Jobs)), []);
     assert_eq!(play.end_turn(), []);
     play.wait();
     assert_eq!(play.end_turn(), [Output::Look]);
     play.tell(Input::Looked(Outlook::Clear));
     play.tell(Input::Froze(Freeze::Done));
-    assert_eq!(play.tell(Input::Drained(Drain::Errands)), [Output::Thaw]);
+    assert_eq!(play.tell(Input::Drained(Drain::Jobs)), [Output::Thaw]);
     assert_eq!(play.end_turn(), []);
     play.wait();
     assert_eq!(play.end_turn(), [Output::Look]);

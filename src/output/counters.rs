@@ -8,6 +8,7 @@ use crate::protocol::object;
 
 /// What has happened since the start of the first image.
 #[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
 pub(crate) struct Counters {
     launched: u64,
     exited: u64,

@@ -13,7 +13,7 @@ use crate::pool::settings::Settings;
 pub enum Event {
     /// The sockets are open, and the first workers may be launched.
     Started,
-    /// A new image goes on with what another one has handed on. The errand for a version that was being prepared went with that image,
+    /// A new image goes on with what another one has handed on. The job for a version that was being prepared went with that image,
     /// so the version is asked for again; and what fell due meanwhile is done.
     Resumed,
     /// A command was given by an admin or a signal.

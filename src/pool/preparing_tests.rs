@@ -48,7 +48,7 @@ fn a_preparation_from_before_the_last_request_is_repeated() {
     play.actions.clear();
     play.tell(play.ready(FIRST));
     assert_eq!(play.log()[..2], ["starting Fleet upgrade from 0", "launching 2"]);
-    assert_eq!(play.pool.modern(), FIRST, "nobody sees how often it was looked for");
+    assert_eq!(play.pool.modern(), FIRST, "it does not show how often it was looked for");
 }
 
 #[test]

@@ -1,5 +1,5 @@
 //! The files of the unix sockets that this master has bound. At its end none may stay, whether a version holds the socket at that
-//! moment or the errand that prepares one. So the list of them is shared, and closed before the end.
+//! moment or the job that prepares one. So the list of them is shared, and closed before the end.
 
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};

@@ -1,6 +1,6 @@
 //! What a version runs: program, arguments, environment and all that its workers are born with, worked out once when its
 //! upgrade starts, and the same until the next: no link is followed again at a later launch. Looks at the system, and
-//! changes nothing; it may take long, so an errand does it once the master runs.
+//! changes nothing; it may take long, so a job does it once the master runs.
 
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};

@@ -1,5 +1,5 @@
 //! Prepares a version to come: reads the configuration again, looks up what it names, opens what it binds. Everything that
-//! can fail in an upgrade fails here, where nothing has changed yet. Runs as an errand: it has no part of the supervisor but
+//! can fail in an upgrade fails here, where nothing has changed yet. Runs as a job: it has no part of the supervisor but
 //! what it was given.
 
 use std::ffi::OsString;

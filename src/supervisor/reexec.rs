@@ -179,7 +179,7 @@ impl Supervisor {
 
     fn look_before_reexec(&self) -> Outlook {
         if self.facts.reload.is_busy() {
-            return Outlook::Errands;
+            return Outlook::Jobs;
         }
         match (self.next_program(), &self.reexec.next) {
             (Err(reason), _) => Outlook::Impossible(reason),
@@ -201,7 +201,7 @@ impl Supervisor {
         match turn {
             ControlFlow::Break(_) => Drain::Ended,
             ControlFlow::Continue(()) if self.pool.is_stopping() => Drain::Stopping,
-            ControlFlow::Continue(()) if self.facts.reload.is_busy() => Drain::Errands,
+            ControlFlow::Continue(()) if self.facts.reload.is_busy() => Drain::Jobs,
             ControlFlow::Continue(()) => Drain::Done,
         }
     }

@@ -142,7 +142,7 @@ mod tests {
     use crate::sys::testing::{in_own_process, is_root};
 
     /// A number that is in no database.
-    const NOBODYS: u32 = 712_345;
+    const UNUSED: u32 = 712_345;
 
     #[test]
     fn a_user_is_found_by_name_and_by_number() {
@@ -151,16 +151,16 @@ mod tests {
         assert_eq!((root.uid, entry.gid, entry.name.as_str()), (0, 0, "root"));
         assert!(entry.home.is_absolute() && entry.shell != Path::new(""), "{entry:?}");
         assert_eq!(find_user("0"), Ok(root));
-        assert_eq!((user_name(0).as_deref(), user_name(NOBODYS)), (Some("root"), None));
+        assert_eq!((user_name(0).as_deref(), user_name(UNUSED)), (Some("root"), None));
         assert_eq!((find_group("root"), find_group("0")), (Ok(0), Ok(0)));
     }
 
     #[test]
     fn a_number_needs_no_entry() {
-        let nameless = find_user(&NOBODYS.to_string()).unwrap();
-        assert_eq!(nameless, Account { uid: NOBODYS, entry: None });
+        let nameless = find_user(&UNUSED.to_string()).unwrap();
+        assert_eq!(nameless, Account { uid: UNUSED, entry: None });
         assert_eq!(supplementary_groups(&nameless, 7), Ok(vec![7]));
-        assert_eq!(find_group(&NOBODYS.to_string()), Ok(NOBODYS));
+        assert_eq!(find_group(&UNUSED.to_string()), Ok(UNUSED));
     }
 
     #[test]
@@ -191,7 +191,7 @@ mod tests {
                 String::from_utf8(said).unwrap().split_whitespace().map(|gid| gid.parse().unwrap()).collect();
             let found = |gid| BTreeSet::from_iter(supplementary_groups(&account, gid).unwrap());
             assert_eq!(found(entry.gid), said, "{line}");
-            assert!(found(NOBODYS).contains(&NOBODYS));
+            assert!(found(UNUSED).contains(&UNUSED));
         }
     }
 
@@ -201,15 +201,15 @@ mod tests {
             return;
         }
         in_own_process(module_path!(), "only_root_and_who_kept_its_capabilities_may_become_another", || {
-            let (somebody, root) = (Uid::from_raw(NOBODYS), Uid::from_raw(0));
+            let (stranger, root) = (Uid::from_raw(UNUSED), Uid::from_raw(0));
             assert!(may_change_identity());
             // With root's uid saved: it may come back, but must not do so by this.
-            setresuid(somebody, somebody, root).unwrap();
+            setresuid(stranger, stranger, root).unwrap();
             assert!(!may_change_identity());
             setresuid(root, root, root).unwrap();
             // SAFETY: PR_SET_SECUREBITS takes a number.
             Errno::result(unsafe { libc::prctl(libc::PR_SET_SECUREBITS, libc::SECBIT_NO_SETUID_FIXUP) }).unwrap();
-            setresuid(somebody, somebody, somebody).unwrap();
+            setresuid(stranger, stranger, stranger).unwrap();
             assert!(may_change_identity());
         });
     }

@@ -77,7 +77,7 @@ pub fn duplicate_above(fd: BorrowedFd<'_>, min: RawFd) -> Result<OwnedFd, Errno>
 /// number, and adopts none twice.
 ///
 /// # Errors
-/// EBADF if it is not open, or one of the standard three, which belong to everybody.
+/// EBADF if it is not open, or one of the standard three, which belong to the whole process.
 pub fn adopt(number: RawFd) -> Result<OwnedFd, Errno> {
     if number <= libc::STDERR_FILENO || !is_open(number) {
         return Err(Errno::EBADF);
@@ -251,12 +251,12 @@ mod tests {
     #[test]
     fn an_adopted_number_is_open_and_stays_as_it_is() {
         let number = lift(inherited(), 300).unwrap().into_raw_fd();
-        // SAFETY: the number is open, and nobody owns it.
+        // SAFETY: the number is open, and has no owner.
         keep_over_exec(unsafe { BorrowedFd::borrow_raw(number) }).unwrap();
         let adopted = adopt(number).unwrap();
         assert_eq!((adopted.as_raw_fd(), closes_on_exec(adopted.as_fd())), (number, false));
-        for nobodys in [-1, 0, 1, 2, 100_000] {
-            assert_eq!(adopt(nobodys).unwrap_err(), Errno::EBADF, "{nobodys}");
+        for unowned in [-1, 0, 1, 2, 100_000] {
+            assert_eq!(adopt(unowned).unwrap_err(), Errno::EBADF, "{unowned}");
         }
     }
 

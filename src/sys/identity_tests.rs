@@ -15,12 +15,12 @@ use crate::sys::process::spawn;
 use crate::sys::testing::{end, in_own_process, is_root, outcome, output, reap, request, sleeper, status, words};
 
 /// Numbers that are in no password database.
-const SOMEBODY: u32 = 712_345;
+const STRANGER: u32 = 712_345;
 const ELSE: u32 = 723_456;
 const FURTHER: u32 = 734_567;
 
-fn somebody() -> Identity {
-    Identity { uid: SOMEBODY, gid: ELSE, groups: vec![ELSE, FURTHER] }
+fn stranger() -> Identity {
+    Identity { uid: STRANGER, gid: ELSE, groups: vec![ELSE, FURTHER] }
 }
 
 /// As a request of the helpers' making needs it.
@@ -47,7 +47,7 @@ fn become_ordinary() {
 }
 
 fn become_ordinary_user() {
-    let (uid, gid) = (Uid::from_raw(SOMEBODY), Gid::from_raw(ELSE));
+    let (uid, gid) = (Uid::from_raw(STRANGER), Gid::from_raw(ELSE));
     setresgid(gid, gid, gid).unwrap();
     setresuid(uid, uid, uid).unwrap();
 }
@@ -63,14 +63,14 @@ fn a_child_is_who_it_shall_be_in_every_respect() {
     if !is_root() {
         return;
     }
-    let identity = lasting(somebody());
+    let identity = lasting(stranger());
     let limit = ResourceLimit { resource: Resource::from_name("nofile").unwrap(), soft: 33, hard: 44 };
     let pid = sleeper(|request| {
         request.identity = Some(identity);
         request.umask = Some(0o027);
         request.limits = Vec::leak(vec![limit]);
     });
-    assert_eq!(status(pid, "Uid"), [SOMEBODY; 4].map(|uid| uid.to_string()).join(" "));
+    assert_eq!(status(pid, "Uid"), [STRANGER; 4].map(|uid| uid.to_string()).join(" "));
     assert_eq!(status(pid, "Gid"), [ELSE; 4].map(|gid| gid.to_string()).join(" "));
     assert_eq!(status(pid, "Groups"), format!("{ELSE} {FURTHER}"));
     assert_eq!(status(pid, "Umask"), "0027");
@@ -100,7 +100,7 @@ attempt(os.setresuid, -1, 0, -1)
 attempt(os.setgid, 0)
 attempt(os.setgroups, [0])
 '";
-    let identity = lasting(somebody());
+    let identity = lasting(stranger());
     let said = output(script, |request| request.identity = Some(identity));
     assert_eq!(said, "setuid refused\nsetresuid refused\nsetgid refused\nsetgroups refused\n");
 }
@@ -111,7 +111,7 @@ fn the_parent_death_signal_reaches_another_user() {
     if !is_root() {
         return;
     }
-    let identity = lasting(somebody());
+    let identity = lasting(stranger());
     let script = "exec python3 -c '
 import ctypes
 signal = ctypes.c_int()
@@ -141,9 +141,9 @@ fn the_directory_is_entered_with_the_new_rights() {
     let dir = TempDir::new().unwrap();
     fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o700)).unwrap();
     let refused = ExecState::Failed { stage: Stage::Directory, errno: Errno::EACCES };
-    assert_eq!(spawn_as(&somebody(), dir.path()), refused);
+    assert_eq!(spawn_as(&stranger(), dir.path()), refused);
     fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o711)).unwrap();
-    assert_eq!(spawn_as(&somebody(), dir.path()), ExecState::Execed);
+    assert_eq!(spawn_as(&stranger(), dir.path()), ExecState::Execed);
 }
 
 #[test]
@@ -152,9 +152,9 @@ fn an_impossible_id_ends_the_child() {
         return;
     }
     for (identity, stage) in [
-        (Identity { groups: vec![u32::MAX], ..somebody() }, Stage::Groups),
-        (Identity { gid: u32::MAX, ..somebody() }, Stage::Group),
-        (Identity { uid: u32::MAX, ..somebody() }, Stage::User),
+        (Identity { groups: vec![u32::MAX], ..stranger() }, Stage::Groups),
+        (Identity { gid: u32::MAX, ..stranger() }, Stage::Group),
+        (Identity { uid: u32::MAX, ..stranger() }, Stage::User),
     ] {
         let failed = ExecState::Failed { stage, errno: Errno::EINVAL };
         assert_eq!(spawn_as(&identity, Path::new("/")), failed);
@@ -226,11 +226,11 @@ fn what_is_kept_for_a_return_is_found() {
         return;
     }
     in_own_process(module_path!(), "what_is_kept_for_a_return_is_found", || {
-        let (somebody, root) = (Uid::from_raw(SOMEBODY), Uid::from_raw(ROOT));
-        setresuid(somebody, somebody, root).unwrap();
-        assert_eq!((check_user(SOMEBODY), check_no_way_back()), (Err(Errno::EPERM), Err(Errno::EPERM)));
-        setresuid(somebody, somebody, somebody).unwrap();
-        assert_eq!((check_user(SOMEBODY), check_no_way_back()), (Ok(()), Ok(())));
+        let (stranger, root) = (Uid::from_raw(STRANGER), Uid::from_raw(ROOT));
+        setresuid(stranger, stranger, root).unwrap();
+        assert_eq!((check_user(STRANGER), check_no_way_back()), (Err(Errno::EPERM), Err(Errno::EPERM)));
+        setresuid(stranger, stranger, stranger).unwrap();
+        assert_eq!((check_user(STRANGER), check_no_way_back()), (Ok(()), Ok(())));
         assert_eq!((check_group(ROOT), check_group(ELSE)), (Ok(()), Err(Errno::EPERM)));
     });
 }

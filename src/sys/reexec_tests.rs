@@ -142,7 +142,7 @@ fn a_failure_changes_nothing() {
         let status = own_status();
         let (kept, passed_on) = (File::open("/dev/zero").unwrap(), File::open("/dev/null").unwrap());
         keep_over_exec(passed_on.as_fd()).unwrap();
-        // SAFETY: nobody has this number, which is only asked for its flags.
+        // SAFETY: this number is not in use, and is only asked for its flags.
         let closed = unsafe { BorrowedFd::borrow_raw(CLOSED) };
         let text = file(&dir, b"hello", 0o755);
         let script = dir.path().join("script");

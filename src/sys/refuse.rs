@@ -112,7 +112,7 @@ mod tests {
         }
         refuse_all(listener.as_fd(), &local_address(listener.as_fd()).unwrap()).unwrap();
         for _ in 0..CLIENTS {
-            let end = ends.recv_timeout(LIMIT).unwrap().expect("nobody gets in any more");
+            let end = ends.recv_timeout(LIMIT).unwrap().expect("no client gets in any more");
             assert!(matches!(end, Ok(0) | Err(ErrorKind::ConnectionRefused | ErrorKind::ConnectionReset)), "{end:?}");
         }
         assert_eq!(UnixStream::connect(&path).unwrap_err().kind(), ErrorKind::ConnectionRefused);

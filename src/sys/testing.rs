@@ -135,7 +135,7 @@ pub fn reap(pid: Pid) -> Ending {
     ending.unwrap()
 }
 
-/// Whether we are root; if not, says that the test which asks was not run, so that nobody takes it for one that passed.
+/// Whether we are root; if not, says that the test which asks was not run, so that it is not taken for one that passed.
 #[track_caller]
 pub fn is_root() -> bool {
     let root = geteuid().is_root();

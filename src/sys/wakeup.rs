@@ -107,7 +107,7 @@ mod tests {
             let by_signal: Box<dyn Fn() + Send> = Box::new(|| assert_eq!(wait_for(&[Signal::HUP]), None));
             for wait in [by_poll, by_signal] {
                 let wakeup = Arc::new(Wakeup::default());
-                // Nobody is there to be woken yet.
+                // No thread is there to be woken yet.
                 wakeup.wake();
                 let ends = waiting(&wakeup, wait);
                 for _ in 0..200 {

@@ -207,7 +207,7 @@ impl Run {
         match () {
             () if self.master().reloading.is_busy() => {
                 self.coverage.waited_for_jobs += 1;
-                Outlook::Errands
+                Outlook::Jobs
             }
             () if self.rng.chance(self.plan.program_changes) => Outlook::ProgramChanged,
             () if self.rng.chance(self.plan.log_unread) => Outlook::LogLines,
@@ -251,7 +251,7 @@ impl Run {
             }
             None if is_busy => {
                 self.coverage.jobs_before_exec += 1;
-                Drain::Errands
+                Drain::Jobs
             }
             None => Drain::Done,
         }
