@@ -137,6 +137,8 @@ mod tests {
         drop(go);
         for _ in 0..=taken {
             assert!(inbox.recv_timeout(LIMIT).is_ok());
+            // As the main thread does: the thread waits for room for its results.
+            assert!(jobs.result().is_some());
         }
     }
 }
