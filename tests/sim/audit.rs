@@ -43,7 +43,7 @@ impl Run {
         if self.ledger.stopping.is_none() {
             self.audit_rest(&mut tally);
         } else {
-            let left = self.world.workers.len() + self.ledger.remnant_count + self.ledger.launching.len();
+            let left = self.world.workers.len() + self.ledger.leftover_count + self.ledger.launching.len();
             hold!("I11", left > 0 || self.ledger.exited, "nothing is left, and the loop goes on");
         }
         self.audit_deadline(&tally, action_count);
@@ -138,7 +138,7 @@ impl Run {
 
     fn audit_remnants(&self, tally: &mut Tally) {
         let leftovers = self.pool.leftovers();
-        let truth = self.ledger.remnant_count;
+        let truth = self.ledger.leftover_count;
         hold!("I2", leftovers.len() == truth, "{} leftovers are listed, {truth} are left", leftovers.len());
         for leftover in leftovers {
             let known = self.world.of(leftover.pid).map(|process| process.known);

@@ -141,7 +141,7 @@ impl Run {
         }
         let target = ledger.settings.target;
         let busy = self.master.as_ref().is_some_and(|master| master.is_under_way() || master.reloading.has_jobs());
-        let quiet = !busy && ledger.upgrading.is_none() && ledger.outstanding.is_none() && ledger.remnant_count == 0;
+        let quiet = !busy && ledger.upgrading.is_none() && ledger.outstanding.is_none() && ledger.leftover_count == 0;
         let all = self.world.workers.len() as u32 == target && self.modern_serving() == target;
         quiet && all && !self.something_can_happen()
     }

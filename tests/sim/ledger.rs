@@ -49,7 +49,7 @@ pub struct Ledger {
     /// When the log last named those who linger.
     pub last_linger_note: Mono,
     pub launching: Vec<Launching>,
-    pub remnant_count: usize,
+    pub leftover_count: usize,
     pub serial: u64,
     /// Below it the number of serving workers must not fall at all (L2); 0 where workers may die.
     pub floor: u32,
@@ -85,7 +85,7 @@ impl Ledger {
             last_spinup: None,
             last_linger_note: Mono::from_nanos(0),
             launching: Vec::new(),
-            remnant_count: 0,
+            leftover_count: 0,
             serial: 0,
             floor: 0,
             acks_to_tell: 0,
@@ -103,7 +103,7 @@ impl Ledger {
                 self.serial += 1;
                 let Some(at) = world.at(*pid) else { return };
                 if world.processes[at].known == Known::Group {
-                    self.remnant_count -= 1;
+                    self.leftover_count -= 1;
                 }
                 world.processes[at].begin(launch, self.serial, now);
                 world.workers.push(at);
@@ -136,12 +136,12 @@ impl Ledger {
                     Group::Empty => Known::Nothing,
                     Group::HasSurvivors => Known::Group,
                 };
-                self.remnant_count -= usize::from(*group == Group::Empty);
+                self.leftover_count -= usize::from(*group == Group::Empty);
             }
             Event::GroupEmptied { pid } => {
                 let Some(at) = world.at(*pid) else { return };
                 world.processes[at].known = Known::Nothing;
-                self.remnant_count -= 1;
+                self.leftover_count -= 1;
             }
             Event::ReleaseReady { version, settings } => {
                 self.outstanding = None;
@@ -234,7 +234,7 @@ impl Ledger {
 
     fn note_exit(&mut self, world: &mut World, at: usize, now: Mono) {
         world.workers.retain(|&worker| worker != at);
-        self.remnant_count += 1;
+        self.leftover_count += 1;
         let process = &mut world.processes[at];
         process.known = Known::Ended;
         if !process.told {

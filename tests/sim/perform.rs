@@ -202,7 +202,7 @@ impl Run {
 
     fn exit(&mut self, reason: ExitReason) {
         hold!("I11", Some(reason) == self.ledger.stopping, "exit for {reason:?}, not {:?}", self.ledger.stopping);
-        let left = self.world.workers.len() + self.ledger.remnant_count + self.ledger.launching.len();
+        let left = self.world.workers.len() + self.ledger.leftover_count + self.ledger.launching.len();
         hold!("I11", left == 0, "exit with {left} left");
         let alive = self.world.processes.iter().any(|process| process.life != Life::Free);
         hold!("I11", !alive, "exit while a process lives or waits to be reaped");
