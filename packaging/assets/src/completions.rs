@@ -165,7 +165,7 @@ mod tests {
 
     #[test]
     fn long_help_is_cut_where_a_sentence_may_end() {
-        assert_eq!(first_part("Increase verbosity; undoes one -q"), "Say more; undoes one -q");
+        assert_eq!(first_part("Increase verbosity; undoes one -q"), "Increase verbosity; undoes one -q");
         assert_eq!(first_part("Run it. Then rest"), "Run it");
         let long = format!("Open a socket: ADDR:PORT, {}", "x".repeat(HELP_MAX));
         assert_eq!(first_part(&long), "Open a socket");
