@@ -85,9 +85,10 @@ impl Reader {
         let home = variable("HOME", "/root");
         let cargo = variable("CARGO_HOME", &format!("{home}/.cargo"));
         let rustup = variable("RUSTUP_HOME", &format!("{home}/.rustup"));
-        format!(
-            "cd {place}; export PATH=$PATH:{cargo}/bin CARGO_HOME={cargo} RUSTUP_HOME={rustup} HOME=/home/reader; {command}"
-        )
+        // Where `.ci/need` has put the tools: a machine has no way to crates.io.
+        let cache = variable("XDG_CACHE_HOME", &format!("{home}/.cache"));
+        let tools = format!("CARGO_HOME={cargo} RUSTUP_HOME={rustup} XDG_CACHE_HOME={cache}");
+        format!("cd {place}; export PATH=$PATH:{cargo}/bin {tools} HOME=/home/reader; {command}")
     }
 
     #[track_caller]
