@@ -1,7 +1,7 @@
 //! Small decisions that the plays of `tests` go past: `make mutants` had changed them unseen.
 
 use crate::base::{Mono, Pid, Signal};
-use crate::pool::testing::{FLEET, Play, settings};
+use crate::pool::testing::{FLEET, Play, SMOOTH, settings};
 use crate::pool::worker::Ping;
 use crate::pool::{AckIgnored, Action, Blocked, Command, Event, ExitReason, Group, Notice, REQUEST_ID_MAX, Settings};
 
@@ -96,4 +96,40 @@ fn request_id_that_is_too_long_is_cut_between_characters() {
         let text = serde_json::to_string(&Ping { request_id: given.to_owned(), ..ping.clone() }).unwrap();
         assert_eq!(serde_json::from_str::<Ping>(&text).unwrap(), ping);
     }
+}
+
+#[test]
+fn stopped_old_worker_stays_while_there_is_room_for_all_new_ones() {
+    let mut play = Play::serving(Settings { max_upgrade_additional: Some(2), ..settings() });
+    play.tell(Event::WorkerStopped { pid: Pid(2) });
+    play.actions.clear();
+    play.command(SMOOTH);
+    assert_eq!(play.signals(), []);
+}
+
+/// The pids that the log names as still running.
+fn lingering(play: &Play) -> Vec<i32> {
+    let named = play.actions.iter().filter_map(|action| match action {
+        Action::Tell(Notice::Lingering { pids, .. }) => Some(pids.iter().map(|pid| pid.0)),
+        _ => None,
+    });
+    named.flatten().collect()
+}
+
+#[test]
+fn group_without_its_leader_is_named_once_nothing_will_kill_it() {
+    let patient = Settings { signal_timeout: None, ..settings() };
+    let mut play = Play::serving(patient);
+    play.outlives = true;
+    play.die(1);
+    play.wait(61.0);
+    assert!(lingering(&play).is_empty(), "it is killed after ninety seconds");
+    play.wait(30.0);
+    assert_eq!(lingering(&play), [1]);
+    let mut play = Play::serving(patient);
+    play.outlives = true;
+    play.command(Command::StopGracefully);
+    play.die(1);
+    play.wait(61.0);
+    assert_eq!(lingering(&play), [2, 1]);
 }
