@@ -3,7 +3,6 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::base::Pid;
 use crate::config::{self, Config, Directory};
 use crate::control::socket_file::SocketFile;
 use crate::files::control_socket::{Access, bind_control_socket};
@@ -12,6 +11,7 @@ use crate::files::error::FileCause;
 use crate::files::lockfile::Lock;
 use crate::files::pidfile::PidFile;
 use crate::files::unix_socket::remove_socket;
+use crate::supervisor::process::own_pid;
 use crate::sys::file_id::FileId;
 
 /// The files that a master owns while it lives. They go with it, except for the lock: another master may hold it open.
@@ -43,8 +43,7 @@ impl Files {
 
     /// A pid file that another living master holds stays its own: two that differ in `-d` alone both run, as with einhorn.
     pub(crate) fn write_pid_file(&mut self, path: &Path) -> Result<(), String> {
-        let own_pid = Pid(std::process::id().try_into().unwrap_or(i32::MAX));
-        self.pid_file = match PidFile::write(path, own_pid) {
+        self.pid_file = match PidFile::write(path, own_pid()) {
             Ok(file) => Some(file),
             Err(error) if matches!(error.cause, FileCause::OfAnotherMaster { .. }) => {
                 log::warn!("{error}; going on without a pid file (-e gives this master its own)");

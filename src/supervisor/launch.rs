@@ -4,13 +4,14 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 
 use nix::errno::Errno;
 
-use crate::base::{Pid, Version, WorkerIndex};
+use crate::base::{Version, WorkerIndex};
 use crate::logging;
 use crate::pool::Event;
 use crate::release::environment::{self, Family, WorkerFacts};
 use crate::release::exec_spec::Release;
 use crate::release::listeners::{WORKER_FD_FIRST, worker_fds_end};
 use crate::supervisor::master::Supervisor;
+use crate::supervisor::process::own_pid;
 use crate::sys::errno::{errno_of, words};
 use crate::sys::prepared_exec::SpawnRequest;
 use crate::sys::process::{self, Spawned};
@@ -82,7 +83,7 @@ impl Supervisor {
         });
         let listeners: Vec<(RawFd, Family)> = (WORKER_FD_FIRST..).zip(families).collect();
         let facts = WorkerFacts {
-            master: Pid(std::process::id().try_into().unwrap_or(i32::MAX)),
+            master: own_pid(),
             socket_path: self.files.socket_path(),
             socket_fd: release.exec_spec.socket_as_fd.then(|| worker_connection_fd(release)),
             listeners: &listeners,

@@ -160,8 +160,12 @@ fn idle_connections_have_a_limit_and_a_later_client_is_served() {
     assert_supervised(&master);
     assert_served(&master);
     drop(idle);
+    wait_for_a_served_client(&master);
+}
+
+fn wait_for_a_served_client(master: &Master) {
     master.wait_until("a later client is served", LIMIT, || {
-        let mut client = stream(&master);
+        let mut client = stream(master);
         let sent = client.write_all(format!("{STATE}\n").as_bytes());
         sent.is_ok() && client.read_exact(&mut [0; 9]).is_ok()
     });
@@ -181,11 +185,7 @@ fn few_descriptors_refuse_clients_but_still_replace_workers() {
     }
     assert_eq!(master.log().count("cannot start a worker"), 0, "{}", master.log());
     drop(idle);
-    master.wait_until("a later client is served", LIMIT, || {
-        let mut client = stream(&master);
-        let sent = client.write_all(format!("{STATE}\n").as_bytes());
-        sent.is_ok() && client.read_exact(&mut [0; 9]).is_ok()
-    });
+    wait_for_a_served_client(&master);
 }
 
 // E07.
