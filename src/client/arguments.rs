@@ -45,6 +45,9 @@ pub(super) enum Command {
         /// All new workers first, then the old ones go; without it a few at a time
         #[arg(long)]
         fleet: bool,
+        /// Why, for the log and the record of releases
+        #[arg(long, value_name = "TEXT")]
+        reason: Option<String>,
         /// How long to wait, such as 5m or 90; the upgrade goes on after it
         #[arg(long, value_name = "TIME", value_parser = duration)]
         timeout: Option<Duration>,
@@ -163,7 +166,9 @@ mod tests {
     fn each_subcommand_is_read() {
         assert_eq!(command("status --json"), Command::Status { json: true, watch: false });
         let timeout = Some(Duration::from_secs(300));
-        assert_eq!(command("upgrade --fleet --timeout 5m"), Command::Upgrade { fleet: true, timeout });
+        let reason = Some("login".to_owned());
+        let expected = Command::Upgrade { fleet: true, reason, timeout };
+        assert_eq!(command("upgrade --fleet --reason login --timeout 5m"), expected);
         assert_eq!(command("diff"), Command::Diff);
         assert_eq!(command("workers 3"), Command::Workers { count: Workers::Exactly(3) });
         assert_eq!(command("workers +1"), Command::Workers { count: Workers::More(1) });

@@ -11,7 +11,8 @@ use crate::client::question::{Answer, Question};
 use crate::client::screen::Screen;
 use crate::client::table;
 use crate::client::text::Text;
-use crate::client::upgrade::{Style, upgrade};
+use crate::client::upgrade::upgrade;
+use crate::protocol::{UpgradeAsked, UpgradeStyle};
 use crate::sys::clock;
 
 /// How long a master may take for an answer that it needs to wait for nothing for.
@@ -37,9 +38,9 @@ pub(super) fn run(command: Command, connection: &mut Connection, screen: &mut Sc
             let form = if json { Form::Json } else { Form::Table };
             if watch { watch_status(connection, form, screen) } else { show_status(connection, form, screen) }
         }
-        Command::Upgrade { fleet, timeout } => {
-            let style = if fleet { Style::Fleet } else { Style::Smooth };
-            upgrade(connection, style, Deadline::from_now(timeout), screen)
+        Command::Upgrade { fleet, reason, timeout } => {
+            let style = if fleet { UpgradeStyle::Fleet } else { UpgradeStyle::Smooth };
+            upgrade(connection, &UpgradeAsked { style, reason }, Deadline::from_now(timeout), screen)
         }
         Command::Diff => simple(connection, "diff", &[], "An upgrade would change nothing", screen),
         Command::Workers { count } => set_workers(connection, count, screen),

@@ -10,7 +10,7 @@ pub(super) const REPLY_MAX: usize = 64 << 20;
 const LIMITS: Limits = Limits { input_bytes: REPLY_MAX, depth: 32, nodes: 10_000, aliases: Aliases::Forbidden };
 
 /// How answers begin that mean no. einhorn has no other sign for it.
-const REFUSALS: [&str; 13] = [
+const REFUSALS: [&str; 14] = [
     "Invalid count",
     "Invalid signal",
     "Can't decrease",
@@ -22,6 +22,7 @@ const REFUSALS: [&str; 13] = [
     "Must pass in",
     "Error while processing",
     "Could not parse",
+    "Parsed argument",
     "Permission denied",
     "Refused",
 ];

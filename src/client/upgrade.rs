@@ -11,6 +11,7 @@ use crate::client::question::Question;
 use crate::client::reply::Reply;
 use crate::client::screen::Screen;
 use crate::client::text::{Colour, Text};
+use crate::protocol::UpgradeAsked;
 use crate::sys::clock;
 
 /// Time between two requests for the progress.
@@ -22,30 +23,15 @@ const PROGRESS_TIMEOUT: Duration = Duration::from_secs(2);
 /// The last word on an upgrade that came to its end.
 const DONE: &str = "Upgrade done";
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Style {
-    Smooth,
-    Fleet,
-}
-
-impl Style {
-    fn command(self) -> &'static str {
-        match self {
-            Self::Smooth => "upgrade",
-            Self::Fleet => "upgrade_fleet",
-        }
-    }
-}
-
 pub(super) fn upgrade(
     connection: &mut Connection,
-    style: Style,
+    asked: &UpgradeAsked,
     deadline: Deadline,
     screen: &mut Screen<'_>,
 ) -> Result<Exit, Failure> {
     connection.catch_interrupts()?;
     let progress = Progress::on(screen);
-    let last_word = follow(connection, style, deadline, &progress, screen);
+    let last_word = follow(connection, asked, deadline, &progress, screen);
     progress.end();
     conclude(&last_word?, screen)
 }
@@ -53,13 +39,13 @@ pub(super) fn upgrade(
 /// Shows every step and returns the last word.
 fn follow(
     connection: &mut Connection,
-    style: Style,
+    asked: &UpgradeAsked,
     deadline: Deadline,
     progress: &Progress,
     screen: &mut Screen<'_>,
 ) -> Result<String, Failure> {
-    let command = style.command();
-    let id = connection.ask(command, &[])?;
+    let command = asked.command();
+    let id = connection.ask(command, &asked.args())?;
     let mut question = Question::new();
     // Lines show every step, so that no status is needed.
     let mut next_request = progress.has_bar().then(|| clock::now().after(PROGRESS_EVERY));
@@ -117,14 +103,19 @@ fn earlier(one: Option<Mono>, other: Option<Mono>) -> Option<Mono> {
 mod tests {
     use super::*;
     use crate::client::testing::{FakeMaster, on_screen};
+    use crate::protocol::UpgradeStyle;
 
     const STEPS: &str = "---%0Amessage: Upgrading smoothly, as commanded%0Arequest_id: <ID>%0Await: true%0A\n\
         ---%0Amessage: \"===> Launched 12 (index: 2)\"%0Arequest_id: <ID>%0Await: true%0A\n";
 
-    fn run(master: &FakeMaster, style: Style, limit: Option<Duration>) -> (Result<Exit, Failure>, String, String) {
+    fn run(
+        master: &FakeMaster,
+        style: UpgradeStyle,
+        limit: Option<Duration>,
+    ) -> (Result<Exit, Failure>, String, String) {
         let mut connection = master.connect();
         let deadline = Deadline::from_now(limit);
-        on_screen(|screen| upgrade(&mut connection, style, deadline, screen))
+        on_screen(|screen| upgrade(&mut connection, &UpgradeAsked::plain(style), deadline, screen))
     }
 
     fn leak(text: String) -> &'static str {
@@ -135,7 +126,7 @@ mod tests {
     fn every_step_is_shown_and_the_last_word_decides() {
         let done = leak(format!("{STEPS}---%0Amessage: Upgrade done%0Arequest_id: <ID>%0A\n"));
         let master = FakeMaster::serve(&[("upgrade%0A", done)]);
-        let (result, out, err) = run(&master, Style::Smooth, None);
+        let (result, out, err) = run(&master, UpgradeStyle::Smooth, None);
         assert_eq!(result, Ok(Exit::Done));
         assert_eq!(out, "Upgrading smoothly, as commanded\n===> Launched 12 (index: 2)\nUpgrade done\n");
         assert_eq!(err, "");
@@ -146,7 +137,7 @@ mod tests {
     fn a_failed_upgrade_is_a_failure_and_says_where_to_look() {
         let failed = "---%0Amessage: 'Upgrade failed: no new worker served'%0Arequest_id: <ID>%0A\n";
         let master = FakeMaster::serve(&[("upgrade_fleet", failed)]);
-        let (result, out, err) = run(&master, Style::Fleet, None);
+        let (result, out, err) = run(&master, UpgradeStyle::Fleet, None);
         assert_eq!(result, Ok(Exit::Failed));
         assert_eq!(out, "Upgrade failed: no new worker served\n");
         assert!(err.contains("log"), "{err}");
@@ -157,7 +148,7 @@ mod tests {
         let denied =
             "---%0Amessage: 'Permission denied: uid 7 may only ack and ping its worker'%0Arequest_id: <ID>%0A\n";
         let master = FakeMaster::serve(&[("upgrade", denied)]);
-        let (result, out, err) = run(&master, Style::Smooth, None);
+        let (result, out, err) = run(&master, UpgradeStyle::Smooth, None);
         let failure = result.unwrap_err();
         assert!(failure.exit() == Exit::Failed && failure.to_string().starts_with("Permission denied"));
         assert_eq!((failure.exit(), out, err), (Exit::Failed, String::new(), String::new()));
@@ -168,7 +159,7 @@ mod tests {
         // On a busy machine the steps may come later than the time ends; then it is tried with more.
         let has_shown_its_steps = |millis| {
             let master = FakeMaster::silent(&[("upgrade", STEPS)]);
-            let (result, out, _) = run(&master, Style::Smooth, Some(Duration::from_millis(millis)));
+            let (result, out, _) = run(&master, UpgradeStyle::Smooth, Some(Duration::from_millis(millis)));
             let failure = result.unwrap_err();
             assert_eq!(failure.exit(), Exit::TimedOut);
             assert!(failure.hint().unwrap().contains("log"));
@@ -180,7 +171,7 @@ mod tests {
     #[test]
     fn a_master_that_dies_meanwhile_is_told() {
         let master = FakeMaster::serve(&[("upgrade", STEPS)]);
-        let (result, _, _) = run(&master, Style::Smooth, None);
+        let (result, _, _) = run(&master, UpgradeStyle::Smooth, None);
         assert!(result.unwrap_err().to_string().ends_with(" closed the connection"));
     }
 }

@@ -2,7 +2,7 @@
 
 use crate::base::Signal;
 use crate::config::NUMBER_MAX;
-use crate::yaml::{self, Value};
+use crate::yaml::{self, Limits, Value};
 
 /// How many signals one request may send to every worker.
 const SIGNALS_MAX: usize = 64;
@@ -21,6 +21,22 @@ pub(in crate::protocol) fn strings(request: &Value) -> Result<Vec<String>, Strin
 fn string(arg: &Value) -> Result<String, String> {
     let refused = || format!("Argument is a {}, not a string: {}", class(arg), yaml::inspect(arg));
     arg.as_str().map(str::to_owned).ok_or_else(refused)
+}
+
+/// Arguments that are one YAML document, joined by blanks so that they need no quotes.
+pub(in crate::protocol) fn document(args: &[String]) -> Result<Value, String> {
+    let given = yaml::read(&args.join(" "), Limits::UNTRUSTED);
+    given.map_err(|error| format!("Could not parse argument. Must be a YAML-encoded hash: {error}"))
+}
+
+/// The keys and values of a map.
+pub(in crate::protocol) fn pairs(given: &Value) -> Result<&[(Value, Value)], String> {
+    given.as_map().ok_or_else(|| format!("Parsed argument is a {}, not a hash", class(given)))
+}
+
+/// A key's name: it may be a symbol, a string, or a string with a colon before it.
+pub(in crate::protocol) fn key_name(key: &Value) -> Option<&str> {
+    key.as_symbol().or(key.as_str()).map(|name| name.strip_prefix(':').unwrap_or(name))
 }
 
 /// Ruby's name for what a value is.

@@ -6,6 +6,7 @@ use crate::base::{Pid, Signal};
 use crate::pool::UpgradeStyle;
 use crate::protocol::arguments::{count, die_signal, signals, strings};
 use crate::protocol::settings::{self, Change};
+use crate::protocol::upgrade::UpgradeAsked;
 use crate::yaml::{self, Value};
 
 /// What a request asks for.
@@ -35,7 +36,7 @@ pub enum Asked {
     SetWorkers(u32),
     Quieter,
     Louder,
-    Upgrade(UpgradeStyle),
+    Upgrade(UpgradeAsked),
     Reload,
     Signal(Vec<Signal>),
     /// Gracefully, if no signal is named.
@@ -85,6 +86,8 @@ pub struct Subcommand {
     pub help: Option<&'static str>,
 }
 
+const UPGRADE_ARGUMENTS: &str = "args: none, or a YAML map, such as {reason: fix the login}";
+
 /// Sorted by word.
 pub static COMMANDS: &[Command] = &[
     row("config", |request| strings(request).and_then(|args| config(&args)))
@@ -122,10 +125,12 @@ pub static COMMANDS: &[Command] = &[
     row("status", |_| Ok(Asked::Status))
         .help("Show the workers, the upgrade under way and some counters")
         .subcommand("status", "Show the master and its workers"),
-    row("upgrade", |_| Ok(Asked::Upgrade(UpgradeStyle::Smooth)))
+    row("upgrade", |request| UpgradeAsked::read(UpgradeStyle::Smooth, request).map(Asked::Upgrade))
+        .arguments(UPGRADE_ARGUMENTS)
         .help("Replace all workers, a few at a time")
         .subcommand("upgrade", "Replace the workers by new ones, and wait until that is done or has failed"),
-    row("upgrade_fleet", |_| Ok(Asked::Upgrade(UpgradeStyle::Fleet)))
+    row("upgrade_fleet", |request| UpgradeAsked::read(UpgradeStyle::Fleet, request).map(Asked::Upgrade))
+        .arguments(UPGRADE_ARGUMENTS)
         .help("Replace all workers, the new ones first")
         .part_of("upgrade"),
     row("worker:ack", |request| Ok(with_pid(request, |pid| Asked::Ack { pid })))

@@ -9,6 +9,7 @@ mod peer;
 mod request;
 mod response;
 mod settings;
+mod upgrade;
 
 pub use commands::{Asked, COMMANDS, Command, Speaker, subcommand_help};
 pub use line::{LINE_MAX, escape, unescape};
@@ -16,6 +17,10 @@ pub use peer::{Peer, Role};
 pub use request::{Request, parse};
 pub use response::{Asking, Format, More, Reply, object, to_json};
 pub use settings::Change;
+pub use upgrade::UpgradeAsked;
+
+/// How an upgrade is asked for.
+pub use crate::pool::UpgradeStyle;
 
 /// What ties replies to a request: any value that a client likes.
 pub use crate::yaml::Value as RequestId;

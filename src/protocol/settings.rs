@@ -6,8 +6,8 @@ use std::fmt::Display;
 use std::ops::RangeInclusive;
 
 use crate::config::{Commanded, Definition, LogLevel, SECONDS_MAX, Takes, commanded};
-use crate::protocol::arguments::class;
-use crate::yaml::{self, Limits, Value};
+use crate::protocol::arguments::{document, key_name, pairs};
+use crate::yaml::{self, Value};
 
 /// One option and its new value, as a command line would have it; none where that means "no limit".
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -22,8 +22,7 @@ impl Change {
     }
 }
 
-/// Reads the arguments of `config`, joined by blanks so that they need no quotes. A key may be a symbol, a string, or
-/// a string with a colon before it; they may stand under `:config:` as in the state document.
+/// Reads the arguments of `config`. Its keys may stand under `:config:` as in the state document.
 ///
 /// # Errors
 /// The reply that says what cannot be, by name.
@@ -31,20 +30,15 @@ pub(in crate::protocol) fn parse(args: &[String]) -> Result<(Vec<Change>, String
     if args.is_empty() {
         return Err("Must pass in a YAML-encoded hash".to_owned());
     }
-    let given = yaml::read(&args.join(" "), Limits::UNTRUSTED);
-    let given = given.map_err(|error| format!("Could not parse argument. Must be a YAML-encoded hash: {error}"))?;
+    let given = document(args)?;
     let mut changes = Vec::new();
     collect(&given, &mut changes)?;
     Ok((changes, yaml::inspect(&given)))
 }
 
 fn collect(given: &Value, changes: &mut Vec<Change>) -> Result<(), String> {
-    let Some(pairs) = given.as_map() else {
-        return Err(format!("Parsed argument is a {}, not a hash", class(given)));
-    };
-    for (key, value) in pairs {
-        let name = key.as_symbol().or(key.as_str()).map(|name| name.strip_prefix(':').unwrap_or(name));
-        match name {
+    for (key, value) in pairs(given)? {
+        match key_name(key) {
             Some("config") => collect(value, changes)?,
             Some(name) => changes.push(change(name, value)?),
             None => return Err(refusal(&yaml::inspect(key))),

@@ -1,7 +1,7 @@
 //! What a client's request leads to: events for the pool, a reply, or a line in the log. Which client may ask what is
 //! decided here and in `control::access`, from what the control thread found out about the other end.
 
-use crate::base::{ClientId, Pid};
+use crate::base::{ClientId, Pid, printable};
 use crate::config::{Difference, LogLevel, NUMBER_MAX};
 use crate::control::Then;
 use crate::logging;
@@ -11,7 +11,7 @@ use crate::output::sentences::{self, EINHORN_VERSION};
 use crate::output::{einhorn_state, help, status};
 use crate::pool::{AckMode, Command, Event, UpgradeStyle};
 use crate::protocol::Change as Setting;
-use crate::protocol::{Asked, Asking, Format, More, Peer, Reply, Request, Role};
+use crate::protocol::{Asked, Asking, Format, More, Peer, Reply, Request, Role, UpgradeAsked};
 use crate::supervisor::master::Supervisor;
 use crate::sys::{clock, procfs};
 use crate::yaml;
@@ -52,7 +52,7 @@ impl Supervisor {
             Asked::SetWorkers(count) => self.change_target(asking, Change::To(count)),
             Asked::Quieter => self.change_verbosity(asking, quieter(self.config().log.level.verbosity())),
             Asked::Louder => self.change_verbosity(asking, louder(self.config().log.level.verbosity())),
-            Asked::Upgrade(style) => self.upgrade(asking, style),
+            Asked::Upgrade(upgrade) => self.upgrade(asking, peer, upgrade),
             Asked::Reload => {
                 self.reload();
                 self.say(asking, "Reloading, as commanded".to_owned())
@@ -171,15 +171,18 @@ impl Supervisor {
 
     /// The first reply comes before the upgrade is tried: what follows is news for clients that wait. A client without an id is of
     /// the old style, and waits for nothing.
-    fn upgrade(&mut self, asking: Asking, style: UpgradeStyle) -> Vec<Event> {
-        let message = match style {
+    fn upgrade(&mut self, asking: Asking, peer: &Peer, asked: UpgradeAsked) -> Vec<Event> {
+        if let Some(reason) = &asked.reason {
+            log::info!("An upgrade was asked for by {peer}: {}", printable::line(reason));
+        }
+        let message = match asked.style {
             UpgradeStyle::Smooth => "Upgrading smoothly, as commanded",
             UpgradeStyle::Fleet => "Upgrading fleet, as commanded",
         };
         let reply = Reply { more: More::Follows, ..Reply::last(message, asking.id) };
         self.threads.control.reply(asking.client, reply, asking.format, Then::Subscribe);
         self.drive_reload(Input::UpgradeAsked(asking.client));
-        vec![Event::CommandGiven(Command::Upgrade(style))]
+        vec![Event::CommandGiven(Command::Upgrade(asked.style))]
     }
 
     fn ack(&mut self, client: ClientId, peer: &Peer, pid: Pid) -> Vec<Event> {

@@ -86,6 +86,23 @@ fn an_upgrade_that_fails_is_a_failure_for_scripts_of_either_shell() {
 }
 
 #[test]
+fn the_log_says_which_user_asked_for_an_upgrade_and_why() {
+    let master = serving("-n 2 -m manual -s 0.01");
+    let reason = "fix: the {login}\u{1b}[2J";
+    let said = run(Command::new(CTL).args(["upgrade", "--fleet", "--reason", reason]), &master);
+    assert_said(&said, 0, &["Upgrading fleet, as commanded", "Upgrade done"]);
+    let uid = nix::unistd::geteuid();
+    let line = &master.wait_for_log("An upgrade was asked for by", 1)[0];
+    assert!(line.contains(&format!("uid {uid}, pid ")) && line.ends_with(": fix: the {login}\\x1b[2J"), "{line}");
+    let said = run(Command::new(CTL).args(["upgrade", "--reason", &"x".repeat(201)]), &master);
+    assert_said(&said, 1, &["Refused :reason: 201 characters, at most 200"]);
+    assert_said(&ctl(&master, "raw upgrade now"), 1, &["Parsed argument is a String, not a hash"]);
+    assert_said(&ctl(&master, "raw upgrade {reson: x}"), 1, &["Refused key \"reson\""]);
+    assert_said(&einhornsh(&master, "upgrade {reason: two words}"), 0, &["Upgrade done"]);
+    master.wait_for_log(": two words", 1);
+}
+
+#[test]
 fn the_number_of_workers_is_set_raised_and_lowered() {
     let master = serving("-n 2 -m manual -s 0.01");
     assert_said(&ctl(&master, "workers 4"), 0, &["Altering worker count, 2 -> 4"]);

@@ -1,0 +1,138 @@
+//! What an upgrade is asked for with: the arguments of `upgrade` and `upgrade_fleet`, as a client writes them and as the master
+//! reads them. They are a YAML map, as those of `config` are; einhorn has none.
+
+use serde_json::{Map, Value as Json};
+
+use crate::pool::UpgradeStyle;
+use crate::protocol::arguments::{document, key_name, pairs, strings};
+use crate::yaml::{self, Value};
+
+/// How long a reason may be.
+const REASON_CHARS_MAX: usize = 200;
+
+/// The keys of the map.
+const REASON: &str = "reason";
+
+/// An upgrade as it is asked for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UpgradeAsked {
+    pub style: UpgradeStyle,
+    /// Why, in the words of the person or script that asks; not fit to be shown as it is.
+    pub reason: Option<String>,
+}
+
+impl UpgradeAsked {
+    /// Without any argument.
+    pub fn plain(style: UpgradeStyle) -> Self {
+        Self { style, reason: None }
+    }
+
+    pub fn command(&self) -> &'static str {
+        match self.style {
+            UpgradeStyle::Smooth => "upgrade",
+            UpgradeStyle::Fleet => "upgrade_fleet",
+        }
+    }
+
+    /// The arguments of the command: none for an upgrade that any einhorn understands. JSON is YAML.
+    pub fn args(&self) -> Vec<String> {
+        let reason = self.reason.clone().map(|reason| (REASON.to_owned(), Json::String(reason)));
+        let given: Map<String, Json> = reason.into_iter().collect();
+        if given.is_empty() { Vec::new() } else { vec![Json::Object(given).to_string()] }
+    }
+
+    /// Reads the arguments of a request; it may have none.
+    ///
+    /// # Errors
+    /// The reply that says what cannot be, by name.
+    pub(in crate::protocol) fn read(style: UpgradeStyle, request: &Value) -> Result<Self, String> {
+        let mut asked = Self::plain(style);
+        if request.get("args").is_none_or(|args| matches!(args.plain(), Value::Nil | Value::Bool(false))) {
+            return Ok(asked);
+        }
+        let args = strings(request)?;
+        if args.is_empty() {
+            return Ok(asked);
+        }
+        for (key, value) in pairs(&document(&args)?)? {
+            match key_name(key) {
+                Some(REASON) => asked.reason = reason(value)?,
+                Some(_) | None => {
+                    return Err(format!("Refused key {}: an upgrade takes {REASON}", yaml::inspect(key)));
+                }
+            }
+        }
+        Ok(asked)
+    }
+}
+
+/// An empty one is none.
+fn reason(value: &Value) -> Result<Option<String>, String> {
+    let Some(text) = value.as_str() else {
+        return Err(format!("Refused value {} of :{REASON}: need a text", yaml::inspect(value)));
+    };
+    let length = text.chars().count();
+    if length > REASON_CHARS_MAX {
+        return Err(format!("Refused :{REASON}: {length} characters, at most {REASON_CHARS_MAX} are possible"));
+    }
+    Ok(Some(text.to_owned()).filter(|text| !text.is_empty()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(args: &[&str]) -> Result<UpgradeAsked, String> {
+        let args: Vec<String> = args.iter().map(|&arg| arg.to_owned()).collect();
+        UpgradeAsked::read(UpgradeStyle::Smooth, &Value::map([("args", args.into())]))
+    }
+
+    fn with_reason(reason: &str) -> UpgradeAsked {
+        UpgradeAsked { reason: Some(reason.to_owned()), ..UpgradeAsked::plain(UpgradeStyle::Smooth) }
+    }
+
+    #[test]
+    fn an_upgrade_as_einhorns_clients_ask_for_it_has_no_arguments() {
+        let plain = Ok(UpgradeAsked::plain(UpgradeStyle::Fleet));
+        for args in [Value::Nil, Value::Bool(false), Value::Seq(Vec::new())] {
+            assert_eq!(UpgradeAsked::read(UpgradeStyle::Fleet, &Value::map([("args", args)])), plain);
+        }
+        assert_eq!(UpgradeAsked::read(UpgradeStyle::Fleet, &Value::Map(Vec::new())), plain);
+        assert_eq!(UpgradeAsked::plain(UpgradeStyle::Fleet).args(), [""; 0]);
+    }
+
+    #[test]
+    fn what_a_client_writes_is_what_the_master_reads() {
+        for reason in
+            ["fix the login", "a: {b}, [c] \"d\" 'e' # f", "é\u{1f984}\n\t\u{1b}[2J\\", &"x".repeat(REASON_CHARS_MAX)]
+        {
+            let args = with_reason(reason).args();
+            assert_eq!(read(&[&args[0]]), Ok(with_reason(reason)));
+        }
+    }
+
+    #[test]
+    fn a_person_may_write_it_without_quotes() {
+        for words in
+            [&["{reason:", "fix", "it}"][..], &["reason: fix it"], &[":reason:", "fix it"], &["{':reason': fix it}"]]
+        {
+            assert_eq!(read(words), Ok(with_reason("fix it")), "{words:?}");
+        }
+        assert_eq!(read(&["reason: ''"]), Ok(UpgradeAsked::plain(UpgradeStyle::Smooth)));
+    }
+
+    #[test]
+    fn what_an_upgrade_does_not_take_is_refused_by_name() {
+        let long = format!("reason: {}", "é".repeat(REASON_CHARS_MAX + 1));
+        for (args, reply) in [
+            ("{reson: x}", "Refused key \"reson\": an upgrade takes reason"),
+            ("{7: x}", "Refused key 7: an upgrade takes reason"),
+            ("reason: 7", "Refused value 7 of :reason: need a text"),
+            (&*long, "Refused :reason: 201 characters, at most 200 are possible"),
+            ("now", "Parsed argument is a String, not a hash"),
+        ] {
+            assert_eq!(read(&[args]), Err(reply.to_owned()));
+        }
+        assert!(read(&["{"]).unwrap_err().starts_with("Could not parse argument."));
+    }
+}
