@@ -32,6 +32,7 @@ servers.needs = $(RUST) gunicorn puma unicorn node=nodejs go=golang-go \
 sim.needs = $(RUST)
 replay.needs = $(RUST)
 faults.needs = $(RUST) python3
+bad-releases.needs = $(RUST) python3
 chaos.needs = $(RUST)
 soak.needs = $(RUST)
 compare.needs = $(RUST)
@@ -55,7 +56,7 @@ NEED = @.ci/need 'make $@' $($@.needs)
 # Each works on its own in what there is.
 .NOTPARALLEL:
 
-.PHONY: help demo check test compat servers sim replay faults chaos soak compare mutants fuzz bench reexec picture deb rpm package-test fresh-test size build install
+.PHONY: help demo check test compat servers sim replay faults bad-releases chaos soak compare mutants fuzz bench reexec picture deb rpm package-test fresh-test size build install
 
 help:
 	@echo 'make demo     run four workers on 127.0.0.1:$(PORT) (PORT=...) and say how to ask and upgrade them'
@@ -66,6 +67,7 @@ help:
 	@echo 'make sim      run the simulator ten times as long as in make test (SIM_SEED=... to repeat a run)'
 	@echo 'make replay   replay TRACE=FILE, which a master has written with --trace, and stop at the first difference'
 	@echo 'make faults   make each system call of a master fail in each phase (FAULTS_SEED=, _CELLS=, _ONLY=, _SECONDS=, _JOBS=)'
+	@echo 'make bad-releases  deploy bad releases of all kinds under load, and count what is lost and when the old strength is back'
 	@echo 'make chaos    upgrades, changes and kills under the load of 10,000,000 requests, and what was lost (CHAOS_REQUESTS=, CHAOS_SEED=)'
 	@echo 'make soak     deaths, re-execs and vanishing clients for MINUTES=10: what descriptors, threads and memory of the master do'
 	@echo 'make compare  the same load and restarts on other supervisors (COMPARE_EINHORN=, COMPARE_SUPERVISORD=, COMPARE_CIRCUS=)'
@@ -88,7 +90,7 @@ demo:
 	@PORT=$(PORT) examples/demo.sh $(TARGET_DIR)/debug
 
 # What `--all-targets` leaves out, for it has `test = false`.
-APART = --test sim --test ruby_yaml --test packaging --test servers --test faults --test chaos
+APART = --test sim --test ruby_yaml --test packaging --test servers --test faults --test bad_releases --test chaos
 
 check:
 	$(NEED)
@@ -101,12 +103,13 @@ check:
 	@.ci/deny
 
 # The sim target has `test = false`, so that plain `cargo test` does not run it without optimisation too; the chaos target, so that
-# its load runs alone.
+# its load runs alone, and the bad_releases target, which counts on that, too.
 test:
 	$(NEED)
 	$(CARGO) test
 	SIM_STEPS=$(SIM_STEPS_TEST) $(CARGO) test --profile sim --test sim
 	FAULTS_CELLS=$(or $(FAULTS_CELLS),$(FAULTS_CELLS_TEST)) $(CARGO) test --test faults
+	$(CARGO) test --test bad_releases -- --skip support::
 	$(CARGO) test --test chaos -- --skip support::
 	$(MAKE) compat
 
@@ -137,6 +140,11 @@ faults:
 	$(NEED)
 	$(CARGO) build --bins --example http_worker
 	$(CARGO) test --test faults
+
+bad-releases:
+	$(NEED)
+	$(CARGO) build --bins --example http_worker
+	$(CARGO) test --test bad_releases -- --nocapture --skip support::
 
 chaos:
 	$(NEED)

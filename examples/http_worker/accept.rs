@@ -9,7 +9,7 @@
 #![allow(unsafe_code, reason = "adopting inherited descriptors and interrupting accept(2) have no safe call")]
 
 use std::fs;
-use std::net::TcpStream;
+use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd, RawFd};
 use std::os::unix::thread::JoinHandleExt;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -22,6 +22,7 @@ use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, Signal, sigaction
 use nix::sys::socket::{SockFlag, accept4};
 
 use crate::answer::{Birth, answer};
+use crate::fault::{Fault, Faults};
 
 /// Requests in flight at once, in all; further ones wait in the backlog, where another worker may take them.
 const IN_FLIGHT_MAX: usize = 256;
@@ -38,10 +39,18 @@ pub struct Reception {
 
 impl Reception {
     /// Begins to serve on the sockets that the environment names.
-    pub fn open(birth: Birth) -> Result<Self, String> {
+    pub fn open(birth: Birth, faults: &Arc<Faults>) -> Result<Self, String> {
         handle_nudge()?;
-        let listeners = inherited_listeners()?;
-        let shared = Arc::new(Shared { birth, desk: Mutex::default(), changed: Condvar::new() });
+        let mut listeners = inherited_listeners()?;
+        if faults.are(Fault::Hang) || faults.are(Fault::Close) {
+            listeners.clear();
+        }
+        if faults.are(Fault::Elsewhere) {
+            let another = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).map_err(|error| error.to_string())?;
+            listeners = vec![another.into()];
+        }
+        let shared =
+            Arc::new(Shared { birth, faults: Arc::clone(faults), desk: Mutex::default(), changed: Condvar::new() });
         let acceptors = listeners.into_iter().map(|listener| start_acceptor(listener, &shared)).collect();
         Ok(Self { acceptors, shared })
     }
@@ -89,9 +98,10 @@ fn handle_nudge() -> Result<(), String> {
 
 extern "C" fn on_nudge(_: libc::c_int) {}
 
-/// What the threads share: the worker's identity, and how much is in flight.
+/// What the threads share: the worker's identity, its faults, and how much is in flight.
 struct Shared {
     birth: Birth,
+    faults: Arc<Faults>,
     desk: Mutex<Desk>,
     changed: Condvar,
 }
@@ -129,7 +139,7 @@ fn start_acceptor(listener: OwnedFd, shared: &Arc<Shared>) -> JoinHandle<()> {
     let shared = Arc::clone(shared);
     thread::spawn(move || {
         while shared.take_seat() {
-            match accept4(listener.as_raw_fd(), SockFlag::SOCK_CLOEXEC) {
+            match shared.faults.taking(|| accept4(listener.as_raw_fd(), SockFlag::SOCK_CLOEXEC)) {
                 // SAFETY: accept4 has just made it, and no other code knows its number.
                 Ok(fd) => answer_in_a_thread(unsafe { OwnedFd::from_raw_fd(fd) }, &shared),
                 Err(errno) => {
@@ -164,7 +174,7 @@ fn answer_in_a_thread(socket: OwnedFd, shared: &Arc<Shared>) {
 
 fn answer_and_leave(client: &TcpStream, shared: &Shared) {
     // An error means that the client went away, which is its own affair.
-    let _ = answer(client, &shared.birth, || shared.desk().stopping);
+    let _ = answer(client, &shared.birth, &shared.faults, || shared.desk().stopping);
     shared.leave_seat();
 }
 

@@ -20,6 +20,7 @@ use std::process;
 use std::time::Duration;
 
 use crate::accept::pause;
+use crate::fault::{Fault, Faults};
 
 /// How long a client may take over one read or write.
 const CLIENT_TIMEOUT: Duration = Duration::from_secs(45);
@@ -32,7 +33,7 @@ const LARGE_MAX: usize = 1024 * 1024;
 
 /// Answers the requests of one connection, the last one that comes after the worker has begun to end, or that the client
 /// calls the last. An error means that the client went away.
-pub fn answer(client: &TcpStream, birth: &Birth, ending: impl Fn() -> bool) -> io::Result<()> {
+pub fn answer(client: &TcpStream, birth: &Birth, faults: &Faults, ending: impl Fn() -> bool) -> io::Result<()> {
     client.set_read_timeout(Some(CLIENT_TIMEOUT))?;
     client.set_write_timeout(Some(CLIENT_TIMEOUT))?;
     let mut reader = BufReader::with_capacity(16 * 1024, client);
@@ -40,11 +41,14 @@ pub fn answer(client: &TcpStream, birth: &Birth, ending: impl Fn() -> bool) -> i
     let mut is_first = true;
     while let Some(request) = read_request(&mut reader)? {
         let is_last = !request.keeps || reader.buffer().is_empty() && ending();
-        reply(&request.path, birth, if is_last { "close" } else { "keep-alive" }, &mut replies);
+        faults.on_request();
+        let status = if faults.are(Fault::Error) { "500 Internal Server Error" } else { "200 OK" };
+        reply(&request.path, birth, status, if is_last { "close" } else { "keep-alive" }, &mut replies);
         // What is complete behind it is answered first, so that a batch of requests is answered in one piece, too.
         if is_last || !reader.buffer().windows(4).any(|window| window == b"\r\n\r\n") {
             (&mut &*client).write_all(&replies)?;
             replies.clear();
+            faults.on_answer();
         }
         if is_last {
             break;
@@ -57,7 +61,7 @@ pub fn answer(client: &TcpStream, birth: &Birth, ending: impl Fn() -> bool) -> i
     Ok(())
 }
 
-fn reply(path: &str, birth: &Birth, connection: &str, replies: &mut Vec<u8>) {
+fn reply(path: &str, birth: &Birth, status: &str, connection: &str, replies: &mut Vec<u8>) {
     let number = |name: &str| path.split(['?', '&']).find_map(|word| word.strip_prefix(name)?.parse().ok());
     let large;
     let extra = match path.split('?').next().unwrap_or_default() {
@@ -78,7 +82,7 @@ fn reply(path: &str, birth: &Birth, connection: &str, replies: &mut Vec<u8>) {
     };
     let body = format!("{}path {path}\n\n{extra}", birth.identity);
     let length = body.len();
-    let head = format!("HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: {length}\r\n");
+    let head = format!("HTTP/1.1 {status}\r\nContent-Type: text/plain\r\nContent-Length: {length}\r\n");
     replies.extend_from_slice(format!("{head}Connection: {connection}\r\n\r\n{body}").as_bytes());
 }
 

@@ -1,16 +1,20 @@
 //! A small HTTP/1.1 worker for the demo and the tests: it serves on the sockets it was born with, acks, and ends
 //! gracefully at USR2 or TERM. It never closes a connection that it accepted without an answer.
 //!
-//! Options and ack are here; `accept.rs` takes the connections, `answer.rs` says what each path answers.
+//! Options and ack are here; `accept.rs` takes the connections, `answer.rs` says what each path answers, `fault.rs` what a bad one
+//! does instead.
 
 #![allow(clippy::disallowed_methods, reason = "a program of its own: it has clock, threads and exit for itself")]
 
 mod accept;
 mod answer;
+mod fault;
 
 use std::io::Write;
 use std::os::unix::net::UnixStream;
+use std::path::PathBuf;
 use std::process::{self, ExitCode};
+use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
@@ -19,13 +23,14 @@ use nix::sys::signal::{SigSet, Signal};
 
 use crate::accept::{Reception, adopt, pause};
 use crate::answer::Birth;
+use crate::fault::{Fault, Faults, sleep_for_ever};
 
 /// Ends the worker, or is told on stderr when it comes; blocked in every thread, and taken one by one by the first.
 const HEARD: [Signal; 6] =
     [Signal::SIGUSR2, Signal::SIGTERM, Signal::SIGUSR1, Signal::SIGTTIN, Signal::SIGTTOU, Signal::SIGCONT];
 
 const USAGE: &str = "usage: http_worker [--ack manual|none] [--ack-after MS] [--ignore-usr2] [--exit-before-ack] \
-[--die-after MS]";
+[--die-after MS] [--fault NAME[=NUMBER]] [--tally DIRECTORY]";
 
 fn main() -> ExitCode {
     let birth = Birth::now();
@@ -42,9 +47,10 @@ fn serve(birth: Birth) -> Result<(), String> {
     let options = Options::parse(std::env::args().skip(1))?;
     let heard: SigSet = HEARD.into_iter().collect();
     heard.thread_block().map_err(|errno| format!("cannot block signals: {errno}"))?;
-    let reception = Reception::open(birth)?;
-    options.start_death_clock();
-    options.start_ack();
+    let faults = Arc::new(Faults::new(options.fault, options.tally.as_deref())?);
+    let reception = Reception::open(birth, &faults)?;
+    options.start_death_clock(&faults);
+    options.start_ack(&faults);
     wait_for_the_end(&heard, &options)?;
     reception.close()
 }
@@ -56,6 +62,8 @@ struct Options {
     ignore_usr2: bool,
     exit_before_ack: bool,
     die_after: Option<Duration>,
+    fault: Option<Fault>,
+    tally: Option<PathBuf>,
 }
 
 impl Options {
@@ -66,6 +74,8 @@ impl Options {
                 "--ack" => options.ack = manual_or_none(&words.next().ok_or(USAGE)?)?,
                 "--ack-after" => options.ack_after = millis(words.next())?,
                 "--die-after" => options.die_after = Some(millis(words.next())?),
+                "--fault" => options.fault = Some(words.next().ok_or(USAGE)?.parse()?),
+                "--tally" => options.tally = Some(words.next().ok_or(USAGE)?.into()),
                 "--ignore-usr2" => options.ignore_usr2 = true,
                 "--exit-before-ack" => options.exit_before_ack = true,
                 unknown => return Err(format!("unknown word {unknown:?}; {USAGE}")),
@@ -74,21 +84,22 @@ impl Options {
         Ok(options)
     }
 
-    fn start_death_clock(&self) {
+    fn start_death_clock(&self, faults: &Arc<Faults>) {
         if let Some(span) = self.die_after {
+            let faults = Arc::clone(faults);
             thread::spawn(move || {
                 pause(span);
-                process::exit(1);
+                faults.end(|| process::exit(1));
             });
         }
     }
 
     /// Acks, after the time set for it, from a thread of its own: signals are heard meanwhile.
-    fn start_ack(&self) {
+    fn start_ack(&self, faults: &Arc<Faults>) {
         if !self.ack && !self.exit_before_ack {
             return;
         }
-        let (exit_before_ack, span) = (self.exit_before_ack, self.ack_after);
+        let (exit_before_ack, span, faults) = (self.exit_before_ack, self.ack_after, Arc::clone(faults));
         thread::spawn(move || {
             pause(span);
             if exit_before_ack {
@@ -98,6 +109,7 @@ impl Options {
                 eprintln!("http_worker {}: cannot ack: {why}", process::id());
                 process::exit(3);
             }
+            faults.on_ack();
         });
     }
 }
@@ -133,6 +145,9 @@ fn send_ack() -> Result<(), String> {
 }
 
 fn wait_for_the_end(signals: &SigSet, options: &Options) -> Result<(), String> {
+    if matches!(options.fault, Some(Fault::Hang | Fault::Ignore)) {
+        sleep_for_ever();
+    }
     loop {
         match signals.wait() {
             Ok(Signal::SIGUSR2) if options.ignore_usr2 => {}

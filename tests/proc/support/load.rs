@@ -1,15 +1,25 @@
 //! A client of the tests' own: threads that ask without pause, each time on a new connection and with an id of its own,
-//! and count what was answered, by whom, and everything that was lost. It never retries and never forgives.
+//! and count what was answered, by whom, and everything that was lost. It never retries and never forgives. For what takes
+//! seconds on many masters at once, there is a slower pace.
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::support::clients::Clients;
-use crate::support::request::{Answer, Failure, Target, ask};
+use crate::support::request::{Answer, Failure, Target, ask_within};
+use crate::support::wait::LIMIT;
 
 /// How many failures a report tells in words.
 const FAILURES_TOLD_MAX: usize = 8;
+
+/// How fast each thread asks, and for how long it waits for an answer.
+#[derive(Clone, Copy)]
+pub struct Pace {
+    pub pause: Duration,
+    pub limit: Duration,
+}
 
 /// A running load.
 pub struct Load(Clients<Report>);
@@ -35,12 +45,18 @@ impl Load {
 
     /// The same for a path of your choice, for instance `/slow?ms=20`.
     pub fn start_on(target: impl Into<Target>, threads: usize, path: &str) -> Self {
+        Self::start_at(target, threads, path, Pace { pause: Duration::ZERO, limit: LIMIT })
+    }
+
+    /// The same at this pace.
+    pub fn start_at(target: impl Into<Target>, threads: usize, path: &str, pace: Pace) -> Self {
         let (target, joint, began) = (target.into(), if path.contains('?') { '&' } else { '?' }, Instant::now());
         Self(Clients::start(threads, |_| {
             let (target, path) = (target.clone(), format!("{path}{joint}id="));
             move |id| {
+                thread::sleep(pace.pause);
                 let (path, before) = (format!("{path}{id}"), Instant::now());
-                let outcome = ask(&target, &path);
+                let outcome = ask_within(&target, &path, pace.limit);
                 let latency = before.elapsed();
                 move |report: &mut Report| match outcome {
                     Ok(answer) => report.count_answer(answer, latency),

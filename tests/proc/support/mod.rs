@@ -43,7 +43,7 @@ pub use control::{ControlClient, decoded};
 pub use flood::{FLOOD, assert_supervised, flood, flood_and_supervise};
 pub use held::HeldRequest;
 pub use inject::Injection;
-pub use load::{Load, Report};
+pub use load::{Load, Pace, Report};
 pub use log::{Log, seconds_before_kill};
 pub use manager::Manager;
 pub use master::Master;

@@ -6,6 +6,7 @@ use std::net::{SocketAddr, TcpStream};
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use crate::support::wait::LIMIT;
 
@@ -78,7 +79,12 @@ pub struct Answer {
 
 /// Asks for a path on a new connection; the text says more about the failure.
 pub fn ask(target: &Target, path: &str) -> Result<Answer, (Failure, String)> {
-    judge(path, exchange(target, path))
+    ask_within(target, path, LIMIT)
+}
+
+/// The same, with another limit for the connection and for each read and write.
+pub fn ask_within(target: &Target, path: &str, limit: Duration) -> Result<Answer, (Failure, String)> {
+    judge(path, exchange(target, path, limit))
 }
 
 /// Whether this reply is the answer to that path.
@@ -108,8 +114,8 @@ impl Answer {
 }
 
 /// Sends the request and reads to the end of the stream.
-fn exchange(target: &Target, path: &str) -> io::Result<Vec<u8>> {
-    let mut stream = connect(target)?;
+fn exchange(target: &Target, path: &str, limit: Duration) -> io::Result<Vec<u8>> {
+    let mut stream = connect_within(target, limit)?;
     let [first, rest] = request(path);
     stream.write_all((first + &rest).as_bytes())?;
     let mut reply = Vec::new();
@@ -124,12 +130,16 @@ pub(in crate::support) fn request(path: &str) -> [String; 2] {
 
 /// A Unix stream is handed out as a TCP one: reads, writes and timeouts are the same calls.
 pub(in crate::support) fn connect(target: &Target) -> io::Result<TcpStream> {
+    connect_within(target, LIMIT)
+}
+
+fn connect_within(target: &Target, limit: Duration) -> io::Result<TcpStream> {
     let stream = match target {
-        Target::Tcp(addr) => TcpStream::connect_timeout(addr, LIMIT)?,
+        Target::Tcp(addr) => TcpStream::connect_timeout(addr, limit)?,
         Target::Unix(path) => TcpStream::from(OwnedFd::from(UnixStream::connect(path)?)),
     };
-    stream.set_read_timeout(Some(LIMIT))?;
-    stream.set_write_timeout(Some(LIMIT))?;
+    stream.set_read_timeout(Some(limit))?;
+    stream.set_write_timeout(Some(limit))?;
     Ok(stream)
 }
 

@@ -1,0 +1,149 @@
+//! Runs a bad release on a master of its own under load, and says what came of it. Some run side by side, for most of the time is
+//! spent on waiting.
+
+use std::collections::VecDeque;
+use std::process::Output;
+use std::sync::{Mutex, PoisonError};
+use std::thread;
+use std::time::Duration;
+
+use crate::kind::{End, KINDS, Kind, Length, Losses, Style, WORKERS};
+use crate::site::{BAD, GOOD, Site};
+use crate::support::{Load, Pace, holds_within};
+use crate::table::table;
+use crate::watch::Watch;
+
+/// How many masters run side by side.
+const JOBS: usize = 12;
+/// The load of each.
+const CLIENTS: usize = 3;
+const PACE: Pace = Pace { pause: Duration::from_millis(15), limit: Duration::from_secs(2) };
+/// How many requests come before the upgrade, and how many after its end.
+const SPELL: u64 = 40;
+const LAST_SPELL: u64 = 6;
+/// How long an end is waited for, once the client has come back.
+const END_MAX: Duration = Duration::from_secs(15);
+/// For how long an end must be so: the release before is known to be good, the new one may die late.
+const BACK_FOR: Duration = Duration::from_millis(500);
+const TAKEN_FOR: Duration = Duration::from_millis(2500);
+/// A worker counts an answer a moment after its client has it.
+const COUNTED_MAX: Duration = Duration::from_millis(500);
+/// How long one looks whether what is expected to stay does.
+const STAYS_FOR: Duration = Duration::from_secs(4);
+
+/// What came of a bad release.
+pub struct Outcome {
+    pub kind: &'static Kind,
+    pub lost: u64,
+    /// Of the lost ones, those that the release's own workers had accepted.
+    pub in_hand: u64,
+    pub requests: u64,
+    pub serving_min: usize,
+    pub end: End,
+    /// From the upgrade's beginning to its end.
+    pub ended_after: Option<Duration>,
+    pub code: Option<i32>,
+    pub words: String,
+}
+
+/// Runs all kinds of this length, prints the table, and panics if one came out otherwise than expected.
+pub fn run_all(style: Style, length: Length) {
+    let queue: Mutex<VecDeque<_>> = Mutex::new(KINDS.iter().filter(|kind| kind.length <= length).collect());
+    let outcomes = Mutex::new(Vec::new());
+    thread::scope(|scope| {
+        for _ in 0..JOBS {
+            scope.spawn(|| {
+                loop {
+                    let next = queue.lock().unwrap_or_else(PoisonError::into_inner).pop_front();
+                    let Some(kind) = next else { break };
+                    let outcome = try_out(kind, style);
+                    outcomes.lock().unwrap_or_else(PoisonError::into_inner).push(outcome);
+                }
+            });
+        }
+    });
+    let mut outcomes = outcomes.into_inner().unwrap_or_else(PoisonError::into_inner);
+    outcomes.sort_by_key(|outcome| KINDS.iter().position(|kind| kind.name == outcome.kind.name));
+    println!("{} upgrades:\n\n{}", style.name(), table(&outcomes));
+    let faults: Vec<_> = outcomes.iter().flat_map(Outcome::faults).collect();
+    assert!(faults.is_empty(), "{}", faults.join("\n"));
+}
+
+fn try_out(kind: &'static Kind, style: Style) -> Outcome {
+    let site = Site::start();
+    let load = Load::start_at(site.0.addr(), CLIENTS, "/", PACE);
+    load.wait_for(SPELL);
+    let watch = Watch::start(site.0.socket());
+    site.deploy(BAD, kind.server);
+    let begun = watch.elapsed();
+    let output = site.upgrade(style);
+    let came_back = watch.elapsed();
+    let limit = if kind.expected.end == End::Stays { STAYS_FOR } else { END_MAX };
+    let end = wait_for_end(&watch, came_back, limit);
+    load.wait_for(LAST_SPELL);
+    let report = load.stop();
+    let lost = report.lost_count();
+    holds_within(COUNTED_MAX, || site.in_hand(BAD) <= lost);
+    let (end, at) = end.map_or((End::Stays, None), |(end, at)| (end, Some(at)));
+    Outcome {
+        kind,
+        lost,
+        in_hand: site.in_hand(BAD),
+        requests: report.total(),
+        serving_min: watch.serving_min(),
+        end,
+        ended_after: at.map(|at| at - begun),
+        code: output.status.code(),
+        words: last_words(&output),
+    }
+}
+
+/// Waits until one release alone serves at full strength, and for some time.
+fn wait_for_end(watch: &Watch, after: Duration, limit: Duration) -> Option<(End, Duration)> {
+    let ends = [(End::Back, GOOD, BACK_FOR), (End::Taken, BAD, TAKEN_FOR)];
+    let mut found = None;
+    holds_within(limit, || {
+        found = ends.iter().find_map(|(end, release, span)| {
+            let at = watch.so_since(after, |look| look.is_all(release, WORKERS))?;
+            (watch.elapsed() - at >= *span).then_some((*end, at))
+        });
+        found.is_some()
+    });
+    found
+}
+
+/// The last lines on standard output and on standard error.
+fn last_words(output: &Output) -> String {
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    let last = |text: String| text.lines().rev().find(|line| !line.trim().is_empty()).map(str::to_owned);
+    [last(text(&output.stdout)), last(text(&output.stderr))].into_iter().flatten().collect::<Vec<_>>().join(" / ")
+}
+
+impl Outcome {
+    /// Lost, and not in the hand of a worker of the bad release.
+    pub fn lost_by_us(&self) -> u64 {
+        self.lost.saturating_sub(self.in_hand)
+    }
+
+    /// In what it is otherwise than expected.
+    fn faults(&self) -> Vec<String> {
+        let expected = self.kind.expected;
+        let mut faults = Vec::new();
+        let mut demand = |holds: bool, what: String| {
+            if !holds {
+                faults.push(format!("{}: {what}", self.kind.name));
+            }
+        };
+        demand(self.code == Some(expected.code), format!("exit code {:?}, not {}", self.code, expected.code));
+        demand(self.end == expected.end, format!("came to {:?}, not to {:?}", self.end, expected.end));
+        demand(self.words.contains(expected.words), format!("said {:?}, not {:?}", self.words, expected.words));
+        match expected.losses {
+            Losses::ItsOwn => {
+                demand(self.lost_by_us() == 0, format!("{} requests were lost by our doing", self.lost_by_us()));
+                demand(self.serving_min >= WORKERS, format!("only {} served", self.serving_min));
+            }
+            Losses::Any => {}
+        }
+        faults
+    }
+}
