@@ -144,7 +144,7 @@ faults:
 bad-releases:
 	$(NEED)
 	$(CARGO) build --bins --example http_worker
-	$(CARGO) test --test bad_releases -- --nocapture --skip support::
+	$(CARGO) test --test bad_releases -- --nocapture --ignored --exact all_bad_releases
 
 chaos:
 	$(NEED)

@@ -19,7 +19,7 @@ use std::time::{Duration, Instant};
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, Signal, sigaction};
-use nix::sys::socket::{SockFlag, accept4};
+use nix::sys::socket::{Shutdown, SockFlag, accept4, shutdown};
 
 use crate::answer::{Birth, answer};
 use crate::fault::{Fault, Faults};
@@ -44,6 +44,10 @@ impl Reception {
         let mut listeners = inherited_listeners()?;
         if faults.are(Fault::Hang) || faults.are(Fault::Close) {
             listeners.clear();
+        }
+        if faults.are(Fault::Shutdown) {
+            let shut = |listener: &OwnedFd| shutdown(listener.as_raw_fd(), Shutdown::Both);
+            listeners.iter().try_for_each(shut).map_err(|errno| errno.to_string())?;
         }
         if faults.are(Fault::Elsewhere) {
             let another = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).map_err(|error| error.to_string())?;

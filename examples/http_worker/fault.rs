@@ -24,7 +24,7 @@ const ALL_ARE_THERE: Duration = Duration::from_millis(300);
 /// Between two looks at the others, and between two pieces of a leak.
 const LOOK_EVERY: Duration = Duration::from_millis(30);
 /// What is leaked at once.
-const LEAK_BYTES: usize = 8 * 1024 * 1024;
+const LEAK_BYTES: usize = 64 * 1024 * 1024;
 
 /// What goes wrong, after the ack if nothing else is said.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,6 +41,8 @@ pub enum Fault {
     Elsewhere,
     /// Closes the socket that it was born with.
     Close,
+    /// Shuts that socket down by shutdown(2), which is the end of it for all that share it.
+    Shutdown,
     /// Takes more and more memory, until it gets none.
     Leak,
     /// Answers each request with 500.
@@ -68,6 +70,7 @@ impl FromStr for Fault {
             ("stop", Err(_)) => Ok(Self::Stop),
             ("elsewhere", Err(_)) => Ok(Self::Elsewhere),
             ("close", Err(_)) => Ok(Self::Close),
+            ("shutdown", Err(_)) => Ok(Self::Shutdown),
             ("leak", Err(_)) => Ok(Self::Leak),
             ("error", Err(_)) => Ok(Self::Error),
             ("ignore", Err(_)) => Ok(Self::Ignore),
@@ -146,6 +149,7 @@ impl Faults {
                 | Fault::Hold
                 | Fault::Elsewhere
                 | Fault::Close
+                | Fault::Shutdown
                 | Fault::Error
                 | Fault::Ignore,
             )

@@ -11,6 +11,7 @@ pub const ACK_TIMEOUT: Duration = Duration::from_secs(1);
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Style {
     Smooth,
+    Fleet,
 }
 
 impl Style {
@@ -18,12 +19,32 @@ impl Style {
     pub fn words(self) -> &'static [&'static str] {
         match self {
             Self::Smooth => &["upgrade"],
+            Self::Fleet => &["upgrade", "--fleet"],
         }
     }
 
     pub fn name(self) -> &'static str {
         match self {
             Self::Smooth => "smooth",
+            Self::Fleet => "fleet",
+        }
+    }
+}
+
+/// What the master runs under.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Host {
+    /// Nothing that listens to it.
+    Alone,
+    /// A stand-in for systemd, as far as sd_notify(3) goes. `packaging/test` has the real one.
+    Manager,
+}
+
+impl Host {
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Alone => "alone",
+            Self::Manager => "with a service manager",
         }
     }
 }
@@ -33,17 +54,23 @@ impl Style {
 pub enum Length {
     /// In `make test`, too.
     Short,
+    Long,
 }
 
 /// What stands at `current/server`.
 #[derive(Clone, Copy, Debug)]
 pub enum Server {
-    /// Lines of a shell script, in which `serve` becomes the worker that acks and serves, with these options.
+    /// Lines of a shell script, in which `serve` becomes the worker that acks and serves, with these options; `$worker` is the
+    /// worker's program.
     Script(&'static str),
-    /// A Python script.
-    Python(&'static str),
+    /// A whole script, with its first line.
+    Raw(&'static str),
     /// A program for another kind of processor.
     Foreign,
+    /// Nothing.
+    Missing,
+    /// The good program, and a configuration with these lines more.
+    Configured(&'static str),
 }
 
 /// What comes of an upgrade.
@@ -55,26 +82,20 @@ pub enum End {
     Taken,
     /// Neither: the new release stays, and is never at full strength for long.
     Stays,
-}
-
-/// What may be lost.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Losses {
-    /// What the new release's own workers had accepted, and the number of serving workers never falls.
-    ItsOwn,
-    /// Anything: what the release does is not noticed.
-    Any,
+    /// The master has ended.
+    Gone,
 }
 
 #[derive(Clone, Copy, Debug)]
-pub struct Expected {
-    /// The exit code of `einhyrningsinsctl upgrade`.
-    pub code: i32,
-    pub end: End,
-    pub losses: Losses,
-    /// In what it printed.
-    pub words: &'static str,
+pub enum Expected {
+    /// The exit code of `einhyrningsinsctl upgrade`, what comes of it, and what it prints.
+    Certain { code: i32, end: End, words: &'static str },
+    /// That it is not dealt with: until a version on trial is watched, what acks is taken for good. A row that says so fails once it
+    /// is.
+    Unnoticed,
 }
+
+use Expected::{Certain, Unnoticed};
 
 pub struct Kind {
     pub name: &'static str,
@@ -83,34 +104,68 @@ pub struct Kind {
     pub expected: Expected,
 }
 
-const GIVEN_UP: Expected =
-    Expected { code: 1, end: End::Back, losses: Losses::ItsOwn, words: "new workers in a row died or did not ACK" };
-const TAKEN: Expected = Expected { code: 0, end: End::Taken, losses: Losses::ItsOwn, words: "Upgrade done" };
-// Until a version on trial is watched, a worker that has acked is taken for a good one.
-/// Its workers die and are launched anew, for ever.
-const DIES_ON: Expected = Expected { code: 0, end: End::Stays, losses: Losses::Any, words: "Upgrade done" };
-/// The same, but so early that they are never all there.
-const NEVER_ENDS: Expected = Expected { code: 4, words: "It may still go on", ..DIES_ON };
-/// Its workers live, and do not serve.
-const LIVES_ON: Expected = Expected { end: End::Taken, ..DIES_ON };
+const GIVEN_UP: Expected = Certain { code: 1, end: End::Back, words: "new workers in a row died or did not ACK" };
+const TAKEN: Expected = Certain { code: 0, end: End::Taken, words: "Upgrade done" };
+/// Before anything was started.
+const fn refused(words: &'static str) -> Expected {
+    Certain { code: 1, end: End::Back, words }
+}
+
+/// A worker may end a master of its own user, and this one does.
+const ENDED: Expected = Certain { code: 1, end: End::Gone, words: "einhorn is going down" };
 
 const fn kind(name: &'static str, server: Server, expected: Expected) -> Kind {
     Kind { name, length: Length::Short, server, expected }
 }
 
-use Server::{Foreign, Python, Script};
+const fn long(name: &'static str, server: Server, expected: Expected) -> Kind {
+    Kind { name, length: Length::Long, server, expected }
+}
+
+use Server::{Configured, Foreign, Missing, Raw, Script};
 
 pub const KINDS: &[Kind] = &[
-    kind("syntax error", Python("import os\n\ndef serve(:\n    pass\n"), GIVEN_UP),
-    kind("missing module", Python("import there_is_no_such_module\n"), GIVEN_UP),
+    // That are never up.
+    kind("syntax error", Raw("#!/usr/bin/env python3\nimport os\n\ndef serve(:\n    pass\n"), GIVEN_UP),
+    kind("missing module", Raw("#!/usr/bin/env python3\nimport there_is_no_such_module\n"), GIVEN_UP),
     kind("missing variable", Script(": \"${DATABASE_URL:?is not set}\"; serve"), GIVEN_UP),
+    kind("missing interpreter", Raw("#!/opt/there/is/no/such/interpreter\n"), GIVEN_UP),
+    kind("missing program", Missing, refused("cannot run")),
     kind("program for another kind of machine", Foreign, GIVEN_UP),
+    kind("no such user", Configured("[worker]\nuser = 'no-such-user'\n"), refused("there is no user")),
     kind("exit 0 at once", Script("exit 0"), GIVEN_UP),
+    kind("exit 3 at once", Script("exit 3"), GIVEN_UP),
     kind("segmentation fault at once", Script("kill -SEGV $$"), GIVEN_UP),
+    kind("fills standard error, then exit 1", Script(FLOOD), GIVEN_UP),
     kind("never acks", Script("serve --ack none"), GIVEN_UP),
+    kind("never acks, ignores every signal", Script("serve --ack none --fault ignore"), GIVEN_UP),
+    kind("starts too slowly", Script("serve --ack-after 1600"), GIVEN_UP),
     kind("starts slowly, but in time", Script("serve --ack-after 600"), TAKEN),
-    kind("exit 1 after a second and a half", Script("serve --die-after 1500"), DIES_ON),
-    kind("crash at the first request", Script("serve --fault crash-at=1"), NEVER_ENDS),
-    kind("acks, then hangs", Script("serve --fault hang"), LIVES_ON),
-    kind("wrong port", Script("serve --fault elsewhere"), LIVES_ON),
+    kind("daemonizes", Script("setsid $worker --tally $home & exit 0"), GIVEN_UP),
+    // That ack, and die.
+    kind("acks, exit 1 after half a second", Script("serve --die-after 500"), Unnoticed),
+    kind("acks, exit 1 after 3 s", Script("serve --die-after 3000"), Unnoticed),
+    long("acks, exit 1 after 20 s", Script("serve --die-after 20000"), Unnoticed),
+    kind("crash at the first request", Script("serve --fault crash-at=1"), Unnoticed),
+    kind("crash at the hundredth request", Script("serve --fault crash-at=100"), Unnoticed),
+    kind("leaks memory up to its limit", Script("ulimit -v 4000000; serve --fault leak"), Unnoticed),
+    kind("exit 1, and leaves children", Script("sleep 1000 & serve --die-after 700"), Unnoticed),
+    kind("dies in slot 1 only", Script(IN_SLOT_1), Unnoticed),
+    kind("dies when all slots run it", Script("serve --fault die-with-all=3"), Unnoticed),
+    // That ack, and do not serve.
+    kind("acks, then hangs", Script("serve --fault hang"), Unnoticed),
+    kind("takes requests, and never answers", Script("serve --fault hold"), Unnoticed),
+    kind("stops itself", Script("serve --fault stop"), Unnoticed),
+    kind("wrong port", Script("serve --fault elsewhere"), Unnoticed),
+    kind("closes the socket", Script("serve --fault close"), Unnoticed),
+    kind("answers 500", Script("serve --fault error"), Unnoticed),
+    // That do harm to others.
+    kind("shuts the shared socket down", Script("serve --fault shutdown"), Unnoticed),
+    kind("ends its parent's process group", Script("kill -TERM -$PPID; serve"), ENDED),
 ];
+
+/// Some megabytes, as fast as they are taken.
+const FLOOD: &str = "head -c 4000000 /dev/zero | tr '\\0' x | fold -w 200 >&2; exit 1";
+
+/// Masters without slots number their workers on; then it is one in three.
+const IN_SLOT_1: &str = "[ ${EINHYRNINGSINS_SLOT:-$((EINHORN_CHILD_INDEX % 3))} = 1 ] && serve --die-after 500; serve";

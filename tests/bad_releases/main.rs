@@ -12,9 +12,19 @@ mod support;
 mod table;
 mod watch;
 
-use crate::kind::{Length, Style};
+use crate::kind::{Host, Length, Style};
 
 #[test]
-fn bad_releases_cannot_hurt_in_smooth_upgrades() {
-    run::run_all(Style::Smooth, Length::Short);
+fn bad_releases_cannot_hurt() {
+    // Each in one of the two; all in each, in the long form.
+    run::run_all(&[(Style::Smooth, Host::Alone), (Style::Fleet, Host::Manager)], Length::Short);
+}
+
+#[test]
+#[ignore = "takes minutes; `make bad-releases` runs it"]
+fn all_bad_releases() {
+    let styles = [Style::Smooth, Style::Fleet];
+    let ways: Vec<_> =
+        [Host::Alone, Host::Manager].iter().flat_map(|host| styles.map(|style| (style, *host))).collect();
+    run::run_all(&ways, Length::Long);
 }

@@ -7,7 +7,7 @@ use std::sync::{Mutex, PoisonError};
 use std::thread;
 use std::time::Duration;
 
-use crate::kind::{End, KINDS, Kind, Length, Losses, Style, WORKERS};
+use crate::kind::{End, Expected, Host, KINDS, Kind, Length, Style, WORKERS};
 use crate::site::{BAD, GOOD, Site};
 use crate::support::{Load, Pace, holds_within};
 use crate::table::table;
@@ -31,9 +31,13 @@ const COUNTED_MAX: Duration = Duration::from_millis(500);
 /// How long one looks whether what is expected to stay does.
 const STAYS_FOR: Duration = Duration::from_secs(4);
 
+/// How the release is brought in, and what the master runs under.
+pub type Way = (Style, Host);
+
 /// What came of a bad release.
 pub struct Outcome {
     pub kind: &'static Kind,
+    pub way: Way,
     pub lost: u64,
     /// Of the lost ones, those that the release's own workers had accepted.
     pub in_hand: u64,
@@ -44,19 +48,25 @@ pub struct Outcome {
     pub ended_after: Option<Duration>,
     pub code: Option<i32>,
     pub words: String,
+    /// Whether workers of the new release answered after the one before had its strength again.
+    pub answers_on: bool,
+    /// What the service manager knew in the end, if there was one.
+    pub standing: Option<(bool, String)>,
 }
 
-/// Runs all kinds of this length, prints the table, and panics if one came out otherwise than expected.
-pub fn run_all(style: Style, length: Length) {
-    let queue: Mutex<VecDeque<_>> = Mutex::new(KINDS.iter().filter(|kind| kind.length <= length).collect());
+/// Runs all kinds of this length in each way, prints the tables, and panics if one came out otherwise than expected.
+pub fn run_all(ways: &[Way], length: Length) {
+    let kinds = KINDS.iter().filter(|kind| kind.length <= length);
+    let cells = kinds.flat_map(|kind| ways.iter().map(move |way| (kind, *way)));
+    let queue: Mutex<VecDeque<_>> = Mutex::new(cells.collect());
     let outcomes = Mutex::new(Vec::new());
     thread::scope(|scope| {
         for _ in 0..JOBS {
             scope.spawn(|| {
                 loop {
                     let next = queue.lock().unwrap_or_else(PoisonError::into_inner).pop_front();
-                    let Some(kind) = next else { break };
-                    let outcome = try_out(kind, style);
+                    let Some((kind, way)) = next else { break };
+                    let outcome = try_out(kind, way);
                     outcomes.lock().unwrap_or_else(PoisonError::into_inner).push(outcome);
                 }
             });
@@ -64,29 +74,42 @@ pub fn run_all(style: Style, length: Length) {
     });
     let mut outcomes = outcomes.into_inner().unwrap_or_else(PoisonError::into_inner);
     outcomes.sort_by_key(|outcome| KINDS.iter().position(|kind| kind.name == outcome.kind.name));
-    println!("{} upgrades:\n\n{}", style.name(), table(&outcomes));
+    for way in ways {
+        let of_way: Vec<_> = outcomes.iter().filter(|outcome| outcome.way == *way).collect();
+        println!("{} upgrades, {}:\n\n{}", way.0.name(), way.1.name(), table(&of_way));
+    }
     let faults: Vec<_> = outcomes.iter().flat_map(Outcome::faults).collect();
     assert!(faults.is_empty(), "{}", faults.join("\n"));
 }
 
-fn try_out(kind: &'static Kind, style: Style) -> Outcome {
-    let site = Site::start();
-    let load = Load::start_at(site.0.addr(), CLIENTS, "/", PACE);
+fn try_out(kind: &'static Kind, way: Way) -> Outcome {
+    let (style, host) = way;
+    let site = Site::start(host);
+    let load = Load::start_at(site.master.addr(), CLIENTS, "/", PACE);
     load.wait_for(SPELL);
-    let watch = Watch::start(site.0.socket());
+    let watch = Watch::start(site.master.socket());
     site.deploy(BAD, kind.server);
     let begun = watch.elapsed();
     let output = site.upgrade(style);
     let came_back = watch.elapsed();
-    let limit = if kind.expected.end == End::Stays { STAYS_FOR } else { END_MAX };
-    let end = wait_for_end(&watch, came_back, limit);
+    let limit = match kind.expected {
+        Expected::Certain { .. } => END_MAX,
+        Expected::Unnoticed => STAYS_FOR,
+    };
+    let end = wait_for_end(&watch, came_back, limit, || site.master.is_running());
+    let answered = load.so_far().answered_by(BAD);
     load.wait_for(LAST_SPELL);
     let report = load.stop();
     let lost = report.lost_count();
     holds_within(COUNTED_MAX, || site.in_hand(BAD) <= lost);
-    let (end, at) = end.map_or((End::Stays, None), |(end, at)| (end, Some(at)));
+    let (end, at) = match end {
+        Some((end, at)) => (end, Some(at)),
+        None if site.master.is_running() => (End::Stays, None),
+        None => (End::Gone, None),
+    };
     Outcome {
         kind,
+        way,
         lost,
         in_hand: site.in_hand(BAD),
         requests: report.total(),
@@ -95,11 +118,18 @@ fn try_out(kind: &'static Kind, style: Style) -> Outcome {
         ended_after: at.map(|at| at - begun),
         code: output.status.code(),
         words: last_words(&output),
+        answers_on: end == End::Back && report.answered_by(BAD) > answered,
+        standing: site.standing(),
     }
 }
 
 /// Waits until one release alone serves at full strength, and for some time.
-fn wait_for_end(watch: &Watch, after: Duration, limit: Duration) -> Option<(End, Duration)> {
+fn wait_for_end(
+    watch: &Watch,
+    after: Duration,
+    limit: Duration,
+    is_running: impl Fn() -> bool,
+) -> Option<(End, Duration)> {
     let ends = [(End::Back, GOOD, BACK_FOR), (End::Taken, BAD, TAKEN_FOR)];
     let mut found = None;
     holds_within(limit, || {
@@ -107,7 +137,7 @@ fn wait_for_end(watch: &Watch, after: Duration, limit: Duration) -> Option<(End,
             let at = watch.so_since(after, |look| look.is_all(release, WORKERS))?;
             (watch.elapsed() - at >= *span).then_some((*end, at))
         });
-        found.is_some()
+        found.is_some() || !is_running()
     });
     found
 }
@@ -127,22 +157,31 @@ impl Outcome {
 
     /// In what it is otherwise than expected.
     fn faults(&self) -> Vec<String> {
-        let expected = self.kind.expected;
         let mut faults = Vec::new();
         let mut demand = |holds: bool, what: String| {
             if !holds {
-                faults.push(format!("{}: {what}", self.kind.name));
+                faults.push(format!("{}, {}, {}: {what}", self.kind.name, self.way.0.name(), self.way.1.name()));
             }
         };
-        demand(self.code == Some(expected.code), format!("exit code {:?}, not {}", self.code, expected.code));
-        demand(self.end == expected.end, format!("came to {:?}, not to {:?}", self.end, expected.end));
-        demand(self.words.contains(expected.words), format!("said {:?}, not {:?}", self.words, expected.words));
-        match expected.losses {
-            Losses::ItsOwn => {
+        match self.kind.expected {
+            Expected::Certain { code, end, words } => {
+                demand(self.code == Some(code), format!("exit code {:?}, not {code}", self.code));
+                demand(self.end == end, format!("came to {:?}, not to {end:?}", self.end));
+                demand(self.words.contains(words), format!("said {:?}, not {words:?}", self.words));
+                if end == End::Gone {
+                    return faults;
+                }
+                if let Some((is_ready, status)) = &self.standing {
+                    let serves = status.starts_with(&format!("{WORKERS}/{WORKERS} serving"));
+                    demand(*is_ready && serves, format!("the service manager knows of {status:?}"));
+                }
                 demand(self.lost_by_us() == 0, format!("{} requests were lost by our doing", self.lost_by_us()));
                 demand(self.serving_min >= WORKERS, format!("only {} served", self.serving_min));
             }
-            Losses::Any => {}
+            Expected::Unnoticed => {
+                let is_back = self.end == End::Back && self.code == Some(1);
+                demand(!is_back, format!("is noticed now, {:?}: say so in its row", self.words));
+            }
         }
         faults
     }

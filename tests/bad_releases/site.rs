@@ -6,10 +6,11 @@ use std::io::Write;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use crate::kind::{ACK_TIMEOUT, Server, Style, WORKERS};
-use crate::support::{Master, Setup, example, free_address};
+use crate::kind::{ACK_TIMEOUT, Host, Server, Style, WORKERS};
+use crate::support::{Manager, Master, Setup, example, free_address};
 
 /// The release that all sites begin with.
 pub const GOOD: &str = "good";
@@ -22,12 +23,15 @@ const UPGRADE_MAX: Duration = Duration::from_secs(8);
 /// Of an ELF file's header: the offset of the kind of machine, and a machine that no test runs on.
 const MACHINE: (usize, [u8; 2]) = (18, [0xfe, 0xca]);
 
-pub struct Site(pub Master);
+pub struct Site {
+    pub master: Master,
+    manager: Option<Mutex<Manager>>,
+}
 
 impl Site {
     /// Starts a master with the good release, and waits until it serves.
     #[track_caller]
-    pub fn start() -> Self {
+    pub fn start(host: Host) -> Self {
         let (setup, address) = (Setup::new("--config web.toml"), free_address());
         let directory = setup.directory().to_owned();
         put(&directory, GOOD, Server::Script("serve"));
@@ -39,29 +43,50 @@ impl Site {
             ACK_TIMEOUT.as_secs_f64(),
         );
         setup.write("web.toml", &text);
-        let site = Self(setup.bound_by_file(address).start());
-        site.0.wait_for_log(&format!("Up to {WORKERS} / {WORKERS} manual ACKs"), 1);
+        // In a session of its own, as a service is.
+        let setup = setup.bound_by_file(address).through(&["setsid"]);
+        let (setup, manager) = match host {
+            Host::Alone => (setup, None),
+            Host::Manager => {
+                let manager = Manager::at(&directory.join("notify"));
+                (setup.env("NOTIFY_SOCKET", manager.name()), Some(Mutex::new(manager)))
+            }
+        };
+        let site = Self { master: setup.start(), manager };
+        site.master.wait_for_log(&format!("Up to {WORKERS} / {WORKERS} manual ACKs"), 1);
         site
     }
 
     /// Puts a release in place and moves the link. It waits for no worker: each has become its program before its ack.
     pub fn deploy(&self, name: &str, server: Server) {
-        put(self.0.directory(), name, server);
-        lead_to(self.0.directory(), name);
+        put(self.master.directory(), name, server);
+        lead_to(self.master.directory(), name);
+        if let Server::Configured(lines) = server {
+            let before = fs::read_to_string(self.master.file("web.toml")).expect("the file is there");
+            self.master.replace("web.toml", &(before + lines));
+        }
     }
 
     /// Gives the upgrade by the client, and waits for its end.
     pub fn upgrade(&self, style: Style) -> Output {
         let mut command = Command::new(env!("CARGO_BIN_EXE_einhyrningsinsctl"));
-        command.arg("-d").arg(self.0.socket()).args(style.words());
+        command.arg("-d").arg(self.master.socket()).args(style.words());
         command.args(["--timeout", &UPGRADE_MAX.as_secs().to_string()]).env_clear();
         command.stdin(Stdio::null()).output().expect("the client can be run")
+    }
+
+    /// What a service manager knows of the master: whether it is ready, in the state that came last, and its status. Nothing where
+    /// there is none.
+    pub fn standing(&self) -> Option<(bool, String)> {
+        let mut manager = self.manager.as_ref()?.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_ready = manager.states().last().is_some_and(|state| state == "READY=1");
+        Some((is_ready, manager.values("STATUS").pop().unwrap_or_default()))
     }
 
     /// What the workers of this release accepted and did not answer.
     pub fn in_hand(&self, release: &str) -> u64 {
         let count = |name: &str| {
-            let path = home(self.0.directory(), release).join(name);
+            let path = home(self.master.directory(), release).join(name);
             fs::metadata(path).map_or(0, |metadata| metadata.len())
         };
         // In this order: what is answered meanwhile must not make it less than none.
@@ -79,13 +104,17 @@ fn put(directory: &Path, name: &str, server: Server) {
     let home = home(directory, name);
     fs::create_dir_all(&home).expect("a directory can be made");
     let worker = example("http_worker");
+    let script = |lines: &str| {
+        let variables = format!("home='{}' worker='{}'", home.display(), worker.display());
+        let serve = "serve() { exec \"$worker\" --ack manual --tally \"$home\" \"$@\"; }";
+        format!("#!/bin/sh\nexport WORKER_VERSION={name}\n{variables}\n{serve}\n{lines}\n").into_bytes()
+    };
     let content = match server {
-        Server::Script(lines) => {
-            let serve = format!("exec '{}' --ack manual --tally '{}' \"$@\"", worker.display(), home.display());
-            format!("#!/bin/sh\nexport WORKER_VERSION={name}\nserve() {{ {serve}; }}\n{lines}\n").into_bytes()
-        }
-        Server::Python(lines) => format!("#!/usr/bin/env python3\n{lines}").into_bytes(),
-        Server::Foreign => foreign(&fs::read(worker).expect("the worker can be read")),
+        Server::Script(lines) => script(lines),
+        Server::Raw(text) => text.as_bytes().to_vec(),
+        Server::Foreign => foreign(&fs::read(&worker).expect("the worker can be read")),
+        Server::Configured(_) => script("serve"),
+        Server::Missing => return,
     };
     install(&content, &home.join("server"));
 }
