@@ -32,7 +32,7 @@ servers.needs = $(RUST) gunicorn puma unicorn node=nodejs go=golang-go \
 sim.needs = $(RUST)
 replay.needs = $(RUST)
 faults.needs = $(RUST) python3
-bad-releases.needs = $(RUST) python3
+bad-releases.needs = $(RUST) python3 gunicorn puma node=nodejs go=golang-go
 chaos.needs = $(RUST)
 soak.needs = $(RUST)
 compare.needs = $(RUST)
@@ -144,7 +144,7 @@ faults:
 bad-releases:
 	$(NEED)
 	$(CARGO) build --bins --example http_worker
-	$(CARGO) test --test bad_releases -- --nocapture --ignored --exact all_bad_releases
+	$(CARGO) test --test bad_releases -- --nocapture --ignored --test-threads=1
 
 chaos:
 	$(NEED)

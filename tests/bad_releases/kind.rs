@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
+use crate::samples::{Edit, Sample};
+
 /// How many workers each master runs.
 pub const WORKERS: usize = 3;
-/// How long a worker may take to its ack.
-pub const ACK_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// How the new release is brought in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -58,7 +58,7 @@ pub enum Length {
 }
 
 /// What stands at `current/server`.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy)]
 pub enum Server {
     /// Lines of a shell script, in which `serve` becomes the worker that acks and serves, with these options; `$worker` is the
     /// worker's program.
@@ -69,8 +69,12 @@ pub enum Server {
     Foreign,
     /// Nothing.
     Missing,
-    /// The good program, and a configuration with these lines more.
+    /// The good program, and a configuration with these lines more below `[worker]`.
     Configured(&'static str),
+    /// A sample of `examples/servers` with these faults.
+    Sample(&'static Sample, &'static [Edit]),
+    /// The sample in Go with this fault.
+    Go(&'static str),
 }
 
 /// What comes of an upgrade.
@@ -96,6 +100,18 @@ pub enum Expected {
 }
 
 use Expected::{Certain, Unnoticed};
+
+impl Server {
+    /// How long a worker may take to its ack: those that people run have an interpreter to start.
+    pub fn ack_timeout(self) -> Duration {
+        match self {
+            Self::Sample(..) | Self::Go(_) => Duration::from_secs(20),
+            Self::Script(_) | Self::Raw(_) | Self::Foreign | Self::Missing | Self::Configured(_) => {
+                Duration::from_secs(1)
+            }
+        }
+    }
+}
 
 pub struct Kind {
     pub name: &'static str,
@@ -132,7 +148,7 @@ pub const KINDS: &[Kind] = &[
     kind("missing interpreter", Raw("#!/opt/there/is/no/such/interpreter\n"), GIVEN_UP),
     kind("missing program", Missing, refused("cannot run")),
     kind("program for another kind of machine", Foreign, GIVEN_UP),
-    kind("no such user", Configured("[worker]\nuser = 'no-such-user'\n"), refused("there is no user")),
+    kind("no such user", Configured("user = 'no-such-user'\n"), refused("there is no user")),
     kind("exit 0 at once", Script("exit 0"), GIVEN_UP),
     kind("exit 3 at once", Script("exit 3"), GIVEN_UP),
     kind("segmentation fault at once", Script("kill -SEGV $$"), GIVEN_UP),

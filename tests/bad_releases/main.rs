@@ -6,6 +6,7 @@
 
 mod kind;
 mod run;
+mod samples;
 mod site;
 #[path = "../proc/support/mod.rs"]
 mod support;
@@ -27,4 +28,10 @@ fn all_bad_releases() {
     let ways: Vec<_> =
         [Host::Alone, Host::Manager].iter().flat_map(|host| styles.map(|style| (style, *host))).collect();
     run::run_all(&ways, Length::Long);
+}
+
+#[test]
+#[ignore = "needs gunicorn, puma, Node and Go; `make bad-releases` runs it"]
+fn all_bad_releases_of_servers() {
+    run::run_samples(&[(Style::Smooth, Host::Alone), (Style::Fleet, Host::Manager)]);
 }

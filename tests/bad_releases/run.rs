@@ -8,6 +8,7 @@ use std::thread;
 use std::time::Duration;
 
 use crate::kind::{End, Expected, Host, KINDS, Kind, Length, Style, WORKERS};
+use crate::samples;
 use crate::site::{BAD, GOOD, Site};
 use crate::support::{Load, Pace, holds_within};
 use crate::table::table;
@@ -15,6 +16,8 @@ use crate::watch::Watch;
 
 /// How many masters run side by side.
 const JOBS: usize = 12;
+/// The same with servers that take their time to start.
+const SAMPLE_JOBS: usize = 3;
 /// The load of each.
 const CLIENTS: usize = 3;
 const PACE: Pace = Pace { pause: Duration::from_millis(15), limit: Duration::from_secs(2) };
@@ -56,24 +59,33 @@ pub struct Outcome {
 
 /// Runs all kinds of this length in each way, prints the tables, and panics if one came out otherwise than expected.
 pub fn run_all(ways: &[Way], length: Length) {
-    let kinds = KINDS.iter().filter(|kind| kind.length <= length);
-    let cells = kinds.flat_map(|kind| ways.iter().map(move |way| (kind, *way)));
+    run_kinds(KINDS.iter().filter(|kind| kind.length <= length), ways, JOBS);
+}
+
+/// The same with the servers that people run.
+pub fn run_samples(ways: &[Way]) {
+    run_kinds(samples::KINDS.iter(), ways, SAMPLE_JOBS);
+}
+
+fn run_kinds(kinds: impl Iterator<Item = &'static Kind>, ways: &[Way], jobs: usize) {
+    let cells = kinds.enumerate().flat_map(|(at, kind)| ways.iter().map(move |way| (at, kind, *way)));
     let queue: Mutex<VecDeque<_>> = Mutex::new(cells.collect());
     let outcomes = Mutex::new(Vec::new());
     thread::scope(|scope| {
-        for _ in 0..JOBS {
+        for _ in 0..jobs {
             scope.spawn(|| {
                 loop {
                     let next = queue.lock().unwrap_or_else(PoisonError::into_inner).pop_front();
-                    let Some((kind, way)) = next else { break };
+                    let Some((at, kind, way)) = next else { break };
                     let outcome = try_out(kind, way);
-                    outcomes.lock().unwrap_or_else(PoisonError::into_inner).push(outcome);
+                    outcomes.lock().unwrap_or_else(PoisonError::into_inner).push((at, outcome));
                 }
             });
         }
     });
     let mut outcomes = outcomes.into_inner().unwrap_or_else(PoisonError::into_inner);
-    outcomes.sort_by_key(|outcome| KINDS.iter().position(|kind| kind.name == outcome.kind.name));
+    outcomes.sort_by_key(|(at, _)| *at);
+    let outcomes: Vec<_> = outcomes.into_iter().map(|(_, outcome)| outcome).collect();
     for way in ways {
         let of_way: Vec<_> = outcomes.iter().filter(|outcome| outcome.way == *way).collect();
         println!("{} upgrades, {}:\n\n{}", way.0.name(), way.1.name(), table(&of_way));
@@ -84,7 +96,7 @@ pub fn run_all(ways: &[Way], length: Length) {
 
 fn try_out(kind: &'static Kind, way: Way) -> Outcome {
     let (style, host) = way;
-    let site = Site::start(host);
+    let site = Site::start(host, samples::good(kind));
     let load = Load::start_at(site.master.addr(), CLIENTS, "/", PACE);
     load.wait_for(SPELL);
     let watch = Watch::start(site.master.socket());

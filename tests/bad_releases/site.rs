@@ -9,7 +9,8 @@ use std::process::{Command, Output, Stdio};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use crate::kind::{ACK_TIMEOUT, Host, Server, Style, WORKERS};
+use crate::kind::{Host, Server, Style, WORKERS};
+use crate::samples::go_server;
 use crate::support::{Manager, Master, Setup, example, free_address};
 
 /// The release that all sites begin with.
@@ -31,16 +32,17 @@ pub struct Site {
 impl Site {
     /// Starts a master with the good release, and waits until it serves.
     #[track_caller]
-    pub fn start(host: Host) -> Self {
+    pub fn start(host: Host, good: Server) -> Self {
         let (setup, address) = (Setup::new("--config web.toml"), free_address());
         let directory = setup.directory().to_owned();
-        put(&directory, GOOD, Server::Script("serve"));
+        put(&directory, GOOD, good);
         lead_to(&directory, GOOD);
         let text = format!(
             "command = ['{}/current/server']\nnumber = {WORKERS}\nbind = ['{address},r,n']\nack-mode = 'manual'\n\
-             ack-timeout = {}\nsignal-timeout = 2\nseconds = 0.05\nretries = 3\n",
+             ack-timeout = {}\nsignal-timeout = 2\nseconds = 0.05\nretries = 3\n[worker]\n\
+             graceful-signal = 'TERM'\n",
             directory.display(),
-            ACK_TIMEOUT.as_secs_f64(),
+            good.ack_timeout().as_secs(),
         );
         setup.write("web.toml", &text);
         // In a session of its own, as a service is.
@@ -115,6 +117,8 @@ fn put(directory: &Path, name: &str, server: Server) {
         Server::Foreign => foreign(&fs::read(&worker).expect("the worker can be read")),
         Server::Configured(_) => script("serve"),
         Server::Missing => return,
+        Server::Sample(sample, fault) => script(&sample.put(&home, fault)),
+        Server::Go(fault) => script(&format!("FAULT='{fault}' exec '{}'", go_server().display())),
     };
     install(&content, &home.join("server"));
 }

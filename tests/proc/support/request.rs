@@ -158,7 +158,7 @@ fn body_of(reply: &[u8]) -> Result<&str, (Failure, String)> {
     let (head, body) = text.split_once("\r\n\r\n").ok_or_else(short)?;
     let length: usize = head
         .lines()
-        .find_map(|line| line.strip_prefix("Content-Length: ")?.parse().ok())
+        .find_map(|line| line.to_ascii_lowercase().strip_prefix("content-length: ")?.parse().ok())
         .ok_or_else(|| (Failure::Wrong, format!("no length in {head:?}")))?;
     if !head.starts_with("HTTP/1.1 200 ") || body.len() > length {
         return Err((Failure::Wrong, format!("not one answer 200: {text:?}")));
