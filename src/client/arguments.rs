@@ -54,6 +54,12 @@ pub(super) enum Command {
     },
     #[command(about = subcommand_help("diff"))]
     Diff,
+    #[command(about = subcommand_help("history"))]
+    History {
+        /// One line of JSON instead of a table
+        #[arg(long)]
+        json: bool,
+    },
     #[command(about = subcommand_help("workers"), allow_negative_numbers = true)]
     Workers {
         /// A number, or so many more (+1) or less (-1)
@@ -170,6 +176,7 @@ mod tests {
         let expected = Command::Upgrade { fleet: true, reason, timeout };
         assert_eq!(command("upgrade --fleet --reason login --timeout 5m"), expected);
         assert_eq!(command("diff"), Command::Diff);
+        assert_eq!(command("history --json"), Command::History { json: true });
         assert_eq!(command("workers 3"), Command::Workers { count: Workers::Exactly(3) });
         assert_eq!(command("workers +1"), Command::Workers { count: Workers::More(1) });
         assert_eq!(command("workers -1"), Command::Workers { count: Workers::Less(1) });

@@ -180,7 +180,19 @@ impl Connection {
 
     /// Asks one thing and waits for its one answer.
     pub(super) fn exchange(&mut self, command: &str, args: &[String], deadline: Deadline) -> Result<Reply, Failure> {
-        let id = self.ask(command, args)?;
+        let id = self.next_id();
+        self.exchange_request(id, &Request::new(id, command, args), deadline)
+    }
+
+    /// The same in JSON, which has a document beside the message.
+    pub(super) fn exchange_in_json(&mut self, command: &str, deadline: Deadline) -> Result<Reply, Failure> {
+        let id = self.next_id();
+        self.exchange_request(id, &Request::new(id, command, &[]).in_json(), deadline)
+    }
+
+    fn exchange_request(&mut self, id: i64, request: &Request, deadline: Deadline) -> Result<Reply, Failure> {
+        self.send(request)?;
+        let command = &request.command;
         loop {
             let reply = self.receive(deadline, command)?;
             // An answer without an id may come to a request that the master could not read.

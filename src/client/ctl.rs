@@ -42,6 +42,8 @@ pub(super) fn run(command: Command, connection: &mut Connection, screen: &mut Sc
             let style = if fleet { UpgradeStyle::Fleet } else { UpgradeStyle::Smooth };
             upgrade(connection, &UpgradeAsked { style, reason }, Deadline::from_now(timeout), screen)
         }
+        Command::History { json: false } => simple(connection, "history", &[], "no release is known", screen),
+        Command::History { json: true } => show_history(connection, screen),
         Command::Diff => simple(connection, "diff", &[], "An upgrade would change nothing", screen),
         Command::Workers { count } => set_workers(connection, count, screen),
         Command::Signal { signals } => {
@@ -61,6 +63,16 @@ pub(super) fn run(command: Command, connection: &mut Connection, screen: &mut Sc
 fn show_status(connection: &mut Connection, form: Form, screen: &mut Screen<'_>) -> Result<Exit, Failure> {
     let answer = Question::new().ask_and_wait(connection, deadline())?;
     screen.say(render(&answer, form));
+    Ok(Exit::Done)
+}
+
+/// The document, as one line; a table the master makes itself.
+fn show_history(connection: &mut Connection, screen: &mut Screen<'_>) -> Result<Exit, Failure> {
+    let mut reply = connection.exchange_in_json("history", deadline())?;
+    let history = reply.history.take();
+    reply.accepted()?;
+    let history = history.ok_or_else(|| Failure::unreadable("the reply has no history"))?;
+    screen.say(&*printable::json(&history.to_string()));
     Ok(Exit::Done)
 }
 

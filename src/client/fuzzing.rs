@@ -41,7 +41,8 @@ pub(crate) struct Shown {
 
 /// A line without its newline. Errors: what is shown in place of an answer.
 pub(crate) fn reply(line: &[u8]) -> Result<Understood, String> {
-    let Reply { message, id, waits, status: _ } = Reply::read(line).map_err(|failure| failure.to_string())?;
+    let Reply { message, id, waits, status: _, history: _ } =
+        Reply::read(line).map_err(|failure| failure.to_string())?;
     Ok(Understood { message, id, waits })
 }
 

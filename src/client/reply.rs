@@ -35,6 +35,8 @@ pub(super) struct Reply {
     pub(super) waits: bool,
     /// Of the command `status`.
     pub(super) status: Option<serde_json::Value>,
+    /// Of the command `history`.
+    pub(super) history: Option<serde_json::Value>,
 }
 
 impl Reply {
@@ -76,7 +78,7 @@ fn from_yaml(document: &Value) -> Reply {
         message: document.get("message").map(text_of).unwrap_or_default(),
         id: document.get("request_id").and_then(Value::as_int),
         waits: document.get("wait").and_then(Value::as_bool).unwrap_or_default(),
-        status: None,
+        ..Reply::default()
     }
 }
 
@@ -90,11 +92,16 @@ fn text_of(message: &Value) -> String {
 }
 
 fn from_json(mut document: serde_json::Value) -> Reply {
+    let mut part = |name: &str| {
+        document.get_mut(name).map(serde_json::Value::take).filter(|part: &serde_json::Value| !part.is_null())
+    };
+    let (status, history) = (part("status"), part("history"));
     Reply {
         message: document["message"].as_str().unwrap_or_default().to_owned(),
         id: document["request_id"].as_i64(),
         waits: document["wait"].as_bool().unwrap_or_default(),
-        status: document.get_mut("status").map(serde_json::Value::take).filter(|status| !status.is_null()),
+        status,
+        history,
     }
 }
 
@@ -110,7 +117,7 @@ mod tests {
     fn answers_of_the_transcripts_are_read() {
         let step = read("---%0Amessage: \"===> Launched 12 (index: 2)\"%0Arequest_id: 7%0Await: true%0A");
         let message = "===> Launched 12 (index: 2)".to_owned();
-        assert_eq!(step, Reply { message, id: Some(7), waits: true, status: None });
+        assert_eq!(step, Reply { message, id: Some(7), waits: true, ..Reply::default() });
         assert_eq!(read("---%0Amessage: ''%0A"), Reply::default());
         let percent = read("---%0Amessage: |%0A  Welcome, 100%25!%0A  This%0Arequest_id: 1%0A");
         assert_eq!(percent.message, "Welcome, 100%!\nThis\n");

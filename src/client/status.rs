@@ -22,6 +22,11 @@ pub(super) struct Status {
     pub(super) stopping: bool,
     pub(super) consecutive_deaths: i64,
     pub(super) workers: Vec<Worker>,
+    /// What runs.
+    pub(super) release: Option<Release>,
+    /// The last attempt at another release, if it came to nothing.
+    pub(super) last_failure: Option<Release>,
+    pub(super) last_death: Option<Death>,
     /// Ruby's master counts nothing.
     pub(super) counters: BTreeMap<String, i64>,
 }
@@ -34,6 +39,31 @@ pub(super) struct Upgrade {
     pub(super) acked: i64,
     pub(super) target: i64,
     pub(super) failures: i64,
+}
+
+/// An entry of the record of releases.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub(super) struct Release {
+    pub(super) version: Option<i64>,
+    pub(super) program: Option<String>,
+    /// `start`, `takeover`, `client`, or a signal by its name.
+    pub(super) asked_by: String,
+    pub(super) uid: Option<i64>,
+    pub(super) user: Option<String>,
+    pub(super) reason: Option<String>,
+    pub(super) began: String,
+    pub(super) ended: Option<String>,
+    pub(super) why: Option<String>,
+}
+
+/// The last worker that ended without having been told to.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub(super) struct Death {
+    pub(super) at: String,
+    pub(super) why: String,
+    pub(super) last_lines: Vec<String>,
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -69,11 +99,10 @@ impl Status {
             name: state.get_symbol("cmd_name").and_then(Value::as_str).map(str::to_owned),
             version: symbol_int(state, "version"),
             target: state.get_symbol("config").map_or(0, |config| symbol_int(config, "number")),
-            upgrade: None,
             stopping: state.get_symbol("respawn").and_then(Value::as_bool) == Some(false),
             consecutive_deaths: symbol_int(state, "consecutive_deaths_before_ack"),
             workers,
-            counters: BTreeMap::new(),
+            ..Self::default()
         };
         status.upgrade = status.upgrade_from_state(state);
         Ok(status)
@@ -81,6 +110,15 @@ impl Status {
 
     pub(super) fn serving(&self) -> usize {
         self.workers.iter().filter(|worker| worker.state == "acked").count()
+    }
+
+    /// How many serve of each version, the newest first.
+    pub(super) fn serving_by_version(&self) -> Vec<(i64, usize)> {
+        let mut counts = BTreeMap::new();
+        for worker in self.workers.iter().filter(|worker| worker.state == "acked") {
+            *counts.entry(worker.version).or_default() += 1;
+        }
+        counts.into_iter().rev().collect()
     }
 
     /// The same keys as our master's own document.

@@ -3,7 +3,7 @@
 use std::fmt::Write;
 
 use crate::base::printable;
-use crate::client::status::{Status, Upgrade, Worker};
+use crate::client::status::{Release, Status, Upgrade, Worker};
 use crate::client::text::{Colour, Text};
 
 const HEADINGS: [&str; 7] = ["INDEX", "PID", "VERSION", "STATE", "AGE", "ACKED", "PING"];
@@ -35,6 +35,7 @@ pub(super) fn render(status: &Status) -> Text {
         let words = format!("{} in a row died before their ack", plural(status.consecutive_deaths, "worker"));
         line(&words, Colour::Red);
     }
+    releases(status, &mut text);
     workers(status, &mut text);
     counters(status, &mut text);
     text
@@ -43,8 +44,57 @@ pub(super) fn render(status: &Status) -> Text {
 fn headline(status: &Status) -> String {
     let pid = status.pid.map_or_else(String::new, |pid| format!(" {pid}"));
     let name = status.name.as_ref().map_or_else(String::new, |name| format!(" ({})", printable::line(name)));
-    let serving = status.serving();
-    format!("master{pid}{name}: version {}, {serving} of {} serve\n", status.version, plural(status.target, "worker"))
+    let (version, serving) = (status.version, status.serving());
+    let target = plural(status.target, "worker");
+    format!("master{pid}{name}: version {version}, {serving} of {target} serve{}\n", by_version(status))
+}
+
+/// Which versions serve, unless the one that is launched is the only one.
+fn by_version(status: &Status) -> String {
+    let mut counts = status.serving_by_version();
+    if counts.iter().all(|(version, _)| *version == status.version) {
+        return String::new();
+    }
+    if counts.iter().all(|(version, _)| *version != status.version) {
+        counts.insert(0, (status.version, 0));
+    }
+    let counts: Vec<String> = counts.iter().map(|(version, count)| format!("{count} of version {version}")).collect();
+    format!(" ({})", counts.join(", "))
+}
+
+/// What runs, which upgrade failed last and which worker died last, and why.
+fn releases(status: &Status, text: &mut Text) {
+    let mut line = |words: String, colour| {
+        text.paint(&printable::line(&words), colour);
+        text.push("\n");
+    };
+    if let Some(release) = &status.release {
+        line(release_line(release), Colour::Dim);
+    }
+    if let Some(failure) = &status.last_failure {
+        let when = failure.ended.as_ref().unwrap_or(&failure.began);
+        line(format!("the last upgrade failed at {when}: {}", first_line(failure.why.as_deref())), Colour::Red);
+    }
+    if let Some(death) = &status.last_death {
+        line(format!("the last death, at {}: {}", death.at, death.why), Colour::Dim);
+    }
+}
+
+fn release_line(release: &Release) -> String {
+    let user = release.user.clone().or(release.uid.map(|uid| format!("uid {uid}")));
+    let asker = user.as_ref().unwrap_or(&release.asked_by);
+    let reason = release.reason.as_ref().map_or_else(String::new, |reason| format!(": {reason}"));
+    let program = release.program.as_deref().unwrap_or("an unknown program");
+    let version = release.version.unwrap_or_default();
+    format!(
+        "version {version} is {program}, since {}, by {asker}{reason}",
+        release.ended.as_ref().unwrap_or(&release.began)
+    )
+}
+
+/// `history` has all of it.
+fn first_line(why: Option<&str>) -> &str {
+    why.and_then(|why| why.lines().next()).unwrap_or("it is not known why")
 }
 
 fn upgrade_line(upgrade: &Upgrade) -> String {
@@ -191,7 +241,7 @@ mod tests {
     #[test]
     fn a_table_has_everything() {
         let expected = "\
-master 7 (web): version 1, 1 of 2 workers serve
+master 7 (web): version 1, 1 of 2 workers serve (0 of version 1, 1 of version 0)
 upgrading to version 1 (fleet): 0 of 2 acked, 1 failure
 1 worker in a row died before their ack
 INDEX  PID    VERSION  STATE     AGE    ACKED  PING

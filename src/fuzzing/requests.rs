@@ -94,6 +94,7 @@ fn repeated(asked: &Asked) -> String {
         | Asked::State
         | Asked::Status
         | Asked::Diff
+        | Asked::History
         | Asked::Increment
         | Asked::Decrement
         | Asked::SetWorkers(_)

@@ -16,6 +16,7 @@ use crate::control::handover::Clients;
 use crate::handoff::{Fd, Ours, check_ids};
 use crate::machines::reload::Reload;
 use crate::output::counters::Counters;
+use crate::output::history::History;
 use crate::output::systemd::Remembered;
 use crate::pool::State;
 use crate::protocol::Asking;
@@ -54,6 +55,9 @@ pub(crate) struct Facts {
     pub(crate) call: Call,
     pub(crate) birth: Birth,
     pub(crate) counters: Counters,
+    /// Which releases there were, and how they fared.
+    #[serde(default)]
+    pub(crate) history: History,
     /// Lines that are missing in the trace, and of which no line of it tells yet.
     #[serde(default)]
     pub(crate) lost_trace_lines: u64,
@@ -148,7 +152,8 @@ impl Held {
 impl Facts {
     /// Those of a master that has just been started.
     pub(crate) fn new(settled: AppliedConfig, call: Call, birth: Birth) -> Self {
-        Self { reload: Reload::new(settled), call, birth, counters: Counters::default(), lost_trace_lines: 0 }
+        let (counters, history) = (Counters::default(), History::default());
+        Self { reload: Reload::new(settled), call, birth, counters, history, lost_trace_lines: 0 }
     }
 
     /// The configuration as it counts: what commands have changed is in it.

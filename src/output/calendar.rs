@@ -1,8 +1,13 @@
 //! What a monotonic moment is by the wall clock of now, and the other way round.
 
+use std::time::{Duration, SystemTime};
+
 use crate::base::Mono;
 use crate::handoff::Wall;
 use crate::sys::clock;
+
+/// The last second of the year 9999: RFC 3339 has no later one.
+const LAST_SECOND: u64 = 253_402_300_799;
 
 const NANOS_PER_SECOND: i128 = 1_000_000_000;
 
@@ -39,9 +44,21 @@ impl Calendar {
     }
 }
 
+/// Seconds since 1970 as RFC 3339 has them, in UTC: `2026-11-30T03:12:00Z`.
+pub(crate) fn rfc3339(seconds: i64) -> String {
+    let since_epoch = Duration::from_secs(u64::try_from(seconds).unwrap_or(0).min(LAST_SECOND));
+    humantime::format_rfc3339_seconds(SystemTime::UNIX_EPOCH + since_epoch).to_string()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_moment_is_shown_with_its_zone_whatever_the_clock_says() {
+        let shown = [1_795_456_810, -1, i64::MAX].map(rfc3339);
+        assert_eq!(shown, ["2026-11-23T18:00:10Z", "1970-01-01T00:00:00Z", "9999-12-31T23:59:59Z"]);
+    }
 
     #[test]
     fn a_moment_goes_to_the_wall_and_back() {

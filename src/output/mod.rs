@@ -3,8 +3,11 @@
 
 pub(crate) mod calendar;
 pub(crate) mod counters;
+pub(crate) mod death;
 pub(crate) mod einhorn_state;
 pub(crate) mod help;
+pub(crate) mod history;
+pub(crate) mod releases;
 pub(crate) mod sentences;
 pub(crate) mod status;
 pub(crate) mod systemd;

@@ -12,6 +12,9 @@ use crate::pool::{AckIgnored, Acked, Asked, Blocked, Notice, UpgradeFailure, Upg
 /// What `--version` says to a script that takes us for Ruby's einhorn.
 pub(crate) const EINHORN_VERSION: &str = "1.1.1";
 
+/// How the last line begins of an upgrade that came to nothing.
+pub(crate) const FAILED: &str = "Upgrade failed: ";
+
 /// Which clients are told beside the log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Audience {
@@ -191,12 +194,12 @@ pub(crate) fn verdict(notice: &Notice) -> Option<String> {
     match notice {
         Notice::Upgraded { .. } => Some("Upgrade done".to_owned()),
         Notice::UpgradeFailed { reason: UpgradeFailure::Failures(count), back_to, .. } => {
-            Some(format!("Upgrade failed: {count} new workers in a row died or did not ACK, version {back_to} goes on"))
+            Some(format!("{FAILED}{count} new workers in a row died or did not ACK, version {back_to} goes on"))
         }
         Notice::UpgradeFailed { reason: UpgradeFailure::Stopping, .. } | Notice::NotUpgradingWhileStopping => {
-            Some("Upgrade failed: einhorn is going down".to_owned())
+            Some(format!("{FAILED}einhorn is going down"))
         }
-        Notice::UpgradeRefused { reason } => Some(format!("Upgrade failed: {reason}")),
+        Notice::UpgradeRefused { reason } => Some(format!("{FAILED}{reason}")),
         _ => None,
     }
 }

@@ -4,6 +4,10 @@ use std::time::Duration;
 
 use serde_json::Value as Json;
 
+use crate::output::calendar::rfc3339;
+use crate::output::death::Death;
+use crate::output::history::History;
+use crate::output::releases;
 use crate::output::view::View;
 use crate::pool::{UpgradeStyle, Worker};
 use crate::protocol::object;
@@ -23,6 +27,9 @@ pub(crate) fn document(view: View<'_>) -> Json {
         ("stopping", pool.is_stopping().into()),
         ("consecutive_deaths", pool.unacked_deaths().into()),
         ("workers", pool.workers().iter().map(worker).collect()),
+        ("release", releases::running(view.history, pool.good())),
+        ("last_failure", releases::last_failure(view.history)),
+        ("last_death", last_death(view.history)),
         ("counters", view.counters.shown(view.dropped_lines)),
     ])
 }
@@ -36,6 +43,20 @@ fn upgrade(view: View<'_>) -> Json {
         ("acked", pool.acked_count().into()),
         ("target", pool.settings().target.into()),
         ("failures", pool.upgrade_failures().into()),
+    ])
+}
+
+/// Of a worker that was not told to go, or that missed its ack.
+fn last_death(history: &History) -> Json {
+    let Some(death) = &history.last_death else { return Json::Null };
+    let Death { pid, index, version, at, lines, .. } = death;
+    object([
+        ("pid", pid.0.into()),
+        ("index", index.0.into()),
+        ("version", version.0.into()),
+        ("at", rfc3339(*at).into()),
+        ("why", death.sentence().into()),
+        ("last_lines", lines.clone().into()),
     ])
 }
 
@@ -87,7 +108,13 @@ pub(crate) fn table(view: View<'_>) -> String {
         Some(style) => format!(", {} upgrade: {} of {target} acked", style_name(style), pool.acked_count()),
         None => String::new(),
     };
-    let mut table = format!("version {}, {serving} of {target} serving{upgrade}\n", pool.modern());
+    let old = pool.workers().iter().filter(|worker| worker.serves() && worker.version != pool.modern()).count() as u64;
+    let by_version = match old {
+        0 => String::new(),
+        old => format!(" ({} of version {}, {old} of others)", u64::from(serving) - old, pool.modern()),
+    };
+    let mut table = format!("version {}, {serving} of {target} serving{by_version}{upgrade}\n", pool.modern());
+    table.push_str(&releases::lines(view.history, pool.good()));
     table.push_str(&format!("{:>5} {:>8} {:>7} {:<8} {:>10}\n", "INDEX", "PID", "VERSION", "STATE", "AGE"));
     let now = clock::now();
     for worker in pool.workers() {

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use crate::config::Config;
 use crate::output::counters::Counters;
+use crate::output::history::History;
 use crate::pool::Pool;
 use crate::release::listeners::Listener;
 
@@ -16,6 +17,7 @@ pub(crate) struct View<'a> {
     /// How often the master has replaced its program.
     pub(crate) generation: u64,
     pub(crate) counters: &'a Counters,
+    pub(crate) history: &'a History,
     /// Log lines that found no room.
     pub(crate) dropped_lines: u64,
 }

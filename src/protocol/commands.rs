@@ -31,6 +31,8 @@ pub enum Asked {
     Status,
     /// What an upgrade would change in the configuration.
     Diff,
+    /// Which releases there were.
+    History,
     Increment,
     Decrement,
     SetWorkers(u32),
@@ -108,6 +110,10 @@ pub static COMMANDS: &[Command] = &[
     ),
     row("ehlo", |request| Ok(Asked::Ehlo { user: to_text(request.get("user")) })),
     row("help", |_| Ok(Asked::Help)).help("Show this list"),
+    row("history", |_| Ok(Asked::History)).help("Show which releases there were, and how they fared").subcommand(
+        "history",
+        "Show the last 20 releases: what each runs, when it came, which user asked for it and why, and how it fared",
+    ),
     row("inc", |_| Ok(Asked::Increment)).help("Run one worker more").part_of("workers"),
     row("louder", |_| Ok(Asked::Louder)).help("Log more").part_of("logs-level"),
     row("quieter", |_| Ok(Asked::Quieter)).help("Log less").subcommand("logs-level", "Set how much the master logs"),

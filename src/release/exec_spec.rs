@@ -49,6 +49,11 @@ impl ExecSpec {
     pub(crate) fn file(&self) -> PathBuf {
         self.directory.as_ref().map_or_else(|| self.path.clone(), |directory| directory.join(&self.path))
     }
+
+    /// The same without any link on the way, as far as that is known.
+    pub(crate) fn real_file(&self) -> PathBuf {
+        self.real.clone().unwrap_or_else(|| self.file())
+    }
 }
 
 /// All of it but the sockets.
@@ -57,6 +62,9 @@ pub(crate) struct ExecSpec {
     /// What is executed: the program, or the shell that reads it.
     #[serde(with = "wire")]
     pub(crate) path: PathBuf,
+    /// The same file, as it was found: without any link on the way. For the record; it is not executed by this name.
+    #[serde(default, with = "wire")]
+    pub(crate) real: Option<PathBuf>,
     #[serde(with = "wire")]
     pub(crate) argv: Vec<OsString>,
     /// What every worker of this version has in its environment.
@@ -94,6 +102,7 @@ pub(crate) fn resolve(config: &Config, call: &Call, dropped: &[OsString]) -> Res
     let program = or_note(find(config, directory.as_deref(), &environment), &mut problems);
     match program {
         Some((path, argv)) if problems.is_empty() => Ok(ExecSpec {
+            real: canonicalize(directory.as_deref().unwrap_or(Path::new("")).join(&path)).ok(),
             path,
             argv,
             environment,
@@ -113,6 +122,7 @@ pub(crate) fn resolve(config: &Config, call: &Call, dropped: &[OsString]) -> Res
 pub(crate) fn as_it_stands(config: &Config, call: &Call) -> ExecSpec {
     ExecSpec {
         path: config.program.first().map(PathBuf::from).unwrap_or_default(),
+        real: None,
         argv: config.program.clone(),
         environment: environment::of_release(&call.environ, &[], &config.env, None),
         directory: None,

@@ -51,7 +51,11 @@ pub(crate) struct AppliedConfig {
 
 /// What a job beside the loop has found, or every line that says what is wrong.
 pub(crate) enum Found {
-    Version(Result<Box<Prepared>, Vec<String>>),
+    Version {
+        /// The user who asked, and the name that the system knows for it.
+        asker: Option<(u32, String)>,
+        prepared: Result<Box<Prepared>, Vec<String>>,
+    },
     Configuration(Result<Box<Config>, Vec<String>>),
 }
 

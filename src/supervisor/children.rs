@@ -2,6 +2,7 @@
 
 use nix::errno::Errno;
 use std::ops::ControlFlow;
+use std::path::PathBuf;
 
 use crate::base::{Ending, Pid};
 use crate::pool::Event;
@@ -32,6 +33,7 @@ impl Supervisor {
                 self.drain_exec_pipe(pid);
                 self.relisten();
                 self.threads.control.forget(pid);
+                self.record_end(pid, ending);
                 self.dispatch(Event::WorkerExited { pid, ending })
             }
             ChildChange::Exited(_) if self.is_check(pid) => self.reap_check(pid),
@@ -95,19 +97,22 @@ impl Supervisor {
         }
     }
 
-    fn tell_exec_failure(&self, pid: Pid, stage: Stage, errno: Errno) {
-        if stage != Stage::Exec {
-            log::error!("Worker {pid}: {stage}: {}", words(errno));
-            return;
-        }
-        let version = self.pool.workers().iter().find(|worker| worker.pid == pid).map(|worker| worker.version);
-        let path =
-            version.and_then(|version| self.sockets.releases.get(&version)).map(|release| release.exec_spec.file());
-        log::error!("Worker {pid}: {}", explain_exec_failure(&path.unwrap_or_default(), errno));
+    fn tell_exec_failure(&mut self, pid: Pid, stage: Stage, errno: Errno) {
+        let cause = if stage == Stage::Exec {
+            explain_exec_failure(&self.program_of(pid).unwrap_or_default(), errno)
+        } else {
+            format!("{stage}: {}", words(errno))
+        };
+        log::error!("Worker {pid}: {cause}");
+        self.facts.history.not_executed = Some((pid, cause));
+    }
+
+    fn program_of(&self, pid: Pid) -> Option<PathBuf> {
+        let version = self.pool.workers().iter().find(|worker| worker.pid == pid)?.version;
+        Some(self.sockets.releases.get(&version)?.exec_spec.file())
     }
 
     /// The last lines that this worker wrote, the oldest first; none where its output is not captured. Complete once its end is known.
-    #[allow(dead_code, reason = "the words of a failed upgrade are to have them")]
     #[allow(clippy::unused_self, reason = "the output of workers is not captured yet")]
     pub(crate) fn last_lines(&self, _pid: Pid) -> Vec<String> {
         Vec::new()

@@ -35,6 +35,7 @@ impl Supervisor {
         }
         let ended = reaped.iter().map(|&pid| Event::WorkerExited { pid, ending: UNKNOWN_ENDING });
         let turn = self.dispatch_all(ended.chain([Event::Resumed]));
+        self.begin_record_late();
         self.forget_unneeded_releases();
         self.poll_soon(clock::now());
         self.supervise(turn)
@@ -120,7 +121,10 @@ impl Supervisor {
     fn handle_input(&mut self, input: Input) -> Turn {
         match input {
             Input::Signaled(signal) => match signals::command(signal) {
-                Some(command) => self.dispatch(Event::CommandGiven(command)),
+                Some(command) => {
+                    self.record_signal(signal, command);
+                    self.dispatch(Event::CommandGiven(command))
+                }
                 None => ControlFlow::Continue(()),
             },
             Input::ChildrenChanged => self.handle_children(),

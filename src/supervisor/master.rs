@@ -92,6 +92,7 @@ impl Supervisor {
             listeners: self.modern_listeners(),
             generation: self.reexec.generation(),
             counters: &self.facts.counters,
+            history: &self.facts.history,
             dropped_lines: logging::dropped_lines(),
         }
     }

@@ -15,6 +15,7 @@ mod next_image;
 mod perform;
 mod process;
 mod recheck;
+mod record;
 mod reexec;
 mod reload;
 mod reply;

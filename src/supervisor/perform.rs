@@ -47,6 +47,7 @@ impl Supervisor {
     /// To the log, and to those who wait for an upgrade. einhorn's `-q` does not keep it from them either.
     fn tell(&mut self, notice: &Notice) {
         self.facts.counters.count(notice);
+        let verdict = self.record(notice);
         let hearers = self.follow_upgrade(notice);
         let line = sentences::line(notice, self.config());
         log::log!(line.level, "{}", line.text);
@@ -57,7 +58,7 @@ impl Supervisor {
             Audience::Subscribers => self.threads.control.publish(line.text),
             Audience::LogOnly => {}
         }
-        if let (Some(verdict), Some(hearers)) = (sentences::verdict(notice), hearers) {
+        if let (Some(verdict), Some(hearers)) = (verdict, hearers) {
             self.tell_verdict(notice, verdict, hearers);
         }
     }

@@ -16,8 +16,8 @@ use crate::release::listeners::Listener;
 use crate::release::prepare::{self, AppliedConfig, Found, InForce, Prepared};
 use crate::supervisor::master::Supervisor;
 use crate::supervisor::settings;
-use crate::sys::clock;
 use crate::sys::errno::{errno_of, words};
+use crate::sys::{account, clock};
 
 /// What came of an input, but for what was done at once.
 #[derive(Default)]
@@ -36,7 +36,12 @@ impl Supervisor {
     pub(crate) fn prepare_release(&mut self, version: Version) -> Option<Event> {
         self.forget_unneeded_releases();
         let (call, in_force) = (self.facts.call.clone(), self.in_force());
-        let start = self.start_job(move || Found::Version(prepare::prepare(&call, &in_force).map(Box::new)));
+        let asker = self.facts.history.nameless();
+        let start = self.start_job(move || Found::Version {
+            // A name server may take its time.
+            asker: asker.and_then(|uid| Some((uid, account::user_name(uid)?))),
+            prepared: prepare::prepare(&call, &in_force).map(Box::new),
+        });
         self.drive_reload(Input::Prepare { version, start }).event
     }
 
@@ -80,7 +85,7 @@ impl Supervisor {
             Output::TellDifferences(asking) => {
                 let read = match self.threads.jobs.result() {
                     Some(Found::Configuration(read)) => read,
-                    Some(Found::Version(_)) | None => Err(vec![FAILED.to_owned()]),
+                    Some(Found::Version { .. }) | None => Err(vec![FAILED.to_owned()]),
                 };
                 let differences = read.map(|loaded| self.facts.reload.in_force().followed_by(&loaded).1);
                 self.tell_differences(asking, differences);
@@ -106,8 +111,13 @@ impl Supervisor {
     /// # Errors
     /// Why the version cannot be started.
     fn open_version(&mut self, version: Version) -> Result<AppliedConfig, String> {
-        let Some(Found::Version(found)) = self.threads.jobs.result() else { return Err(FAILED.to_owned()) };
-        let Prepared { loaded, exec_spec, listeners, access_control } = *found.map_err(|lines| lines.join("; "))?;
+        let Some(Found::Version { asker, prepared }) = self.threads.jobs.result() else {
+            return Err(FAILED.to_owned());
+        };
+        if let Some((uid, name)) = asker {
+            self.facts.history.name(uid, name);
+        }
+        let Prepared { loaded, exec_spec, listeners, access_control } = *prepared.map_err(|lines| lines.join("; "))?;
         self.reopen(&listeners)?;
         self.keep_open(&listeners);
         self.sockets.releases.insert(version, Release { exec_spec, listeners });

@@ -8,7 +8,7 @@ use crate::logging;
 use crate::logging::plan::{louder, quieter};
 use crate::machines::reload::{Configuration, Input};
 use crate::output::sentences::{self, EINHORN_VERSION};
-use crate::output::{einhorn_state, help, status};
+use crate::output::{einhorn_state, help, releases, status};
 use crate::pool::{AckMode, Command, Event, UpgradeStyle};
 use crate::protocol::Change as Setting;
 use crate::protocol::{Asked, Asking, Format, More, Peer, Reply, Request, Role, UpgradeAsked};
@@ -43,6 +43,7 @@ impl Supervisor {
             Asked::Help => self.say(asking, help::text()),
             Asked::State => self.tell_state(asking),
             Asked::Status => self.tell_status(asking),
+            Asked::History => self.tell_history(asking),
             Asked::Diff => {
                 self.compare(asking);
                 Vec::new()
@@ -116,6 +117,14 @@ impl Supervisor {
         Vec::new()
     }
 
+    fn tell_history(&self, asking: Asking) -> Vec<Event> {
+        let history = &self.facts.history;
+        let data = (asking.format == Format::Json).then(|| ("history", releases::document(history)));
+        let reply = Reply { data, ..Reply::last(releases::table(history), asking.id) };
+        self.threads.control.reply(asking.client, reply, asking.format, Then::Nothing);
+        Vec::new()
+    }
+
     pub(crate) fn tell_differences(&self, asking: Asking, found: Result<Vec<Difference>, Vec<String>>) {
         let (message, data) = match found {
             Err(lines) => (format!("Refused: the configuration cannot be used\n{}", lines.join("\n")), None),
@@ -172,6 +181,7 @@ impl Supervisor {
     /// The first reply comes before the upgrade is tried: what follows is news for clients that wait. A client without an id is of
     /// the old style, and waits for nothing.
     fn upgrade(&mut self, asking: Asking, peer: &Peer, asked: UpgradeAsked) -> Vec<Event> {
+        self.record_request(peer, &asked);
         if let Some(reason) = &asked.reason {
             log::info!("An upgrade was asked for by {peer}: {}", printable::line(reason));
         }

@@ -15,6 +15,7 @@ use crate::handover::held::Facts;
 use crate::handover::preflight;
 use crate::logging;
 use crate::machines::reexec::Origin;
+use crate::output::history::{History, Place};
 use crate::output::sentences::EINHORN_VERSION;
 use crate::output::title;
 use crate::pool::State;
@@ -34,7 +35,7 @@ use crate::supervisor::{end, resume, settings};
 use crate::sys::birth::Birth;
 use crate::sys::errno::words;
 use crate::sys::title::Title;
-use crate::sys::{allocator, fd, limits, signal};
+use crate::sys::{allocator, clock, fd, limits, signal};
 use crate::threads::crew::Crew;
 use crate::trace;
 
@@ -169,9 +170,10 @@ fn open(
     let bound_files = BoundFiles::default();
     let listeners = listeners::open_all(&config, &birth, &[], &bound_files)?;
     files.write_pid_file(&pid_path)?;
+    let history = History::of_start(Place::of(&exec_spec), clock::wall().0);
     Ok(Beginning {
         pool: State::new(settings::of(&config)),
-        facts: Facts::new(AppliedConfig::new(config, access_control), call, birth),
+        facts: Facts { history, ..Facts::new(AppliedConfig::new(config, access_control), call, birth) },
         title: None,
         reexec: Reexec::new(None, 0, Origin::Elsewhere),
         files,

@@ -21,6 +21,7 @@ const PARTS_OF_MESSAGES: &[&str] = &[
     "command",
     "differences",
     "format",
+    "history",
     "id",
     "message",
     "pid",
@@ -254,10 +255,12 @@ pub(crate) fn fields(manual: &Manual) -> Vec<String> {
     let status = ["status", "counters"]
         .map(|file| fields_in(&fs::read_to_string(root().join(format!("src/output/{file}.rs"))).unwrap()));
     let status = union(status);
+    let history = fields_in(&fs::read_to_string(root().join("src/output/releases.rs")).unwrap());
     let mut state = BTreeSet::new();
     symbols_in(&full_state().shown(), &mut state);
     let mut found = Vec::new();
-    for (section, known) in [("THE STATUS DOCUMENT", status), ("THE STATE DOCUMENT", state)] {
+    let sections = [("THE STATUS DOCUMENT", status), ("THE HISTORY DOCUMENT", history), ("THE STATE DOCUMENT", state)];
+    for (section, known) in sections {
         found.extend(compare(&format!("{section}: "), &manual.page(PROTOCOL).named(section, "Va"), &known));
     }
     found

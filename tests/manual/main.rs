@@ -146,6 +146,7 @@ fn every_exit_code_is_in_the_pages() {
 fn every_field_of_the_documents_is_in_the_page_of_the_protocol() {
     hold(fields);
     assert_breaks(fields, PROTOCOL, ".It Va ack_age_s\n", "", "STATUS DOCUMENT: ack_age_s is not told");
+    assert_breaks(fields, PROTOCOL, ".It Va program\n", "", "HISTORY DOCUMENT: program is not told");
     assert_breaks(
         fields,
         PROTOCOL,

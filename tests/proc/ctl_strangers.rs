@@ -17,13 +17,15 @@ use crate::support::{OTHER_UID, copy_program, is_root};
 const STRANGER: u32 = 65_533;
 
 /// Every way to say something to a master.
-const SUBCOMMANDS: [&str; 13] = [
+const SUBCOMMANDS: [&str; 15] = [
     "status",
     "status --json",
     "status --watch",
     "upgrade",
     "upgrade --fleet",
     "diff",
+    "history",
+    "history --json",
     "workers 3",
     "workers +1",
     "signal USR1",
@@ -205,9 +207,9 @@ fn replies_of_a_master_are_escaped() {
         let all = format!("{}{}", said.out, said.err);
         let is_shown =
             all.contains("a\\x1b[2J\\x1b]0;owned\\x07\\x0d\\x9b2J\\u{202e}\\u{2066}\\u{2028}\\u{feff}\\x7f\\x00b");
-        // A status is a document, which the next test has.
-        let is_status = subcommand.starts_with("status") && said.code != Some(0);
-        assert!(is_shown || is_status, "{subcommand}: {said:?}");
+        // These are documents, which the next test has.
+        let is_document = subcommand.starts_with("status") || subcommand == "history --json";
+        assert!(is_shown || (is_document && said.code != Some(0)), "{subcommand}: {said:?}");
     }
     let shell = said(einhornsh(directory.path(), &["-e", "state"]));
     assert_plain(&shell);
@@ -230,6 +232,18 @@ fn a_status_is_escaped_and_in_json_as_json_has_it() {
         assert_plain(&table);
         assert!(table.out.contains("(a\\x1b[2J\\x9b\\u{202e}\\x7f)"), "{subcommand}: {table:?}");
     }
+}
+
+#[test]
+fn a_history_is_escaped_in_json_as_json_has_it() {
+    let directory = TempDir::new().unwrap();
+    let answer = r#"{"message":"","request_id":1,"history":[{"reason":"a\u001b[2J\u009b\u202e\u007f"}]}"#;
+    let own_uid = nix::unistd::geteuid().as_raw();
+    let _master = Squatter::listen(&directory.path().join("einhorn.sock"), own_uid, answer);
+    let json = said(ctl(directory.path(), "history --json"));
+    assert_plain(&json);
+    let history: serde_json::Value = serde_json::from_str(&json.out).unwrap();
+    assert_eq!(history[0]["reason"], "a\u{1b}[2J\u{9b}\u{202e}\u{7f}");
 }
 
 #[test]

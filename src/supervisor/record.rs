@@ -1,0 +1,67 @@
+//! Feeds the record of releases (`output::history`): with what the pool tells, with who asked for an upgrade, with how workers died.
+//! It decides nothing.
+
+use crate::base::{Ending, Pid, Signal};
+use crate::output::death::{Death, Proof};
+use crate::output::history::{Asker, Known, Place, Request};
+use crate::output::sentences;
+use crate::pool::{Command, Notice};
+use crate::protocol::{Peer, UpgradeAsked};
+use crate::supervisor::master::Supervisor;
+use crate::sys::clock;
+
+impl Supervisor {
+    /// Writes down what a notice means for a release, and says how the upgrade ended, if it did.
+    pub(crate) fn record(&mut self, notice: &Notice) -> Option<String> {
+        if let Notice::AckMissed { pid, after } = notice {
+            self.note_death(*pid, Proof::AckMissed { after: *after });
+        }
+        let verdict = sentences::verdict(notice);
+        let why = verdict.as_deref().map(|verdict| verdict.strip_prefix(sentences::FAILED).unwrap_or(verdict));
+        let known = Known { why, ..self.known() };
+        self.facts.history.hear(notice, known);
+        verdict
+    }
+
+    /// What runs is known, if nothing else is.
+    pub(crate) fn begin_record_late(&mut self) {
+        let known = self.known();
+        self.facts.history.begin_late(known);
+    }
+
+    pub(crate) fn record_signal(&mut self, signal: Signal, command: Command) {
+        if let Command::Upgrade(_) = command {
+            self.facts.history.ask(Request::from(Asker::Signal(signal)));
+        }
+    }
+
+    pub(crate) fn record_request(&mut self, peer: &Peer, asked: &UpgradeAsked) {
+        let asker = Asker::Client { uid: peer.uid, user: None, pid: peer.pid };
+        self.facts.history.ask(Request { asker, reason: asked.reason.clone() });
+    }
+
+    /// A worker has ended that was not told to. The pool still lists it.
+    pub(crate) fn record_end(&mut self, pid: Pid, ending: Ending) {
+        let Some(worker) = self.pool.workers().iter().find(|worker| worker.pid == pid) else { return };
+        let not_executed = self.facts.history.not_executed.take_if(|(child, _)| *child == pid);
+        let proof = match not_executed {
+            Some((_, cause)) => Proof::NotExecuted(cause),
+            None => Proof::of_end(worker, ending, clock::now()),
+        };
+        if !worker.is_told() {
+            self.note_death(pid, proof);
+        }
+    }
+
+    fn note_death(&mut self, pid: Pid, proof: Proof) {
+        let Some(worker) = self.pool.workers().iter().find(|worker| worker.pid == pid) else { return };
+        let death = Death::of(worker, proof, clock::wall().0, self.last_lines(pid));
+        self.facts.history.note_death(death);
+    }
+
+    fn known(&self) -> Known<'static> {
+        let modern = self.pool.modern();
+        let place = self.sockets.releases.get(&modern).map(|release| Place::of(&release.exec_spec));
+        Known { modern, good: self.pool.good(), place, why: None, now: clock::wall().0 }
+    }
+}

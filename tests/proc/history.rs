@@ -1,0 +1,129 @@
+//! The record of releases: what each version ran, which user asked for it and why, and how it fared; over the re-exec of every
+//! upgrade. And what `status` says of it.
+
+use std::process::{Command, Stdio};
+
+use nix::sys::signal::Signal;
+use nix::unistd::{User, geteuid};
+use serde_json::Value as Json;
+
+use crate::ctl::{CTL, Said, said};
+use crate::support::{LIMIT, Master, Setup, example};
+
+fn ctl(master: &Master, words: &[&str]) -> Said {
+    let mut command = Command::new(CTL);
+    command.args(words).env_clear().env("TMPDIR", master.directory()).stdin(Stdio::null());
+    said(command)
+}
+
+fn json(master: &Master, command: &str) -> Json {
+    let said = ctl(master, &[command, "--json"]);
+    assert_eq!(said.code, Some(0), "{said:?}");
+    serde_json::from_str(&said.out).unwrap_or_else(|error| panic!("{error}: {said:?}"))
+}
+
+/// Workers that die at once, with this status, while there is no file `good`.
+fn fragile(options: &str) -> Master {
+    let code = format!("test -e good || exit 3; exec {} --ack manual", example("http_worker").display());
+    let setup = Setup::new(options).bind(",r").script(&code);
+    setup.write("good", "");
+    let master = setup.start();
+    master.wait_for_log("Up to 2 / 2 manual ACKs", 1);
+    master
+}
+
+fn results(history: &Json) -> Vec<(Option<i64>, &str)> {
+    let entries = history.as_array().unwrap().iter();
+    entries.map(|entry| (entry["version"].as_i64(), entry["result"].as_str().unwrap())).collect()
+}
+
+#[test]
+fn the_record_says_what_each_version_ran_and_how_it_fared() {
+    let master = fragile("-n 2 -m manual -s 0.01 --retries 2");
+    let start = json(&master, "history");
+    assert_eq!((results(&start), start[0]["asked_by"].as_str()), (vec![(Some(0), "done")], Some("start")));
+    assert_eq!(start[0]["program"], std::fs::canonicalize("/bin/sh").unwrap().to_str().unwrap());
+
+    let upgraded = ctl(&master, &["upgrade", "--reason", "fix the login"]);
+    assert_eq!(upgraded.code, Some(0), "{upgraded:?}");
+    std::fs::remove_file(master.file("good")).unwrap();
+    let failed = ctl(&master, &["upgrade", "--reason", "no file"]);
+    assert_eq!(failed.code, Some(1), "{failed:?}");
+    master.signal(Signal::SIGHUP);
+    master.wait_for_log("Upgrade to version 3 failed", 1);
+
+    let history = json(&master, "history");
+    let expected = [(Some(0), "done"), (Some(1), "done"), (Some(2), "failed"), (Some(3), "failed")];
+    assert_eq!(results(&history), expected, "{history:#}");
+    let (good, bad) = (&history[1], &history[2]);
+    let user = User::from_uid(geteuid()).unwrap().unwrap();
+    assert_eq!((&good["uid"], &good["user"]), (&Json::from(user.uid.as_raw()), &Json::from(user.name.as_str())));
+    assert!(good["pid"].as_i64().is_some_and(|pid| pid > 1), "{history:#}");
+    assert_eq!((&good["reason"], &bad["reason"]), (&Json::from("fix the login"), &Json::from("no file")));
+    assert!(bad["why"].as_str().unwrap().starts_with("2 new workers in a row died or did not ACK"), "{bad:#}");
+    assert_eq!((&history[3]["asked_by"], &history[3]["uid"]), (&Json::from("SIGHUP"), &Json::Null));
+    let times: Vec<&str> = [&good["began"], &good["ended"]].map(|time| time.as_str().unwrap()).to_vec();
+    assert!(times[0] <= times[1] && times[0].ends_with('Z'), "{history:#}");
+
+    let table = ctl(&master, &["history"]);
+    assert_eq!(table.code, Some(0), "{table:?}");
+    let row = table.out.lines().find(|line| line.starts_with("1 ")).unwrap();
+    assert!(row.contains(" done ") && row.contains(&format!("{}, pid ", user.name)), "{}", table.out);
+    assert!(table.out.contains("\n  reason: fix the login\n"), "{}", table.out);
+}
+
+#[test]
+fn an_upgrade_that_is_refused_stands_in_the_record_too() {
+    let setup = Setup::new("-n 2 -m 0 -s 0.01");
+    let program = setup.directory().join("worker");
+    std::os::unix::fs::symlink("/bin/sleep", &program).unwrap();
+    let master = setup.program([program.as_os_str(), "1000".as_ref()]).start();
+    master.wait_for_workers(2);
+    std::fs::remove_file(master.file("worker")).unwrap();
+    assert_eq!(ctl(&master, &["upgrade"]).code, Some(1));
+    let history = json(&master, "history");
+    assert_eq!(results(&history), [(Some(0), "done"), (None, "refused")]);
+    assert!(history[1]["why"].as_str().unwrap().contains("no such file"), "{history:#}");
+    let status = json(&master, "status");
+    assert!(status["last_failure"]["why"].as_str().unwrap().contains("no such file"), "{status:#}");
+}
+
+#[test]
+fn a_status_says_what_runs_what_failed_last_and_which_worker_died_last() {
+    let master = fragile("-n 2 -m manual -s 0.01 --retries 2");
+    let status = json(&master, "status");
+    let names = ["release", "last_failure", "last_death"];
+    assert_eq!(names.map(|name| status[name].is_null()), [false, true, true], "{status:#}");
+    std::fs::remove_file(master.file("good")).unwrap();
+    assert_eq!(ctl(&master, &["upgrade"]).code, Some(1));
+    let status = json(&master, "status");
+    assert_eq!((&status["release"]["version"], &status["last_failure"]["version"]), (&0.into(), &1.into()));
+    let death = status["last_death"]["why"].as_str().unwrap();
+    assert!(death.starts_with("Worker ") && death.ends_with("before its ack: exit status 3"), "{death}");
+    let table = ctl(&master, &["status"]).out;
+    let lines: Vec<&str> = table.lines().collect();
+    assert!(lines[0].ends_with(": version 0, 2 of 2 workers serve"), "{table}");
+    assert!(lines[1].starts_with("version 0 is ") && lines[1].ends_with(", by start"), "{table}");
+    assert!(lines[2].starts_with("the last upgrade failed at ") && lines[2].contains("2 new workers"), "{table}");
+    assert!(lines[3].starts_with("the last death, at ") && lines[3].ends_with(": exit status 3"), "{table}");
+}
+
+/// It said "version 1, 2 of 2 workers serve" while both were of version 0.
+#[test]
+fn a_status_says_which_versions_serve() {
+    let master = fragile("-n 2 -m manual -s 0.01");
+    // Neither acks nor ends.
+    let code = "test -e good || exec sleep 1000";
+    let path = master.file("worker.sh");
+    let text = std::fs::read_to_string(&path).unwrap();
+    std::fs::write(&path, format!("{code}\n{text}")).unwrap();
+    std::fs::remove_file(master.file("good")).unwrap();
+    master.signal(Signal::SIGHUP);
+    master.wait_for_log("Starting smooth upgrade from version 0", 1);
+    master.wait_until("a new worker is there", LIMIT, || master.workers().len() > 2);
+    let table = ctl(&master, &["status"]).out;
+    let expected = ": version 1, 2 of 2 workers serve (0 of version 1, 2 of version 0)";
+    assert!(table.lines().next().unwrap().ends_with(expected), "{table}");
+    let bare = ctl(&master, &["raw", "status"]).out;
+    assert!(bare.starts_with("version 1, 2 of 2 serving (0 of version 1, 2 of others), smooth upgrade"), "{bare}");
+}
