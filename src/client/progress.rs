@@ -1,5 +1,7 @@
 //! What is seen of an upgrade while it goes on: a bar on a terminal, lines anywhere else. Knows nothing of how it ends.
 
+use std::collections::VecDeque;
+
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use crate::base::printable;
@@ -13,9 +15,14 @@ const KNOWN: &str = "[{bar:20}] {pos} of {len} acked  {msg}";
 /// How much of a message is shown beside the bar.
 const MESSAGE_CHARS_MAX: usize = 40;
 
+/// How many steps are told again when an upgrade has failed.
+const LAST_STEPS_MAX: usize = 20;
+const LAST_STEP_CHARS_MAX: usize = 500;
+
 pub(super) enum Progress {
     Lines,
-    Bar(ProgressBar),
+    /// With the last steps, which are seen for a moment only.
+    Bar(ProgressBar, VecDeque<String>),
 }
 
 impl Progress {
@@ -29,23 +36,27 @@ impl Progress {
             return Self::Lines;
         }
         bar.set_style(style(UNKNOWN));
-        Self::Bar(bar)
+        Self::Bar(bar, VecDeque::new())
     }
 
     /// Whether it can show how far things are.
     pub(super) fn has_bar(&self) -> bool {
         match self {
             Self::Lines => false,
-            Self::Bar(_) => true,
+            Self::Bar(..) => true,
         }
     }
 
     /// One step, in the master's words.
-    pub(super) fn step(&self, message: &str, screen: &mut Screen<'_>) {
+    pub(super) fn step(&mut self, message: &str, screen: &mut Screen<'_>) {
         match self {
             Self::Lines => screen.say(message),
-            Self::Bar(bar) => {
+            Self::Bar(bar, last_steps) => {
+                if last_steps.len() == LAST_STEPS_MAX {
+                    last_steps.pop_front();
+                }
                 let line = message.lines().next().unwrap_or_default();
+                last_steps.push_back(line.chars().take(LAST_STEP_CHARS_MAX).collect());
                 bar.set_message(printable::line(line).chars().take(MESSAGE_CHARS_MAX).collect::<String>());
             }
         }
@@ -53,7 +64,7 @@ impl Progress {
 
     /// How far it is.
     pub(super) fn show(&self, status: &Status) {
-        let (Self::Bar(bar), Some(upgrade)) = (self, &status.upgrade) else { return };
+        let (Self::Bar(bar, _), Some(upgrade)) = (self, &status.upgrade) else { return };
         bar.set_style(style(KNOWN));
         bar.set_length(u64::try_from(upgrade.target).unwrap_or_default());
         bar.set_position(u64::try_from(upgrade.acked).unwrap_or_default());
@@ -63,7 +74,15 @@ impl Progress {
     pub(super) fn end(&self) {
         match self {
             Self::Lines => {}
-            Self::Bar(bar) => bar.finish_and_clear(),
+            Self::Bar(bar, _) => bar.finish_and_clear(),
+        }
+    }
+
+    /// Leaves on the screen what the bar has shown for a moment only: of an upgrade that has failed, the last steps say what happened.
+    pub(super) fn tell_last_steps(&mut self, screen: &mut Screen<'_>) {
+        match self {
+            Self::Lines => {}
+            Self::Bar(_, last_steps) => last_steps.drain(..).for_each(|step| screen.say(step.as_str())),
         }
     }
 }
@@ -83,7 +102,7 @@ mod tests {
         let (mut out, mut err) = (Vec::new(), Vec::new());
         let mut screen = Screen::new(&mut out, &mut err, Surface::Terminal);
         let bar = ProgressBar::hidden();
-        Progress::Bar(bar.clone()).step(said, &mut screen);
+        Progress::Bar(bar.clone(), VecDeque::new()).step(said, &mut screen);
         assert!(out.is_empty() && err.is_empty(), "it is said beside the bar, and nowhere else");
         bar.message()
     }
@@ -92,6 +111,17 @@ mod tests {
     fn what_a_master_says_beside_the_bar_steers_no_terminal() {
         assert_eq!(message_of("a\u{1b}[2J\r\u{9b}2J\u{202e}b\nmore"), r"a\x1b[2J\x0d\x9b2J\u{202e}b");
         assert_eq!(message_of(""), "");
+    }
+
+    #[test]
+    fn the_last_steps_of_a_failed_upgrade_are_told_again() {
+        let (mut out, mut err) = (Vec::new(), Vec::new());
+        let mut screen = Screen::new(&mut out, &mut err, Surface::Terminal);
+        let mut progress = Progress::Bar(ProgressBar::hidden(), VecDeque::new());
+        (0..LAST_STEPS_MAX + 5).for_each(|number| progress.step(&format!("step {number}"), &mut screen));
+        progress.tell_last_steps(&mut screen);
+        let lines: Vec<String> = (5..LAST_STEPS_MAX + 5).map(|number| format!("step {number}")).collect();
+        assert_eq!(String::from_utf8(out).unwrap(), lines.join("\n") + "\n");
     }
 
     /// An escape is longer than what it stands for, and the bar is one line.

@@ -23,6 +23,9 @@ const PROGRESS_TIMEOUT: Duration = Duration::from_secs(2);
 /// The last word on an upgrade that came to its end.
 const DONE: &str = "Upgrade done";
 
+/// The last word on one that ends because the master does.
+const GOING_DOWN: &str = "Upgrade failed: einhorn is going down";
+
 pub(super) fn upgrade(
     connection: &mut Connection,
     asked: &UpgradeAsked,
@@ -30,10 +33,14 @@ pub(super) fn upgrade(
     screen: &mut Screen<'_>,
 ) -> Result<Exit, Failure> {
     connection.catch_interrupts()?;
-    let progress = Progress::on(screen);
-    let last_word = follow(connection, asked, deadline, &progress, screen);
+    let mut progress = Progress::on(screen);
+    let last_word = follow(connection, asked, deadline, &mut progress, screen);
     progress.end();
-    conclude(&last_word?, screen)
+    let last_word = last_word?;
+    if !is_done(&last_word) {
+        progress.tell_last_steps(screen);
+    }
+    conclude(&last_word, screen)
 }
 
 /// Shows every step and returns the last word.
@@ -41,7 +48,7 @@ fn follow(
     connection: &mut Connection,
     asked: &UpgradeAsked,
     deadline: Deadline,
-    progress: &Progress,
+    progress: &mut Progress,
     screen: &mut Screen<'_>,
 ) -> Result<String, Failure> {
     let command = asked.command();
@@ -79,16 +86,25 @@ fn last_word(reply: Reply) -> Result<String, Failure> {
     if reply.is_failed_upgrade() { Ok(reply.message) } else { reply.accepted() }
 }
 
+fn is_done(last_word: &str) -> bool {
+    last_word.trim_end() == DONE
+}
+
 /// The last word is said in full, with its colour; a failure has something to add.
 fn conclude(last_word: &str, screen: &mut Screen<'_>) -> Result<Exit, Failure> {
-    if last_word.trim_end() == DONE {
-        screen.say(Text::painted(last_word.trim_end(), Colour::Green));
+    let last_word = last_word.trim_end();
+    if is_done(last_word) {
+        screen.say(Text::painted(last_word, Colour::Green));
         return Ok(Exit::Done);
     }
-    screen.say(Text::painted(last_word.trim_end(), Colour::Red));
-    screen.report_error(
-        &"The old workers go on. The master's log has what the new ones said; `einhyrningsinsctl status` shows them.",
-    );
+    screen.say(Text::painted(last_word, Colour::Red));
+    // Where a worker failed, the further lines say how, and where the log is.
+    let hint = match last_word.lines().count() {
+        _ if last_word.starts_with(GOING_DOWN) => return Ok(Exit::Failed),
+        0 | 1 => "The old workers go on; `einhyrningsinsctl status` shows them, and the master's log says more.",
+        _ => "The old workers go on; `einhyrningsinsctl status` shows them, `einhyrningsinsctl history` this upgrade.",
+    };
+    screen.report_error(&hint);
     Ok(Exit::Failed)
 }
 
@@ -141,6 +157,24 @@ mod tests {
         assert_eq!(result, Ok(Exit::Failed));
         assert_eq!(out, "Upgrade failed: no new worker served\n");
         assert!(err.contains("log"), "{err}");
+    }
+
+    /// It said that the old workers go on while they, too, were told to go.
+    #[test]
+    fn no_worker_goes_on_when_the_master_goes_down() {
+        let failed = "---%0Amessage: 'Upgrade failed: einhorn is going down'%0Arequest_id: <ID>%0A\n";
+        let master = FakeMaster::serve(&[("upgrade", failed)]);
+        let (result, out, err) = run(&master, UpgradeStyle::Smooth, None);
+        assert_eq!((result, out.as_str(), err.as_str()), (Ok(Exit::Failed), format!("{GOING_DOWN}\n").as_str(), ""));
+    }
+
+    #[test]
+    fn a_failure_in_several_lines_is_shown_whole() {
+        let failed = "---%0Amessage: |-%0A  Upgrade failed: no%0A  Worker 12%0A    it wrote%0Arequest_id: <ID>%0A\n";
+        let master = FakeMaster::serve(&[("upgrade", failed)]);
+        let (result, out, err) = run(&master, UpgradeStyle::Smooth, None);
+        assert_eq!((result, out.as_str()), (Ok(Exit::Failed), "Upgrade failed: no\nWorker 12\n  it wrote\n"));
+        assert!(err.contains("einhyrningsinsctl history"), "{err}");
     }
 
     #[test]

@@ -167,10 +167,15 @@ fn line_for_standard_error(record: &Record<'_>) -> Option<String> {
     }
 }
 
+/// Whether the journal of systemd reads standard error.
+pub(crate) fn goes_to_journal() -> bool {
+    let is_read = || std::env::var_os("JOURNAL_STREAM").is_some_and(|stream| is_journal(&stream));
+    *MARKS_LEVELS.get_or_init(is_read)
+}
+
 /// What a line begins with, so that the journal knows its level, as sd-daemon(3) has it. Nothing where there is no journal.
 pub(crate) fn mark_of(level: Level) -> &'static str {
-    let is_read = || std::env::var_os("JOURNAL_STREAM").is_some_and(|stream| is_journal(&stream));
-    if !MARKS_LEVELS.get_or_init(is_read) {
+    if !goes_to_journal() {
         return "";
     }
     match level {

@@ -3,6 +3,7 @@
 
 mod backoff;
 mod logger;
+mod place;
 pub(crate) mod plan;
 pub(crate) mod rate_limiter;
 mod route;
@@ -15,3 +16,4 @@ pub(crate) use logger::{
     Logging, apply, count_lost, dropped_lines, flush, log_for_worker, lost_lines, mark_of, print, set_verbosity, start,
     waiting_lines,
 };
+pub(crate) use place::place;

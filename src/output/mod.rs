@@ -7,6 +7,7 @@ pub(crate) mod death;
 pub(crate) mod einhorn_state;
 pub(crate) mod help;
 pub(crate) mod history;
+pub(crate) mod last_words;
 pub(crate) mod releases;
 pub(crate) mod sentences;
 pub(crate) mod status;

@@ -4,6 +4,7 @@ use nix::errno::Errno;
 
 use crate::base::{Pid, Signal};
 use crate::machines::reload::{Hearers, Input};
+use crate::output::last_words::LastWords;
 use crate::output::sentences;
 use crate::output::sentences::Audience;
 use crate::pool::{Action, Event, ExitReason, Group, Notice};
@@ -59,16 +60,17 @@ impl Supervisor {
             Audience::LogOnly => {}
         }
         if let (Some(verdict), Some(hearers)) = (verdict, hearers) {
-            self.tell_verdict(notice, verdict, hearers);
+            self.tell_verdict(notice, &verdict, hearers);
         }
     }
 
     /// To the service manager first: the client that waits for the end of an upgrade may be its own `ExecReload=`.
-    fn tell_verdict(&mut self, notice: &Notice, verdict: String, hearers: Hearers) {
+    fn tell_verdict(&mut self, notice: &Notice, verdict: &LastWords, hearers: Hearers) {
         if !matches!(notice, Notice::Upgraded { .. }) {
-            self.service_manager.note_failed_upgrade(&verdict);
+            self.service_manager.note_failed_upgrade(&verdict.brief());
         }
         self.tell_service_manager();
+        let verdict = verdict.whole();
         match hearers {
             Hearers::Only(clients) => {
                 clients.into_iter().for_each(|client| self.threads.control.conclude_for(client, verdict.clone()));

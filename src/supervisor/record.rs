@@ -2,25 +2,39 @@
 //! It decides nothing.
 
 use crate::base::{Ending, Pid, Signal};
+use crate::logging;
 use crate::output::death::{Death, Proof};
 use crate::output::history::{Asker, Known, Place, Request};
+use crate::output::last_words::LastWords;
 use crate::output::sentences;
-use crate::pool::{Command, Notice};
+use crate::pool::{Command, Notice, UpgradeFailure};
 use crate::protocol::{Peer, UpgradeAsked};
 use crate::supervisor::master::Supervisor;
+use crate::supervisor::settings;
 use crate::sys::clock;
 
 impl Supervisor {
     /// Writes down what a notice means for a release, and says how the upgrade ended, if it did.
-    pub(crate) fn record(&mut self, notice: &Notice) -> Option<String> {
+    pub(crate) fn record(&mut self, notice: &Notice) -> Option<LastWords> {
         if let Notice::AckMissed { pid, after } = notice {
             self.note_death(*pid, Proof::AckMissed { after: *after });
         }
-        let verdict = sentences::verdict(notice);
-        let why = verdict.as_deref().map(|verdict| verdict.strip_prefix(sentences::FAILED).unwrap_or(verdict));
+        let last_words = sentences::verdict(notice).map(|headline| self.last_words(notice, headline));
+        let why = last_words.as_ref().map(LastWords::why);
+        let why = why.as_deref().map(|why| why.strip_prefix(sentences::FAILED).unwrap_or(why));
         let known = Known { why, ..self.known() };
         self.facts.history.hear(notice, known);
-        verdict
+        last_words
+    }
+
+    fn last_words(&self, notice: &Notice, headline: String) -> LastWords {
+        match notice {
+            Notice::UpgradeFailed { reason: UpgradeFailure::Failures(_), .. } => {
+                let place = logging::place(&settings::log_plan(&self.config().log));
+                LastWords::of_failure(headline, self.facts.history.failure.clone(), place)
+            }
+            _ => LastWords::short(headline),
+        }
     }
 
     /// What runs is known, if nothing else is.

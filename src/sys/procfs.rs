@@ -2,6 +2,7 @@
 //! better is known; what is read may be outdated when it is used.
 
 use std::fs;
+use std::path::PathBuf;
 
 use crate::base::Pid;
 
@@ -23,6 +24,37 @@ pub fn variable(pid: Pid, name: &str) -> Option<String> {
     let prefix = format!("{name}=");
     let found = environ.split(|byte| *byte == 0).find_map(|entry| entry.strip_prefix(prefix.as_bytes()));
     found.map(|value| String::from_utf8_lossy(value).into_owned())
+}
+
+/// The service of systemd that this process runs in.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Unit {
+    System(String),
+    /// One of a user's own manager.
+    User(String),
+}
+
+/// None where this process is in no service, or /proc does not show it.
+pub fn own_unit() -> Option<Unit> {
+    unit(&fs::read_to_string("/proc/self/cgroup").ok()?)
+}
+
+/// From the lines of cgroups(7), `ID:CONTROLLERS:PATH`; systemd's own hierarchy is the only one, or has its name.
+fn unit(cgroups: &str) -> Option<Unit> {
+    let named = cgroups.lines().find_map(|line| Some(line.split_once(":name=systemd:")?.1));
+    let path = named.or_else(|| cgroups.lines().find_map(|line| line.strip_prefix("0::")))?;
+    let services: Vec<&str> = path.split('/').filter(|part| part.ends_with(".service")).collect();
+    match services.as_slice() {
+        [] => None,
+        [one] => Some(Unit::System((*one).to_owned())),
+        [.., last] => Some(Unit::User((*last).to_owned())),
+    }
+}
+
+/// The regular file that standard error is written to.
+pub fn stderr_file() -> Option<PathBuf> {
+    let path = fs::read_link("/proc/self/fd/2").ok()?;
+    fs::symlink_metadata(&path).is_ok_and(|meta| meta.is_file()).then_some(path)
 }
 
 fn stat_field(pid: Pid, number: usize) -> Option<String> {
@@ -59,6 +91,19 @@ mod tests {
         let own = Pid(nix::unistd::getpid().as_raw());
         assert_eq!(variable(own, "PATH"), std::env::var("PATH").ok());
         assert_eq!(variable(own, "NO_SUCH_VARIABLE"), None);
+    }
+
+    #[test]
+    fn the_unit_is_the_service_of_the_cgroup() {
+        let system = |name: &str| Some(Unit::System(name.to_owned()));
+        assert_eq!(unit("0::/system.slice/web.service\n"), system("web.service"));
+        assert_eq!(unit("0::/system.slice/system-web.slice/web@a.service/sub\n"), system("web@a.service"));
+        assert_eq!(unit("12:cpu:/x\n1:name=systemd:/system.slice/web.service\n0::/\n"), system("web.service"));
+        let user = "0::/user.slice/user-7.slice/user@7.service/app.slice/web.service\n";
+        assert_eq!(unit(user), Some(Unit::User("web.service".to_owned())));
+        for none in ["", "0::/\n", "0::/user.slice/user-0.slice/session-1.scope\n", "nonsense"] {
+            assert_eq!(unit(none), None, "{none:?}");
+        }
     }
 
     #[test]

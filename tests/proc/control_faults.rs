@@ -90,7 +90,11 @@ fn an_upgrade_that_never_acks_fails_after_its_timeout() {
     while news.last().unwrap().contains("\"wait\":true") {
         news.push(receive(&mut client));
     }
-    assert_eq!(news.last().unwrap(), &format!("{{\"message\":\"{verdict}\",\"request_id\":5}}"), "{news:?}");
+    let last: serde_json::Value = serde_json::from_str(news.last().unwrap()).unwrap();
+    assert_eq!((&last["request_id"], &last["wait"]), (&5.into(), &serde_json::Value::Null), "{news:?}");
+    let lines: Vec<&str> = last["message"].as_str().unwrap().lines().collect();
+    assert_eq!((lines.len(), lines[0], lines[2]), (3, verdict, "The log: standard error of the master"), "{news:?}");
+    assert!(lines[1].starts_with("Worker ") && lines[1].contains(") sent no ack within "), "{news:?}");
     let seconds = |line: &String| line.split_once("sent no ACK within ")?.1.split_once('s')?.0.parse::<f64>().ok();
     let waits: Vec<f64> = news.iter().filter_map(seconds).collect();
     // How much later it is seen is the scheduler's affair; by the timeout before it would have been 20 seconds.

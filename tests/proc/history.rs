@@ -1,6 +1,8 @@
 //! The record of releases: what each version ran, which user asked for it and why, and how it fared; over the re-exec of every
 //! upgrade. And what `status` says of it.
 
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::process::CommandExt;
 use std::process::{Command, Stdio};
 
 use nix::sys::signal::Signal;
@@ -70,6 +72,64 @@ fn the_record_says_what_each_version_ran_and_how_it_fared() {
     let row = table.out.lines().find(|line| line.starts_with("1 ")).unwrap();
     assert!(row.contains(" done ") && row.contains(&format!("{}, pid ", user.name)), "{}", table.out);
     assert!(table.out.contains("\n  reason: fix the login\n"), "{}", table.out);
+}
+
+/// It said "2 new workers in a row died or did not ACK", and nothing else.
+#[test]
+fn the_last_words_on_a_failed_upgrade_say_how_a_worker_failed_and_where_the_log_is() {
+    let master = fragile("-n 2 -m manual -s 0.01 --retries 2");
+    std::fs::remove_file(master.file("good")).unwrap();
+    let headline = "Upgrade failed: 2 new workers in a row died or did not ACK, version 0 goes on";
+    let failed = ctl(&master, &["upgrade"]);
+    let at = failed.out.find(headline).unwrap_or_else(|| panic!("{failed:?}"));
+    let lines: Vec<&str> = failed.out[at..].lines().collect();
+    assert_eq!((lines.len(), lines[2]), (3, "The log: standard error of the master"), "{failed:?}");
+    let death = lines[1];
+    assert!(death.starts_with("Worker ") && death.contains(" (slot ") && death.contains(") died "), "{death}");
+    assert!(death.ends_with("s after its launch, before its ack: exit status 3"), "{death}");
+    assert!(failed.err.starts_with("The old workers go on;"), "{failed:?}");
+    let mut shell = Command::new(CTL);
+    shell.arg0("einhornsh").args(["-e", "upgrade"]).env_clear().env("TMPDIR", master.directory());
+    let shown = said(shell);
+    assert!(shown.code == Some(1) && shown.out.contains(&format!("{headline}\nWorker ")), "{shown:?}");
+    let history = json(&master, "history");
+    let why = history[1]["why"].as_str().unwrap();
+    assert_eq!(format!("Upgrade failed: {why}"), lines[..2].join("\n"));
+}
+
+#[test]
+fn the_last_words_say_why_a_program_could_not_be_run() {
+    let setup = Setup::new("-n 1 -m 0 -s 0.01 --retries 1");
+    let executable = |name: &str, text: &str| {
+        let path = setup.write(name, text);
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).unwrap();
+        path
+    };
+    let program = executable("worker", "#!/bin/sh\nexec sleep 1000\n");
+    let bad = executable("bad", "#!/no/such/interpreter\n");
+    let master = setup.program([program.as_os_str()]).start();
+    master.wait_for_workers(1);
+    std::fs::rename(bad, program).unwrap();
+    let failed = ctl(&master, &["upgrade"]);
+    assert_eq!(failed.code, Some(1), "{failed:?}");
+    let cause = "could not be started: cannot run ";
+    assert!(failed.out.contains(cause) && failed.out.contains("its interpreter /no/such/interpreter is"), "{failed:?}");
+}
+
+/// The old workers were said to go on while they, too, were told to go.
+#[test]
+fn a_master_that_goes_down_says_no_more_than_that() {
+    let master = fragile("-n 2 -m manual -s 0.01");
+    std::fs::remove_file(master.file("good")).unwrap();
+    let mut client = Command::new(CTL);
+    client.arg("upgrade").env_clear().env("TMPDIR", master.directory()).stdin(Stdio::null());
+    let waiting = client.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    master.wait_for_log("exited unexpectedly with status 3", 1);
+    assert_eq!(ctl(&master, &["die"]).code, Some(0));
+    let output = waiting.wait_with_output().unwrap();
+    let (out, err) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    assert!(out.ends_with("\nUpgrade failed: einhorn is going down\n"), "{out}");
+    assert_eq!((output.status.code(), &*err), (Some(1), ""));
 }
 
 #[test]
