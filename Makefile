@@ -36,6 +36,7 @@ bad-releases.needs = $(RUST) python3 gunicorn puma node=nodejs go=golang-go
 chaos.needs = $(RUST)
 soak.needs = $(RUST)
 compare.needs = $(RUST)
+compare-releases.needs = $(RUST) gunicorn puma node=nodejs
 mutants.needs = $(RUST) cargo-mutants@27.1.0
 fuzz.needs = $(RUST) c++=g++
 bench.needs = $(RUST)
@@ -56,7 +57,7 @@ NEED = @.ci/need 'make $@' $($@.needs)
 # Each works on its own in what there is.
 .NOTPARALLEL:
 
-.PHONY: help demo check test compat servers sim replay faults bad-releases chaos soak compare mutants fuzz bench reexec picture deb rpm package-test fresh-test size build install
+.PHONY: help demo check test compat servers sim replay faults bad-releases chaos soak compare compare-releases mutants fuzz bench reexec picture deb rpm package-test fresh-test size build install
 
 help:
 	@echo 'make demo     run four workers on 127.0.0.1:$(PORT) (PORT=...) and say how to ask and upgrade them'
@@ -71,6 +72,7 @@ help:
 	@echo 'make chaos    upgrades, changes and kills under the load of 10,000,000 requests, and what was lost (CHAOS_REQUESTS=, CHAOS_SEED=)'
 	@echo 'make soak     deaths, re-execs and vanishing clients for MINUTES=10: what descriptors, threads and memory of the master do'
 	@echo 'make compare  the same load and restarts on other supervisors (COMPARE_EINHORN=, COMPARE_SUPERVISORD=, COMPARE_CIRCUS=)'
+	@echo 'make compare-releases  the same bad releases on gunicorn and puma by themselves and on pm2 (COMPARE_PM2=DIRECTORY)'
 	@echo 'make mutants  change the rooms that decide, a little at a time: their tests must notice 95 % (MUTANTS_ONLY=REGEX)'
 	@echo 'make fuzz     run each fuzz target for FUZZ_SECONDS=60 (FUZZ_TARGET=..., FUZZ_SEED=...); make test replays their corpora'
 	@echo 'make bench    how fast the control socket answers, beside a plain echo: a table in about a minute'
@@ -144,7 +146,7 @@ faults:
 bad-releases:
 	$(NEED)
 	$(CARGO) build --bins --example http_worker
-	$(CARGO) test --test bad_releases -- --nocapture --ignored --test-threads=1
+	$(CARGO) test --test bad_releases -- --nocapture --ignored --test-threads=1 all_bad_releases
 
 chaos:
 	$(NEED)
@@ -160,6 +162,11 @@ compare:
 	$(NEED)
 	$(CARGO) build --release --example http_worker
 	$(CARGO) test --release --test chaos -- --nocapture --ignored --exact compare
+
+compare-releases:
+	$(NEED)
+	$(CARGO) build --bins --example http_worker
+	$(CARGO) test --test bad_releases -- --nocapture --ignored --exact compare
 
 mutants:
 	$(NEED)

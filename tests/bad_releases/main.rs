@@ -5,8 +5,10 @@
 #![allow(clippy::disallowed_methods, reason = "tests read the clock and start threads of their own")]
 
 mod kind;
+mod rival;
 mod run;
 mod samples;
+mod side_by_side;
 mod site;
 #[path = "../proc/support/mod.rs"]
 mod support;
@@ -34,4 +36,11 @@ fn all_bad_releases() {
 #[ignore = "needs gunicorn, puma, Node and Go; `make bad-releases` runs it"]
 fn all_bad_releases_of_servers() {
     run::run_samples(&[(Style::Smooth, Host::Alone), (Style::Fleet, Host::Manager)]);
+}
+
+/// For `make compare-releases`: `COMPARE_PM2` is the directory of pm2's programs.
+#[test]
+#[ignore = "needs other supervisors; `make compare-releases` runs it"]
+fn compare() {
+    println!("{}", rival::table(&rival::compare()));
 }

@@ -1,14 +1,11 @@
-//! Runs a bad release on a master of its own under load, and says what came of it. Some run side by side, for most of the time is
-//! spent on waiting.
+//! Runs a bad release on a master of its own under load, and says what came of it.
 
-use std::collections::VecDeque;
 use std::process::Output;
-use std::sync::{Mutex, PoisonError};
-use std::thread;
 use std::time::Duration;
 
 use crate::kind::{End, Expected, Host, KINDS, Kind, Length, Style, WORKERS};
 use crate::samples;
+use crate::side_by_side::side_by_side;
 use crate::site::{BAD, GOOD, Site};
 use crate::support::{Load, Pace, holds_within};
 use crate::table::table;
@@ -19,8 +16,8 @@ const JOBS: usize = 12;
 /// The same with servers that take their time to start.
 const SAMPLE_JOBS: usize = 3;
 /// The load of each.
-const CLIENTS: usize = 3;
-const PACE: Pace = Pace { pause: Duration::from_millis(15), limit: Duration::from_secs(2) };
+pub const CLIENTS: usize = 3;
+pub const PACE: Pace = Pace { pause: Duration::from_millis(15), limit: Duration::from_secs(2) };
 /// How many requests come before the upgrade, and how many after its end.
 const SPELL: u64 = 40;
 const LAST_SPELL: u64 = 6;
@@ -68,24 +65,8 @@ pub fn run_samples(ways: &[Way]) {
 }
 
 fn run_kinds(kinds: impl Iterator<Item = &'static Kind>, ways: &[Way], jobs: usize) {
-    let cells = kinds.enumerate().flat_map(|(at, kind)| ways.iter().map(move |way| (at, kind, *way)));
-    let queue: Mutex<VecDeque<_>> = Mutex::new(cells.collect());
-    let outcomes = Mutex::new(Vec::new());
-    thread::scope(|scope| {
-        for _ in 0..jobs {
-            scope.spawn(|| {
-                loop {
-                    let next = queue.lock().unwrap_or_else(PoisonError::into_inner).pop_front();
-                    let Some((at, kind, way)) = next else { break };
-                    let outcome = try_out(kind, way);
-                    outcomes.lock().unwrap_or_else(PoisonError::into_inner).push((at, outcome));
-                }
-            });
-        }
-    });
-    let mut outcomes = outcomes.into_inner().unwrap_or_else(PoisonError::into_inner);
-    outcomes.sort_by_key(|(at, _)| *at);
-    let outcomes: Vec<_> = outcomes.into_iter().map(|(_, outcome)| outcome).collect();
+    let cells = kinds.flat_map(|kind| ways.iter().map(move |way| (kind, *way)));
+    let outcomes = side_by_side(jobs, cells.collect(), |(kind, way)| try_out(kind, way));
     for way in ways {
         let of_way: Vec<_> = outcomes.iter().filter(|outcome| outcome.way == *way).collect();
         println!("{} upgrades, {}:\n\n{}", way.0.name(), way.1.name(), table(&of_way));
@@ -154,11 +135,19 @@ fn wait_for_end(
     found
 }
 
-/// The last lines on standard output and on standard error.
-fn last_words(output: &Output) -> String {
-    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-    let last = |text: String| text.lines().rev().find(|line| !line.trim().is_empty()).map(str::to_owned);
-    [last(text(&output.stdout)), last(text(&output.stderr))].into_iter().flatten().collect::<Vec<_>>().join(" / ")
+/// The last lines on standard output and on standard error, without what colours them.
+pub fn last_words(output: &Output) -> String {
+    let last = |bytes: &[u8]| {
+        let text = String::from_utf8_lossy(bytes).into_owned();
+        text.lines().rev().find(|line| !line.trim().is_empty()).map(without_colours)
+    };
+    [last(&output.stdout), last(&output.stderr)].into_iter().flatten().collect::<Vec<_>>().join(" / ")
+}
+
+fn without_colours(line: &str) -> String {
+    let mut pieces = line.split('\u{1b}');
+    let first = pieces.next().unwrap_or_default().to_owned();
+    pieces.fold(first, |text, piece| text + piece.split_once('m').map_or("", |(_, rest)| rest))
 }
 
 impl Outcome {

@@ -1,5 +1,6 @@
 //! Releases of servers that people run: the very files of `examples/servers`, copied into a release's directory. Edits let them answer
-//! as `http_worker` does, so that the same clients can judge them, and make a bad release of the good one.
+//! as `http_worker` does, so that the same clients can judge them, and make a bad release of the good one. In an edit, `@RELEASE@`
+//! becomes the name of the release.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -10,48 +11,47 @@ use crate::kind::{End, Expected, Kind, Length, Server};
 
 /// One of the samples.
 pub struct Sample {
-    files: &'static [&'static str],
+    pub files: &'static [&'static str],
     /// Starts it, in the directory of the release.
-    script: &'static str,
+    pub script: &'static str,
     /// What all of its releases have otherwise than the sample.
-    edits: &'static [Edit],
+    pub edits: &'static [Edit],
 }
 
 /// In a file, a text that stands there once, and what comes in its place.
 pub type Edit = (&'static str, &'static str, &'static str);
 
-const GUNICORN: Sample = Sample {
+pub const GUNICORN_ANSWER: Edit = (
+    "gunicorn_app.py",
+    "{os.getpid()} {path}\\n",
+    "pid {os.getpid()}\\nindex 0\\nversion @RELEASE@\\npath {path}\\n\\n",
+);
+
+pub const GUNICORN: Sample = Sample {
     files: &["gunicorn.conf.py", "gunicorn_app.py"],
     script: "exec gunicorn --config gunicorn.conf.py gunicorn_app:app",
-    edits: &[
-        ("gunicorn.conf.py", "chdir = \"examples/servers\"\n", ""),
-        (
-            "gunicorn_app.py",
-            "{os.getpid()} {path}\\n",
-            "pid {os.getpid()}\\nindex 0\\nversion {os.environ['WORKER_VERSION']}\\npath {path}\\n\\n",
-        ),
-    ],
+    edits: &[("gunicorn.conf.py", "chdir = \"examples/servers\"\n", ""), GUNICORN_ANSWER],
 };
 
-const PUMA: Sample = Sample {
+pub const PUMA_ANSWER: Edit = (
+    "config.ru",
+    "#{Process.pid} #{env['REQUEST_URI']}\\n",
+    "pid #{Process.pid}\\nindex 0\\nversion @RELEASE@\\npath #{env['REQUEST_URI']}\\n\\n",
+);
+
+pub const PUMA: Sample = Sample {
     files: &["puma.rb", "config.ru"],
     script: "export PUMA_INHERIT_0=3:tcp://einhyrningsins:8080; exec puma --config puma.rb config.ru",
-    edits: &[(
-        "config.ru",
-        "#{Process.pid} #{env['REQUEST_URI']}\\n",
-        "pid #{Process.pid}\\nindex 0\\nversion #{ENV['WORKER_VERSION']}\\npath #{env['REQUEST_URI']}\\n\\n",
-    )],
+    edits: &[PUMA_ANSWER],
 };
 
-const NODE: Sample = Sample {
-    files: &["node.js"],
-    script: "exec node node.js",
-    edits: &[(
-        "node.js",
-        "${process.pid} ${request.url}\\n",
-        "pid ${process.pid}\\nindex 0\\nversion ${process.env.WORKER_VERSION}\\npath ${request.url}\\n\\n",
-    )],
-};
+pub const NODE_ANSWER: Edit = (
+    "node.js",
+    "${process.pid} ${request.url}\\n",
+    "pid ${process.pid}\\nindex 0\\nversion @RELEASE@\\npath ${request.url}\\n\\n",
+);
+
+pub const NODE: Sample = Sample { files: &["node.js"], script: "exec node node.js", edits: &[NODE_ANSWER] };
 
 /// What is compiled is bad by a variable, since one build takes longer than a test.
 const GO: &[Edit] = &[
@@ -158,9 +158,11 @@ pub fn good(kind: &Kind) -> Server {
 impl Sample {
     /// Copies the files into a release's directory, and returns the lines of the script that starts the server there.
     pub fn put(&self, home: &Path, fault: &[Edit]) -> String {
+        let release = home.file_name().expect("it has a name").to_string_lossy();
         for file in self.files {
             let edits = self.edits.iter().chain(fault).filter(|(name, _, _)| name == file);
-            fs::write(home.join(file), edited(file, edits)).expect("a file can be written");
+            let text = edited(file, edits).replace("@RELEASE@", &release);
+            fs::write(home.join(file), text).expect("a file can be written");
         }
         format!("cd \"$home\"; {}", self.script)
     }

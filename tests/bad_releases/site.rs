@@ -142,7 +142,7 @@ fn install(content: &[u8], path: &Path) {
 }
 
 /// Moves the link `current` in one step.
-fn lead_to(directory: &Path, name: &str) {
+pub fn lead_to(directory: &Path, name: &str) {
     let new = directory.join("current.new");
     symlink(home(directory, name), &new).expect("a link can be made");
     fs::rename(new, directory.join("current")).expect("it can be renamed");
