@@ -51,6 +51,9 @@ pub(super) enum Command {
         /// How long to wait, such as 5m or 90; the upgrade goes on after it
         #[arg(long, value_name = "TIME", value_parser = duration)]
         timeout: Option<Duration>,
+        /// Once it is done, wait until no old worker is left, and no longer than TIME
+        #[arg(long, value_name = "TIME", value_parser = duration, num_args = 0..=1, require_equals = true)]
+        wait_old: Option<Option<Duration>>,
     },
     #[command(about = subcommand_help("diff"))]
     Diff,
@@ -75,6 +78,9 @@ pub(super) enum Command {
     Die {
         #[arg(value_name = "SIG")]
         signal: Option<String>,
+        /// Wait until the master is gone, and no longer than TIME
+        #[arg(long, value_name = "TIME", value_parser = duration, num_args = 0..=1, require_equals = true)]
+        wait: Option<Option<Duration>>,
     },
     #[command(about = subcommand_help("logs-level"))]
     LogsLevel {
@@ -173,7 +179,7 @@ mod tests {
         assert_eq!(command("status --json"), Command::Status { json: true, watch: false });
         let timeout = Some(Duration::from_secs(300));
         let reason = Some("login".to_owned());
-        let expected = Command::Upgrade { fleet: true, reason, timeout };
+        let expected = Command::Upgrade { fleet: true, reason, timeout, wait_old: None };
         assert_eq!(command("upgrade --fleet --reason login --timeout 5m"), expected);
         assert_eq!(command("diff"), Command::Diff);
         assert_eq!(command("history --json"), Command::History { json: true });
@@ -182,7 +188,14 @@ mod tests {
         assert_eq!(command("workers -1"), Command::Workers { count: Workers::Less(1) });
         let signals = vec!["USR1".to_owned(), "HUP".to_owned()];
         assert_eq!(command("signal USR1 HUP"), Command::Signal { signals });
-        assert_eq!(command("die"), Command::Die { signal: None });
+        assert_eq!(command("die"), Command::Die { signal: None, wait: None });
+        assert_eq!(command("die --wait TERM"), Command::Die { signal: Some("TERM".to_owned()), wait: Some(None) });
+        let wait_old = |line: &str| match command(line) {
+            Command::Upgrade { wait_old, .. } => wait_old,
+            other => panic!("{other:?}"),
+        };
+        assert_eq!(wait_old("upgrade --wait-old"), Some(None));
+        assert_eq!(wait_old("upgrade --wait-old=5m --fleet"), Some(timeout));
         assert_eq!(command("logs-level quieter"), Command::LogsLevel { level: Level::Quieter });
         let words = ["signal", "-h", "--x"].map(str::to_owned).to_vec();
         assert_eq!(command("raw signal -h --x"), Command::Raw { words });

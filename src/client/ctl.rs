@@ -12,6 +12,7 @@ use crate::client::screen::Screen;
 use crate::client::table;
 use crate::client::text::Text;
 use crate::client::upgrade::upgrade;
+use crate::client::wait;
 use crate::protocol::{UpgradeAsked, UpgradeStyle};
 use crate::sys::clock;
 
@@ -38,9 +39,13 @@ pub(super) fn run(command: Command, connection: &mut Connection, screen: &mut Sc
             let form = if json { Form::Json } else { Form::Table };
             if watch { watch_status(connection, form, screen) } else { show_status(connection, form, screen) }
         }
-        Command::Upgrade { fleet, reason, timeout } => {
+        Command::Upgrade { fleet, reason, timeout, wait_old } => {
             let style = if fleet { UpgradeStyle::Fleet } else { UpgradeStyle::Smooth };
-            upgrade(connection, &UpgradeAsked { style, reason }, Deadline::from_now(timeout), screen)
+            let asked = UpgradeAsked { style, reason };
+            match (upgrade(connection, &asked, Deadline::from_now(timeout), screen)?, wait_old) {
+                (Exit::Done, Some(limit)) => wait::for_old_workers(connection, Deadline::from_now(limit), screen),
+                (exit, _) => Ok(exit),
+            }
         }
         Command::History { json: false } => simple(connection, "history", &[], "no release is known", screen),
         Command::History { json: true } => show_history(connection, screen),
@@ -50,9 +55,18 @@ pub(super) fn run(command: Command, connection: &mut Connection, screen: &mut Sc
             let silence = format!("Every worker was sent {}", signals.join(" and "));
             simple(connection, "signal", &signals, &silence, screen)
         }
-        Command::Die { signal } => {
-            let args: Vec<String> = signal.into_iter().collect();
-            simple(connection, "die", &args, "The master goes down", screen)
+        Command::Die { signal, wait: None } => die(connection, signal, screen),
+        Command::Die { signal, wait: Some(limit) } => {
+            connection.catch_interrupts()?;
+            let master = wait::watch(connection);
+            match die(connection, signal, screen) {
+                // It was about to end, and is what it was to be.
+                Err(_) if master.as_ref().is_some_and(wait::is_ending) => {}
+                told => {
+                    told?;
+                }
+            }
+            wait::for_end(connection, master, Deadline::from_now(limit), screen)
         }
         Command::LogsLevel { level } => set_level(connection, level, screen),
         Command::Raw { words } => raw(connection, &words, screen),
@@ -99,6 +113,11 @@ fn render(answer: &Answer, form: Form) -> Text {
         // Escaped as JSON has it, so that it still says the same.
         Form::Json => Text::from(&*printable::json(&answer.document.to_string())),
     }
+}
+
+fn die(connection: &mut Connection, signal: Option<String>, screen: &mut Screen<'_>) -> Result<Exit, Failure> {
+    let args: Vec<String> = signal.into_iter().collect();
+    simple(connection, "die", &args, "The master goes down", screen)
 }
 
 /// Steps up and down are commands of their own, so that two clients that step at once both count.

@@ -25,6 +25,7 @@ mod target;
 mod testing;
 mod text;
 mod upgrade;
+mod wait;
 
 use std::ffi::{OsStr, OsString};
 use std::io::{self, IsTerminal};

@@ -26,6 +26,7 @@ pub mod notify_socket;
 pub mod peer;
 pub mod prepared_exec;
 pub mod process;
+pub mod process_watch;
 pub mod procfs;
 pub mod reexec;
 pub mod refuse;

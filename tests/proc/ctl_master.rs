@@ -132,6 +132,56 @@ fn die_ends_the_master() {
     assert_said(&ctl(&master, "status"), 3, &["einhorn.sock"]);
 }
 
+/// Workers that go when they were told to and there is a file `go`.
+fn slow_to_go(count: usize) -> Master {
+    let code = "trap 'while ! test -e go; do sleep 0.02; done; exit 0' USR2\necho heard\nwhile :; do sleep 0.02; done";
+    let master = Setup::new(&format!("-n {count} -m 0 -s 0.01")).script(code).start();
+    master.wait_until("all would hear it", LIMIT, || master.stdout().lines().count() == count);
+    master
+}
+
+#[test]
+fn the_end_of_the_old_workers_can_be_waited_for() {
+    let master = slow_to_go(2);
+    let old = master.wait_for_workers(2);
+    let late = ctl(&master, "upgrade --wait-old=300ms");
+    assert_said(
+        &late,
+        4,
+        &["Upgrade done\n", "Waiting for 2 old workers\n", "no end after 300ms", "which workers are left"],
+    );
+    assert!(old.iter().all(|worker| master.workers().contains(worker)), "nothing has told them to hurry");
+    std::fs::write(master.file("go"), "").unwrap();
+    assert_said(&ctl(&master, "upgrade --fleet --wait-old"), 0, &["Upgrade done\n", "The old workers are gone\n"]);
+    let status = ctl(&master, "status --json");
+    let status: serde_json::Value = serde_json::from_str(&status.out).unwrap();
+    let versions: Vec<_> =
+        status["workers"].as_array().unwrap().iter().map(|worker| worker["version"].clone()).collect();
+    assert_eq!(versions, [2, 2], "{status:#}");
+}
+
+#[test]
+fn an_upgrade_that_fails_waits_for_no_old_worker() {
+    let setup = Setup::new("-n 1 -m 0 -s 0.01").script("test -e good || exit 1; exec sleep 1000");
+    setup.write("good", "");
+    let master = setup.options("--retries 1").options("-m 0.3").start();
+    master.wait_for_log("Up to 1 / 1 timer ACKs", 1);
+    std::fs::remove_file(master.file("good")).unwrap();
+    let said = ctl(&master, "upgrade --wait-old");
+    assert_said(&said, 1, &["Upgrade failed: "]);
+    assert!(!said.out.contains("old workers are gone"), "{said:?}");
+}
+
+#[test]
+fn the_end_of_the_master_can_be_waited_for() {
+    let master = slow_to_go(1);
+    assert_said(&ctl(&master, "die --wait=200ms"), 4, &["Einhorn is going down!", "no end after 200ms"]);
+    assert!(master.is_running());
+    // It has no trap for this one.
+    assert_said(&ctl(&master, "die --wait TERM"), 0, &["The master is gone\n"]);
+    assert!(!master.is_running(), "not even its end was under way");
+}
+
 /// The lines of einhornsh that were recorded, with what it printed for them.
 #[test]
 fn einhornsh_prints_what_rubys_printed() {

@@ -1,0 +1,130 @@
+//! Waits for what a command leads to after its answer: that the old workers are gone, that the master is. Each may have a limit. It
+//! commands nothing.
+
+use std::os::fd::AsFd;
+use std::time::Duration;
+
+use crate::base::Mono;
+use crate::client::connection::{Connection, Deadline};
+use crate::client::failure::{Exit, Failure};
+use crate::client::question::Question;
+use crate::client::screen::Screen;
+use crate::client::status::Status;
+use crate::sys::clock;
+use crate::sys::errno::words;
+use crate::sys::process_watch::ProcessWatch;
+use crate::sys::unix_client::wait_readable;
+
+/// Time between two looks at the workers.
+const LOOK_EVERY: Duration = Duration::from_millis(500);
+
+/// After which an answer is asked for again: Ruby's master may lose a request while it re-executes itself.
+const LOOK_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Between the end of the connection and that of the process.
+const ENDING: Duration = Duration::from_secs(1);
+
+const OLD_WORKERS: &str = "the end of the old workers";
+const END: &str = "the end of the master";
+
+/// Until no worker is left that is older than the version that is launched now.
+pub(super) fn for_old_workers(
+    connection: &mut Connection,
+    deadline: Deadline,
+    screen: &mut Screen<'_>,
+) -> Result<Exit, Failure> {
+    let mut question = Question::new();
+    let mut current = None;
+    loop {
+        let status = look(connection, &mut question, deadline)?;
+        let is_first = current.is_none();
+        let current = *current.get_or_insert(status.version);
+        match status.workers.iter().filter(|worker| worker.version < current).count() {
+            0 => break,
+            1 if is_first => screen.say("Waiting for the last old worker"),
+            left if is_first => screen.say(format!("Waiting for {left} old workers").as_str()),
+            _ => {}
+        }
+        pause(connection, deadline)?;
+    }
+    screen.say("The old workers are gone");
+    Ok(Exit::Done)
+}
+
+fn look(connection: &mut Connection, question: &mut Question, deadline: Deadline) -> Result<Status, Failure> {
+    loop {
+        question.ask(connection)?;
+        let again = clock::now().after(LOOK_TIMEOUT);
+        while let Some(reply) = connection.receive_until(Some(earlier(again, deadline)), OLD_WORKERS)? {
+            if let Some(answer) = question.take(connection, reply)? {
+                return Ok(answer.status);
+            }
+        }
+        check(deadline, OLD_WORKERS)?;
+    }
+}
+
+fn pause(connection: &mut Connection, deadline: Deadline) -> Result<(), Failure> {
+    let next = earlier(clock::now().after(LOOK_EVERY), deadline);
+    // What comes now was not asked for; an end of the connection is seen at once.
+    while connection.receive_until(Some(next), OLD_WORKERS)?.is_some() {}
+    check(deadline, OLD_WORKERS)
+}
+
+/// A master that is about to be told to end. None where the system cannot show its end.
+pub(super) fn watch(connection: &Connection) -> Option<ProcessWatch> {
+    ProcessWatch::of(connection.master()).ok()
+}
+
+/// Whether it ends now: its connections close a moment before.
+pub(super) fn is_ending(master: &ProcessWatch) -> bool {
+    wait_readable(&[master.as_fd()], Some(clock::now().after(ENDING))) == Ok(Some(0))
+}
+
+/// Until the master is gone. Where its process cannot be watched, the end of the connection is the best sign there is.
+pub(super) fn for_end(
+    connection: &mut Connection,
+    master: Option<ProcessWatch>,
+    deadline: Deadline,
+    screen: &mut Screen<'_>,
+) -> Result<Exit, Failure> {
+    match master {
+        Some(master) => until_ended(connection, &master, deadline)?,
+        None => until_closed(connection, deadline)?,
+    }
+    screen.say("The master is gone");
+    Ok(Exit::Done)
+}
+
+fn until_ended(connection: &Connection, master: &ProcessWatch, deadline: Deadline) -> Result<(), Failure> {
+    let mut fds = vec![master.as_fd()];
+    fds.extend(connection.interrupts().map(AsFd::as_fd));
+    match wait_readable(&fds, deadline.moment()) {
+        Ok(Some(0)) => Ok(()),
+        Ok(Some(_)) => Err(Failure::interrupted(END)),
+        Ok(None) => check(deadline, END),
+        Err(errno) => Err(Failure::system(&format!("wait for {END}"), words(errno))),
+    }
+}
+
+fn until_closed(connection: &mut Connection, deadline: Deadline) -> Result<(), Failure> {
+    loop {
+        match connection.receive_until(deadline.moment(), END) {
+            Ok(Some(_)) => {}
+            Ok(None) => check(deadline, END)?,
+            Err(failure) if failure.exit() == Exit::Interrupted => return Err(failure),
+            Err(_) => return Ok(()),
+        }
+    }
+}
+
+fn earlier(moment: Mono, deadline: Deadline) -> Mono {
+    deadline.moment().map_or(moment, |limit| limit.min(moment))
+}
+
+/// # Errors
+/// The deadline has passed.
+fn check(deadline: Deadline, what: &str) -> Result<(), Failure> {
+    let hint = "It is waited for by the master all the same: `einhyrningsinsctl status` shows which workers are left.";
+    deadline.check(clock::now(), what).map_err(|failure| failure.with_hint(hint))
+}
