@@ -68,7 +68,7 @@ impl Title {
 }
 
 /// Sets the name of the calling thread; that of the first thread is the process's, /proc/PID/comm. The kernel shows 15 bytes.
-pub(super) fn set_process_name(name: &OsStr) {
+pub fn set_process_name(name: &OsStr) {
     let Ok(name) = c_string(name) else { return };
     // SAFETY: PR_SET_NAME reads a C string, of which it takes what there is room for.
     unsafe { libc::prctl(libc::PR_SET_NAME, name.as_ptr()) };

@@ -69,6 +69,14 @@ pub fn reap(pid: Pid) -> Result<Option<Ending>, Errno> {
     }))
 }
 
+/// Reaps this child, which was sent KILL, and waits for its end.
+///
+/// # Errors
+/// As [`reap`].
+pub fn reap_killed(pid: Pid) -> Result<(), Errno> {
+    wait_id(libc::P_PID, named(pid), libc::WEXITED).map(drop)
+}
+
 /// Takes note that this child was stopped or continued, so that [`watch`] does not tell it again.
 ///
 /// # Errors
