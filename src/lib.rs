@@ -8,6 +8,7 @@
 #![cfg_attr(not(any(test, fuzzing)), warn(unreachable_pub))]
 
 pub mod base;
+mod capture;
 pub mod client;
 pub mod config;
 pub mod control;

@@ -21,6 +21,7 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("files", &["base", "sys"]),
     ("threads", &["base", "protocol", "sys"]),
     ("logging", &["base", "sys", "threads"]),
+    ("capture", &["base", "sys", "threads", "logging"]),
     ("control", &["base", "protocol", "sys", "files", "threads", "logging"]),
     ("trace", &["base", "pool", "machines", "sys", "files", "threads", "logging"]),
     ("client", &["base", "config", "protocol", "yaml", "sys", "files"]),
@@ -29,15 +30,15 @@ const ROOMS: &[(&str, &[&str])] = &[
     (
         "handover",
         &[
-            "base", "pool", "machines", "config", "protocol", "handoff", "yaml", "sys", "files", "control", "release",
-            "output",
+            "base", "pool", "machines", "config", "protocol", "handoff", "yaml", "sys", "files", "capture", "control",
+            "release", "output",
         ],
     ),
     (
         "supervisor",
         &[
             "base", "pool", "machines", "config", "protocol", "handoff", "yaml", "sys", "files", "threads", "logging",
-            "control", "trace", "release", "output", "handover",
+            "capture", "control", "trace", "release", "output", "handover",
         ],
     ),
     ("fuzzing", &["base", "pool", "config", "protocol", "handoff", "yaml", "client", "handover"]),

@@ -16,6 +16,6 @@ mod time;
 pub use ending::Ending;
 pub use ids::{ClientId, Pid, Version, WorkerIndex};
 pub use resource::{Resource, ResourceLimit};
-pub use settings::{AckMode, FACILITIES, LogTarget};
+pub use settings::{AckMode, FACILITIES, LogTarget, WorkerOutput};
 pub use signal::Signal;
 pub use time::{Mono, due, earlier};

@@ -32,6 +32,17 @@ pub enum LogTarget {
     Both,
 }
 
+/// Where standard output and standard error of the workers go.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum WorkerOutput {
+    /// Into the log, line by line.
+    Capture,
+    /// Where the master's go.
+    #[default]
+    Inherit,
+}
+
 /// The facilities of syslog that a program may use, by their names in syslog.conf(5), parted by `|`. `kern` is for the kernel.
 pub const FACILITIES: &str = "user|mail|daemon|auth|syslog|lpr|news|uucp|cron|authpriv|ftp|\
     local0|local1|local2|local3|local4|local5|local6|local7";

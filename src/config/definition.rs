@@ -135,6 +135,7 @@ pub enum Act {
     Help,
     Version,
     UpgradeCheck,
+    Relay,
     ConfigSchema,
 }
 

@@ -64,6 +64,8 @@ pub enum Invocation {
     Usage,
     Version,
     UpgradeCheck,
+    /// Be the process that keeps the workers' output readable.
+    Relay,
     PrintConfig(Box<Config>),
     /// The program may be missing.
     CheckConfig(Box<Config>),
@@ -129,6 +131,7 @@ fn invoke(argv0: &OsStr, line: Vec<Word>, act: Act) -> Result<Invocation, Proble
         Act::Help => Invocation::Help,
         Act::Version => Invocation::Version,
         Act::UpgradeCheck => Invocation::UpgradeCheck,
+        Act::Relay => Invocation::Relay,
         Act::ConfigSchema => Invocation::ConfigSchema,
     })
 }

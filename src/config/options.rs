@@ -16,7 +16,9 @@ use crate::config::definition::{
     self, Act, Commanded, Effect, Group, Need, Place, Shape, Subject, Takes, list, map, single, switch,
 };
 use crate::config::origin::Provided;
-use crate::config::sections::{Control, Env, LEVELS, Log, LogLevel, TARGETS, WorkerSetup, log_target};
+use crate::config::sections::{
+    Control, Env, LEVELS, Log, LogLevel, OUTPUTS, TARGETS, WorkerSetup, log_target, worker_output,
+};
 use crate::config::values::{self, Nice};
 
 pub type Definition = definition::Definition<Config>;
@@ -290,6 +292,12 @@ pub(super) static OPTIONS: &[Definition] = &[
         .help("Signal that tells a worker to finish its work and to exit")
         .default("USR2")
         .read(|config, value| set(&mut config.worker.graceful_signal, values::graceful_signal(value))),
+    single(WORKER_KEYS, "worker.output", Shape::Choice(OUTPUTS))
+        .help(
+            "Where standard output and standard error of the workers go: into the master's log, or where the master's \
+             own go (default: into the log where there is a file)",
+        )
+        .read(|config, value| set(&mut config.worker.output, worker_output(value))),
     list(MASTER_KEYS, "control.allow-users", Shape::Text("USER"))
         .help("Users, beside root and the master's own, who may do everything on the control socket")
         .read(|config, value| push(&mut config.control.allow_users, values::user(value))),
@@ -324,6 +332,10 @@ pub(super) static OPTIONS: &[Definition] = &[
     switch(OTHER, "upgrade-check")
         .help("Internal: show that this program could take over from a running master, and exit")
         .act(Act::UpgradeCheck),
+    switch(OTHER, "relay")
+        .help("Internal: keep the workers' output readable, and write it to standard error when the master is gone")
+        .not_einhorns()
+        .act(Act::Relay),
     switch(CONFIGURATION, "config-schema")
         .help("Show a JSON schema of the configuration file, for editors")
         .not_einhorns()

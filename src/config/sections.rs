@@ -4,7 +4,7 @@
 use std::ffi::{OsStr, OsString};
 use std::path::PathBuf;
 
-use crate::base::{LogTarget, ResourceLimit, Signal};
+use crate::base::{LogTarget, ResourceLimit, Signal, WorkerOutput};
 use crate::config::definition::Need;
 use crate::config::values;
 
@@ -29,6 +29,8 @@ pub struct WorkerSetup {
     pub umask: Option<u32>,
     pub limits: Vec<ResourceLimit>,
     pub graceful_signal: Signal,
+    /// None: it depends on whether there is a file.
+    pub output: Option<WorkerOutput>,
 }
 
 impl Default for WorkerSetup {
@@ -40,6 +42,7 @@ impl Default for WorkerSetup {
             umask: None,
             limits: Vec::new(),
             graceful_signal: Signal::USR2,
+            output: None,
         }
     }
 }
@@ -72,6 +75,7 @@ pub enum LogLevel {
 
 pub(super) const LEVELS: &str = "debug|info|warn|error";
 pub(super) const TARGETS: &str = "stderr|syslog|both";
+pub(super) const OUTPUTS: &str = "capture|inherit";
 
 impl LogLevel {
     /// In the order of [`LEVELS`].
@@ -102,5 +106,12 @@ pub(super) fn log_target(value: &OsStr) -> Result<LogTarget, Need> {
         "syslog" => LogTarget::Syslog,
         "both" => LogTarget::Both,
         _ => LogTarget::Stderr,
+    })
+}
+
+pub(super) fn worker_output(value: &OsStr) -> Result<WorkerOutput, Need> {
+    Ok(match values::one_of(value, OUTPUTS)?.as_str() {
+        "capture" => WorkerOutput::Capture,
+        _ => WorkerOutput::Inherit,
     })
 }

@@ -40,6 +40,7 @@ pub(in crate::fuzzing) fn hold(args: Vec<OsString>) -> Read {
             | Invocation::Usage
             | Invocation::Version
             | Invocation::UpgradeCheck
+            | Invocation::Relay
             | Invocation::ConfigSchema
             | Invocation::PrintConfig(_)
             | Invocation::CheckConfig(_),

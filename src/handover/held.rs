@@ -11,6 +11,7 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 use crate::base::{Pid, Version, wire};
+use crate::capture::output::Carried;
 use crate::config::{Bind, Config};
 use crate::control::handover::Clients;
 use crate::handoff::{Fd, Ours, check_ids};
@@ -75,6 +76,9 @@ pub(crate) struct Open {
     pub(crate) control: Option<OpenControl>,
     pub(crate) lock: Option<OpenFile>,
     pub(crate) pid_file: Option<OpenFile>,
+    /// What workers have written, and the pipes that they write to.
+    #[serde(default)]
+    pub(crate) output: Carried<Fd>,
     /// The program that wrote the document. One that cannot read the document has the number from elsewhere.
     pub(crate) old_image: Option<Fd>,
 }
@@ -170,8 +174,9 @@ impl Open {
         let files = [(&self.lock, "lock"), (&self.pid_file, "pid_file")].into_iter();
         let files = files.filter_map(|(file, key)| Some((file.as_ref()?.fd, key)));
         let pipes = self.exec_pipes.iter().map(|(_, fd)| (*fd, "exec_pipes"));
+        let output = self.output.descriptors().map(|fd| (*fd, "output"));
         let image = self.old_image.iter().map(|fd| (*fd, "old_image"));
-        self.sockets().chain(connections).chain(files).chain(pipes).chain(image)
+        self.sockets().chain(connections).chain(files).chain(pipes).chain(output).chain(image)
     }
 
     /// The numbers at which a socket must listen.

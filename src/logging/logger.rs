@@ -1,6 +1,7 @@
 //! How log lines look and where they go: `[MASTER 123] INFO: …` on standard error through the log thread, to syslog through
 //! its own, or both, as the plan says. Nothing here blocks.
 
+use std::fmt::Display;
 use std::io::{self, Write};
 use std::sync::{OnceLock, PoisonError, RwLock, RwLockReadGuard};
 use std::time::Duration;
@@ -11,7 +12,7 @@ use log::{Level, LevelFilter, Record};
 use crate::base::{Pid, printable};
 use crate::logging::plan::{LogPlan, level_of};
 use crate::logging::route::Route;
-use crate::logging::stderr_writer::{self, LogQueue};
+use crate::logging::stderr_writer::{self, LogQueue, Room};
 use crate::logging::syslog_writer::{Report, SyslogQueue, usual_paths};
 use crate::sys::errno::words;
 use crate::sys::stderr::{self, is_journal};
@@ -41,16 +42,29 @@ static ROUTE: RwLock<Option<Route>> = RwLock::new(None);
 /// Whether standard error is the journal, which reads a line's level from a mark in front of it.
 static MARKS_LEVELS: OnceLock<bool> = OnceLock::new();
 
+/// Who speaks in the lines that are not a worker's: the master, unless this is another process of ours.
+static SPEAKER: OnceLock<&str> = OnceLock::new();
+
 /// Where lines go; dropped at the very end.
 pub(crate) struct Logging {
     queue: LogQueue,
+}
+
+/// Has the lines of this process begin with another word than MASTER. To be called before the log is started.
+pub(crate) fn speak_as(speaker: &'static str) {
+    let _first = SPEAKER.set(speaker);
+}
+
+fn own_name() -> String {
+    let pid = std::process::id();
+    SPEAKER.get().map_or_else(|| format!("MASTER {pid}"), |speaker| format!("{speaker} {pid}"))
 }
 
 /// Sends everything that is logged where the plan says from now on.
 ///
 /// Errors: a thread cannot be started.
 pub(crate) fn start(plan: &LogPlan, crew: &mut Crew) -> io::Result<Logging> {
-    let queue = stderr_writer::start(format!("{}[MASTER {}]", mark_of(Level::Warn), std::process::id()), crew)?;
+    let queue = stderr_writer::start(format!("{}[{}]", mark_of(Level::Warn), own_name()), crew)?;
     let _first = QUEUE.set(queue.clone());
     let sink = env_logger::Target::Pipe(Box::new(queue.clone()));
     let builder = &mut Builder::new();
@@ -122,6 +136,24 @@ pub(crate) fn log_for_worker(pid: Pid, message: &str) {
     log::info!(target: &format!("{WORKER_TARGET}{pid}"), "{message}");
 }
 
+/// Logs a line that a worker has written, which is fit to be shown. It has no level of the master's, and no verbosity keeps it back. Syslog
+/// gets it as information; where that is not for syslog, standard error has it, so that it is somewhere.
+pub(crate) fn log_output(writer: &dyn Display, line: &str) -> Room {
+    let Some(queue) = QUEUE.get() else { return Room::Full };
+    let text = format!("[{writer}] {line}");
+    let line = format!("{}{text}\n", mark_of(Level::Info));
+    let left = match &*read_route() {
+        Some(route) => route.pass_output(text, line),
+        None => Some(line),
+    };
+    left.map_or(Room::Free, |line| queue.push_output(line.into_bytes()))
+}
+
+/// Whether the next such line would find room.
+pub(crate) fn room_for_output() -> Room {
+    QUEUE.get().map_or(Room::Full, LogQueue::room_for_output)
+}
+
 impl Logging {
     /// Waits until the last lines are written, but not for ever.
     pub(crate) fn finish(&self) {
@@ -155,7 +187,7 @@ fn line_for_standard_error(record: &Record<'_>) -> Option<String> {
     // One message stays one line and cannot move a terminal's cursor: clients and workers have words in it.
     let message = printable::line(&record.args().to_string()).into_owned();
     let worker = record.target().strip_prefix(WORKER_TARGET);
-    let speaker = worker.map_or_else(|| format!("MASTER {}", std::process::id()), |pid| format!("WORKER {pid}"));
+    let speaker = worker.map_or_else(own_name, |pid| format!("WORKER {pid}"));
     let line = format!("{}[{speaker}] {}: {message}\n", mark_of(record.level()), record.level());
     match &*read_route() {
         Some(route) if record.target() != ABOUT_SYSLOG => {

@@ -13,7 +13,8 @@ pub(crate) mod syslog_message;
 mod syslog_writer;
 
 pub(crate) use logger::{
-    Logging, apply, count_lost, dropped_lines, flush, log_for_worker, lost_lines, mark_of, print, set_verbosity, start,
-    waiting_lines,
+    Logging, apply, count_lost, dropped_lines, flush, log_for_worker, log_output, lost_lines, mark_of, print,
+    room_for_output, set_verbosity, speak_as, start, waiting_lines,
 };
 pub(crate) use place::place;
+pub(crate) use stderr_writer::Room;

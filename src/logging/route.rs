@@ -12,6 +12,9 @@ use crate::logging::syslog_message::{Header, Message};
 use crate::logging::syslog_writer::{self, Report, SyslogQueue};
 use crate::threads::crew::Crew;
 
+/// How many messages may wait before what workers write no longer goes to syslog: the rest of the room is the master's.
+const OUTPUT_MESSAGES_MAX: u64 = 128;
+
 /// There is one while lines go to syslog.
 pub(crate) struct Route {
     queue: SyslogQueue,
@@ -66,6 +69,12 @@ impl Route {
             StandardError::Undelivered if is_for_syslog => self.queue.push(message(Some(line))),
             StandardError::Undelivered => None,
         }
+    }
+
+    /// The same for a line that a worker has written: what is not for syslog, or finds no room there, is left for standard error.
+    pub(crate) fn pass_output(&self, text: String, line: String) -> Option<String> {
+        let is_for_syslog = Level::Info <= self.level && self.queue.waiting_messages() < OUTPUT_MESSAGES_MAX;
+        if is_for_syslog { self.pass(Level::Info, text, line) } else { Some(line) }
     }
 
     pub(crate) fn queue(&self) -> SyslogQueue {
@@ -141,6 +150,24 @@ mod tests {
     fn target_syslog_writes_no_line_to_stderr_and_drops_lower_levels() {
         assert_eq!(divided(LogTarget::Syslog, LevelFilter::Warn), (vec![], LEVELS[..2].to_vec()));
         assert_eq!(divided(LogTarget::Syslog, LevelFilter::Debug), (vec![], LEVELS.to_vec()));
+    }
+
+    #[test]
+    fn what_a_worker_writes_is_never_dropped_for_its_level() {
+        for (target, level, is_left, is_sent) in [
+            (LogTarget::Syslog, LevelFilter::Warn, true, false),
+            (LogTarget::Syslog, LevelFilter::Info, false, true),
+            (LogTarget::Both, LevelFilter::Warn, true, false),
+            (LogTarget::Both, LevelFilter::Info, true, true),
+        ] {
+            let (_dir, path, syslog) = listen();
+            let (route, _reports) = route(&plan(target, level), &path);
+            let left = route.pass_output("[worker] text".to_owned(), "line".to_owned());
+            assert_eq!(left.is_some(), is_left, "{target:?} {level}");
+            route.queue().flush();
+            syslog.set_nonblocking(true).unwrap();
+            assert_eq!(syslog.recv(&mut [0; 100]).is_ok(), is_sent, "{target:?} {level}");
+        }
     }
 
     #[test]

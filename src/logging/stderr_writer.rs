@@ -3,7 +3,7 @@
 
 use std::io::{self, Write};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
@@ -18,9 +18,22 @@ use crate::threads::handle::{Pauses, ThreadHandle, Work};
 /// How many lines may wait to be written.
 const LINES_MAX: usize = 4096;
 
+/// How much of what workers write may wait to be written, and behind how many lines: the rest of the room is the master's.
+const OUTPUT_BYTES_MAX: usize = 2 << 20;
+const OUTPUT_LINES_MAX: u64 = LINES_MAX as u64 / 2;
+
+/// Whether what workers write finds room.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Room {
+    Free,
+    Full,
+}
+
 /// What goes to the thread.
 enum Item {
     Line(Vec<u8>),
+    /// A line of a worker's.
+    Output(Vec<u8>),
     Flush(Sender<()>),
 }
 
@@ -33,6 +46,8 @@ pub(crate) struct LogQueue {
     items: Sender<Item>,
     /// Lines that are not written to their end.
     waiting: Arc<AtomicU64>,
+    /// Bytes of workers' lines that are not written.
+    output_bytes: Arc<AtomicUsize>,
     dropped: Arc<AtomicU64>,
     dropped_ever: Arc<AtomicU64>,
     thread: Arc<ThreadHandle<Writer>>,
@@ -62,6 +77,32 @@ impl LogQueue {
             self.dropped.fetch_add(1, Ordering::Relaxed);
             self.dropped_ever.fetch_add(1, Ordering::Relaxed);
         }
+    }
+
+    /// Whether there is room for another line of a worker's.
+    pub(crate) fn room_for_output(&self) -> Room {
+        let is_full =
+            self.waiting_lines() >= OUTPUT_LINES_MAX || self.output_bytes.load(Ordering::Relaxed) >= OUTPUT_BYTES_MAX;
+        if is_full { Room::Full } else { Room::Free }
+    }
+
+    /// Queues a line of a worker's with its newline, if there is room. If there is none, it is counted among those that were ever dropped,
+    /// and its caller tells of it.
+    pub(crate) fn push_output(&self, line: Vec<u8>) -> Room {
+        let bytes = line.len();
+        if self.room_for_output() == Room::Full {
+            self.dropped_ever.fetch_add(1, Ordering::Relaxed);
+            return Room::Full;
+        }
+        self.waiting.fetch_add(1, Ordering::Relaxed);
+        self.output_bytes.fetch_add(bytes, Ordering::Relaxed);
+        if self.items.try_send(Item::Output(line)).is_err() {
+            self.waiting.fetch_sub(1, Ordering::Relaxed);
+            self.output_bytes.fetch_sub(bytes, Ordering::Relaxed);
+            self.dropped_ever.fetch_add(1, Ordering::Relaxed);
+            return Room::Full;
+        }
+        Room::Free
     }
 
     /// Waits until what was queued is written, for so long at most until there is room and again until it is written.
@@ -111,25 +152,32 @@ impl Write for LogQueue {
 /// Errors: no thread can be started.
 pub(crate) fn start(prefix: String, crew: &mut Crew) -> io::Result<LogQueue> {
     let (items, queued) = bounded(LINES_MAX);
-    let [waiting, dropped, dropped_ever] = [(); 3].map(|()| Arc::<AtomicU64>::default());
-    let tallies = [&waiting, &dropped, &dropped_ever].map(Arc::clone);
+    let tallies = Tallies::default();
+    let Tallies { waiting, output_bytes, dropped, dropped_ever } = tallies.clone();
     let thread = crew.start(Writer { queued, tallies, prefix }, Arc::default())?;
-    Ok(LogQueue { items, waiting, dropped, dropped_ever, thread })
+    Ok(LogQueue { items, waiting, output_bytes, dropped, dropped_ever, thread })
 }
 
 struct Writer {
     queued: Receiver<Item>,
-    /// Those of the queue: waiting, dropped, dropped ever.
-    tallies: [Arc<AtomicU64>; 3],
+    tallies: Tallies,
     prefix: String,
+}
+
+/// Those of the queue.
+#[derive(Clone, Default)]
+struct Tallies {
+    waiting: Arc<AtomicU64>,
+    output_bytes: Arc<AtomicUsize>,
+    dropped: Arc<AtomicU64>,
+    dropped_ever: Arc<AtomicU64>,
 }
 
 impl Work for Writer {
     const NAME: &'static str = "log";
 
     fn serve(&mut self, _never_paused: &Pauses) {
-        let [waiting, dropped, dropped_ever] = &self.tallies;
-        write_all(&self.queued, waiting, LogOutput::new(stderr::write, &self.prefix, dropped, dropped_ever));
+        write_all(&self.queued, &self.tallies, self.output());
     }
 
     fn turn(&mut self) -> Vec<Input> {
@@ -138,37 +186,49 @@ impl Work for Writer {
     }
 }
 
+/// Writes to standard error.
+type StderrOutput<'a> = LogOutput<'a, fn(&[u8]) -> io::Result<usize>>;
+
 impl Writer {
+    fn output(&self) -> StderrOutput<'_> {
+        LogOutput::new(stderr::write, &self.prefix, &self.tallies.dropped, &self.tallies.dropped_ever)
+    }
+
     /// Writes while there is room, and waits for more until then.
     fn write_what_fits(&mut self, end: Mono) {
-        let [waiting, dropped, dropped_ever] = &self.tallies;
-        let mut output = LogOutput::new(stderr::write, &self.prefix, dropped, dropped_ever);
+        let mut output = self.output();
         while !self.queued.is_empty() && stderr::has_room_within(end.since(clock::now())) {
             match self.queued.try_recv() {
-                Ok(Item::Line(line)) => {
-                    output.on_line(&line);
-                    waiting.fetch_sub(1, Ordering::Relaxed);
-                }
-                Ok(Item::Flush(done)) => drop(done),
+                Ok(item) => write_item(item, &self.tallies, &mut output),
                 Err(_) => return,
             }
         }
     }
 }
 
-fn write_all<W>(queued: &Receiver<Item>, waiting: &AtomicU64, mut output: LogOutput<'_, W>)
+fn write_all<W>(queued: &Receiver<Item>, tallies: &Tallies, mut output: LogOutput<'_, W>)
 where
     W: FnMut(&[u8]) -> io::Result<usize>,
 {
     for item in queued {
-        match item {
-            Item::Line(line) => {
-                output.on_line(&line);
-                waiting.fetch_sub(1, Ordering::Relaxed);
-            }
-            Item::Flush(done) => drop(done),
-        }
+        write_item(item, tallies, &mut output);
     }
+}
+
+fn write_item<W>(item: Item, tallies: &Tallies, output: &mut LogOutput<'_, W>)
+where
+    W: FnMut(&[u8]) -> io::Result<usize>,
+{
+    let line = match item {
+        Item::Flush(done) => return drop(done),
+        Item::Line(line) => line,
+        Item::Output(line) => {
+            tallies.output_bytes.fetch_sub(line.len(), Ordering::Relaxed);
+            line
+        }
+    };
+    output.on_line(&line);
+    tallies.waiting.fetch_sub(1, Ordering::Relaxed);
 }
 
 #[cfg(test)]
@@ -201,11 +261,33 @@ mod tests {
     }
 
     #[test]
+    fn what_workers_write_leaves_room_for_the_masters_own_lines() {
+        for (length, room) in [(10, OUTPUT_LINES_MAX - 1), (64 * 1024, 32)] {
+            let (queue, queued) = stuck();
+            let line = || vec![b'x'; length];
+            let taken = (0..LINES_MAX).filter(|_| queue.push_output(line()) == Room::Free).count() as u64;
+            assert_eq!((taken, queue.room_for_output()), (room, Room::Full));
+            let refused = LINES_MAX as u64 - taken;
+            assert_eq!((queue.dropped_lines(), queue.dropped.load(Ordering::Relaxed)), (refused, 0));
+            queue.push(Vec::new());
+            assert_eq!(queue.dropped_lines(), refused);
+            // When they are written, there is room again.
+            let LogQueue { waiting, output_bytes, .. } = queue.clone();
+            let tallies = Tallies { waiting, output_bytes, ..Tallies::default() };
+            let none = AtomicU64::new(0);
+            let mut output = LogOutput::new(|bytes: &[u8]| Ok(bytes.len()), "", &none, &none);
+            queued.try_iter().for_each(|item| write_item(item, &tallies, &mut output));
+            assert_eq!((queue.room_for_output(), queue.output_bytes.load(Ordering::Relaxed)), (Room::Free, 0));
+        }
+    }
+
+    #[test]
     fn a_reader_that_reads_slowly_is_waited_for_and_not_for_ever() {
         let (queue, queued) = stuck();
         queue.flush_while_read(Duration::from_millis(30), || true);
         std::thread::scope(|scope| {
-            let (none, one) = (AtomicU64::new(0), AtomicU64::new(1));
+            let one = Tallies { waiting: Arc::new(AtomicU64::new(1)), ..Tallies::default() };
+            let none = AtomicU64::new(0);
             scope.spawn(move || write_all(&queued, &one, LogOutput::new(stderr::write, "", &none, &none)));
             queue.flush_while_read(Duration::from_secs(3600), || true);
             drop(queue);

@@ -76,8 +76,8 @@ fn of_user(user: &Entry) -> Environment {
     ]
 }
 
-/// What of the master's environment is for workers. The first of two equal names counts, as getenv(3) has it.
-fn inherited(environ: &Environment, dropped: &[OsString]) -> Environment {
+/// What of the master's environment is for processes that it starts. The first of two equal names counts, as getenv(3) has it.
+pub(crate) fn inherited(environ: &Environment, dropped: &[OsString]) -> Environment {
     // What is dropped is as if it had been met before.
     let mut met: BTreeSet<&OsString> = dropped.iter().collect();
     let is_ours = |name: &OsString| config::is_masters(name.as_bytes()) || MANAGERS.iter().any(|known| name == *known);

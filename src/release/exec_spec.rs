@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::base::exit_code::{NOT_EXECUTABLE, NOT_FOUND, Problem};
 use crate::base::wire;
-use crate::base::{ResourceLimit, Signal, Version};
+use crate::base::{ResourceLimit, Signal, Version, WorkerOutput};
 use crate::config::Config;
 use crate::files::program::{self, FindError};
 use crate::release::bound_files::BoundFiles;
@@ -80,6 +80,8 @@ pub(crate) struct ExecSpec {
     pub(crate) parent_death: Option<Signal>,
     /// With `-g`: whether each worker has a connection of its own to the control socket.
     pub(crate) socket_as_fd: bool,
+    #[serde(default)]
+    pub(crate) output: WorkerOutput,
 }
 
 /// Works out what `config` means. `dropped` variables of the environment do not get through.
@@ -113,6 +115,7 @@ pub(crate) fn resolve(config: &Config, call: &Call, dropped: &[OsString]) -> Res
             nice,
             parent_death: config.kill_children_on_exit.then_some(config.worker.graceful_signal),
             socket_as_fd: config.socket_as_fd,
+            output: output(config),
         }),
         Some(_) | None => Err(problems),
     }
@@ -132,7 +135,16 @@ pub(crate) fn as_it_stands(config: &Config, call: &Call) -> ExecSpec {
         nice: config.nice.worker,
         parent_death: config.kill_children_on_exit.then_some(config.worker.graceful_signal),
         socket_as_fd: config.socket_as_fd,
+        output: output(config),
     }
+}
+
+/// A service that is a file has its workers' words in one log; einhorn's command line leaves them where einhorn does.
+fn output(config: &Config) -> WorkerOutput {
+    config.worker.output.unwrap_or(match config.given.is_given("config") {
+        true => WorkerOutput::Capture,
+        false => WorkerOutput::Inherit,
+    })
 }
 
 fn or_note<T>(result: Result<T, Problem>, problems: &mut Vec<Problem>) -> Option<T> {

@@ -6,6 +6,7 @@ use std::os::fd::OwnedFd;
 use crossbeam_channel::bounded;
 
 use crate::base::Pid;
+use crate::capture::output::{Carried, Output};
 use crate::control;
 use crate::control::handover::Clients;
 use crate::control::socket_file::SocketFile;
@@ -15,7 +16,7 @@ use crate::pool::{Pool, State};
 use crate::release::exec_spec::Sockets;
 use crate::supervisor::denials::DenialLog;
 use crate::supervisor::files::Files;
-use crate::supervisor::master::{Children, Supervisor, Threads};
+use crate::supervisor::master::{Children, Relay, Supervisor, Threads};
 use crate::supervisor::memory::Memory;
 use crate::supervisor::next_image::Reexec;
 use crate::supervisor::recheck::PollBackoff;
@@ -23,6 +24,7 @@ use crate::supervisor::undelivered::Undelivered;
 use crate::supervisor::{process, signals};
 use crate::sys::exec_pipe::ExecPipe;
 use crate::sys::title::Title;
+use crate::sys::wait;
 use crate::threads;
 use crate::threads::crew::Crew;
 use crate::threads::{INBOX_MAX, jobs, reaper};
@@ -46,6 +48,8 @@ pub(crate) struct Inherited {
     pub(crate) clients: Clients<OwnedFd>,
     /// Children of which it is not known yet whether they became their program.
     pub(crate) exec_pipes: Vec<(Pid, ExecPipe)>,
+    /// What workers have written, and write to.
+    pub(crate) output: Carried<OwnedFd>,
     /// What the service manager was told.
     pub(crate) service: Remembered,
 }
@@ -55,12 +59,16 @@ impl Supervisor {
     /// A thread cannot be started, and the main thread does not stand in for it.
     pub(crate) fn begin(beginning: Beginning, mut crew: Crew) -> Result<Self, String> {
         let Beginning { pool, facts, title, reexec, files, socket, sockets, inherited } = beginning;
-        let Inherited { clients, exec_pipes, service } = inherited;
+        let Inherited { clients, exec_pipes, output, service } = inherited;
+        // One that another program has reaped meanwhile has ended, and its pid may be a stranger's.
+        let relay = output.relay.as_ref().map(|relay| relay.pid).filter(|pid| wait::is_child(*pid));
+        let relay = Relay { pid: relay, tried_at: None };
         let (sender, inbox) = bounded(INBOX_MAX);
         let said = |error: std::io::Error| format!("cannot start a thread: {error}");
         let signals = threads::signals::start(signals::HEARD, sender.clone(), &mut crew).map_err(said)?;
         let reaper = reaper::start(sender.clone(), &mut crew).map_err(said)?;
         let jobs = jobs::start(sender.clone(), &mut crew).map_err(said)?;
+        let output = Output::start(output, &mut crew).map_err(said)?;
         // Last, for this thread makes the socket's file anew when a start that fails removes it.
         let policy = facts.reload.in_force().access_control.policy();
         let control = control::start(socket, clients, policy, sender, &mut crew).map_err(said)?;
@@ -72,8 +80,13 @@ impl Supervisor {
             pool: Pool::restore(pool),
             facts,
             sockets,
-            children: Children { exec_pipes, undelivered: Undelivered::default(), recheck: PollBackoff::default() },
-            threads: Threads { inbox, crew, signals, reaper, jobs, control },
+            children: Children {
+                exec_pipes,
+                undelivered: Undelivered::default(),
+                relay,
+                recheck: PollBackoff::default(),
+            },
+            threads: Threads { inbox, crew, signals, reaper, jobs, control, output },
             files,
             reexec,
             memory: Memory::at_the_start(),

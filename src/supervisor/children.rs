@@ -31,12 +31,17 @@ impl Supervisor {
         match child.change {
             ChildChange::Exited(ending) if known => {
                 self.drain_exec_pipe(pid);
+                self.threads.output.on_ended(pid);
                 self.relisten();
                 self.threads.control.forget(pid);
                 self.record_end(pid, ending);
                 self.dispatch(Event::WorkerExited { pid, ending })
             }
             ChildChange::Exited(_) if self.is_check(pid) => self.reap_check(pid),
+            ChildChange::Exited(_) if self.is_relay(pid) => {
+                self.on_relay_ended(pid);
+                ControlFlow::Continue(())
+            }
             ChildChange::Exited(_) => self.reap_orphan(pid),
             ChildChange::Stopped(_) => self.note_job_change(pid, Event::WorkerStopped { pid }),
             ChildChange::Continued => self.note_job_change(pid, Event::WorkerContinued { pid }),
@@ -113,9 +118,8 @@ impl Supervisor {
     }
 
     /// The last lines that this worker wrote, the oldest first; none where its output is not captured. Complete once its end is known.
-    #[allow(clippy::unused_self, reason = "the output of workers is not captured yet")]
-    pub(crate) fn last_lines(&self, _pid: Pid) -> Vec<String> {
-        Vec::new()
+    pub(crate) fn last_lines(&self, pid: Pid) -> Vec<String> {
+        self.threads.output.last_lines(pid)
     }
 
     /// A group may have emptied with the last death in it, or by its last member's leaving for a group of its own.

@@ -25,6 +25,7 @@ pub(crate) fn supervise(
     let reason = to_the_end(&mut supervisor);
     supervisor.service_manager.notify_stopping();
     supervisor.threads.control.retire();
+    supervisor.end_output();
     let was_checking = supervisor.reexec.abandon();
     if !was_checking && wait::any_child() {
         log::warn!("Workers left processes behind in sessions or groups of their own; they live on");

@@ -31,6 +31,7 @@ impl Supervisor {
         // First what can no longer be told anything: its pid may be a stranger's.
         for pid in reaped {
             self.drain_exec_pipe(*pid);
+            self.threads.output.on_ended(*pid);
             self.threads.control.forget(*pid);
         }
         let ended = reaped.iter().map(|&pid| Event::WorkerExited { pid, ending: UNKNOWN_ENDING });

@@ -68,6 +68,7 @@ impl Supervisor {
             }),
             lock: lock.map(|lock| OpenFile { fd: number(lock), path: lock.path().to_owned() }),
             pid_file: pid_file.map(|file| OpenFile { fd: number(file), path: file.path().to_owned() }),
+            output: self.threads.output.described(self.children.relay.pid, number),
             old_image: self.reexec.image().map(number),
         }
     }

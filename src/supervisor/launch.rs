@@ -4,7 +4,8 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 
 use nix::errno::Errno;
 
-use crate::base::{Version, WorkerIndex};
+use crate::base::{Version, WorkerIndex, WorkerOutput};
+use crate::capture::source::Writer;
 use crate::logging;
 use crate::pool::Event;
 use crate::release::environment::{self, Family, WorkerFacts};
@@ -13,10 +14,21 @@ use crate::release::listeners::{WORKER_FD_FIRST, worker_fds_end};
 use crate::supervisor::master::Supervisor;
 use crate::supervisor::process::own_pid;
 use crate::sys::errno::{errno_of, words};
+use crate::sys::output_pipe::OutputPipe;
 use crate::sys::prepared_exec::SpawnRequest;
 use crate::sys::process::{self, Spawned};
 use crate::sys::socket::LocalAddress;
 use crate::sys::{clock, fd, socket};
+
+const STDOUT: RawFd = 1;
+const STDERR: RawFd = 2;
+
+/// A worker under way, and our ends of what it was given: its own connection to the control socket (`-g`), and the pipe of its output.
+struct Launched {
+    spawned: Spawned,
+    connection: Option<OwnedFd>,
+    output: Option<OwnedFd>,
+}
 
 impl Supervisor {
     /// The answer to `SpawnWorker`. Returns as soon as the child is forked.
@@ -27,13 +39,17 @@ impl Supervisor {
             None => Err(Errno::ENOENT),
         };
         match launched {
-            Ok((spawned, connection)) => {
+            Ok(Launched { spawned, connection, output }) => {
                 let pid = spawned.pid;
                 self.children.exec_pipes.push((pid, spawned.exec));
                 self.poll_soon(clock::now());
                 self.threads.reaper.resume();
                 if let Some(connection) = connection {
                     self.threads.control.adopt(connection, pid);
+                }
+                if let Some(pipe) = output {
+                    self.threads.output.add(Writer { pid, index, version }, pipe, &mut self.threads.crew);
+                    self.start_relay();
                 }
                 Event::WorkerSpawned { pid, index }
             }
@@ -44,8 +60,12 @@ impl Supervisor {
         }
     }
 
-    fn launch_release(&self, release: &Release, index: WorkerIndex) -> Result<(Spawned, Option<OwnedFd>), Errno> {
+    fn launch_release(&self, release: &Release, index: WorkerIndex) -> Result<Launched, Errno> {
         let exec_spec = &release.exec_spec;
+        let output = match exec_spec.output {
+            WorkerOutput::Capture => self.output_pipe(release),
+            WorkerOutput::Inherit => None,
+        };
         let connection = if exec_spec.socket_as_fd { Some(worker_connection(release)?) } else { None };
         let lifted = lift_those_below(release)?;
         let listeners = release.listeners.iter().zip(&lifted);
@@ -53,6 +73,9 @@ impl Supervisor {
         let mut descriptors: Vec<(BorrowedFd<'_>, RawFd)> = sockets.zip(WORKER_FD_FIRST..).collect();
         if let Some((_, theirs)) = &connection {
             descriptors.push((theirs.as_fd(), worker_connection_fd(release)));
+        }
+        if let Some(OutputPipe { writer, .. }) = &output {
+            descriptors.extend([(writer.as_fd(), STDOUT), (writer.as_fd(), STDERR)]);
         }
         let request = SpawnRequest {
             path: &exec_spec.path,
@@ -72,7 +95,32 @@ impl Supervisor {
         let spawned = process::spawn(&request)?;
         let argv: Vec<_> = exec_spec.argv.iter().map(|word| word.to_string_lossy()).collect();
         logging::log_for_worker(spawned.pid, &format!("About to exec {argv:?}"));
-        Ok((spawned, connection.map(|(ours, _)| ours)))
+        Ok(Launched {
+            spawned,
+            connection: connection.map(|(ours, _)| ours),
+            output: output.map(|output| output.reader),
+        })
+    }
+
+    /// None: it cannot be captured. A worker whose output goes where the master's goes is better than none.
+    fn output_pipe(&self, release: &Release) -> Option<OutputPipe> {
+        let make = || -> Result<OutputPipe, Errno> {
+            if !self.threads.output.has_room() {
+                return Err(Errno::EMFILE);
+            }
+            let pipe = OutputPipe::new()?;
+            if let Some(owner) = release.exec_spec.identity.as_ref().filter(|identity| !identity.is_own()) {
+                let said = |errno| log::debug!("a worker cannot open its /dev/stderr: {}", words(errno));
+                pipe.give_to(owner).unwrap_or_else(said);
+            }
+            let end = worker_fds_end(release.listeners.len());
+            let writer = fd::lift(pipe.writer, end).map_err(|error| errno_of(&error))?;
+            Ok(OutputPipe { writer, ..pipe })
+        };
+        let said = |errno: &Errno| {
+            log::warn!("cannot capture the output of a worker, it goes to standard error: {}", words(*errno));
+        };
+        make().inspect_err(said).ok()
     }
 
     fn environment(&self, release: &Release, index: WorkerIndex) -> environment::Environment {

@@ -3,7 +3,8 @@
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
-use crate::base::Pid;
+use crate::base::{Mono, Pid};
+use crate::capture::output::Output;
 use crate::config::Config;
 use crate::control::Control;
 use crate::handover::held::Facts;
@@ -56,8 +57,18 @@ pub(crate) struct Children {
     pub(crate) exec_pipes: Vec<(Pid, ExecPipe)>,
     /// Signals that could not be sent, and are sent again.
     pub(crate) undelivered: Undelivered,
+    /// The process that holds the pipes of the workers' output, too.
+    pub(crate) relay: Relay,
     /// When to look again at what sends no event: the exec pipes, and groups that outlived their leader.
     pub(crate) recheck: PollBackoff,
+}
+
+/// What is known of the process that holds the pipes of the workers' output.
+#[derive(Debug, Default)]
+pub(crate) struct Relay {
+    pub(crate) pid: Option<Pid>,
+    /// When a start of it was tried last.
+    pub(crate) tried_at: Option<Mono>,
 }
 
 /// The threads, and where they report.
@@ -68,6 +79,7 @@ pub(crate) struct Threads {
     pub(crate) reaper: Reaper,
     pub(crate) jobs: Jobs<Found>,
     pub(crate) control: Control,
+    pub(crate) output: Output,
 }
 
 /// Whether the master goes on after an input, or ends, and why.

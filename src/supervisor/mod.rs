@@ -17,6 +17,7 @@ mod process;
 mod recheck;
 mod record;
 mod reexec;
+mod relay;
 mod reload;
 mod reply;
 mod resume;

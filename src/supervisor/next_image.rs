@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use crate::base::Mono;
+use crate::capture::output::OutputPaused;
 use crate::control::ControlPaused;
 use crate::handover::candidate::Candidate;
 use crate::handover::preflight::{Check, ImageKind};
@@ -35,6 +36,7 @@ pub(crate) enum Next {
 /// Dropped in this order: a client that hears of a signal now must find the control thread at work.
 pub(crate) struct StoppedThreads {
     pub(crate) control: ControlPaused,
+    pub(crate) _output: OutputPaused,
     pub(crate) _signals: SignalsPaused,
 }
 

@@ -193,7 +193,8 @@ impl Supervisor {
     fn stop_threads(&mut self) -> Freeze {
         let Some(signals) = self.threads.signals.pause() else { return Freeze::Busy };
         let Some(control) = self.threads.control.pause() else { return Freeze::Busy };
-        self.reexec.stopped_threads = Some(StoppedThreads { control, _signals: signals });
+        let output = self.threads.output.pause();
+        self.reexec.stopped_threads = Some(StoppedThreads { control, _output: output, _signals: signals });
         Freeze::Done
     }
 
@@ -241,6 +242,8 @@ impl Supervisor {
                 return ExecFailure::Failed(problem);
             }
             self.service_manager.end_reloading();
+            // It knows nothing of lines that are half read. The relay reads what is written from now on.
+            self.threads.output.finish();
         }
         // What is not written now is lost, and counted in the document.
         logging::flush();

@@ -103,11 +103,12 @@ fn take_over(plan: Plan, call: Call, env: HandoffEnv, title: Option<Title>) -> R
     // What came along and the document does not name, the document itself among it.
     let strays: Vec<RawFd> = inherited.into_iter().filter(|number| !spoken_of.contains(number)).collect();
     close_strays(&strays);
-    let Open { listeners, releases, exec_pipes, control, lock, pid_file, old_image } = open;
+    let Open { listeners, releases, exec_pipes, control, lock, pid_file, output, old_image } = open;
     drop(old_image.and_then(owned));
     let sockets = sockets(listeners, releases, &facts.birth);
     let exec_pipes = exec_pipes.into_iter();
     let exec_pipes = exec_pipes.filter_map(|(pid, fd)| Some((pid, ExecPipe::resume(owned(fd)?)))).collect();
+    let output = output.with_descriptors(owned);
     let control = control.ok_or("the handoff has no control socket")?;
     let files = files(lock, pid_file, &facts, BoundFile::from(control.file.clone()));
     let (socket, clients) = control_socket(control, facts.reload.in_force().access_control.access)?;
@@ -116,7 +117,7 @@ fn take_over(plan: Plan, call: Call, env: HandoffEnv, title: Option<Title>) -> R
         log::warn!("cannot keep descriptors from workers: {}", words(errno));
     }
     process::configure_process(&facts.birth);
-    let inherited = Inherited { clients, exec_pipes, service };
+    let inherited = Inherited { clients, exec_pipes, output, service };
     Ok(Beginning { pool, facts, title, reexec, files, socket, sockets, inherited })
 }
 

@@ -9,6 +9,7 @@ use std::process::ExitCode;
 
 use crate::base::exit_code::Problem;
 use crate::base::{Version, exit_code};
+use crate::capture::relay;
 use crate::config::{self, Config, ConfigError, Detail, Invocation};
 use crate::handover::arrival::HandoffEnv;
 use crate::handover::held::Facts;
@@ -73,6 +74,7 @@ pub(crate) fn answer(invocation: Invocation, call: &Call) -> ExitCode {
         Invocation::UpgradeCheck => {
             return preflight::answer(std::env::var(CHECK_VARIABLE).ok().as_deref());
         }
+        Invocation::Relay => return relay::main(),
         Invocation::Run(_) => return ExitCode::from(exit_code::CANNOT_START),
     };
     let _may_be_closed = std::io::stdout().write_all(text.as_bytes());

@@ -26,6 +26,7 @@ mod launch;
 mod leftovers;
 mod log;
 mod memory;
+mod output;
 mod pacing;
 mod picture;
 mod privileges;

@@ -124,7 +124,7 @@ fn the_directory_that_a_wrapper_enters_counts() {
 #[test]
 fn a_configured_directory_is_looked_up_anew_too() {
     let setup = setup("--config web.toml -m 0 -s 0.01").program(["./bin/server"]);
-    setup.write("web.toml", "worker.directory = 'current'\n");
+    setup.write("web.toml", "worker.directory = 'current'\nworker.output = 'inherit'\n");
     let master = setup.start();
     assert_eq!(wait_for_words(&master, 1)[0][..2], ["one".to_owned(), real(&master, "one")]);
     switch(master.directory(), "two");

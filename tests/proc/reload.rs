@@ -337,10 +337,10 @@ fn a_client_that_asks_while_an_upgrade_is_prepared_is_told_what_is_left_to_chang
 #[test]
 fn workers_are_told_to_go_by_the_signal_of_their_own_version() {
     let setup = Setup::new("--config web.toml -m 0").signal_logger("USR2 INT");
-    setup.write("web.toml", "number = 1\n");
+    setup.write("web.toml", "number = 1\nworker.output = 'inherit'\n");
     let master = setup.start();
     let old = master.wait_for_ready(1)[0];
-    master.replace("web.toml", "number = 1\nworker.graceful-signal = 'INT'\n");
+    master.replace("web.toml", "number = 1\nworker.output = 'inherit'\nworker.graceful-signal = 'INT'\n");
     master.signal(Signal::SIGHUP);
     master.wait_for_log("Upgraded successfully to version 1", 1);
     master.wait_for_log("===> Exited worker", 1);

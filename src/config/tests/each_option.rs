@@ -85,6 +85,7 @@ const ACTS: &[(&str, &[&str], Invocation)] = &[
     ("help", &["-h", "--help", "--he", "-gh"], Invocation::Help),
     ("version", &["--version", "--vers"], Invocation::Version),
     ("upgrade-check", &["--upgrade-check", "--up"], Invocation::UpgradeCheck),
+    ("relay", &["--relay", "--rel"], Invocation::Relay),
     ("config-schema", &["--config-schema", "--config-s"], Invocation::ConfigSchema),
 ];
 
@@ -179,6 +180,7 @@ fn defaults_are_einhorns_but_for_the_backlog() {
             umask: None,
             limits: vec![],
             graceful_signal: Signal::USR2,
+            output: None,
         },
         control: Control::default(),
         log: Log {

@@ -32,6 +32,7 @@ fn values(key: &Definition) -> [(&'static str, &'static str); 3] {
         "worker.graceful-signal" => [("'TERM'", "TERM"), ("'SIGINT'", "SIGINT"), ("15", "15")],
         "log.level" | "log.syslog-level" => [("'debug'", "debug"), ("'error'", "error"), ("'warn'", "warn")],
         "log.target" => [("'both'", "both"), ("'stderr'", "stderr"), ("'syslog'", "syslog")],
+        "worker.output" => [("'capture'", "capture"), ("'inherit'", "inherit"), ("'capture'", "capture")],
         "log.facility" => [("'user'", "user"), ("'cron'", "cron"), ("'local7'", "local7")],
         "control.allow-users" | "control.allow-groups" => [("['a']", "a"), ("['b', '3']", "b,3"), ("'c'", "c")],
         "preload" | "command-name" | "socket-path" | "pidfile" | "lockfile" | "socket-group" | "trace"

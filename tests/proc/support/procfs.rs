@@ -169,6 +169,11 @@ impl Process {
         words(&self.bytes("cmdline"))
     }
 
+    /// Whether it is a process of ours that holds the pipes of a master's workers.
+    pub fn is_relay(self) -> bool {
+        self.command_line().get(1).is_some_and(|word| word == "--relay")
+    }
+
     /// The environment as it was at exec, `NAME=VALUE` in its order, with all that stands there twice.
     pub fn assignments(self) -> Vec<String> {
         words(&self.bytes("environ"))

@@ -1,0 +1,95 @@
+//! The relay (`capture::relay`), from the master's side: started when the first worker's output is captured, and again when it has ended
+//! though it should not have. It is a child that is no worker: the pool does not know of it.
+
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::Path;
+use std::time::Duration;
+
+use nix::errno::Errno;
+
+use crate::base::{Pid, Signal};
+use crate::capture::relay::CONNECTION_FD;
+use crate::release::environment::inherited;
+use crate::supervisor::master::Supervisor;
+use crate::sys::errno::{errno_of, words};
+use crate::sys::prepared_exec::SpawnRequest;
+use crate::sys::{clock, fd, process, signal, socket, wait};
+
+/// How much time is between two starts, at least.
+const START_PAUSE: Duration = Duration::from_secs(10);
+
+impl Supervisor {
+    /// Starts it if there is none. Without one the output is captured all the same.
+    pub(crate) fn start_relay(&mut self) {
+        let now = clock::now();
+        let relay = &mut self.children.relay;
+        if relay.pid.is_some() || relay.tried_at.is_some_and(|tried_at| now.since(tried_at) < START_PAUSE) {
+            return;
+        }
+        relay.tried_at = Some(now);
+        match self.spawn_relay() {
+            Ok((pid, connection)) => {
+                self.children.relay.pid = Some(pid);
+                self.threads.output.set_relay(Some(connection));
+                self.threads.reaper.resume();
+            }
+            Err(errno) => log::warn!(
+                "cannot start the process that reads the output of workers if the master is killed: {}",
+                words(errno)
+            ),
+        }
+    }
+
+    fn spawn_relay(&self) -> Result<(Pid, OwnedFd), Errno> {
+        let image = self.reexec.image().ok_or(Errno::ENOENT)?;
+        let (ours, theirs) = socket::socket_pair()?;
+        let lift = |fd| fd::lift(fd, CONNECTION_FD + 1).map_err(|error| errno_of(&error));
+        let (ours, theirs) = (lift(ours)?, lift(theirs)?);
+        let file = fd::duplicate_above(image.as_fd(), CONNECTION_FD + 1)?;
+        let spawned = process::spawn(&SpawnRequest {
+            path: image.path(),
+            file: Some(file.as_fd()),
+            argv: &["einhyrningsins".into(), "--relay".into()],
+            // Nothing in it that a worker has: a master that finds no document would take it for one.
+            env: &inherited(&self.facts.call.environ, &[]),
+            own_pid_variable: None,
+            // It keeps no file system busy.
+            directory: Some(Path::new("/")),
+            descriptors: &[(theirs.as_fd(), CONNECTION_FD)],
+            birth: &self.facts.birth,
+            umask: None,
+            nice: self.config().nice.master,
+            limits: &[],
+            identity: None,
+            parent_death: None,
+        })?;
+        Ok((spawned.pid, ours))
+    }
+
+    pub(crate) fn is_relay(&self, pid: Pid) -> bool {
+        self.children.relay.pid == Some(pid)
+    }
+
+    /// It has ended, which it should not have.
+    pub(crate) fn on_relay_ended(&mut self, pid: Pid) {
+        let _reaped = wait::reap(pid);
+        log::warn!("Process {pid}, which reads the output of workers if the master is killed, has ended");
+        self.children.relay.pid = None;
+        self.threads.output.set_relay(None);
+        if self.threads.output.is_open() {
+            self.start_relay();
+        }
+    }
+
+    /// At the end: what workers have written is in the log. The relay goes on with what processes of theirs write that live on, and ends
+    /// here if there are none.
+    pub(crate) fn end_output(&mut self) {
+        self.threads.output.finish();
+        let is_open = self.threads.output.is_open();
+        self.threads.output.end();
+        if let (Some(pid), false) = (self.children.relay.pid.take(), is_open) {
+            let _gone_already = signal::send(pid, Signal::KILL);
+            let _reaped = wait::reap_killed(pid);
+        }
+    }
+}
