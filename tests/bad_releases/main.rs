@@ -5,7 +5,11 @@
 #![allow(clippy::disallowed_methods, reason = "tests read the clock and start threads of their own")]
 
 mod kind;
+mod many;
 mod rival;
+#[path = "../sim/rng.rs"]
+#[allow(dead_code, reason = "the simulator needs more of it")]
+mod rng;
 mod run;
 mod samples;
 mod side_by_side;
@@ -14,6 +18,9 @@ mod site;
 mod support;
 mod table;
 mod watch;
+
+use std::env;
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use crate::kind::{Host, Length, Style};
 
@@ -43,4 +50,25 @@ fn all_bad_releases_of_servers() {
 #[ignore = "needs other supervisors; `make compare-releases` runs it"]
 fn compare() {
     println!("{}", rival::table(&rival::compare()));
+}
+
+#[test]
+fn nine_upgrades_with_bad_ones_among_them_lose_nothing() {
+    assert_nothing_lost_in(9);
+}
+
+#[test]
+#[ignore = "takes minutes; `make bad-releases` runs it"]
+fn all_bad_releases_among_two_hundred_upgrades() {
+    assert_nothing_lost_in(200);
+}
+
+/// `BAD_RELEASES_SEED` repeats a run.
+fn assert_nothing_lost_in(upgrades: u64) {
+    let now = || SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_micros() as u64);
+    let seed = env::var("BAD_RELEASES_SEED").map_or_else(|_| now(), |seed| seed.parse().expect("a number"));
+    println!("BAD_RELEASES_SEED={seed}");
+    let tally = many::upgrade_often(upgrades, seed);
+    assert_eq!(tally.lost, tally.in_hand, "{tally:?}");
+    assert_eq!(tally.good + tally.bad, upgrades);
 }

@@ -22,7 +22,7 @@ pub const PACE: Pace = Pace { pause: Duration::from_millis(15), limit: Duration:
 const SPELL: u64 = 40;
 const LAST_SPELL: u64 = 6;
 /// How long an end is waited for, once the client has come back.
-const END_MAX: Duration = Duration::from_secs(15);
+pub const END_MAX: Duration = Duration::from_secs(15);
 /// For how long an end must be so: the release before is known to be good, the new one may die late.
 const BACK_FOR: Duration = Duration::from_millis(500);
 const TAKEN_FOR: Duration = Duration::from_millis(2500);
@@ -47,6 +47,8 @@ pub struct Outcome {
     /// From the upgrade's beginning to its end.
     pub ended_after: Option<Duration>,
     pub code: Option<i32>,
+    /// All that the client printed, and what matters of it.
+    pub said: String,
     pub words: String,
     /// Whether workers of the new release answered after the one before had its strength again.
     pub answers_on: bool,
@@ -110,7 +112,8 @@ fn try_out(kind: &'static Kind, way: Way) -> Outcome {
         end,
         ended_after: at.map(|at| at - begun),
         code: output.status.code(),
-        words: last_words(&output),
+        said: [&output.stdout, &output.stderr].map(|text| String::from_utf8_lossy(text)).concat(),
+        words: why(&output).unwrap_or_else(|| last_words(&output)),
         answers_on: end == End::Back && report.answered_by(BAD) > answered,
         standing: site.standing(),
     }
@@ -144,6 +147,16 @@ pub fn last_words(output: &Output) -> String {
     [last(&output.stdout), last(&output.stderr)].into_iter().flatten().collect::<Vec<_>>().join(" / ")
 }
 
+/// Of an upgrade that failed: how the last worker did, without its pid, and the last line that it wrote.
+fn why(output: &Output) -> Option<String> {
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    let last = |begin: &str| text.lines().rev().find_map(|line| line.strip_prefix(begin));
+    let headline = last("Upgrade failed: ")?;
+    let death = last("Worker ").and_then(|line| line.split_once(' ')).map(|(_, death)| format!("a worker {death}"));
+    let wrote = last("  ").map(|line| format!("; it wrote: {line}"));
+    Some(death.unwrap_or_else(|| headline.to_owned()) + &wrote.unwrap_or_default())
+}
+
 fn without_colours(line: &str) -> String {
     let mut pieces = line.split('\u{1b}');
     let first = pieces.next().unwrap_or_default().to_owned();
@@ -168,7 +181,7 @@ impl Outcome {
             Expected::Certain { code, end, words } => {
                 demand(self.code == Some(code), format!("exit code {:?}, not {code}", self.code));
                 demand(self.end == end, format!("came to {:?}, not to {end:?}", self.end));
-                demand(self.words.contains(words), format!("said {:?}, not {words:?}", self.words));
+                demand(self.said.contains(words), format!("said {:?}, not {words:?}", self.said));
                 if end == End::Gone {
                     return faults;
                 }

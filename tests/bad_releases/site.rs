@@ -27,6 +27,7 @@ const MACHINE: (usize, [u8; 2]) = (18, [0xfe, 0xca]);
 pub struct Site {
     pub master: Master,
     manager: Option<Mutex<Manager>>,
+    configuration: String,
 }
 
 impl Site {
@@ -37,14 +38,14 @@ impl Site {
         let directory = setup.directory().to_owned();
         put(&directory, GOOD, good);
         lead_to(&directory, GOOD);
-        let text = format!(
+        let configuration = format!(
             "command = ['{}/current/server']\nnumber = {WORKERS}\nbind = ['{address},r,n']\nack-mode = 'manual'\n\
              ack-timeout = {}\nsignal-timeout = 2\nseconds = 0.05\nretries = 3\n[worker]\n\
              graceful-signal = 'TERM'\n",
             directory.display(),
             good.ack_timeout().as_secs(),
         );
-        setup.write("web.toml", &text);
+        setup.write("web.toml", &configuration);
         // In a session of its own, as a service is.
         let setup = setup.bound_by_file(address).through(&["setsid"]);
         let (setup, manager) = match host {
@@ -54,7 +55,7 @@ impl Site {
                 (setup.env("NOTIFY_SOCKET", manager.name()), Some(Mutex::new(manager)))
             }
         };
-        let site = Self { master: setup.start(), manager };
+        let site = Self { master: setup.start(), manager, configuration };
         site.master.wait_for_log(&format!("Up to {WORKERS} / {WORKERS} manual ACKs"), 1);
         site
     }
@@ -63,10 +64,8 @@ impl Site {
     pub fn deploy(&self, name: &str, server: Server) {
         put(self.master.directory(), name, server);
         lead_to(self.master.directory(), name);
-        if let Server::Configured(lines) = server {
-            let before = fs::read_to_string(self.master.file("web.toml")).expect("the file is there");
-            self.master.replace("web.toml", &(before + lines));
-        }
+        let more = if let Server::Configured(lines) = server { lines } else { "" };
+        self.master.replace("web.toml", &(self.configuration.clone() + more));
     }
 
     /// Gives the upgrade by the client, and waits for its end.
