@@ -5,16 +5,25 @@
 
 #![allow(clippy::disallowed_methods, reason = "tests read the clock and wait")]
 
+mod bad_releases;
 mod completions;
 mod deb;
+mod deploys;
 mod install;
+#[path = "../../tests/bad_releases/kind.rs"]
+#[allow(dead_code, reason = "not all kinds can be tried out here")]
+mod kind;
 mod lint;
 mod machine;
 mod machine_self_test;
 mod packages;
+mod page;
 mod readme;
 mod reproducible;
 mod rpm;
+#[path = "../../tests/bad_releases/samples.rs"]
+#[allow(dead_code, reason = "kinds name them")]
+mod samples;
 mod service;
 mod site;
 #[path = "../../tests/support/sources.rs"]

@@ -1,49 +1,12 @@
 //! The README, taken at its word: every command in it is run, in its order, on a machine that has just booted. A command has to end
-//! well; a master that stays in the foreground is left running until its section ends. What is to be written to a file says so in
-//! its first line.
+//! well; a master that stays in the foreground is left running until its section ends.
 
 use std::fs;
 
 use crate::machine::{Machine, told};
 use crate::packages::sources;
+use crate::page::{Step, sections};
 use crate::support::{LIMIT, example, holds_within};
-
-/// A piece of a section.
-#[derive(Debug, PartialEq, Eq)]
-enum Step {
-    /// Without the prompt.
-    Run(String),
-    /// Path and content.
-    Write(String, String),
-}
-
-/// A heading, and what there is to do below it.
-type Section = (String, Vec<Step>);
-
-/// The sections of a text, without those in which there is nothing to do.
-fn sections(text: &str) -> Vec<Section> {
-    let mut found: Vec<Section> = vec![(String::new(), Vec::new())];
-    let mut lines = text.lines();
-    while let Some(line) = lines.next() {
-        if let Some(heading) = line.strip_prefix("## ") {
-            found.push((heading.to_owned(), Vec::new()));
-        }
-        let Some(kind) = line.strip_prefix("```").filter(|kind| !kind.is_empty()) else { continue };
-        let block: Vec<&str> = lines.by_ref().take_while(|line| *line != "```").collect();
-        let steps = &mut found.last_mut().unwrap().1;
-        match (kind, block.first().and_then(|line| line.strip_prefix("# /"))) {
-            ("console", _) => steps.extend(block.iter().filter_map(|line| line.strip_prefix("$ ")).map(run)),
-            (_, Some(path)) => steps.push(Step::Write(format!("/{path}"), block.join("\n") + "\n")),
-            (_, None) => {}
-        }
-    }
-    found.retain(|(_, steps)| !steps.is_empty());
-    found
-}
-
-fn run(command: &str) -> Step {
-    Step::Run(command.to_owned())
-}
 
 /// Whether a command stays in the foreground: a master does, unless it is asked for something.
 fn stays(command: &str) -> bool {
@@ -152,13 +115,7 @@ fn every_command_of_the_readme_does_what_it_says() {
 }
 
 #[test]
-fn a_readme_is_read_as_it_is_meant() {
-    let text = "# x\n```console\n$ make\nsaid\n```\n## Two\nwords\n```toml\n# /etc/x.toml\na = 1\n```\n## None\n```toml\nb = 2\n```\n";
-    let expected = vec![
-        (String::new(), vec![run("make")]),
-        ("Two".to_owned(), vec![Step::Write("/etc/x.toml".to_owned(), "# /etc/x.toml\na = 1\n".to_owned())]),
-    ];
-    assert_eq!(sections(text), expected);
+fn commands_that_stay_are_told_from_those_that_end() {
     assert!(stays("~/.local/bin/einhyrningsins -n 4") && stays("einhorn -n 8 -- ./server"));
     assert!(is_full("[MASTER 1] INFO: Up to 4 / 4 manual ACKs") && !is_full("Up to 3 / 4 manual ACKs"));
     assert!(!stays("einhyrningsins --config x --check-config") && !stays("einhyrningsinsctl upgrade"));

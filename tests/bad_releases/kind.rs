@@ -1,5 +1,6 @@
 //! The kinds of bad release: what stands in their directory, and what is to be expected of their upgrade. A kind is a row in `KINDS`.
 
+use std::path::Path;
 use std::time::Duration;
 
 use crate::samples::{Edit, Sample};
@@ -113,6 +114,13 @@ impl Server {
     }
 }
 
+/// The script of a release: what its lines may name is at its head.
+pub fn script(release: &str, home: &Path, worker: &Path, lines: &str) -> String {
+    let variables = format!("home='{}' worker='{}'", home.display(), worker.display());
+    let serve = "serve() { exec \"$worker\" --ack manual --tally \"$home\" \"$@\"; }";
+    format!("#!/bin/sh\nexport WORKER_VERSION={release}\n{variables}\n{serve}\n{lines}\n")
+}
+
 pub struct Kind {
     pub name: &'static str,
     pub length: Length,
@@ -155,8 +163,8 @@ pub const KINDS: &[Kind] = &[
     kind("fills standard error, then exit 1", Script(FLOOD), GIVEN_UP),
     kind("never acks", Script("serve --ack none"), GIVEN_UP),
     kind("never acks, ignores every signal", Script("serve --ack none --fault ignore"), GIVEN_UP),
-    kind("starts too slowly", Script("serve --ack-after 1600"), GIVEN_UP),
-    kind("starts slowly, but in time", Script("serve --ack-after 600"), TAKEN),
+    kind("starts too slowly", Script("serve --ack-after 3000"), GIVEN_UP),
+    kind("starts slowly, but in time", Script("serve --ack-after 900"), TAKEN),
     kind("daemonizes", Script("setsid $worker --tally $home & exit 0"), GIVEN_UP),
     // That ack, and die.
     kind("acks, exit 1 after half a second", Script("serve --die-after 500"), Unnoticed),

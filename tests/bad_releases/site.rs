@@ -9,7 +9,7 @@ use std::process::{Command, Output, Stdio};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use crate::kind::{Host, Server, Style, WORKERS};
+use crate::kind::{Host, Server, Style, WORKERS, script};
 use crate::samples::go_server;
 use crate::support::{Manager, Master, Setup, example, free_address};
 
@@ -105,11 +105,7 @@ fn put(directory: &Path, name: &str, server: Server) {
     let home = home(directory, name);
     fs::create_dir_all(&home).expect("a directory can be made");
     let worker = example("http_worker");
-    let script = |lines: &str| {
-        let variables = format!("home='{}' worker='{}'", home.display(), worker.display());
-        let serve = "serve() { exec \"$worker\" --ack manual --tally \"$home\" \"$@\"; }";
-        format!("#!/bin/sh\nexport WORKER_VERSION={name}\n{variables}\n{serve}\n{lines}\n").into_bytes()
-    };
+    let script = |lines: &str| script(name, &home, &worker, lines).into_bytes();
     let content = match server {
         Server::Script(lines) => script(lines),
         Server::Raw(text) => text.as_bytes().to_vec(),
