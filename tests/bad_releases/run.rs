@@ -3,7 +3,7 @@
 use std::process::Output;
 use std::time::Duration;
 
-use crate::kind::{End, Expected, Host, KINDS, Kind, Length, Style, WORKERS};
+use crate::kind::{End, Expected, Host, KINDS, Kind, Length, Server, Style, WORKERS};
 use crate::samples;
 use crate::side_by_side::side_by_side;
 use crate::site::{BAD, GOOD, Site};
@@ -39,7 +39,8 @@ pub struct Outcome {
     pub kind: &'static Kind,
     pub way: Way,
     pub lost: u64,
-    /// Of the lost ones, those that the release's own workers had accepted.
+    /// Of the lost ones, those that the release's own workers had accepted: counted by them, and of servers that do not count, as many as
+    /// were torn, up to one for each client and each worker that died. A client has one request at a time.
     pub in_hand: u64,
     pub requests: u64,
     pub serving_min: usize,
@@ -97,6 +98,15 @@ fn try_out(kind: &'static Kind, way: Way) -> Outcome {
     let report = load.stop();
     let lost = report.lost_count();
     holds_within(COUNTED_MAX, || site.in_hand(BAD) <= lost);
+    let in_hand = match kind.server {
+        Server::Sample(..) | Server::Go(_) => {
+            let torn = report.lost.iter().filter(|(failure, _)| failure.is_torn()).map(|(_, count)| count).sum::<u64>();
+            torn.min(site.master.log().count("exited unexpectedly") as u64 * CLIENTS as u64)
+        }
+        Server::Script(_) | Server::Raw(_) | Server::Foreign | Server::Missing | Server::Configured(_) => {
+            site.in_hand(BAD)
+        }
+    };
     let (end, at) = match end {
         Some((end, at)) => (end, Some(at)),
         None if site.master.is_running() => (End::Stays, None),
@@ -106,7 +116,7 @@ fn try_out(kind: &'static Kind, way: Way) -> Outcome {
         kind,
         way,
         lost,
-        in_hand: site.in_hand(BAD),
+        in_hand,
         requests: report.total(),
         serving_min: watch.serving_min(),
         end,
@@ -147,13 +157,14 @@ pub fn last_words(output: &Output) -> String {
     [last(&output.stdout), last(&output.stderr)].into_iter().flatten().collect::<Vec<_>>().join(" / ")
 }
 
-/// Of an upgrade that failed: how the last worker did, without its pid, and the last line that it wrote.
+/// Of an upgrade that failed: how the last worker did, without its pid, and of the lines that it wrote the one with the error, or the last.
 fn why(output: &Output) -> Option<String> {
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
     let last = |begin: &str| text.lines().rev().find_map(|line| line.strip_prefix(begin));
     let headline = last("Upgrade failed: ")?;
     let death = last("Worker ").and_then(|line| line.split_once(' ')).map(|(_, death)| format!("a worker {death}"));
-    let wrote = last("  ").map(|line| format!("; it wrote: {line}"));
+    let told = text.lines().filter_map(|line| line.strip_prefix("  ")).find(|line| line.contains("Error"));
+    let wrote = told.or_else(|| last("  ")).map(|line| format!("; it wrote: {}", line.trim()));
     Some(death.unwrap_or_else(|| headline.to_owned()) + &wrote.unwrap_or_default())
 }
 
