@@ -108,7 +108,7 @@ impl Server {
         match self {
             Self::Sample(..) | Self::Go(_) => Duration::from_secs(20),
             Self::Script(_) | Self::Raw(_) | Self::Foreign | Self::Missing | Self::Configured(_) => {
-                Duration::from_secs(1)
+                Duration::from_secs(2)
             }
         }
     }
