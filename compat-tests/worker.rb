@@ -1,6 +1,7 @@
 #!/usr/bin/env -S ruby --disable-gems
 # The worker of the suite: acks over the control socket, notes in `workers/PID` what happens to it, and ends at USR2.
-# Its habits are files in its directory: with `silent` it does not ack, with `linger` it stays when it is told to go.
+# Its habits are files in its directory: with `silent` it does not ack, with `linger` it stays when it is told to go, with `talk` it
+# writes a line again and again, until there is no reader for it.
 
 require 'socket'
 
@@ -15,4 +16,6 @@ unless File.exist?('silent')
   end
 end
 note.write("ready\n")
+$stdout.sync = true
+(0..).each { |number| puts("line #{number}") || sleep(0.02) } if File.exist?('talk')
 sleep

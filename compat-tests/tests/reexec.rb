@@ -125,3 +125,29 @@ Suite.test('a HUP to an einhorn whose file has been replaced makes it ours', quo
     master.close
   end
 end
+
+# Ruby's knows nothing of the pipes that the workers write to; what it is given must not be the end of them.
+Suite.test('what workers write is read on when ours becomes Ruby, and becomes ours again', quotes: 'handover.txt', only: :ours) do |stage|
+  stage.differs('live swap from an einhorn, to one')
+  TakeOver.others.each do |other|
+    master = stage.start('--config capture.toml -m manual -s 0.1 -b 127.0.0.1:0,r --reexec-as=./einhorn',
+                         habits: [:talk], files: [File.expand_path('../capture.toml', __dir__)])
+    master.wait_for_log('Up to 2 / 2 manual ACKs')
+    workers = master.workers
+    numbers = ->(pid) { master.log.scan(/pid #{pid}, version 0\] line (\d+)$/).flatten.map(&:to_i) }
+    [[other, 'ruby'], [stage.subject, 'einhyrningsins']].each do |subject, name|
+      TakeOver.install(master, subject)
+      stage.same('Reloading, as commanded', master.connect.ask('command' => 'reload', 'id' => 1)['message'], 'the reply')
+      Wait.until("it is #{name}") { TakeOver.program(master.pid).start_with?(name) }
+      before = workers.map { |pid| numbers.(pid).size }
+      Wait.until('lines of each worker are read') { workers.zip(before).all? { |pid, count| numbers.(pid).size > count + 20 } }
+      stage.same(workers, master.workers, 'the workers')
+    end
+    workers.each { |pid| stage.holds("no line of #{pid} is lost or comes twice") { numbers.(pid) == (0...numbers.(pid).size).to_a } }
+    # Ruby has forgotten the file: those that are launched from now on write where the master does.
+    Process.kill('HUP', master.pid)
+    Wait.until('those of a new version write') { File.read(File.join(master.directory, 'stdout')).include?("line 20\n") }
+    Process.kill('INT', master.pid)
+    stage.same(0, master.exit_status, 'the exit status')
+  end
+end

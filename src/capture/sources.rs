@@ -247,3 +247,7 @@ impl Lost {
         }
     }
 }
+
+#[cfg(test)]
+#[path = "sources_tests.rs"]
+mod tests;
