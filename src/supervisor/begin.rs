@@ -62,7 +62,7 @@ impl Supervisor {
         let Inherited { clients, exec_pipes, output, service } = inherited;
         // One that another program has reaped meanwhile has ended, and its pid may be a stranger's.
         let relay = output.relay.as_ref().map(|relay| relay.pid).filter(|pid| wait::is_child(*pid));
-        let relay = Relay { pid: relay, tried_at: None };
+        let relay = Relay { pid: relay, ..Relay::default() };
         let (sender, inbox) = bounded(INBOX_MAX);
         let said = |error: std::io::Error| format!("cannot start a thread: {error}");
         let signals = threads::signals::start(signals::HEARD, sender.clone(), &mut crew).map_err(said)?;

@@ -38,6 +38,7 @@ impl Supervisor {
         let turn = self.dispatch_all(ended.chain([Event::Resumed]));
         self.begin_record_late();
         self.forget_unneeded_releases();
+        self.renew_relay();
         self.poll_soon(clock::now());
         self.supervise(turn)
     }

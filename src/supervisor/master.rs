@@ -67,6 +67,8 @@ pub(crate) struct Children {
 #[derive(Debug, Default)]
 pub(crate) struct Relay {
     pub(crate) pid: Option<Pid>,
+    /// One whose place it has taken, and which was killed.
+    pub(crate) former: Option<Pid>,
     /// When a start of it was tried last.
     pub(crate) tried_at: Option<Mono>,
 }

@@ -10,10 +10,11 @@ use nix::errno::Errno;
 use crate::base::{Pid, Signal};
 use crate::capture::relay::CONNECTION_FD;
 use crate::release::environment::inherited;
-use crate::supervisor::master::Supervisor;
+use crate::supervisor::master::{Relay, Supervisor};
+use crate::supervisor::process::own_pid;
 use crate::sys::errno::{errno_of, words};
 use crate::sys::prepared_exec::SpawnRequest;
-use crate::sys::{clock, fd, process, signal, socket, wait};
+use crate::sys::{clock, fd, process, procfs, signal, socket, wait};
 
 /// How much time is between two starts, at least.
 const START_PAUSE: Duration = Duration::from_secs(10);
@@ -37,6 +38,26 @@ impl Supervisor {
                 "cannot start the process that reads the output of workers if the master is killed: {}",
                 words(errno)
             ),
+        }
+    }
+
+    /// After an update, a relay that an image before has started runs the file of before, and would do so for as long as the master lives:
+    /// one of this image takes its place.
+    pub(crate) fn renew_relay(&mut self) {
+        let Some(old) = self.children.relay.pid else { return };
+        let (theirs, ours) = (procfs::program(old), procfs::program(own_pid()));
+        if theirs.is_none() || ours.is_none() || theirs == ours {
+            return;
+        }
+        self.children.relay.pid = None;
+        self.start_relay();
+        match self.children.relay.pid {
+            // It goes on until there is another.
+            None => self.children.relay.pid = Some(old),
+            Some(_) => {
+                self.children.relay.former = Some(old);
+                let _gone_already = signal::send(old, Signal::KILL);
+            }
         }
     }
 
@@ -67,12 +88,15 @@ impl Supervisor {
     }
 
     pub(crate) fn is_relay(&self, pid: Pid) -> bool {
-        self.children.relay.pid == Some(pid)
+        [self.children.relay.pid, self.children.relay.former].contains(&Some(pid))
     }
 
-    /// It has ended, which it should not have.
+    /// It has ended, which it should not have unless it was killed here.
     pub(crate) fn on_relay_ended(&mut self, pid: Pid) {
         let _reaped = wait::reap(pid);
+        if self.children.relay.former.take_if(|former| *former == pid).is_some() {
+            return;
+        }
         log::warn!("Process {pid}, which reads the output of workers if the master is killed, has ended");
         self.children.relay.pid = None;
         self.threads.output.set_relay(None);
@@ -87,7 +111,8 @@ impl Supervisor {
         self.threads.output.finish();
         let is_open = self.threads.output.is_open();
         self.threads.output.end();
-        if let (Some(pid), false) = (self.children.relay.pid.take(), is_open) {
+        let Relay { pid, former, .. } = std::mem::take(&mut self.children.relay);
+        for pid in former.into_iter().chain(pid.filter(|_| !is_open)) {
             let _gone_already = signal::send(pid, Signal::KILL);
             let _reaped = wait::reap_killed(pid);
         }

@@ -5,6 +5,7 @@ use std::fs;
 use std::path::PathBuf;
 
 use crate::base::Pid;
+use crate::sys::file_id::FileId;
 
 /// The parent of a process, if it is there and /proc shows it.
 pub fn parent(pid: Pid) -> Option<Pid> {
@@ -24,6 +25,11 @@ pub fn variable(pid: Pid, name: &str) -> Option<String> {
     let prefix = format!("{name}=");
     let found = environ.split(|byte| *byte == 0).find_map(|entry| entry.strip_prefix(prefix.as_bytes()));
     found.map(|value| String::from_utf8_lossy(value).into_owned())
+}
+
+/// The file that a process runs, wherever it is by now.
+pub fn program(pid: Pid) -> Option<FileId> {
+    fs::metadata(format!("/proc/{pid}/exe")).ok().map(|meta| FileId::of(&meta))
 }
 
 /// The service of systemd that this process runs in.

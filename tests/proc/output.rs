@@ -8,7 +8,9 @@ use nix::fcntl::OFlag;
 use nix::sys::signal::Signal;
 use nix::unistd::pipe2;
 
-use crate::support::{AS_EINHORN, LIMIT, Master, OTHER_UID, Process, Setup, assert_supervised, is_root};
+use crate::support::{
+    AS_EINHORN, EINHYRNINGSINS, LIMIT, Master, OTHER_UID, Process, Setup, assert_supervised, copy_program, is_root,
+};
 
 /// A master of a file, with this in it, whose workers run a Python program that has `say` to write a text at once, and `wait_for` to wait
 /// for a file. SIGPIPE ends it, as it does most programs.
@@ -133,6 +135,27 @@ fn a_line_that_is_under_way_at_a_re_exec_stays_whole() {
     assert_eq!(written(&master, "version 0] "), ["half and half"]);
     assert_eq!(wait_for_relay(&master), relay);
     assert_supervised(&master);
+}
+
+/// Else it would run the file of before the update for as long as the master lives.
+#[test]
+fn a_relay_runs_the_file_that_its_master_runs() {
+    let master = setup("", WRITES_ON).by_link().start();
+    master.wait_for_log("] line 3", 1);
+    let (worker, old) = (master.wait_for_workers(1)[0], wait_for_relay(&master));
+    let other = master.file("other");
+    copy_program(EINHYRNINGSINS, &other);
+    master.relink(&other);
+    master.reload();
+    master.wait_until("the old relay is gone", LIMIT, || !old.is_alive() && !old.is_zombie());
+    let new = wait_for_relay(&master);
+    assert_eq!(new.program(), Some(other.canonicalize().unwrap()));
+    assert_writes_on(&master, worker);
+    assert_eq!(master.log().count("has ended"), 0);
+    master.signal(Signal::SIGKILL);
+    master.wait_exit();
+    wait_for_line(&master, "The master is gone, or another program");
+    assert_writes_on(&master, worker);
 }
 
 /// What a worker does that writes on while its master changes.
