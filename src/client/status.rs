@@ -47,6 +47,8 @@ pub(super) struct Upgrade {
 pub(super) struct Release {
     pub(super) version: Option<i64>,
     pub(super) program: Option<String>,
+    pub(super) directory: Option<String>,
+    pub(super) pinned: Vec<String>,
     /// `start`, `takeover`, `client`, or a signal by its name.
     pub(super) asked_by: String,
     pub(super) uid: Option<i64>,

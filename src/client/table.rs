@@ -84,10 +84,11 @@ fn release_line(release: &Release) -> String {
     let user = release.user.clone().or(release.uid.map(|uid| format!("uid {uid}")));
     let asker = user.as_ref().unwrap_or(&release.asked_by);
     let reason = release.reason.as_ref().map_or_else(String::new, |reason| format!(": {reason}"));
-    let program = release.program.as_deref().unwrap_or("an unknown program");
+    let words = release.pinned.first().or(release.program.as_ref()).map_or("an unknown program", String::as_str);
+    let directory = release.directory.as_ref().map_or_else(String::new, |directory| format!(" in {directory}"));
     let version = release.version.unwrap_or_default();
     format!(
-        "version {version} is {program}, since {}, by {asker}{reason}",
+        "version {version} is {words}{directory}, since {}, by {asker}{reason}",
         release.ended.as_ref().unwrap_or(&release.began)
     )
 }

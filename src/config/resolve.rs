@@ -3,6 +3,7 @@
 
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
 use std::time::Duration;
 
 use crate::base::AckMode;
@@ -24,6 +25,11 @@ impl Config {
     /// Whether an ack mode was given; shown in the same two ways.
     pub fn is_ack_given(&self) -> bool {
         self.given.is_given("ack-mode") || self.given.is_given("manual")
+    }
+
+    /// Whether this program stands in for Ruby's einhorn: called by that name, and without a file.
+    pub fn stands_in_for_einhorn(&self) -> bool {
+        Path::new(&self.argv0).file_name() == Some(OsStr::new("einhorn")) && !self.given.is_given("config")
     }
 
     /// What is wrong with the value of an option, behind its name: `web.toml:3:10: worker.user: there is no user "x"`. What

@@ -2,7 +2,8 @@
 //! what the pool tells and decides nothing; the next image goes on with it. How it is shown is `releases`.
 
 use std::collections::VecDeque;
-use std::path::PathBuf;
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
@@ -13,6 +14,9 @@ use crate::release::exec_spec::ExecSpec;
 
 /// How many entries are kept. That of the version that is gone back to is one of them, however old it is.
 const ENTRIES_MAX: usize = 20;
+
+/// How many pinned words of a command line.
+const PINNED_MAX: usize = 8;
 
 /// Since the first image was started.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
@@ -54,6 +58,9 @@ pub(crate) struct Place {
     /// None: where the master is.
     #[serde(default, with = "wire")]
     pub(crate) directory: Option<PathBuf>,
+    /// The words of its command line that are pinned, the first ones.
+    #[serde(default, with = "wire")]
+    pub(crate) pinned: Vec<OsString>,
 }
 
 /// Who asked, and why.
@@ -240,7 +247,13 @@ impl Entry {
 
 impl Place {
     pub(crate) fn of(exec_spec: &ExecSpec) -> Self {
-        Self { program: exec_spec.real_file(), directory: exec_spec.directory.clone() }
+        let pinned = exec_spec.pinned.iter().take(PINNED_MAX).cloned().collect();
+        Self { program: exec_spec.real_file(), directory: exec_spec.directory.clone(), pinned }
+    }
+
+    /// What tells it best from other releases: the first word that leads into one, or the program.
+    pub(crate) fn release(&self) -> &Path {
+        self.pinned.first().map_or(&self.program, Path::new)
     }
 }
 

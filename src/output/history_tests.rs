@@ -61,7 +61,7 @@ impl Play {
 }
 
 fn place(program: &str) -> Place {
-    Place { program: program.into(), directory: None }
+    Place { program: program.into(), directory: None, pinned: Vec::new() }
 }
 
 fn death(version: u32) -> Death {
@@ -181,7 +181,7 @@ fn a_table_has_a_row_for_each_release_and_below_it_what_was_said() {
     play.begin();
     play.fail("3 in a row\nWorker 9 (slot 1) sent no ack within 2.0s");
     let expected = "\
-VERSION  BEGAN                 TOOK  RESULT    ASKED BY        PROGRAM
+VERSION  BEGAN                 TOOK  RESULT    ASKED BY        RELEASE
 0        1970-01-01T00:00:00Z  1s    replaced  start           /srv/0
   version 1 took its place
 1        1970-01-01T00:00:01Z  1s    failed    deploy, pid 44  /srv/1
@@ -196,6 +196,19 @@ VERSION  BEGAN                 TOOK  RESULT    ASKED BY        PROGRAM
         (user.as_str(), reason.as_str(), shown[0]["uid"].as_i64()),
         (Some("deploy"), Some("fix\u{1b} it"), None)
     );
+}
+
+#[test]
+fn a_release_is_told_by_the_word_that_leads_into_it() {
+    let python = Place { pinned: vec!["/srv/2/venv/bin/python".into()], ..place("/usr/bin/python3") };
+    assert_eq!(
+        (python.release(), place("/srv/0").release()),
+        (Path::new("/srv/2/venv/bin/python"), Path::new("/srv/0"))
+    );
+    let history = History::of_start(Place { directory: Some("/srv/2".into()), ..python }, 0);
+    let lines = releases::lines(&history, Version(0));
+    assert_eq!(lines, "version 0 is /srv/2/venv/bin/python in /srv/2, since 1970-01-01T00:00:00Z, by start\n");
+    assert_eq!(releases::document(&history)[0]["pinned"][0], "/srv/2/venv/bin/python");
 }
 
 #[test]

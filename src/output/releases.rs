@@ -31,11 +31,10 @@ pub(crate) fn lines(history: &History, good: Version) -> String {
         let since = rfc3339(entry.ended.unwrap_or(entry.began));
         let reason =
             entry.request.reason.as_ref().map_or_else(String::new, |reason| format!(": {}", printable::line(reason)));
-        format!(
-            "version {good} is {}, since {since}, by {}{reason}\n",
-            path(&place.program),
-            asker(&entry.request.asker)
-        )
+        let directory =
+            place.directory.as_deref().map_or_else(String::new, |directory| format!(" in {}", path(directory)));
+        let (release, asker) = (path(place.release()), asker(&entry.request.asker));
+        format!("version {good} is {release}{directory}, since {since}, by {asker}{reason}\n")
     });
     let failure = history.last_failure().map(|entry| {
         let first = entry.why.as_deref().and_then(|why| why.lines().next()).unwrap_or_default();
@@ -58,10 +57,13 @@ fn entry(entry: &Entry) -> Json {
         Asker::Signal(signal) => (format!("SIG{signal}"), None, None, None),
         Asker::Client { uid, user, pid } => ("client".to_owned(), Some(*uid), user.clone(), Some(pid.0)),
     };
+    let pinned = entry.place.iter().flat_map(|place| &place.pinned);
+    let pinned = pinned.map(|word| Json::from(path(Path::new(word)))).collect();
     object([
         ("version", entry.version.map(|version| version.0).into()),
         ("program", place(|place| Some(&place.program)).into()),
         ("directory", place(|place| place.directory.as_deref()).into()),
+        ("pinned", pinned),
         ("asked_by", asker.into()),
         ("uid", uid.into()),
         ("user", user.into()),
@@ -82,7 +84,7 @@ fn path(path: &Path) -> String {
 
 /// One row for each entry, and below it what was said of it.
 pub(crate) fn table(history: &History) -> String {
-    let headings = "VERSION,BEGAN,TOOK,RESULT,ASKED BY,PROGRAM".split(',').map(str::to_owned);
+    let headings = "VERSION,BEGAN,TOOK,RESULT,ASKED BY,RELEASE".split(',').map(str::to_owned);
     let rows = std::iter::once(headings.collect()).chain(history.entries().map(cells));
     let rows: Vec<Vec<String>> = rows.collect();
     let width = |column: usize| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or_default();
@@ -105,7 +107,7 @@ fn cells(entry: &Entry) -> Vec<String> {
         entry.ended.map_or_else(none, |ended| format!("{}s", ended.saturating_sub(entry.began).max(0))),
         entry.result.name().to_owned(),
         asker(&entry.request.asker),
-        entry.place.as_ref().map_or_else(none, |place| path(&place.program)),
+        entry.place.as_ref().map_or_else(none, |place| path(place.release())),
     ]
 }
 

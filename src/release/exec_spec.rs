@@ -19,7 +19,9 @@ use crate::files::program::{self, FindError};
 use crate::release::bound_files::BoundFiles;
 use crate::release::call::Call;
 use crate::release::environment::{self, Environment};
+use crate::release::links::Links;
 use crate::release::listeners::Listener;
+use crate::release::unpinned;
 use crate::sys::account::{self, Account};
 use crate::sys::errno::{errno_of, words};
 use crate::sys::identity::Identity;
@@ -67,6 +69,12 @@ pub(crate) struct ExecSpec {
     pub(crate) real: Option<PathBuf>,
     #[serde(with = "wire")]
     pub(crate) argv: Vec<OsString>,
+    /// Those of `argv` that are written otherwise than in the configuration, since they are pinned. For the record.
+    #[serde(default, with = "wire")]
+    pub(crate) pinned: Vec<OsString>,
+    /// What could not be pinned, a sentence for each.
+    #[serde(skip)]
+    pub(crate) unpinned: Vec<String>,
     /// What every worker of this version has in its environment.
     #[serde(with = "wire")]
     pub(crate) environment: Environment,
@@ -101,22 +109,28 @@ pub(crate) fn resolve(config: &Config, call: &Call, dropped: &[OsString]) -> Res
         &config.env,
         user.as_ref().and_then(|user| user.entry.as_ref()),
     );
-    let program = or_note(find(config, directory.as_deref(), &environment), &mut problems);
-    match program {
-        Some((path, argv)) if problems.is_empty() => Ok(ExecSpec {
-            real: canonicalize(directory.as_deref().unwrap_or(Path::new("")).join(&path)).ok(),
-            path,
-            argv,
-            environment,
-            directory,
-            umask: config.worker.umask,
-            limits,
-            identity,
-            nice,
-            parent_death: config.kill_children_on_exit.then_some(config.worker.graceful_signal),
-            socket_as_fd: config.socket_as_fd,
-            output: output(config),
-        }),
+    let found = or_note(find(config, directory.as_deref(), &environment), &mut problems);
+    match found {
+        Some(found) if problems.is_empty() => {
+            let named = config.worker.directory.as_deref().or(call.directory.as_deref());
+            let Program { path, real, argv, pinned, unpinned } = pin(config, &found, named, directory.as_deref());
+            Ok(ExecSpec {
+                path,
+                real,
+                argv,
+                pinned,
+                unpinned,
+                environment,
+                directory,
+                umask: config.worker.umask,
+                limits,
+                identity,
+                nice,
+                parent_death: config.kill_children_on_exit.then_some(config.worker.graceful_signal),
+                socket_as_fd: config.socket_as_fd,
+                output: output(config),
+            })
+        }
         Some(_) | None => Err(problems),
     }
 }
@@ -127,6 +141,8 @@ pub(crate) fn as_it_stands(config: &Config, call: &Call) -> ExecSpec {
         path: config.program.first().map(PathBuf::from).unwrap_or_default(),
         real: None,
         argv: config.program.clone(),
+        pinned: Vec::new(),
+        unpinned: Vec::new(),
         environment: environment::of_release(&call.environ, &[], &config.env, None),
         directory: None,
         umask: None,
@@ -226,52 +242,76 @@ fn moved(logical: &Path) -> Option<PathBuf> {
     (!is_here).then_some(real)
 }
 
-/// The program, and its arguments with its name. A name without a slash is looked for where the workers would look.
-fn find(
-    config: &Config,
-    directory: Option<&Path>,
-    environment: &Environment,
-) -> Result<(PathBuf, Vec<OsString>), Problem> {
-    let command = config.program.as_slice();
-    let (name, rest) = command.split_first().map_or((OsStr::new(""), command), |(name, rest)| (name.as_os_str(), rest));
+/// The program's file, as it was found. A name without a slash is looked for where the workers would look.
+fn find(config: &Config, directory: Option<&Path>, environment: &Environment) -> Result<PathBuf, Problem> {
+    let name = config.program.first().map_or(OsStr::new(""), OsString::as_os_str);
     let path_var = environment.iter().find(|(variable, _)| variable == "PATH").map(|(_, value)| value.as_os_str());
-    let is_path = name.as_bytes().contains(&b'/');
     let looked_up = match directory {
-        Some(directory) if is_path => directory.join(name).into_os_string(),
+        Some(directory) if is_path(name) => directory.join(name).into_os_string(),
         Some(_) | None => name.to_owned(),
     };
-    let found = program::find_program(&looked_up, path_var).map_err(|error| {
+    program::find_program(&looked_up, path_var).map_err(|error| {
         let code = match error {
             FindError::NoSuchFile { .. } | FindError::NotInPath { .. } => NOT_FOUND,
             FindError::NotExecutable { .. } | FindError::NotAFile { .. } => NOT_EXECUTABLE,
         };
         Problem { code, message: config.blame("command", &error.to_string()) }
-    })?;
-    let needs_shell = program::needs_shell(&found).unwrap_or_default();
-    let path = match directory {
-        // From its directory, which has no links in it, a relative name leads to the same file for ever.
-        Some(_) if is_path && Path::new(name).is_relative() => PathBuf::from(name),
-        // A part of PATH may be relative, to where we are.
-        Some(_) => absolute(&found).unwrap_or(found),
-        None => found,
-    };
-    let (path, mut argv) = if needs_shell { by_shell(&path) } else { (pinned(&path), vec![path.into_os_string()]) };
-    argv.extend_from_slice(rest);
-    Ok((path, argv))
+    })
 }
 
-/// A script without an interpreter line is the shell's, as for execvp(3) and for Ruby. One that cannot be read is left
-/// to the kernel to judge.
-fn by_shell(script: &Path) -> (PathBuf, Vec<OsString>) {
-    (Path::new(SHELL).to_owned(), vec![SHELL.into(), pinned(script).into_os_string()])
+fn is_path(name: &OsStr) -> bool {
+    name.as_bytes().contains(&b'/')
+}
+
+/// What is executed, and with which arguments, the same at each launch of the version.
+struct Program {
+    path: PathBuf,
+    real: Option<PathBuf>,
+    argv: Vec<OsString>,
+    pinned: Vec<OsString>,
+    unpinned: Vec<String>,
+}
+
+/// `named` is how the directory of the workers is written; `directory` has no links on the way.
+fn pin(config: &Config, found: &Path, named: Option<&Path>, directory: Option<&Path>) -> Program {
+    let (name, rest) =
+        config.program.split_first().map_or((OsStr::new(""), [].as_slice()), |(name, rest)| (name, rest));
+    let path = match directory {
+        // From its directory, which has no links in it, a relative name leads to the same file for ever.
+        Some(_) if is_path(name) && Path::new(name).is_relative() => PathBuf::from(name),
+        // A part of PATH may be relative, to where we are.
+        Some(_) => absolute(found).unwrap_or_else(|_| found.to_owned()),
+        None => found.to_owned(),
+    };
+    let needs_shell = program::needs_shell(found).unwrap_or_default();
+    let pinned_path = pinned(&path, directory);
+    let (path, mut argv) = if needs_shell {
+        // A script without an interpreter line is the shell's, as for execvp(3) and for Ruby. One that cannot be read is left to
+        // the kernel to judge.
+        (PathBuf::from(SHELL), vec![SHELL.into(), pinned_path.into_os_string()])
+    } else {
+        (pinned_path, vec![path.into_os_string()])
+    };
+    argv.extend_from_slice(rest);
+    // Scripts of einhorn's users look for what they have written in the list of processes.
+    let links = if config.stands_in_for_einhorn() { Links::default() } else { Links::on_the_way_to(found, named) };
+    let mut pinned = Vec::new();
+    for word in &mut argv {
+        if let Some(better) = links.pin(word, directory) {
+            word.clone_from(&better);
+            pinned.push(better);
+        }
+    }
+    let unpinned = unpinned::sentences(config, &links, &argv);
+    Program { path, real: canonicalize(found).ok(), argv, pinned, unpinned }
 }
 
 /// The path without the links on its way, so that each later launch runs the same: a deploy may have switched a
 /// link since, and its upgrade is still to come. A script keeps its own name, which it may go by, and a path without links
 /// stays as it was written.
-fn pinned(path: &Path) -> PathBuf {
-    let Ok(from_root) = absolute(path) else { return path.to_owned() };
-    let real = match (program::is_script(path), from_root.parent(), from_root.file_name()) {
+fn pinned(path: &Path, directory: Option<&Path>) -> PathBuf {
+    let Ok(from_root) = absolute(directory.unwrap_or(Path::new("")).join(path)) else { return path.to_owned() };
+    let real = match (program::is_script(&from_root), from_root.parent(), from_root.file_name()) {
         (Ok(true), Some(parent), Some(name)) => canonicalize(parent).map(|parent| parent.join(name)),
         (_, _, _) => canonicalize(&from_root),
     };

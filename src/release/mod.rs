@@ -7,5 +7,7 @@ pub(crate) mod call;
 pub(crate) mod directory;
 pub(crate) mod environment;
 pub(crate) mod exec_spec;
+pub(crate) mod links;
 pub(crate) mod listeners;
 pub(crate) mod prepare;
+pub(crate) mod unpinned;

@@ -40,9 +40,18 @@ pub(crate) fn report_error(error: &dyn Display, code: u8) -> ExitCode {
 
 /// A line on standard error for each.
 pub(crate) fn report_errors(errors: &[impl Display], code: u8) -> ExitCode {
-    let mark = logging::mark_of(Level::Error);
-    let line = |error: &dyn Display| format!("{mark}einhyrningsins: {}\n", printable::line(&error.to_string()));
-    let lines: Vec<String> = errors.iter().map(|error| line(error)).collect();
-    let _may_be_closed = std::io::stderr().write_all(lines.concat().as_bytes());
+    report(Level::Error, "", errors);
     ExitCode::from(code)
+}
+
+/// The same for what is no reason to end.
+pub(crate) fn report_warnings(warnings: &[impl Display]) {
+    report(Level::Warn, "WARN: ", warnings);
+}
+
+fn report(level: Level, kind: &str, sentences: &[impl Display]) {
+    let mark = logging::mark_of(level);
+    let line = |said: &dyn Display| format!("{mark}einhyrningsins: {kind}{}\n", printable::line(&said.to_string()));
+    let lines: Vec<String> = sentences.iter().map(|said| line(said)).collect();
+    let _may_be_closed = std::io::stderr().write_all(lines.concat().as_bytes());
 }

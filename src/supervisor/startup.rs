@@ -31,7 +31,7 @@ use crate::supervisor::begin::{Beginning, Inherited};
 use crate::supervisor::files::{Files, check_distinct_paths};
 use crate::supervisor::master::Supervisor;
 use crate::supervisor::next_image::Reexec;
-use crate::supervisor::process::{configure_process, report_error, report_errors};
+use crate::supervisor::process::{configure_process, report_error, report_errors, report_warnings};
 use crate::supervisor::{end, resume, settings};
 use crate::sys::birth::Birth;
 use crate::sys::errno::words;
@@ -68,7 +68,10 @@ pub(crate) fn answer(invocation: Invocation, call: &Call) -> ExitCode {
             Err(error) => return report_error(&error, exit_code::BAD_OPTION),
         },
         Invocation::CheckConfig(config) => match check_alone(&config, call) {
-            Ok(()) => ("The configuration can be used\n".to_owned(), 0),
+            Ok(warnings) => {
+                report_warnings(&warnings);
+                ("The configuration can be used\n".to_owned(), 0)
+            }
             Err(problems) => return report_errors(&messages(&problems), exit_code::BAD_OPTION),
         },
         Invocation::UpgradeCheck => {
@@ -137,9 +140,12 @@ fn check(config: &Config, call: &Call) -> Result<(ExecSpec, AccessControl), Vec<
 }
 
 /// The same for `--check-config`, with what a start would find out on its way. That the program is still to be
-/// named is a problem then, too.
-fn check_alone(config: &Config, call: &Call) -> Result<(), Vec<Problem>> {
-    let mut problems = check(config, call).err().unwrap_or_default();
+/// named is a problem then, too. What a start would put up with is returned, a sentence for each.
+fn check_alone(config: &Config, call: &Call) -> Result<Vec<String>, Vec<Problem>> {
+    let (warnings, mut problems) = match check(config, call) {
+        Ok((exec_spec, _)) => (exec_spec.unpinned, Vec::new()),
+        Err(problems) => (Vec::new(), problems),
+    };
     if config.program.is_empty() {
         problems.retain(|problem| problem.code != exit_code::NOT_FOUND);
         let message = ConfigError::no_program().to_string();
@@ -148,7 +154,7 @@ fn check_alone(config: &Config, call: &Call) -> Result<(), Vec<Problem>> {
     problems.extend(listeners::check(config));
     let directory = directory_of(config, &call.environ).and_then(|directory| check_distinct_paths(config, &directory));
     problems.extend(directory.err().map(Problem::of_option));
-    if problems.is_empty() { Ok(()) } else { Err(problems) }
+    if problems.is_empty() { Ok(warnings) } else { Err(problems) }
 }
 
 /// Opens what is to be opened, in the order in which others could be disturbed: no other is, until the lock is held.
