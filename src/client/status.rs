@@ -46,9 +46,7 @@ pub(super) struct Upgrade {
 #[serde(default)]
 pub(super) struct Release {
     pub(super) version: Option<i64>,
-    pub(super) program: Option<String>,
-    pub(super) directory: Option<String>,
-    pub(super) pinned: Vec<String>,
+    pub(super) path: Option<String>,
     /// `start`, `takeover`, `client`, or a signal by its name.
     pub(super) asked_by: String,
     pub(super) uid: Option<i64>,

@@ -84,11 +84,10 @@ fn release_line(release: &Release) -> String {
     let user = release.user.clone().or(release.uid.map(|uid| format!("uid {uid}")));
     let asker = user.as_ref().unwrap_or(&release.asked_by);
     let reason = release.reason.as_ref().map_or_else(String::new, |reason| format!(": {reason}"));
-    let words = release.pinned.first().or(release.program.as_ref()).map_or("an unknown program", String::as_str);
-    let directory = release.directory.as_ref().map_or_else(String::new, |directory| format!(" in {directory}"));
+    let path = release.path.as_deref().unwrap_or("an unknown program");
     let version = release.version.unwrap_or_default();
     format!(
-        "version {version} is {words}{directory}, since {}, by {asker}{reason}",
+        "version {version} is {path}, since {}, by {asker}{reason}",
         release.ended.as_ref().unwrap_or(&release.began)
     )
 }
@@ -209,6 +208,7 @@ fn plural(count: i64, noun: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::client::status::Death;
     use crate::client::text::Surface;
 
     fn status() -> Status {
@@ -229,6 +229,23 @@ mod tests {
             target: 2,
             upgrade: Some(upgrade),
             consecutive_deaths: 1,
+            release: Some(Release {
+                version: Some(0),
+                path: Some("/srv/1".to_owned()),
+                asked_by: "client".to_owned(),
+                uid: Some(7),
+                user: Some("deploy".to_owned()),
+                reason: Some("login".to_owned()),
+                began: "then".to_owned(),
+                ended: Some("later".to_owned()),
+                why: None,
+            }),
+            last_failure: Some(Release {
+                why: Some("3 in a row\nWorker 9".to_owned()),
+                began: "noon".to_owned(),
+                ..Release::default()
+            }),
+            last_death: Some(Death { at: "one".to_owned(), why: "Worker 9 died".to_owned(), last_lines: Vec::new() }),
             workers: vec![worker(10, 12345, 1, "starting"), Worker { last_ping_s: Some(0.25), ..old }],
             counters: [("launched", 3), ("log_lines_dropped", 0)].map(|(name, count)| (name.to_owned(), count)).into(),
             ..Status::default()
@@ -245,6 +262,9 @@ mod tests {
 master 7 (web): version 1, 1 of 2 workers serve (0 of version 1, 1 of version 0)
 upgrading to version 1 (fleet): 0 of 2 acked, 1 failure
 1 worker in a row died before their ack
+version 0 is /srv/1, since later, by deploy: login
+the last upgrade failed at noon: 3 in a row
+the last death, at one: Worker 9 died
 INDEX  PID    VERSION  STATE     AGE    ACKED  PING
 0      12     0        acked     1h06m  1m01s  0.2s (\\x1b[2J)
 10     12345  1        starting  1h06m  -      -
@@ -303,10 +323,16 @@ launched 3, log lines dropped 0
         let lines = shown(&forged, Surface::Plain).lines().count();
         forged.name = Some(BREAKS.to_owned());
         forged.upgrade.as_mut().unwrap().style = BREAKS.to_owned();
+        let release = forged.release.as_mut().unwrap();
+        for text in [&mut release.path, &mut release.user, &mut release.reason] {
+            *text = Some(BREAKS.to_owned());
+        }
+        forged.last_failure.as_mut().unwrap().began = BREAKS.to_owned();
+        forged.last_death.as_mut().unwrap().why = BREAKS.to_owned();
         forged.workers[0].state = BREAKS.to_owned();
         forged.workers[1].ping_id = Some(BREAKS.to_owned());
         let text = shown(&forged, Surface::Plain);
         assert_eq!(text.lines().count(), lines, "{text}");
-        assert_eq!(text.matches("a\\x0ab\\x09c\\x1b[2J\\x9b2J\\u{202e}").count(), 4, "{text}");
+        assert_eq!(text.matches("a\\x0ab\\x09c\\x1b[2J\\x9b2J\\u{202e}").count(), 9, "{text}");
     }
 }

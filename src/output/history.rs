@@ -251,9 +251,12 @@ impl Place {
         Self { program: exec_spec.real_file(), directory: exec_spec.directory.clone(), pinned }
     }
 
-    /// What tells it best from other releases: the first word that leads into one, or the program.
-    pub(crate) fn release(&self) -> &Path {
-        self.pinned.first().map_or(&self.program, Path::new)
+    /// What tells it best from other releases: the first word that leads into one, or the directory that the program of the system
+    /// is started in, or the program.
+    pub(crate) fn path(&self) -> &Path {
+        let of_word = self.pinned.first().map(Path::new);
+        let of_directory = self.directory.as_deref().filter(|directory| !self.program.starts_with(directory));
+        of_word.or(of_directory).unwrap_or(&self.program)
     }
 }
 

@@ -199,16 +199,27 @@ VERSION  BEGAN                 TOOK  RESULT    ASKED BY        RELEASE
 }
 
 #[test]
-fn a_release_is_told_by_the_word_that_leads_into_it() {
-    let python = Place { pinned: vec!["/srv/2/venv/bin/python".into()], ..place("/usr/bin/python3") };
-    assert_eq!(
-        (python.release(), place("/srv/0").release()),
-        (Path::new("/srv/2/venv/bin/python"), Path::new("/srv/0"))
-    );
-    let history = History::of_start(Place { directory: Some("/srv/2".into()), ..python }, 0);
+fn a_release_is_told_by_what_leads_into_it() {
+    let python = place("/usr/bin/python3");
+    let pinned = Place { pinned: vec!["/srv/2/venv/bin/python".into()], ..python.clone() };
+    let entered = Place { directory: Some("/srv/2".into()), ..python.clone() };
+    let inside = Place { directory: Some("/srv/2".into()), ..place("/srv/2/bin/server") };
+    for (place, path) in [
+        (&python, "/usr/bin/python3"),
+        (&pinned, "/srv/2/venv/bin/python"),
+        (&entered, "/srv/2"),
+        (&inside, "/srv/2/bin/server"),
+    ] {
+        assert_eq!(place.path(), Path::new(path));
+    }
+    let history = History::of_start(entered, 0);
     let lines = releases::lines(&history, Version(0));
-    assert_eq!(lines, "version 0 is /srv/2/venv/bin/python in /srv/2, since 1970-01-01T00:00:00Z, by start\n");
-    assert_eq!(releases::document(&history)[0]["pinned"][0], "/srv/2/venv/bin/python");
+    assert_eq!(lines, "version 0 is /srv/2, since 1970-01-01T00:00:00Z, by start\n");
+    assert!(releases::table(&history).ends_with("  /srv/2\n  program: /usr/bin/python3\n"));
+    let document = releases::document(&History::of_start(pinned, 0));
+    let fields = ["path", "program"].map(|field| document[0][field].as_str().unwrap());
+    assert_eq!(fields, ["/srv/2/venv/bin/python", "/usr/bin/python3"]);
+    assert_eq!(document[0]["pinned"][0], "/srv/2/venv/bin/python");
 }
 
 #[test]

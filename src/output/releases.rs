@@ -31,10 +31,8 @@ pub(crate) fn lines(history: &History, good: Version) -> String {
         let since = rfc3339(entry.ended.unwrap_or(entry.began));
         let reason =
             entry.request.reason.as_ref().map_or_else(String::new, |reason| format!(": {}", printable::line(reason)));
-        let directory =
-            place.directory.as_deref().map_or_else(String::new, |directory| format!(" in {}", path(directory)));
-        let (release, asker) = (path(place.release()), asker(&entry.request.asker));
-        format!("version {good} is {release}{directory}, since {since}, by {asker}{reason}\n")
+        let (release, asker) = (path(place.path()), asker(&entry.request.asker));
+        format!("version {good} is {release}, since {since}, by {asker}{reason}\n")
     });
     let failure = history.last_failure().map(|entry| {
         let first = entry.why.as_deref().and_then(|why| why.lines().next()).unwrap_or_default();
@@ -61,6 +59,7 @@ fn entry(entry: &Entry) -> Json {
     let pinned = pinned.map(|word| Json::from(path(Path::new(word)))).collect();
     object([
         ("version", entry.version.map(|version| version.0).into()),
+        ("path", place(|place| Some(place.path())).into()),
         ("program", place(|place| Some(&place.program)).into()),
         ("directory", place(|place| place.directory.as_deref()).into()),
         ("pinned", pinned),
@@ -107,7 +106,7 @@ fn cells(entry: &Entry) -> Vec<String> {
         entry.ended.map_or_else(none, |ended| format!("{}s", ended.saturating_sub(entry.began).max(0))),
         entry.result.name().to_owned(),
         asker(&entry.request.asker),
-        entry.place.as_ref().map_or_else(none, |place| path(place.release())),
+        entry.place.as_ref().map_or_else(none, |place| path(place.path())),
     ]
 }
 
@@ -126,7 +125,7 @@ pub(crate) fn asker(asker: &Asker) -> String {
 fn remarks(entry: &Entry) -> String {
     let reason = entry.request.reason.iter().map(|reason| format!("reason: {}", printable::line(reason)));
     let why = entry.why.iter().flat_map(|why| why.lines()).map(|line| printable::line(line).into_owned());
-    let directory = entry.place.iter().filter_map(|place| place.directory.as_deref());
-    let directory = directory.map(|directory| format!("in {}", path(directory)));
-    directory.chain(reason).chain(why).map(|remark| format!("  {remark}\n")).collect()
+    let program = entry.place.iter().filter(|place| place.path() != place.program);
+    let program = program.map(|place| format!("program: {}", path(&place.program)));
+    program.chain(reason).chain(why).map(|remark| format!("  {remark}\n")).collect()
 }

@@ -98,6 +98,26 @@ fn the_last_words_on_a_failed_upgrade_say_how_a_worker_failed_and_where_the_log_
 }
 
 #[test]
+fn the_last_words_have_the_last_ten_lines_of_the_worker() {
+    let setup = Setup::new("--config web.toml -n 1 -m 0.3 -s 0.01 --retries 1");
+    setup.write("web.toml", "worker.output = 'capture'\n");
+    setup.write("good", "");
+    let code = "test -e good && exec sleep 1000\ni=1\nwhile test $i -le 12; do echo \"line $i\" >&2; i=$((i+1)); done\n\
+                printf 'no module \\033[2Jnamed x'\nexit 3";
+    let master = setup.script(code).start();
+    master.wait_for_log("Up to 1 / 1 timer ACKs", 1);
+    std::fs::remove_file(master.file("good")).unwrap();
+    let failed = ctl(&master, &["upgrade"]);
+    assert_eq!(failed.code, Some(1), "{failed:?}");
+    let mut expected: Vec<String> = (4..=12).map(|number| format!("  line {number}")).collect();
+    expected.push("  no module \\x1b[2Jnamed x".to_owned());
+    let wrote = format!("exit status 3\nThe last that it wrote:\n{}\nThe log: ", expected.join("\n"));
+    assert!(failed.out.contains(&wrote), "{wrote:?} is not in {}", failed.out);
+    let status = json(&master, "status");
+    assert_eq!(status["last_death"]["last_lines"][9], "no module \\x1b[2Jnamed x", "{status:#}");
+}
+
+#[test]
 fn the_last_words_say_why_a_program_could_not_be_run() {
     let setup = Setup::new("-n 1 -m 0 -s 0.01 --retries 1");
     let executable = |name: &str, text: &str| {
