@@ -190,9 +190,13 @@ impl Site {
         self.check_resources()
     }
 
-    /// No zombie, no stranger, and each worker of the configuration that was deployed last.
+    /// No zombie, no stranger but the relay, and each worker of the configuration that was deployed last.
     fn check_processes(&self, mut listed: Vec<i64>) -> Result<(), String> {
-        let mut children: Vec<_> = self.master.process().children_at_once();
+        let children = self.master.process().children_at_once().into_iter();
+        let (relays, mut children): (Vec<_>, Vec<_>) = children.partition(|child| child.is_relay());
+        if relays.len() != 1 {
+            return Err(format!("the relays are {relays:?}"));
+        }
         children.sort_unstable();
         listed.sort_unstable();
         if !children.iter().map(|child| i64::from(child.0)).eq(listed.iter().copied()) {
@@ -226,10 +230,14 @@ impl Site {
 
     fn resources(&self) -> Resources {
         let process = self.master.process();
-        let mut descriptors = BTreeMap::new();
+        let mut descriptors = BTreeMap::<String, usize>::new();
         for target in process.descriptors().into_values() {
             let kind = target.split(":[").next().unwrap_or_default().to_owned();
             *descriptors.entry(kind).or_default() += 1;
+        }
+        // One for the output of each worker.
+        if let Some(pipes) = descriptors.get_mut("pipe") {
+            *pipes = pipes.saturating_sub(usize::try_from(self.number).unwrap_or_default());
         }
         if let (Extra::Bound, Some(sockets)) = (self.wanted.extra, descriptors.get_mut("socket")) {
             *sockets -= 1;
