@@ -80,6 +80,10 @@ fn take(connection: &OwnedFd, held: &mut Held) -> Option<()> {
             Received::Passed(record, pipe) if held.len() < PIPES_MAX => held.push((Writer::from_record(record), pipe)),
             Received::Passed(..) | Received::Lost => {}
             Received::Nothing => return Some(()),
+            Received::Failed => {
+                wakeup::rest(REST);
+                return Some(());
+            }
             Received::End => return None,
         }
     }

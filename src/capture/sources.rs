@@ -44,13 +44,19 @@ pub(crate) type Pipe = Arc<OwnedFd>;
 
 pub(crate) struct Sources {
     all: Vec<Source<Pipe>>,
-    /// Our end of the connection to the relay.
-    relay: Option<Pipe>,
+    relay: Option<Relay>,
     lost: Lost,
     /// While the state is being handed on, nothing is read.
     pub(crate) is_paused: bool,
     /// The thread is to end.
     pub(crate) is_over: bool,
+}
+
+/// Our end of the connection to the relay. It stays open until the relay has ended: its end is what sets a relay going.
+struct Relay {
+    connection: Pipe,
+    /// Nothing can be sent any more.
+    is_broken: bool,
 }
 
 /// What is waited for, held open until then.
@@ -70,7 +76,7 @@ struct Lost {
 
 impl Sources {
     pub(crate) fn new(all: Vec<Source<Pipe>>, relay: Option<OwnedFd>) -> Self {
-        Self { all, relay: relay.map(Arc::new), lost: Lost::default(), is_paused: false, is_over: false }
+        Self { all, relay: relay.map(Relay::new), lost: Lost::default(), is_paused: false, is_over: false }
     }
 
     /// Whether another pipe can be read.
@@ -94,7 +100,7 @@ impl Sources {
     }
 
     pub(crate) fn relay(&self) -> Option<&Pipe> {
-        self.relay.as_ref()
+        self.relay.as_ref().map(|relay| &relay.connection)
     }
 
     /// The oldest first. Of a pid that came up twice, those of the later worker.
@@ -175,7 +181,7 @@ impl Sources {
 
     /// A relay has taken the place of none, or of another.
     pub(crate) fn set_relay(&mut self, relay: Option<OwnedFd>) {
-        self.relay = relay.map(Arc::new);
+        self.relay = relay.map(Relay::new);
         self.all.iter_mut().for_each(|source| source.is_relayed = false);
         self.pass_to_relay();
     }
@@ -183,24 +189,34 @@ impl Sources {
     /// The relay has no room for a pipe for the moment.
     fn waits_for_relay(&self) -> Option<&Pipe> {
         let is_left = self.all.iter().any(|source| source.pipe.is_some() && !source.is_relayed);
-        self.relay.as_ref().filter(|_| is_left && !self.is_paused)
+        self.relay
+            .as_ref()
+            .filter(|relay| is_left && !relay.is_broken && !self.is_paused)
+            .map(|relay| &relay.connection)
     }
 
     fn pass_to_relay(&mut self) {
-        let Some(relay) = self.relay.as_ref().filter(|_| !self.is_paused) else { return };
-        for source in self.all.iter_mut().filter(|source| !source.is_relayed) {
+        let Self { all, relay, is_paused, .. } = self;
+        let Some(relay) = relay.as_mut().filter(|relay| !relay.is_broken && !*is_paused) else { return };
+        for source in all.iter_mut().filter(|source| !source.is_relayed) {
             let Some(pipe) = &source.pipe else { continue };
-            match fd_passing::pass(relay.as_fd(), &source.writer.to_record(), pipe.as_fd()) {
+            match fd_passing::pass(relay.connection.as_fd(), &source.writer.to_record(), pipe.as_fd()) {
                 Ok(()) => source.is_relayed = true,
                 Err(Errno::EAGAIN | Errno::ETOOMANYREFS | Errno::ENOMEM | Errno::ENOBUFS) => return,
                 Err(errno) => {
                     // It has ended; the main thread hears of that.
                     log::debug!("cannot pass a pipe to the relay: {}", words(errno));
-                    self.relay = None;
+                    relay.is_broken = true;
                     return;
                 }
             }
         }
+    }
+}
+
+impl Relay {
+    fn new(connection: OwnedFd) -> Self {
+        Self { connection: Arc::new(connection), is_broken: false }
     }
 }
 

@@ -158,8 +158,8 @@ fn each_relay_is_given_every_open_pipe_once() {
         assert_eq!((given.get(..3), given.last()), (Some(&[1, 2, 3][..]), Some(&5)));
         assert!(sources.waits_for_relay().is_none());
         drop(theirs);
-        // It has ended, and nothing is given to it.
+        // It has ended, and nothing is given to it; nor is there anything to wait for.
         let _sixth = add(&mut sources, 6);
-        assert!(sources.relay().is_none());
+        assert!(sources.waits_for_relay().is_none() && sources.relay().is_some());
     }
 }

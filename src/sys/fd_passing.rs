@@ -22,6 +22,8 @@ pub enum Received {
     Nothing,
     /// A record without its descriptor: there was no room for another one here.
     Lost,
+    /// Nothing, by an error that passes.
+    Failed,
     /// The other side is gone.
     End,
 }
@@ -48,7 +50,8 @@ pub fn receive(socket: BorrowedFd<'_>) -> Received {
             // SAFETY: the kernel has just made this descriptor, and nothing else knows its number.
             Received::Passed(record, unsafe { OwnedFd::from_raw_fd(passed) })
         }
-        Ok((0, _)) | Err(_) => Received::End,
+        Ok((0, _)) | Err(Errno::ECONNRESET) => Received::End,
+        Err(_) => Received::Failed,
         Ok(_) => Received::Lost,
     }
 }

@@ -53,9 +53,9 @@ pub fn read_some(reader: &impl AsFd, buffer: &mut [u8]) -> Found {
     match retry(|| nix::unistd::read(reader, buffer)) {
         Ok(0) => Found::End,
         Ok(length) => Found::Bytes(length),
-        Err(Errno::EAGAIN) => Found::Nothing,
-        // It is no pipe that can be read, and never will be.
-        Err(_) => Found::End,
+        // Whatever else a system may say of a pipe (ENOMEM) passes. To take it for the end would leave the process with a pipe that
+        // is full and never read.
+        Err(_) => Found::Nothing,
     }
 }
 

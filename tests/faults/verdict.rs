@@ -141,12 +141,12 @@ fn pids(status: &Value) -> Vec<Process> {
     workers.filter_map(|worker| Some(Process(i32::try_from(worker["pid"].as_i64()?).ok()?))).collect()
 }
 
-/// No process but the workers, and no zombie.
+/// No process but the workers and the relay, and no zombie.
 fn only_these(scene: &Scene, status: &Value) -> Result<(), String> {
     let listed = pids(status);
     let mut others = scene.master.descendants();
     others.extend(scene.master.process().children());
-    others.retain(|process| !listed.contains(process));
+    others.retain(|process| !listed.contains(process) && !process.is_relay());
     if others.is_empty() { Ok(()) } else { Err(format!("there are other processes: {others:?}")) }
 }
 
