@@ -14,8 +14,8 @@ mod signal;
 mod time;
 
 pub use ending::Ending;
-pub use ids::{ClientId, Pid, Version, WorkerIndex};
+pub use ids::{ClientId, Pid, Slot, Version, WorkerIndex};
 pub use resource::{Resource, ResourceLimit};
-pub use settings::{AckMode, FACILITIES, LogTarget, WorkerOutput};
+pub use settings::{AckMode, FACILITIES, LogTarget, STAGES_MAX, Share, Stages, WorkerOutput};
 pub use signal::Signal;
 pub use time::{Mono, due, earlier};

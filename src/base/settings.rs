@@ -21,6 +21,58 @@ impl Default for AckMode {
     }
 }
 
+/// So many of all workers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Share {
+    Count(u32),
+    /// Of a hundred.
+    Percent(u32),
+}
+
+impl Share {
+    pub fn rounded_up(self, total: u32) -> u32 {
+        match self {
+            Self::Count(count) => count,
+            Self::Percent(percent) => of_hundred(percent, total, 99),
+        }
+    }
+
+    pub fn rounded_down(self, total: u32) -> u32 {
+        match self {
+            Self::Count(count) => count,
+            Self::Percent(percent) => of_hundred(percent, total, 0),
+        }
+    }
+}
+
+fn of_hundred(percent: u32, total: u32, extra: u64) -> u32 {
+    u32::try_from((u64::from(percent) * u64::from(total) + extra) / 100).unwrap_or(u32::MAX)
+}
+
+/// How many stages an upgrade may have, beside the last one, which is all workers.
+pub const STAGES_MAX: usize = 8;
+
+/// How many workers run the new version after each stage of an upgrade. Behind the last one that is named come all others.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Stages([Option<Share>; STAGES_MAX]);
+
+impl Stages {
+    /// None: more than [`STAGES_MAX`].
+    pub fn new(shares: &[Share]) -> Option<Self> {
+        let mut stages = Self::default();
+        let places = stages.0.get_mut(..shares.len())?;
+        places.iter_mut().zip(shares).for_each(|(place, share)| *place = Some(*share));
+        Some(stages)
+    }
+
+    /// How many of `total` workers the stage of this number is, counted from 0; at least 1.
+    pub fn workers(&self, stage: u32, total: u32) -> u32 {
+        let share = usize::try_from(stage).ok().and_then(|stage| *self.0.get(stage)?);
+        share.map_or(total, |share| share.rounded_up(total).clamp(1, total.max(1)))
+    }
+}
+
 /// Where log lines go.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum LogTarget {

@@ -13,7 +13,7 @@ use crate::client::table;
 use crate::client::text::Text;
 use crate::client::upgrade::upgrade;
 use crate::client::wait;
-use crate::protocol::{UpgradeAsked, UpgradeStyle};
+use crate::protocol::{Terms, UpgradeAsked, UpgradeStyle};
 use crate::sys::clock;
 
 /// How long a master may take for an answer that it needs to wait for nothing for.
@@ -41,7 +41,7 @@ pub(super) fn run(command: Command, connection: &mut Connection, screen: &mut Sc
         }
         Command::Upgrade { fleet, reason, timeout, wait_old } => {
             let style = if fleet { UpgradeStyle::Fleet } else { UpgradeStyle::Smooth };
-            let asked = UpgradeAsked { style, reason };
+            let asked = UpgradeAsked { style, reason, terms: Terms::default() };
             match (upgrade(connection, &asked, Deadline::from_now(timeout), screen)?, wait_old) {
                 (Exit::Done, Some(limit)) => wait::for_old_workers(connection, Deadline::from_now(limit), screen),
                 (exit, _) => Ok(exit),

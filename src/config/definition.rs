@@ -55,6 +55,10 @@ pub enum Shape {
     Text(&'static str),
     /// A whole number from 1.
     Count(&'static str),
+    /// A whole number from 0.
+    Number(&'static str),
+    /// A whole number, or a text such as `25%`.
+    Share(&'static str),
     /// A number of seconds, or a text such as `1m 30s`.
     Time(&'static str),
     /// A number of seconds, or a word.
@@ -105,6 +109,7 @@ pub enum Subject {
     Family,
     LogLevel,
     LogTarget,
+    Stages,
 }
 
 /// How `config` on the control socket sets an option.
@@ -230,7 +235,8 @@ impl<C> Definition<C> {
     pub fn value_name(&self) -> Option<&'static str> {
         match self.shape {
             Shape::Truth => None,
-            Shape::Text(name) | Shape::Count(name) | Shape::Time(name) | Shape::TimeOrWord(name) => Some(name),
+            Shape::Text(name) | Shape::Count(name) | Shape::Number(name) | Shape::Share(name) => Some(name),
+            Shape::Time(name) | Shape::TimeOrWord(name) => Some(name),
             Shape::Permissions(name) | Shape::Choice(name) | Shape::CommandLine(name) | Shape::Bind(name) => Some(name),
         }
     }

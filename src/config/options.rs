@@ -10,14 +10,14 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::base::limits::SOCKET_PATH_MAX;
-use crate::base::{AckMode, FACILITIES, LogTarget};
+use crate::base::{AckMode, FACILITIES, LogTarget, STAGES_MAX, Share};
 use crate::config::bind::Bind;
 use crate::config::definition::{
     self, Act, Commanded, Effect, Group, Need, Place, Shape, Subject, Takes, list, map, single, switch,
 };
 use crate::config::origin::Provided;
 use crate::config::sections::{
-    Control, Env, LEVELS, Log, LogLevel, OUTPUTS, TARGETS, WorkerSetup, log_target, worker_output,
+    Control, Env, LEVELS, Log, LogLevel, OUTPUTS, Rollout, TARGETS, WorkerSetup, log_target, worker_output,
 };
 use crate::config::values::{self, Nice};
 
@@ -56,6 +56,12 @@ pub struct Config {
     pub ack_timeout: Option<Duration>,
     pub max_unacked: Option<u32>,
     pub max_upgrade_additional: Option<u32>,
+    pub max_surge: Option<Share>,
+    pub max_unavailable: Option<Share>,
+    pub early_life: Option<Duration>,
+    /// 0 is any number.
+    pub max_failures: Option<u32>,
+    pub rollout: Rollout,
     pub reexec_as: Option<Vec<String>>,
     pub preload: Option<PathBuf>,
     pub gc_before_fork: bool,
@@ -196,6 +202,28 @@ pub(super) static OPTIONS: &[Definition] = &[
             let why = |need| format!("{need} (0 would never let an upgrade start)");
             set(&mut config.max_upgrade_additional, values::whole(value, 1..=NUMBER_MAX).map_err(why))
         }),
+    single(UPGRADES, "max-surge", Shape::Share("N|P%"))
+        .help("Most workers above --number in an upgrade, beside those that were told to go already")
+        .not_einhorns()
+        .read(|config, value| set(&mut config.max_surge, values::share(value, 0))),
+    single(UPGRADES, "max-unavailable", Shape::Share("N|P%"))
+        .help("How many workers fewer than --number may serve in an upgrade (default 0)")
+        .not_einhorns()
+        .read(|config, value| set(&mut config.max_unavailable, values::share(value, 0))),
+    single(UPGRADES, "early-life", Shape::Time("DURATION"))
+        .help(
+            "How long the workers of a new version must serve before it counts as good; until then it is on trial (default \
+             30s with --config, else 0)",
+        )
+        .not_einhorns()
+        .read(|config, value| set(&mut config.early_life, values::time(value))),
+    single(UPGRADES, "max-failures", Shape::Number("N"))
+        .help(
+            "Go back to the version before when more workers than this fail while a version is on trial; 0 is for ever \
+             (default 3 with --config, else 0)",
+        )
+        .not_einhorns()
+        .read(|config, value| set(&mut config.max_failures, values::whole(value, 0..=RETRIES_MAX))),
     single(UPGRADES, "reexec-as", Shape::CommandLine("CMDLINE"))
         .help("Command line to become when the master replaces itself, split as a shell would")
         .read(|config, value| set(&mut config.reexec_as, values::command_line(value))),
@@ -298,6 +326,20 @@ pub(super) static OPTIONS: &[Definition] = &[
              own go (default: into the log where there is a file)",
         )
         .read(|config, value| set(&mut config.worker.output, worker_output(value))),
+    single(MASTER_KEYS, "upgrade.canary", Shape::Share("N|P%"))
+        .help("So many workers run the new version first, and are watched for upgrade.bake, before the others are replaced")
+        .subject(Subject::Stages)
+        .read(|config, value| push_stage(config, value)),
+    list(MASTER_KEYS, "upgrade.steps", Shape::Share("N|P%"))
+        .help("How many workers run the new version after each stage of an upgrade, such as [1, \"50%\"]; the last stage is all")
+        .subject(Subject::Stages)
+        .read(|config, value| push_stage(config, value)),
+    single(MASTER_KEYS, "upgrade.bake", Shape::Time("DURATION"))
+        .help("How long the workers of each stage are watched before the next (default: not at all)")
+        .read(|config, value| set(&mut config.rollout.bake, values::time(value))),
+    list(MASTER_KEYS, "upgrade.check", Shape::CommandLine("WORD"))
+        .help("A command that is run when the workers of a stage serve, and after its watch; if it fails, the upgrade is given up")
+        .read(|config, value| push(&mut config.rollout.check, values::word(value))),
     list(MASTER_KEYS, "control.allow-users", Shape::Text("USER"))
         .help("Users, beside root and the master's own, who may do everything on the control socket")
         .read(|config, value| push(&mut config.control.allow_users, values::user(value))),
@@ -398,6 +440,15 @@ impl Definition {
 
 fn set<T, U: From<T>>(slot: &mut U, value: Result<T, Need>) -> Result<(), Need> {
     *slot = value?.into();
+    Ok(())
+}
+
+fn push_stage(config: &mut Config, value: &std::ffi::OsStr) -> Result<(), Need> {
+    let share = values::share(value, 1)?;
+    if config.rollout.stages.len() >= STAGES_MAX {
+        return Err(format!("need at most {STAGES_MAX} stages"));
+    }
+    config.rollout.stages.push(share);
     Ok(())
 }
 

@@ -27,9 +27,14 @@ impl Config {
         self.given.is_given("ack-mode") || self.given.is_given("manual")
     }
 
+    /// Whether a configuration file was named; some defaults are other ones then.
+    pub fn has_file(&self) -> bool {
+        self.given.is_given("config")
+    }
+
     /// Whether this program stands in for Ruby's einhorn: called by that name, and without a file.
     pub fn stands_in_for_einhorn(&self) -> bool {
-        Path::new(&self.argv0).file_name() == Some(OsStr::new("einhorn")) && !self.given.is_given("config")
+        Path::new(&self.argv0).file_name() == Some(OsStr::new("einhorn")) && !self.has_file()
     }
 
     /// What is wrong with the value of an option, behind its name: `web.toml:3:10: worker.user: there is no user "x"`. What

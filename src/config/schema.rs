@@ -51,6 +51,7 @@ fn table_help(table: &str) -> &'static str {
     match table {
         "env" => "The environment of the workers",
         "worker" => "As what the workers run",
+        "upgrade" => "In which steps an upgrade replaces the workers",
         "control" => "The control socket",
         "log" => "The log",
         _ => "",
@@ -93,6 +94,8 @@ fn single(key: &Definition) -> Json {
         Shape::Truth => json!({ "type": "boolean" }),
         Shape::Text(_) | Shape::CommandLine(_) | Shape::Bind(_) => json!({ "type": "string" }),
         Shape::Count(_) => json!({ "type": "integer", "minimum": 1 }),
+        Shape::Number(_) => json!({ "type": "integer", "minimum": 0 }),
+        Shape::Share(_) => json!({ "type": ["integer", "string"] }),
         Shape::Time(_) => json!({ "type": ["number", "string"] }),
         Shape::TimeOrWord(_) | Shape::Permissions(_) => json!({ "type": ["string", "number"] }),
         Shape::Choice(words) => json!({ "enum": words.split('|').collect::<Vec<_>>() }),

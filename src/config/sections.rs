@@ -3,8 +3,9 @@
 
 use std::ffi::{OsStr, OsString};
 use std::path::PathBuf;
+use std::time::Duration;
 
-use crate::base::{LogTarget, ResourceLimit, Signal, WorkerOutput};
+use crate::base::{LogTarget, ResourceLimit, Share, Signal, WorkerOutput};
 use crate::config::definition::Need;
 use crate::config::values;
 
@@ -45,6 +46,15 @@ impl Default for WorkerSetup {
             output: None,
         }
     }
+}
+
+/// In which steps an upgrade replaces the workers.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Rollout {
+    pub stages: Vec<Share>,
+    pub bake: Option<Duration>,
+    /// A program and its arguments; empty for none.
+    pub check: Vec<OsString>,
 }
 
 /// The users and groups with full access to the control socket, beside root, the master's user and `socket-group`.

@@ -10,13 +10,15 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::base::printable::is_hidden;
-use crate::base::{AckMode, Resource, ResourceLimit, Signal};
+use crate::base::{AckMode, Resource, ResourceLimit, Share, Signal};
 use crate::config::definition::Need;
 use crate::config::nearest::nearest;
 use crate::config::origin::split_at_equals;
 
 /// Longest ack timer, ack timeout and time between two starts, in seconds: a day.
 pub const SECONDS_MAX: f64 = 86_400.0;
+/// Most workers that can be told of.
+const WORKERS_MAX: u32 = 1000;
 /// It becomes part of file names, which end at 255 bytes, and of socket paths, which end at 107.
 const COMMAND_NAME_BYTES_MAX: usize = 64;
 /// The kernel's range of nice levels.
@@ -98,6 +100,23 @@ pub(super) fn ack_timeout(value: &OsStr) -> Result<Duration, Need> {
     span.filter(|&span| !span.is_zero() && span <= longest).ok_or_else(need)
 }
 
+/// The same, or nothing.
+pub(super) fn time(value: &OsStr) -> Result<Duration, Need> {
+    let seconds = any_seconds(text(value)?).filter(|seconds| (0.0..=SECONDS_MAX).contains(seconds));
+    let need = || format!("need a time up to {SECONDS_MAX} seconds, such as 90 or 1m 30s");
+    seconds.map(Duration::from_secs_f64).ok_or_else(need)
+}
+
+/// A number of workers from `least` on, or a share of them in percent.
+pub(super) fn share(value: &OsStr, least: u32) -> Result<Share, Need> {
+    let read = text(value)?;
+    let found = match read.strip_suffix('%') {
+        Some(percent) => whole(OsStr::new(percent), least..=100).map(Share::Percent),
+        None => whole(value, least..=WORKERS_MAX).map(Share::Count),
+    };
+    found.map_err(|_| format!("need a number of workers from {least} to {WORKERS_MAX}, or {least}% to 100%"))
+}
+
 /// A file's name, in whatever bytes. Not looked at on disk.
 pub(super) fn path(value: &OsStr) -> Result<PathBuf, Need> {
     if value.is_empty() || value.as_bytes().contains(&0) {
@@ -169,7 +188,7 @@ pub(super) fn assignment(value: &OsStr) -> Result<(OsString, OsString), Need> {
 
 /// Whether only the master sets variables of this name.
 pub fn is_masters(name: &[u8]) -> bool {
-    [&b"EINHORN_"[..], b"LISTEN_"].iter().any(|prefix| name.starts_with(prefix))
+    [&b"EINHORN_"[..], b"EINHYRNINGSINS_SLOT", b"LISTEN_"].iter().any(|prefix| name.starts_with(prefix))
 }
 
 /// One of the words that `alternatives` lists, parted by `|`.

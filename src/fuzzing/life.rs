@@ -6,7 +6,7 @@ use std::collections::VecDeque;
 use std::time::Duration;
 
 use crate::base::{Ending, Mono, Pid, Signal, Version};
-use crate::pool::{Action, Command, Event, Group, Pool, Settings, State, UpgradeStyle, Worker};
+use crate::pool::{Action, Command, Event, Group, Pool, Settings, State, Terms, UpgradeStyle, Worker};
 
 /// How many bytes are followed.
 const FATE_MAX: usize = 256;
@@ -83,7 +83,7 @@ impl Life {
                 let request_id = "é".repeat(usize::from(which) * 40);
                 self.of_worker(which, |worker| Event::WorkerPinged { pid: worker.pid, request_id })
             }
-            8 => vec![Event::CommandGiven(Command::Upgrade(style(which)))],
+            8 => vec![Event::CommandGiven(Command::Upgrade { style: style(which), terms: Terms::default() })],
             9 => self.release(which),
             10 => vec![Event::CommandGiven(Command::SetTarget(u32::from(which) % TARGET_MAX + 1))],
             11 => self.group_emptied(which),
@@ -120,9 +120,8 @@ impl Life {
     }
 
     fn configured(&self, which: u8) -> Command {
-        let (settings, fallback) = (*self.pool.settings(), *self.pool.fallback());
         let signal_timeout = (which % 2 == 0).then(|| Duration::from_secs(u64::from(which)));
-        Command::Configure { settings: Settings { signal_timeout, ..settings }, fallback }
+        Command::Configure(vec![(self.pool.modern(), Settings { signal_timeout, ..*self.pool.settings() })])
     }
 
     /// A re-exec in the middle of it.
@@ -144,8 +143,16 @@ impl Life {
             Event::Started
             | Event::Resumed
             | Event::CommandGiven(
-                Command::Upgrade(_) | Command::Forward(_) | Command::SetTarget(_) | Command::Configure { .. },
+                Command::Upgrade { .. }
+                | Command::Pause
+                | Command::Resume
+                | Command::Abort
+                | Command::RollBack(_)
+                | Command::Forward(_)
+                | Command::SetTarget(_)
+                | Command::Configure(_),
             )
+            | Event::CheckEnded { .. }
             | Event::ReleaseReady { .. }
             | Event::ReleaseRefused { .. }
             | Event::WorkerSpawned { .. }
@@ -193,7 +200,7 @@ impl Life {
         assert!(!self.is_over, "{action:?} after the end");
         match action {
             Action::PrepareRelease { version } => self.asked = Some(version),
-            Action::SpawnWorker { index, version } => {
+            Action::SpawnWorker { index, slot: _, version } => {
                 assert!(!self.pool.is_stopping(), "launches while it stops");
                 assert!(version <= self.pool.modern().max(self.pool.good()), "launches version {version}");
                 answers.push_back(match self.next_pid % 5 {
@@ -211,7 +218,7 @@ impl Life {
                 answers.push_back(Event::WorkerReaped { pid, group });
             }
             Action::Exit(_) => self.is_over = true,
-            Action::KeepReleases { .. } | Action::Tell(_) => {}
+            Action::KeepReleases { .. } | Action::RunCheck { .. } | Action::Tell(_) => {}
         }
     }
 

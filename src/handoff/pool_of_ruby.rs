@@ -9,8 +9,8 @@ use crate::handoff::einhorn::{AckMode as EinhornAck, AckTimer, Child, Children, 
 use crate::handoff::error::{Fault, HandoffError};
 use crate::handoff::field::{Number, Wall};
 use crate::pool::{
-    AckMode, Backoff, ExitReason, Ping, Preparing, Settings, State as PoolState, StopSignal, Stopping, Told, Upgrade,
-    UpgradeStyle, Worker,
+    AckMode, Backoff, ExitReason, Ping, Preparing, Settings, State as PoolState, StopSignal, Stopping, Terms, Told,
+    Upgrade, UpgradeStyle, Worker, number_slots,
 };
 
 /// The signal by which einhorn's workers are told to go.
@@ -53,7 +53,8 @@ fn pool(state: &State, descriptors: &Descriptors, reader: &Reader<'_>) -> Result
     check_versions(&state.children, state.version)?;
     let upgrade = state.upgrading && state.respawn;
     let style = if state.smooth_upgrade { UpgradeStyle::Smooth } else { UpgradeStyle::Fleet };
-    let workers = workers(state, descriptors, &settings, reader);
+    let mut workers = workers(state, descriptors, &settings, reader);
+    number_slots(&mut workers, state.version);
     Ok(PoolState {
         good: if upgrade { good(state) } else { state.version },
         ever_acked: workers.iter().any(Worker::is_acked),
@@ -61,7 +62,7 @@ fn pool(state: &State, descriptors: &Descriptors, reader: &Reader<'_>) -> Result
         modern: state.version,
         newest: state.version,
         preparing: preparing(state, style),
-        upgrade: upgrade.then_some(Upgrade { style, failures: 0 }),
+        upgrade: upgrade.then(|| Upgrade::of_ruby(style)),
         stopping: stopping(state, &settings),
         backoff: Backoff { unacked_deaths: state.consecutive_deaths_before_ack, ..Backoff::default() },
         // Without one, nothing would ever be launched.
@@ -101,7 +102,13 @@ fn good(state: &State) -> Version {
 /// einhorn replaces its program before each upgrade, and starts it afterwards.
 fn preparing(state: &State, style: UpgradeStyle) -> Option<Preparing> {
     let version = Version(state.version.0.saturating_add(1));
-    (state.reloading_for_upgrade && state.respawn).then_some(Preparing { version, style, asked_again: false })
+    (state.reloading_for_upgrade && state.respawn).then_some(Preparing {
+        version,
+        style,
+        terms: Terms::default(),
+        asked_again: false,
+        dropped: false,
+    })
 }
 
 /// Ruby has told its clients already.

@@ -4,8 +4,10 @@ use std::time::Duration;
 
 use super::tests::{golden, read};
 use super::*;
-use crate::base::{Mono, Pid, Signal, Version, WorkerIndex};
-use crate::pool::{AckMode, Action, Backoff, Event, Ping, Pool, Preparing, State, StopSignal, Told, UpgradeStyle};
+use crate::base::{Mono, Pid, Signal, Slot, Version, WorkerIndex};
+use crate::pool::{
+    AckMode, Action, Backoff, Event, Ping, Pool, Preparing, State, StopSignal, Terms, Told, UpgradeStyle,
+};
 
 /// Where the clocks of these tests agree: some 15 s after the last that the golden documents tell of.
 const WALL: Wall = Wall { seconds: 1_795_395_600, nanos: 0 };
@@ -76,7 +78,13 @@ fn what_ruby_was_told_to_aim_at_is_in_force() {
 fn an_upgrade_for_which_ruby_replaced_itself_is_prepared() {
     for name in ["einhorn-1.1.1-busy", "einhorn-0.8.2-derived"] {
         let snapshot = pool_of(&golden(name));
-        let preparing = Preparing { version: Version(1), style: UpgradeStyle::Smooth, asked_again: false };
+        let preparing = Preparing {
+            version: Version(1),
+            style: UpgradeStyle::Smooth,
+            terms: Terms::default(),
+            asked_again: false,
+            dropped: false,
+        };
         assert_eq!((snapshot.preparing, snapshot.upgrade), (Some(preparing), None), "{name}");
         assert_eq!(resumed(snapshot).1, [Action::PrepareRelease { version: Version(1) }], "{name}");
     }
@@ -123,7 +131,8 @@ fn an_upgrade_under_way_goes_on() {
     assert_eq!(snapshot.last_style, Some(UpgradeStyle::Smooth));
     let (pool, actions) = resumed(snapshot);
     assert_eq!(pool.upgrading(), Some(UpgradeStyle::Smooth));
-    assert!(actions.contains(&Action::SpawnWorker { index: WorkerIndex(2), version: Version(3) }), "{actions:?}");
+    let launch = Action::SpawnWorker { index: WorkerIndex(2), slot: Slot(0), version: Version(3) };
+    assert!(actions.contains(&launch), "{actions:?}");
     let unacked = [upgrading.as_slice(), &[(":acked: true", ":acked: false")]].concat();
     let fleet = [unacked.as_slice(), &[(":smooth_upgrade: true", ":smooth_upgrade: false")]].concat();
     let snapshot = pool_of(&edited("einhorn-1.1.1-busy", &fleet));

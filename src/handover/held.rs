@@ -129,7 +129,8 @@ impl Held {
     /// # Errors
     /// It is not what a master can hold, in a sentence.
     pub(crate) fn read(ours: &Ours) -> Result<Self, String> {
-        let held: Self = ours.read().map_err(|error| error.to_string())?;
+        let mut held: Self = ours.read().map_err(|error| error.to_string())?;
+        held.facts.reload.resumed(held.pool.good);
         held.check().map_err(|cause| format!("cannot read the handoff: {cause}"))?;
         Ok(held)
     }

@@ -36,7 +36,11 @@ pub trait Configuration: Clone {
 #[serde(bound(serialize = "C: Serialize", deserialize = "C: Deserialize<'de>"))]
 pub struct Reload<C, A> {
     in_force: C,
-    /// What was in force before the upgrade under way, and is again if that is given up.
+    /// Those of the other versions that can be gone back to.
+    #[serde(default = "Vec::new")]
+    others: Vec<(Version, C)>,
+    /// That of the good version, in a handoff that does not know of the others.
+    #[serde(default, skip_serializing)]
     fallback: Option<C>,
     /// The clients that asked for an upgrade that has neither begun nor been refused.
     askers: Vec<ClientId>,
@@ -91,10 +95,17 @@ pub enum Input<C: Configuration, A> {
     UpgradeAsked(ClientId),
     /// Commands have set something.
     Commanded(Vec<C::Change>),
-    /// The pool says that the upgrade it was offered begins, or begins anew in place of another.
-    UpgradeBegun,
+    /// The pool says that the upgrade it was offered begins, after this version; or begins anew in place of another.
+    UpgradeBegun {
+        after: Option<Version>,
+    },
     UpgradeDone,
-    UpgradeGivenUp,
+    /// It goes back to this version.
+    UpgradeGivenUp {
+        to: Version,
+    },
+    /// These can be gone back to.
+    Keep(Vec<Version>),
     /// None begins: what was asked for last is refused.
     UpgradeRefused,
     /// Some time has passed.
@@ -136,16 +147,22 @@ impl<C: Configuration, A> Reload<C, A> {
     /// That of a master that has just been started.
     pub fn new(in_force: C) -> Self {
         let (coming, jobs, note_due) = (None, VecDeque::new(), None);
-        Self { in_force, fallback: None, askers: Vec::new(), coming, jobs, note_due }
+        Self { in_force, others: Vec::new(), fallback: None, askers: Vec::new(), coming, jobs, note_due }
+    }
+
+    /// The machine as it was handed on to a pool whose good version is this one.
+    pub fn resumed(&mut self, good: Version) {
+        let of_good = self.fallback.take().map(|fallback| (good, fallback));
+        self.others.extend(of_good);
     }
 
     pub fn in_force(&self) -> &C {
         &self.in_force
     }
 
-    /// What is in force if the upgrade under way is given up; the same as now, if none is.
-    pub fn fallback(&self) -> &C {
-        self.fallback.as_ref().unwrap_or(&self.in_force)
+    /// What is in force when this version is gone back to. That in force, if it is not known.
+    pub fn of(&self, version: Version) -> &C {
+        self.others.iter().find(|(known, _)| *known == version).map_or(&self.in_force, |(_, of)| of)
     }
 
     /// Whether a job is under way, of which the next image would know nothing.
@@ -182,12 +199,10 @@ impl<C: Configuration, A> Reload<C, A> {
             Input::UpgradeAsked(client) if self.askers.contains(&client) => {}
             Input::UpgradeAsked(client) => self.askers.push(client),
             Input::Commanded(changes) => self.on_commanded(&changes),
-            Input::UpgradeBegun => self.on_begun(outputs),
-            Input::UpgradeDone => {
-                self.fallback = None;
-                outputs.push(self.conclude());
-            }
-            Input::UpgradeGivenUp => self.on_given_up(outputs),
+            Input::UpgradeBegun { after } => self.on_begun(after, outputs),
+            Input::UpgradeDone => outputs.push(self.conclude()),
+            Input::UpgradeGivenUp { to } => self.on_given_up(to, outputs),
+            Input::Keep(versions) => self.others.retain(|(version, _)| versions.contains(version)),
             Input::UpgradeRefused => {
                 outputs.push(Output::Conclude(Hearers::Only(std::mem::take(&mut self.askers))));
             }
@@ -209,25 +224,25 @@ impl<C: Configuration, A> Reload<C, A> {
         });
     }
 
-    /// Also in the one that an upgrade goes back to: what was commanded is meant to stay.
+    /// Also in those that can be gone back to: what was commanded is meant to stay.
     fn on_commanded(&mut self, changes: &[C::Change]) {
-        for configuration in [Some(&mut self.in_force), self.fallback.as_mut()].into_iter().flatten() {
+        for configuration in std::iter::once(&mut self.in_force).chain(self.others.iter_mut().map(|(_, of)| of)) {
             changes.iter().for_each(|change| configuration.set(change));
         }
     }
 
-    fn on_begun(&mut self, outputs: &mut Vec<Output<C, A>>) {
+    fn on_begun(&mut self, after: Option<Version>, outputs: &mut Vec<Output<C, A>>) {
         self.askers.clear();
         let Some(coming) = self.coming.take() else { return };
         let before = std::mem::replace(&mut self.in_force, coming);
-        // One that starts over leaves the last good one where it is.
-        self.fallback.get_or_insert_with(|| before.clone());
+        self.others.extend(after.map(|version| (version, before.clone())));
         outputs.push(Output::Begin { before });
     }
 
-    fn on_given_up(&mut self, outputs: &mut Vec<Output<C, A>>) {
-        if let Some(fallback) = self.fallback.take() {
-            let before = std::mem::replace(&mut self.in_force, fallback);
+    fn on_given_up(&mut self, to: Version, outputs: &mut Vec<Output<C, A>>) {
+        if let Some(at) = self.others.iter().position(|(version, _)| *version == to) {
+            let (_, of_before) = self.others.swap_remove(at);
+            let before = std::mem::replace(&mut self.in_force, of_before);
             outputs.push(Output::GoBack { before });
         }
         outputs.push(self.conclude());

@@ -39,6 +39,10 @@ struct Play {
     now: Mono,
 }
 
+/// What is gone back to.
+const GOOD: Version = Version(0);
+const BEGUN: Input<Target, &str> = Input::UpgradeBegun { after: Some(GOOD) };
+
 impl Play {
     fn new() -> Self {
         Self { machine: Reload::new(read(1)), now: Mono::from_nanos(1) }
@@ -70,7 +74,7 @@ impl Play {
 
     fn begin(&mut self, target: u32) {
         self.find(target);
-        self.tell(Input::UpgradeBegun);
+        self.tell(BEGUN);
     }
 
     fn ask(&mut self, client: ClientId) {
@@ -79,7 +83,7 @@ impl Play {
 
     /// How many workers there are to be now, and if the upgrade under way is given up.
     fn targets(&self) -> (u32, u32) {
-        (self.machine.in_force().settings().target, self.machine.fallback().settings().target)
+        (self.machine.in_force().settings().target, self.machine.of(GOOD).settings().target)
     }
 }
 
@@ -91,9 +95,11 @@ fn refused(reason: &str) -> Output<Target, &'static str> {
 fn configuration_counts_from_the_begin_of_its_upgrade_on() {
     let mut play = Play::new();
     assert_eq!((play.find(2), play.targets()), (2, (1, 1)));
-    assert_eq!(play.tell(Input::UpgradeBegun), [Output::Begin { before: read(1) }]);
+    assert_eq!(play.tell(BEGUN), [Output::Begin { before: read(1) }]);
     assert_eq!(play.targets(), (2, 1));
     assert_eq!(play.tell(Input::UpgradeDone), [Output::Conclude(Hearers::AllBut(vec![]))]);
+    assert_eq!(play.targets(), (2, 1), "it can still be given up");
+    play.tell(Input::Keep(vec![VERSION]));
     assert_eq!(play.targets(), (2, 2));
 }
 
@@ -101,12 +107,13 @@ fn configuration_counts_from_the_begin_of_its_upgrade_on() {
 fn upgrade_that_is_given_up_leaves_nothing_in_force_however_often_it_began() {
     let mut play = Play::new();
     play.begin(2);
-    play.begin(3);
+    play.find(3);
+    play.tell(Input::UpgradeBegun { after: None });
     assert_eq!(play.targets(), (3, 1));
-    let given_up = play.tell(Input::UpgradeGivenUp);
+    let given_up = play.tell(Input::UpgradeGivenUp { to: GOOD });
     assert_eq!(given_up, [Output::GoBack { before: read(3) }, Output::Conclude(Hearers::AllBut(vec![]))]);
     assert_eq!(play.targets(), (1, 1));
-    assert_eq!(play.tell(Input::UpgradeGivenUp).len(), 1, "there is nothing to go back to any more");
+    assert_eq!(play.tell(Input::UpgradeGivenUp { to: GOOD }).len(), 1, "there is nothing to go back to any more");
 }
 
 #[test]
@@ -116,11 +123,11 @@ fn command_during_a_job_outlasts_the_upgrade_given_up_or_not() {
     play.tell(Input::Commanded(vec![5, 7]));
     play.tell(Input::JobEnded);
     play.tell(Input::Opened { version: VERSION, result: Ok(read(2)) });
-    play.tell(Input::UpgradeBegun);
+    play.tell(BEGUN);
     assert_eq!(play.targets(), (7, 7));
     play.tell(Input::Commanded(vec![8]));
     assert_eq!(play.targets(), (8, 8));
-    play.tell(Input::UpgradeGivenUp);
+    play.tell(Input::UpgradeGivenUp { to: GOOD });
     assert_eq!((play.targets(), play.machine.in_force().read), ((8, 8), 1));
 }
 
@@ -134,7 +141,7 @@ fn version_that_cannot_be_read_or_opened_is_refused_and_changes_nothing() {
     play.tell(Input::JobEnded);
     let result = Err("address already in use".to_owned());
     assert_eq!(play.tell(Input::Opened { version: VERSION, result }), [refused("address already in use")]);
-    assert_eq!((play.tell(Input::UpgradeBegun), play.targets()), (vec![], (1, 1)));
+    assert_eq!((play.tell(BEGUN), play.targets()), (vec![], (1, 1)));
 }
 
 #[test]
@@ -186,5 +193,5 @@ fn client_hears_the_end_of_the_upgrade_that_it_asked_for() {
     let refused = end(&mut play, Input::UpgradeRefused);
     assert_eq!(refused, Some(Output::Conclude(Hearers::Only(vec![second, third]))));
     play.begin(3);
-    assert_eq!(end(&mut play, Input::UpgradeGivenUp), all_but(&[]));
+    assert_eq!(end(&mut play, Input::UpgradeGivenUp { to: GOOD }), all_but(&[]));
 }

@@ -27,7 +27,7 @@ pub(crate) fn document(view: View<'_>) -> Value {
 /// For the next image, which may be Ruby's: as if it were there already, with the sockets where the master has them.
 pub(crate) fn to_hand_on(view: View<'_>, calendar: &Calendar) -> State {
     let state = of(view, calendar);
-    let preparing = view.pool.state().preparing;
+    let preparing = view.pool.state().preparing.filter(|preparing| !preparing.dropped);
     State {
         generation: state.generation.saturating_add(1),
         smooth_upgrade: preparing.map_or(state.smooth_upgrade, |preparing| preparing.style == UpgradeStyle::Smooth),

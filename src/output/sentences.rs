@@ -144,15 +144,39 @@ pub(crate) fn line(notice: &Notice, config: &Config) -> Line {
         Notice::Upgraded { version } => {
             watched(Level::Info, format!("Upgraded successfully to version {version} (Einhorn {EINHORN_VERSION})."))
         }
-        Notice::UpgradeFailed { version, back_to, reason: UpgradeFailure::Failures(count) } => logged(
-            Level::Error,
+        Notice::StageServes { slots, target, bake } => {
+            watched(Level::Info, format!("{slots} of {target} run the new version, watching it for {}", seconds(*bake)))
+        }
+        Notice::Paused { version, slots, target } => watched(
+            Level::Info,
+            format!("Upgrade to version {version} paused, {slots} of {target} run it (resume, or abort)"),
+        ),
+        Notice::Resumed { version } => watched(Level::Info, format!("Upgrade to version {version} goes on")),
+        Notice::TrialPassed { version } => {
+            logged(Level::Info, format!("Version {version} is good: its workers have outlived their early life"))
+        }
+        Notice::SlotWaits { slot, deaths, wait } => logged(
+            Level::Warn,
             format!(
-                "Upgrade to version {version} failed: {count} new workers in a row died or did not ACK. Going back to \
-                 version {back_to}"
+                "Slot {slot} waits: {deaths} of its workers died young in a row, the next one comes in {}",
+                seconds(*wait)
             ),
         ),
+        Notice::NothingServes => logged(Level::Error, "No worker serves any more".to_owned()),
         Notice::UpgradeFailed { version, reason: UpgradeFailure::Stopping, .. } => {
             logged(Level::Info, format!("Upgrade to version {version} given up because we're exiting"))
+        }
+        Notice::UpgradeFailed {
+            version,
+            back_to,
+            reason: reason @ (UpgradeFailure::Aborted | UpgradeFailure::RolledBack),
+        } => {
+            let why = failure(reason);
+            logged(Level::Warn, format!("Upgrade to version {version} {why}. Going back to version {back_to}"))
+        }
+        Notice::UpgradeFailed { version, back_to, reason } => {
+            let why = failure(reason);
+            logged(Level::Error, format!("Upgrade to version {version} failed: {why}. Going back to version {back_to}"))
         }
         Notice::UpgradeRefused { reason } => {
             logged(Level::Error, format!("Upgrade refused, nothing was changed: {reason}"))
@@ -160,6 +184,22 @@ pub(crate) fn line(notice: &Notice, config: &Config) -> Line {
         Notice::NotUpgradingWhileStopping => {
             logged(Level::Info, "Not reloading einhorn because we're exiting".to_owned())
         }
+    }
+}
+
+/// Why a version is given up, of the version.
+pub(crate) fn failure(reason: &UpgradeFailure) -> String {
+    match reason {
+        UpgradeFailure::Failures(count) => format!("{count} new workers in a row died or did not ACK"),
+        UpgradeFailure::TooMany(count) => {
+            format!("{count} of its workers died, stopped or did not ACK in their early life")
+        }
+        UpgradeFailure::NothingServes => "none of its workers serves any more".to_owned(),
+        UpgradeFailure::CheckFailed(why) => format!("its check failed: {why}"),
+        UpgradeFailure::DeadlinePassed(limit) => format!("it was not done within {}", seconds(*limit)),
+        UpgradeFailure::Aborted => "was aborted".to_owned(),
+        UpgradeFailure::RolledBack => "was rolled back".to_owned(),
+        UpgradeFailure::Stopping => "einhorn is going down".to_owned(),
     }
 }
 
@@ -193,11 +233,11 @@ pub(crate) fn difference(difference: &Difference) -> String {
 pub(crate) fn verdict(notice: &Notice) -> Option<String> {
     match notice {
         Notice::Upgraded { .. } => Some("Upgrade done".to_owned()),
-        Notice::UpgradeFailed { reason: UpgradeFailure::Failures(count), back_to, .. } => {
-            Some(format!("{FAILED}{count} new workers in a row died or did not ACK, version {back_to} goes on"))
-        }
         Notice::UpgradeFailed { reason: UpgradeFailure::Stopping, .. } | Notice::NotUpgradingWhileStopping => {
             Some(format!("{FAILED}einhorn is going down"))
+        }
+        Notice::UpgradeFailed { reason, back_to, .. } => {
+            Some(format!("{FAILED}{}, version {back_to} goes on", failure(reason)))
         }
         Notice::UpgradeRefused { reason } => Some(format!("{FAILED}{reason}")),
         _ => None,

@@ -98,6 +98,8 @@ impl Pool {
                 upgrade.failures = 0;
             }
         }
+        let Worker { slot, version, .. } = self.state.workers[at];
+        self.note_ack_in_slot(slot, version);
         self.state.ever_acked = true;
         let notice = Notice::UpTo { acked: self.acked_count(), target: self.state.settings.target, broken_streak };
         actions.push(Action::Tell(notice));
@@ -105,10 +107,13 @@ impl Pool {
 
     /// The worker is told to go, and it counts as a failure now: when it ends, it will have been asked to.
     fn miss_ack(&mut self, now: Mono, at: usize, actions: &mut Vec<Action>) {
-        let Worker { pid, version, spawned_at, .. } = self.state.workers[at];
+        let missed = self.state.workers[at].clone();
+        let Worker { pid, version, spawned_at, .. } = missed;
         actions.push(Action::Tell(Notice::AckMissed { pid, after: now.since(spawned_at) }));
         let grace = self.state.settings.signal_timeout.map_or(UNACKED_GRACE, |timeout| timeout.min(UNACKED_GRACE));
         self.tell_to_go(now, &[pid], StopSignal::Graceful, Some(grace), actions);
+        self.note_death_in_slot(now, &missed, actions);
+        self.count_against_trial(version, missed.slot);
         self.on_failure(now, version, actions);
     }
 

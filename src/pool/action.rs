@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::base::{Pid, Signal, Version, WorkerIndex};
+use crate::base::{Pid, Signal, Slot, Version, WorkerIndex};
 use crate::pool::notice::Notice;
 
 /// Everything that the pool can ask for.
@@ -13,9 +13,12 @@ pub enum Action {
     /// asked for again, under the same version, when what was found may be older than the last request.
     PrepareRelease { version: Version },
     /// These are still needed, every other may be forgotten.
-    KeepReleases { modern: Version, good: Version },
+    KeepReleases { modern: Version, good: Version, earlier: Vec<Version> },
     /// Launch a worker; answered by `WorkerSpawned` or `SpawnFailed` before any other event.
-    SpawnWorker { index: WorkerIndex, version: Version },
+    SpawnWorker { index: WorkerIndex, slot: Slot, version: Version },
+    /// Run the check that the configuration names, for a version that runs in so many slots; answered by `CheckEnded`, which may
+    /// take its time.
+    RunCheck { version: Version, slots: u32 },
     /// Send a signal to the worker itself.
     SignalWorker { pid: Pid, signal: Signal },
     /// Send a signal to everything in the worker's process group.

@@ -1,16 +1,28 @@
 //! The commands that change what the pool aims at. What a request looks like on the wire is not known here.
 
+use std::time::Duration;
+
 use serde::{Deserialize, Serialize};
 
-use crate::base::Signal;
+use crate::base::{Signal, Stages, Version};
 use crate::pool::settings::Settings;
 
 /// What an admin or a signal asks for.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Command {
     /// Replace every worker.
-    Upgrade(UpgradeStyle),
+    Upgrade {
+        style: UpgradeStyle,
+        terms: Terms,
+    },
+    /// Launch no more of the new version until `Resume`.
+    Pause,
+    Resume,
+    /// Give up the upgrade under way, or the version that is on trial.
+    Abort,
+    /// Go back to this version, or to the one before.
+    RollBack(Option<Version>),
     /// Launch no more, send this to every worker, and end when all are gone.
     Stop(Signal),
     /// The same, with each worker's own graceful signal; none of them is held to be more urgent for its name.
@@ -19,9 +31,18 @@ pub enum Command {
     Forward(Signal),
     /// Run so many workers; at least 1. It stays when an upgrade is given up.
     SetTarget(u32),
-    /// Decide by these from now on, and by `fallback` once the upgrade under way is given up. Where none is under way both
-    /// are the same.
-    Configure { settings: Settings, fallback: Settings },
+    /// Decide by these from now on: by those of the modern version, and by those of each that is gone back to.
+    Configure(Vec<(Version, Settings)>),
+}
+
+/// On which terms an upgrade is done; where nothing is said, the settings say it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Terms {
+    pub stages: Option<Stages>,
+    /// How long each stage but the last is watched.
+    pub bake: Option<Duration>,
+    /// After so long it is given up, if it is not done.
+    pub deadline: Option<Duration>,
 }
 
 /// How old workers make room for new ones.

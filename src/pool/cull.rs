@@ -1,10 +1,13 @@
 //! Which workers are told to go: old ones that are replaced, and workers above the target. It never lowers the serving floor.
 
-use crate::base::{Mono, Pid};
+use std::collections::BTreeSet;
+
+use crate::base::{Mono, Pid, Slot};
 use crate::pool::action::Action;
 use crate::pool::command::UpgradeStyle;
 use crate::pool::machine::Pool;
 use crate::pool::notice::Notice;
+use crate::pool::settings::Settings;
 use crate::pool::worker::StopSignal;
 use crate::pool::worker::{Worker, count};
 
@@ -37,44 +40,67 @@ impl Pool {
         self.state.upgrade.is_none() && modern >= self.state.settings.target
     }
 
-    /// As many old workers as there are more serving than wanted, the oldest first; and with them those that do not serve
-    /// anyway. These go, too, when they alone take the room of new ones: else a version of which one worker never acks
-    /// could not be replaced at all under a tight `max_upgrade_additional`.
+    /// As many old workers as there are more serving than wanted: those first whose slot a new one serves in, then the oldest. With them
+    /// those that do not serve anyway. These go, too, when they alone take the room of new ones: else a version of which one worker
+    /// never acks could not be replaced at all under a tight `max_upgrade_additional`. In a stage, only old ones of its slots go.
     fn cull_old_gradually(&mut self, now: Mono, actions: &mut Vec<Action>) {
-        let excess = self.counted_for_cull().saturating_sub(self.state.settings.target);
+        let excess = self.counted_for_cull().saturating_sub(self.least_serving());
         let crowded = self.missing() > self.room();
         if excess == 0 && !crowded {
             return;
         }
-        let idle = self.unsignaled(|pool, worker| worker.version != pool.state.modern && !worker.serves());
-        let serving = self.unsignaled(|pool, worker| worker.version != pool.state.modern && worker.serves());
-        let going = idle.into_iter().chain(serving.into_iter().take(excess as usize)).collect();
+        let (stage, target) = (self.stage_size(), self.state.settings.target);
+        let may_go = |worker: &Worker| stage == target || worker.slot.0 < stage;
+        let is_old = |pool: &Self, worker: &Worker| worker.version != pool.state.modern && may_go(worker);
+        let idle = self.unsignaled(|pool, worker| is_old(pool, worker) && !worker.serves());
+        let replaced = self.replaced_slots();
+        let is_replaced = |worker: &Worker| replaced.contains(&worker.slot);
+        let mut going = self.unsignaled(|pool, worker| is_old(pool, worker) && worker.serves() && is_replaced(worker));
+        going.extend(self.unsignaled(|pool, worker| is_old(pool, worker) && worker.serves() && !is_replaced(worker)));
+        let going = idle.into_iter().chain(going.into_iter().take(excess as usize)).collect();
         self.send_off(now, going, |count| Notice::CullingGradually { count }, actions);
     }
 
+    /// Those in which a modern worker serves.
+    fn replaced_slots(&self) -> BTreeSet<Slot> {
+        let modern = |worker: &&Worker| worker.version == self.state.modern && worker.serves();
+        self.state.workers.iter().filter(modern).map(|worker| worker.slot).collect()
+    }
+
+    /// How many must serve while old workers go.
+    fn least_serving(&self) -> u32 {
+        let Settings { target, max_unavailable, .. } = self.state.settings;
+        match self.state.upgrade {
+            Some(upgrade) if upgrade.paused.is_none() => target.saturating_sub(max_unavailable.rounded_down(target)),
+            Some(_) | None => target,
+        }
+    }
+
     /// Which workers count against the target: in a fleet upgrade the old ones alone, since all new ones come first. When the new
-    /// ones have no room beside the old, a fleet upgrade can only go on as a smooth one.
+    /// ones have no room beside the old, a fleet upgrade can only go on as a smooth one; the same in a stage that is not all.
     fn counted_for_cull(&self) -> u32 {
-        let roomy = self
-            .state
-            .settings
-            .max_upgrade_additional
-            .is_none_or(|additional| additional >= self.state.settings.target);
+        let target = self.state.settings.target;
+        let has_room = self.most_additional().is_none_or(|additional| additional >= target);
         match self.upgrading() {
-            Some(UpgradeStyle::Fleet) if roomy => {
+            Some(UpgradeStyle::Fleet) if has_room && self.stage_size() == target => {
                 count(&self.state.workers, |worker| worker.version != self.state.modern && worker.serves())
             }
             Some(UpgradeStyle::Fleet | UpgradeStyle::Smooth) | None => self.serving_count(),
         }
     }
 
-    /// Modern workers above the target: those that do not serve first, then the oldest.
+    /// Modern workers of slots above the target: those that do not serve at once, the others when those below serve, the highest
+    /// first.
     fn cull_surplus(&mut self, now: Mono, actions: &mut Vec<Action>) {
-        let mut modern = self.unsignaled(|pool, worker| worker.version == pool.state.modern && !worker.serves());
-        modern.extend(self.unsignaled(|pool, worker| worker.version == pool.state.modern && worker.serves()));
-        let surplus = modern.len().saturating_sub(self.state.settings.target as usize);
-        modern.truncate(surplus);
-        self.send_off(now, modern, |count| Notice::CullingSurplus { count }, actions);
+        let target = self.state.settings.target;
+        let is_surplus = |pool: &Self, worker: &Worker| worker.version == pool.state.modern && worker.slot.0 >= target;
+        let mut going = self.unsignaled(|pool, worker| is_surplus(pool, worker) && !worker.serves());
+        let surplus = self.state.workers.iter().filter(|worker| is_surplus(self, worker) && worker.serves());
+        let mut serving: Vec<&Worker> = surplus.collect();
+        serving.sort_unstable_by_key(|worker| std::cmp::Reverse(worker.slot));
+        let excess = self.serving_count().saturating_sub(target) as usize;
+        going.extend(serving.into_iter().take(excess).map(|worker| worker.pid));
+        self.send_off(now, going, |count| Notice::CullingSurplus { count }, actions);
     }
 
     /// Workers that were not told to go yet, in the order of their launch.

@@ -42,6 +42,11 @@ pub enum Event {
     WorkerExeced {
         pid: Pid,
     },
+    /// The check of this version has passed, or failed for this reason.
+    CheckEnded {
+        version: Version,
+        result: Result<(), String>,
+    },
     /// A worker said on the control socket that it serves.
     WorkerAcked {
         pid: Pid,

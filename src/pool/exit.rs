@@ -17,8 +17,9 @@ impl Pool {
         let version = worker.version;
         actions.push(Action::Tell(Notice::Exited { pid, ending, acked, asked }));
         actions.push(Action::ReapWorker { pid });
-        if (acked, asked) == (Acked::Yes, Asked::No) {
-            self.state.backoff.on_acked_death(now, &worker, &self.state.workers);
+        if asked == Asked::No {
+            self.note_death_in_slot(now, &worker, actions);
+            self.count_against_trial(version, worker.slot);
         }
         // The rest of the group does not drain once its leader died: it would only run beside the replacement for ever.
         let patience = now.after(self.state.settings.signal_timeout.unwrap_or(TERM_GRACE));

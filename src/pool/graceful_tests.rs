@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::base::{Pid, Signal, WorkerIndex};
+use crate::base::{Pid, Signal, Version, WorkerIndex};
 use crate::pool::testing::{Play, SMOOTH, settings};
 use crate::pool::{Action, Command, Event, ExitReason, Notice, Settings};
 
@@ -12,7 +12,7 @@ fn draining_at_term() -> Settings {
 }
 
 fn configure(play: &mut Play, settings: Settings) {
-    play.command(Command::Configure { settings, fallback: settings });
+    play.command(Command::Configure(vec![(Version(0), settings)]));
 }
 
 /// Two workers that end at USR2, and from now on those that are launched end at TERM.

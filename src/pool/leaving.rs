@@ -4,16 +4,19 @@ use crate::base::{Mono, Version};
 use crate::pool::machine::Pool;
 use crate::pool::worker::Worker;
 
+const BEGINNING: Mono = Mono::from_nanos(0);
+
 impl Pool {
-    /// The moment at which the last worker of this version was told to go. None: one was not told, or one may be launched yet,
-    /// at once or when the upgrade under way is given up; or there is no worker of it.
+    /// The moment at which the last worker of this version was told to go; the beginning of time, if there is no worker of it. None: one
+    /// was not told, or one may be launched yet, at once or when the upgrade under way is given up.
     pub fn leaving_since(&self, version: Version) -> Option<Mono> {
         let launching = self.launches.iter().any(|launch| launch.version == version);
-        if launching || [self.state.modern, self.state.good].contains(&version) {
+        let is_wanted = version == self.state.modern || version == self.state.good && self.state.upgrade.is_some();
+        if launching || is_wanted {
             return None;
         }
         let workers = self.state.workers.iter().filter(|worker| worker.version == version);
-        workers.map(told_at).collect::<Option<Vec<Mono>>>()?.into_iter().max()
+        workers.map(told_at).collect::<Option<Vec<Mono>>>()?.into_iter().max().or(Some(BEGINNING))
     }
 }
 
@@ -23,7 +26,8 @@ fn told_at(worker: &Worker) -> Option<Mono> {
 
 #[cfg(test)]
 mod tests {
-    use crate::base::{Pid, Version, WorkerIndex};
+    use super::BEGINNING;
+    use crate::base::{Pid, Slot, Version, WorkerIndex};
     use crate::pool::event::Event;
     use crate::pool::machine::Launch;
     use crate::pool::settings::Settings;
@@ -70,7 +74,7 @@ mod tests {
         assert_eq!(play.pool.leaving_since(NEW), None);
         play.die(1);
         play.die(2);
-        assert_eq!(play.pool.leaving_since(OLD), None, "nothing of it is left");
+        assert_eq!(play.pool.leaving_since(OLD), Some(BEGINNING), "nothing of it is left");
     }
 
     #[test]
@@ -109,7 +113,7 @@ mod tests {
     fn a_version_does_not_leave_while_a_launch_of_it_is_not_answered() {
         let mut play = replaced();
         let graceful = settings().graceful;
-        let launch = Launch { index: WorkerIndex(9), version: OLD, graceful, asked_at: play.now };
+        let launch = Launch { index: WorkerIndex(9), slot: Slot(0), version: OLD, graceful, asked_at: play.now };
         play.pool.launches.push(launch);
         assert_eq!(play.pool.leaving_since(OLD), None);
     }

@@ -1,7 +1,6 @@
 //! The pool itself: what happens comes in, what shall be done goes out. The decisions stand in the files beside.
 
-use crate::base::{Mono, Pid, Version};
-use crate::base::{Signal, WorkerIndex, earlier};
+use crate::base::{Mono, Pid, Signal, Slot, Version, WorkerIndex, earlier};
 use crate::pool::action::Action;
 use crate::pool::command::{Command, UpgradeStyle};
 use crate::pool::event::Event;
@@ -14,6 +13,7 @@ use crate::pool::worker::{Leftover, StopSignal, Worker, count};
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::pool) struct Launch {
     pub(in crate::pool) index: WorkerIndex,
+    pub(in crate::pool) slot: Slot,
     pub(in crate::pool) version: Version,
     /// In force now; it may be another when the launch is answered.
     pub(in crate::pool) graceful: Signal,
@@ -48,7 +48,8 @@ impl Pool {
             Event::WorkerExeced { pid } => self.on_execed(pid),
             Event::WorkerAcked { pid } => self.on_ack(now, pid, actions),
             Event::WorkerPinged { pid, request_id } => self.on_ping(now, pid, request_id, actions),
-            Event::WorkerStopped { pid } => self.on_job_control(pid, |worker| worker.stopped = true),
+            Event::CheckEnded { version, result } => self.on_check_ended(version, result, actions),
+            Event::WorkerStopped { pid } => self.on_stopped(pid),
             Event::WorkerContinued { pid } => self.on_job_control(pid, |worker| worker.stopped = false),
             Event::WorkerExited { pid, ending } => self.on_exit(now, pid, ending, actions),
             Event::WorkerReaped { pid, group } => self.on_reaped(now, pid, group, actions),
@@ -60,7 +61,14 @@ impl Pool {
 
     /// When the pool wants to be called again at the latest, with `DeadlinePassed`; never, if nothing is due.
     pub fn deadline(&self) -> Option<Mono> {
-        let due = [self.ack_deadline(), self.patience_deadline(), self.linger_deadline(), self.launch_deadline()];
+        let due = [
+            self.ack_deadline(),
+            self.upgrade_deadline(),
+            self.trial_deadline(),
+            self.patience_deadline(),
+            self.linger_deadline(),
+            self.launch_deadline(),
+        ];
         due.into_iter().fold(None, earlier)
     }
 
@@ -68,9 +76,12 @@ impl Pool {
     /// before launches: a child may be given the pid of a group that has just emptied, and must not hear what is meant for it.
     fn settle(&mut self, now: Mono, actions: &mut Vec<Action>) {
         self.run_ack_timers(now, actions);
-        self.conclude_upgrade(actions);
+        self.judge_trial(now, actions);
+        self.advance_upgrade(now, actions);
+        self.judge_trial(now, actions);
         self.cull(now, actions);
         self.end_patience(now, actions);
+        self.note_serving(actions);
         self.replenish(now, actions);
         self.note_lingering(now, actions);
         self.conclude_stop(actions);
@@ -78,21 +89,39 @@ impl Pool {
 
     fn on_command(&mut self, now: Mono, command: Command, actions: &mut Vec<Action>) {
         match command {
-            Command::Upgrade(style) => self.request_upgrade(style, actions),
+            Command::Upgrade { style, terms } => self.request_upgrade(style, terms, actions),
+            Command::Pause => self.pause(now, actions),
+            Command::Resume => self.resume(now, actions),
+            Command::Abort => self.abort(actions),
+            Command::RollBack(to) => self.roll_back(to, actions),
             Command::Stop(signal) => self.stop(now, StopSignal::Signal(signal), actions),
             Command::StopGracefully => self.stop(now, StopSignal::Graceful, actions),
             Command::Forward(signal) => self.forward(signal, actions),
             Command::SetTarget(target) => {
                 assert!(target >= 1, "a pool has at least one worker");
-                self.state.settings.target = target;
-                self.state.fallback.target = target;
+                self.each_settings(|_, settings| settings.target = target);
             }
-            Command::Configure { settings, fallback } => {
-                assert!(settings.target >= 1 && fallback.target >= 1, "a pool has at least one worker");
-                self.state.settings = settings;
-                self.state.fallback = fallback;
-            }
+            Command::Configure(known) => self.each_settings(|version, settings| {
+                if let Some((_, new)) = known.iter().find(|(known, _)| *known == version) {
+                    assert!(new.target >= 1, "a pool has at least one worker");
+                    *settings = *new;
+                }
+            }),
         }
+    }
+
+    /// Of every version that is wanted or can be gone back to.
+    fn each_settings(&mut self, change: impl Fn(Version, &mut Settings)) {
+        change(self.state.modern, &mut self.state.settings);
+        change(self.state.good, &mut self.state.fallback);
+        self.state.earlier.iter_mut().for_each(|earlier| change(earlier.version, &mut earlier.settings));
+    }
+
+    fn on_stopped(&mut self, pid: Pid) {
+        let serving = self.state.workers.iter().find(|worker| worker.pid == pid && worker.serves());
+        let serving = serving.map(|worker| (worker.version, worker.slot));
+        self.on_job_control(pid, |worker| worker.stopped = true);
+        serving.into_iter().for_each(|(version, slot)| self.count_against_trial(version, slot));
     }
 
     pub(in crate::pool) fn on_job_control(&mut self, pid: Pid, change: impl FnOnce(&mut Worker)) {
@@ -138,7 +167,7 @@ impl Pool {
 
     /// Whether the program of an upgrade that was asked for is being looked for.
     pub fn is_preparing(&self) -> bool {
-        self.state.preparing.is_some()
+        self.state.preparing.is_some_and(|preparing| !preparing.dropped)
     }
 
     /// New workers that failed since the last that acked, in the upgrade under way.
@@ -199,6 +228,7 @@ impl Pool {
     pub fn restore(state: State) -> Self {
         assert!(state.settings.target >= 1 && state.fallback.target >= 1, "a pool has at least one worker");
         let mut pool = Self { state, launches: Vec::new(), blocked: None };
+        pool.part_slots();
         pool.blocked = pool.what_blocks();
         pool
     }
@@ -209,5 +239,6 @@ impl Pool {
         if let Some(Preparing { version, .. }) = self.state.preparing {
             actions.push(Action::PrepareRelease { version });
         }
+        self.check_again(actions);
     }
 }

@@ -19,10 +19,13 @@ mod leaving;
 mod machine;
 mod notice;
 mod replenish;
+mod rollout;
 mod settings;
 mod shutdown;
+mod slots;
 mod state;
 mod tell;
+mod trial;
 mod upgrade;
 mod worker;
 
@@ -41,13 +44,16 @@ mod tests;
 #[cfg(test)]
 mod version_tests;
 
-pub use crate::base::AckMode;
+pub use crate::base::{AckMode, Share, Stages};
 pub use action::{Action, ExitReason};
 pub use backoff::Backoff;
-pub use command::{Command, UpgradeStyle};
+pub use command::{Command, Terms, UpgradeStyle};
 pub use event::{Event, Group};
 pub use machine::Pool;
 pub use notice::{AckIgnored, Acked, Asked, Blocked, Notice, UpgradeFailure};
-pub use settings::{EXEC_LIMIT, QUIT_GRACE, REQUEST_ID_MAX, Settings, TERM_GRACE};
-pub use state::{Preparing, State, Stopping, Upgrade};
+pub use rollout::{Phase, Upgrade};
+pub use settings::{EXEC_LIMIT, Manner, QUIT_GRACE, REQUEST_ID_MAX, Settings, TERM_GRACE};
+pub use slots::{SlotDeaths, number_slots};
+pub use state::{Preparing, State, Stopping};
+pub use trial::{EARLIER_MAX, Earlier, Trial};
 pub use worker::{Leftover, Ping, StopSignal, Told, Worker};

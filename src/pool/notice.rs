@@ -4,41 +4,138 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::base::{Ending, Pid, Signal, Version, WorkerIndex};
+use crate::base::{Ending, Pid, Signal, Slot, Version, WorkerIndex};
 use crate::pool::command::UpgradeStyle;
 
 /// One thing worth telling.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Notice {
-    LaunchingMany { count: u32 },
-    Launched { pid: Pid, index: WorkerIndex },
-    Relaunching { since: Duration, interval_s: f64, deaths: u32 },
+    LaunchingMany {
+        count: u32,
+    },
+    Launched {
+        pid: Pid,
+        index: WorkerIndex,
+    },
+    Relaunching {
+        since: Duration,
+        interval_s: f64,
+        deaths: u32,
+    },
     LaunchBlocked(Blocked),
-    ExecStuck { pid: Pid, after: Duration },
-    AckReceived { pid: Pid },
-    AckIgnored { pid: Pid, reason: AckIgnored },
-    TimerPassed { pid: Pid, after: Duration },
-    UpTo { acked: u32, target: u32, broken_streak: u32 },
-    AckMissed { pid: Pid, after: Duration },
-    Exited { pid: Pid, ending: Ending, acked: Acked, asked: Asked },
-    GroupHasSurvivors { pid: Pid },
-    Sending { signal: Signal, pids: Vec<Pid> },
-    Resending { signal: Signal, pid: Pid },
-    SentAll { signal: Signal, pids: Vec<Pid> },
-    KillingLate { pid: Pid, after: Duration },
-    Lingering { pids: Vec<Pid>, longest: Duration },
-    CullingOld { count: u32 },
-    CullingGradually { count: u32 },
-    CullingStale { count: u32 },
-    CullingSurplus { count: u32 },
-    UpgradeStarted { style: UpgradeStyle, from: Version },
-    UpgradeStartedOver { acked: u32, target: u32 },
-    Upgraded { version: Version },
-    UpgradeFailed { version: Version, back_to: Version, reason: UpgradeFailure },
-    UpgradeRefused { reason: String },
+    ExecStuck {
+        pid: Pid,
+        after: Duration,
+    },
+    AckReceived {
+        pid: Pid,
+    },
+    AckIgnored {
+        pid: Pid,
+        reason: AckIgnored,
+    },
+    TimerPassed {
+        pid: Pid,
+        after: Duration,
+    },
+    UpTo {
+        acked: u32,
+        target: u32,
+        broken_streak: u32,
+    },
+    AckMissed {
+        pid: Pid,
+        after: Duration,
+    },
+    Exited {
+        pid: Pid,
+        ending: Ending,
+        acked: Acked,
+        asked: Asked,
+    },
+    GroupHasSurvivors {
+        pid: Pid,
+    },
+    Sending {
+        signal: Signal,
+        pids: Vec<Pid>,
+    },
+    Resending {
+        signal: Signal,
+        pid: Pid,
+    },
+    SentAll {
+        signal: Signal,
+        pids: Vec<Pid>,
+    },
+    KillingLate {
+        pid: Pid,
+        after: Duration,
+    },
+    Lingering {
+        pids: Vec<Pid>,
+        longest: Duration,
+    },
+    CullingOld {
+        count: u32,
+    },
+    CullingGradually {
+        count: u32,
+    },
+    CullingStale {
+        count: u32,
+    },
+    CullingSurplus {
+        count: u32,
+    },
+    UpgradeStarted {
+        style: UpgradeStyle,
+        from: Version,
+    },
+    UpgradeStartedOver {
+        acked: u32,
+        target: u32,
+    },
+    /// The slots of a stage serve, and are watched for so long.
+    StageServes {
+        slots: u32,
+        target: u32,
+        bake: Duration,
+    },
+    Paused {
+        version: Version,
+        slots: u32,
+        target: u32,
+    },
+    Resumed {
+        version: Version,
+    },
+    Upgraded {
+        version: Version,
+    },
+    TrialPassed {
+        version: Version,
+    },
+    UpgradeFailed {
+        version: Version,
+        back_to: Version,
+        reason: UpgradeFailure,
+    },
+    UpgradeRefused {
+        reason: String,
+    },
     NotUpgradingWhileStopping,
-    GaveUp { deaths: u32 },
+    GaveUp {
+        deaths: u32,
+    },
+    /// So many workers of the slot died young in a row; the next one comes after `wait`.
+    SlotWaits {
+        slot: Slot,
+        deaths: u32,
+        wait: Duration,
+    },
+    NothingServes,
 }
 
 /// What keeps a missing worker from being launched now.
@@ -82,4 +179,14 @@ pub enum UpgradeFailure {
     Failures(u32),
     /// The master was told to stop.
     Stopping,
+    /// So many failures in its trial.
+    TooMany(u32),
+    /// Its last worker that served does not any more.
+    NothingServes,
+    /// What the check said.
+    CheckFailed(String),
+    /// It was not done in this time.
+    DeadlinePassed(Duration),
+    Aborted,
+    RolledBack,
 }

@@ -42,7 +42,7 @@ fn a_preparation_from_before_the_last_request_is_repeated() {
     play.command(FLEET);
     assert_eq!(play.actions, [], "one at a time");
     play.tell(play.ready(FIRST));
-    let forget = Action::KeepReleases { modern: Version(0), good: Version(0) };
+    let forget = Action::KeepReleases { modern: Version(0), good: Version(0), earlier: vec![] };
     assert_eq!(play.actions, [forget, Action::PrepareRelease { version: FIRST }], "in this order: it is stored anew");
     assert_eq!((play.pool.modern(), play.pool.upgrading()), (Version(0), None));
     play.actions.clear();
@@ -113,7 +113,7 @@ fn a_stop_during_a_preparation_drops_its_release() {
     assert_eq!(play.actions.iter().filter(|action| **action == refused).count(), 1);
     play.actions.clear();
     play.tell(play.ready(FIRST));
-    assert_eq!(play.actions, [Action::KeepReleases { modern: Version(0), good: Version(0) }]);
+    assert_eq!(play.actions, [Action::KeepReleases { modern: Version(0), good: Version(0), earlier: vec![] }]);
     assert_eq!((*play.pool.settings(), play.pool.upgrading()), (settings(), None));
     (1..=2).for_each(|pid| play.die(pid));
     assert_eq!(play.exits(), [ExitReason::Stopped]);

@@ -1,11 +1,13 @@
-//! Launching what is missing: all at once in the beginning and in a fleet upgrade, one by one otherwise.
+//! Launching what is missing: all at once in the beginning, in a fleet upgrade and on the way back, one by one otherwise. Which slots are
+//! empty is in `slots`.
 
-use crate::base::due;
-use crate::base::{Mono, Pid, WorkerIndex};
+use crate::base::{Mono, Pid, Slot, Version, WorkerIndex};
 use crate::pool::action::Action;
+use crate::pool::command::UpgradeStyle;
 use crate::pool::machine::Launch;
 use crate::pool::machine::Pool;
 use crate::pool::notice::{Blocked, Notice};
+use crate::pool::settings::{Manner, Settings};
 use crate::pool::worker::{Worker, count};
 
 impl Pool {
@@ -16,12 +18,12 @@ impl Pool {
             return;
         }
         actions.push(Action::Tell(Notice::LaunchingMany { count }));
-        for _ in 0..count {
-            self.launch(now, actions);
+        for (slot, version) in self.empty_slots().into_iter().take(count as usize) {
+            self.launch(now, slot, version, actions);
         }
     }
 
-    /// Launches one worker, if one is missing, the last launch is long enough ago, and nothing blocks it.
+    /// Launches what is missing, if the last launch is long enough ago, and nothing blocks it.
     pub(in crate::pool) fn replenish(&mut self, now: Mono, actions: &mut Vec<Action>) {
         if std::mem::take(&mut self.state.launch_at_once) && !self.is_stopping() {
             self.launch_all_missing(now, actions);
@@ -31,25 +33,24 @@ impl Pool {
             self.blocked = blocked;
             actions.extend(blocked.map(|blocked| Action::Tell(Notice::LaunchBlocked(blocked))));
         }
-        if !due(self.launch_deadline(), now) {
-            return;
+        while let Some((_, slot, version)) = self.next_launch().filter(|(at, ..)| *at <= now) {
+            let since = self.state.last_spinup.map_or_else(Default::default, |last| now.since(last));
+            let (interval_s, deaths) = (self.interval_s(slot, version), self.state.backoff.unacked_deaths);
+            actions.push(Action::Tell(Notice::Relaunching { since, interval_s, deaths }));
+            self.launch(now, slot, version, actions);
         }
-        let since = self.state.last_spinup.map_or_else(Default::default, |last| now.since(last));
-        let interval_s = self.state.backoff.interval_s(self.state.settings.spacing_s);
-        actions.push(Action::Tell(Notice::Relaunching {
-            since,
-            interval_s,
-            deaths: self.state.backoff.unacked_deaths,
-        }));
-        self.launch(now, actions);
     }
 
     /// When the next worker may be launched; never, while none is missing or something blocks it.
     pub(in crate::pool) fn launch_deadline(&self) -> Option<Mono> {
-        if self.is_stopping() || self.missing() == 0 || self.block().is_some() {
-            return None;
-        }
-        self.state.last_spinup.map(|last| last.after(self.state.backoff.interval(self.state.settings.spacing_s)))
+        self.next_launch().map(|(at, ..)| at)
+    }
+
+    /// Whether a worker is launched as soon as the ones before it have acked: in an upgrade, unless it is done in einhorn's manner,
+    /// and on the way back from one.
+    pub(in crate::pool) fn is_paced_by_acks(&self) -> bool {
+        let upgrading = self.state.upgrade.is_some() && self.state.settings.manner == Manner::Own;
+        upgrading || self.state.returning
     }
 
     pub(in crate::pool) fn on_spawned(&mut self, now: Mono, pid: Pid, index: WorkerIndex, actions: &mut Vec<Action>) {
@@ -57,8 +58,8 @@ impl Pool {
         self.state.backoff.on_launch();
         self.forget_group(pid);
         self.state.last_spinup = Some(now);
-        let Launch { index, version, graceful, asked_at: _ } = launch;
-        self.state.workers.push(Worker::new(pid, index, version, graceful, now));
+        let Launch { index, slot, version, graceful, asked_at: _ } = launch;
+        self.state.workers.push(Worker { slot, ..Worker::new(pid, index, version, graceful, now) });
         actions.push(Action::Tell(Notice::Launched { pid, index }));
         if let Some(stopping) = &self.state.stopping {
             let (stop_signal, grace) = (stopping.stop_signal, stopping.grace);
@@ -73,39 +74,54 @@ impl Pool {
     }
 
     fn take_launch(&mut self, index: WorkerIndex) -> Option<Launch> {
+        // Two may have the same; they are answered in their order.
         let at = self.launches.iter().position(|launch| launch.index == index)?;
-        Some(self.launches.swap_remove(at))
+        Some(self.launches.remove(at))
     }
 
-    fn launch(&mut self, now: Mono, actions: &mut Vec<Action>) {
-        let (index, graceful) = (self.free_index(), self.state.settings.graceful);
-        let launch = Launch { index, version: self.state.modern, graceful, asked_at: now };
-        self.launches.push(launch);
+    fn launch(&mut self, now: Mono, slot: Slot, version: Version, actions: &mut Vec<Action>) {
+        let index = match self.state.settings.manner {
+            Manner::Einhorn => self.free_index(),
+            Manner::Own => WorkerIndex(slot.0),
+        };
+        let is_modern = version == self.state.modern;
+        let graceful = if is_modern { self.state.settings.graceful } else { self.state.fallback.graceful };
+        if let Some(upgrade) = self.state.upgrade.as_mut().filter(|_| is_modern) {
+            upgrade.reached = upgrade.reached.max(slot.0 + 1);
+        }
+        self.launches.push(Launch { index, slot, version, graceful, asked_at: now });
         self.state.last_spinup = Some(now);
-        actions.push(Action::SpawnWorker { index: launch.index, version: launch.version });
-    }
-
-    /// How many modern workers there should be and are not. Those that were told to go and linger still count: if they
-    /// do not end, more processes would only make it worse (as einhorn has it). Not so those that an upgrade had sent off
-    /// before it was given up: they went because others came, and those others are no more.
-    pub(in crate::pool) fn missing(&self) -> u32 {
-        let modern =
-            count(&self.state.workers, |worker| worker.version == self.state.modern && !worker.excluded_from_target);
-        self.state.settings.target.saturating_sub(modern + self.launching())
+        actions.push(Action::SpawnWorker { index, slot, version });
     }
 
     /// Workers of given-up versions that never acked and are still there. One upgrade after the other must not add as many
-    /// new ones each time, faster than these can go.
+    /// new ones each time, faster than these can go. On the way back there is no such danger: those that come stay.
     fn given_up(&self) -> u32 {
+        if self.state.upgrade.as_ref().is_none_or(|upgrade| upgrade.style != UpgradeStyle::Fleet) {
+            return 0;
+        }
         let given_up = |worker: &Worker| worker.version != self.state.modern && worker.version != self.state.good;
         count(&self.state.workers, |worker| given_up(worker) && !worker.is_acked())
     }
 
     /// How many workers may be added beside those that live.
     pub(in crate::pool) fn room(&self) -> u32 {
-        let Some(additional) = self.state.settings.max_upgrade_additional else { return u32::MAX };
-        let living = count(&self.state.workers, |_| true).saturating_add(self.launching());
-        self.state.settings.target.saturating_add(additional).saturating_sub(living)
+        let settings = &self.state.settings;
+        let room = |additional: u32, beside: u32| {
+            settings.target.saturating_add(additional).saturating_sub(beside.saturating_add(self.launching()))
+        };
+        let additional = settings.max_upgrade_additional;
+        let of_all = additional.map_or(u32::MAX, |additional| room(additional, count(&self.state.workers, |_| true)));
+        let untold = || count(&self.state.workers, |worker| !worker.is_told());
+        let of_surge = settings.max_surge.map(|surge| room(surge.rounded_up(settings.target), untold()));
+        of_all.min(of_surge.unwrap_or(u32::MAX))
+    }
+
+    /// How many workers above the target may live at the most. None: no limit.
+    pub(in crate::pool) fn most_additional(&self) -> Option<u32> {
+        let Settings { target, max_upgrade_additional, max_surge, .. } = self.state.settings;
+        let surge = max_surge.map(|surge| surge.rounded_up(target));
+        max_upgrade_additional.into_iter().chain(surge).min()
     }
 
     /// What keeps a launch that is wanted from being made.
@@ -114,11 +130,11 @@ impl Pool {
         if wanted { self.block() } else { None }
     }
 
-    fn block(&self) -> Option<Blocked> {
+    pub(in crate::pool) fn block(&self) -> Option<Blocked> {
         let modern = |worker: &Worker| worker.version == self.state.modern;
         let waiting = count(&self.state.workers, |worker| modern(worker) && !worker.is_acked() && !worker.is_told());
         let unacked = waiting + self.launching();
-        if unacked >= self.state.settings.max_unacked {
+        if unacked >= self.state.settings.max_unacked && !self.state.returning {
             return Some(Blocked::Unacked { unacked, max: self.state.settings.max_unacked });
         }
         if self.room() > 0 {

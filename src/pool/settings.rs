@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::base::{AckMode, Signal};
+use crate::base::{AckMode, Share, Signal, Stages};
 
 /// A worker that dies this soon after its ack, unasked, counts as a sign of a crash loop.
 pub(super) const EARLY_LIFE: Duration = Duration::from_secs(10);
@@ -60,6 +60,43 @@ pub struct Settings {
     pub graceful: Signal,
     /// After so many failures in a row an upgrade (or a first start that never served) is given up.
     pub retries: Option<u32>,
+    #[serde(default)]
+    pub manner: Manner,
+    /// How long the workers of a new version must serve before it counts as good. Zero: as soon as all serve.
+    #[serde(default)]
+    pub early_life: Duration,
+    /// A version that fails more often than this in its trial is given up. Zero: there is no trial.
+    #[serde(default)]
+    pub max_failures: u32,
+    #[serde(default)]
+    pub stages: Stages,
+    /// How long each stage but the last is watched.
+    #[serde(default)]
+    pub bake: Duration,
+    /// Whether each stage ends with a check.
+    #[serde(default)]
+    pub has_check: bool,
+    /// How many workers above the target may live in an upgrade, beside those that were told to go.
+    #[serde(default)]
+    pub max_surge: Option<Share>,
+    /// How many workers fewer than the target may serve in an upgrade.
+    #[serde(default = "none")]
+    pub max_unavailable: Share,
+}
+
+/// Whose way it is done in, where einhorn's and ours differ.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Manner {
+    /// An upgrade launches a worker each `spacing_s`; a worker's index is the lowest free number.
+    #[default]
+    Einhorn,
+    /// An upgrade goes on with each ack; a worker's index is its slot.
+    Own,
+}
+
+fn none() -> Share {
+    Share::Count(0)
 }
 
 impl Default for Settings {
@@ -75,6 +112,14 @@ impl Default for Settings {
             signal_timeout: None,
             graceful: Signal::USR2,
             retries: None,
+            manner: Manner::default(),
+            early_life: Duration::ZERO,
+            max_failures: 0,
+            stages: Stages::default(),
+            bake: Duration::ZERO,
+            has_check: false,
+            max_surge: None,
+            max_unavailable: none(),
         }
     }
 }

@@ -75,12 +75,12 @@ fn forwarded_signal_reaches_those_that_are_their_program() {
 
 #[test]
 fn first_stop_that_is_no_plain_one_names_the_reason_of_the_exit() {
-    let (quit, term) = (Command::Stop(Signal::QUIT), Command::Stop(Signal::TERM));
+    let (quit, term) = (Signal::QUIT, Signal::TERM);
     for (commands, reason) in
         [([quit, term], ExitReason::Quit), ([term, quit], ExitReason::Quit), ([term, term], ExitReason::Stopped)]
     {
         let mut play = Play::serving(settings());
-        commands.into_iter().for_each(|command| play.command(command));
+        commands.into_iter().for_each(|signal| play.command(Command::Stop(signal)));
         [1, 2].into_iter().for_each(|pid| play.die(pid));
         assert_eq!(play.exits(), [reason], "{commands:?}");
     }

@@ -6,15 +6,18 @@
 
 use crate::pool::action::ExitReason;
 use crate::pool::worker::StopSignal;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::base::{Mono, Pid, Version};
+use crate::base::{Mono, Pid, Slot, Version};
 use crate::pool::backoff::Backoff;
-use crate::pool::command::UpgradeStyle;
+use crate::pool::command::{Terms, UpgradeStyle};
+use crate::pool::rollout::Upgrade;
 use crate::pool::settings::Settings;
+use crate::pool::slots::SlotDeaths;
+use crate::pool::trial::{Earlier, Trial};
 use crate::pool::worker::{Leftover, Worker};
 
 /// The least pid of a worker: a signal to 0, -1 or 1 would reach everything but a worker.
@@ -28,7 +31,7 @@ pub struct State {
     /// In the order of their launch.
     pub workers: Vec<Worker>,
     pub leftovers: Vec<Leftover>,
-    /// Set until all that are missing are launched without a pause: in the beginning, and in a fleet upgrade.
+    /// Set until all that are missing are launched without a pause: in the beginning, in a fleet upgrade, and on the way back.
     pub launch_at_once: bool,
     /// What new workers are, and all shall be.
     pub modern: Version,
@@ -45,6 +48,24 @@ pub struct State {
     pub last_style: Option<UpgradeStyle>,
     pub last_linger_note: Option<Mono>,
     pub ever_acked: bool,
+    /// The versions before `good` that can be gone back to, the oldest first.
+    #[serde(default)]
+    pub earlier: Vec<Earlier>,
+    /// That of the modern version.
+    #[serde(default)]
+    pub trial: Option<Trial>,
+    /// `good` had served in every slot, and had not come through its trial when the next upgrade began.
+    #[serde(default)]
+    pub good_is_on_trial: bool,
+    /// An upgrade was given up, and the workers of before are not all there again.
+    #[serde(default)]
+    pub returning: bool,
+    /// None serves, after some did; this was told.
+    #[serde(default)]
+    pub dark: bool,
+    /// Those whose last workers died young.
+    #[serde(default)]
+    pub slots: BTreeMap<Slot, SlotDeaths>,
 }
 
 impl State {
@@ -68,6 +89,12 @@ impl State {
             last_style: None,
             last_linger_note: None,
             ever_acked: false,
+            earlier: Vec::new(),
+            trial: None,
+            good_is_on_trial: false,
+            returning: false,
+            dark: false,
+            slots: BTreeMap::new(),
         }
     }
 
@@ -82,8 +109,12 @@ impl State {
         for (pid, version) in of_workers.clone() {
             self.check_version(version).map_err(|cause| format!("workers: {pid}: version: {cause}"))?;
         }
-        for (key, version) in [("modern", self.modern), ("good", self.good)] {
+        let earlier = self.earlier.iter().map(|earlier| ("earlier", earlier.version));
+        for (key, version) in [("modern", self.modern), ("good", self.good)].into_iter().chain(earlier) {
             self.check_version(version).map_err(|cause| format!("{key}: {cause}"))?;
+        }
+        for earlier in &self.earlier {
+            earlier.settings.check().map_err(|cause| format!("earlier: {}: {cause}", earlier.version))?;
         }
         check_pids(of_workers.map(|(pid, _)| pid)).map_err(|cause| format!("workers: {cause}"))?;
         check_pids(self.leftovers.iter().map(|leftover| leftover.pid)).map_err(|cause| format!("leftovers: {cause}"))
@@ -119,14 +150,11 @@ pub struct Preparing {
     /// Another upgrade was asked for while it was being looked for. A deploy may have come in between, so what is found then may be what
     /// was there before it.
     pub asked_again: bool,
-}
-
-/// An upgrade under way.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Upgrade {
-    pub style: UpgradeStyle,
-    /// New workers that died or missed their ack since the last that acked.
-    pub failures: u32,
+    #[serde(default)]
+    pub terms: Terms,
+    /// It was aborted: what is found is dropped.
+    #[serde(default)]
+    pub dropped: bool,
 }
 
 /// That the master is to end, and how.

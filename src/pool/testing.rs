@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::time::Duration;
 
 use crate::base::{Ending, Mono, Pid, Signal, Version};
-use crate::pool::{AckMode, Action, Command, Event, ExitReason, Group, Notice, Pool, Settings, UpgradeStyle};
+use crate::pool::{AckMode, Action, Command, Event, ExitReason, Group, Notice, Pool, Settings, Terms, UpgradeStyle};
 
 /// More events than any test has at once.
 const EVENTS_MAX: u32 = 10_000;
@@ -176,8 +176,13 @@ pub(in crate::pool) fn settings() -> Settings {
         signal_timeout: Some(Duration::from_secs(1)),
         graceful: Signal::USR2,
         retries: None,
+        ..Settings::default()
     }
 }
 
-pub(in crate::pool) const SMOOTH: Command = Command::Upgrade(UpgradeStyle::Smooth);
-pub(in crate::pool) const FLEET: Command = Command::Upgrade(UpgradeStyle::Fleet);
+const fn upgrade(style: UpgradeStyle) -> Command {
+    Command::Upgrade { style, terms: Terms { stages: None, bake: None, deadline: None } }
+}
+
+pub(in crate::pool) const SMOOTH: Command = upgrade(UpgradeStyle::Smooth);
+pub(in crate::pool) const FLEET: Command = upgrade(UpgradeStyle::Fleet);

@@ -2,8 +2,7 @@
 
 use std::time::Duration;
 
-use crate::base::{Mono, Pid, Signal, Version};
-use crate::pool::backoff::Backoff;
+use crate::base::{Pid, Signal, Version};
 use crate::pool::testing::{FLEET, Play, SMOOTH, settings};
 use crate::pool::{AckMode, Action, Command, Event, ExitReason, Notice, Settings, UpgradeFailure, UpgradeStyle};
 
@@ -50,15 +49,15 @@ fn a_fleet_upgrade_launches_every_new_worker_before_an_old_one_goes() {
 }
 
 #[test]
-fn dec_tells_the_oldest_and_inc_waits_for_it_to_end() {
+fn dec_tells_the_highest_slot_and_inc_waits_for_it_to_end() {
     let mut play = Play::serving(Settings { target: 3, signal_timeout: None, ..settings() });
     play.command(Command::SetTarget(2));
-    assert_eq!(play.signals(), [(1, Signal::USR2)]);
+    assert_eq!(play.signals(), [(3, Signal::USR2)]);
     play.command(Command::SetTarget(3));
     play.wait(30.0);
     assert_eq!(play.pids(), [1, 2, 3]);
-    play.die(1);
-    assert_eq!(play.pids(), [2, 3, 4]);
+    play.die(3);
+    assert_eq!(play.pids(), [1, 2, 4]);
 }
 
 #[test]
@@ -175,7 +174,7 @@ fn an_upgrade_that_used_up_its_retries_goes_back_to_the_good_version() {
     let reason = UpgradeFailure::Failures(2);
     let failed = Notice::UpgradeFailed { version: Version(1), back_to: Version(0), reason };
     assert!(play.actions.contains(&Action::Tell(failed)));
-    assert!(play.actions.contains(&Action::KeepReleases { modern: Version(0), good: Version(0) }));
+    assert!(play.actions.contains(&Action::KeepReleases { modern: Version(0), good: Version(0), earlier: vec![] }));
     play.wait(60.0);
     assert_eq!((play.pids(), play.pool.modern()), (vec![1, 2], Version(0)));
     play.command(SMOOTH);
@@ -216,22 +215,6 @@ fn a_first_start_is_tried_for_ever_without_retries() {
         play.wait(30.0);
     }
     assert_eq!((play.exits(), play.launched), (vec![], 501));
-}
-
-#[test]
-fn the_wait_grows_by_half_and_ends_at_thirty_seconds() {
-    let after = |deaths| {
-        let mut backoff = Backoff::default();
-        backoff.on_unacked_death();
-        backoff.unacked_deaths = deaths;
-        backoff
-    };
-    assert_eq!(after(0).interval_s(0.2), 0.2);
-    assert_eq!(after(1).interval_s(0.2), 0.2 * 1.5);
-    assert_eq!(after(3).interval_s(0.2), 0.2 * 1.5 * 1.5 * 1.5);
-    assert_eq!(after(1_000_000).interval_s(0.2), 30.0);
-    assert_eq!(after(u32::MAX).interval_s(f64::MIN_POSITIVE), 1e-6);
-    assert_eq!(after(u32::MAX).interval(1e300), Duration::from_secs(30));
 }
 
 /// E28: einhorn ends at once, and its workers live on.
@@ -280,7 +263,7 @@ fn a_worker_that_stays_for_ever_is_named_once_a_minute() {
         Action::Tell(Notice::Lingering { pids, longest }) => Some((pids[0].0, longest.as_secs())),
         _ => None,
     };
-    assert_eq!(play.actions.iter().filter_map(named).collect::<Vec<_>>(), [(1, 60), (1, 120), (1, 180)]);
+    assert_eq!(play.actions.iter().filter_map(named).collect::<Vec<_>>(), [(2, 60), (2, 120), (2, 180)]);
 }
 
 /// E12: einhorn ends, and the program that its shell had started lives on with the listener.
@@ -317,7 +300,7 @@ fn a_worker_that_was_killed_for_its_hanging_exec_does_not_serve_by_a_late_ack() 
 fn a_signal_timeout_of_nothing_kills_at_once() {
     let mut play = Play::serving(Settings { signal_timeout: Some(Duration::ZERO), ..settings() });
     play.command(Command::SetTarget(1));
-    assert_eq!(play.signals(), [(1, Signal::USR2), (1, Signal::KILL)]);
+    assert_eq!(play.signals(), [(2, Signal::USR2), (2, Signal::KILL)]);
     assert!(play.pool.deadline().is_none_or(|deadline| deadline > play.now));
 }
 
@@ -391,16 +374,6 @@ fn workers_sent_off_by_a_failed_upgrade_are_replaced_while_they_drain() {
     let stays = |pid: &i32| play.pool.workers().iter().any(|worker| worker.pid.0 == *pid && !worker.is_told());
     assert_eq!(play.pids(), [1, 2, 5, 6], "the fifth was of the bad version");
     assert_eq!(play.pids().into_iter().filter(stays).collect::<Vec<_>>(), [2, 6]);
-}
-
-#[test]
-fn launches_that_fail_together_are_one_sign() {
-    let mut backoff = Backoff::default();
-    let asked = |second: u64| Mono::from_nanos(second * 1_000_000_000);
-    (0..24).for_each(|_| backoff.on_failed_launch(asked(1)));
-    assert_eq!(backoff.interval_s(1.0), 1.5);
-    backoff.on_failed_launch(asked(3));
-    assert_eq!(backoff.interval_s(1.0), 2.25);
 }
 
 #[test]

@@ -1,30 +1,28 @@
-//! From one version to the next, and back when the next one does not work. Launching and culling follow by themselves
-//! from what is modern.
-
-use crate::pool::state::{Preparing, Upgrade};
+//! From one version to the next. Launching and culling follow by themselves from what is modern; the stages are in `rollout`, and the way
+//! back in `trial`.
 
 use crate::base::{Mono, Version};
 use crate::pool::action::Action;
-use crate::pool::command::UpgradeStyle;
+use crate::pool::command::{Terms, UpgradeStyle};
 use crate::pool::machine::Pool;
 use crate::pool::notice::{Notice, UpgradeFailure};
+use crate::pool::rollout::Upgrade;
 use crate::pool::settings::Settings;
-use crate::pool::worker::{Worker, count};
+use crate::pool::state::Preparing;
 
 impl Pool {
     /// One that is asked for while another is being prepared is prepared after it, and takes its place.
-    pub(in crate::pool) fn request_upgrade(&mut self, style: UpgradeStyle, actions: &mut Vec<Action>) {
+    pub(in crate::pool) fn request_upgrade(&mut self, style: UpgradeStyle, terms: Terms, actions: &mut Vec<Action>) {
         if self.is_stopping() {
             actions.push(Action::Tell(Notice::NotUpgradingWhileStopping));
             return;
         }
         if let Some(preparing) = &mut self.state.preparing {
-            preparing.style = style;
-            preparing.asked_again = true;
+            *preparing = Preparing { style, terms, asked_again: true, dropped: false, ..*preparing };
             return;
         }
         let version = Version(self.state.newest.0 + 1);
-        self.state.preparing = Some(Preparing { version, style, asked_again: false });
+        self.state.preparing = Some(Preparing { version, style, terms, asked_again: false, dropped: false });
         actions.push(Action::PrepareRelease { version });
     }
 
@@ -38,7 +36,9 @@ impl Pool {
     ) {
         assert!(settings.target >= 1, "a pool has at least one worker");
         let Some(preparing) = self.take_prepared(version) else {
-            self.forget_releases(actions);
+            if !self.is_over() {
+                self.keep_releases(actions);
+            }
             return self.prepare_again(version, actions);
         };
         let notice = match self.state.upgrade {
@@ -47,7 +47,7 @@ impl Pool {
         };
         actions.push(Action::Tell(notice));
         if self.state.upgrade.is_none() {
-            self.state.fallback = self.state.settings;
+            self.begin_behind_modern();
         }
         self.state.settings = settings;
         self.state.newest = version;
@@ -55,8 +55,23 @@ impl Pool {
         self.state.last_upgraded = Some(now);
         self.state.last_style = Some(preparing.style);
         self.state.backoff = Default::default();
-        self.state.upgrade = Some(Upgrade { style: preparing.style, failures: 0 });
+        self.state.slots.clear();
+        self.state.returning = false;
+        self.state.trial = Self::trial_of(&settings);
+        self.state.upgrade = Some(Upgrade::begin(now, preparing.style, preparing.terms, &settings));
         self.state.launch_at_once = preparing.style == UpgradeStyle::Fleet;
+        self.keep_releases(actions);
+    }
+
+    /// What an upgrade goes back to is the version before it, if that has served in every slot, even while it is on trial; then it
+    /// goes on with its trial.
+    fn begin_behind_modern(&mut self) {
+        if self.state.trial.take().is_some() {
+            self.retire_good();
+            self.state.good = self.state.modern;
+            self.state.good_is_on_trial = true;
+        }
+        self.state.fallback = self.state.settings;
     }
 
     pub(in crate::pool) fn on_release_refused(&mut self, version: Version, reason: String, actions: &mut Vec<Action>) {
@@ -68,7 +83,8 @@ impl Pool {
 
     /// What was being prepared, if the answer to it answers the last request, too.
     fn take_prepared(&mut self, version: Version) -> Option<Preparing> {
-        self.state.preparing.take_if(|preparing| preparing.version == version && !preparing.asked_again)
+        let found = self.state.preparing.take_if(|preparing| preparing.version == version && !preparing.asked_again);
+        found.filter(|preparing| !preparing.dropped)
     }
 
     /// Once more each time that it was asked for since the last look; so it ends when the requests do.
@@ -79,24 +95,13 @@ impl Pool {
         }
     }
 
-    /// Has dropped what was found in vain. After the end nothing is asked for any more.
-    fn forget_releases(&self, actions: &mut Vec<Action>) {
-        if !self.is_over() {
-            actions.push(Action::KeepReleases { modern: self.state.modern, good: self.state.good });
-        }
-    }
-
-    /// An upgrade is done when enough new workers serve; the old ones are then culled.
-    pub(in crate::pool) fn conclude_upgrade(&mut self, actions: &mut Vec<Action>) {
-        let modern = |worker: &Worker| worker.version == self.state.modern && worker.serves();
-        if self.state.upgrade.is_none() || count(&self.state.workers, modern) < self.state.settings.target {
-            return;
-        }
+    /// An upgrade is done when enough new workers serve; the old ones are then culled. Its version may still be on trial.
+    pub(in crate::pool) fn finish_upgrade(&mut self, actions: &mut Vec<Action>) {
         self.state.upgrade = None;
-        self.state.good = self.state.modern;
-        self.state.fallback = self.state.settings;
         actions.push(Action::Tell(Notice::Upgraded { version: self.state.modern }));
-        actions.push(Action::KeepReleases { modern: self.state.modern, good: self.state.good });
+        if self.state.trial.is_none() {
+            self.prove(actions);
+        }
     }
 
     /// A worker died before its ack, or missed it. Only those of the wanted version say something about it.
@@ -110,34 +115,18 @@ impl Pool {
                 upgrade.failures = upgrade.failures.saturating_add(1);
                 let failures = upgrade.failures;
                 if self.state.settings.failure_limit().is_some_and(|limit| failures >= limit) {
-                    self.give_up_upgrade(UpgradeFailure::Failures(failures), actions);
+                    self.go_back(UpgradeFailure::Failures(failures), actions);
                 }
             }
             None => self.give_up_start(now, actions),
         }
     }
 
-    /// Goes back to what worked, settings and all. The new workers are now the old ones: they go as theirs did, when others serve.
-    pub(in crate::pool) fn give_up_upgrade(&mut self, reason: UpgradeFailure, actions: &mut Vec<Action>) {
-        if self.state.upgrade.take().is_none() {
-            return;
-        }
-        let version = std::mem::replace(&mut self.state.modern, self.state.good);
-        self.state.settings = self.state.fallback;
-        for worker in
-            self.state.workers.iter_mut().filter(|worker| worker.version == self.state.good && worker.is_told())
-        {
-            worker.excluded_from_target = true;
-        }
-        self.state.backoff = Default::default();
-        actions.push(Action::Tell(Notice::UpgradeFailed { version, back_to: self.state.good, reason }));
-        actions.push(Action::KeepReleases { modern: self.state.modern, good: self.state.good });
-    }
-
-    /// A first start that never served is given up only if the retries were set; a service that served once never is.
+    /// A first start that never served is given up only if a limit was set; a service that served once never is.
     fn give_up_start(&mut self, now: Mono, actions: &mut Vec<Action>) {
         let deaths = self.state.backoff.unacked_deaths;
-        let used_up = self.state.settings.retries.is_some_and(|retries| deaths >= retries);
+        let Settings { retries, max_failures, .. } = self.state.settings;
+        let used_up = retries.is_some_and(|retries| deaths >= retries) || max_failures > 0 && deaths > max_failures;
         if used_up && !self.state.ever_acked && !self.is_stopping() {
             actions.push(Action::Tell(Notice::GaveUp { deaths }));
             self.stop_after_giving_up(now, actions);
@@ -146,9 +135,12 @@ impl Pool {
 
     /// What a stop means for an upgrade: none is left, whether it had started or not.
     pub(in crate::pool) fn abandon_upgrade(&mut self, actions: &mut Vec<Action>) {
-        if self.state.preparing.take().is_some() {
+        if self.state.preparing.take().is_some_and(|preparing| !preparing.dropped) {
             actions.push(Action::Tell(Notice::NotUpgradingWhileStopping));
         }
-        self.give_up_upgrade(UpgradeFailure::Stopping, actions);
+        if self.state.upgrade.is_some() {
+            self.go_back(UpgradeFailure::Stopping, actions);
+        }
+        self.state.trial = None;
     }
 }

@@ -21,6 +21,7 @@ fn others() -> Settings {
         signal_timeout: Some(Duration::from_secs(2)),
         graceful: Signal::TERM,
         retries: Some(2),
+        ..Settings::default()
     }
 }
 
@@ -96,7 +97,7 @@ fn a_target_that_is_set_during_an_upgrade_outlasts_it() {
 fn settings_that_are_changed_during_an_upgrade_are_changed_for_both() {
     let mut play = upgrading_to(others());
     let (now, before) = (Settings { spacing_s: 0.7, ..others() }, Settings { spacing_s: 0.7, ..settings() });
-    play.command(Command::Configure { settings: now, fallback: before });
+    play.command(Command::Configure(vec![(Version(1), now), (Version(0), before)]));
     assert_eq!((*play.pool.settings(), *play.pool.fallback()), (now, before));
     fail(&mut play);
     assert_eq!(*play.pool.settings(), before);

@@ -3,7 +3,7 @@
 use crate::base::earlier;
 use serde::{Deserialize, Deserializer, Serialize};
 
-use crate::base::{Mono, Pid, Signal, Version, WorkerIndex};
+use crate::base::{Mono, Pid, Signal, Slot, Version, WorkerIndex};
 use crate::pool::settings::REQUEST_ID_MAX;
 
 /// A worker that was launched and has not ended.
@@ -11,6 +11,8 @@ use crate::pool::settings::REQUEST_ID_MAX;
 pub struct Worker {
     pub pid: Pid,
     pub index: WorkerIndex,
+    #[serde(default)]
+    pub slot: Slot,
     pub version: Version,
     /// The signal at which its program ends in peace, as it was set when this worker was launched: an old one is another
     /// program, and may want another.
@@ -90,6 +92,7 @@ impl Worker {
         Self {
             pid,
             index,
+            slot: Slot(index.0),
             version,
             graceful,
             spawned_at,

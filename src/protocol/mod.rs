@@ -20,7 +20,7 @@ pub use settings::Change;
 pub use upgrade::UpgradeAsked;
 
 /// How an upgrade is asked for.
-pub use crate::pool::UpgradeStyle;
+pub use crate::pool::{Terms, UpgradeStyle};
 
 /// What ties replies to a request: any value that a client likes.
 pub use crate::yaml::Value as RequestId;

@@ -3,7 +3,7 @@
 
 use serde_json::{Map, Value as Json};
 
-use crate::pool::UpgradeStyle;
+use crate::pool::{Terms, UpgradeStyle};
 use crate::protocol::arguments::{document, key_name, pairs, strings};
 use crate::yaml::{self, Value};
 
@@ -19,12 +19,13 @@ pub struct UpgradeAsked {
     pub style: UpgradeStyle,
     /// Why, in the words of the person or script that asks; not fit to be shown as it is.
     pub reason: Option<String>,
+    pub terms: Terms,
 }
 
 impl UpgradeAsked {
     /// Without any argument.
     pub fn plain(style: UpgradeStyle) -> Self {
-        Self { style, reason: None }
+        Self { style, reason: None, terms: Terms::default() }
     }
 
     pub fn command(&self) -> &'static str {

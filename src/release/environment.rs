@@ -6,7 +6,7 @@ use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
-use crate::base::{Pid, WorkerIndex};
+use crate::base::{Pid, Slot, WorkerIndex};
 use crate::config::{self, Env};
 use crate::sys::account::Entry;
 
@@ -37,6 +37,9 @@ pub(crate) struct WorkerFacts<'a> {
     /// Number and family of each listening socket, in the order of the `-b` options.
     pub(crate) listeners: &'a [(i32, Family)],
     pub(crate) index: WorkerIndex,
+    pub(crate) slot: Slot,
+    /// How many there are.
+    pub(crate) slots: u32,
 }
 
 pub(crate) type Environment = Vec<(OsString, OsString)>;
@@ -102,6 +105,8 @@ pub(crate) fn of_worker(inherited: &Environment, facts: &WorkerFacts<'_>) -> Env
         set(format!("EINHORN_FD_FAMILY_{at}"), family_name(*family).into());
     }
     set("EINHORN_CHILD_INDEX".into(), facts.index.to_string().into());
+    set("EINHYRNINGSINS_SLOT".into(), facts.slot.to_string().into());
+    set("EINHYRNINGSINS_SLOTS".into(), facts.slots.to_string().into());
     environment
 }
 
@@ -186,6 +191,8 @@ mod tests {
             socket_fd: Some(5),
             listeners: &[(3, Family::Inet), (4, Family::Unix)],
             index: WorkerIndex(2),
+            slot: Slot(1),
+            slots: 4,
         };
         let expected = [
             ("P", "q"),
@@ -199,6 +206,8 @@ mod tests {
             ("EINHORN_FD_1", "4"),
             ("EINHORN_FD_FAMILY_1", "AF_UNIX"),
             ("EINHORN_CHILD_INDEX", "2"),
+            ("EINHYRNINGSINS_SLOT", "1"),
+            ("EINHYRNINGSINS_SLOTS", "4"),
         ];
         assert_eq!(of_worker(&pairs(&[("P", "q")]), &facts), pairs(&expected));
     }

@@ -124,7 +124,7 @@ impl Supervisor {
         match input {
             Input::Signaled(signal) => match signals::command(signal) {
                 Some(command) => {
-                    self.record_signal(signal, command);
+                    self.record_signal(signal, &command);
                     self.dispatch(Event::CommandGiven(command))
                 }
                 None => ControlFlow::Continue(()),

@@ -4,7 +4,7 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 
 use nix::errno::Errno;
 
-use crate::base::{Version, WorkerIndex, WorkerOutput};
+use crate::base::{Slot, Version, WorkerIndex, WorkerOutput};
 use crate::capture::source::Writer;
 use crate::logging;
 use crate::pool::Event;
@@ -32,10 +32,10 @@ struct Launched {
 
 impl Supervisor {
     /// The answer to `SpawnWorker`. Returns as soon as the child is forked.
-    pub(crate) fn launch(&mut self, index: WorkerIndex, version: Version) -> Event {
+    pub(crate) fn launch(&mut self, index: WorkerIndex, slot: Slot, version: Version) -> Event {
         self.relisten();
         let launched = match self.sockets.releases.get(&version) {
-            Some(release) => self.launch_release(release, index),
+            Some(release) => self.launch_release(release, index, slot),
             None => Err(Errno::ENOENT),
         };
         match launched {
@@ -60,7 +60,7 @@ impl Supervisor {
         }
     }
 
-    fn launch_release(&self, release: &Release, index: WorkerIndex) -> Result<Launched, Errno> {
+    fn launch_release(&self, release: &Release, index: WorkerIndex, slot: Slot) -> Result<Launched, Errno> {
         let exec_spec = &release.exec_spec;
         let output = match exec_spec.output {
             WorkerOutput::Capture => self.output_pipe(release),
@@ -81,7 +81,7 @@ impl Supervisor {
             path: &exec_spec.path,
             file: None,
             argv: &exec_spec.argv,
-            env: &self.environment(release, index),
+            env: &self.environment(release, index, slot),
             own_pid_variable: None,
             directory: exec_spec.directory.as_deref(),
             descriptors: &descriptors,
@@ -123,7 +123,7 @@ impl Supervisor {
         make().inspect_err(said).ok()
     }
 
-    fn environment(&self, release: &Release, index: WorkerIndex) -> environment::Environment {
+    fn environment(&self, release: &Release, index: WorkerIndex, slot: Slot) -> environment::Environment {
         let families = release.listeners.iter().map(|listener| match &listener.address {
             LocalAddress::Inet(address) if address.is_ipv6() => Family::Inet6,
             LocalAddress::Inet(_) => Family::Inet,
@@ -136,6 +136,8 @@ impl Supervisor {
             socket_fd: release.exec_spec.socket_as_fd.then(|| worker_connection_fd(release)),
             listeners: &listeners,
             index,
+            slot,
+            slots: self.pool.settings().target,
         };
         environment::of_worker(&release.exec_spec.environment, &facts)
     }

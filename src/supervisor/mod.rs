@@ -2,6 +2,7 @@
 //! execs; it never waits for anything but the next input or deadline.
 
 mod begin;
+mod check;
 mod children;
 mod denials;
 mod end;

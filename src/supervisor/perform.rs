@@ -17,9 +17,13 @@ impl Supervisor {
     pub(crate) fn perform(&mut self, action: Action) -> Result<Option<Event>, ExitReason> {
         match action {
             Action::PrepareRelease { version } => return Ok(self.begin_upgrade(version)),
-            // The versions named are not used: the pool is asked for them, and a version stays as long as a worker of it lives.
-            Action::KeepReleases { .. } => self.forget_unneeded_releases(),
-            Action::SpawnWorker { index, version } => return Ok(Some(self.launch(index, version))),
+            // A version stays as long as a worker of it lives, too.
+            Action::KeepReleases { good, earlier, .. } => {
+                self.drive_reload(Input::Keep(std::iter::once(good).chain(earlier).collect()));
+                self.forget_unneeded_releases();
+            }
+            Action::SpawnWorker { index, slot, version } => return Ok(Some(self.launch(index, slot, version))),
+            Action::RunCheck { version, slots } => self.run_check(version, slots),
             Action::SignalWorker { pid, signal } => self.signal_worker(pid, signal),
             Action::SignalGroup { pid, signal } => self.signal_group(pid, signal),
             Action::ReapWorker { pid } => return Ok(Some(self.reap(pid))),
@@ -82,9 +86,10 @@ impl Supervisor {
     /// The configuration goes with its upgrade.
     fn follow_upgrade(&mut self, notice: &Notice) -> Option<Hearers> {
         let input = match notice {
-            Notice::UpgradeStarted { .. } | Notice::UpgradeStartedOver { .. } => Input::UpgradeBegun,
+            Notice::UpgradeStarted { from, .. } => Input::UpgradeBegun { after: Some(*from) },
+            Notice::UpgradeStartedOver { .. } => Input::UpgradeBegun { after: None },
             Notice::Upgraded { .. } => Input::UpgradeDone,
-            Notice::UpgradeFailed { .. } => Input::UpgradeGivenUp,
+            Notice::UpgradeFailed { back_to, .. } => Input::UpgradeGivenUp { to: *back_to },
             Notice::UpgradeRefused { .. } | Notice::NotUpgradingWhileStopping => Input::UpgradeRefused,
             _ => return None,
         };

@@ -29,7 +29,10 @@ impl Supervisor {
 
     fn last_words(&self, notice: &Notice, headline: String) -> LastWords {
         match notice {
-            Notice::UpgradeFailed { reason: UpgradeFailure::Failures(_), .. } => {
+            Notice::UpgradeFailed {
+                reason: UpgradeFailure::Failures(_) | UpgradeFailure::TooMany(_) | UpgradeFailure::NothingServes,
+                ..
+            } => {
                 let place = logging::place(&settings::log_plan(&self.config().log));
                 LastWords::of_failure(headline, self.facts.history.failure.clone(), place)
             }
@@ -43,8 +46,8 @@ impl Supervisor {
         self.facts.history.begin_late(known);
     }
 
-    pub(crate) fn record_signal(&mut self, signal: Signal, command: Command) {
-        if let Command::Upgrade(_) = command {
+    pub(crate) fn record_signal(&mut self, signal: Signal, command: &Command) {
+        if let Command::Upgrade { .. } = command {
             self.facts.history.ask(Request::from(Asker::Signal(signal)));
         }
     }

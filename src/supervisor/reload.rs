@@ -96,7 +96,12 @@ impl Supervisor {
                 before.followed_by(&self.facts.reload.in_force().loaded).1.iter().for_each(say);
                 self.adapt(&before);
             }
-            Output::GoBack { before } => self.adapt(&before),
+            Output::GoBack { before } => {
+                if let Err(error) = self.reopen(&self.modern_listeners().to_vec()) {
+                    log::error!("{error}");
+                }
+                self.adapt(&before);
+            }
             Output::Conclude(hearers) => driven.hearers = Some(hearers),
             Output::NoteSlow => log::warn!(
                 "Still reading the configuration or looking up what it names, for {}s and more; upgrades wait for it",
@@ -177,7 +182,16 @@ impl Supervisor {
         let pool = &self.pool;
         let has_worker = |version: Version| pool.workers().iter().any(|worker| worker.version == version);
         let wanted = [pool.modern(), pool.good()];
-        self.sockets.releases.retain(|&version, _| wanted.contains(&version) || has_worker(version));
+        let is_needed = |version: Version| wanted.contains(&version) || has_worker(version);
+        let releases = &self.sockets.releases;
+        let open = releases.iter().filter(|(version, _)| is_needed(**version));
+        let open: BTreeSet<_> = open.flat_map(|(_, release)| release.listeners.iter().map(Arc::as_ptr)).collect();
+        // One that can be gone back to keeps no socket open.
+        let known = pool.known_versions();
+        self.sockets.releases.retain(|&version, release| {
+            let has_all = || release.listeners.iter().all(|listener| open.contains(&Arc::as_ptr(listener)));
+            is_needed(version) || known.contains(&version) && has_all()
+        });
         self.close_unneeded_listeners();
     }
 }

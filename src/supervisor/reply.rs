@@ -75,8 +75,9 @@ impl Supervisor {
                 self.apply(changes);
                 self.say(asking, format!("Successfully merged in config: {shown}"));
                 let reload = &self.facts.reload;
-                let (settings, fallback) = (reload.in_force().settings(), reload.fallback().settings());
-                vec![Event::CommandGiven(Command::Configure { settings, fallback })]
+                let known = self.pool.known_versions().into_iter();
+                let settings = known.map(|version| (version, reload.of(version).settings())).collect();
+                vec![Event::CommandGiven(Command::Configure(settings))]
             }
             Asked::Refused(reply) => self.say(asking, reply),
             Asked::Unknown { shown } => self.say(asking, help::unrecognized(&shown)),
@@ -192,7 +193,7 @@ impl Supervisor {
         let reply = Reply { more: More::Follows, ..Reply::last(message, asking.id) };
         self.threads.control.reply(asking.client, reply, asking.format, Then::Subscribe);
         self.drive_reload(Input::UpgradeAsked(asking.client));
-        vec![Event::CommandGiven(Command::Upgrade(asked.style))]
+        vec![Event::CommandGiven(Command::Upgrade { style: asked.style, terms: asked.terms })]
     }
 
     fn ack(&mut self, client: ClientId, peer: &Peer, pid: Pid) -> Vec<Event> {

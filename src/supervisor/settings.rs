@@ -8,11 +8,15 @@ use crate::logging;
 use crate::logging::plan::{LogPlan, level_of};
 use crate::logging::syslog_message::Facility;
 use crate::machines::reload::{Configuration, Input};
-use crate::pool::Settings;
+use crate::pool::{Manner, Settings, Share, Stages};
 use crate::protocol::Change;
 use crate::release::prepare::AppliedConfig;
 use crate::supervisor::master::Supervisor;
 use crate::sys::limits;
+
+/// How long a version is on trial, and how many failures it may have then, where a configuration file leaves it open.
+const EARLY_LIFE: Duration = Duration::from_secs(30);
+const MAX_FAILURES: u32 = 3;
 
 /// What the pool shall decide by.
 pub(crate) fn of(config: &Config) -> Settings {
@@ -27,6 +31,14 @@ pub(crate) fn of(config: &Config) -> Settings {
         signal_timeout: config.signal_timeout.map(|seconds| Duration::from_secs(u64::from(seconds))),
         retries: config.retries,
         graceful: config.worker.graceful_signal,
+        manner: if config.is_einhorn() { Manner::Einhorn } else { Manner::Own },
+        early_life: config.early_life.unwrap_or(if config.has_file() { EARLY_LIFE } else { Duration::ZERO }),
+        max_failures: config.max_failures.unwrap_or(if config.has_file() { MAX_FAILURES } else { 0 }),
+        stages: Stages::new(&config.rollout.stages).unwrap_or_default(),
+        bake: config.rollout.bake.unwrap_or_default(),
+        has_check: !config.rollout.check.is_empty(),
+        max_surge: config.max_surge,
+        max_unavailable: config.max_unavailable.unwrap_or(Share::Count(0)),
     }
 }
 

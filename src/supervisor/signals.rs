@@ -1,7 +1,7 @@
 //! What a signal to the master means. Every other catchable one stays blocked for life: the master survives it.
 
 use crate::base::Signal;
-use crate::pool::{Command, UpgradeStyle};
+use crate::pool::{Command, Terms, UpgradeStyle};
 
 /// What the signal thread listens to.
 pub const HEARD: &[Signal] = &[
@@ -23,7 +23,7 @@ pub(crate) fn command(signal: Signal) -> Option<Command> {
     match signal {
         Signal::INT | Signal::USR2 => Some(Command::StopGracefully),
         Signal::TERM | Signal::QUIT => Some(Command::Stop(signal)),
-        Signal::HUP | Signal::ALRM => Some(Command::Upgrade(UpgradeStyle::Smooth)),
+        Signal::HUP | Signal::ALRM => Some(Command::Upgrade { style: UpgradeStyle::Smooth, terms: Terms::default() }),
         Signal::USR1 | Signal::TTIN | Signal::TTOU | Signal::CONT => Some(Command::Forward(signal)),
         _ => None,
     }

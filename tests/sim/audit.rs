@@ -5,6 +5,7 @@ use einhyrningsins::pool::{AckMode, EXEC_LIMIT, REQUEST_ID_MAX, UpgradeStyle};
 
 use crate::hold;
 use crate::ledger::earlier;
+use crate::rollout::Rollout;
 use crate::run::{Cause, Run};
 use crate::world::Known;
 
@@ -22,14 +23,15 @@ struct Tally {
     modern_serving: u32,
     modern_acked: u32,
     modern_waiting: u32,
-    modern_idle_untold: u32,
     serving: u32,
     old_untold: u32,
     old_idle_untold: u32,
     old_serving: u32,
     stale_untold: u32,
-    first_serving_old: Option<u64>,
-    first_serving_modern: Option<u64>,
+    /// Without and with a new one in their slot.
+    first_serving_old: [Option<u64>; 2],
+    surplus_idle: u32,
+    surplus_serving: u32,
     /// When the pool must act at the latest.
     due: Option<Mono>,
 }
@@ -38,6 +40,10 @@ impl Run {
     pub fn audit(&mut self, action_count: usize) {
         self.audit_step();
         let mut tally = self.tally();
+        self.ledger.returning &= tally.modern_serving < self.ledger.settings.target;
+        self.ledger.dark &= tally.serving == 0;
+        let deadline = self.ledger.rollout.as_ref().and_then(Rollout::deadline);
+        tally.due = earlier(tally.due, deadline);
         self.audit_remnants(&mut tally);
         self.audit_pool(&tally);
         if self.ledger.stopping.is_none() {
@@ -81,6 +87,7 @@ impl Run {
         for (worker, &at) in workers.iter().zip(&self.world.workers) {
             let process = &self.world.processes[at];
             let same = worker.pid == process.pid && worker.index == process.index && worker.version == process.version;
+            let same = same && worker.slot == process.slot;
             hold!("I2", same, "{} is listed as {worker:?}", process.pid);
             let state = (worker.is_acked(), worker.execed, worker.stopped, worker.is_told(), worker.killed);
             let truth = (process.acked_at.is_some(), process.execed, process.stopped, process.told, process.killed);
@@ -91,24 +98,22 @@ impl Run {
             let (serves, untold) = (process.serves(), u32::from(!process.told));
             tally.serving += u32::from(serves);
             if process.version == modern {
-                tally.modern += u32::from(!process.excluded_from_target);
-                tally.modern_untold += untold;
+                let is_surplus = process.slot.0 >= self.ledger.settings.target;
+                tally.modern += u32::from(!process.excluded_from_target && (process.told || !is_surplus));
+                tally.modern_untold += if is_surplus { 0 } else { untold };
+                tally.surplus_idle += u32::from(is_surplus && !serves && !process.told);
+                tally.surplus_serving += u32::from(is_surplus && serves);
                 tally.modern_serving += u32::from(serves);
                 tally.modern_acked += u32::from(process.acked_at.is_some() && !process.told);
                 tally.modern_waiting += u32::from(process.acked_at.is_none() && !process.told);
-                tally.modern_idle_untold += u32::from(!serves && !process.told);
-                if serves && tally.first_serving_modern.is_none() {
-                    tally.first_serving_modern = Some(process.serial);
-                }
             } else {
                 tally.old_untold += untold;
                 tally.old_serving += u32::from(serves);
                 tally.old_idle_untold += u32::from(!serves && !process.told);
                 let stale = process.acked_at.is_none() && process.version != good;
                 tally.stale_untold += u32::from(stale && !process.told);
-                if serves && tally.first_serving_old.is_none() {
-                    tally.first_serving_old = Some(process.serial);
-                }
+                let first = &mut tally.first_serving_old[usize::from(self.is_replaced(process.slot))];
+                *first = first.or(serves.then_some(process.serial));
             }
             tally.due = earlier(tally.due, self.due(process));
         }
@@ -188,14 +193,35 @@ impl Run {
         hold!("L2", tally.serving >= floor, "{} serve, the floor is {floor}", tally.serving);
         hold!("I6", tally.modern_untold <= target, "{} modern are not told to go of {target}", tally.modern_untold);
         hold!("I6", tally.stale_untold == 0, "{} useless workers are kept", tally.stale_untold);
-        self.audit_cull_order(tally);
+        hold!("I6", tally.surplus_idle == 0, "{} of slots above the target are kept", tally.surplus_idle);
+        let over = tally.surplus_serving > 0 && tally.serving > target;
+        hold!("I6", !over, "{} serve of {target}, and slots above it are kept", tally.serving);
+        let is_staged = ledger.rollout.as_ref().is_some_and(|rollout| rollout.is_staged(target));
+        if !is_staged {
+            self.audit_cull_order(tally);
+        }
         let done = tally.modern_serving >= target;
-        hold!("L1", !(done && ledger.upgrading.is_some()), "the upgrade is done and goes on");
-        hold!("L1", !(done && tally.old_untold > 0), "{} old workers are kept", tally.old_untold);
+        let is_held = ledger.settings.has_check
+            || is_staged
+            || ledger.rollout.as_ref().is_some_and(|rollout| rollout.is_held(self.now));
+        hold!("L1", !(done && ledger.upgrading.is_some() && !is_held), "the upgrade is done and goes on");
+        hold!(
+            "L1",
+            !(done && ledger.upgrading.is_none() && tally.old_untold > 0),
+            "{} old workers are kept",
+            tally.old_untold
+        );
         let fleet = ledger.upgrading == Some(UpgradeStyle::Fleet);
         let counted = if fleet { tally.old_serving } else { tally.serving };
-        let over = counted > target && tally.old_serving > 0;
+        let over = counted > target && tally.old_serving > 0 && !is_staged;
         hold!("L1", !over, "{counted} serve of {target}, and {} old ones are kept", tally.old_serving);
+        let borne = ledger.trial.filter(|failures| *failures > ledger.settings.max_failures);
+        hold!("I36", borne.is_none(), "{borne:?} failures are borne, {} are allowed", ledger.settings.max_failures);
+        let is_hopeless = ledger.trial.is_some_and(|failures| failures > 0) && ledger.upgrading.is_none();
+        hold!("I36", !(is_hopeless && tally.serving == 0), "nothing serves, and a version on trial is kept");
+        let of_age = ledger.trial.is_some() && ledger.upgrading.is_none() && self.of_age() >= target;
+        hold!("I37", !of_age, "the version is good, and still on trial");
+        self.audit_return(tally.modern);
         if let Some(limit) = self.failure_limit() {
             hold!(
                 "I9",
@@ -209,35 +235,44 @@ impl Run {
 
     /// I5: serving workers go last, and of those the oldest first.
     fn audit_cull_order(&self, tally: &Tally) {
-        if let Some(last) = self.step.culled_old {
+        for (last, first) in self.step.culled_old.into_iter().zip(tally.first_serving_old) {
+            let Some(last) = last else { continue };
             hold!("I5", tally.old_idle_untold == 0, "serving old ones went before {} idle", tally.old_idle_untold);
-            hold!("I5", tally.first_serving_old.is_none_or(|first| last < first), "an older worker stays");
+            hold!("I5", first.is_none_or(|first| last < first), "an older worker stays");
         }
-        if let Some(last) = self.step.culled_modern {
-            hold!("I5", tally.modern_idle_untold == 0, "serving ones went before {} idle", tally.modern_idle_untold);
-            hold!("I5", tally.first_serving_modern.is_none_or(|first| last < first), "an older worker stays");
-        }
+        let is_early = self.step.culled_old[0].is_some() && tally.first_serving_old[1].is_some();
+        hold!("I5", !is_early, "one whose slot is filled anew stays");
     }
 
     /// A missing worker that nothing blocks is launched within the longest pause.
     fn audit_launch(&self, tally: &mut Tally) {
-        let settings = &self.ledger.settings;
-        let launching = self.ledger.launching.len() as u32;
+        let (ledger, settings) = (&self.ledger, &self.ledger.settings);
+        let launching = ledger.launching.len() as u32;
         let living = self.world.workers.len() as u32 + launching;
-        let missing = tally.modern + launching < settings.target;
+        let rollout = ledger.rollout.as_ref();
+        let stage = rollout.map_or(settings.target, |rollout| rollout.least_size(settings.target));
+        let launching_modern = ledger.launching.iter().filter(|launch| launch.version == ledger.modern).count() as u32;
+        let missing = tally.modern + launching_modern < stage;
         let acking = tally.modern_waiting + launching < settings.max_unacked;
-        let room = settings.max_upgrade_additional.is_none_or(|additional| living < settings.target + additional);
+        let untold = self.world.workers.iter().filter(|&&at| !self.world.processes[at].told).count() as u32 + launching;
+        let room = settings.max_upgrade_additional.is_none_or(|additional| living < settings.target + additional)
+            && settings.max_surge.is_none_or(|surge| untold < settings.target + surge.rounded_up(settings.target));
         if missing && acking && room {
-            tally.due = earlier(tally.due, self.ledger.last_spinup.map(|last| last.after(PAUSE_MAX)));
+            tally.due = earlier(tally.due, ledger.last_spinup.map(|last| last.after(PAUSE_MAX)));
         }
         let idle = tally.old_idle_untold;
-        hold!("L1", !(missing && !room && idle > 0), "{idle} old workers that do not serve take the room of new ones");
+        let is_staged = stage < settings.target;
+        hold!(
+            "L1",
+            !(missing && !room && idle > 0 && !is_staged),
+            "{idle} old workers that do not serve take the room of new ones"
+        );
     }
 
     /// I16: time alone does nothing that was not announced, nothing is announced in vain, and the next moment is ahead.
     fn audit_deadline(&mut self, tally: &Tally, action_count: usize) {
         let was_due = self.deadline.is_some_and(|deadline| deadline <= self.now);
-        if self.step.cause == Cause::Deadline {
+        if matches!(self.step.cause, Cause::Deadline | Cause::Resumed) {
             hold!("I16", was_due || action_count == 0, "{action_count} actions, and no deadline had passed");
             hold!("I16", !was_due || action_count > 0, "woken in vain");
         }

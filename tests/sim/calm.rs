@@ -4,11 +4,12 @@
 use std::time::Duration;
 
 use einhyrningsins::base::Mono;
-use einhyrningsins::pool::{AckMode, Event, Settings, UpgradeStyle};
+use einhyrningsins::pool::{AckMode, Command, Event, Settings, UpgradeStyle};
 
 use crate::hold;
 use crate::master::Master;
 use crate::plan::Plan;
+use crate::rollout::Rollout;
 use crate::run::Run;
 use crate::world::{Heeds, Known, Life};
 
@@ -26,6 +27,9 @@ impl Run {
     pub fn come_to_rest(&mut self, past: Past) {
         self.forgive(past);
         self.end_reexec();
+        if self.ledger.rollout.as_ref().is_some_and(Rollout::is_paused) && self.ledger.stopping.is_none() {
+            self.deliver(Event::CommandGiven(Command::Resume));
+        }
         if self.ledger.stopping.is_none() && (past == Past::Kept || self.rng.one_in(2)) {
             let style = self.rng.pick(&[UpgradeStyle::Smooth, UpgradeStyle::Fleet]);
             let upgrade = self.upgrade(style);
@@ -82,9 +86,9 @@ impl Run {
         if self.end_check() {
             return self.deliver(Event::DeadlinePassed);
         }
-        let from = self.rng.below(9);
-        for turn in 0..9 {
-            let event = match (from + turn) % 9 {
+        let from = self.rng.below(10);
+        for turn in 0..10 {
+            let event = match (from + turn) % 10 {
                 0 => self.exec(),
                 1 => self.ack(),
                 2 => self.report(),
@@ -93,6 +97,7 @@ impl Run {
                 5 => self.answer_release(),
                 6 => self.heed(),
                 7 => self.exec(),
+                8 => self.end_version_check(),
                 _ => self.end_group(),
             };
             if let Some(event) = event {
@@ -125,6 +130,7 @@ impl Run {
         let release = |master: &Master| master.reloading.job_can_end();
         self.master.as_ref().map_or(self.ledger.outstanding.is_some(), release)
             || self.master.as_ref().is_some_and(Master::check_can_end)
+            || self.ledger.rollout.as_ref().is_some_and(Rollout::is_checked)
             || self.world.processes.iter().any(|process| {
                 let zombie = matches!(process.life, Life::Zombie(_));
                 let gone = process.known == Known::Group && process.life == Life::Free;
@@ -141,8 +147,19 @@ impl Run {
         }
         let target = ledger.settings.target;
         let busy = self.master.as_ref().is_some_and(|master| master.is_under_way() || master.reloading.has_jobs());
-        let quiet = !busy && ledger.upgrading.is_none() && ledger.outstanding.is_none() && ledger.leftover_count == 0;
+        let quiet = !busy
+            && ledger.trial.is_none()
+            && ledger.upgrading.is_none()
+            && ledger.outstanding.is_none()
+            && ledger.leftover_count == 0;
         let all = self.world.workers.len() as u32 == target && self.modern_serving() == target;
+        let mut slots: Vec<u32> = self.world.workers.iter().map(|&at| self.world.processes[at].slot.0).collect();
+        slots.sort_unstable();
+        hold!(
+            "I33",
+            !(quiet && all) || slots.into_iter().eq(0..target),
+            "at rest, and the slots are not 0 to {target}"
+        );
         quiet && all && !self.something_can_happen()
     }
 
@@ -160,6 +177,11 @@ impl Run {
         let (settings, fallback) = (self.ledger.settings, self.ledger.fallback);
         let timer = timer(settings).max(timer(fallback));
         let patience = patience(settings).max(patience(fallback));
-        (Duration::from_secs(40) + timer) * (2 * self.plan.target_max + 8) + patience + Duration::from_secs(120)
+        let watched = self.ledger.rollout.as_ref().map_or(settings.bake * 8, Rollout::watched);
+        let watched = watched + settings.early_life + fallback.early_life;
+        (Duration::from_secs(40) + timer) * (2 * self.plan.target_max + 8)
+            + patience
+            + watched
+            + Duration::from_secs(120)
     }
 }

@@ -64,6 +64,7 @@ impl Run {
             Kind::GroupEnds => self.end_group(),
             Kind::GroupReport => self.report_group(),
             Kind::Release => self.answer_release(),
+            Kind::Check => self.end_version_check(),
             Kind::Master => self.disturb_master(),
             Kind::Command => Some(Event::CommandGiven(self.command())),
             Kind::Stranger => Some(self.stranger()),
@@ -213,9 +214,9 @@ impl Run {
     }
 
     /// How many actions of each kind, but notices, a copy of the pool asks for at these deaths. Its launches stay unanswered.
-    fn outcome(&self, deaths: &[usize]) -> [u64; 8] {
+    fn outcome(&self, deaths: &[usize]) -> [u64; 9] {
         let mut pool = self.pool.clone();
-        let (mut actions, mut counts) = (Vec::new(), [0; 8]);
+        let (mut actions, mut counts) = (Vec::new(), [0; 9]);
         for &at in deaths {
             let Some(event) = self.exit_event(at) else { continue };
             pool.handle(self.now, event, &mut actions);
@@ -268,8 +269,9 @@ impl Run {
         if self.rng.below(1_024) < self.plan.stops {
             return self.stop();
         }
-        match self.rng.below(9) {
+        match self.rng.below(11) {
             8 => self.configure(),
+            9 | 10 => self.staged_command(),
             0 | 4 => self.set_target(),
             1 | 5 => Command::Forward(signal(self.rng.pick(&FORWARDED))),
             2 | 6 => self.upgrade(UpgradeStyle::Smooth),
@@ -287,20 +289,23 @@ impl Run {
 
     pub fn upgrade(&mut self, style: UpgradeStyle) -> Command {
         self.ask_for_upgrade();
-        Command::Upgrade(style)
+        Command::Upgrade { style, terms: self.terms() }
     }
 
     fn configure(&mut self) -> Command {
         let settings = self.others_than(self.ledger.settings);
         if self.master.is_some() {
-            let (settings, fallback) = self.change(Change::Pace(settings));
-            return Command::Configure { settings, fallback };
+            return Command::Configure(self.change(Change::Pace(settings)));
         }
-        let fallback = match self.ledger.upgrading {
-            Some(_) => self.others_than(self.ledger.fallback),
-            None => settings,
-        };
-        Command::Configure { settings, fallback }
+        let (modern, good) = (self.ledger.modern, self.ledger.good);
+        let mut known = vec![(modern, settings)];
+        if good != modern {
+            known.push((good, self.others_than(self.ledger.fallback)));
+        }
+        for version in self.ledger.earlier.clone() {
+            known.push((version, self.others_than(*self.ledger.set_for(version))));
+        }
+        Command::Configure(known)
     }
 
     /// As `config` on the control socket may change them.

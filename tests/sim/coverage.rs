@@ -8,8 +8,14 @@ macro_rules! counters {
         #[derive(Clone, Copy)]
         enum $kind { $($variant),+ }
 
-        #[derive(Clone, Debug, Default)]
+        #[derive(Clone, Debug)]
         pub struct $counters([u64; [$($kind::$variant),+].len()]);
+
+        impl Default for $counters {
+            fn default() -> Self {
+                Self([0; [$($kind::$variant),+].len()])
+            }
+        }
 
         impl $counters {
             const NAMES: [&str; [$($kind::$variant),+].len()] =
@@ -43,6 +49,7 @@ counters!(
         CommandGiven,
         ReleaseReady,
         ReleaseRefused,
+        CheckEnded,
         WorkerSpawned,
         SpawnFailed,
         WorkerExeced,
@@ -59,7 +66,7 @@ counters!(
 counters!(
     Actions,
     ActionKind,
-    Action { PrepareRelease, KeepReleases, SpawnWorker, SignalWorker, SignalGroup, ReapWorker, Tell, Exit }
+    Action { PrepareRelease, KeepReleases, SpawnWorker, RunCheck, SignalWorker, SignalGroup, ReapWorker, Tell, Exit }
 );
 counters!(
     Notices,
@@ -88,16 +95,26 @@ counters!(
         CullingSurplus,
         UpgradeStarted,
         UpgradeStartedOver,
+        StageServes,
+        Paused,
+        Resumed,
         Upgraded,
+        TrialPassed,
         UpgradeFailed,
         UpgradeRefused,
         NotUpgradingWhileStopping,
         GaveUp,
+        SlotWaits,
+        NothingServes,
     }
 );
 counters!(Blocks, BlockedKind, Blocked { Unacked, Capacity });
 counters!(Ignored, AckIgnoredKind, AckIgnored { NotManual, Unknown, Repeated });
-counters!(Failures, UpgradeFailureKind, UpgradeFailure { Failures, Stopping });
+counters!(
+    Failures,
+    UpgradeFailureKind,
+    UpgradeFailure { Failures, Stopping, TooMany, NothingServes, CheckFailed, DeadlinePassed, Aborted, RolledBack }
+);
 counters!(Exits, ExitReasonKind, ExitReason { Stopped, Quit, GaveUp });
 
 /// Everything that was seen.

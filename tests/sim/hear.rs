@@ -3,19 +3,19 @@
 
 use std::time::Duration;
 
-use einhyrningsins::base::{Mono, Pid};
+use einhyrningsins::base::{Mono, Pid, Slot};
 use einhyrningsins::pool::{AckIgnored, AckMode, Acked, Asked, EXEC_LIMIT, Notice, UpgradeStyle};
 
 use crate::hold;
 use crate::run::{Cause, Run, StopSignal};
-use crate::world::Known;
+use crate::world::{Known, Process};
 
 impl Run {
     pub fn hear(&mut self, notice: &Notice) {
         match notice {
             Notice::LaunchingMany { count } => {
                 let fleet = self.ledger.upgrading == Some(UpgradeStyle::Fleet);
-                let started = matches!(self.step.cause, Cause::Ready(_)) && fleet || self.step.cause == Cause::Started;
+                let started = self.step.cause == Cause::Started || fleet || self.step.went_back;
                 hold!("I7", started && *count > 0, "{count} are launched at once, without a reason");
                 self.step.burst = *count;
             }
@@ -60,6 +60,15 @@ impl Run {
                 hold!("I10", !pids.is_empty() && pids.iter().all(stays), "{pids:?} are said to linger");
                 self.ledger.last_linger_note = self.now;
             }
+            Notice::StageServes { .. }
+            | Notice::Paused { .. }
+            | Notice::Resumed { .. }
+            | Notice::TrialPassed { .. } => self.hear_of_rollout(notice),
+            Notice::NothingServes => {
+                let dark = self.world.serving() == 0 && self.ledger.ever_acked && !self.ledger.dark;
+                hold!("I36", dark, "nothing is said to serve, {} do", self.world.serving());
+                self.ledger.dark = true;
+            }
             Notice::UpgradeStarted { .. }
             | Notice::UpgradeStartedOver { .. }
             | Notice::Upgraded { .. }
@@ -69,6 +78,7 @@ impl Run {
             | Notice::GaveUp { .. } => self.hear_of_upgrade(notice),
             Notice::Launched { .. }
             | Notice::LaunchBlocked(_)
+            | Notice::SlotWaits { .. }
             | Notice::AckReceived { .. }
             | Notice::Sending { .. }
             | Notice::Resending { .. }
@@ -111,9 +121,8 @@ impl Run {
         let waiting = process.acked_at.is_none() && !process.told;
         hold!("I10", waiting && due.is_some_and(|due| due <= self.now), "{pid} has not missed its ack");
         self.step.missed = Some(pid);
-        if process.version == self.ledger.modern {
-            self.ledger.count_failure();
-        }
+        let process = *process;
+        self.ledger.count_failure(&process, self.now);
     }
 
     /// Every worker and every group hears of it now, once.
@@ -121,6 +130,12 @@ impl Run {
         self.step.stop = Some(stop);
         let groups = self.world.processes.iter().filter(|process| process.known == Known::Group).count();
         self.step.signals_left = self.world.workers.len() + groups;
+    }
+
+    /// Whether a new worker serves in this slot.
+    pub fn is_replaced(&self, slot: Slot) -> bool {
+        let modern = |process: &Process| process.version == self.ledger.modern && process.slot == slot;
+        self.world.workers.iter().any(|&at| modern(&self.world.processes[at]) && self.world.processes[at].serves())
     }
 
     pub fn modern_acked(&self) -> u32 {

@@ -1,16 +1,21 @@
 //! What the pool as a whole has been told and has said, kept by the simulator itself: versions, upgrade, failures,
 //! launches. Invariants are judged by this and by `World`, never by what the pool remembers.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use einhyrningsins::base::{Mono, Signal, Version, WorkerIndex};
+use einhyrningsins::base::{Mono, Signal, Slot, Version, WorkerIndex};
 use einhyrningsins::pool::{
-    AckMode, Command, Event, ExitReason, Group, QUIT_GRACE, Settings, TERM_GRACE, UpgradeStyle,
+    AckMode, Command, EARLIER_MAX, Event, ExitReason, Group, Manner, QUIT_GRACE, Settings, TERM_GRACE, Terms,
+    UpgradeStyle,
 };
 
+use crate::rollout::Rollout;
 use crate::run::StopSignal;
 use crate::world::{Known, Launching, Process, World};
+
+/// A worker that dies this soon after its ack died young.
+const EARLY_LIFE: Duration = Duration::from_secs(10);
 
 #[derive(Clone, Debug)]
 pub struct Ledger {
@@ -27,6 +32,19 @@ pub struct Ledger {
     pub upgrading: Option<UpgradeStyle>,
     /// The style of an upgrade that was asked for and has neither started nor been refused (L3).
     pub asked: Option<UpgradeStyle>,
+    pub asked_terms: Terms,
+    /// What can be gone back to beside `good`, the oldest first.
+    pub earlier: Vec<Version>,
+    /// Versions that have come through their trial.
+    pub proven: BTreeSet<Version>,
+    /// The failures of the modern version, while it is on trial.
+    pub trial: Option<u32>,
+    pub rollout: Option<Rollout>,
+    /// The modern version was gone back to, and does not serve in every slot yet.
+    pub returning: bool,
+    /// None serves since some did.
+    pub dark: bool,
+    pub young: BTreeMap<Slot, Young>,
     /// A `PrepareRelease` that is not answered.
     pub outstanding: Option<Version>,
     /// Requests for an upgrade, and how many of them had come when it was asked for.
@@ -58,6 +76,15 @@ pub struct Ledger {
     pub broken_streak: u32,
 }
 
+/// Workers of one slot that died young in a row.
+#[derive(Clone, Copy, Debug)]
+pub struct Young {
+    version: Version,
+    unacked: u32,
+    early: u32,
+    last_launch: Mono,
+}
+
 impl Ledger {
     pub fn new(settings: Settings) -> Self {
         Self {
@@ -70,6 +97,14 @@ impl Ledger {
             newest: Version(0),
             upgrading: None,
             asked: None,
+            asked_terms: Terms::default(),
+            earlier: Vec::new(),
+            proven: BTreeSet::from([Version(0)]),
+            trial: None,
+            rollout: None,
+            returning: false,
+            dark: false,
+            young: BTreeMap::new(),
             outstanding: None,
             request_count: 0,
             prepared_after: 0,
@@ -96,10 +131,10 @@ impl Ledger {
     /// Takes in an event that the pool is about to hear.
     pub fn note(&mut self, world: &mut World, now: Mono, event: &Event) {
         match event {
-            Event::CommandGiven(command) => self.note_command(*command),
+            Event::CommandGiven(command) => self.note_command(now, command),
             Event::WorkerSpawned { pid, index } => {
                 let launch = self.take_launch(*index);
-                self.failed_launches = 0;
+                (self.failed_launches, self.last_failed) = (0, None);
                 self.serial += 1;
                 let Some(at) = world.at(*pid) else { return };
                 if world.processes[at].known == Known::Group {
@@ -122,7 +157,11 @@ impl Ledger {
                 }
             }
             Event::WorkerExeced { pid } => note_worker(world, *pid, |process| process.execed = true),
-            Event::WorkerStopped { pid } => note_worker(world, *pid, |process| process.stopped = true),
+            Event::WorkerStopped { pid } => {
+                let serving = world.worker_at(*pid).map(|at| world.processes[at]).filter(|process| process.serves());
+                serving.into_iter().for_each(|process| self.count_against_trial(&process));
+                note_worker(world, *pid, |process| process.stopped = true);
+            }
             Event::WorkerContinued { pid } => note_worker(world, *pid, |process| process.stopped = false),
             Event::WorkerExited { pid, .. } => {
                 if let Some(at) = world.worker_at(*pid) {
@@ -149,14 +188,15 @@ impl Ledger {
                 self.releases.push(*version);
             }
             Event::ReleaseRefused { .. } => self.outstanding = None,
+            Event::CheckEnded { version, result } => self.note_check(*version, result.is_ok()),
             Event::Started | Event::Resumed | Event::WorkerPinged { .. } | Event::DeadlinePassed => {}
         }
     }
 
-    fn note_command(&mut self, command: Command) {
+    fn note_command(&mut self, now: Mono, command: &Command) {
         match command {
-            Command::Upgrade(style) => {
-                self.asked = Some(style);
+            Command::Upgrade { style, terms } => {
+                (self.asked, self.asked_terms) = (Some(*style), *terms);
                 self.request_count += 1;
             }
             Command::Stop(Signal::QUIT) if self.stopping != Some(ExitReason::GaveUp) => {
@@ -166,14 +206,23 @@ impl Ledger {
                 self.stopping = self.stopping.or(Some(ExitReason::Stopped));
             }
             Command::SetTarget(target) => {
-                self.settings.target = target;
-                self.fallback.target = target;
+                self.each_known(|_, settings| settings.target = *target);
             }
-            Command::Configure { settings, fallback } => {
-                self.settings = settings;
-                self.fallback = fallback;
-            }
-            Command::Forward(_) => {}
+            Command::Configure(known) => self.each_known(|version, settings| {
+                let new = known.iter().find(|(known, _)| *known == version);
+                *settings = new.map_or(*settings, |(_, new)| *new);
+            }),
+            Command::Pause => self.rollout.iter_mut().for_each(|rollout| rollout.pause(now)),
+            Command::Resume => self.rollout.iter_mut().for_each(|rollout| rollout.resume(now)),
+            Command::Forward(_) | Command::Abort | Command::RollBack(_) => {}
+        }
+    }
+
+    fn each_known(&mut self, change: impl Fn(Version, &mut Settings)) {
+        change(self.modern, &mut self.settings);
+        change(self.good, &mut self.fallback);
+        for version in &self.earlier {
+            change(*version, self.gone.get_mut(version).expect("it was set"));
         }
     }
 
@@ -196,9 +245,15 @@ impl Ledger {
     }
 
     /// A version is wanted, with what came with it.
-    pub fn begin_upgrade(&mut self, version: Version) {
+    pub fn begin_upgrade(&mut self, now: Mono, version: Version) {
         match self.upgrading {
-            None => self.fallback = self.settings,
+            None => {
+                if self.trial.is_some() {
+                    self.retire_good();
+                }
+                self.good = self.modern;
+                self.fallback = self.settings;
+            }
             Some(_) => {
                 self.gone.insert(self.modern, self.settings);
             }
@@ -207,29 +262,104 @@ impl Ledger {
         self.newest = version;
         self.modern = version;
         self.upgrading = self.asked.take();
+        self.trial = self.has_trial().then_some(0);
+        self.rollout = Some(Rollout::begin(now, self.asked_terms, &self.settings));
+        self.returning = false;
         self.forget_failures();
+    }
+
+    fn has_trial(&self) -> bool {
+        self.settings.max_failures > 0 && !self.settings.early_life.is_zero()
     }
 
     pub fn finish_upgrade(&mut self) {
-        self.gone.insert(self.good, self.fallback);
-        self.fallback = self.settings;
-        self.upgrading = None;
+        (self.upgrading, self.rollout) = (None, None);
+        if self.trial.is_none() {
+            self.prove();
+        }
+    }
+
+    /// The modern version is good.
+    pub fn prove(&mut self) {
+        self.retire_good();
+        self.trial = None;
+        self.proven.insert(self.modern);
         self.good = self.modern;
+        self.fallback = self.settings;
+    }
+
+    fn retire_good(&mut self) {
+        self.gone.insert(self.good, self.fallback);
+        if self.good != self.modern {
+            self.earlier.push(self.good);
+            self.earlier.drain(..self.earlier.len().saturating_sub(EARLIER_MAX));
+        }
     }
 
     /// All is as it was before.
-    pub fn give_up_upgrade(&mut self) {
+    pub fn go_back(&mut self, back_to: Version) {
         self.gone.insert(self.modern, self.settings);
+        if let Some(at) = self.earlier.iter().position(|version| *version == back_to) {
+            self.gone.insert(self.good, self.fallback);
+            self.earlier.truncate(at);
+            self.good = back_to;
+            self.fallback = self.gone[&back_to];
+        }
         self.settings = self.fallback;
-        self.upgrading = None;
+        (self.upgrading, self.rollout, self.trial) = (None, None, None);
         self.modern = self.good;
+        self.returning = true;
+        if !self.proven.contains(&self.modern) {
+            match self.earlier.pop() {
+                Some(version) => {
+                    self.trial = self.has_trial().then_some(0);
+                    self.good = version;
+                    self.fallback = self.gone[&version];
+                }
+                None => {
+                    self.proven.insert(self.modern);
+                }
+            }
+        }
         self.forget_failures();
+    }
+
+    /// A worker of the version on trial failed, in a slot that is wanted.
+    fn count_against_trial(&mut self, process: &Process) {
+        let counts = process.version == self.modern && process.slot.0 < self.settings.target;
+        self.trial.iter_mut().filter(|_| counts).for_each(|failures| *failures += 1);
+    }
+
+    /// The answer to the check that runs is a word about the version.
+    fn note_check(&mut self, version: Version, passed: bool) {
+        if let Some(rollout) = self.rollout.as_mut().filter(|_| version == self.modern) {
+            rollout.note_check(passed);
+        }
     }
 
     fn forget_failures(&mut self) {
         self.deaths = 0;
         self.failures = 0;
-        self.failed_launches = 0;
+        (self.failed_launches, self.last_failed) = (0, None);
+        self.young.clear();
+    }
+
+    fn note_young_death(&mut self, process: &Process, now: Mono) {
+        let version = process.version;
+        if self.stopping.is_some() || version != self.modern && version != self.good {
+            return;
+        }
+        if process.acked_at.is_some_and(|acked_at| now.since(acked_at) >= EARLY_LIFE) {
+            self.young.remove(&process.slot);
+            return;
+        }
+        let none = Young { version, unacked: 0, early: 0, last_launch: process.spawned_at };
+        let young = self.young.entry(process.slot).or_insert(none);
+        if young.version != version {
+            *young = none;
+        }
+        *(if process.acked_at.is_some() { &mut young.early } else { &mut young.unacked }) += 1;
+        young.last_launch = process.spawned_at;
     }
 
     fn note_exit(&mut self, world: &mut World, at: usize, now: Mono) {
@@ -239,15 +369,19 @@ impl Ledger {
         process.known = Known::Ended;
         if !process.told {
             process.kill_at = Some(now.after(self.settings.signal_timeout.unwrap_or(TERM_GRACE)));
-            if process.acked_at.is_none() && process.version == self.modern {
-                self.count_failure();
-            }
+            let process = *process;
+            self.count_failure(&process, now);
         }
     }
 
-    pub fn count_failure(&mut self) {
-        self.deaths += 1;
-        self.failures += u32::from(self.upgrading.is_some());
+    /// A worker died, or missed its ack, that was not told to go.
+    pub fn count_failure(&mut self, process: &Process, now: Mono) {
+        self.note_young_death(process, now);
+        self.count_against_trial(process);
+        if process.acked_at.is_none() && process.version == self.modern {
+            self.deaths += 1;
+            self.failures += u32::from(self.upgrading.is_some());
+        }
     }
 
     pub fn acknowledge(&mut self, world: &mut World, at: usize, now: Mono) {
@@ -257,6 +391,9 @@ impl Ledger {
         self.ever_acked = true;
         self.acks_to_tell += 1;
         self.broken_streak = 0;
+        if let Some(young) = self.young.get_mut(&process.slot).filter(|young| young.version == process.version) {
+            young.unacked = 0;
+        }
         if process.version == self.modern {
             self.broken_streak = std::mem::take(&mut self.deaths);
             self.failures = 0;
@@ -278,10 +415,23 @@ impl Ledger {
         }
     }
 
-    /// The shortest pause between two launches that were not asked for together; early deaths may make it longer.
-    pub fn pause_s(&self) -> f64 {
-        let power = self.deaths.max(self.failed_launches).min(200) as i32;
-        (self.settings.spacing_s * 1.5_f64.powi(power)).min(30.0)
+    /// The earliest moment of a launch in this slot, if it is not one of many that are asked for together.
+    pub fn not_before(&self, slot: Slot, version: Version) -> Option<Mono> {
+        let young = self.young.get(&slot).filter(|young| young.version == version);
+        let after = |moment: Mono, seconds: f64| moment.after(Duration::from_secs_f64((seconds - 1e-6).max(0.0)));
+        let of_slot = young.map(|young| {
+            let power = young.unacked.max(young.early.saturating_sub(1));
+            let jitter = if power == 0 { 1.0 } else { 0.9 };
+            after(young.last_launch, self.stretched_s(power) * jitter)
+        });
+        let by_acks = self.upgrading.is_some() && self.settings.manner == Manner::Own || self.returning;
+        let at_once = (by_acks || self.dark && young.is_none()) && self.failed_launches == 0;
+        let of_all = self.last_spinup.filter(|_| !at_once);
+        of_slot.max(of_all.map(|last| after(last, self.stretched_s(self.failed_launches))))
+    }
+
+    fn stretched_s(&self, power: u32) -> f64 {
+        (self.settings.spacing_s * 1.5_f64.powi(power.min(200) as i32)).min(30.0)
     }
 }
 

@@ -16,7 +16,7 @@
 //!   for its version; I26 an upgrade starts, or is refused, by what was looked for after the last request for it, and what
 //!   was found without a request is dropped; I12 a pool, and the machine of the reload, come out of the handoff's text as they went in;
 //!   I13 it then asks for the same as one that was never handed on; I27 and I28 the order of a re-exec's steps, in `master`; I29 to I32
-//!   what is in force, and which client hears of it, in `reload`.
+//!   what is in force, and which client hears of it, in `reload`; I33 to I38 slots, stages and trials, in `rollout`.
 //! - L1 rest after faults (`calm`), L2 upgrades to code that never acks (`scenarios`), L3 each upgrade starts or is refused.
 //!
 //! With later issues come I8's "own connection" and I19, I20 (control socket), I14 (handoff), I15 (sockets).
@@ -38,6 +38,7 @@ mod reload;
 #[path = "../support/replay.rs"]
 mod replay;
 mod rng;
+mod rollout;
 mod run;
 mod scenarios;
 mod trace;

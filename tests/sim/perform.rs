@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use einhyrningsins::base::{Pid, Signal, Version, WorkerIndex};
-use einhyrningsins::pool::{Action, Event, ExitReason};
+use einhyrningsins::base::{Pid, Signal, Slot, Version, WorkerIndex};
+use einhyrningsins::pool::{Action, Event, ExitReason, Manner, Settings};
 
 use crate::hold;
 use crate::ledger::earlier;
@@ -18,13 +18,17 @@ impl Run {
         hold!("I11", !self.ledger.exited, "{action:?} after Exit");
         match action {
             Action::PrepareRelease { version } => self.prepare(*version),
-            Action::KeepReleases { modern, good } => {
-                hold!("I9", (*modern, *good) == (self.ledger.modern, self.ledger.good), "kept {modern} and {good}");
-                self.ledger.releases.retain(|version| version == modern || version == good);
+            Action::KeepReleases { modern, good, earlier } => {
+                let ledger = &mut self.ledger;
+                let known = (*modern, *good, earlier) == (ledger.modern, ledger.good, &ledger.earlier);
+                hold!("I9", known, "kept {modern}, {good} and {earlier:?}");
+                ledger.releases.retain(|version| version == modern || version == good || earlier.contains(version));
+                self.keep_configurations();
                 let late = matches!(self.step.cause, Cause::Ready(_)) && self.ledger.stopping.is_some();
                 self.coverage.found_too_late += u64::from(late);
             }
-            Action::SpawnWorker { index, version } => self.spawn(*index, *version),
+            Action::SpawnWorker { index, slot, version } => self.spawn(*index, *slot, *version),
+            Action::RunCheck { version, slots } => self.run_check(*version, *slots),
             Action::SignalWorker { .. } | Action::SignalGroup { .. } if self.step.spawned => {
                 panic!("I1 broken: {action:?} after a launch, whose child may have been given that pid")
             }
@@ -36,40 +40,66 @@ impl Run {
         }
     }
 
-    fn spawn(&mut self, index: WorkerIndex, version: Version) {
+    fn spawn(&mut self, index: WorkerIndex, slot: Slot, version: Version) {
         self.step.spawned = true;
         let ledger = &self.ledger;
         hold!("I11", ledger.stopping.is_none(), "a worker is launched while stopping");
-        hold!("I9", version == ledger.modern, "version {version} is launched, modern is {}", ledger.modern);
+        let of_later_stage = ledger.rollout.as_ref().is_some_and(|rollout| rollout.is_staged(ledger.settings.target));
+        let is_modern = version == ledger.modern;
+        let is_wanted = is_modern || version == ledger.good && of_later_stage;
+        hold!("I9", is_wanted, "version {version} is launched, modern is {}", ledger.modern);
         hold!("I9", ledger.releases.contains(&version), "version {version} was forgotten and is launched");
         let launching = ledger.launching.len() as u32;
         let (mut modern, mut unacked, mut held) = (0, launching, 0_u128);
         for &at in &self.world.workers {
             let process = &self.world.processes[at];
-            modern += u32::from(process.version == version && !process.excluded_from_target);
-            unacked += u32::from(process.version == version && process.acked_at.is_none() && !process.told);
+            let is_modern = process.version == ledger.modern;
+            let is_counted = process.told || process.slot.0 < ledger.settings.target;
+            modern += u32::from(is_modern && !process.excluded_from_target && is_counted);
+            unacked += u32::from(is_modern && process.acked_at.is_none() && !process.told);
             held |= 1 << process.index.0;
+            let is_there = process.slot == slot
+                && !process.told
+                && (process.version == version || !is_modern && version == ledger.good && of_later_stage);
+            hold!("I33", !is_there, "{} fills slot {slot} already", process.pid);
         }
-        ledger.launching.iter().for_each(|launch| held |= 1 << launch.index.0);
-        let target = ledger.settings.target;
+        for launch in &ledger.launching {
+            held |= 1 << launch.index.0;
+            let same =
+                launch.slot == slot && (launch.version == version || !is_modern && launch.version != ledger.modern);
+            hold!("I33", !same, "slot {slot} is being filled already");
+        }
+        let Settings { target, max_upgrade_additional, max_surge, .. } = ledger.settings;
+        let launching_modern = ledger.launching.iter().filter(|launch| launch.version == ledger.modern).count() as u32;
+        hold!("I33", slot.0 < target, "slot {slot} is above the target {target}");
         hold!(
             "I22",
-            modern + launching < target,
-            "launched with {modern} modern and {launching} launching of {target}"
+            !is_modern || modern + launching_modern < target,
+            "launched with {modern} modern and {launching_modern} launching of {target}"
         );
-        hold!("I3", index.0 == held.trailing_ones(), "index {index} is not the lowest free");
+        let index_wanted = match ledger.settings.manner {
+            Manner::Einhorn => held.trailing_ones(),
+            Manner::Own => slot.0,
+        };
+        hold!("I3", index.0 == index_wanted, "index {index} is not {index_wanted}");
         let living = self.world.workers.len() as u32 + launching;
-        let room = ledger.settings.max_upgrade_additional.is_none_or(|additional| living < target + additional);
+        let room = max_upgrade_additional.is_none_or(|additional| living < target + additional);
         hold!("I6", room, "launched beside {living} living, target {target}");
+        let untold = self.world.workers.iter().filter(|&&at| !self.world.processes[at].told).count() as u32 + launching;
+        let room = max_surge.is_none_or(|surge| untold < target + surge.rounded_up(target));
+        hold!("I6", room, "launched beside {untold} that stay, target {target}");
         if self.step.burst > 0 {
             self.step.burst -= 1;
         } else {
-            self.judge_single_launch(unacked);
+            self.judge_single_launch(unacked, slot, version);
+        }
+        if is_modern {
+            self.judge_stage(slot.0);
         }
         self.ledger.last_spinup = Some(self.now);
         self.ledger.last_asked = self.now;
-        let graceful = self.ledger.settings.graceful;
-        self.ledger.launching.push(Launching { index, version, graceful });
+        let graceful = self.ledger.set_for(version).graceful;
+        self.ledger.launching.push(Launching { index, slot, version, graceful });
         let reply = match self.world.fork(&mut self.rng, &self.plan) {
             Some(pid) => {
                 let recycled = self.world.of(pid).is_some_and(|process| process.known == Known::Group);
@@ -81,12 +111,12 @@ impl Run {
         self.replies.push_back(reply);
     }
 
-    fn judge_single_launch(&self, unacked: u32) {
+    fn judge_single_launch(&self, unacked: u32, slot: Slot, version: Version) {
         let max = self.ledger.settings.max_unacked;
-        hold!("I6", unacked < max, "launched with {unacked} unacked of {max}");
-        if let Some(last) = self.ledger.last_spinup {
-            let (since, pause) = (self.now.since(last).as_secs_f64(), self.ledger.pause_s());
-            hold!("I7", since + 1e-6 >= pause, "launched {since} s after the last, the pause is {pause} s");
+        hold!("I6", unacked < max || self.ledger.returning, "launched with {unacked} unacked of {max}");
+        if let Some(moment) = self.ledger.not_before(slot, version) {
+            let early = moment.since(self.now);
+            hold!("I7", early.is_zero(), "slot {slot} is filled {early:?} too early");
         }
     }
 
@@ -145,18 +175,20 @@ impl Run {
         hold!("I11", self.ledger.stopping.is_none(), "{pid} is culled while stopping");
         hold!("I23", signal == process.graceful, "{pid} is culled by {signal}, not by {}", process.graceful);
         hold!("I10", !process.told, "{pid} is culled twice");
-        let target = self.ledger.settings.target;
+        let Settings { target, max_unavailable, .. } = self.ledger.settings;
         let old = process.version != self.ledger.modern;
+        let is_moving = self.ledger.rollout.as_ref().is_some_and(|rollout| !rollout.is_paused());
+        let unavailable = if old && is_moving { max_unavailable.rounded_down(target) } else { 0 };
         if process.serves() {
             let before = self.world.serving();
-            hold!("I4", before > target, "{pid} of {before} serving is culled, target {target}");
-            let latest = if old { &mut self.step.culled_old } else { &mut self.step.culled_modern };
-            *latest = (*latest).max(Some(process.serial));
+            hold!("I4", before + unavailable > target, "{pid} of {before} serving is culled, target {target}");
+            if old {
+                let latest = &mut self.step.culled_old[usize::from(self.is_replaced(process.slot))];
+                *latest = (*latest).max(Some(process.serial));
+            }
         }
         if !old && self.step.missed != Some(pid) {
-            let untold = self.world.workers.iter().map(|&at| &self.world.processes[at]);
-            let untold = untold.filter(|other| other.version == self.ledger.modern && !other.told).count() as u32;
-            hold!("I4", untold > target, "{pid} of {untold} modern is culled as surplus, target {target}");
+            hold!("I33", process.slot.0 >= target, "{pid} is culled as surplus from slot {}", process.slot);
         }
     }
 

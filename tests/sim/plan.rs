@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use einhyrningsins::base::Signal;
-use einhyrningsins::pool::{AckMode, Settings};
+use einhyrningsins::pool::{AckMode, Manner, Settings, Share, Stages};
 
 use crate::rng::Rng;
 
@@ -25,6 +25,8 @@ pub enum Kind {
     GroupEnds,
     GroupReport,
     Release,
+    /// The check of an upgrade ends.
+    Check,
     /// The check of the next program ends, or the master is told to replace itself.
     Master,
     Command,
@@ -74,6 +76,8 @@ pub struct Plan {
     pub threads_busy: u64,
     pub handover_fails: u64,
     pub goes_back: u64,
+    /// How often the check of an upgrade fails.
+    pub version_fails: u64,
 }
 
 const REEXECS: [u64; 6] = [0, 0, 8, 32, 64, 256];
@@ -122,6 +126,7 @@ impl Plan {
             threads_busy: rng.pick(&OFTEN),
             handover_fails: rng.pick(&SELDOM),
             goes_back: rng.pick(&SELDOM),
+            version_fails: rng.pick(&SELDOM),
         }
     }
 
@@ -164,6 +169,7 @@ impl Plan {
             threads_busy: 0,
             handover_fails: 0,
             goes_back: 0,
+            version_fails: 0,
         }
     }
 }
@@ -182,16 +188,50 @@ pub fn settings(rng: &mut Rng, target_max: u32) -> Settings {
         signal_timeout: rng.pick(&[None, None, Some(ms(0)), Some(ms(1_000)), Some(ms(30_000))]),
         graceful: rng.pick(&GRACEFUL),
         retries: rng.pick(&[None, None, Some(1), Some(2), Some(5)]),
+        manner: rng.pick(&[Manner::Einhorn, Manner::Own, Manner::Own]),
+        early_life: ms(rng.pick(&[0, 1_000, 30_000, 30_000])),
+        max_failures: rng.pick(&[0, 1, 3, 3, 20]),
+        stages: stages(rng),
+        bake: ms(rng.pick(&[0, 0, 1_000, 60_000])),
+        has_check: rng.one_in(3),
+        max_surge: rng.pick(&[
+            None,
+            None,
+            Some(Share::Count(1)),
+            Some(Share::Percent(25)),
+            Some(Share::Count(target_max)),
+        ]),
+        max_unavailable: rng.pick(&[Share::Count(0), Share::Count(0), Share::Count(1), Share::Percent(50)]),
     }
+}
+
+/// The most often all at once.
+pub fn stages(rng: &mut Rng) -> Stages {
+    let shares: &[Share] = match rng.below(6) {
+        0 => &[Share::Count(1)],
+        1 => &[Share::Percent(25)],
+        2 => &[Share::Count(1), Share::Percent(50), Share::Percent(100)],
+        3 => &[Share::Percent(50), Share::Count(1)],
+        _ => &[],
+    };
+    Stages::new(shares).expect("there are not too many")
 }
 
 /// A bag to draw from; what is in it thrice happens thrice as often.
 fn kinds(rng: &mut Rng) -> Vec<Kind> {
     let mut bag = Vec::new();
     let mut put = |kind, times| bag.extend(std::iter::repeat_n(kind, times));
-    for kind in
-        [Kind::Time, Kind::Exec, Kind::Ack, Kind::Heed, Kind::Report, Kind::GroupReport, Kind::Release, Kind::Master]
-    {
+    for kind in [
+        Kind::Time,
+        Kind::Exec,
+        Kind::Ack,
+        Kind::Heed,
+        Kind::Report,
+        Kind::GroupReport,
+        Kind::Release,
+        Kind::Master,
+        Kind::Check,
+    ] {
         put(kind, rng.pick(&[1, 4, 12]));
     }
     for kind in [Kind::StrayAck, Kind::Ping, Kind::Die, Kind::Freeze, Kind::Thaw, Kind::GroupEnds, Kind::Command] {

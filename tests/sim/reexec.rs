@@ -48,7 +48,9 @@ impl Run {
         self.record_state();
         let mut actions = Vec::new();
         self.trace.tell(&mut self.pool, self.now, Event::Resumed, &mut actions);
-        let sent_again = usize::from(matches!(actions.first(), Some(Action::PrepareRelease { .. })));
+        let is_sent_again =
+            |action: &&Action| matches!(action, Action::PrepareRelease { .. } | Action::RunCheck { .. });
+        let sent_again = actions.iter().take_while(is_sent_again).count();
         self.compare_with_shadow(&actions[sent_again..]);
         self.finish(&actions, actions.len() - sent_again);
     }

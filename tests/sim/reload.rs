@@ -223,24 +223,35 @@ impl Run {
     }
 
     /// A command sets this. What the pool shall decide by then, now and when the upgrade under way is given up.
-    pub fn change(&mut self, change: Change) -> (Settings, Settings) {
+    pub fn change(&mut self, change: Change) -> Vec<(Version, Settings)> {
         self.reloading().commanded.set(&change);
         self.drive_reload(Input::Commanded(vec![change]));
+        let known = self.pool.known_versions();
         let machine = &self.reloading().machine;
-        (machine.in_force().settings(), machine.fallback().settings())
+        known.into_iter().map(|version| (version, machine.of(version).settings())).collect()
+    }
+
+    /// Those of versions that cannot be gone back to any more are dropped.
+    pub fn keep_configurations(&mut self) {
+        if self.master.is_some() {
+            let known = self.ledger.earlier.iter().copied().chain([self.ledger.good]);
+            let known = known.collect();
+            self.drive_reload(Input::Keep(known));
+        }
     }
 
     /// What the pool says of an upgrade, before the ledger takes note of it.
     pub fn follow_upgrade(&mut self, notice: &Notice) {
         let input = match notice {
             _ if self.master.is_none() => return,
-            Notice::UpgradeStarted { .. } | Notice::UpgradeStartedOver { .. } => Input::UpgradeBegun,
+            Notice::UpgradeStarted { from, .. } => Input::UpgradeBegun { after: Some(*from) },
+            Notice::UpgradeStartedOver { .. } => Input::UpgradeBegun { after: None },
             Notice::Upgraded { .. } => Input::UpgradeDone,
-            Notice::UpgradeFailed { .. } => Input::UpgradeGivenUp,
+            Notice::UpgradeFailed { back_to, .. } => Input::UpgradeGivenUp { to: *back_to },
             Notice::UpgradeRefused { .. } | Notice::NotUpgradingWhileStopping => Input::UpgradeRefused,
             _ => return,
         };
-        if matches!(input, Input::UpgradeBegun) {
+        if matches!(input, Input::UpgradeBegun { .. }) {
             self.reloading().clients.values_mut().for_each(|waits| *waits = Waits::ForEnd);
         }
         self.drive_reload(input);
@@ -259,7 +270,11 @@ impl Run {
     pub fn audit_reload(&self) {
         let (Some(master), ledger) = (&self.master, &self.ledger) else { return };
         let reloading = &master.reloading;
-        let (in_force, fallback) = (reloading.machine.in_force(), reloading.machine.fallback());
+        let (in_force, fallback) = (reloading.machine.in_force(), reloading.machine.of(ledger.good));
+        for version in &ledger.earlier {
+            let known = reloading.machine.of(*version).version;
+            hold!("I29", known == *version, "that of {version} is to be gone back to, and that of {known} is kept");
+        }
         let versions = (in_force.version, fallback.version);
         hold!(
             "I29",
@@ -316,7 +331,10 @@ impl Run {
                 let Cause::Ready(version) = self.step.cause else { panic!("I29 broken: {before:?} begins by itself") };
                 self.judge_change(before.version, version);
             }
-            Output::GoBack { before } => self.judge_change(before.version, self.ledger.good),
+            Output::GoBack { before } => {
+                let now = self.reloading().machine.in_force().version;
+                self.judge_change(before.version, now);
+            }
             Output::Conclude(hearers) => self.conclude(&hearers),
             Output::NoteSlow => {
                 let since = std::mem::replace(&mut self.reloading().since, now);

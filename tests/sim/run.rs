@@ -38,6 +38,10 @@ pub enum StopSignal {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Cause {
     Started,
+    Resumed,
+    Abort,
+    RollBack(Option<Version>),
+    CheckFailed,
     Forward(Signal),
     Stop(StopSignal),
     Ready(Version),
@@ -55,6 +59,8 @@ pub struct Step {
     /// Launches announced as one batch, and not yet made.
     pub burst: u32,
     pub spawned: bool,
+    /// A version was given up.
+    pub went_back: bool,
     /// Set when every worker must hear this now.
     pub stop: Option<StopSignal>,
     /// Signals that a command asked for, and that are still to be sent.
@@ -66,8 +72,8 @@ pub struct Step {
     pub reap: Option<Pid>,
     pub outlived: Option<Pid>,
     /// The latest launched among the serving workers that were culled.
-    pub culled_old: Option<u64>,
-    pub culled_modern: Option<u64>,
+    /// without and with a new one in their slot.
+    pub culled_old: [Option<u64>; 2],
 }
 
 impl Step {
@@ -76,6 +82,7 @@ impl Step {
             cause,
             burst: 0,
             spawned: false,
+            went_back: false,
             stop: None,
             signals_left: 0,
             signalled: 0,
@@ -83,11 +90,13 @@ impl Step {
             kill_announced: None,
             reap: if let Cause::Exited(pid) = cause { Some(pid) } else { None },
             outlived: if let Cause::HasSurvivors(pid) = cause { Some(pid) } else { None },
-            culled_old: None,
-            culled_modern: None,
+            culled_old: [None; 2],
         }
     }
 }
+
+/// How many answers of one instant the pool may ask for.
+const TURN_STEPS_MAX: u64 = 1_000;
 
 pub struct Run {
     pub pool: Pool,
@@ -151,7 +160,9 @@ impl Run {
     }
 
     fn feed_replies(&mut self) {
+        let steps_max = self.step_count + TURN_STEPS_MAX;
         while let Some(reply) = self.replies.pop_front() {
+            hold!("L1", self.step_count < steps_max, "the pool comes to no rest at {} ns", self.now.as_nanos());
             self.feed(reply);
         }
     }
@@ -200,14 +211,23 @@ impl Run {
             Event::CommandGiven(Command::Forward(signal)) => Cause::Forward(*signal),
             Event::CommandGiven(Command::Stop(signal)) => Cause::Stop(StopSignal::Signal(*signal)),
             Event::CommandGiven(Command::StopGracefully) => Cause::Stop(StopSignal::Graceful),
-            Event::CommandGiven(Command::Upgrade(_) | Command::SetTarget(_) | Command::Configure { .. }) => {
-                Cause::Other
-            }
+            Event::CommandGiven(Command::Abort) => Cause::Abort,
+            Event::CommandGiven(Command::RollBack(to)) => Cause::RollBack(*to),
+            Event::CommandGiven(
+                Command::Upgrade { .. }
+                | Command::Pause
+                | Command::Resume
+                | Command::SetTarget(_)
+                | Command::Configure(_),
+            ) => Cause::Other,
+            Event::CheckEnded { result: Err(_), .. } => Cause::CheckFailed,
+            Event::CheckEnded { .. } => Cause::Other,
             Event::ReleaseReady { version, .. } => Cause::Ready(*version),
             Event::ReleaseRefused { .. } => Cause::Refused,
             Event::WorkerExited { pid, .. } if self.world.worker_at(*pid).is_some() => Cause::Exited(*pid),
             Event::WorkerReaped { pid, group: Group::HasSurvivors } => Cause::HasSurvivors(*pid),
-            Event::Resumed | Event::DeadlinePassed => Cause::Deadline,
+            Event::Resumed => Cause::Resumed,
+            Event::DeadlinePassed => Cause::Deadline,
             Event::WorkerSpawned { .. }
             | Event::SpawnFailed { .. }
             | Event::WorkerExeced { .. }

@@ -1,7 +1,7 @@
 //! Histories that chance would seldom write, each asked for by name. They run under the same checks as any other.
 
 use einhyrningsins::base::Mono;
-use einhyrningsins::pool::{AckMode, Action, Command, Event, Pool, UpgradeStyle};
+use einhyrningsins::pool::{AckMode, Action, Command, Event, Pool, Terms, UpgradeStyle};
 
 use crate::calm::Past;
 use crate::plan::{Plan, settings};
@@ -95,5 +95,5 @@ fn never_ack(run: &mut Run, seed: u64) {
 
 fn upgrade(run: &mut Run) {
     let style = run.rng.pick(&[UpgradeStyle::Smooth, UpgradeStyle::Fleet]);
-    run.deliver(Event::CommandGiven(Command::Upgrade(style)));
+    run.deliver(Event::CommandGiven(Command::Upgrade { style, terms: Terms::default() }));
 }

@@ -14,7 +14,9 @@ impl Run {
     pub fn prepare(&mut self, version: Version) {
         hold!("I11", self.ledger.stopping.is_none(), "an upgrade is prepared while stopping");
         hold!("I9", version > self.ledger.newest, "version {version} is given again");
-        hold!("L3", self.ledger.asked.is_some(), "an upgrade is prepared without a request");
+        // One that was aborted is prepared again by the next image, and dropped there.
+        let again = self.step.cause == Cause::Resumed;
+        hold!("L3", again || self.ledger.asked.is_some(), "an upgrade is prepared without a request");
         hold!("I18", self.ledger.outstanding.is_none(), "two releases are prepared at once");
         self.ledger.outstanding = Some(version);
         self.ledger.prepared_after = self.ledger.request_count;
@@ -66,12 +68,16 @@ impl Run {
                 hold!("I9", *version == self.ledger.modern && self.ledger.upgrading.is_some(), "{version} is not new");
                 let (serving, target) = (self.modern_serving(), self.ledger.settings.target);
                 hold!("I4", serving >= target, "upgraded with {serving} serving of {target}");
+                self.take_check();
                 self.ledger.finish_upgrade();
             }
             Notice::UpgradeFailed { version, back_to, reason } => self.hear_upgrade_failed(*version, *back_to, reason),
             Notice::UpgradeRefused { .. } => {
-                hold!("L3", self.step.cause == Cause::Refused, "an upgrade is refused that was not");
-                self.judge_freshness();
+                let is_refused = self.step.cause == Cause::Refused;
+                hold!("L3", is_refused || self.step.cause == Cause::Abort, "an upgrade is refused that was not");
+                if is_refused {
+                    self.judge_freshness();
+                }
                 self.ledger.asked = None;
             }
             Notice::NotUpgradingWhileStopping => {
@@ -81,7 +87,9 @@ impl Run {
             }
             Notice::GaveUp { deaths } => {
                 let ledger = &self.ledger;
-                let used_up = ledger.settings.retries.is_some_and(|retries| *deaths >= retries);
+                let Settings { retries, max_failures, .. } = ledger.settings;
+                let used_up =
+                    retries.is_some_and(|retries| *deaths >= retries) || max_failures > 0 && *deaths > max_failures;
                 let just = used_up && *deaths == ledger.deaths && !ledger.ever_acked && ledger.upgrading.is_none();
                 hold!("I11", just && ledger.stopping.is_none(), "given up after {deaths} deaths");
                 self.ledger.stopping = Some(ExitReason::GaveUp);
@@ -104,25 +112,26 @@ impl Run {
         let Cause::Ready(version) = self.step.cause else { panic!("L3 broken: an upgrade starts by itself") };
         self.judge_freshness();
         hold!("I9", version > self.ledger.newest, "version {version} is given again");
-        self.ledger.begin_upgrade(version);
+        let now = self.now;
+        self.ledger.begin_upgrade(now, version);
     }
 
     fn hear_upgrade_failed(&mut self, version: Version, back_to: Version, reason: &UpgradeFailure) {
         let ledger = &self.ledger;
-        hold!("I9", (version, back_to) == (ledger.modern, ledger.good), "back from {version} to {back_to}");
-        hold!("I9", ledger.upgrading.is_some(), "an upgrade failed, and none was under way");
-        let just = match reason {
-            UpgradeFailure::Failures(count) => {
-                *count == ledger.failures && self.failure_limit().is_some_and(|limit| *count >= limit)
-            }
-            UpgradeFailure::Stopping => self.ledger.stopping.is_some(),
-        };
-        hold!("I9", just, "the upgrade failed for {reason:?}, with {} failures counted", self.ledger.failures);
-        self.coverage.given_back += u64::from(self.ledger.settings != self.ledger.fallback);
-        self.ledger.give_up_upgrade();
+        let can_go_back =
+            back_to == ledger.good || ledger.earlier.contains(&back_to) && *reason == UpgradeFailure::RolledBack;
+        hold!("I9", version == ledger.modern && can_go_back, "back from {version} to {back_to}");
+        let is_on_trial = ledger.upgrading.is_some() || ledger.trial.is_some();
+        hold!("I9", is_on_trial || *reason == UpgradeFailure::RolledBack, "{version} failed, and is good");
+        let just = self.is_given_up_justly(reason, back_to);
+        let counts = (ledger.failures, ledger.trial);
+        hold!("I38", just, "the upgrade failed for {reason:?}, with {counts:?} failures counted");
+        self.coverage.given_back += u64::from(ledger.settings != ledger.fallback);
+        self.ledger.go_back(back_to);
+        self.step.went_back = true;
         for &at in &self.world.workers {
             let process = &mut self.world.processes[at];
-            process.excluded_from_target |= process.version == self.ledger.good && process.told;
+            process.excluded_from_target |= process.version == self.ledger.modern && process.told;
         }
     }
 

@@ -4,7 +4,7 @@
 //! Each `Process` holds two things that must not be mixed: what is (`life`, `children`, `frozen`), and what the pool has
 //! been told, event by event (`known`, `acked`, `told`): the pool can be blamed only for what it could have known.
 
-use einhyrningsins::base::{Ending, Mono, Pid, Signal, Version, WorkerIndex};
+use einhyrningsins::base::{Ending, Mono, Pid, Signal, Slot, Version, WorkerIndex};
 use einhyrningsins::pool::Group;
 
 use crate::plan::Plan;
@@ -54,6 +54,7 @@ pub enum Heeds {
 #[derive(Clone, Copy, Debug)]
 pub struct Launching {
     pub index: WorkerIndex,
+    pub slot: Slot,
     pub version: Version,
     pub graceful: Signal,
 }
@@ -77,6 +78,7 @@ pub struct Process {
     // What the pool was told of it, and what it did to it.
     pub known: Known,
     pub index: WorkerIndex,
+    pub slot: Slot,
     pub version: Version,
     /// The signal by which its program wants to be told to go.
     pub graceful: Signal,
@@ -115,6 +117,7 @@ impl Process {
             children_doomed: false,
             known: Known::Nothing,
             index: WorkerIndex(0),
+            slot: Slot(0),
             version: Version(0),
             graceful: Signal::USR2,
             serial: 0,
@@ -141,6 +144,7 @@ impl Process {
     pub fn begin(&mut self, launch: Launching, serial: u64, now: Mono) {
         self.known = Known::Worker;
         self.index = launch.index;
+        self.slot = launch.slot;
         self.version = launch.version;
         self.graceful = launch.graceful;
         self.serial = serial;

@@ -6,8 +6,8 @@ use std::os::unix::ffi::OsStringExt;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use crate::base::{AckMode, LogTarget, Signal};
-use crate::config::sections::{Control, Env, Log, LogLevel, WorkerSetup};
+use crate::base::{AckMode, LogTarget, Share, Signal};
+use crate::config::sections::{Control, Env, Log, LogLevel, Rollout, WorkerSetup};
 use crate::config::tests::{config, parse_words, run, try_parse};
 use crate::config::{Config, Family, Invocation, Nice, Origin, Provided, flags};
 
@@ -42,6 +42,16 @@ const SETTINGS: &[(&str, &[&[&str]], Check)] = &[
     ("max-upgrade-additional", &[&["--max-upgrade-additional=2"], &["--max-up", "2"]], |c| {
         c.max_upgrade_additional == Some(2)
     }),
+    ("max-surge", &[&["--max-surge=25%"], &["--max-surge", "25%"], &["--max-s", "25%"]], |c| {
+        c.max_surge == Some(Share::Percent(25))
+    }),
+    ("max-unavailable", &[&["--max-unavailable=0"], &["--max-unavail", "0"]], |c| {
+        c.max_unavailable == Some(Share::Count(0))
+    }),
+    ("early-life", &[&["--early-life=1m 30s"], &["--early-life", "90"], &["--ea=90"]], |c| {
+        c.early_life == Some(Duration::from_secs(90))
+    }),
+    ("max-failures", &[&["--max-failures=0"], &["--max-f", "0"]], |c| c.max_failures == Some(0)),
     ("reexec-as", &[&["--reexec-as=env 'A=b c' x"], &["--ree", "env A='b c' x"]], |c| {
         c.reexec_as.as_deref() == Some(&["env".into(), "A=b c".into(), "x".into()])
     }),
@@ -162,6 +172,11 @@ fn defaults_are_einhorns_but_for_the_backlog() {
         ack_timeout: None,
         max_unacked: None,
         max_upgrade_additional: None,
+        max_surge: None,
+        max_unavailable: None,
+        early_life: None,
+        max_failures: None,
+        rollout: Rollout::default(),
         reexec_as: None,
         preload: None,
         gc_before_fork: false,

@@ -10,12 +10,16 @@ use crate::config::{Config, Invocation, Origin};
 fn values(key: &Definition) -> [(&'static str, &'static str); 3] {
     match key.name {
         "bind" => [("['a:1']", "a:1"), ("['b:2', 'c:3']", "b:2,c:3"), ("['d:4']", "d:4")],
-        "backlog" | "number" | "retries" | "max-unacked" | "max-upgrade-additional" => {
+        "backlog" | "number" | "retries" | "max-unacked" | "max-upgrade-additional" | "max-failures" => {
             [("2", "2"), ("3", "3"), ("4", "4")]
         }
         "seconds" => [("0.5", "0.5"), ("'1m 30s'", "1m 30s"), ("4", "4")],
         "signal-timeout" => [("2", "2"), ("'3m'", "3m"), ("4", "4")],
         "ack-mode" => [("2", "2"), ("'3s'", "3s"), ("'manual'", "manual")],
+        "max-surge" | "max-unavailable" | "upgrade.canary" => [("2", "2"), ("'3%'", "3%"), ("'4'", "4")],
+        "upgrade.steps" => [("[1, '50%']", "1,50%"), ("2", "2"), ("['4']", "4")],
+        "upgrade.check" => [("['a', 'b c']", "a,b c"), ("\"d 'e f'\"", "d,e f"), ("['g']", "g")],
+        "early-life" | "upgrade.bake" => [("0", "0"), ("'3s'", "3s"), ("4.5", "4.5")],
         "ack-timeout" => [("2", "2"), ("'3s'", "3s"), ("4.5", "4.5")],
         "nice" => [("'2:3'", "2:3"), ("3", "3"), ("'4'", "4")],
         "socket-mode" | "worker.umask" => [("'0600'", "0600"), ("0o660", "660"), ("640", "640")],

@@ -45,7 +45,7 @@ const NAMES: [&str; 6] = ["A", "a.b", "A B", "\u{e9}", "nofile", "core"];
 /// A file that says a few things at random.
 fn file(random: &mut Random) -> String {
     let mut text = String::new();
-    for key in keys().filter(|_| random.below(8) == 0).collect::<Vec<_>>() {
+    for key in keys().filter(|_| random.below(10) == 0).collect::<Vec<_>>() {
         let mut piece = || toml::Value::String((*random.pick(&PIECES)).to_owned()).to_string();
         let value = match key.kind {
             Kind::Switch => "true".to_owned(),

@@ -1,0 +1,184 @@
+//! Whether a new version is good, and the way back if it is not. A version is on trial from its first worker until each slot has had one
+//! that served through its early life. If it fails too often meanwhile, or nothing serves any more, the last good version is launched
+//! again at once. The line of versions that can be gone back to is `earlier`, then `good`.
+
+use serde::{Deserialize, Serialize};
+
+use crate::base::{Mono, Slot, Version};
+use crate::pool::action::Action;
+use crate::pool::machine::Pool;
+use crate::pool::notice::{Notice, UpgradeFailure};
+use crate::pool::settings::Settings;
+use crate::pool::worker::Worker;
+
+/// How many versions are kept that can be gone back to, beside the last good one.
+pub const EARLIER_MAX: usize = 3;
+
+/// The modern version is on trial.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Trial {
+    /// Its workers that died, stopped or missed their ack.
+    pub failures: u32,
+}
+
+/// A version that can be gone back to.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Earlier {
+    pub version: Version,
+    pub settings: Settings,
+    /// Whether it has come through its trial.
+    pub proven: bool,
+}
+
+impl Pool {
+    /// A trial for the version that begins, if there is one.
+    pub(in crate::pool) fn trial_of(settings: &Settings) -> Option<Trial> {
+        (!settings.early_life.is_zero() && settings.max_failures > 0).then(Trial::default)
+    }
+
+    /// A worker failed; it counts if it is a modern one in a slot that is wanted.
+    pub(in crate::pool) fn count_against_trial(&mut self, version: Version, slot: Slot) {
+        let counts = version == self.state.modern && slot.0 < self.state.settings.target;
+        if let Some(trial) = self.state.trial.as_mut().filter(|_| counts) {
+            trial.failures = trial.failures.saturating_add(1);
+        }
+    }
+
+    /// Ends the trial, one way or the other.
+    pub(in crate::pool) fn judge_trial(&mut self, now: Mono, actions: &mut Vec<Action>) {
+        let Some(trial) = self.state.trial.filter(|_| !self.is_stopping()) else { return };
+        let is_done = self.state.upgrade.is_none();
+        if trial.failures > self.state.settings.max_failures {
+            self.go_back(UpgradeFailure::TooMany(trial.failures), actions);
+        } else if is_done && trial.failures > 0 && self.serving_count() == 0 {
+            self.go_back(UpgradeFailure::NothingServes, actions);
+        } else if self.trial_deadline().is_some_and(|moment| moment <= now) {
+            self.state.trial = None;
+            actions.push(Action::Tell(Notice::TrialPassed { version: self.state.modern }));
+            self.prove(actions);
+        }
+    }
+
+    /// When the youngest of as many workers as are wanted comes of age. None: no trial, or not as many serve.
+    pub(in crate::pool) fn trial_deadline(&self) -> Option<Mono> {
+        if self.state.trial.is_none() || self.state.upgrade.is_some() || self.is_stopping() {
+            return None;
+        }
+        let serving = |worker: &&Worker| worker.version == self.state.modern && worker.serves();
+        let serving = self.state.workers.iter().filter(serving);
+        let mut of_age: Vec<Mono> =
+            serving.filter_map(|worker| Some(worker.acked_at?.after(self.state.settings.early_life))).collect();
+        of_age.sort_unstable();
+        of_age.get(self.state.settings.target as usize - 1).copied()
+    }
+
+    /// The modern version is good from now on.
+    pub(in crate::pool) fn prove(&mut self, actions: &mut Vec<Action>) {
+        self.retire_good();
+        self.state.good = self.state.modern;
+        self.state.fallback = self.state.settings;
+        self.keep_releases(actions);
+    }
+
+    /// The version that was good can still be gone back to, after the one that takes its place.
+    pub(in crate::pool) fn retire_good(&mut self) {
+        let proven = !std::mem::take(&mut self.state.good_is_on_trial);
+        if self.state.good == self.state.modern {
+            return;
+        }
+        let good = Earlier { version: self.state.good, settings: self.state.fallback, proven };
+        self.state.earlier.push(good);
+        let excess = self.state.earlier.len().saturating_sub(EARLIER_MAX);
+        self.state.earlier.drain(..excess);
+    }
+
+    /// Goes back to what worked, settings and all. The new workers are now the old ones: they go as theirs did, when others serve.
+    pub(in crate::pool) fn go_back(&mut self, reason: UpgradeFailure, actions: &mut Vec<Action>) {
+        let state = &mut self.state;
+        (state.upgrade, state.trial) = (None, None);
+        let version = std::mem::replace(&mut state.modern, state.good);
+        state.settings = state.fallback;
+        if std::mem::take(&mut state.good_is_on_trial) {
+            if let Some(earlier) = state.earlier.pop() {
+                state.trial = Self::trial_of(&state.settings);
+                (state.good, state.fallback, state.good_is_on_trial) =
+                    (earlier.version, earlier.settings, !earlier.proven);
+            }
+        }
+        let back_to = state.modern;
+        for worker in state.workers.iter_mut().filter(|worker| worker.version == back_to && worker.is_told()) {
+            worker.excluded_from_target = true;
+        }
+        state.backoff = Default::default();
+        state.slots.clear();
+        (state.launch_at_once, state.returning) = (true, true);
+        actions.push(Action::Tell(Notice::UpgradeFailed { version, back_to, reason }));
+        self.keep_releases(actions);
+    }
+
+    /// Goes back to this version, or to the last good one before the modern one.
+    pub(in crate::pool) fn roll_back(&mut self, to: Option<Version>, actions: &mut Vec<Action>) {
+        let Some(version) = self.return_target(to).filter(|_| !self.is_stopping()) else { return };
+        if let Some(at) = self.state.earlier.iter().position(|earlier| earlier.version == version) {
+            let Earlier { version, settings, proven } = self.state.earlier[at];
+            self.state.earlier.truncate(at);
+            (self.state.good, self.state.fallback, self.state.good_is_on_trial) = (version, settings, !proven);
+        }
+        self.go_back(UpgradeFailure::RolledBack, actions);
+    }
+
+    /// Where a rollback leads. None: there is nothing to go back to, or not this version.
+    pub fn return_target(&self, wanted: Option<Version>) -> Option<Version> {
+        let mut known = self.return_targets();
+        match wanted {
+            Some(version) => known.find(|known| *known == version),
+            None => known.next(),
+        }
+    }
+
+    /// The versions that can be gone back to, the latest first.
+    pub fn return_targets(&self) -> impl Iterator<Item = Version> {
+        let good = Some(self.state.good).filter(|good| *good != self.state.modern);
+        good.into_iter().chain(self.state.earlier.iter().rev().map(|earlier| earlier.version))
+    }
+
+    /// Ends the upgrade or the trial under way.
+    pub(in crate::pool) fn abort(&mut self, actions: &mut Vec<Action>) {
+        if let Some(preparing) = self.state.preparing.as_mut().filter(|preparing| !preparing.dropped) {
+            (preparing.dropped, preparing.asked_again) = (true, false);
+            actions.push(Action::Tell(Notice::UpgradeRefused { reason: ABORTED.to_owned() }));
+        }
+        if self.is_on_trial() && self.state.good != self.state.modern {
+            self.go_back(UpgradeFailure::Aborted, actions);
+        }
+    }
+
+    /// Whether the modern version can still be given up: it is being rolled out, or has not come through its trial.
+    pub fn is_on_trial(&self) -> bool {
+        self.state.upgrade.is_some() || self.state.trial.is_some()
+    }
+
+    /// Every version that is needed, the modern one first.
+    pub fn known_versions(&self) -> Vec<Version> {
+        std::iter::once(self.state.modern).chain(self.return_targets()).collect()
+    }
+
+    pub(in crate::pool) fn keep_releases(&self, actions: &mut Vec<Action>) {
+        actions.push(Action::KeepReleases {
+            modern: self.state.modern,
+            good: self.state.good,
+            earlier: self.earlier(),
+        });
+    }
+
+    fn earlier(&self) -> Vec<Version> {
+        self.state.earlier.iter().map(|earlier| earlier.version).collect()
+    }
+}
+
+/// Why an upgrade does not begin.
+const ABORTED: &str = "it was aborted";
+
+#[cfg(test)]
+#[path = "trial_tests.rs"]
+mod tests;

@@ -1,0 +1,186 @@
+//! Versions on trial: what gives them up, what proves them, and where the way back leads.
+
+use std::time::Duration;
+
+use crate::base::{Pid, Version};
+use crate::pool::testing::{FLEET, Play, SMOOTH, settings};
+use crate::pool::{Action, Command, Event, Notice, Settings, UpgradeFailure};
+
+/// Two workers that ack by hand, a trial of ten seconds, and three failures allowed.
+fn judged() -> Settings {
+    Settings { early_life: Duration::from_secs(10), max_failures: 3, ..settings() }
+}
+
+/// The newest worker acks.
+fn ack_newest(play: &mut Play) {
+    let pid = play.launched;
+    play.tell(Event::WorkerExeced { pid: Pid(pid) });
+    play.ack(pid);
+}
+
+/// Both slots run the new version, and the old workers are gone.
+fn upgraded(play: &mut Play) {
+    let old = play.pids();
+    play.command(FLEET);
+    for pid in play.launched - 1..=play.launched {
+        play.tell(Event::WorkerExeced { pid: Pid(pid) });
+        play.ack(pid);
+    }
+    old.into_iter().for_each(|pid| play.die(pid));
+    assert_eq!((play.pool.upgrading(), play.pool.serving_count()), (None, 2));
+}
+
+fn failure(play: &Play) -> Option<UpgradeFailure> {
+    play.actions.iter().rev().find_map(|action| match action {
+        Action::Tell(Notice::UpgradeFailed { reason, .. }) => Some(reason.clone()),
+        _ => None,
+    })
+}
+
+fn versions(play: &Play) -> (Version, Version) {
+    (play.pool.modern(), play.pool.good())
+}
+
+#[test]
+fn version_is_good_once_each_slot_has_outlived_its_early_life() {
+    let mut play = Play::serving(judged());
+    upgraded(&mut play);
+    play.wait(9.9);
+    assert_eq!(versions(&play), (Version(1), Version(0)));
+    play.wait(0.1);
+    assert_eq!(versions(&play), (Version(1), Version(1)));
+    assert!(play.actions.contains(&Action::Tell(Notice::TrialPassed { version: Version(1) })));
+    assert_eq!(play.pool.return_targets().collect::<Vec<_>>(), [Version(0)], "it can still be rolled back to");
+}
+
+#[test]
+fn version_whose_workers_all_die_is_given_up_and_the_one_before_is_there_at_once() {
+    let mut play = Play::serving(judged());
+    upgraded(&mut play);
+    play.wait(3.0);
+    play.die(3);
+    assert_eq!(failure(&play), None, "one of two still serves");
+    let launched = play.launched;
+    play.die(4);
+    assert_eq!(failure(&play), Some(UpgradeFailure::NothingServes));
+    assert_eq!((versions(&play), play.launched - launched), ((Version(0), Version(0)), 2));
+}
+
+#[test]
+fn version_that_fails_once_more_than_it_may_is_given_up() {
+    let mut play = Play::serving(judged());
+    upgraded(&mut play);
+    for count in 1..=4 {
+        assert_eq!(failure(&play), None, "after {} failures", count - 1);
+        play.die(play.launched);
+        play.wait(5.0);
+        ack_newest(&mut play);
+    }
+    assert_eq!(failure(&play), Some(UpgradeFailure::TooMany(4)));
+    assert_eq!(play.pool.modern(), Version(0));
+}
+
+#[test]
+fn death_before_the_ack_counts_in_the_trial_too() {
+    let mut play = Play::serving(Settings { max_failures: 1, ..judged() });
+    play.command(SMOOTH);
+    play.die(3);
+    play.wait(5.0);
+    assert_eq!(failure(&play), None);
+    play.die(4);
+    assert_eq!((failure(&play), play.pool.serving_count()), (Some(UpgradeFailure::TooMany(2)), 2));
+}
+
+#[test]
+fn worker_that_is_stopped_counts_as_a_failure_and_one_that_was_told_to_go_does_not() {
+    let mut play = Play::serving(Settings { max_failures: 1, ..judged() });
+    upgraded(&mut play);
+    play.command(Command::SetTarget(1));
+    play.die(4);
+    assert_eq!(failure(&play), None);
+    play.tell(Event::WorkerStopped { pid: Pid(3) });
+    assert_eq!(failure(&play), Some(UpgradeFailure::NothingServes));
+}
+
+#[test]
+fn version_without_a_trial_is_good_when_all_serve() {
+    for settings in [Settings { max_failures: 0, ..judged() }, Settings { early_life: Duration::ZERO, ..judged() }] {
+        let mut play = Play::serving(settings);
+        upgraded(&mut play);
+        assert_eq!(versions(&play), (Version(1), Version(1)));
+        [3, 4].into_iter().for_each(|pid| play.die(pid));
+        assert_eq!(play.pool.modern(), Version(1));
+    }
+}
+
+/// The second release is begun while the first is on trial; both are bad.
+#[test]
+fn two_bad_releases_in_a_row_lead_back_to_the_last_that_was_good() {
+    let mut play = Play::serving(judged());
+    upgraded(&mut play);
+    play.command(SMOOTH);
+    assert_eq!(versions(&play), (Version(2), Version(1)));
+    while failure(&play).is_none() {
+        play.die(play.launched);
+        play.wait(1.0);
+    }
+    assert_eq!(versions(&play), (Version(1), Version(0)), "the first is on trial again");
+    play.die(3);
+    play.die(4);
+    assert_eq!((failure(&play), versions(&play)), (Some(UpgradeFailure::NothingServes), (Version(0), Version(0))));
+}
+
+#[test]
+fn rollback_undoes_a_finished_upgrade_and_leads_to_any_version_that_is_kept() {
+    for (to, reached) in [(None, Version(1)), (Some(Version(0)), Version(0)), (Some(Version(7)), Version(2))] {
+        let mut play = Play::serving(judged());
+        upgraded(&mut play);
+        play.wait(10.0);
+        upgraded(&mut play);
+        play.wait(10.0);
+        assert_eq!(versions(&play), (Version(2), Version(2)));
+        let launched = play.launched;
+        play.command(Command::RollBack(to));
+        assert_eq!(play.pool.modern(), reached, "{to:?}");
+        let count = if reached == Version(2) { 0 } else { 2 };
+        assert_eq!((play.launched - launched, play.pool.serving_count()), (count, 2), "the workers of before stay");
+    }
+}
+
+#[test]
+fn abort_ends_what_is_on_trial_and_nothing_else() {
+    let mut play = Play::serving(judged());
+    play.command(Command::Abort);
+    assert_eq!(play.actions, []);
+    play.command(SMOOTH);
+    play.command(Command::Abort);
+    assert_eq!((failure(&play), versions(&play)), (Some(UpgradeFailure::Aborted), (Version(0), Version(0))));
+    play.die(3);
+    upgraded(&mut play);
+    play.actions.clear();
+    play.command(Command::Abort);
+    assert_eq!((failure(&play), play.pool.modern()), (Some(UpgradeFailure::Aborted), Version(0)));
+}
+
+#[test]
+fn abort_drops_what_is_being_prepared() {
+    let mut play = Play::serving(judged());
+    play.deferred = Some(Version(1));
+    play.command(SMOOTH);
+    play.command(Command::Abort);
+    assert!(!play.pool.is_preparing());
+    play.tell(play.ready(Version(1)));
+    assert_eq!((play.pool.upgrading(), play.pool.modern()), (None, Version(0)));
+}
+
+#[test]
+fn first_start_that_fails_too_often_ends() {
+    let mut play = Play::of(judged());
+    play.tell(Event::Started);
+    for pid in 1..=4 {
+        assert_eq!(play.exits(), []);
+        play.die(pid);
+        play.wait(30.0);
+    }
+    assert!(play.pool.is_stopping());
+}
