@@ -98,6 +98,21 @@ pub(crate) enum Outcome {
     Replaced,
     /// The master was told to end before it was done.
     Stopped,
+    Aborted,
+    /// It was done, and then given up by a command.
+    RolledBack,
+}
+
+impl Outcome {
+    fn of(reason: &UpgradeFailure) -> Self {
+        match reason {
+            UpgradeFailure::Failures(_) | UpgradeFailure::TooMany(_) | UpgradeFailure::NothingServes => Self::Failed,
+            UpgradeFailure::CheckFailed(_) | UpgradeFailure::DeadlinePassed(_) => Self::Failed,
+            UpgradeFailure::Stopping => Self::Stopped,
+            UpgradeFailure::Aborted => Self::Aborted,
+            UpgradeFailure::RolledBack => Self::RolledBack,
+        }
+    }
 }
 
 /// What is known beside a notice.
@@ -157,12 +172,8 @@ impl History {
         match notice {
             Notice::UpgradeStarted { .. } | Notice::UpgradeStartedOver { .. } => self.begin(known),
             Notice::Upgraded { .. } => self.end_running(Outcome::Done, None, now),
-            Notice::UpgradeFailed { reason: UpgradeFailure::Failures(_), .. } | Notice::GaveUp { .. } => {
-                self.end_running(Outcome::Failed, why, now);
-            }
-            Notice::UpgradeFailed { reason: UpgradeFailure::Stopping, .. } => {
-                self.end_running(Outcome::Stopped, why, now);
-            }
+            Notice::GaveUp { .. } => self.end_running(Outcome::Failed, why, now),
+            Notice::UpgradeFailed { version, reason, .. } => self.end(*version, Outcome::of(reason), why, now),
             Notice::UpgradeRefused { .. } | Notice::NotUpgradingWhileStopping => self.refuse(known),
             Notice::UpTo { acked, target, .. } if acked >= target => self.end_start(now),
             _ => {}
@@ -189,7 +200,7 @@ impl History {
     /// That of the last attempt, if it came to nothing.
     pub(crate) fn last_failure(&self) -> Option<&Entry> {
         self.entries.back().filter(|entry| match entry.result {
-            Outcome::Failed | Outcome::Refused => true,
+            Outcome::Failed | Outcome::Refused | Outcome::Aborted | Outcome::RolledBack => true,
             Outcome::Running | Outcome::Done | Outcome::Replaced | Outcome::Stopped => false,
         })
     }
@@ -210,6 +221,13 @@ impl History {
     /// The master asks for none by itself, but a document may be lost on the way from one image to the next.
     fn take_request(&mut self) -> Request {
         self.asked.take().unwrap_or(Request::from(Asker::Takeover))
+    }
+
+    /// A version that was done may still be given up.
+    fn end(&mut self, version: Version, result: Outcome, why: Option<&str>, now: i64) {
+        if let Some(entry) = self.entries.iter_mut().find(|entry| entry.version == Some(version)) {
+            *entry = entry.clone().ended(result, why, now);
+        }
     }
 
     fn end_running(&mut self, result: Outcome, why: Option<&str>, now: i64) {
@@ -275,6 +293,8 @@ impl Outcome {
             Self::Refused => "refused",
             Self::Replaced => "replaced",
             Self::Stopped => "stopped",
+            Self::Aborted => "aborted",
+            Self::RolledBack => "rolled back",
         }
     }
 }

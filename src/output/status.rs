@@ -4,12 +4,13 @@ use std::time::Duration;
 
 use serde_json::Value as Json;
 
+use crate::base::Version;
 use crate::output::calendar::rfc3339;
 use crate::output::death::Death;
 use crate::output::history::History;
 use crate::output::releases;
 use crate::output::view::View;
-use crate::pool::{UpgradeStyle, Worker};
+use crate::pool::{Pool, UpgradeStyle, Worker};
 use crate::protocol::object;
 use crate::sys::clock;
 
@@ -27,11 +28,16 @@ pub(crate) fn document(view: View<'_>) -> Json {
         ("stopping", pool.is_stopping().into()),
         ("consecutive_deaths", pool.unacked_deaths().into()),
         ("workers", pool.workers().iter().map(worker).collect()),
-        ("release", releases::running(view.history, pool.good())),
+        ("release", releases::running(view.history, running(pool))),
         ("last_failure", releases::last_failure(view.history)),
         ("last_death", last_death(view.history)),
         ("counters", view.counters.shown(view.dropped_lines)),
     ])
+}
+
+/// The version that serves: while an upgrade is under way, the one before it.
+fn running(pool: &Pool) -> Version {
+    if pool.upgrading().is_some() { pool.good() } else { pool.modern() }
 }
 
 fn upgrade(view: View<'_>) -> Json {
@@ -114,7 +120,7 @@ pub(crate) fn table(view: View<'_>) -> String {
         old => format!(" ({} of version {}, {old} of others)", u64::from(serving) - old, pool.modern()),
     };
     let mut table = format!("version {}, {serving} of {target} serving{by_version}{upgrade}\n", pool.modern());
-    table.push_str(&releases::lines(view.history, pool.good()));
+    table.push_str(&releases::lines(view.history, running(pool)));
     table.push_str(&format!("{:>5} {:>8} {:>7} {:<8} {:>10}\n", "INDEX", "PID", "VERSION", "STATE", "AGE"));
     let now = clock::now();
     for worker in pool.workers() {
