@@ -46,6 +46,15 @@ impl Share {
     }
 }
 
+impl std::fmt::Display for Share {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Count(count) => count.fmt(f),
+            Self::Percent(percent) => write!(f, "{percent}%"),
+        }
+    }
+}
+
 fn of_hundred(percent: u32, total: u32, extra: u64) -> u32 {
     u32::try_from((u64::from(percent) * u64::from(total) + extra) / 100).unwrap_or(u32::MAX)
 }
@@ -64,6 +73,10 @@ impl Stages {
         let places = stages.0.get_mut(..shares.len())?;
         places.iter_mut().zip(shares).for_each(|(place, share)| *place = Some(*share));
         Some(stages)
+    }
+
+    pub fn shares(&self) -> impl Iterator<Item = Share> {
+        self.0.into_iter().flatten()
     }
 
     /// How many of `total` workers the stage of this number is, counted from 0; at least 1.

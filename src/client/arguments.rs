@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use clap::{Parser, Subcommand, ValueEnum};
 
-use crate::config::NUMBER_MAX;
+use crate::base::Share;
+use crate::config::{self, Config, NUMBER_MAX};
 use crate::protocol::subcommand_help;
 
 /// Ask and command a running einhyrningsins, or a Ruby einhorn
@@ -13,7 +14,7 @@ use crate::protocol::subcommand_help;
 #[command(name = "einhyrningsinsctl", version, infer_long_args = true)]
 #[command(
     after_help = "Without a subcommand, on a terminal: a shell. Exit codes: 0 done, 1 refused or failed, 2 usage, \
-                        3 no master there, 4 timed out, 130 Ctrl-C"
+                        3 no master there, 4 timed out, 5 paused, 130 Ctrl-C"
 )]
 pub(super) struct Arguments {
     /// The master that was started with this -c
@@ -48,12 +49,36 @@ pub(super) enum Command {
         /// Why, for the log and the record of releases
         #[arg(long, value_name = "TEXT")]
         reason: Option<String>,
+        /// So many workers first, such as 1 or 25%, the others after --bake
+        #[arg(long, value_name = "N", value_parser = share)]
+        canary: Option<Share>,
+        /// How long the first workers are watched
+        #[arg(long, value_name = "TIME", value_parser = duration)]
+        bake: Option<Duration>,
+        /// Give the upgrade up if it is not done within this time
+        #[arg(long, value_name = "TIME", value_parser = duration)]
+        deadline: Option<Duration>,
+        /// Once it is done, watch the new workers through their early life, and no longer than TIME; fail if they are given up
+        #[arg(long, value_name = "TIME", value_parser = duration, num_args = 0..=1, require_equals = true)]
+        watch: Option<Option<Duration>>,
         /// How long to wait, such as 5m or 90; the upgrade goes on after it
         #[arg(long, value_name = "TIME", value_parser = duration)]
         timeout: Option<Duration>,
         /// Once it is done, wait until no old worker is left, and no longer than TIME
         #[arg(long, value_name = "TIME", value_parser = duration, num_args = 0..=1, require_equals = true)]
         wait_old: Option<Option<Duration>>,
+    },
+    #[command(about = subcommand_help("pause"))]
+    Pause,
+    #[command(about = subcommand_help("resume"))]
+    Resume,
+    #[command(about = subcommand_help("abort"))]
+    Abort,
+    #[command(about = subcommand_help("rollback"))]
+    Rollback {
+        /// The number of the version, as `history` shows it
+        #[arg(value_name = "VERSION")]
+        version: Option<u64>,
     },
     #[command(about = subcommand_help("diff"))]
     Diff,
@@ -132,6 +157,14 @@ fn workers(text: &str) -> Result<Workers, String> {
     allowed.map(make).ok_or_else(|| format!("a number from 1 to {NUMBER_MAX}, or +1 or -1, is expected"))
 }
 
+/// As the file has it.
+fn share(text: &str) -> Result<Share, String> {
+    let mut config = Config::default();
+    let row = config::keys().find(|row| row.name == "upgrade.canary");
+    row.map_or(Ok(()), |row| (row.read)(&mut config, text.as_ref()))?;
+    config.rollout.stages.pop().ok_or_else(|| "a number of workers is expected".to_owned())
+}
+
 /// Bare numbers are seconds.
 fn duration(text: &str) -> Result<Duration, String> {
     let read = match text.parse() {
@@ -179,7 +212,42 @@ mod tests {
         assert_eq!(command("status --json"), Command::Status { json: true, watch: false });
         let timeout = Some(Duration::from_secs(300));
         let reason = Some("login".to_owned());
-        let expected = Command::Upgrade { fleet: true, reason, timeout, wait_old: None };
+        let none = Command::Upgrade {
+            fleet: false,
+            reason: None,
+            canary: None,
+            bake: None,
+            deadline: None,
+            watch: None,
+            timeout: None,
+            wait_old: None,
+        };
+        assert_eq!(command("upgrade"), none);
+        let (canary, bake) = (Some(Share::Percent(25)), Some(Duration::from_secs(120)));
+        let (deadline, watch) = (Some(Duration::from_secs(600)), Some(Some(Duration::from_secs(10))));
+        let staged = Command::Upgrade {
+            fleet: false,
+            reason: None,
+            canary,
+            bake,
+            deadline,
+            watch,
+            timeout: None,
+            wait_old: None,
+        };
+        assert_eq!(command("upgrade --canary 25% --bake 2m --deadline 10m --watch=10s"), staged);
+        assert_eq!(command("rollback"), Command::Rollback { version: None });
+        assert_eq!(command("rollback 3"), Command::Rollback { version: Some(3) });
+        let expected = Command::Upgrade {
+            fleet: true,
+            reason,
+            canary: None,
+            bake: None,
+            deadline: None,
+            watch: None,
+            timeout,
+            wait_old: None,
+        };
         assert_eq!(command("upgrade --fleet --reason login --timeout 5m"), expected);
         assert_eq!(command("diff"), Command::Diff);
         assert_eq!(command("history --json"), Command::History { json: true });
@@ -224,6 +292,9 @@ mod tests {
             "workers -0",
             "upgrade --timeout 0",
             "upgrade --timeout soon",
+            "upgrade --canary 0",
+            "upgrade --canary x",
+            "rollback x",
             "signal",
             "raw",
             "logs-level loud",

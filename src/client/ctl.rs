@@ -3,6 +3,7 @@
 
 use std::time::Duration;
 
+use crate::base::Stages;
 use crate::base::printable;
 use crate::client::arguments::{Command, Level, Workers};
 use crate::client::connection::{Connection, Deadline};
@@ -39,13 +40,25 @@ pub(super) fn run(command: Command, connection: &mut Connection, screen: &mut Sc
             let form = if json { Form::Json } else { Form::Table };
             if watch { watch_status(connection, form, screen) } else { show_status(connection, form, screen) }
         }
-        Command::Upgrade { fleet, reason, timeout, wait_old } => {
+        Command::Upgrade { fleet, reason, canary, bake, deadline, watch, timeout, wait_old } => {
             let style = if fleet { UpgradeStyle::Fleet } else { UpgradeStyle::Smooth };
-            let asked = UpgradeAsked { style, reason, terms: Terms::default() };
-            match (upgrade(connection, &asked, Deadline::from_now(timeout), screen)?, wait_old) {
+            let terms = Terms { stages: canary.and_then(|share| Stages::new(&[share])), bake, deadline };
+            let mut exit =
+                upgrade(connection, &UpgradeAsked { style, reason, terms }, Deadline::from_now(timeout), screen)?;
+            if let (Exit::Done, Some(limit)) = (exit, watch) {
+                exit = wait::for_trial(connection, Deadline::from_now(limit), screen)?;
+            }
+            match (exit, wait_old) {
                 (Exit::Done, Some(limit)) => wait::for_old_workers(connection, Deadline::from_now(limit), screen),
                 (exit, _) => Ok(exit),
             }
+        }
+        Command::Pause => simple(connection, "pause", &[], "done", screen),
+        Command::Resume => simple(connection, "resume", &[], "done", screen),
+        Command::Abort => simple(connection, "abort", &[], "done", screen),
+        Command::Rollback { version } => {
+            let args: Vec<String> = version.iter().map(u64::to_string).collect();
+            simple(connection, "rollback", &args, "done", screen)
         }
         Command::History { json: false } => simple(connection, "history", &[], "no release is known", screen),
         Command::History { json: true } => show_history(connection, screen),

@@ -14,13 +14,15 @@ pub(super) enum Exit {
     Usage,
     NoMaster,
     TimedOut,
+    /// An upgrade was paused, and is not waited for.
+    Paused,
     /// Ctrl-C, numbered as a shell numbers it.
     Interrupted,
 }
 
 impl Exit {
-    pub(super) const ALL: [Self; 6] =
-        [Self::Done, Self::Failed, Self::Usage, Self::NoMaster, Self::TimedOut, Self::Interrupted];
+    pub(super) const ALL: [Self; 7] =
+        [Self::Done, Self::Failed, Self::Usage, Self::NoMaster, Self::TimedOut, Self::Paused, Self::Interrupted];
 
     pub(super) fn code(self) -> u8 {
         match self {
@@ -29,6 +31,7 @@ impl Exit {
             Self::Usage => 2,
             Self::NoMaster => 3,
             Self::TimedOut => 4,
+            Self::Paused => 5,
             Self::Interrupted => 130,
         }
     }
@@ -37,7 +40,7 @@ impl Exit {
     pub(super) fn shell_code(self) -> u8 {
         match self {
             Self::Done | Self::Interrupted => 0,
-            Self::Failed | Self::Usage | Self::NoMaster | Self::TimedOut => 1,
+            Self::Failed | Self::Usage | Self::NoMaster | Self::TimedOut | Self::Paused => 1,
         }
     }
 }
@@ -124,7 +127,7 @@ mod tests {
 
     #[test]
     fn the_shell_has_rubys_two_codes() {
-        assert_eq!(Exit::ALL.map(Exit::code), [0, 1, 2, 3, 4, 130]);
-        assert_eq!(Exit::ALL.map(Exit::shell_code), [0, 1, 1, 1, 1, 0]);
+        assert_eq!(Exit::ALL.map(Exit::code), [0, 1, 2, 3, 4, 5, 130]);
+        assert_eq!(Exit::ALL.map(Exit::shell_code), [0, 1, 1, 1, 1, 1, 0]);
     }
 }

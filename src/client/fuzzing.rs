@@ -64,7 +64,16 @@ fn converse(way: u8, said: &[u8], screen: &mut Screen<'_>) -> Result<Exit, Failu
     let command = match way {
         STATUS => Command::Status { json: false, watch: false },
         1 => Command::Status { json: true, watch: false },
-        2 => Command::Upgrade { fleet: false, reason: None, timeout: None, wait_old: None },
+        2 => Command::Upgrade {
+            fleet: false,
+            reason: None,
+            canary: None,
+            bake: None,
+            deadline: None,
+            watch: None,
+            timeout: None,
+            wait_old: None,
+        },
         3 => Command::Diff,
         4 => Command::Workers { count: Workers::More(3) },
         5 => Command::Die { signal: None, wait: None },

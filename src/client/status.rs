@@ -19,6 +19,10 @@ pub(super) struct Status {
     pub(super) version: i64,
     pub(super) target: i64,
     pub(super) upgrade: Option<Upgrade>,
+    /// That of the version that is launched now.
+    pub(super) trial: Option<Trial>,
+    /// Slots that wait because their workers died young.
+    pub(super) waiting: Vec<Waiting>,
     pub(super) stopping: bool,
     pub(super) consecutive_deaths: i64,
     pub(super) workers: Vec<Worker>,
@@ -39,6 +43,27 @@ pub(super) struct Upgrade {
     pub(super) acked: i64,
     pub(super) target: i64,
     pub(super) failures: i64,
+    /// How many slots run it by now, at most.
+    pub(super) stage: Option<i64>,
+    pub(super) paused: bool,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub(super) struct Trial {
+    pub(super) version: i64,
+    pub(super) failures: i64,
+    pub(super) max_failures: i64,
+    /// None: not as many serve as are wanted.
+    pub(super) left_s: Option<f64>,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub(super) struct Waiting {
+    pub(super) slot: i64,
+    pub(super) deaths: i64,
+    pub(super) next_in_s: f64,
 }
 
 /// An entry of the record of releases.
@@ -70,6 +95,7 @@ pub(super) struct Death {
 #[serde(default)]
 pub(super) struct Worker {
     pub(super) index: Option<i64>,
+    pub(super) slot: Option<i64>,
     pub(super) pid: i64,
     pub(super) version: i64,
     /// `starting`, `acked`, `stopping` or `stopped`.
@@ -134,6 +160,7 @@ impl Status {
             acked: count(self.workers.iter().filter(|one| one.version == self.version && one.state == "acked")),
             target: self.target,
             failures: self.consecutive_deaths,
+            ..Upgrade::default()
         })
     }
 }
@@ -153,6 +180,7 @@ fn worker_from_state(pid: &Value, child: &Value, now: Time) -> Option<Worker> {
     let age = |key: &str| child.get_symbol(key).and_then(Value::as_time).map(|then| seconds_between(then, now));
     Some(Worker {
         index: child.get_symbol("index").and_then(Value::as_int),
+        slot: None,
         pid: pid.as_int()?,
         version: symbol_int(child, "version"),
         state: state.to_owned(),
@@ -206,7 +234,10 @@ pub(super) mod tests {
     fn rubys_state_is_a_status_as_far_as_it_goes() {
         let status = Status::from_state(RUBY_STATE, Pid(7), now()).unwrap();
         let style = "smooth".to_owned();
-        assert_eq!(status.upgrade, Some(Upgrade { style, version: 1, acked: 1, target: 2, failures: 3 }));
+        assert_eq!(
+            status.upgrade,
+            Some(Upgrade { style, version: 1, acked: 1, target: 2, failures: 3, ..Upgrade::default() })
+        );
         assert_eq!((status.pid, status.name.as_deref(), status.stopping), (Some(7), Some("web"), false));
         let shown = |worker: &Worker| (worker.index, worker.pid, worker.version, worker.state.clone(), worker.age_s);
         let shown: Vec<_> = status.workers.iter().map(shown).collect();

@@ -3,7 +3,7 @@
 use std::fmt::Write;
 
 use crate::base::printable;
-use crate::client::status::{Release, Status, Upgrade, Worker};
+use crate::client::status::{Release, Status, Trial, Upgrade, Waiting, Worker};
 use crate::client::text::{Colour, Text};
 
 const HEADINGS: [&str; 7] = ["INDEX", "PID", "VERSION", "STATE", "AGE", "ACKED", "PING"];
@@ -28,6 +28,10 @@ pub(super) fn render(status: &Status) -> Text {
     if let Some(upgrade) = &status.upgrade {
         line(&upgrade_line(upgrade), Colour::Yellow);
     }
+    if let Some(trial) = &status.trial {
+        line(&trial_line(trial), Colour::Yellow);
+    }
+    status.waiting.iter().for_each(|waiting| line(&waiting_line(waiting), Colour::Red));
     if status.stopping {
         line("stopping: no worker is launched any more", Colour::Yellow);
     }
@@ -98,12 +102,29 @@ fn first_line(why: Option<&str>) -> &str {
 }
 
 fn upgrade_line(upgrade: &Upgrade) -> String {
-    let Upgrade { style, version, acked, target, failures } = upgrade;
+    let Upgrade { style, version, acked, target, failures, stage, paused } = upgrade;
     let mut line = format!("upgrading to version {version} ({}): {acked} of {target} acked", printable::line(style));
     if *failures > 0 {
         let _infallible = write!(line, ", {}", plural(*failures, "failure"));
     }
+    if let Some(stage) = stage.filter(|stage| stage < target) {
+        let _infallible = write!(line, ", {stage} of {target} in this stage");
+    }
+    if *paused {
+        line.push_str(", paused");
+    }
     line
+}
+
+fn trial_line(trial: &Trial) -> String {
+    let Trial { version, failures, max_failures, left_s } = trial;
+    let left = left_s.map_or_else(|| "until all serve".to_owned(), |left_s| format!("{left_s:.0}s left"));
+    format!("version {version} is on trial: {left}, {} of {max_failures} allowed", plural(*failures, "failure"))
+}
+
+fn waiting_line(waiting: &Waiting) -> String {
+    let Waiting { slot, deaths, next_in_s } = waiting;
+    format!("slot {slot} waits {next_in_s:.0}s for its next worker: {} died young in a row", plural(*deaths, "worker"))
 }
 
 fn workers(status: &Status, text: &mut Text) {
@@ -221,7 +242,8 @@ mod tests {
             ..Worker::default()
         };
         let old = Worker { ack_age_s: Some(61.0), ping_id: Some("\x1b[2J".to_owned()), ..worker(0, 12, 0, "acked") };
-        let upgrade = Upgrade { style: "fleet".to_owned(), version: 1, acked: 0, target: 2, failures: 1 };
+        let upgrade =
+            Upgrade { style: "fleet".to_owned(), version: 1, acked: 0, target: 2, failures: 1, ..Upgrade::default() };
         Status {
             pid: Some(7),
             name: Some("web".to_owned()),

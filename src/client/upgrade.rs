@@ -23,6 +23,9 @@ const PROGRESS_TIMEOUT: Duration = Duration::from_secs(2);
 /// The last word on an upgrade that came to its end.
 const DONE: &str = "Upgrade done";
 
+/// How the news begins that it was paused.
+const PAUSED: &str = "Upgrade paused";
+
 /// The last word on one that ends because the master does.
 const GOING_DOWN: &str = "Upgrade failed: einhorn is going down";
 
@@ -37,7 +40,7 @@ pub(super) fn upgrade(
     let last_word = follow(connection, asked, deadline, &mut progress, screen);
     progress.end();
     let last_word = last_word?;
-    if !is_done(&last_word) {
+    if !is_done(&last_word) && !last_word.starts_with(PAUSED) {
         progress.tell_last_steps(screen);
     }
     conclude(&last_word, screen)
@@ -61,6 +64,7 @@ fn follow(
         let now = clock::now();
         match reply {
             Some(reply) if reply.id == Some(id) && !reply.waits => return last_word(reply),
+            Some(reply) if reply.id == Some(id) && reply.message.starts_with(PAUSED) => return last_word(reply),
             Some(reply) if reply.id == Some(id) => progress.step(&reply.message, screen),
             // How far it is can be left unsaid, whatever is wrong with it.
             Some(reply) => match question.take(connection, reply) {
@@ -96,6 +100,10 @@ fn conclude(last_word: &str, screen: &mut Screen<'_>) -> Result<Exit, Failure> {
     if is_done(last_word) {
         screen.say(Text::painted(last_word, Colour::Green));
         return Ok(Exit::Done);
+    }
+    if last_word.starts_with(PAUSED) {
+        screen.say(last_word);
+        return Ok(Exit::Paused);
     }
     screen.say(Text::painted(last_word, Colour::Red));
     // Where a worker failed, the further lines say how, and where the log is.

@@ -10,6 +10,7 @@ use crate::client::failure::{Exit, Failure};
 use crate::client::question::Question;
 use crate::client::screen::Screen;
 use crate::client::status::Status;
+use crate::client::text::{Colour, Text};
 use crate::sys::clock;
 use crate::sys::errno::words;
 use crate::sys::process_watch::ProcessWatch;
@@ -49,6 +50,34 @@ pub(super) fn for_old_workers(
     }
     screen.say("The old workers are gone");
     Ok(Exit::Done)
+}
+
+/// Until the version that was just launched has come through its trial. The end of the time says no more than that it serves.
+pub(super) fn for_trial(
+    connection: &mut Connection,
+    deadline: Deadline,
+    screen: &mut Screen<'_>,
+) -> Result<Exit, Failure> {
+    let mut question = Question::new();
+    let mut watched = None;
+    loop {
+        let status = look(connection, &mut question, deadline)?;
+        let version = *watched.get_or_insert(status.version);
+        let failure = status.last_failure.as_ref().filter(|failure| failure.version > Some(status.version));
+        if failure.is_some() || status.version < version {
+            let why = failure.and_then(|failure| failure.why.clone()).unwrap_or_default();
+            screen.say(Text::painted(format!("Upgrade failed after it was done: {why}").trim_end(), Colour::Red));
+            return Ok(Exit::Failed);
+        }
+        if status.trial.is_none() {
+            screen.say(format!("Version {version} has come through its early life").as_str());
+            return Ok(Exit::Done);
+        }
+        if pause(connection, deadline).is_err_and(|failure| failure.exit() == Exit::TimedOut) {
+            screen.say(format!("Version {version} serves, and is still on trial").as_str());
+            return Ok(Exit::Done);
+        }
+    }
 }
 
 fn look(connection: &mut Connection, question: &mut Question, deadline: Deadline) -> Result<Status, Failure> {

@@ -101,6 +101,10 @@ fn repeated(asked: &Asked) -> String {
         | Asked::Quieter
         | Asked::Louder
         | Asked::Upgrade(_)
+        | Asked::Pause
+        | Asked::Resume
+        | Asked::Abort
+        | Asked::Rollback(_)
         | Asked::Reload
         | Asked::Signal(_)
         | Asked::Die(_)

@@ -13,6 +13,9 @@ use crate::pool::{AckIgnored, Acked, Asked, Blocked, Notice, UpgradeFailure, Upg
 pub(crate) const EINHORN_VERSION: &str = "1.1.1";
 
 /// How the last line begins of an upgrade that came to nothing.
+/// How the news of a pause begins; a client stops waiting at it.
+pub(crate) const PAUSED: &str = "Upgrade paused";
+
 pub(crate) const FAILED: &str = "Upgrade failed: ";
 
 /// Which clients are told beside the log.
@@ -149,7 +152,7 @@ pub(crate) fn line(notice: &Notice, config: &Config) -> Line {
         }
         Notice::Paused { version, slots, target } => watched(
             Level::Info,
-            format!("Upgrade to version {version} paused, {slots} of {target} run it (resume, or abort)"),
+            format!("{PAUSED}: {slots} of {target} run version {version}; `resume` goes on, `abort` goes back"),
         ),
         Notice::Resumed { version } => watched(Level::Info, format!("Upgrade to version {version} goes on")),
         Notice::TrialPassed { version } => {
@@ -165,14 +168,6 @@ pub(crate) fn line(notice: &Notice, config: &Config) -> Line {
         Notice::NothingServes => logged(Level::Error, "No worker serves any more".to_owned()),
         Notice::UpgradeFailed { version, reason: UpgradeFailure::Stopping, .. } => {
             logged(Level::Info, format!("Upgrade to version {version} given up because we're exiting"))
-        }
-        Notice::UpgradeFailed {
-            version,
-            back_to,
-            reason: reason @ (UpgradeFailure::Aborted | UpgradeFailure::RolledBack),
-        } => {
-            let why = failure(reason);
-            logged(Level::Warn, format!("Upgrade to version {version} {why}. Going back to version {back_to}"))
         }
         Notice::UpgradeFailed { version, back_to, reason } => {
             let why = failure(reason);
@@ -197,8 +192,8 @@ pub(crate) fn failure(reason: &UpgradeFailure) -> String {
         UpgradeFailure::NothingServes => "none of its workers serves any more".to_owned(),
         UpgradeFailure::CheckFailed(why) => format!("its check failed: {why}"),
         UpgradeFailure::DeadlinePassed(limit) => format!("it was not done within {}", seconds(*limit)),
-        UpgradeFailure::Aborted => "was aborted".to_owned(),
-        UpgradeFailure::RolledBack => "was rolled back".to_owned(),
+        UpgradeFailure::Aborted => "it was aborted".to_owned(),
+        UpgradeFailure::RolledBack => "it was rolled back".to_owned(),
         UpgradeFailure::Stopping => "einhorn is going down".to_owned(),
     }
 }

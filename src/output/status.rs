@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde_json::Value as Json;
 
-use crate::base::Version;
+use crate::base::{Mono, Slot, Version};
 use crate::output::calendar::rfc3339;
 use crate::output::death::Death;
 use crate::output::history::History;
@@ -25,6 +25,8 @@ pub(crate) fn document(view: View<'_>) -> Json {
         ("target", pool.settings().target.into()),
         ("serving", pool.serving_count().into()),
         ("upgrade", upgrade(view)),
+        ("trial", trial(pool)),
+        ("waiting", waiting(pool)),
         ("stopping", pool.is_stopping().into()),
         ("consecutive_deaths", pool.unacked_deaths().into()),
         ("workers", pool.workers().iter().map(worker).collect()),
@@ -49,7 +51,28 @@ fn upgrade(view: View<'_>) -> Json {
         ("acked", pool.acked_count().into()),
         ("target", pool.settings().target.into()),
         ("failures", pool.upgrade_failures().into()),
+        ("stage", pool.stage().into()),
+        ("paused", pool.is_paused().into()),
     ])
+}
+
+fn trial(pool: &Pool) -> Json {
+    let Some(trial) = pool.state().trial else { return Json::Null };
+    let left = pool.trial_ends_at().map(|moment| seconds(moment.since(clock::now())));
+    object([
+        ("version", pool.modern().0.into()),
+        ("failures", trial.failures.into()),
+        ("max_failures", pool.settings().max_failures.into()),
+        ("left_s", left.unwrap_or(Json::Null)),
+    ])
+}
+
+fn waiting(pool: &Pool) -> Json {
+    let now = clock::now();
+    let slot = |(slot, deaths, at): (Slot, u32, Mono)| {
+        object([("slot", slot.0.into()), ("deaths", deaths.into()), ("next_in_s", seconds(at.since(now)))])
+    };
+    pool.waiting_slots().into_iter().map(slot).collect()
 }
 
 /// Of a worker that was not told to go, or that missed its ack.
@@ -79,6 +102,7 @@ fn worker(worker: &Worker) -> Json {
     let ping_id = worker.ping.as_ref().map(|ping| ping.request_id.clone());
     object([
         ("index", worker.index.0.into()),
+        ("slot", worker.slot.0.into()),
         ("pid", worker.pid.0.into()),
         ("version", worker.version.0.into()),
         ("state", state_name(worker).into()),

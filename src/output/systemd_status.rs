@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::base::printable;
 use crate::base::{Mono, Version};
+use crate::output::calendar::{Calendar, rfc3339};
 use crate::pool::Pool;
 
 /// By how much each step forward puts off the end of the manager's patience with a start or an upgrade.
@@ -105,8 +106,13 @@ fn status(pool: &Pool, phase: Phase, exchange: Replacing, failure: Option<&str>)
     }
     let (serving, target, version) = (pool.serving_count(), pool.settings().target, pool.modern());
     if pool.upgrading().is_some() {
-        let acked = pool.acked_count();
-        return format!("{serving}/{target} serving, upgrading to version {version}: {acked}/{target} acked");
+        let (acked, stage) = (pool.acked_count(), pool.stage());
+        let stage = if stage < target { format!(", stage of {stage}") } else { String::new() };
+        let paused = if pool.is_paused() { ", paused" } else { "" };
+        let waiting = waiting(pool);
+        return format!(
+            "{serving}/{target} serving, upgrading to version {version}: {acked}/{target} acked{stage}{paused}{waiting}"
+        );
     }
     let about_to = match (phase, exchange) {
         (Phase::Replacing, Replacing::Master) => ", replacing the master",
@@ -114,7 +120,22 @@ fn status(pool: &Pool, phase: Phase, exchange: Replacing, failure: Option<&str>)
         _ => "",
     };
     let failure = failure.map_or(String::new(), |failure| format!(". {failure}"));
-    format!("{serving}/{target} serving, version {version}{about_to}{failure}")
+    let (trial, waiting) = (trial(pool), waiting(pool));
+    format!("{serving}/{target} serving, version {version}{about_to}{trial}{waiting}{failure}")
+}
+
+/// Until when, rather than for how long: it does not change from second to second.
+fn trial(pool: &Pool) -> String {
+    let Some(trial) = pool.state().trial else { return String::new() };
+    let (failures, max) = (trial.failures, pool.settings().max_failures);
+    let ends_at = pool.trial_ends_at().map(|moment| Calendar::now().wall(moment).seconds);
+    let until = ends_at.map_or_else(String::new, |seconds| format!(" until {}", rfc3339(seconds)));
+    format!(", on trial{until}, {failures} of {max} failures")
+}
+
+fn waiting(pool: &Pool) -> String {
+    let slots: Vec<String> = pool.waiting_slots().iter().map(|(slot, ..)| slot.to_string()).collect();
+    if slots.is_empty() { String::new() } else { format!(", waiting after deaths: slot {}", slots.join(" ")) }
 }
 
 #[cfg(test)]

@@ -89,6 +89,11 @@ impl Pool {
         self.state.upgrade.as_ref().map_or(target, |upgrade| upgrade.stage_size(target))
     }
 
+    /// In an upgrade: how many slots run the new version by now, or will as soon as it can be.
+    pub fn stage(&self) -> u32 {
+        self.stage_size()
+    }
+
     fn is_staged(&self) -> bool {
         self.stage_size() < self.state.settings.target
     }

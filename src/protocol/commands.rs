@@ -2,7 +2,7 @@
 //! subcommand of einhyrningsinsctl that sends it, and the reader of its requests. The control thread, `help`, the client and the tests of
 //! the manual use the rows. The supervisor executes the commands.
 
-use crate::base::{Pid, Signal};
+use crate::base::{Pid, Signal, Version};
 use crate::pool::UpgradeStyle;
 use crate::protocol::arguments::{count, die_signal, signals, strings};
 use crate::protocol::settings::{self, Change};
@@ -39,6 +39,11 @@ pub enum Asked {
     Quieter,
     Louder,
     Upgrade(UpgradeAsked),
+    Pause,
+    Resume,
+    Abort,
+    /// To this version, or to the one before.
+    Rollback(Option<Version>),
     Reload,
     Signal(Vec<Signal>),
     /// Gracefully, if no signal is named.
@@ -92,6 +97,9 @@ const UPGRADE_ARGUMENTS: &str = "args: none, or a YAML map, such as {reason: fix
 
 /// Sorted by word.
 pub static COMMANDS: &[Command] = &[
+    row("abort", |_| Ok(Asked::Abort))
+        .help("Give up the upgrade under way, or the version that is on trial")
+        .subcommand("abort", "Give up the upgrade under way or the version on trial, and go back to the last good one"),
     row("config", |request| strings(request).and_then(|args| config(&args)))
         .arguments("args: a YAML map, such as {signal_timeout: 30}")
         .help("Change settings while running"),
@@ -116,8 +124,18 @@ pub static COMMANDS: &[Command] = &[
     ),
     row("inc", |_| Ok(Asked::Increment)).help("Run one worker more").part_of("workers"),
     row("louder", |_| Ok(Asked::Louder)).help("Log more").part_of("logs-level"),
+    row("pause", |_| Ok(Asked::Pause))
+        .help("Replace no more workers until resume")
+        .subcommand("pause", "Hold the upgrade under way: no more workers are replaced until `resume`"),
     row("quieter", |_| Ok(Asked::Quieter)).help("Log less").subcommand("logs-level", "Set how much the master logs"),
     row("reload", |_| Ok(Asked::Reload)).help("Replace the master itself, and leave the workers alone"),
+    row("resume", |_| Ok(Asked::Resume))
+        .help("Go on with an upgrade that was paused")
+        .subcommand("resume", "Go on with an upgrade that was paused"),
+    row("rollback", |request| rollback(request).map(Asked::Rollback))
+        .arguments("args: [VERSION], default: the version before")
+        .help("Go back to a version before")
+        .subcommand("rollback", "Go back to the version before, or to one that `history` shows and that is kept"),
     row("set_workers", |request| strings(request).and_then(|args| count(&args)).map(Asked::SetWorkers))
         .arguments("args: COUNT")
         .help("Run so many workers")
@@ -196,6 +214,16 @@ impl Command {
     pub(in crate::protocol) fn read(&self, request: &Value) -> Asked {
         (self.read)(request).unwrap_or_else(Asked::Refused)
     }
+}
+
+fn rollback(request: &Value) -> Result<Option<Version>, String> {
+    if request.get("args").is_none_or(|args| matches!(args.plain(), Value::Nil | Value::Bool(false))) {
+        return Ok(None);
+    }
+    let args = strings(request)?;
+    let Some(given) = args.first() else { return Ok(None) };
+    let version = given.parse().map_err(|_| format!("Invalid version: '{given}'. Must be the number of a version."))?;
+    Ok(Some(Version(version)))
 }
 
 fn config(args: &[String]) -> Result<Asked, String> {

@@ -1,8 +1,12 @@
 //! What an upgrade is asked for with: the arguments of `upgrade` and `upgrade_fleet`, as a client writes them and as the master
 //! reads them. They are a YAML map, as those of `config` are; einhorn has none.
 
+use std::time::Duration;
+
 use serde_json::{Map, Value as Json};
 
+use crate::base::Stages;
+use crate::config::{self, Config};
 use crate::pool::{Terms, UpgradeStyle};
 use crate::protocol::arguments::{document, key_name, pairs, strings};
 use crate::yaml::{self, Value};
@@ -12,6 +16,9 @@ const REASON_CHARS_MAX: usize = 200;
 
 /// The keys of the map.
 const REASON: &str = "reason";
+const STEPS: &str = "steps";
+const BAKE: &str = "bake";
+const DEADLINE: &str = "deadline";
 
 /// An upgrade as it is asked for.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -37,8 +44,16 @@ impl UpgradeAsked {
 
     /// The arguments of the command: none for an upgrade that any einhorn understands. JSON is YAML.
     pub fn args(&self) -> Vec<String> {
-        let reason = self.reason.clone().map(|reason| (REASON.to_owned(), Json::String(reason)));
-        let given: Map<String, Json> = reason.into_iter().collect();
+        let Terms { stages, bake, deadline } = self.terms;
+        let seconds = |span: Duration| Json::from(span.as_secs_f64());
+        let given = [
+            (REASON, self.reason.clone().map(Json::String)),
+            (STEPS, stages.map(|stages| stages.shares().map(|share| Json::String(share.to_string())).collect())),
+            (BAKE, bake.map(seconds)),
+            (DEADLINE, deadline.map(seconds)),
+        ];
+        let given = given.into_iter().filter_map(|(key, value)| Some((key.to_owned(), value?)));
+        let given: Map<String, Json> = given.collect();
         if given.is_empty() { Vec::new() } else { vec![Json::Object(given).to_string()] }
     }
 
@@ -58,8 +73,12 @@ impl UpgradeAsked {
         for (key, value) in pairs(&document(&args)?)? {
             match key_name(key) {
                 Some(REASON) => asked.reason = reason(value)?,
+                Some(STEPS) => asked.terms.stages = Some(steps(value)?),
+                Some(BAKE) => asked.terms.bake = Some(time(BAKE, value)?),
+                Some(DEADLINE) => asked.terms.deadline = Some(deadline(value)?),
                 Some(_) | None => {
-                    return Err(format!("Refused key {}: an upgrade takes {REASON}", yaml::inspect(key)));
+                    let known = [REASON, STEPS, BAKE, DEADLINE].join(", ");
+                    return Err(format!("Refused key {}: an upgrade takes {known}", yaml::inspect(key)));
                 }
             }
         }
@@ -79,9 +98,45 @@ fn reason(value: &Value) -> Result<Option<String>, String> {
     Ok(Some(text.to_owned()).filter(|text| !text.is_empty()))
 }
 
+/// Read as the configuration reads `upgrade.steps`.
+fn steps(value: &Value) -> Result<Stages, String> {
+    let mut config = Config::default();
+    for step in value.as_seq().unwrap_or(std::slice::from_ref(value)) {
+        read("upgrade.steps", STEPS, step, &mut config)?;
+    }
+    Ok(Stages::new(&config.rollout.stages).unwrap_or_default())
+}
+
+fn time(key: &str, value: &Value) -> Result<Duration, String> {
+    let mut config = Config::default();
+    read("upgrade.bake", key, value, &mut config)?;
+    Ok(config.rollout.bake.unwrap_or_default())
+}
+
+fn deadline(value: &Value) -> Result<Duration, String> {
+    let span = time(DEADLINE, value)?;
+    if span.is_zero() {
+        Err(format!("Refused value {} of :{DEADLINE}: need a time above 0", yaml::inspect(value)))
+    } else {
+        Ok(span)
+    }
+}
+
+/// Reads a value by what the row of an option says.
+fn read(option: &str, key: &str, value: &Value, config: &mut Config) -> Result<(), String> {
+    let text = match value.plain() {
+        Value::Str(text) => text.clone(),
+        other => yaml::inspect(other),
+    };
+    let row = config::keys().find(|row| row.name == option);
+    let read = row.map_or(Ok(()), |row| (row.read)(config, text.as_ref()));
+    read.map_err(|need| format!("Refused value {} of :{key}: {need}", yaml::inspect(value)))
+}
+
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use super::{UpgradeAsked, *};
+    use crate::base::Share;
 
     fn read(args: &[&str]) -> Result<UpgradeAsked, String> {
         let args: Vec<String> = args.iter().map(|&arg| arg.to_owned()).collect();
@@ -123,13 +178,34 @@ mod tests {
     }
 
     #[test]
+    fn the_terms_of_a_client_are_those_that_the_master_reads() {
+        let (minute, ms) = (Duration::from_secs(60), Duration::from_millis(1500));
+        for (stages, bake, deadline) in [
+            (Some(vec![Share::Count(1)]), Some(minute), None),
+            (Some(vec![Share::Percent(25), Share::Count(3)]), Some(ms), Some(minute)),
+            (None, None, Some(ms)),
+        ] {
+            let stages = stages.map(|shares| Stages::new(&shares).unwrap());
+            let terms = Terms { stages, bake, deadline };
+            let asked = UpgradeAsked { terms, ..UpgradeAsked::plain(UpgradeStyle::Smooth) };
+            assert_eq!(super::tests::read(&[&asked.args()[0]]), Ok(asked));
+        }
+        let by_hand = read(&["{steps: [1, 50%], bake: 2m, deadline: 90}"]).unwrap().terms;
+        assert_eq!(by_hand.stages, Stages::new(&[Share::Count(1), Share::Percent(50)]));
+        assert_eq!((by_hand.bake, by_hand.deadline), (Some(minute * 2), Some(minute * 3 / 2)));
+    }
+
+    #[test]
     fn what_an_upgrade_does_not_take_is_refused_by_name() {
         let long = format!("reason: {}", "é".repeat(REASON_CHARS_MAX + 1));
         for (args, reply) in [
-            ("{reson: x}", "Refused key \"reson\": an upgrade takes reason"),
-            ("{7: x}", "Refused key 7: an upgrade takes reason"),
+            ("{reson: x}", "Refused key \"reson\": an upgrade takes reason, steps, bake, deadline"),
+            ("{7: x}", "Refused key 7: an upgrade takes reason, steps, bake, deadline"),
             ("reason: 7", "Refused value 7 of :reason: need a text"),
             (&*long, "Refused :reason: 201 characters, at most 200 are possible"),
+            ("steps: 0", "Refused value 0 of :steps: need a number of workers from 1 to 1000, or 1% to 100%"),
+            ("bake: soon", "Refused value \"soon\" of :bake: need a time up to 86400 seconds, such as 90 or 1m 30s"),
+            ("deadline: 0", "Refused value 0 of :deadline: need a time above 0"),
             ("now", "Parsed argument is a String, not a hash"),
         ] {
             assert_eq!(read(&[args]), Err(reply.to_owned()));

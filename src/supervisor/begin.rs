@@ -83,6 +83,7 @@ impl Supervisor {
             children: Children {
                 exec_pipes,
                 undelivered: Undelivered::default(),
+                check: None,
                 relay,
                 recheck: PollBackoff::default(),
             },

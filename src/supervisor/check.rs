@@ -1,8 +1,145 @@
-//! The check of an upgrade.
+//! Runs the check of an upgrade (`upgrade.check`): a command of the operator's that says whether the workers of a stage do well. It runs
+//! as the workers do, in a process group of its own; the main thread does not wait for it.
 
-use crate::base::Version;
+use std::os::fd::{AsFd, OwnedFd};
+use std::time::Duration;
+
+use crate::base::{Ending, Mono, Pid, Signal, Version, printable};
+use crate::files::program::find_program;
+use crate::pool::Event;
 use crate::supervisor::master::Supervisor;
+use crate::sys::errno::words;
+use crate::sys::exec_failure::explain_exec_failure;
+use crate::sys::exec_pipe::{ExecPipe, ExecState};
+use crate::sys::prepared_exec::SpawnRequest;
+use crate::sys::{clock, fd, memfd, process, signal};
+
+/// How long a check may take.
+const CHECK_LIMIT: Duration = Duration::from_secs(60);
+
+const OUTPUT_NAME: &str = "einhyrningsins output of a check";
+const OUTPUT_BYTES_MAX: usize = 64 * 1024;
+const STDOUT: i32 = 1;
+const STDERR: i32 = 2;
+
+/// One that runs.
+pub(crate) struct RunningCheck {
+    pid: Pid,
+    version: Version,
+    ends_at: Mono,
+    is_late: bool,
+    exec: ExecPipe,
+    output: OwnedFd,
+}
 
 impl Supervisor {
-    pub(crate) fn run_check(&mut self, _version: Version, _slots: u32) {}
+    /// The answer comes at once if there is no child.
+    pub(crate) fn run_check(&mut self, version: Version, slots: u32) -> Option<Event> {
+        // One that still runs is about an upgrade that is over.
+        self.children.check.iter().for_each(RunningCheck::kill);
+        match self.start_version_check(version, slots) {
+            Ok(check) => {
+                self.threads.reaper.resume();
+                self.children.check = Some(check);
+                None
+            }
+            Err(why) => Some(Event::CheckEnded { version, result: Err(why) }),
+        }
+    }
+
+    fn start_version_check(&self, version: Version, slots: u32) -> Result<RunningCheck, String> {
+        let argv = &self.config().rollout.check;
+        let release = self.sockets.releases.get(&version);
+        let (Some(program), Some(release)) = (argv.first(), release) else { return Err("there is none".to_owned()) };
+        let said = |cause: &dyn std::fmt::Display| {
+            format!("cannot run {}: {cause}", printable::line(&program.to_string_lossy()))
+        };
+        let spec = &release.exec_spec;
+        let path = spec.environment.iter().find(|(name, _)| name == "PATH").map(|(_, value)| value.as_os_str());
+        let path = find_program(program, path).map_err(|error| said(&error))?;
+        let addresses: Vec<String> = release.listeners.iter().map(|listener| listener.bind.to_string()).collect();
+        let number = |number: u32| number.to_string();
+        let variables = [
+            ("EINHYRNINGSINS_VERSION", version.to_string()),
+            ("EINHYRNINGSINS_STAGE", number(slots)),
+            ("EINHYRNINGSINS_SLOTS", number(self.pool.settings().target)),
+            ("EINHYRNINGSINS_SOCKETS", addresses.join(" ")),
+        ];
+        let variables = variables.into_iter().map(|(name, value)| (name.into(), value.into()));
+        let output = memfd::scratch(OUTPUT_NAME, OUTPUT_BYTES_MAX).map_err(|error| said(&error))?;
+        let output = fd::lift(output, STDERR + 1).map_err(|error| said(&error))?;
+        let request = SpawnRequest {
+            path: &path,
+            file: None,
+            argv,
+            env: &spec.environment.iter().cloned().chain(variables).collect::<Vec<_>>(),
+            own_pid_variable: None,
+            directory: spec.directory.as_deref(),
+            descriptors: &[(output.as_fd(), STDOUT), (output.as_fd(), STDERR)],
+            birth: &self.facts.birth,
+            nice: spec.nice,
+            parent_death: Some(Signal::KILL),
+            umask: spec.umask,
+            limits: &spec.limits,
+            identity: spec.identity.as_ref(),
+        };
+        let spawned = process::spawn(&request).map_err(|errno| said(&words(errno)))?;
+        let ends_at = clock::now().after(CHECK_LIMIT);
+        Ok(RunningCheck { pid: spawned.pid, version, ends_at, is_late: false, exec: spawned.exec, output })
+    }
+
+    /// Whether this child is the check.
+    pub(crate) fn is_version_check(&self, pid: Pid) -> bool {
+        self.children.check.as_ref().is_some_and(|check| check.pid == pid)
+    }
+
+    /// It has ended, and was reaped.
+    pub(crate) fn on_version_check_ended(&mut self, ending: Ending) -> Option<Event> {
+        let check = self.children.check.take()?;
+        let (version, result) = (check.version, check.conclude(ending, &self.config().rollout.check[0]));
+        log::info!(
+            "The check of version {version} {}",
+            result.as_ref().map_or_else(String::clone, |()| "passed".to_owned())
+        );
+        Some(Event::CheckEnded { version, result })
+    }
+
+    /// Kills a check whose time is over.
+    pub(crate) fn end_late_check(&mut self) {
+        let now = clock::now();
+        if let Some(check) = self.children.check.as_mut().filter(|check| !check.is_late && check.ends_at <= now) {
+            check.is_late = true;
+            check.kill();
+        }
+    }
+
+    pub(crate) fn check_deadline(&self) -> Option<Mono> {
+        self.children.check.as_ref().filter(|check| !check.is_late).map(|check| check.ends_at)
+    }
+}
+
+impl RunningCheck {
+    fn kill(&self) {
+        if let Err(errno) = signal::send_group(self.pid, Signal::KILL) {
+            log::debug!("cannot kill the check {}: {}", self.pid, words(errno));
+        }
+    }
+
+    /// # Errors
+    /// Why it has not passed, with the last line that it wrote.
+    fn conclude(mut self, ending: Ending, program: &std::ffi::OsStr) -> Result<(), String> {
+        if let ExecState::Failed { stage: _, errno } = self.exec.poll() {
+            return Err(explain_exec_failure(program.as_ref(), errno));
+        }
+        let how = match ending {
+            _ if self.is_late => format!("it did not end within {}s", CHECK_LIMIT.as_secs()),
+            Ending::Code(0) => return Ok(()),
+            Ending::Code(code) => format!("exit status {code}"),
+            Ending::Signal(signal) => format!("SIG{signal}"),
+        };
+        let written = memfd::read_scratch(&self.output, OUTPUT_BYTES_MAX).unwrap_or_default();
+        let written = printable::bytes(&written);
+        let last = written.lines().map(str::trim).rfind(|line| !line.is_empty());
+        Err(last.map_or_else(|| how.clone(), |line| format!("{how}: {line}")))
+    }
 }

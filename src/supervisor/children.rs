@@ -42,6 +42,11 @@ impl Supervisor {
                 self.on_relay_ended(pid);
                 ControlFlow::Continue(())
             }
+            ChildChange::Exited(_) if self.is_version_check(pid) => {
+                let ending = wait::reap(pid).ok().flatten().unwrap_or(UNKNOWN_ENDING);
+                let event = self.on_version_check_ended(ending);
+                self.dispatch_all(event)
+            }
             ChildChange::Exited(_) => self.reap_orphan(pid),
             ChildChange::Stopped(_) => self.note_job_change(pid, Event::WorkerStopped { pid }),
             ChildChange::Continued => self.note_job_change(pid, Event::WorkerContinued { pid }),

@@ -107,6 +107,7 @@ impl Supervisor {
             self.service_manager.deadline(),
             self.children.undelivered.deadline(),
             self.removed_binds_deadline(),
+            self.check_deadline(),
         ];
         let due = due.into_iter().flatten().min();
         match due {
@@ -181,6 +182,7 @@ impl Supervisor {
     fn poll_untracked(&mut self) -> Turn {
         self.drive_reload(Reload::TimePassed);
         self.children.undelivered.send_again(clock::now(), &self.pool);
+        self.end_late_check();
         self.poll_exec_pipes()?;
         self.poll_groups()?;
         if self.children.exec_pipes.is_empty() && self.pool.leftovers().is_empty() {

@@ -15,6 +15,7 @@ use crate::pool::{Action, ExitReason, Pool};
 use crate::release::exec_spec::Sockets;
 use crate::release::listeners::Listener;
 use crate::release::prepare::Found;
+use crate::supervisor::check::RunningCheck;
 use crate::supervisor::denials::DenialLog;
 use crate::supervisor::files::Files;
 use crate::supervisor::memory::Memory;
@@ -57,6 +58,8 @@ pub(crate) struct Children {
     pub(crate) exec_pipes: Vec<(Pid, ExecPipe)>,
     /// Signals that could not be sent, and are sent again.
     pub(crate) undelivered: Undelivered,
+    /// The check of an upgrade.
+    pub(crate) check: Option<RunningCheck>,
     /// The process that holds the pipes of the workers' output, too.
     pub(crate) relay: Relay,
     /// When to look again at what sends no event: the exec pipes, and groups that outlived their leader.

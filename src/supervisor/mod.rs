@@ -22,6 +22,7 @@ mod relay;
 mod reload;
 mod reply;
 mod resume;
+mod rollout;
 mod settings;
 mod signals;
 mod sockets;

@@ -23,7 +23,7 @@ impl Supervisor {
                 self.forget_unneeded_releases();
             }
             Action::SpawnWorker { index, slot, version } => return Ok(Some(self.launch(index, slot, version))),
-            Action::RunCheck { version, slots } => self.run_check(version, slots),
+            Action::RunCheck { version, slots } => return Ok(self.run_check(version, slots)),
             Action::SignalWorker { pid, signal } => self.signal_worker(pid, signal),
             Action::SignalGroup { pid, signal } => self.signal_group(pid, signal),
             Action::ReapWorker { pid } => return Ok(Some(self.reap(pid))),

@@ -54,6 +54,10 @@ impl Supervisor {
             Asked::Quieter => self.change_verbosity(asking, quieter(self.config().log.level.verbosity())),
             Asked::Louder => self.change_verbosity(asking, louder(self.config().log.level.verbosity())),
             Asked::Upgrade(upgrade) => self.upgrade(asking, peer, upgrade),
+            Asked::Pause => self.pause(asking),
+            Asked::Resume => self.resume(asking),
+            Asked::Abort => self.abort(asking),
+            Asked::Rollback(version) => self.roll_back(asking, version),
             Asked::Reload => {
                 self.reload();
                 self.say(asking, "Reloading, as commanded".to_owned())
@@ -90,7 +94,7 @@ impl Supervisor {
     }
 
     /// Sends a last reply; nothing more comes of it.
-    fn say(&self, asking: Asking, message: String) -> Vec<Event> {
+    pub(crate) fn say(&self, asking: Asking, message: String) -> Vec<Event> {
         self.threads.control.reply(asking.client, Reply::last(message, asking.id), asking.format, Then::Nothing);
         Vec::new()
     }
