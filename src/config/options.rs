@@ -329,11 +329,11 @@ pub(super) static OPTIONS: &[Definition] = &[
     single(MASTER_KEYS, "upgrade.canary", Shape::Share("N|P%"))
         .help("So many workers run the new version first, and are watched for upgrade.bake, before the others are replaced")
         .subject(Subject::Stages)
-        .read(|config, value| push_stage(config, value)),
+        .read(push_stage),
     list(MASTER_KEYS, "upgrade.steps", Shape::Share("N|P%"))
         .help("How many workers run the new version after each stage of an upgrade, such as [1, \"50%\"]; the last stage is all")
         .subject(Subject::Stages)
-        .read(|config, value| push_stage(config, value)),
+        .read(push_stage),
     single(MASTER_KEYS, "upgrade.bake", Shape::Time("DURATION"))
         .help("How long the workers of each stage are watched before the next (default: not at all)")
         .read(|config, value| set(&mut config.rollout.bake, values::time(value))),

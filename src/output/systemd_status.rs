@@ -209,7 +209,8 @@ mod tests {
         play.ack(11);
         assert_eq!(play.say(Replacing::Nothing, None).len(), 2);
         play.die(11);
-        assert_eq!(play.say(Replacing::Nothing, None), ["STATUS=0/2 serving, version 0"]);
+        let waits = "STATUS=0/2 serving, version 0, waiting after deaths: slot 0";
+        assert_eq!(play.say(Replacing::Nothing, None), [waits]);
         play.launch(12, 1);
         play.ack(12);
         assert_eq!(play.say(Replacing::Nothing, None), ["STATUS=1/2 serving, version 0"]);

@@ -97,7 +97,7 @@ impl Supervisor {
                 self.adapt(&before);
             }
             Output::GoBack { before } => {
-                if let Err(error) = self.reopen(&self.modern_listeners().to_vec()) {
+                if let Err(error) = self.reopen(self.modern_listeners()) {
                     log::error!("{error}");
                 }
                 self.adapt(&before);

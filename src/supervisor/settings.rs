@@ -31,7 +31,7 @@ pub(crate) fn of(config: &Config) -> Settings {
         signal_timeout: config.signal_timeout.map(|seconds| Duration::from_secs(u64::from(seconds))),
         retries: config.retries,
         graceful: config.worker.graceful_signal,
-        manner: if config.is_einhorn() { Manner::Einhorn } else { Manner::Own },
+        manner: if config.stands_in_for_einhorn() { Manner::Einhorn } else { Manner::Own },
         early_life: config.early_life.unwrap_or(if config.has_file() { EARLY_LIFE } else { Duration::ZERO }),
         max_failures: config.max_failures.unwrap_or(if config.has_file() { MAX_FAILURES } else { 0 }),
         stages: Stages::new(&config.rollout.stages).unwrap_or_default(),

@@ -264,7 +264,7 @@ impl Run {
         let is_staged = stage < settings.target;
         hold!(
             "L1",
-            !(missing && !room && idle > 0 && !is_staged),
+            !missing || room || idle == 0 || is_staged,
             "{idle} old workers that do not serve take the room of new ones"
         );
     }

@@ -295,7 +295,7 @@ impl Run {
     fn configure(&mut self) -> Command {
         let settings = self.others_than(self.ledger.settings);
         if self.master.is_some() {
-            return Command::Configure(self.change(Change::Pace(settings)));
+            return Command::Configure(self.change(Change::Pace(Box::new(settings))));
         }
         let (modern, good) = (self.ledger.modern, self.ledger.good);
         let mut known = vec![(modern, settings)];

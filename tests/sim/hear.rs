@@ -11,6 +11,7 @@ use crate::run::{Cause, Run, StopSignal};
 use crate::world::{Known, Process};
 
 impl Run {
+    #[expect(clippy::too_many_lines, reason = "one match of all notices: the compiler sees that none is missing")]
     pub fn hear(&mut self, notice: &Notice) {
         match notice {
             Notice::LaunchingMany { count } => {

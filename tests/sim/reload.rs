@@ -37,17 +37,17 @@ struct Commanded {
     pace: Option<Settings>,
 }
 
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub enum Change {
     Target(u32),
-    Pace(Settings),
+    Pace(Box<Settings>),
 }
 
 impl Commanded {
     fn set(&mut self, change: &Change) {
         match change {
             Change::Target(target) => self.target = Some(*target),
-            Change::Pace(pace) => self.pace = Some(*pace),
+            Change::Pace(pace) => self.pace = Some(**pace),
         }
     }
 
