@@ -14,10 +14,9 @@ use serde::{Deserialize, Serialize};
 use crate::base::{Mono, Pid, Slot, Version};
 use crate::pool::backoff::Backoff;
 use crate::pool::command::{Terms, UpgradeStyle};
-use crate::pool::rollout::Upgrade;
 use crate::pool::settings::Settings;
-use crate::pool::slots::SlotDeaths;
-use crate::pool::trial::{Earlier, Trial};
+use crate::pool::slot_deaths::SlotDeaths;
+use crate::pool::stage::Upgrade;
 use crate::pool::worker::{Leftover, Worker};
 
 /// The least pid of a worker: a signal to 0, -1 or 1 would reach everything but a worker.
@@ -155,6 +154,22 @@ pub struct Preparing {
     /// It was aborted: what is found is dropped.
     #[serde(default)]
     pub dropped: bool,
+}
+
+/// The modern version is on trial.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Trial {
+    /// Its workers that died, stopped or missed their ack.
+    pub failures: u32,
+}
+
+/// A version that can be gone back to.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Earlier {
+    pub version: Version,
+    pub settings: Settings,
+    /// Whether it has come through its trial.
+    pub proven: bool,
 }
 
 /// That the master is to end, and how.

@@ -2,33 +2,16 @@
 //! that served through its early life. If it fails too often meanwhile, or nothing serves any more, the last good version is launched
 //! again at once. The line of versions that can be gone back to is `earlier`, then `good`.
 
-use serde::{Deserialize, Serialize};
-
 use crate::base::{Mono, Slot, Version};
 use crate::pool::action::Action;
 use crate::pool::machine::Pool;
 use crate::pool::notice::{Notice, UpgradeFailure};
 use crate::pool::settings::Settings;
+use crate::pool::state::{Earlier, Trial};
 use crate::pool::worker::Worker;
 
 /// How many versions are kept that can be gone back to, beside the last good one.
 pub const EARLIER_MAX: usize = 3;
-
-/// The modern version is on trial.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Trial {
-    /// Its workers that died, stopped or missed their ack.
-    pub failures: u32,
-}
-
-/// A version that can be gone back to.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Earlier {
-    pub version: Version,
-    pub settings: Settings,
-    /// Whether it has come through its trial.
-    pub proven: bool,
-}
 
 impl Pool {
     /// A trial for the version that begins, if there is one.

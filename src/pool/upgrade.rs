@@ -6,8 +6,8 @@ use crate::pool::action::Action;
 use crate::pool::command::{Terms, UpgradeStyle};
 use crate::pool::machine::Pool;
 use crate::pool::notice::{Notice, UpgradeFailure};
-use crate::pool::rollout::Upgrade;
 use crate::pool::settings::Settings;
+use crate::pool::stage::Upgrade;
 use crate::pool::state::Preparing;
 
 impl Pool {

@@ -1,36 +1,19 @@
 //! Runs the check of an upgrade (`upgrade.check`): a command of the operator's that says whether the workers of a stage do well. It runs
 //! as the workers do, in a process group of its own; the main thread does not wait for it.
 
-use std::os::fd::{AsFd, OwnedFd};
-use std::time::Duration;
+use std::os::fd::AsFd;
 
 use crate::base::{Ending, Mono, Pid, Signal, Version, printable};
 use crate::files::program::find_program;
 use crate::pool::Event;
 use crate::supervisor::master::Supervisor;
+use crate::supervisor::running_check::{CHECK_LIMIT, OUTPUT_BYTES_MAX, OUTPUT_NAME, RunningCheck};
 use crate::sys::errno::words;
-use crate::sys::exec_failure::explain_exec_failure;
-use crate::sys::exec_pipe::{ExecPipe, ExecState};
 use crate::sys::prepared_exec::SpawnRequest;
-use crate::sys::{clock, fd, memfd, process, signal};
+use crate::sys::{clock, fd, memfd, process};
 
-/// How long a check may take.
-const CHECK_LIMIT: Duration = Duration::from_secs(60);
-
-const OUTPUT_NAME: &str = "einhyrningsins output of a check";
-const OUTPUT_BYTES_MAX: usize = 64 * 1024;
 const STDOUT: i32 = 1;
 const STDERR: i32 = 2;
-
-/// One that runs.
-pub(crate) struct RunningCheck {
-    pid: Pid,
-    version: Version,
-    ends_at: Mono,
-    is_late: bool,
-    exec: ExecPipe,
-    output: OwnedFd,
-}
 
 impl Supervisor {
     /// The answer comes at once if there is no child.
@@ -115,31 +98,5 @@ impl Supervisor {
 
     pub(crate) fn check_deadline(&self) -> Option<Mono> {
         self.children.check.as_ref().filter(|check| !check.is_late).map(|check| check.ends_at)
-    }
-}
-
-impl RunningCheck {
-    fn kill(&self) {
-        if let Err(errno) = signal::send_group(self.pid, Signal::KILL) {
-            log::debug!("cannot kill the check {}: {}", self.pid, words(errno));
-        }
-    }
-
-    /// # Errors
-    /// Why it has not passed, with the last line that it wrote.
-    fn conclude(mut self, ending: Ending, program: &std::ffi::OsStr) -> Result<(), String> {
-        if let ExecState::Failed { stage: _, errno } = self.exec.poll() {
-            return Err(explain_exec_failure(program.as_ref(), errno));
-        }
-        let how = match ending {
-            _ if self.is_late => format!("it did not end within {}s", CHECK_LIMIT.as_secs()),
-            Ending::Code(0) => return Ok(()),
-            Ending::Code(code) => format!("exit status {code}"),
-            Ending::Signal(signal) => format!("SIG{signal}"),
-        };
-        let written = memfd::read_scratch(&self.output, OUTPUT_BYTES_MAX).unwrap_or_default();
-        let written = printable::bytes(&written);
-        let last = written.lines().map(str::trim).rfind(|line| !line.is_empty());
-        Err(last.map_or_else(|| how.clone(), |line| format!("{how}: {line}")))
     }
 }

@@ -23,6 +23,7 @@ mod reload;
 mod reply;
 mod resume;
 mod rollout;
+mod running_check;
 mod settings;
 mod signals;
 mod sockets;

@@ -11,7 +11,6 @@ use crate::run::{Cause, Run, StopSignal};
 use crate::world::{Known, Process};
 
 impl Run {
-    #[expect(clippy::too_many_lines, reason = "one match of all notices: the compiler sees that none is missing")]
     pub fn hear(&mut self, notice: &Notice) {
         match notice {
             Notice::LaunchingMany { count } => {
@@ -33,21 +32,8 @@ impl Run {
                 hold!("I8", told == counted, "up to {told:?} is told, {counted:?} counted");
             }
             Notice::AckMissed { pid, .. } => self.hear_missed(*pid),
-            Notice::ExecStuck { pid, .. } => {
-                let stuck = self.world.worker_at(*pid).map(|at| &self.world.processes[at]).is_some_and(|process| {
-                    !process.execed && !process.killed && process.spawned_at.after(EXEC_LIMIT) <= self.now
-                });
-                hold!("I10", stuck, "{pid} is killed for its exec, too early");
-                self.step.kill_announced = Some(*pid);
-            }
-            Notice::KillingLate { pid, .. } => {
-                let late = self.world.of(*pid).is_some_and(|process| {
-                    let known = process.known == Known::Worker || process.known == Known::Group;
-                    known && !process.killed && process.kill_at.is_some_and(|at| at <= self.now)
-                });
-                hold!("I10", late, "{pid} is killed before its time, or twice");
-                self.step.kill_announced = Some(*pid);
-            }
+            Notice::ExecStuck { pid, .. } => self.hear_exec_stuck(*pid),
+            Notice::KillingLate { pid, .. } => self.hear_killing_late(*pid),
             Notice::Exited { pid, acked, asked, .. } => {
                 let process = self.world.of(*pid).expect("it was reported as ended");
                 let truth = (process.acked_at.is_some(), process.told);
@@ -89,6 +75,23 @@ impl Run {
             | Notice::CullingStale { .. }
             | Notice::CullingSurplus { .. } => {}
         }
+    }
+
+    fn hear_exec_stuck(&mut self, pid: Pid) {
+        let stuck = self.world.worker_at(pid).map(|at| &self.world.processes[at]).is_some_and(|process| {
+            !process.execed && !process.killed && process.spawned_at.after(EXEC_LIMIT) <= self.now
+        });
+        hold!("I10", stuck, "{pid} is killed for its exec, too early");
+        self.step.kill_announced = Some(pid);
+    }
+
+    fn hear_killing_late(&mut self, pid: Pid) {
+        let late = self.world.of(pid).is_some_and(|process| {
+            let known = process.known == Known::Worker || process.known == Known::Group;
+            known && !process.killed && process.kill_at.is_some_and(|at| at <= self.now)
+        });
+        hold!("I10", late, "{pid} is killed before its time, or twice");
+        self.step.kill_announced = Some(pid);
     }
 
     fn hear_ack_ignored(&self, pid: Pid, reason: AckIgnored) {

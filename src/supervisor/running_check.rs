@@ -1,0 +1,53 @@
+//! The check of an upgrade that runs: a child, and what it has written.
+
+use std::ffi::OsStr;
+use std::os::fd::OwnedFd;
+use std::time::Duration;
+
+use crate::base::{Ending, Mono, Pid, Signal, Version, printable};
+use crate::sys::errno::words;
+use crate::sys::exec_failure::explain_exec_failure;
+use crate::sys::exec_pipe::{ExecPipe, ExecState};
+use crate::sys::{memfd, signal};
+
+/// How long a check may take.
+pub(crate) const CHECK_LIMIT: Duration = Duration::from_secs(60);
+
+pub(crate) const OUTPUT_NAME: &str = "einhyrningsins output of a check";
+pub(crate) const OUTPUT_BYTES_MAX: usize = 64 * 1024;
+
+/// One that runs.
+pub(crate) struct RunningCheck {
+    pub(crate) pid: Pid,
+    pub(crate) version: Version,
+    pub(crate) ends_at: Mono,
+    pub(crate) is_late: bool,
+    pub(crate) exec: ExecPipe,
+    pub(crate) output: OwnedFd,
+}
+
+impl RunningCheck {
+    pub(crate) fn kill(&self) {
+        if let Err(errno) = signal::send_group(self.pid, Signal::KILL) {
+            log::debug!("cannot kill the check {}: {}", self.pid, words(errno));
+        }
+    }
+
+    /// # Errors
+    /// Why it has not passed, with the last line that it wrote.
+    pub(crate) fn conclude(mut self, ending: Ending, program: &OsStr) -> Result<(), String> {
+        if let ExecState::Failed { stage: _, errno } = self.exec.poll() {
+            return Err(explain_exec_failure(program.as_ref(), errno));
+        }
+        let how = match ending {
+            _ if self.is_late => format!("it did not end within {}s", CHECK_LIMIT.as_secs()),
+            Ending::Code(0) => return Ok(()),
+            Ending::Code(code) => format!("exit status {code}"),
+            Ending::Signal(signal) => format!("SIG{signal}"),
+        };
+        let written = memfd::read_scratch(&self.output, OUTPUT_BYTES_MAX).unwrap_or_default();
+        let written = printable::bytes(&written);
+        let last = written.lines().map(str::trim).rfind(|line| !line.is_empty());
+        Err(last.map_or_else(|| how.clone(), |line| format!("{how}: {line}")))
+    }
+}
