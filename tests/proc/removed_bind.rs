@@ -11,7 +11,7 @@ use crate::support::{Failure, HeldRequest, LIMIT, Master, Process, Setup, Target
 /// A master with one worker that never accepts a connection and does not end at USR2.
 fn deaf(bind: &str) -> Master {
     let setup = Setup::new("--config web.toml -m 0").signal_logger("INT");
-    setup.write("web.toml", &format!("number = 1\nbind = [{bind}]\n"));
+    setup.write("web.toml", &format!("number = 1\nbind = [{bind}]\nworker.output = 'inherit'\n"));
     setup.start()
 }
 
@@ -25,7 +25,7 @@ fn assert_let_go(master: &Master, target: &Target) {
     let old = master.wait_for_ready(1)[0];
     let queued = HeldRequest::begin(target.clone(), "/queued");
     for version in 1..=2 {
-        upgrade(master, "number = 1\nbind = []\n", "new", version);
+        upgrade(master, "number = 1\nbind = []\nworker.output = 'inherit'\n", "new", version);
         master.wait_until("its clients are refused", LIMIT, || is_refused(target));
     }
     let (failure, text) = queued.finish().unwrap_err();
