@@ -7,7 +7,7 @@ use std::os::fd::AsFd;
 
 use serde::{Deserialize, Serialize};
 
-use crate::base::{Pid, Version, WorkerIndex};
+use crate::base::{Pid, Slot, Version};
 use crate::capture::lines::Lines;
 use crate::sys::fd_passing::Record;
 use crate::sys::output_pipe::{Found, read_some};
@@ -25,13 +25,13 @@ const SHORTENED: &str = "...";
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Writer {
     pub(crate) pid: Pid,
-    pub(crate) index: WorkerIndex,
+    pub(crate) slot: Slot,
     pub(crate) version: Version,
 }
 
 impl fmt::Display for Writer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "worker {}, pid {}, version {}", self.index, self.pid, self.version)
+        write!(f, "worker {}, pid {}, version {}", self.slot, self.pid, self.version)
     }
 }
 
@@ -39,7 +39,7 @@ impl Writer {
     /// As the relay is told. Masters and relays of all versions agree on it.
     pub(crate) fn to_record(self) -> Record {
         let [a, b, c, d] = self.pid.0.to_ne_bytes();
-        let [e, f, g, h] = self.index.0.to_ne_bytes();
+        let [e, f, g, h] = self.slot.0.to_ne_bytes();
         let [i, j, k, l, m, n, o, p] = self.version.0.to_ne_bytes();
         [a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p]
     }
@@ -48,7 +48,7 @@ impl Writer {
         let [a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p] = record;
         Self {
             pid: Pid(i32::from_ne_bytes([a, b, c, d])),
-            index: WorkerIndex(u32::from_ne_bytes([e, f, g, h])),
+            slot: Slot(u32::from_ne_bytes([e, f, g, h])),
             version: Version(u64::from_ne_bytes([i, j, k, l, m, n, o, p])),
         }
     }
@@ -146,7 +146,7 @@ mod tests {
     use super::*;
     use crate::sys::output_pipe::OutputPipe;
 
-    const WRITER: Writer = Writer { pid: Pid(4711), index: WorkerIndex(2), version: Version(u64::MAX - 1) };
+    const WRITER: Writer = Writer { pid: Pid(4711), slot: Slot(2), version: Version(u64::MAX - 1) };
 
     #[test]
     fn a_writer_comes_through_a_record() {

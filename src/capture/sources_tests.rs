@@ -3,7 +3,7 @@
 use std::os::fd::AsRawFd;
 
 use super::*;
-use crate::base::{Version, WorkerIndex};
+use crate::base::{Slot, Version};
 use crate::capture::output::{Carried, CarriedRelay};
 use crate::sys::clock;
 use crate::sys::fd_passing::{Received, receive};
@@ -11,7 +11,7 @@ use crate::sys::output_pipe::OutputPipe;
 use crate::sys::socket::socket_pair;
 
 fn writer(pid: i32) -> Writer {
-    Writer { pid: Pid(pid), index: WorkerIndex(0), version: Version(1) }
+    Writer { pid: Pid(pid), slot: Slot(0), version: Version(1) }
 }
 
 fn write(pipe: &OwnedFd, text: &str) {
@@ -115,7 +115,7 @@ fn an_image_carries_on_where_the_one_before_has_paused() {
 /// A field of a later version's is no hindrance, and a document without any of it neither.
 #[test]
 fn what_is_carried_is_read_by_versions_before_and_after() {
-    let text = r#"{"sources": [{"writer": {"pid": 7, "index": 2, "version": 3, "new": 1}, "pipe": 5, "lines": {"unfinished": "ab",
+    let text = r#"{"sources": [{"writer": {"pid": 7, "slot": 2, "version": 3, "new": 1}, "pipe": 5, "lines": {"unfinished": "ab",
         "is_cut": false}, "last_lines": ["x"], "is_ended": false, "is_relayed": true}], "relay": {"pid": 8, "connection": 6}}"#;
     let carried: Carried<i32> = serde_json::from_str(text).unwrap();
     assert!(carried.descriptors().eq(&[5, 6]));

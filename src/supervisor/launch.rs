@@ -48,7 +48,7 @@ impl Supervisor {
                     self.threads.control.adopt(connection, pid);
                 }
                 if let Some(pipe) = output {
-                    self.threads.output.add(Writer { pid, index, version }, pipe, &mut self.threads.crew);
+                    self.threads.output.add(Writer { pid, slot, version }, pipe, &mut self.threads.crew);
                     self.start_relay();
                 }
                 Event::WorkerSpawned { pid, index }
