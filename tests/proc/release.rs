@@ -167,7 +167,7 @@ fn a_worker_that_is_launched_again_finds_the_packages_and_files_of_its_own_relea
     let at = |name: &str| directory.join(name).display().to_string();
     let command =
         ["current/venv/bin/python".to_owned(), "-m".to_owned(), "server".to_owned(), at("current/bin/server")];
-    setup.write("web.toml", &format!("command = {command:?}\nworker.output = 'inherit'\n"));
+    setup.write("web.toml", &format!("command = {command:?}\nearly-life = 0\nworker.output = 'inherit'\n"));
     let master = setup.start();
     let said = |release: &str| -> Vec<String> {
         vec![
