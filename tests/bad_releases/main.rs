@@ -25,6 +25,14 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use crate::kind::{Host, Length, Style};
 
 #[test]
+fn the_page_on_deploys_has_a_row_for_each_kind() {
+    let page = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/doc/deploys.md")).unwrap();
+    let missing = |kind: &&kind::Kind| !page.contains(&format!("\n| {} |", kind.name));
+    let kinds = kind::KINDS.iter().chain(samples::KINDS);
+    assert_eq!(kinds.filter(missing).map(|kind| kind.name).collect::<Vec<_>>(), [""; 0]);
+}
+
+#[test]
 fn bad_releases_cannot_hurt() {
     // Each in one of the two; all in each, in the long form.
     run::run_all(&[(Style::Smooth, Host::Alone), (Style::Fleet, Host::Manager)], Length::Short);

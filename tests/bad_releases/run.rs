@@ -42,7 +42,6 @@ pub struct Outcome {
     /// Of the lost ones, those that the release's own workers had accepted: counted by them, and of servers that do not count, as many as
     /// were torn, up to one for each client and each worker that died. A client has one request at a time.
     pub in_hand: u64,
-    pub requests: u64,
     pub serving_min: usize,
     pub end: End,
     /// From the upgrade's beginning to its end.
@@ -70,10 +69,8 @@ pub fn run_samples(ways: &[Way]) {
 fn run_kinds(kinds: impl Iterator<Item = &'static Kind>, ways: &[Way], jobs: usize) {
     let cells = kinds.flat_map(|kind| ways.iter().map(move |way| (kind, *way)));
     let outcomes = side_by_side(jobs, cells.collect(), |(kind, way)| try_out(kind, way));
-    for way in ways {
-        let of_way: Vec<_> = outcomes.iter().filter(|outcome| outcome.way == *way).collect();
-        println!("{} upgrades, {}:\n\n{}", way.0.name(), way.1.name(), table(&of_way));
-    }
+    let names: Vec<_> = ways.iter().map(|(style, host)| format!("{} ({})", style.name(), host.name())).collect();
+    println!("upgrades: {}\n\n{}", names.join("; "), table(&outcomes));
     let faults: Vec<_> = outcomes.iter().flat_map(Outcome::faults).collect();
     assert!(faults.is_empty(), "{}", faults.join("\n"));
 }
@@ -117,13 +114,15 @@ fn try_out(kind: &'static Kind, way: Way) -> Outcome {
         way,
         lost,
         in_hand,
-        requests: report.total(),
         serving_min: watch.serving_min(),
         end,
         ended_after: at.map(|at| at - begun),
         code: output.status.code(),
         said: [&output.stdout, &output.stderr].map(|text| String::from_utf8_lossy(text)).concat(),
-        words: why(&output).unwrap_or_else(|| last_words(&output)),
+        // Without the directory, which is another in each run.
+        words: why(&output)
+            .unwrap_or_else(|| last_words(&output))
+            .replace(&format!("{}/", site.master.directory().display()), ""),
         answers_on: end == End::Back && report.answered_by(BAD) > answered,
         standing: site.standing(),
     }
@@ -205,7 +204,7 @@ impl Outcome {
             }
             Expected::Unnoticed => {
                 let is_back = self.end == End::Back && self.code == Some(1);
-                demand(!is_back, format!("is noticed now, {:?}: say so in its row", self.words));
+                demand(!is_back, format!("is noticed now, {:?}: say so in its row and in doc/deploys.md", self.words));
             }
         }
         faults

@@ -1,27 +1,35 @@
-//! What came of the bad releases, as a table in Markdown.
+//! What came of the bad releases, as a table in Markdown: a row for each release, and in a row what came of it in each way.
 
+use std::collections::BTreeSet;
 use std::fmt::Write;
 
 use crate::kind::{End, WORKERS};
 use crate::run::Outcome;
 
-pub fn table(outcomes: &[&Outcome]) -> String {
+/// How many characters of the last words stand in a row.
+const WORDS_MAX: usize = 160;
+
+/// All outcomes, those of a release one after the other. What is the same in all ways stands there once.
+pub fn table(outcomes: &[Outcome]) -> String {
     let mut text = format!(
-        "| release | requests | lost | of these in its own hand | least serving of {WORKERS} | old strength after | exit code | last words |\n\
-         |---|---:|---:|---:|---:|---:|---:|---|\n"
+        "| release | lost, of these in its own hand | least serving of {WORKERS} | old strength after | exit code | last words |\n\
+         |---|---:|---:|---:|---:|---|\n"
     );
-    for outcome in outcomes {
-        let Outcome { kind, lost, in_hand, requests, serving_min, words, .. } = outcome;
-        let code = outcome.code.map_or("-".to_owned(), |code| code.to_string());
-        let words = words.replace('|', "\\|");
-        let _infallible = writeln!(
-            text,
-            "| {} | {requests} | {lost} | {in_hand} | {serving_min} | {} | {code} | {words} |",
-            kind.name,
-            when(outcome)
-        );
+    for of_kind in outcomes.chunk_by(|one, next| one.kind.name == next.kind.name) {
+        let lost = each(of_kind, |outcome| format!("{}, {}", outcome.lost, outcome.in_hand));
+        let serving = each(of_kind, |outcome| outcome.serving_min.to_string());
+        let code = each(of_kind, |outcome| outcome.code.map_or("-".to_owned(), |code| code.to_string()));
+        let words: String = of_kind[0].words.replace('|', "\\|").chars().take(WORDS_MAX).collect();
+        let (name, when) = (of_kind[0].kind.name, each(of_kind, when));
+        let _infallible = writeln!(text, "| {name} | {lost} | {serving} | {when} | {code} | {words} |");
     }
     text
+}
+
+fn each(outcomes: &[Outcome], what: impl Fn(&Outcome) -> String) -> String {
+    let all: Vec<_> = outcomes.iter().map(what).collect();
+    let different: BTreeSet<_> = all.iter().collect();
+    if different.len() == 1 { all[0].clone() } else { all.join("; ") }
 }
 
 fn when(outcome: &Outcome) -> String {
