@@ -8,18 +8,23 @@ use crate::samples::{Edit, Sample};
 /// How many workers each master runs.
 pub const WORKERS: usize = 3;
 
+/// For how long a worker of a new version is on trial.
+pub const EARLY_LIFE: Duration = Duration::from_secs(4);
+
 /// How the new release is brought in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Style {
     Smooth,
     Fleet,
+    /// One worker first, which is watched for a second, with a check.
+    Canary,
 }
 
 impl Style {
     /// The words behind `einhyrningsinsctl`.
     pub fn words(self) -> &'static [&'static str] {
         match self {
-            Self::Smooth => &["upgrade"],
+            Self::Smooth | Self::Canary => &["upgrade"],
             Self::Fleet => &["upgrade", "--fleet"],
         }
     }
@@ -28,6 +33,15 @@ impl Style {
         match self {
             Self::Smooth => "smooth",
             Self::Fleet => "fleet",
+            Self::Canary => "canary",
+        }
+    }
+
+    /// Lines of the configuration.
+    pub fn configuration(self) -> &'static str {
+        match self {
+            Self::Smooth | Self::Fleet => "",
+            Self::Canary => "[upgrade]\ncanary = 1\nbake = '1s'\ncheck = ['./check']\n",
         }
     }
 }
@@ -95,12 +109,16 @@ pub enum End {
 pub enum Expected {
     /// The exit code of `einhyrningsinsctl upgrade`, what comes of it, and what it prints.
     Certain { code: i32, end: End, words: &'static str },
-    /// That it is not dealt with: until a version on trial is watched, what acks is taken for good. A row that says so fails once it
-    /// is.
+    /// It acks, and dies on trial: the release before has its strength again, whether the client still waits by then or not. Meanwhile
+    /// so many serve as the release leaves alive.
+    OnTrial,
+    /// It acks and lives, and what it does wrong only a check sees. In canary upgrades there is one.
+    Checked,
+    /// That it is not dealt with. A row that says so fails once it is.
     Unnoticed,
 }
 
-use Expected::{Certain, Unnoticed};
+use Expected::{Certain, Checked, OnTrial, Unnoticed};
 
 impl Server {
     /// How long a worker may take to its ack: those that people run have an interpreter to start.
@@ -167,22 +185,22 @@ pub const KINDS: &[Kind] = &[
     kind("starts slowly, but in time", Script("serve --ack-after 900"), TAKEN),
     kind("daemonizes", Script("setsid $worker --tally $home & exit 0"), GIVEN_UP),
     // That ack, and die.
-    kind("acks, exit 1 after half a second", Script("serve --die-after 500"), Unnoticed),
-    kind("acks, exit 1 after 3 s", Script("serve --die-after 3000"), Unnoticed),
+    kind("acks, exit 1 after half a second", Script("serve --die-after 500"), OnTrial),
+    kind("acks, exit 1 after 3 s", Script("serve --die-after 3000"), OnTrial),
     long("acks, exit 1 after 20 s", Script("serve --die-after 20000"), Unnoticed),
-    kind("crash at the first request", Script("serve --fault crash-at=1"), Unnoticed),
-    kind("crash at the hundredth request", Script("serve --fault crash-at=100"), Unnoticed),
-    kind("leaks memory up to its limit", Script("ulimit -v 4000000; serve --fault leak"), Unnoticed),
-    kind("exit 1, and leaves children", Script("sleep 1000 & serve --die-after 700"), Unnoticed),
-    kind("dies in slot 1 only", Script(IN_SLOT_1), Unnoticed),
-    kind("dies when all slots run it", Script("serve --fault die-with-all=3"), Unnoticed),
+    kind("crash at the first request", Script("serve --fault crash-at=1"), OnTrial),
+    kind("crash at the hundredth request", Script("serve --fault crash-at=100"), OnTrial),
+    kind("leaks memory up to its limit", Script("ulimit -v 4000000; serve --fault leak"), OnTrial),
+    kind("exit 1, and leaves children", Script("sleep 1000 & serve --die-after 700"), OnTrial),
+    kind("dies in slot 1 only", Script(IN_SLOT_1), OnTrial),
+    kind("dies when all slots run it", Script("serve --fault die-with-all=3"), OnTrial),
     // That ack, and do not serve.
-    kind("acks, then hangs", Script("serve --fault hang"), Unnoticed),
-    kind("takes requests, and never answers", Script("serve --fault hold"), Unnoticed),
+    kind("acks, then hangs", Script("serve --fault hang"), Checked),
+    kind("takes requests, and never answers", Script("serve --fault hold"), Checked),
     kind("stops itself", Script("serve --fault stop"), Unnoticed),
-    kind("wrong port", Script("serve --fault elsewhere"), Unnoticed),
-    kind("closes the socket", Script("serve --fault close"), Unnoticed),
-    kind("answers 500", Script("serve --fault error"), Unnoticed),
+    kind("wrong port", Script("serve --fault elsewhere"), Checked),
+    kind("closes the socket", Script("serve --fault close"), Checked),
+    kind("answers 500", Script("serve --fault error"), Checked),
     // That do harm to others.
     kind("shuts the shared socket down", Script("serve --fault shutdown"), Unnoticed),
     kind("ends its parent's process group", Script("kill -TERM -$PPID; serve"), ENDED),

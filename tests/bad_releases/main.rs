@@ -35,22 +35,22 @@ fn the_page_on_deploys_has_a_row_for_each_kind() {
 #[test]
 fn bad_releases_cannot_hurt() {
     // Each in one of the two; all in each, in the long form.
-    run::run_all(&[(Style::Smooth, Host::Alone), (Style::Fleet, Host::Manager)], Length::Short);
+    let ways = [(Style::Smooth, Host::Alone), (Style::Fleet, Host::Manager), (Style::Canary, Host::Alone)];
+    run::run_all(&ways, Length::Short);
 }
 
 #[test]
 #[ignore = "takes minutes; `make bad-releases` runs it"]
 fn all_bad_releases() {
-    let styles = [Style::Smooth, Style::Fleet];
-    let ways: Vec<_> =
-        [Host::Alone, Host::Manager].iter().flat_map(|host| styles.map(|style| (style, *host))).collect();
-    run::run_all(&ways, Length::Long);
+    for host in [Host::Alone, Host::Manager] {
+        run::run_all(&[Style::Smooth, Style::Fleet, Style::Canary].map(|style| (style, host)), Length::Long);
+    }
 }
 
 #[test]
 #[ignore = "needs gunicorn, puma, Node and Go; `make bad-releases` runs it"]
 fn all_bad_releases_of_servers() {
-    run::run_samples(&[(Style::Smooth, Host::Alone), (Style::Fleet, Host::Manager)]);
+    run::run_samples(&[(Style::Smooth, Host::Alone), (Style::Canary, Host::Manager)]);
 }
 
 /// For `make compare-releases`: `COMPARE_PM2` is the directory of pm2's programs.

@@ -27,7 +27,7 @@ pub struct Tally {
 /// So many upgrades. Panics at the first that comes to another end than expected.
 pub fn upgrade_often(upgrades: u64, seed: u64) -> Tally {
     let (site, mut rng, mut tally) =
-        (Site::start(Host::Manager, Server::Script("serve")), Rng::new(seed), Tally::default());
+        (Site::start(Style::Smooth, Host::Manager, Server::Script("serve")), Rng::new(seed), Tally::default());
     let load = Load::start_at(site.master.addr(), CLIENTS, "/", PACE);
     let (kinds, mut last, mut bad_ones) = (kinds(), crate::site::GOOD.to_owned(), Vec::new());
     let descriptors = site.master.process().descriptors().len();
@@ -74,7 +74,7 @@ fn deploy(site: &Site, style: Style, name: &str, kind: &Kind, end: &str) {
     let came_back = watch.elapsed();
     let code = match kind.expected {
         Expected::Certain { code, .. } => Some(code),
-        Expected::Unnoticed => None,
+        Expected::OnTrial | Expected::Checked | Expected::Unnoticed => None,
     };
     assert_eq!(output.status.code(), code, "{name}, {}: {output:?}\n{}", kind.name, site.master.log());
     let ends = holds_within(END_MAX, || watch.so_since(came_back, |look| look.is_all(end, WORKERS)).is_some());

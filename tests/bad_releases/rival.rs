@@ -174,7 +174,7 @@ pub fn compare() -> Vec<Line> {
 }
 
 fn ours(fault: &'static str, server: &str, sample: &'static Sample, edits: &'static [Edit]) -> Line {
-    let site = Site::start(Host::Alone, Server::Sample(sample, &[]));
+    let site = Site::start(Style::Smooth, Host::Alone, Server::Sample(sample, &[]));
     let load = load(site.master.addr());
     site.deploy(BAD, Server::Sample(sample, edits));
     let (output, report) = thread::scope(|scope| {

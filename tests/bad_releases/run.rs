@@ -3,7 +3,7 @@
 use std::process::Output;
 use std::time::Duration;
 
-use crate::kind::{End, Expected, Host, KINDS, Kind, Length, Server, Style, WORKERS};
+use crate::kind::{EARLY_LIFE, End, Expected, Host, KINDS, Kind, Length, Server, Style, WORKERS};
 use crate::samples;
 use crate::side_by_side::side_by_side;
 use crate::site::{BAD, GOOD, Site};
@@ -25,11 +25,11 @@ const LAST_SPELL: u64 = 6;
 pub const END_MAX: Duration = Duration::from_secs(15);
 /// For how long an end must be so: the release before is known to be good, the new one may die late.
 const BACK_FOR: Duration = Duration::from_millis(500);
-const TAKEN_FOR: Duration = Duration::from_millis(2500);
+const TAKEN_FOR: Duration = Duration::from_millis(EARLY_LIFE.as_millis() as u64 + 500);
 /// A worker counts an answer a moment after its client has it.
 const COUNTED_MAX: Duration = Duration::from_millis(500);
 /// How long one looks whether what is expected to stay does.
-const STAYS_FOR: Duration = Duration::from_secs(4);
+const STAYS_FOR: Duration = Duration::from_secs(6);
 
 /// How the release is brought in, and what the master runs under.
 pub type Way = (Style, Host);
@@ -77,7 +77,7 @@ fn run_kinds(kinds: impl Iterator<Item = &'static Kind>, ways: &[Way], jobs: usi
 
 fn try_out(kind: &'static Kind, way: Way) -> Outcome {
     let (style, host) = way;
-    let site = Site::start(host, samples::good(kind));
+    let site = Site::start(style, host, samples::good(kind));
     let load = Load::start_at(site.master.addr(), CLIENTS, "/", PACE);
     load.wait_for(SPELL);
     let watch = Watch::start(site.master.socket());
@@ -86,8 +86,8 @@ fn try_out(kind: &'static Kind, way: Way) -> Outcome {
     let output = site.upgrade(style);
     let came_back = watch.elapsed();
     let limit = match kind.expected {
-        Expected::Certain { .. } => END_MAX,
-        Expected::Unnoticed => STAYS_FOR,
+        Expected::Certain { .. } | Expected::OnTrial => END_MAX,
+        Expected::Checked | Expected::Unnoticed => STAYS_FOR,
     };
     let end = wait_for_end(&watch, came_back, limit, || site.master.is_running());
     let answered = load.so_far().answered_by(BAD);
@@ -201,6 +201,16 @@ impl Outcome {
                 }
                 demand(self.lost_by_us() == 0, format!("{} requests were lost by our doing", self.lost_by_us()));
                 demand(self.serving_min >= WORKERS, format!("only {} served", self.serving_min));
+            }
+            Expected::Checked if self.way.0 != Style::Canary => {}
+            Expected::OnTrial | Expected::Checked => {
+                demand(self.end == End::Back, format!("came to {:?}, not to {:?}", self.end, End::Back));
+                // What no worker accepts in time is lost by a release that does not serve, where only a check tells.
+                let may_lose = matches!(self.kind.expected, Expected::Checked);
+                demand(
+                    may_lose || self.lost_by_us() == 0,
+                    format!("{} requests were lost by our doing", self.lost_by_us()),
+                );
             }
             Expected::Unnoticed => {
                 let is_back = self.end == End::Back && self.code == Some(1);

@@ -85,7 +85,7 @@ const fn of(sample: &'static Sample, fault: &'static [Edit]) -> Server {
     Server::Sample(sample, fault)
 }
 
-use Expected::Unnoticed;
+use Expected::{Checked, OnTrial};
 
 pub const KINDS: &[Kind] = &[
     kind("gunicorn: syntax error", of(&GUNICORN, &[("gunicorn_app.py", "def app(", "def app((")]), GIVEN_UP),
@@ -105,20 +105,20 @@ pub const KINDS: &[Kind] = &[
                 "import time, threading; threading.Timer(1.5, os._exit, [3]).start()",
             )],
         ),
-        Unnoticed,
+        OnTrial,
     ),
-    kind("gunicorn: wrong port", of(&GUNICORN, &[("gunicorn.conf.py", "fd://3", "127.0.0.1:0")]), Unnoticed),
+    kind("gunicorn: wrong port", of(&GUNICORN, &[("gunicorn.conf.py", "fd://3", "127.0.0.1:0")]), Checked),
     kind("puma: syntax error", of(&PUMA, &[("config.ru", "run(lambda", "run((lambda")]), GIVEN_UP),
     kind("puma: missing module", of(&PUMA, &[("config.ru", "run(lambda", "require 'no_such'; run(lambda")]), GIVEN_UP),
     kind(
         "puma: acks, then crashes",
         of(&PUMA, &[("config.ru", "run(lambda", "Thread.new { sleep 1.5; exit!(1) }; run(lambda")]),
-        Unnoticed,
+        OnTrial,
     ),
     kind(
         "puma: wrong port",
         of(&PUMA, &[("puma.rb", "tcp://einhyrningsins:8080'\nthreads", "tcp://127.0.0.1:0'\nthreads")]),
-        Unnoticed,
+        Checked,
     ),
     kind("Node: syntax error", of(&NODE, &[("node.js", "http.createServer((", "http.createServer(((")]), GIVEN_UP),
     kind("Node: missing module", of(&NODE, &[("node.js", "require('node:net')", "require('no-such')")]), GIVEN_UP),
@@ -132,16 +132,16 @@ pub const KINDS: &[Kind] = &[
                 "setTimeout(() => { throw new Error('out of luck') }, 1500)\nprocess.once(",
             )],
         ),
-        Unnoticed,
+        OnTrial,
     ),
     kind(
         "Node: wrong port",
         of(&NODE, &[("node.js", "{ fd: Number(process.env.EINHORN_FD_0) }", "0, '127.0.0.1'")]),
-        Unnoticed,
+        Checked,
     ),
     kind("Go: missing variable", Server::Go("variable"), GIVEN_UP),
-    kind("Go: acks, then crashes", Server::Go("crash"), Unnoticed),
-    kind("Go: wrong port", Server::Go("port"), Unnoticed),
+    kind("Go: acks, then crashes", Server::Go("crash"), OnTrial),
+    kind("Go: wrong port", Server::Go("port"), Checked),
 ];
 
 /// The release before that of a kind.

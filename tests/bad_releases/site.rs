@@ -9,9 +9,9 @@ use std::process::{Command, Output, Stdio};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use crate::kind::{Host, Server, Style, WORKERS, script};
+use crate::kind::{EARLY_LIFE, Host, Server, Style, WORKERS, script};
 use crate::samples::go_server;
-use crate::support::{Manager, Master, Setup, example, free_address};
+use crate::support::{Manager, Master, Setup, example, free_address, holds_within};
 
 /// The release that all sites begin with.
 pub const GOOD: &str = "good";
@@ -19,7 +19,14 @@ pub const GOOD: &str = "good";
 pub const BAD: &str = "bad";
 
 /// How long the client may wait for the end of an upgrade.
-const UPGRADE_MAX: Duration = Duration::from_secs(8);
+const UPGRADE_MAX: Duration = Duration::from_secs(20);
+
+/// How long the last word to the service manager may take.
+const TOLD_MAX: Duration = Duration::from_secs(10);
+
+/// Asks often enough that a worker which answers otherwise than it should is met.
+const CHECK: &str = "#!/usr/bin/env python3\nimport urllib.request\nfor _ in range(12):\n    \
+    urllib.request.urlopen('http://ADDRESS/check', timeout=1).read()\n";
 
 /// Of an ELF file's header: the offset of the kind of machine, and a machine that no test runs on.
 const MACHINE: (usize, [u8; 2]) = (18, [0xfe, 0xca]);
@@ -33,19 +40,22 @@ pub struct Site {
 impl Site {
     /// Starts a master with the good release, and waits until it serves.
     #[track_caller]
-    pub fn start(host: Host, good: Server) -> Self {
+    pub fn start(style: Style, host: Host, good: Server) -> Self {
         let (setup, address) = (Setup::new("--config web.toml"), free_address());
         let directory = setup.directory().to_owned();
         put(&directory, GOOD, good);
         lead_to(&directory, GOOD);
         let configuration = format!(
             "command = ['{}/current/server']\nnumber = {WORKERS}\nbind = ['{address},r,n']\nack-mode = 'manual'\n\
-             ack-timeout = {}\nsignal-timeout = 2\nseconds = 0.05\nretries = 3\n[worker]\n\
+             ack-timeout = {}\nsignal-timeout = 2\nseconds = 0.05\nearly-life = {}\n{}[worker]\n\
              graceful-signal = 'TERM'\n",
             directory.display(),
             good.ack_timeout().as_secs(),
+            EARLY_LIFE.as_secs(),
+            style.configuration(),
         );
         setup.write("web.toml", &configuration);
+        install(CHECK.replace("ADDRESS", &address.to_string()).as_bytes(), &directory.join("check"));
         // In a session of its own, as a service is.
         let setup = setup.bound_by_file(address).through(&["setsid"]);
         let (setup, manager) = match host {
@@ -80,6 +90,8 @@ impl Site {
     /// there is none.
     pub fn standing(&self) -> Option<(bool, String)> {
         let mut manager = self.manager.as_ref()?.lock().unwrap_or_else(PoisonError::into_inner);
+        // It has not read meanwhile; what found its queue full is said again.
+        holds_within(TOLD_MAX, || manager.values("STATUS").pop().is_some_and(|status| !status.contains("upgrading")));
         let is_ready = manager.states().last().is_some_and(|state| state == "READY=1");
         Some((is_ready, manager.values("STATUS").pop().unwrap_or_default()))
     }
