@@ -6,7 +6,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::time::Duration;
 
-use crate::base::AckMode;
+use crate::base::{AckMode, Share};
 use crate::config::bind::Bind;
 use crate::config::definition::Kind;
 use crate::config::error::ConfigError;
@@ -120,7 +120,18 @@ pub(super) fn check_together(config: &Config) -> Vec<ConfigError> {
         let other = given.origin("ipv4-only").referred("ipv4-only");
         return vec![ConfigError::conflict(&given.spelled("ipv6-only"), &other)];
     }
-    check_families(config).into_iter().chain(check_timeout(config)).collect()
+    [check_families(config), check_timeout(config), check_surge(config)].into_iter().flatten().collect()
+}
+
+/// With neither a worker more nor a worker less, none can be replaced.
+fn check_surge(config: &Config) -> Option<ConfigError> {
+    let is_none = |share: Share| matches!(share, Share::Count(0) | Share::Percent(0));
+    if !config.max_surge.is_some_and(is_none) || !config.max_unavailable.is_none_or(is_none) {
+        return None;
+    }
+    let need = "would never let an upgrade start, need max-unavailable above 0 too";
+    let surge = *config.given.values("max-surge").last()?;
+    Some(ConfigError::bad_value(&config.given.spelled("max-surge"), surge, need))
 }
 
 /// Where acks come from a timer, nothing times out.

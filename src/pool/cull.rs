@@ -7,7 +7,6 @@ use crate::pool::action::Action;
 use crate::pool::command::UpgradeStyle;
 use crate::pool::machine::Pool;
 use crate::pool::notice::Notice;
-use crate::pool::settings::Settings;
 use crate::pool::worker::StopSignal;
 use crate::pool::worker::{Worker, count};
 
@@ -69,9 +68,10 @@ impl Pool {
 
     /// How many must serve while old workers go.
     fn least_serving(&self) -> u32 {
-        let Settings { target, max_unavailable, .. } = self.state.settings;
+        let settings = &self.state.settings;
+        let target = settings.target;
         match self.state.upgrade {
-            Some(upgrade) if upgrade.paused.is_none() => target.saturating_sub(max_unavailable.rounded_down(target)),
+            Some(upgrade) if upgrade.paused.is_none() => target.saturating_sub(settings.unavailable()),
             Some(_) | None => target,
         }
     }

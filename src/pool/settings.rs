@@ -125,6 +125,14 @@ impl Default for Settings {
 }
 
 impl Settings {
+    /// How many workers fewer than the target may serve in an upgrade. Where the shares leave room for neither a worker more nor a worker
+    /// less, it is one: else nothing could be replaced.
+    pub fn unavailable(&self) -> u32 {
+        let unavailable = self.max_unavailable.rounded_down(self.target);
+        let has_surge = self.max_surge.is_none_or(|surge| surge.rounded_up(self.target) > 0);
+        if has_surge { unavailable } else { unavailable.max(1) }
+    }
+
     /// How many failures in a row end an upgrade; none means never.
     pub(in crate::pool) fn failure_limit(&self) -> Option<u32> {
         self.retries.or(self.ack_timeout.map(|_| RETRIES_WITH_ACK_TIMEOUT))

@@ -6,8 +6,10 @@ use serde::{Deserialize, Serialize};
 
 use crate::base::{Mono, Slot, Version};
 use crate::pool::backoff::stretched_s;
+use crate::pool::settings::SPINUP_INTERVAL_MAX_S;
 
-/// By how much a wait is made shorter at the most, so that slots that fail together do not come back together: a tenth.
+/// By how much a wait is made longer at the most, so that slots that fail together do not come back together: a tenth. The longest
+/// wait stays the longest; by then they are apart.
 const JITTER_PARTS: u64 = 10;
 
 /// Workers of one slot and version that died young, one after the other.
@@ -37,7 +39,8 @@ impl SlotDeaths {
     pub(in crate::pool) fn not_before(&self, slot: Slot, spacing_s: f64) -> Mono {
         let interval = Duration::from_secs_f64(self.interval_s(spacing_s));
         let jitter = if self.exponent() == 0 { Duration::ZERO } else { jitter(slot, self.exponent(), interval) };
-        self.last_launch.after(interval.saturating_sub(jitter))
+        let longest = Duration::from_secs_f64(SPINUP_INTERVAL_MAX_S);
+        self.last_launch.after((interval + jitter).min(longest))
     }
 
     pub(in crate::pool) fn total(&self) -> u32 {

@@ -313,7 +313,7 @@ fn a_worker_that_reuses_the_pid_of_an_empty_group_is_not_killed() {
     assert_eq!((play.pids(), play.pool.leftovers().len()), (vec![2], 1));
     play.outlives = false;
     play.launched = 0;
-    play.wait(0.3);
+    play.wait(0.4);
     play.die(2);
     assert_eq!((play.pids(), play.pool.leftovers().len()), (vec![1], 0));
     play.actions.clear();

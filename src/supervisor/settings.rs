@@ -20,6 +20,7 @@ const MAX_FAILURES: u32 = 3;
 
 /// What the pool shall decide by.
 pub(crate) fn of(config: &Config) -> Settings {
+    let has_trial = config.has_file() || config.early_life.is_some() || config.max_failures.is_some();
     let cpu_count = || u32::try_from(limits::cpu_count()).unwrap_or(u32::MAX);
     Settings {
         target: config.number,
@@ -32,8 +33,8 @@ pub(crate) fn of(config: &Config) -> Settings {
         retries: config.retries,
         graceful: config.worker.graceful_signal,
         manner: if config.stands_in_for_einhorn() { Manner::Einhorn } else { Manner::Own },
-        early_life: config.early_life.unwrap_or(if config.has_file() { EARLY_LIFE } else { Duration::ZERO }),
-        max_failures: config.max_failures.unwrap_or(if config.has_file() { MAX_FAILURES } else { 0 }),
+        early_life: config.early_life.unwrap_or(if has_trial { EARLY_LIFE } else { Duration::ZERO }),
+        max_failures: config.max_failures.unwrap_or(if has_trial { MAX_FAILURES } else { 0 }),
         stages: Stages::new(&config.rollout.stages).unwrap_or_default(),
         bake: config.rollout.bake.unwrap_or_default(),
         has_check: !config.rollout.check.is_empty(),

@@ -201,8 +201,14 @@ impl Run {
         }
         let state = |of: &Process| {
             let early = of.acked_at.map(|at| self.now.since(at).as_secs() < 10);
-            (of.known, of.version, of.told, of.killed, of.stopped, early)
+            let is_wanted = of.slot.0 < self.ledger.settings.target;
+            (of.known, of.version, of.told, of.killed, of.stopped, early, is_wanted)
         };
+        // Slots differ by what died in them, and by the stage that they belong to.
+        let is_staged = self.ledger.rollout.as_ref().is_some_and(|it| it.is_staged(self.ledger.settings.target));
+        if is_staged || !self.ledger.young.is_empty() {
+            return;
+        }
         let same = |process: &Process| {
             let zombie = matches!(process.life, Life::Zombie(_));
             zombie && process.pid != first.pid && state(process) == state(&first)

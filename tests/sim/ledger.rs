@@ -421,8 +421,7 @@ impl Ledger {
         let after = |moment: Mono, seconds: f64| moment.after(Duration::from_secs_f64((seconds - 1e-6).max(0.0)));
         let of_slot = young.map(|young| {
             let power = young.unacked.max(young.early.saturating_sub(1));
-            let jitter = if power == 0 { 1.0 } else { 0.9 };
-            after(young.last_launch, self.stretched_s(power) * jitter)
+            after(young.last_launch, self.stretched_s(power))
         });
         let by_acks = self.upgrading.is_some() && self.settings.manner == Manner::Own || self.returning;
         let at_once = (by_acks || self.dark && young.is_none()) && self.failed_launches == 0;

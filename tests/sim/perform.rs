@@ -175,10 +175,10 @@ impl Run {
         hold!("I11", self.ledger.stopping.is_none(), "{pid} is culled while stopping");
         hold!("I23", signal == process.graceful, "{pid} is culled by {signal}, not by {}", process.graceful);
         hold!("I10", !process.told, "{pid} is culled twice");
-        let Settings { target, max_unavailable, .. } = self.ledger.settings;
+        let target = self.ledger.settings.target;
         let old = process.version != self.ledger.modern;
         let is_moving = self.ledger.rollout.as_ref().is_some_and(|rollout| !rollout.is_paused());
-        let unavailable = if old && is_moving { max_unavailable.rounded_down(target) } else { 0 };
+        let unavailable = if old && is_moving { self.ledger.settings.unavailable() } else { 0 };
         if process.serves() {
             let before = self.world.serving();
             hold!("I4", before + unavailable > target, "{pid} of {before} serving is culled, target {target}");

@@ -58,6 +58,8 @@ pub struct Plan {
     /// How often a release comes with settings of its own, and whether the target stays as it was all the same.
     pub renews: u64,
     pub keeps_target: bool,
+    /// Whether no settings allow fewer workers than the target to serve.
+    pub keeps_all: bool,
     /// Out of 1024 commands.
     pub stops: u64,
     /// Out of 65,536 turns: one costs as much as hundreds of steps.
@@ -111,6 +113,7 @@ impl Plan {
             release_at_once: rng.pick(&OFTEN),
             renews: rng.pick(&OFTEN),
             keeps_target: rng.one_in(4),
+            keeps_all: false,
             stops: rng.pick(&[0, 0, 1, 8, 64]),
             reexecs: rng.pick(&REEXECS),
             has_master: rng.one_in(2),
@@ -154,6 +157,7 @@ impl Plan {
             release_at_once: 0,
             renews: 0,
             keeps_target: true,
+            keeps_all: false,
             stops: 0,
             reexecs: 0,
             has_master: false,
@@ -194,15 +198,14 @@ pub fn settings(rng: &mut Rng, target_max: u32) -> Settings {
         stages: stages(rng),
         bake: ms(rng.pick(&[0, 0, 1_000, 60_000])),
         has_check: rng.one_in(3),
-        max_surge: rng.pick(&[
-            None,
-            None,
-            Some(Share::Count(1)),
-            Some(Share::Percent(25)),
-            Some(Share::Count(target_max)),
-        ]),
+        max_surge: rng.pick(&[None, None, Some(Share::Count(1)), Some(Share::Percent(25)), Some(Share::Count(0))]),
         max_unavailable: rng.pick(&[Share::Count(0), Share::Count(0), Share::Count(1), Share::Percent(50)]),
     }
+}
+
+/// The same, with as many workers serving as ever.
+pub fn all_available(settings: Settings) -> Settings {
+    Settings { max_surge: None, max_unavailable: Share::Count(0), ..settings }
 }
 
 /// The most often all at once.

@@ -7,6 +7,7 @@ use einhyrningsins::handoff::{Document, Ours};
 use einhyrningsins::pool::{Action, Event, Pool, State};
 
 use crate::hold;
+use crate::rollout::Rollout;
 use crate::run::Run;
 
 /// For how many events after the last re-exec the pool that stayed is listened to.
@@ -47,10 +48,9 @@ impl Run {
         self.tell_shadow(&Event::DeadlinePassed);
         self.record_state();
         let mut actions = Vec::new();
+        let is_checked = self.ledger.rollout.as_ref().is_some_and(Rollout::is_checked);
+        let sent_again = usize::from(self.pool.state().preparing.is_some()) + usize::from(is_checked);
         self.trace.tell(&mut self.pool, self.now, Event::Resumed, &mut actions);
-        let is_sent_again =
-            |action: &&Action| matches!(action, Action::PrepareRelease { .. } | Action::RunCheck { .. });
-        let sent_again = actions.iter().take_while(is_sent_again).count();
         self.compare_with_shadow(&actions[sent_again..]);
         self.finish(&actions, actions.len() - sent_again);
     }

@@ -97,6 +97,11 @@ impl Rollout {
         self.deadline.filter(|_| !self.is_paused()).map(|(moment, _)| moment)
     }
 
+    /// Whether a stage was watched for as long as it shall be.
+    pub fn is_baked(&self, now: Mono) -> bool {
+        self.served > 0 && self.since.after(self.bake) <= now
+    }
+
     /// Whether a check runs.
     pub fn is_checked(&self) -> bool {
         self.check == Check::Runs

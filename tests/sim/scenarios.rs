@@ -4,7 +4,7 @@ use einhyrningsins::base::Mono;
 use einhyrningsins::pool::{AckMode, Action, Command, Event, Pool, Terms, UpgradeStyle};
 
 use crate::calm::Past;
-use crate::plan::{Plan, settings};
+use crate::plan::{Plan, all_available, settings};
 use crate::rng::Rng;
 use crate::run::Run;
 use crate::trace::Trace;
@@ -75,7 +75,11 @@ fn upgrades_during_upgrades_lose_no_worker_and_the_last_completes() {
 fn settled(seed: u64) -> Run {
     let mut rng = Rng::new(seed);
     let target_max = 1 + rng.below(6) as u32;
-    let mut run = Run::new(Plan::calm(settings(&mut rng, target_max), target_max), rng, Trace::default());
+    let mut run = Run::new(
+        Plan { keeps_all: true, ..Plan::calm(all_available(settings(&mut rng, target_max)), target_max) },
+        rng,
+        Trace::default(),
+    );
     run.deliver(Event::Started);
     run.come_to_rest(Past::Forgiven);
     run

@@ -4,7 +4,7 @@ use einhyrningsins::base::Version;
 use einhyrningsins::pool::{Event, ExitReason, Notice, Settings, UpgradeFailure};
 
 use crate::hold;
-use crate::plan::settings;
+use crate::plan::{all_available, settings};
 use crate::run::{Cause, Run, StopSignal};
 
 /// How many failures in a row end an upgrade when only an ack timeout is set.
@@ -47,6 +47,7 @@ impl Run {
             return current;
         }
         let renewed = settings(&mut self.rng, self.plan.target_max);
+        let renewed = if self.plan.keeps_all { all_available(renewed) } else { renewed };
         if self.plan.keeps_target { Settings { target: current.target, ..renewed } } else { renewed }
     }
 

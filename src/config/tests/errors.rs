@@ -97,6 +97,14 @@ fn zero_additional_workers_are_refused_with_the_reason() {
 }
 
 #[test]
+fn neither_a_worker_more_nor_a_worker_less_is_refused_with_the_reason() {
+    let need = "would never let an upgrade start, need max-unavailable above 0 too";
+    assert_eq!(error(&["--max-surge=0"]), format!("--max-surge 0: {need}"));
+    assert_eq!(error(&["--max-surge=0%", "--max-unavailable=0"]), format!("--max-surge 0%: {need}"));
+    config(&["--max-surge=0", "--max-unavailable=1"]);
+}
+
+#[test]
 fn a_long_value_is_still_shown() {
     let path = format!("/{}", "y".repeat(107));
     assert_eq!(error(&["-d", &path]), format!("-d {path}: {SOCKET}"));
