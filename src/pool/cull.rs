@@ -72,6 +72,7 @@ impl Pool {
         let target = settings.target;
         match self.state.upgrade {
             Some(upgrade) if upgrade.paused.is_none() => target.saturating_sub(settings.unavailable()),
+            None if self.state.returning => target.saturating_sub(settings.unavailable()),
             Some(_) | None => target,
         }
     }

@@ -8,7 +8,11 @@ use crate::pool::machine::Pool;
 use crate::pool::notice::{Notice, UpgradeFailure};
 use crate::pool::settings::Settings;
 use crate::pool::state::{Earlier, Trial};
-use crate::pool::worker::Worker;
+use crate::pool::worker::{Worker, count};
+
+/// So many failures do not give a version up although nothing serves: a single death may be an accident, and the next worker is
+/// launched at once.
+const ACCIDENTS: u32 = 1;
 
 /// How many versions are kept that can be gone back to, beside the last good one.
 pub const EARLIER_MAX: usize = 3;
@@ -31,9 +35,11 @@ impl Pool {
     pub(in crate::pool) fn judge_trial(&mut self, now: Mono, actions: &mut Vec<Action>) {
         let Some(trial) = self.state.trial.filter(|_| !self.is_stopping()) else { return };
         let is_done = self.state.upgrade.is_none();
-        if trial.failures > self.state.settings.max_failures {
+        let modern = |worker: &Worker| worker.version == self.state.modern && worker.serves();
+        let is_full = count(&self.state.workers, modern) >= self.state.settings.target;
+        if trial.failures > self.state.settings.max_failures && !is_full {
             self.go_back(UpgradeFailure::TooMany(trial.failures), actions);
-        } else if is_done && trial.failures > 0 && self.serving_count() == 0 {
+        } else if is_done && trial.failures > ACCIDENTS && self.serving_count() == 0 {
             self.go_back(UpgradeFailure::NothingServes, actions);
         } else if self.trial_deadline().is_some_and(|moment| moment <= now) {
             self.state.trial = None;

@@ -99,7 +99,10 @@ fn worker_that_is_stopped_counts_as_a_failure_and_one_that_was_told_to_go_does_n
     play.die(4);
     assert_eq!(failure(&play), None);
     play.tell(Event::WorkerStopped { pid: Pid(3) });
-    assert_eq!(failure(&play), Some(UpgradeFailure::NothingServes));
+    assert_eq!(failure(&play), None, "once is an accident");
+    play.tell(Event::WorkerContinued { pid: Pid(3) });
+    play.tell(Event::WorkerStopped { pid: Pid(3) });
+    assert_eq!(failure(&play), Some(UpgradeFailure::TooMany(2)));
 }
 
 #[test]
@@ -125,8 +128,14 @@ fn two_bad_releases_in_a_row_lead_back_to_the_last_that_was_good() {
         play.wait(1.0);
     }
     assert_eq!(versions(&play), (Version(1), Version(0)), "the first is on trial again");
-    play.die(3);
-    play.die(4);
+    play.actions.clear();
+    while failure(&play).is_none() {
+        let pid = play.pids().into_iter().max().unwrap();
+        play.die(pid);
+        play.die(3);
+        play.die(4);
+        play.wait(0.5);
+    }
     assert_eq!((failure(&play), versions(&play)), (Some(UpgradeFailure::NothingServes), (Version(0), Version(0))));
 }
 
@@ -183,4 +192,18 @@ fn first_start_that_fails_too_often_ends() {
         play.wait(30.0);
     }
     assert!(play.pool.is_stopping());
+}
+
+#[test]
+fn single_worker_that_dies_once_is_launched_again_and_given_up_when_the_next_one_dies() {
+    let mut play = Play::serving(Settings { target: 1, ..judged() });
+    play.command(SMOOTH);
+    ack_newest(&mut play);
+    play.die(1);
+    play.die(2);
+    play.wait(1.0);
+    assert_eq!((failure(&play), play.pids()), (None, vec![3]));
+    ack_newest(&mut play);
+    play.die(3);
+    assert_eq!((failure(&play), play.pool.modern()), (Some(UpgradeFailure::NothingServes), Version(0)));
 }

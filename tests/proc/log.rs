@@ -72,11 +72,11 @@ fn a_start_is_told_as_einhorn_tells_it() {
 #[test]
 fn q_and_v_say_less_and_more() {
     for (option, levels) in [
-        ("-q", &["WARN"][..]),
-        ("-v", &["DEBUG", "INFO", "WARN"]),
-        ("-v -q", &["INFO", "WARN"]),
-        ("-qq", &["WARN"]),
-        ("-s 0.01", &["INFO", "WARN"]),
+        ("-q", &["ERROR", "WARN"][..]),
+        ("-v", &["DEBUG", "ERROR", "INFO", "WARN"]),
+        ("-v -q", &["ERROR", "INFO", "WARN"]),
+        ("-qq", &["ERROR", "WARN"]),
+        ("-s 0.01", &["ERROR", "INFO", "WARN"]),
     ] {
         let master = Setup::new("-n 1 -m 0 -s 0.01").options(option).program(["sleep", "1000"]).start();
         master.wait_for_workers(1);

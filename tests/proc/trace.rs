@@ -61,7 +61,7 @@ fn a_replay_stops_at_the_first_line_that_does_not_follow() {
     wait_for_first(&master, 2);
     stop(&master);
     let trace = read(&master, "trace");
-    let spawn = "{\"spawn_worker\":{\"index\":1,\"version\":0}}";
+    let spawn = "{\"spawn_worker\":{\"index\":1,\"slot\":1,\"version\":0}}";
     let at = line_with(&trace, spawn);
     let other = spawn.replace('1', "7");
     let difference = replay(trace.replace(spawn, &other).as_bytes()).unwrap_err();

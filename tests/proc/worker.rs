@@ -72,7 +72,7 @@ impl Birth {
     /// The index is left out of the environment: it is each worker's own.
     fn of(worker: &Process) -> Self {
         let mut assignments = worker.assignments();
-        assignments.retain(|assignment| !assignment.starts_with("EINHORN_CHILD_INDEX="));
+        assignments = without_slot(assignments);
         Self {
             descriptors: worker.descriptors(),
             status: COMMON.iter().map(|field| worker.status(field)).collect(),
@@ -159,11 +159,18 @@ fn expected_birth(master: &Master, worker: Process) -> Birth {
     assert_eq!(worker.listening_on(), master.process().listening_on());
     Birth {
         limits,
-        assignments: environment_with(master, &fd_variables(2)),
+        assignments: without_slot(environment_with(master, &fd_variables(2))),
         directory: Some(master.directory().canonicalize().unwrap()),
         nice: Process::this().nice().map(|level| (level + 3).min(19)),
         ..birth
     }
+}
+
+/// What each worker has for its own is left out, and the number of slots of a test with one worker.
+fn without_slot(mut assignments: Vec<String>) -> Vec<String> {
+    let of_slot = ["EINHORN_CHILD_INDEX=", "EINHYRNINGSINS_SLOT=", "EINHYRNINGSINS_SLOTS="];
+    assignments.retain(|assignment| !of_slot.iter().any(|name| assignment.starts_with(name)));
+    assignments
 }
 
 fn numbers(soft: &str, hard: &str) -> (String, String) {
@@ -178,7 +185,7 @@ fn fd_variables(count: usize) -> Vec<String> {
     [format!("EINHORN_FD_COUNT={count}"), format!("EINHORN_FDS={all}")].into_iter().chain(each).collect()
 }
 
-/// What the harness gives, einhorn's two, and `more`.
+/// What the harness gives, einhorn's two, `more`, and for a single worker our two.
 fn environment_with(master: &Master, more: &[String]) -> Vec<String> {
     let directory = master.directory().display();
     let common = [
@@ -187,10 +194,11 @@ fn environment_with(master: &Master, more: &[String]) -> Vec<String> {
         format!("EINHORN_MASTER_PID={}", master.process()),
         format!("EINHORN_SOCK_PATH={directory}/einhorn.sock"),
     ];
-    common.into_iter().chain(more.iter().cloned()).collect()
+    let slot = ["EINHYRNINGSINS_SLOT=0", "EINHYRNINGSINS_SLOTS=1"].map(str::to_owned);
+    common.into_iter().chain(more.iter().cloned()).chain(slot).collect()
 }
 
-/// As recorded of einhorn 0.8.2, with EINHORN_FD_FAMILY_n beside it, and no variable more.
+/// As recorded of einhorn 0.8.2, with EINHORN_FD_FAMILY_n beside it, and our two at the end.
 #[test]
 fn the_environment_is_einhorns() {
     let master = Setup::new("-n 1").program(["sleep", "1000"]).start();

@@ -177,7 +177,7 @@ impl Run {
         hold!("I10", !process.told, "{pid} is culled twice");
         let target = self.ledger.settings.target;
         let old = process.version != self.ledger.modern;
-        let is_moving = self.ledger.rollout.as_ref().is_some_and(|rollout| !rollout.is_paused());
+        let is_moving = self.ledger.rollout.as_ref().map_or(self.ledger.returning, |rollout| !rollout.is_paused());
         let unavailable = if old && is_moving { self.ledger.settings.unavailable() } else { 0 };
         if process.serves() {
             let before = self.world.serving();

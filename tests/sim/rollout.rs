@@ -231,7 +231,7 @@ impl Run {
                 ledger.trial == Some(*count) && *count > ledger.settings.max_failures && !is_full
             }
             UpgradeFailure::NothingServes => {
-                let failed = ledger.trial.is_some_and(|failures| failures > 0);
+                let failed = ledger.trial.is_some_and(|failures| failures > 1);
                 failed && self.world.serving() == 0 && ledger.upgrading.is_none()
             }
             UpgradeFailure::CheckFailed(_) => self.step.cause == Cause::CheckFailed && ledger.settings.has_check,

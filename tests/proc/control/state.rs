@@ -89,7 +89,9 @@ fn the_state_shows_every_option_as_einhorn_does() {
 /// HUP does not re-execute the master yet, so that its generation stays.
 #[test]
 fn the_state_after_a_smooth_upgrade_is_einhorns() {
-    let master = recorded_setup("-n 2 -s 0.1 -m manual", "trap '' USR2; exec sleep 1000").start();
+    let setup = recorded_setup("-n 2 -s 0.1 -m manual", "trap '' USR2; exec sleep 1000");
+    // Under another name, indices are those of the slots.
+    let master = setup.through(&["bash", "-c", "exec -a einhorn \"$0\" \"$@\""]).start();
     let mut acked: Vec<Process> = Vec::new();
     let mut ack_all = |count: usize| {
         master.wait_until(&format!("{count} workers are acked"), LIMIT, || {
