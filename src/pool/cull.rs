@@ -1,6 +1,6 @@
 //! Which workers are told to go: old ones that are replaced, and workers above the target. It never lowers the serving floor.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::base::{Mono, Pid, Slot};
 use crate::pool::action::Action;
@@ -41,15 +41,15 @@ impl Pool {
 
     /// As many old workers as there are more serving than wanted: those first whose slot a new one serves in, then the oldest. With them
     /// those that do not serve anyway. These go, too, when they alone take the room of new ones: else a version of which one worker
-    /// never acks could not be replaced at all under a tight `max_upgrade_additional`. In a stage, only old ones of its slots go.
+    /// never acks could not be replaced at all under a tight `max_upgrade_additional`. In a stage, those of the stages to come stay.
     fn cull_old_gradually(&mut self, now: Mono, actions: &mut Vec<Action>) {
         let excess = self.counted_for_cull().saturating_sub(self.least_serving());
         let crowded = self.missing() > self.room();
         if excess == 0 && !crowded {
             return;
         }
-        let (stage, target) = (self.stage_size(), self.state.settings.target);
-        let may_go = |worker: &Worker| stage == target || worker.slot.0 < stage;
+        let needed = self.needed_in_later_stages();
+        let may_go = |worker: &Worker| !needed.contains(&worker.pid);
         let is_old = |pool: &Self, worker: &Worker| worker.version != pool.state.modern && may_go(worker);
         let idle = self.unsignaled(|pool, worker| is_old(pool, worker) && !worker.serves());
         let replaced = self.replaced_slots();
@@ -58,6 +58,21 @@ impl Pool {
         going.extend(self.unsignaled(|pool, worker| is_old(pool, worker) && worker.serves() && !is_replaced(worker)));
         let going = idle.into_iter().chain(going.into_iter().take(excess as usize)).collect();
         self.send_off(now, going, |count| Notice::CullingGradually { count }, actions);
+    }
+
+    /// One old worker in each slot of the stages to come: the newest that serves, or the newest of those that do not. More than one is
+    /// there when an upgrade took the place of another.
+    fn needed_in_later_stages(&self) -> BTreeSet<Pid> {
+        let later = self.stage_size()..self.state.settings.target;
+        let mut needed: BTreeMap<Slot, &Worker> = BTreeMap::new();
+        let old = |worker: &&Worker| worker.version != self.state.modern && !worker.is_told();
+        for worker in self.state.workers.iter().filter(old).filter(|worker| later.contains(&worker.slot.0)) {
+            let known = needed.entry(worker.slot).or_insert(worker);
+            if worker.serves() || !known.serves() {
+                *known = worker;
+            }
+        }
+        needed.into_values().map(|worker| worker.pid).collect()
     }
 
     /// Those in which a modern worker serves.
