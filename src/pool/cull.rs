@@ -7,6 +7,7 @@ use crate::pool::action::Action;
 use crate::pool::command::UpgradeStyle;
 use crate::pool::machine::Pool;
 use crate::pool::notice::Notice;
+use crate::pool::settings::Manner;
 use crate::pool::worker::StopSignal;
 use crate::pool::worker::{Worker, count};
 
@@ -105,9 +106,26 @@ impl Pool {
         }
     }
 
+    fn cull_surplus(&mut self, now: Mono, actions: &mut Vec<Action>) {
+        let going = match self.state.settings.manner {
+            Manner::Einhorn => self.eldest_surplus(),
+            Manner::Own => self.surplus_slots(),
+        };
+        self.send_off(now, going, |count| Notice::CullingSurplus { count }, actions);
+    }
+
+    /// Modern workers above the target: those that do not serve first, then the eldest.
+    fn eldest_surplus(&self) -> Vec<Pid> {
+        let mut modern = self.unsignaled(|pool, worker| worker.version == pool.state.modern && !worker.serves());
+        modern.extend(self.unsignaled(|pool, worker| worker.version == pool.state.modern && worker.serves()));
+        let surplus = modern.len().saturating_sub(self.state.settings.target as usize);
+        modern.truncate(surplus);
+        modern
+    }
+
     /// Modern workers of slots above the target: those that do not serve at once, the others when those below serve, the highest
     /// first.
-    fn cull_surplus(&mut self, now: Mono, actions: &mut Vec<Action>) {
+    fn surplus_slots(&self) -> Vec<Pid> {
         let target = self.state.settings.target;
         let is_surplus = |pool: &Self, worker: &Worker| worker.version == pool.state.modern && worker.slot.0 >= target;
         let mut going = self.unsignaled(|pool, worker| is_surplus(pool, worker) && !worker.serves());
@@ -116,7 +134,7 @@ impl Pool {
         serving.sort_unstable_by_key(|worker| std::cmp::Reverse(worker.slot));
         let excess = self.serving_count().saturating_sub(target) as usize;
         going.extend(serving.into_iter().take(excess).map(|worker| worker.pid));
-        self.send_off(now, going, |count| Notice::CullingSurplus { count }, actions);
+        going
     }
 
     /// Workers that were not told to go yet, in the order of their launch.

@@ -7,7 +7,7 @@ use crate::base::{Mono, Slot, Version};
 use crate::pool::action::Action;
 use crate::pool::machine::Pool;
 use crate::pool::notice::Notice;
-use crate::pool::settings::EARLY_LIFE;
+use crate::pool::settings::{EARLY_LIFE, Manner};
 use crate::pool::slot_deaths::SlotDeaths;
 use crate::pool::worker::{Worker, count};
 
@@ -46,6 +46,11 @@ impl Pool {
         self.stage_size() < self.state.settings.target
     }
 
+    /// Whether a worker of this slot is one of so many. In einhorn's manner every worker is, for the eldest goes first.
+    pub(in crate::pool) fn is_in_place(&self, slot: Slot, size: u32) -> bool {
+        slot.0 < size || self.state.settings.manner == Manner::Einhorn
+    }
+
     /// How many workers there should be and are not. Modern ones that were told to go and linger still count: if they do not end,
     /// more processes would only make it worse (as einhorn has it). Not so those that an upgrade had sent off before it was given
     /// up: they went because others came, and those others are no more.
@@ -58,7 +63,7 @@ impl Pool {
         let stage = self.stage_size();
         let counts = |worker: &Worker| match worker.is_told() {
             true => !worker.excluded_from_target,
-            false => worker.slot.0 < stage,
+            false => self.is_in_place(worker.slot, stage),
         };
         let modern = count(&self.state.workers, |worker| worker.version == self.state.modern && counts(worker));
         let launching = self.launches.iter().filter(|launch| launch.version == self.state.modern).count();

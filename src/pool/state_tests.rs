@@ -76,7 +76,7 @@ fn what_fell_due_meanwhile_is_done_at_once() {
     let mut play = Play::serving(settings());
     play.command(Command::SetTarget(1));
     play.now = play.now.after(Duration::from_secs(2));
-    let killed = Action::SignalGroup { pid: Pid(2), signal: Signal::KILL };
+    let killed = Action::SignalGroup { pid: Pid(1), signal: Signal::KILL };
     assert!(resumed(&mut play).contains(&killed));
 }
 

@@ -4,7 +4,9 @@ use std::time::Duration;
 
 use crate::base::{Pid, Signal, Version};
 use crate::pool::testing::{FLEET, Play, SMOOTH, settings};
-use crate::pool::{AckMode, Action, Command, Event, ExitReason, Notice, Settings, UpgradeFailure, UpgradeStyle};
+use crate::pool::{
+    AckMode, Action, Command, Event, ExitReason, Manner, Notice, Settings, UpgradeFailure, UpgradeStyle,
+};
 
 #[test]
 fn a_start_launches_all_at_once_and_counts_the_acks() {
@@ -50,7 +52,8 @@ fn a_fleet_upgrade_launches_every_new_worker_before_an_old_one_goes() {
 
 #[test]
 fn dec_tells_the_highest_slot_and_inc_waits_for_it_to_end() {
-    let mut play = Play::serving(Settings { target: 3, signal_timeout: None, ..settings() });
+    let own = Settings { target: 3, signal_timeout: None, manner: Manner::Own, ..settings() };
+    let mut play = Play::serving(own);
     play.command(Command::SetTarget(2));
     assert_eq!(play.signals(), [(3, Signal::USR2)]);
     play.command(Command::SetTarget(3));
@@ -263,7 +266,7 @@ fn a_worker_that_stays_for_ever_is_named_once_a_minute() {
         Action::Tell(Notice::Lingering { pids, longest }) => Some((pids[0].0, longest.as_secs())),
         _ => None,
     };
-    assert_eq!(play.actions.iter().filter_map(named).collect::<Vec<_>>(), [(2, 60), (2, 120), (2, 180)]);
+    assert_eq!(play.actions.iter().filter_map(named).collect::<Vec<_>>(), [(1, 60), (1, 120), (1, 180)]);
 }
 
 /// E12: einhorn ends, and the program that its shell had started lives on with the listener.
@@ -300,7 +303,7 @@ fn a_worker_that_was_killed_for_its_hanging_exec_does_not_serve_by_a_late_ack() 
 fn a_signal_timeout_of_nothing_kills_at_once() {
     let mut play = Play::serving(Settings { signal_timeout: Some(Duration::ZERO), ..settings() });
     play.command(Command::SetTarget(1));
-    assert_eq!(play.signals(), [(2, Signal::USR2), (2, Signal::KILL)]);
+    assert_eq!(play.signals(), [(1, Signal::USR2), (1, Signal::KILL)]);
     assert!(play.pool.deadline().is_none_or(|deadline| deadline > play.now));
 }
 
@@ -393,4 +396,16 @@ fn leftovers_are_killed_in_the_end_even_without_a_signal_timeout() {
     assert_eq!(play.signals(), [(1, Signal::USR2)]);
     play.wait(90.0);
     assert_eq!(play.signals(), [(1, Signal::KILL)]);
+}
+
+#[test]
+fn dec_in_einhorns_manner_tells_the_eldest() {
+    let mut play = Play::serving(Settings { target: 3, signal_timeout: None, ..settings() });
+    play.command(Command::SetTarget(2));
+    assert_eq!(play.signals(), [(1, Signal::USR2)]);
+    play.command(Command::SetTarget(3));
+    play.wait(30.0);
+    assert_eq!(play.pids(), [1, 2, 3]);
+    play.die(1);
+    assert_eq!(play.pids(), [2, 3, 4]);
 }

@@ -25,7 +25,7 @@ impl Pool {
 
     /// A worker failed; it counts if it is a modern one in a slot that is wanted.
     pub(in crate::pool) fn count_against_trial(&mut self, version: Version, slot: Slot) {
-        let counts = version == self.state.modern && slot.0 < self.state.settings.target;
+        let counts = version == self.state.modern && self.is_in_place(slot, self.state.settings.target);
         if let Some(trial) = self.state.trial.as_mut().filter(|_| counts) {
             trial.failures = trial.failures.saturating_add(1);
         }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::base::{Pid, Version};
 use crate::pool::testing::{FLEET, Play, SMOOTH, settings};
-use crate::pool::{Action, Command, Event, Notice, Settings, UpgradeFailure};
+use crate::pool::{Action, Command, Event, Manner, Notice, Settings, UpgradeFailure};
 
 /// Two workers that ack by hand, a trial of ten seconds, and three failures allowed.
 fn judged() -> Settings {
@@ -93,7 +93,7 @@ fn death_before_the_ack_counts_in_the_trial_too() {
 
 #[test]
 fn worker_that_is_stopped_counts_as_a_failure_and_one_that_was_told_to_go_does_not() {
-    let mut play = Play::serving(Settings { max_failures: 1, ..judged() });
+    let mut play = Play::serving(Settings { max_failures: 1, manner: Manner::Own, ..judged() });
     upgraded(&mut play);
     play.command(Command::SetTarget(1));
     play.die(4);

@@ -98,7 +98,7 @@ impl Run {
             let (serves, untold) = (process.serves(), u32::from(!process.told));
             tally.serving += u32::from(serves);
             if process.version == modern {
-                let is_surplus = process.slot.0 >= self.ledger.settings.target;
+                let is_surplus = self.ledger.is_surplus(process);
                 tally.modern += u32::from(!process.excluded_from_target && (process.told || !is_surplus));
                 tally.modern_untold += if is_surplus { 0 } else { untold };
                 tally.surplus_idle += u32::from(is_surplus && !serves && !process.told);

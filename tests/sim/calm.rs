@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use einhyrningsins::base::Mono;
-use einhyrningsins::pool::{AckMode, Command, Event, Settings, UpgradeStyle};
+use einhyrningsins::pool::{AckMode, Command, Event, Manner, Settings, UpgradeStyle};
 
 use crate::hold;
 use crate::master::Master;
@@ -156,7 +156,10 @@ impl Run {
         let all = self.world.workers.len() as u32 == target && self.modern_serving() == target;
         let mut slots: Vec<u32> = self.world.workers.iter().map(|&at| self.world.processes[at].slot.0).collect();
         slots.sort_unstable();
-        quiet && all && slots.into_iter().eq(0..target) && !self.something_can_happen()
+        quiet
+            && all
+            && (ledger.settings.manner == Manner::Einhorn || slots.into_iter().eq(0..target))
+            && !self.something_can_happen()
     }
 
     fn step_bound(&self) -> u64 {

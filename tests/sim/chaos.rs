@@ -201,7 +201,7 @@ impl Run {
         }
         let state = |of: &Process| {
             let early = of.acked_at.map(|at| self.now.since(at).as_secs() < 10);
-            let is_wanted = of.slot.0 < self.ledger.settings.target;
+            let is_wanted = !self.ledger.is_surplus(of);
             (of.known, of.version, of.told, of.killed, of.stopped, early, is_wanted)
         };
         // Slots differ by what died in them, and by the stage that they belong to.

@@ -142,6 +142,11 @@ impl Run {
         self.world.workers.iter().any(|&at| modern(&self.world.processes[at]) && self.world.processes[at].serves())
     }
 
+    pub fn modern_untold(&self) -> u32 {
+        let modern = self.world.workers.iter().map(|&at| &self.world.processes[at]);
+        modern.filter(|process| process.version == self.ledger.modern && !process.told).count() as u32
+    }
+
     pub fn modern_acked(&self) -> u32 {
         let modern = self.world.workers.iter().map(|&at| &self.world.processes[at]);
         let modern = modern.filter(|process| process.version == self.ledger.modern);

@@ -324,9 +324,14 @@ impl Ledger {
         self.forget_failures();
     }
 
+    /// Whether its slot is above the target. In einhorn's manner none is.
+    pub fn is_surplus(&self, process: &Process) -> bool {
+        process.slot.0 >= self.settings.target && self.settings.manner == Manner::Own
+    }
+
     /// A worker of the version on trial failed, in a slot that is wanted.
     fn count_against_trial(&mut self, process: &Process) {
-        let counts = process.version == self.modern && process.slot.0 < self.settings.target;
+        let counts = process.version == self.modern && !self.is_surplus(process);
         self.trial.iter_mut().filter(|_| counts).for_each(|failures| *failures += 1);
     }
 

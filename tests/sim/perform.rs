@@ -54,7 +54,7 @@ impl Run {
         for &at in &self.world.workers {
             let process = &self.world.processes[at];
             let is_modern = process.version == ledger.modern;
-            let is_counted = process.told || process.slot.0 < ledger.settings.target;
+            let is_counted = process.told || !ledger.is_surplus(process);
             modern += u32::from(is_modern && !process.excluded_from_target && is_counted);
             unacked += u32::from(is_modern && process.acked_at.is_none() && !process.told);
             held |= 1 << process.index.0;
@@ -188,7 +188,11 @@ impl Run {
             }
         }
         if !old && self.step.missed != Some(pid) {
-            hold!("I33", process.slot.0 >= target, "{pid} is culled as surplus from slot {}", process.slot);
+            let surplus = match self.ledger.settings.manner {
+                Manner::Own => process.slot.0 >= target,
+                Manner::Einhorn => self.modern_untold() > target,
+            };
+            hold!("I33", surplus, "{pid} is culled as surplus from slot {}", process.slot);
         }
     }
 

@@ -353,7 +353,8 @@ impl Run {
         if self.rng.chance(self.plan.renews) {
             let renewed = settings(&mut self.rng, self.plan.target_max);
             let target = if self.plan.keeps_target { self.reloading().file.target } else { renewed.target };
-            self.reloading().file = Settings { target, ..renewed };
+            let manner = self.reloading().file.manner;
+            self.reloading().file = Settings { target, manner, ..renewed };
         }
         Ok(Model { version, read: self.reloading().file, commanded: Commanded::default() })
     }

@@ -85,12 +85,15 @@ impl Rollout {
 
     /// From outside, the end of a watch cannot be seen: the stage is between these two.
     pub fn least_size(&self, target: u32) -> u32 {
-        let stage = if self.is_paused() { 0 } else { self.stages.workers(self.served.saturating_sub(1), target) };
+        let of_stage = |stage| self.stages.workers(stage, target);
+        let stage = of_stage(self.served.saturating_sub(1)).min(of_stage(self.served));
+        let stage = if self.is_paused() { 0 } else { stage };
         stage.max(self.reached).min(target)
     }
 
     pub fn most_size(&self, target: u32) -> u32 {
-        self.stages.workers(self.served, target).max(self.least_size(target))
+        let of_stage = |stage| self.stages.workers(stage, target);
+        of_stage(self.served.saturating_sub(1)).max(of_stage(self.served)).max(self.least_size(target))
     }
 
     pub fn deadline(&self) -> Option<Mono> {
@@ -120,7 +123,7 @@ impl Run {
         let Some(rollout) = &mut self.ledger.rollout else { return };
         let (least, most) = (rollout.least_size(target), rollout.most_size(target));
         hold!("I34", slot < most, "slot {slot} runs the new version, at most {most} may");
-        if slot >= least {
+        if slot >= least.max(rollout.stages.workers(rollout.served.saturating_sub(1), target)) {
             let watched = rollout.since.after(rollout.bake) <= now;
             hold!("I34", !rollout.is_paused() && watched, "slot {slot} runs the new version too early");
         }

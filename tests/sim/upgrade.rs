@@ -47,6 +47,7 @@ impl Run {
             return current;
         }
         let renewed = settings(&mut self.rng, self.plan.target_max);
+        let renewed = Settings { manner: current.manner, ..renewed };
         let renewed = if self.plan.keeps_all { all_available(renewed) } else { renewed };
         if self.plan.keeps_target { Settings { target: current.target, ..renewed } } else { renewed }
     }
