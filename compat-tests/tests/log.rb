@@ -12,7 +12,12 @@ class Life
   OTHERWISE_LINE = '| log lines of a re-exec'
 
   # What ours says beside the lines of the original.
-  BESIDE = /INFO: Listening on 127\.0\.0\.1:\d+$|WARN: Worker \d+ (?:exited unexpectedly with status \d+|was killed by SIG[A-Z]+)$/.freeze
+  BESIDE = Regexp.union(
+    /INFO: Listening on 127\.0\.0\.1:\d+$/,
+    /WARN: Worker \d+ (?:exited unexpectedly with status \d+|was killed by SIG[A-Z]+)$/,
+    /WARN: Slot \d+ waits: \d+ of its workers died young in a row, the next one comes in [\d.]+s$/,
+    /ERROR: No worker serves any more$/
+  ).freeze
   BESIDE_LINE = '| log lines `Listening on'
 
   # Several in a row are of workers that end at once, in any order.

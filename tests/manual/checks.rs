@@ -165,7 +165,7 @@ pub(crate) fn kinds(manual: &Manual) -> Vec<String> {
                 Kind::List => told == "list",
                 Kind::Map => told == "table",
                 Kind::Single if key.is_command_line() => told == "list",
-                Kind::Single => ["number", "permissions", "string", "time"].contains(&told.as_str()),
+                Kind::Single => ["number", "permissions", "share", "string", "time"].contains(&told.as_str()),
             };
             if !fits {
                 found.push(format!("{name} is told to be {told}"));
