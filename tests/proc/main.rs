@@ -40,6 +40,7 @@ mod reload;
 mod removed_bind;
 #[path = "../support/replay.rs"]
 mod replay;
+mod rollout;
 mod service_manager;
 mod shutdown;
 mod signals;
