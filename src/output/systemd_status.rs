@@ -213,7 +213,8 @@ mod tests {
         assert_eq!(play.say(Replacing::Nothing, None), [waits]);
         play.launch(12, 1);
         play.ack(12);
-        assert_eq!(play.say(Replacing::Nothing, None), ["STATUS=1/2 serving, version 0"]);
+        let waits = "STATUS=1/2 serving, version 0, waiting after deaths: slot 0";
+        assert_eq!(play.say(Replacing::Nothing, None), [waits]);
     }
 
     #[test]
