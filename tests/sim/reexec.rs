@@ -51,6 +51,7 @@ impl Run {
         let is_checked = self.ledger.rollout.as_ref().is_some_and(Rollout::is_checked);
         let sent_again = usize::from(self.pool.state().preparing.is_some()) + usize::from(is_checked);
         self.trace.tell(&mut self.pool, self.now, Event::Resumed, &mut actions);
+        hold!("I13", actions.len() >= sent_again, "{actions:?} after a re-exec, {sent_again} are to be sent again");
         self.compare_with_shadow(&actions[sent_again..]);
         self.finish(&actions, actions.len() - sent_again);
     }

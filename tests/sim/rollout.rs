@@ -36,6 +36,8 @@ pub struct Rollout {
     reached: u32,
     paused: Option<Mono>,
     check: Check,
+    /// How many checks have passed since the last stage served.
+    passes: u32,
 }
 
 impl Rollout {
@@ -49,6 +51,7 @@ impl Rollout {
             reached: 0,
             paused: None,
             check: Check::None,
+            passes: 0,
         }
     }
 
@@ -75,6 +78,7 @@ impl Rollout {
     pub fn note_check(&mut self, passed: bool) {
         if self.check == Check::Runs {
             self.check = if passed { Check::Passed } else { Check::None };
+            self.passes += u32::from(passed);
         }
     }
 
@@ -83,7 +87,7 @@ impl Rollout {
         self.least_size(target) < target
     }
 
-    /// From outside, the end of a watch cannot be seen: the stage is between these two.
+    /// From outside, the end of a watch cannot be seen: the stage is between these two. The later one may be the smaller.
     pub fn least_size(&self, target: u32) -> u32 {
         let of_stage = |stage| self.stages.workers(stage, target);
         let stage = of_stage(self.served.saturating_sub(1)).min(of_stage(self.served));
@@ -119,13 +123,15 @@ impl Rollout {
 impl Run {
     /// A worker of the new version is launched.
     pub fn judge_stage(&mut self, slot: u32) {
-        let (target, now) = (self.ledger.settings.target, self.now);
+        let (Settings { target, has_check, .. }, now) = (self.ledger.settings, self.now);
         let Some(rollout) = &mut self.ledger.rollout else { return };
         let (least, most) = (rollout.least_size(target), rollout.most_size(target));
         hold!("I34", slot < most, "slot {slot} runs the new version, at most {most} may");
         if slot >= least.max(rollout.stages.workers(rollout.served.saturating_sub(1), target)) {
             let watched = rollout.since.after(rollout.bake) <= now;
             hold!("I34", !rollout.is_paused() && watched, "slot {slot} runs the new version too early");
+            let checked = !has_check || rollout.served == 0 || rollout.passes > 0;
+            hold!("I35", checked, "slot {slot} runs the new version, and no check has ended the watch");
         }
         rollout.reached = rollout.reached.max(slot + 1);
     }
@@ -211,6 +217,9 @@ impl Run {
         let Some(rollout) = &mut self.ledger.rollout else { return };
         let check = std::mem::replace(&mut rollout.check, Check::None);
         hold!("I35", !has_check || check == Check::Passed, "it goes on, and its check: {check:?}");
+        // The watch of the stage before ended with one, too.
+        let (passes, wanted) = (std::mem::take(&mut rollout.passes), if rollout.served > 0 { 2 } else { 1 });
+        hold!("I35", !has_check || passes == wanted, "{passes} checks have passed, not {wanted}");
     }
 
     /// Modern workers that serve and have outlived their early life.
