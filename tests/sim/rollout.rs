@@ -127,6 +127,7 @@ impl Run {
         let Some(rollout) = &mut self.ledger.rollout else { return };
         let (least, most) = (rollout.least_size(target), rollout.most_size(target));
         hold!("I34", slot < most, "slot {slot} runs the new version, at most {most} may");
+        hold!("I34", !rollout.is_paused() || slot < least, "slot {slot} runs the new version in a pause");
         if slot >= least.max(rollout.stages.workers(rollout.served.saturating_sub(1), target)) {
             let watched = rollout.since.after(rollout.bake) <= now;
             hold!("I34", !rollout.is_paused() && watched, "slot {slot} runs the new version too early");
