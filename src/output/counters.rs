@@ -26,9 +26,8 @@ impl Counters {
             Notice::Exited { .. } => self.exited += 1,
             Notice::KillingLate { .. } | Notice::ExecStuck { .. } => self.killed += 1,
             Notice::Upgraded { .. } => self.upgrades += 1,
-            Notice::UpgradeFailed { reason: UpgradeFailure::Failures(_), .. } | Notice::UpgradeRefused { .. } => {
-                self.failed_upgrades += 1;
-            }
+            Notice::UpgradeRefused { .. } => self.failed_upgrades += 1,
+            Notice::UpgradeFailed { reason, .. } => self.failed_upgrades += u64::from(is_own_failure(reason)),
             _ => {}
         }
     }
@@ -42,5 +41,14 @@ impl Counters {
             ("failed_upgrades", self.failed_upgrades.into()),
             ("log_lines_dropped", dropped_lines.into()),
         ])
+    }
+}
+
+/// Whether it is the version's own fault, and not what a command wanted.
+fn is_own_failure(reason: &UpgradeFailure) -> bool {
+    match reason {
+        UpgradeFailure::Failures(_) | UpgradeFailure::TooMany(_) | UpgradeFailure::NothingServes => true,
+        UpgradeFailure::CheckFailed(_) | UpgradeFailure::DeadlinePassed(_) => true,
+        UpgradeFailure::Aborted | UpgradeFailure::RolledBack | UpgradeFailure::Stopping => false,
     }
 }

@@ -50,7 +50,11 @@ impl Pool {
             return;
         }
         let needed = self.needed_in_later_stages();
-        let may_go = |worker: &Worker| !needed.contains(&worker.pid);
+        // Of one that does not serve and takes the room of new ones, nothing is to be hoped that it has not done before the upgrade.
+        let is_useless = |worker: &Worker| {
+            crowded && !worker.serves() && self.state.last_upgraded.is_some_and(|began| worker.spawned_at < began)
+        };
+        let may_go = |worker: &Worker| !needed.contains(&worker.pid) || is_useless(worker);
         let is_old = |pool: &Self, worker: &Worker| worker.version != pool.state.modern && may_go(worker);
         let idle = self.unsignaled(|pool, worker| is_old(pool, worker) && !worker.serves());
         let replaced = self.replaced_slots();
