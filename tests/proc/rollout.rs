@@ -1,6 +1,9 @@
 //! Upgrades in stages, versions on trial, and the way back, with real processes: what a deploy script sees. What holds in general is
 //! shown by the simulator.
 
+use std::fs;
+use std::os::unix::fs::symlink;
+use std::path::Path;
 use std::process::{Command, Stdio};
 
 use nix::sys::signal::Signal;
@@ -126,12 +129,12 @@ check = ["sh", "-c", "echo \"version $EINHYRNINGSINS_VERSION in $EINHYRNINGSINS_
     let upgrade = ctl(&master, &["upgrade"]);
     assert_eq!(upgrade.code, Some(1), "{upgrade:?}");
     assert!(upgrade.out.contains("its check failed: exit status 9: 7 errors"), "{upgrade:?}");
-    assert_eq!(std::fs::read_to_string(master.file("seen")).unwrap(), "version 1 in 1 of 3\n");
+    assert_eq!(fs::read_to_string(master.file("seen")).unwrap(), "version 1 in 1 of 3\n");
     wait_for_versions(&master, &[0, 0, 0]);
-    std::fs::write(master.file("ok"), "").unwrap();
+    fs::write(master.file("ok"), "").unwrap();
     let upgrade = ctl(&master, &["upgrade"]);
     assert_eq!(upgrade.code, Some(0), "{upgrade:?}");
-    assert_eq!(std::fs::read_to_string(master.file("seen")).unwrap(), "version 2 in 3 of 3\n");
+    assert_eq!(fs::read_to_string(master.file("seen")).unwrap(), "version 2 in 3 of 3\n");
 }
 
 #[test]
@@ -178,4 +181,63 @@ fn slots_stay_zero_to_the_number_over_upgrades_and_deaths() {
     assert!(
         master.workers().iter().all(|it| it.environ()["EINHORN_CHILD_INDEX"] == it.environ()["EINHYRNINGSINS_SLOT"])
     );
+}
+
+/// The link `current` leads to this release from now on.
+fn link_current(directory: &Path, release: &str) {
+    let home = directory.join("releases").join(release);
+    fs::create_dir_all(&home).unwrap();
+    symlink(home, directory.join("current.new")).unwrap();
+    fs::rename(directory.join("current.new"), directory.join("current")).unwrap();
+}
+
+/// Two releases, of which the second was brought in as deploys do.
+fn start_with_two_releases() -> Master {
+    let setup = Setup::new("--config web.toml").script(WORKER);
+    setup.write("web.toml", &file("one", "early-life = 0\nworker.directory = 'current'\n"));
+    link_current(setup.directory(), "one");
+    let master = setup.start();
+    master.wait_for_log("Up to 3 / 3", 1);
+    link_current(master.directory(), "two");
+    let upgrade = ctl(&master, &["upgrade", "--wait-old"]);
+    assert_eq!(upgrade.code, Some(0), "{upgrade:?}");
+    master
+}
+
+#[test]
+fn a_rollback_leads_to_where_its_version_was_and_not_to_where_the_link_leads() {
+    let master = start_with_two_releases();
+    let all_are_in = |release: &str| master.wait_for_workers(3).iter().all(|it| it.environ()["PWD"].ends_with(release));
+    assert!(all_are_in("/releases/two"), "{}", master.log());
+    let rollback = ctl(&master, &["rollback"]);
+    assert_eq!(rollback.code, Some(0), "{rollback:?}");
+    wait_for_versions(&master, &[0, 0, 0]);
+    assert!(all_are_in("/releases/one"), "{}", master.log());
+}
+
+#[test]
+fn a_rollback_to_a_release_that_was_removed_is_refused_with_the_reason() {
+    let master = start_with_two_releases();
+    let gone = fs::canonicalize(master.file("releases/one")).unwrap();
+    fs::remove_dir_all(&gone).unwrap();
+    let refused = ctl(&master, &["rollback"]);
+    assert_eq!(refused.code, Some(1), "{refused:?}");
+    assert!(refused.err.contains(&format!("Refused: {} of version 0 is gone", gone.display())), "{refused:?}");
+    assert_eq!(versions(&master), [1, 1, 1]);
+}
+
+#[test]
+fn a_trial_goes_on_over_a_re_exec_and_can_be_aborted() {
+    let master = start("early-life = '1h'\n");
+    assert_eq!(ctl(&master, &["upgrade", "--wait-old"]).code, Some(0));
+    assert!(master.workers()[1].signal(Signal::SIGKILL));
+    wait_for_versions(&master, &[1, 1, 1]);
+    master.wait_until("its death was counted", LIMIT, || status(&master)["trial"]["failures"] == 1);
+    master.reload();
+    let trial = &status(&master)["trial"];
+    assert_eq!((&trial["version"], &trial["failures"]), (&Json::from(1), &Json::from(1)), "{trial:#}");
+    let aborted = ctl(&master, &["abort"]);
+    assert_eq!(aborted.code, Some(0), "{aborted:?}");
+    wait_for_versions(&master, &[0, 0, 0]);
+    assert!(ctl(&master, &["history"]).out.contains("aborted"));
 }
