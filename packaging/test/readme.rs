@@ -103,7 +103,8 @@ fn every_command_of_the_readme_does_what_it_says() {
                         assert!(!said.trim().is_empty(), "{heading}: {command}");
                     }
                     if command.contains("systemctl reload") {
-                        assert_eq!(reader.0.property("einhyrningsins@web", "StatusText"), "4/4 serving, version 1");
+                        let status = reader.0.property("einhyrningsins@web", "StatusText");
+                        assert!(status.starts_with("4/4 serving, version 1"), "{status}");
                         upgrades += 1;
                     }
                 }

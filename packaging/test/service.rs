@@ -67,7 +67,8 @@ fn a_reload_upgrades_under_load_and_the_pid_stays() {
         site.release(release);
         let before = site.workers("web");
         site.ok("systemctl reload einhyrningsins@web");
-        assert_eq!(site.of("web", "StatusText"), format!("4/4 serving, version {}", count + 1));
+        let status = site.of("web", "StatusText");
+        assert!(status.starts_with(&format!("4/4 serving, version {}, on trial until ", count + 1)), "{status}");
         assert_eq!(site.of("web", "ActiveState"), "active");
         load.wait_for_release(release, 50);
         site.wait_for("the old ones are gone", || site.workers("web").iter().all(|pid| !before.contains(pid)));
@@ -123,7 +124,7 @@ fn a_slow_upgrade_that_makes_progress_extends_its_timeout() {
     let began = Instant::now();
     site.ok("systemctl reload einhyrningsins@web");
     assert!(began.elapsed() > Duration::from_secs(10), "it was too fast to show anything");
-    assert_eq!(site.of("web", "StatusText"), "4/4 serving, version 1");
+    assert!(site.of("web", "StatusText").starts_with("4/4 serving, version 1"));
 }
 
 #[test]
@@ -174,7 +175,7 @@ fn a_systemd_that_replaces_itself_goes_on_hearing_the_master() {
     site.wait_for("the watchdog goes on hearing", || heard() > before + 15_000_000);
     site.ok("systemctl reload einhyrningsins@web");
     assert_eq!((site.main_pid(), site.of("web", "NRestarts")), (pid, "0".to_owned()));
-    assert_eq!(site.of("web", "StatusText"), "4/4 serving, version 1");
+    assert!(site.of("web", "StatusText").starts_with("4/4 serving, version 1"));
 }
 
 #[test]
