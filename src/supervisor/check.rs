@@ -68,7 +68,8 @@ impl Supervisor {
         };
         let spawned = process::spawn(&request).map_err(|errno| said(&words(errno)))?;
         let ends_at = clock::now().after(CHECK_LIMIT);
-        Ok(RunningCheck { pid: spawned.pid, version, ends_at, is_late: false, exec: spawned.exec, output })
+        let program = program.clone();
+        Ok(RunningCheck { pid: spawned.pid, version, program, ends_at, is_late: false, exec: spawned.exec, output })
     }
 
     /// Whether this child is the check.
@@ -79,7 +80,7 @@ impl Supervisor {
     /// It has ended, and was reaped.
     pub(crate) fn on_version_check_ended(&mut self, ending: Ending) -> Option<Event> {
         let check = self.children.check.take()?;
-        let (version, result) = (check.version, check.conclude(ending, &self.config().rollout.check[0]));
+        let (version, result) = (check.version, check.conclude(ending));
         log::info!(
             "The check of version {version} {}",
             result.as_ref().map_or_else(String::clone, |()| "passed".to_owned())

@@ -1,6 +1,6 @@
 //! The check of an upgrade that runs: a child, and what it has written.
 
-use std::ffi::OsStr;
+use std::ffi::OsString;
 use std::os::fd::OwnedFd;
 use std::time::Duration;
 
@@ -20,6 +20,8 @@ pub(crate) const OUTPUT_BYTES_MAX: usize = 64 * 1024;
 pub(crate) struct RunningCheck {
     pub(crate) pid: Pid,
     pub(crate) version: Version,
+    /// As it was asked for: what is in force when it ends may have another check, or none.
+    pub(crate) program: OsString,
     pub(crate) ends_at: Mono,
     pub(crate) is_late: bool,
     pub(crate) exec: ExecPipe,
@@ -35,9 +37,9 @@ impl RunningCheck {
 
     /// # Errors
     /// Why it has not passed, with the last line that it wrote.
-    pub(crate) fn conclude(mut self, ending: Ending, program: &OsStr) -> Result<(), String> {
+    pub(crate) fn conclude(mut self, ending: Ending) -> Result<(), String> {
         if let ExecState::Failed { stage: _, errno } = self.exec.poll() {
-            return Err(explain_exec_failure(program.as_ref(), errno));
+            return Err(explain_exec_failure(self.program.as_ref(), errno));
         }
         let how = match ending {
             _ if self.is_late => format!("it did not end within {}s", CHECK_LIMIT.as_secs()),

@@ -241,3 +241,22 @@ fn a_trial_goes_on_over_a_re_exec_and_can_be_aborted() {
     wait_for_versions(&master, &[0, 0, 0]);
     assert!(ctl(&master, &["history"]).out.contains("aborted"));
 }
+
+/// What is in force then has no check, and the master ended with a panic.
+#[test]
+fn a_check_that_outlives_its_upgrade_means_nothing_any_more() {
+    let master = start("early-life = 0\n");
+    let check = "upgrade.check = ['sh', '-c', 'touch begun; while ! test -e go; do sleep 0.01; done; touch ended']\n";
+    write(&master, "two", check);
+    std::thread::scope(|scope| {
+        let upgrade = scope.spawn(|| ctl(&master, &["upgrade"]));
+        master.wait_until("the check runs", LIMIT, || master.file("begun").exists());
+        assert_eq!(ctl(&master, &["abort"]).code, Some(0));
+        assert_eq!(upgrade.join().unwrap().code, Some(1));
+    });
+    std::fs::write(master.file("go"), "").unwrap();
+    master.wait_until("the check has ended", LIMIT, || master.file("ended").exists());
+    master.wait_for_log("The check of version 1 passed", 1);
+    wait_for_versions(&master, &[0, 0, 0]);
+    assert!(master.is_running());
+}
