@@ -11,7 +11,7 @@ use crate::client::question::Question;
 use crate::client::reply::Reply;
 use crate::client::screen::Screen;
 use crate::client::text::{Colour, Text};
-use crate::protocol::UpgradeAsked;
+use crate::protocol::{PAUSED, UpgradeAsked};
 use crate::sys::clock;
 
 /// Time between two requests for the progress.
@@ -22,9 +22,6 @@ const PROGRESS_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// The last word on an upgrade that came to its end.
 const DONE: &str = "Upgrade done";
-
-/// How the news begins that it was paused.
-const PAUSED: &str = "Upgrade paused";
 
 /// The last word on one that ends because the master does.
 const GOING_DOWN: &str = "Upgrade failed: einhorn is going down";

@@ -8,14 +8,12 @@ use log::Level;
 use crate::base::{AckMode, Ending, Pid};
 use crate::config::{Config, Difference, Effect};
 use crate::pool::{AckIgnored, Acked, Asked, Blocked, Notice, UpgradeFailure, UpgradeStyle};
+use crate::protocol::PAUSED;
 
 /// What `--version` says to a script that takes us for Ruby's einhorn.
 pub(crate) const EINHORN_VERSION: &str = "1.1.1";
 
 /// How the last line begins of an upgrade that came to nothing.
-/// How the news of a pause begins; a client stops waiting at it.
-pub(crate) const PAUSED: &str = "Upgrade paused";
-
 pub(crate) const FAILED: &str = "Upgrade failed: ";
 
 /// Which clients are told beside the log.

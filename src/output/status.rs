@@ -51,14 +51,14 @@ fn upgrade(view: View<'_>) -> Json {
         ("acked", pool.acked_count().into()),
         ("target", pool.settings().target.into()),
         ("failures", pool.upgrade_failures().into()),
-        ("stage", pool.stage().into()),
+        ("stage", pool.stage_size().into()),
         ("paused", pool.is_paused().into()),
     ])
 }
 
 fn trial(pool: &Pool) -> Json {
     let Some(trial) = pool.state().trial else { return Json::Null };
-    let left = pool.trial_ends_at().map(|moment| seconds(moment.since(clock::now())));
+    let left = pool.trial_deadline().map(|moment| seconds(moment.since(clock::now())));
     object([
         ("version", pool.modern().0.into()),
         ("failures", trial.failures.into()),

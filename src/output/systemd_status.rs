@@ -106,7 +106,7 @@ fn status(pool: &Pool, phase: Phase, exchange: Replacing, failure: Option<&str>)
     }
     let (serving, target, version) = (pool.serving_count(), pool.settings().target, pool.modern());
     if pool.upgrading().is_some() {
-        let (acked, stage) = (pool.acked_count(), pool.stage());
+        let (acked, stage) = (pool.acked_count(), pool.stage_size());
         let stage = if stage < target { format!(", stage of {stage}") } else { String::new() };
         let paused = if pool.is_paused() { ", paused" } else { "" };
         let waiting = waiting(pool);
@@ -128,7 +128,7 @@ fn status(pool: &Pool, phase: Phase, exchange: Replacing, failure: Option<&str>)
 fn trial(pool: &Pool) -> String {
     let Some(trial) = pool.state().trial else { return String::new() };
     let (failures, max) = (trial.failures, pool.settings().max_failures);
-    let ends_at = pool.trial_ends_at().map(|moment| Calendar::now().wall(moment).seconds);
+    let ends_at = pool.trial_deadline().map(|moment| Calendar::now().wall(moment).seconds);
     let until = ends_at.map_or_else(String::new, |seconds| format!(" until {}", rfc3339(seconds)));
     format!(", on trial{until}, {failures} of {max} failures")
 }

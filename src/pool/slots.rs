@@ -31,15 +31,10 @@ fn slots_without(slots: std::ops::Range<u32>, filled: impl Iterator<Item = Slot>
 }
 
 impl Pool {
-    /// How many slots, from the lowest on, run the modern version by now.
-    pub(in crate::pool) fn stage_size(&self) -> u32 {
+    /// How many slots, from the lowest on, run the modern version by now, or will as soon as it can be.
+    pub fn stage_size(&self) -> u32 {
         let target = self.state.settings.target;
         self.state.upgrade.as_ref().map_or(target, |upgrade| upgrade.stage_size(target))
-    }
-
-    /// In an upgrade: how many slots run the new version by now, or will as soon as it can be.
-    pub fn stage(&self) -> u32 {
-        self.stage_size()
     }
 
     fn is_staged(&self) -> bool {

@@ -48,13 +48,9 @@ impl Pool {
         }
     }
 
-    /// When the trial ends if nothing fails; none, if not as many serve as are wanted, or there is no trial.
-    pub fn trial_ends_at(&self) -> Option<Mono> {
-        self.trial_deadline()
-    }
-
-    /// When the youngest of as many workers as are wanted comes of age. None: no trial, or not as many serve.
-    pub(in crate::pool) fn trial_deadline(&self) -> Option<Mono> {
+    /// When the trial ends if nothing fails: the youngest of as many workers as are wanted comes of age. None: no trial, or not as many
+    /// serve.
+    pub fn trial_deadline(&self) -> Option<Mono> {
         if self.state.trial.is_none() || self.state.upgrade.is_some() || self.is_stopping() {
             return None;
         }

@@ -17,7 +17,7 @@ pub use peer::{Peer, Role};
 pub use request::{Request, parse};
 pub use response::{Asking, Format, More, Reply, object, to_json};
 pub use settings::Change;
-pub use upgrade::UpgradeAsked;
+pub use upgrade::{PAUSED, UpgradeAsked};
 
 /// How an upgrade is asked for.
 pub use crate::pool::{Terms, UpgradeStyle};

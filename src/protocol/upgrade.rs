@@ -11,6 +11,9 @@ use crate::pool::{Terms, UpgradeStyle};
 use crate::protocol::arguments::{document, key_name, pairs, strings};
 use crate::yaml::{self, Value};
 
+/// How the news begins that an upgrade was paused: a client that waits for its end stops waiting.
+pub const PAUSED: &str = "Upgrade paused";
+
 /// How long a reason may be.
 const REASON_CHARS_MAX: usize = 200;
 
