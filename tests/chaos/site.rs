@@ -178,7 +178,7 @@ impl Site {
         let workers = status["workers"].as_array().cloned().unwrap_or_default();
         let is_new = |worker: &Value| worker["state"] == "acked" && worker["version"] == status["version"];
         let is_right = status["pid"] == self.master.pid()
-            && status["upgrade"].is_null()
+            && ["upgrade", "trial"].iter().all(|under_way| status[under_way].is_null())
             && [&status["target"], &status["serving"]].iter().all(|count| **count == self.number)
             && workers.len() as u64 == self.number
             && workers.iter().all(is_new);
@@ -272,7 +272,7 @@ fn text(wanted: &Wanted, addresses: &Addresses) -> String {
     let Wanted { number, deploy, graceful_signal, orphans, .. } = wanted;
     format!(
         "command = ['{worker}', '--ack', 'manual']\nnumber = {number}\nbind = {binds:?}\nack-mode = 'manual'\n\
-        seconds = 0.01\nkill-children-on-exit = {leave}\nenv.set = {{ CHAOS_DEPLOY = '{deploy}' }}\n\
+        seconds = 0.01\nearly-life = '200ms'\nkill-children-on-exit = {leave}\nenv.set = {{ CHAOS_DEPLOY = '{deploy}' }}\n\
         worker.graceful-signal = '{graceful_signal}'\n",
         worker = example("http_worker").display(),
         leave = *orphans == Orphans::Leave,
