@@ -88,7 +88,8 @@ impl Life {
             10 => vec![Event::CommandGiven(Command::SetTarget(u32::from(which) % TARGET_MAX + 1))],
             11 => self.group_emptied(which),
             12 => vec![Event::CommandGiven(Command::Forward(Signal::HUP))],
-            13 => vec![Event::WorkerAcked { pid: Pid(2) }],
+            13 if which < 8 => vec![Event::WorkerAcked { pid: Pid(2) }],
+            13 => vec![Event::VersionUnfit { version: self.pool.modern(), reason: "it was seen".to_owned() }],
             14 => return self.hand_on(),
             _ => vec![Event::CommandGiven(match which {
                 0 => Command::Stop(Signal::TERM),
@@ -153,6 +154,7 @@ impl Life {
                 | Command::Configure(_),
             )
             | Event::CheckEnded { .. }
+            | Event::VersionUnfit { .. }
             | Event::ReleaseReady { .. }
             | Event::ReleaseRefused { .. }
             | Event::WorkerSpawned { .. }

@@ -48,7 +48,7 @@ impl Counters {
 fn is_own_failure(reason: &UpgradeFailure) -> bool {
     match reason {
         UpgradeFailure::Failures(_) | UpgradeFailure::TooMany(_) | UpgradeFailure::NothingServes => true,
-        UpgradeFailure::CheckFailed(_) | UpgradeFailure::DeadlinePassed(_) => true,
+        UpgradeFailure::CheckFailed(_) | UpgradeFailure::Unfit(_) | UpgradeFailure::DeadlinePassed(_) => true,
         UpgradeFailure::Aborted | UpgradeFailure::RolledBack | UpgradeFailure::Stopping => false,
     }
 }

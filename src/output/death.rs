@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::base::{Ending, Mono, Pid, Version, WorkerIndex, printable};
+use crate::base::{Ending, Mono, Pid, Signal, Version, WorkerIndex, printable};
 use crate::pool::Worker;
 
 /// How many of a worker's last lines are shown, and how many characters of each.
@@ -38,6 +38,8 @@ pub(crate) enum Proof {
     DiedAfterAck { ending: Ending, after: Duration },
     /// It sent no ack for so long.
     AckMissed { after: Duration },
+    /// It was stopped by this signal.
+    Stopped { signal: Signal },
 }
 
 impl Death {
@@ -59,6 +61,7 @@ impl Death {
                 format!("died {} after its ack: {}", seconds(*after), words(*ending))
             }
             Proof::AckMissed { after } => format!("sent no ack within {}", seconds(*after)),
+            Proof::Stopped { signal } => format!("was stopped by SIG{signal}"),
         };
         format!("Worker {pid} (slot {index}) {what}")
     }
@@ -96,7 +99,6 @@ fn cut(line: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::base::Signal;
 
     fn worker() -> Worker {
         Worker::new(Pid(12), WorkerIndex(1), Version(3), Signal::USR2, Mono::from_nanos(0))
@@ -119,6 +121,7 @@ mod tests {
                 "died 90s after its ack: killed by SIGKILL",
             ),
             (Proof::AckMissed { after: Duration::from_secs(10) }, "sent no ack within 10.0s"),
+            (Proof::Stopped { signal: Signal::TTIN }, "was stopped by SIGTTIN"),
             (Proof::NotExecuted("cannot run /x\n: no".to_owned()), "could not be started: cannot run /x\\x0a: no"),
         ] {
             assert_eq!(death(proof).sentence(), format!("Worker 12 (slot 1) {expected}"));

@@ -107,7 +107,9 @@ impl Outcome {
     fn of(reason: &UpgradeFailure) -> Self {
         match reason {
             UpgradeFailure::Failures(_) | UpgradeFailure::TooMany(_) | UpgradeFailure::NothingServes => Self::Failed,
-            UpgradeFailure::CheckFailed(_) | UpgradeFailure::DeadlinePassed(_) => Self::Failed,
+            UpgradeFailure::CheckFailed(_) | UpgradeFailure::Unfit(_) | UpgradeFailure::DeadlinePassed(_) => {
+                Self::Failed
+            }
             UpgradeFailure::Stopping => Self::Stopped,
             UpgradeFailure::Aborted => Self::Aborted,
             UpgradeFailure::RolledBack => Self::RolledBack,

@@ -90,6 +90,10 @@ pub(crate) fn line(notice: &Notice, config: &Config) -> Line {
         Notice::AckMissed { pid, after } => {
             watched(Level::Warn, format!("Worker {pid} sent no ACK within {}, stopping it", seconds(*after)))
         }
+        Notice::StoppedTooLong { pid, after } => watched(
+            Level::Warn,
+            format!("Worker {pid} has been stopped by a signal for {}, replacing it", seconds(*after)),
+        ),
         Notice::Exited { pid, acked: Acked::Yes, .. } => watched(Level::Info, format!("===> Exited worker {pid}")),
         Notice::Exited { pid, acked: Acked::Never, .. } => {
             watched(Level::Info, format!("===> Exited worker {pid} before it was ACKed"))
@@ -189,6 +193,7 @@ pub(crate) fn failure(reason: &UpgradeFailure) -> String {
         }
         UpgradeFailure::NothingServes => "none of its workers serves any more".to_owned(),
         UpgradeFailure::CheckFailed(why) => format!("its check failed: {why}"),
+        UpgradeFailure::Unfit(what) => what.clone(),
         UpgradeFailure::DeadlinePassed(limit) => format!("it was not done within {}", seconds(*limit)),
         UpgradeFailure::Aborted => "it was aborted".to_owned(),
         UpgradeFailure::RolledBack => "it was rolled back".to_owned(),

@@ -11,7 +11,7 @@ use crate::pool::worker::{Ping, StopSignal, Worker};
 
 impl Pool {
     pub(in crate::pool) fn on_execed(&mut self, pid: Pid) {
-        self.on_job_control(pid, |worker| worker.execed = true);
+        self.change(pid, |worker| worker.execed = true);
     }
 
     /// A manual ack. Late, repeated and foreign ones change nothing.
@@ -105,16 +105,22 @@ impl Pool {
         actions.push(Action::Tell(notice));
     }
 
-    /// The worker is told to go, and it counts as a failure now: when it ends, it will have been asked to.
     fn miss_ack(&mut self, now: Mono, at: usize, actions: &mut Vec<Action>) {
-        let missed = self.state.workers[at].clone();
-        let Worker { pid, version, spawned_at, .. } = missed;
+        let Worker { pid, version, slot, spawned_at, .. } = self.state.workers[at];
         actions.push(Action::Tell(Notice::AckMissed { pid, after: now.since(spawned_at) }));
+        self.count_against_trial(version, slot);
+        self.dismiss(now, at, actions);
+    }
+
+    /// The worker is told to go because it does not serve, and counts as dead now: when it ends, it will have been asked to.
+    pub(in crate::pool) fn dismiss(&mut self, now: Mono, at: usize, actions: &mut Vec<Action>) {
+        let dismissed = self.state.workers[at].clone();
         let grace = self.state.settings.signal_timeout.map_or(UNACKED_GRACE, |timeout| timeout.min(UNACKED_GRACE));
-        self.tell_to_go(now, &[pid], StopSignal::Graceful, Some(grace), actions);
-        self.note_death_in_slot(now, &missed, actions);
-        self.count_against_trial(version, missed.slot);
-        self.on_failure(now, version, actions);
+        self.tell_to_go(now, &[dismissed.pid], StopSignal::Graceful, Some(grace), actions);
+        self.note_death_in_slot(now, &dismissed, actions);
+        if !dismissed.is_acked() {
+            self.on_failure(now, dismissed.version, actions);
+        }
     }
 
     fn kill_stuck(&mut self, now: Mono, at: usize, actions: &mut Vec<Action>) {

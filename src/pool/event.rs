@@ -77,6 +77,11 @@ pub enum Event {
     GroupEmptied {
         pid: Pid,
     },
+    /// It was seen that this version does not serve, or harms the master; how.
+    VersionUnfit {
+        version: Version,
+        reason: String,
+    },
     /// The moment that `Pool::deadline` named has come.
     DeadlinePassed,
 }

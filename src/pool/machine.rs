@@ -1,6 +1,6 @@
 //! The pool itself: what happens comes in, what shall be done goes out. The decisions stand in the files beside.
 
-use crate::base::{Mono, Pid, Signal, Slot, Version, WorkerIndex, earlier};
+use crate::base::{Mono, Pid, Signal, Slot, Version, WorkerIndex, due, earlier};
 use crate::pool::action::Action;
 use crate::pool::command::{Command, UpgradeStyle};
 use crate::pool::event::Event;
@@ -49,11 +49,12 @@ impl Pool {
             Event::WorkerAcked { pid } => self.on_ack(now, pid, actions),
             Event::WorkerPinged { pid, request_id } => self.on_ping(now, pid, request_id, actions),
             Event::CheckEnded { version, result } => self.on_check_ended(version, result, actions),
-            Event::WorkerStopped { pid } => self.on_stopped(pid),
-            Event::WorkerContinued { pid } => self.on_job_control(pid, |worker| worker.stopped = false),
+            Event::WorkerStopped { pid } => self.on_stopped(now, pid),
+            Event::WorkerContinued { pid } => self.on_continued(pid),
             Event::WorkerExited { pid, ending } => self.on_exit(now, pid, ending, actions),
             Event::WorkerReaped { pid, group } => self.on_reaped(now, pid, group, actions),
             Event::GroupEmptied { pid } => self.forget_group(pid),
+            Event::VersionUnfit { version, reason } => self.on_unfit(version, reason, actions),
             Event::DeadlinePassed => {}
         }
         self.settle(now, actions);
@@ -65,6 +66,7 @@ impl Pool {
             self.ack_deadline(),
             self.upgrade_deadline(),
             self.trial_deadline(),
+            self.stopped_deadline(),
             self.patience_deadline(),
             self.linger_deadline(),
             self.launch_deadline(),
@@ -79,6 +81,11 @@ impl Pool {
         self.judge_trial(now, actions);
         self.advance_upgrade(now, actions);
         self.judge_trial(now, actions);
+        // The way back may lead to a version on trial that has stopped workers, too.
+        while due(self.stopped_deadline(), now) {
+            self.end_stopped(now, actions);
+            self.judge_trial(now, actions);
+        }
         self.cull(now, actions);
         self.end_patience(now, actions);
         self.note_serving(actions);
@@ -117,14 +124,18 @@ impl Pool {
         self.state.earlier.iter_mut().for_each(|earlier| change(earlier.version, &mut earlier.settings));
     }
 
-    fn on_stopped(&mut self, pid: Pid) {
+    fn on_stopped(&mut self, now: Mono, pid: Pid) {
         let serving = self.state.workers.iter().find(|worker| worker.pid == pid && worker.serves());
         let serving = serving.map(|worker| (worker.version, worker.slot));
-        self.on_job_control(pid, |worker| worker.stopped = true);
+        self.change(pid, |worker| (worker.stopped, worker.stopped_at) = (true, Some(now)));
         serving.into_iter().for_each(|(version, slot)| self.count_against_trial(version, slot));
     }
 
-    pub(in crate::pool) fn on_job_control(&mut self, pid: Pid, change: impl FnOnce(&mut Worker)) {
+    fn on_continued(&mut self, pid: Pid) {
+        self.change(pid, |worker| (worker.stopped, worker.stopped_at) = (false, None));
+    }
+
+    pub(in crate::pool) fn change(&mut self, pid: Pid, change: impl FnOnce(&mut Worker)) {
         if let Some(worker) = self.state.workers.iter_mut().find(|worker| worker.pid == pid) {
             change(worker);
         }

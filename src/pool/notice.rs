@@ -48,6 +48,11 @@ pub enum Notice {
         pid: Pid,
         after: Duration,
     },
+    /// A worker on trial was stopped by a signal for so long.
+    StoppedTooLong {
+        pid: Pid,
+        after: Duration,
+    },
     Exited {
         pid: Pid,
         ending: Ending,
@@ -185,6 +190,8 @@ pub enum UpgradeFailure {
     NothingServes,
     /// What the check said.
     CheckFailed(String),
+    /// What was seen of it.
+    Unfit(String),
     /// It was not done in this time.
     DeadlinePassed(Duration),
     Aborted,

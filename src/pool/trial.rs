@@ -2,7 +2,9 @@
 //! that served through its early life. If it fails too often meanwhile, or nothing serves any more, the last good version is launched
 //! again at once. The line of versions that can be gone back to is `earlier`, then `good`.
 
-use crate::base::{Mono, Slot, Version};
+use std::time::Duration;
+
+use crate::base::{Mono, Slot, Version, due, earlier};
 use crate::pool::action::Action;
 use crate::pool::machine::Pool;
 use crate::pool::notice::{Notice, UpgradeFailure};
@@ -13,6 +15,10 @@ use crate::pool::worker::{Worker, count};
 /// So many failures do not give a version up although nothing serves: a single death may be an accident, and the next worker is
 /// launched at once.
 const ACCIDENTS: u32 = 1;
+
+/// How long a worker of a version on trial may be stopped by a signal. Then it goes: a stopped worker does not end by itself, and a
+/// version whose workers stop would stay on trial for ever.
+const STOPPED_MAX: Duration = Duration::from_secs(5);
 
 /// How many versions are kept that can be gone back to, beside the last good one.
 pub const EARLIER_MAX: usize = 3;
@@ -45,6 +51,37 @@ impl Pool {
             self.state.trial = None;
             actions.push(Action::Tell(Notice::TrialPassed { version: self.state.modern }));
             self.prove(actions);
+        }
+    }
+
+    /// Workers on trial that have been stopped for too long are told to go. Those that served count as failures since they were stopped.
+    pub(in crate::pool) fn end_stopped(&mut self, now: Mono, actions: &mut Vec<Action>) {
+        for at in 0..self.state.workers.len() {
+            if !due(self.stopped_limit(&self.state.workers[at]), now) {
+                continue;
+            }
+            let Worker { pid, version, slot, acked_at, .. } = self.state.workers[at];
+            actions.push(Action::Tell(Notice::StoppedTooLong { pid, after: STOPPED_MAX }));
+            if acked_at.is_none() {
+                self.count_against_trial(version, slot);
+            }
+            self.dismiss(now, at, actions);
+        }
+    }
+
+    pub(in crate::pool) fn stopped_deadline(&self) -> Option<Mono> {
+        self.state.workers.iter().map(|worker| self.stopped_limit(worker)).fold(None, earlier)
+    }
+
+    fn stopped_limit(&self, worker: &Worker) -> Option<Mono> {
+        let counts = self.state.trial.is_some() && worker.version == self.state.modern && !worker.is_told();
+        worker.stopped_at.filter(|_| counts).map(|stopped_at| stopped_at.after(STOPPED_MAX))
+    }
+
+    /// No trial of one's own is needed to see that nothing is served.
+    pub(in crate::pool) fn on_unfit(&mut self, version: Version, reason: String, actions: &mut Vec<Action>) {
+        if version == self.state.modern && self.can_be_given_up() {
+            self.go_back(UpgradeFailure::Unfit(reason), actions);
         }
     }
 
@@ -138,14 +175,19 @@ impl Pool {
             (preparing.dropped, preparing.asked_again) = (true, false);
             actions.push(Action::Tell(Notice::UpgradeRefused { reason: ABORTED.to_owned() }));
         }
-        if self.is_on_trial() && self.state.good != self.state.modern {
+        if self.can_be_given_up() {
             self.go_back(UpgradeFailure::Aborted, actions);
         }
     }
 
-    /// Whether the modern version can still be given up: it is being rolled out, or has not come through its trial.
+    /// Whether the modern version is being rolled out, or has not come through its trial.
     pub fn is_on_trial(&self) -> bool {
         self.state.upgrade.is_some() || self.state.trial.is_some()
+    }
+
+    /// Whether it is, and there is another to go back to.
+    pub fn can_be_given_up(&self) -> bool {
+        self.is_on_trial() && self.state.good != self.state.modern && !self.is_stopping()
     }
 
     /// Every version that is needed, the modern one first.

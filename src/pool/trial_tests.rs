@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::base::{Pid, Version};
+use crate::base::{Pid, Signal, Version};
 use crate::pool::testing::{FLEET, Play, SMOOTH, settings};
 use crate::pool::{Action, Command, Event, Manner, Notice, Settings, UpgradeFailure};
 
@@ -103,6 +103,73 @@ fn worker_that_is_stopped_counts_as_a_failure_and_one_that_was_told_to_go_does_n
     play.tell(Event::WorkerContinued { pid: Pid(3) });
     play.tell(Event::WorkerStopped { pid: Pid(3) });
     assert_eq!(failure(&play), Some(UpgradeFailure::TooMany(2)));
+}
+
+#[test]
+fn worker_on_trial_that_stays_stopped_is_replaced_and_its_version_given_up_in_the_end() {
+    let mut play = Play::serving(Settings { manner: Manner::Own, ..judged() });
+    upgraded(&mut play);
+    play.signals();
+    for _ in 1..=3 {
+        let pid = play.launched;
+        play.tell(Event::WorkerStopped { pid: Pid(pid) });
+        play.wait(4.9);
+        assert_eq!(play.signals(), [], "it may be continued yet");
+        play.wait(0.1);
+        assert_eq!(play.signals().first().copied(), Some((pid, Signal::USR2)));
+        play.die(pid);
+        ack_newest(&mut play);
+    }
+    assert_eq!(failure(&play), None);
+    play.tell(Event::WorkerStopped { pid: Pid(play.launched) });
+    assert_eq!(failure(&play), Some(UpgradeFailure::TooMany(4)));
+}
+
+#[test]
+fn worker_that_stops_before_its_ack_is_a_failure_when_it_stays_stopped() {
+    let mut play = Play::serving(Settings { max_failures: 1, ..judged() });
+    play.command(SMOOTH);
+    for _ in 0..2 {
+        assert_eq!(failure(&play), None);
+        let pid = play.launched;
+        play.tell(Event::WorkerStopped { pid: Pid(pid) });
+        play.wait(5.0);
+        play.die(pid);
+        play.wait(5.0);
+    }
+    assert_eq!(failure(&play), Some(UpgradeFailure::TooMany(2)));
+}
+
+#[test]
+fn stopped_worker_that_is_continued_or_of_a_version_that_is_good_stays() {
+    let mut play = Play::serving(judged());
+    upgraded(&mut play);
+    play.tell(Event::WorkerStopped { pid: Pid(3) });
+    play.wait(4.0);
+    play.tell(Event::WorkerContinued { pid: Pid(3) });
+    play.wait(6.0);
+    assert_eq!(versions(&play), (Version(1), Version(1)));
+    play.signals();
+    play.tell(Event::WorkerStopped { pid: Pid(3) });
+    play.wait(60.0);
+    assert_eq!(play.signals(), []);
+}
+
+#[test]
+fn version_that_is_seen_to_be_unfit_is_given_up_at_once() {
+    let unfit = |version| Event::VersionUnfit { version: Version(version), reason: "seen".to_owned() };
+    let mut play = Play::serving(judged());
+    play.tell(unfit(0));
+    assert_eq!(failure(&play), None, "there is nothing to go back to");
+    upgraded(&mut play);
+    play.tell(unfit(0));
+    assert_eq!(failure(&play), None, "another version is meant");
+    let launched = play.launched;
+    play.tell(unfit(1));
+    assert_eq!(failure(&play), Some(UpgradeFailure::Unfit("seen".to_owned())));
+    assert_eq!((versions(&play), play.launched), ((Version(0), Version(0)), launched + 2));
+    play.tell(unfit(0));
+    assert_eq!(versions(&play), (Version(0), Version(0)));
 }
 
 #[test]

@@ -23,6 +23,9 @@ pub struct Worker {
     pub acked_at: Option<Mono>,
     /// Stopped by a signal (job control), and thus not serving.
     pub stopped: bool,
+    /// Since when. None: not stopped, or by a master that did not note it.
+    #[serde(default)]
+    pub stopped_at: Option<Mono>,
     pub ping: Option<Ping>,
     pub told: Option<Told>,
     pub killed: bool,
@@ -99,6 +102,7 @@ impl Worker {
             execed: false,
             acked_at: None,
             stopped: false,
+            stopped_at: None,
             ping: None,
             told: None,
             killed: false,

@@ -19,6 +19,7 @@ use crate::supervisor::files::Files;
 use crate::supervisor::master::{Children, Relay, Supervisor, Threads};
 use crate::supervisor::memory::Memory;
 use crate::supervisor::next_image::Reexec;
+use crate::supervisor::queue_watch::QueueWatch;
 use crate::supervisor::recheck::PollBackoff;
 use crate::supervisor::undelivered::Undelivered;
 use crate::supervisor::{process, signals};
@@ -84,6 +85,7 @@ impl Supervisor {
                 exec_pipes,
                 undelivered: Undelivered::default(),
                 check: None,
+                queues: QueueWatch::default(),
                 relay,
                 recheck: PollBackoff::default(),
             },

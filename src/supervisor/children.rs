@@ -48,7 +48,10 @@ impl Supervisor {
                 self.dispatch_all(event)
             }
             ChildChange::Exited(_) => self.reap_orphan(pid),
-            ChildChange::Stopped(_) => self.note_job_change(pid, Event::WorkerStopped { pid }),
+            ChildChange::Stopped(signal) => {
+                self.record_stop(pid, signal);
+                self.note_job_change(pid, Event::WorkerStopped { pid })
+            }
             ChildChange::Continued => self.note_job_change(pid, Event::WorkerContinued { pid }),
         }
     }

@@ -13,7 +13,6 @@ use crate::supervisor::children::UNKNOWN_ENDING;
 use crate::supervisor::master::Supervisor;
 use crate::supervisor::master::Turn;
 use crate::supervisor::memory::Remedy;
-use crate::supervisor::signals;
 use crate::sys::clock;
 use crate::threads::Input;
 
@@ -108,6 +107,7 @@ impl Supervisor {
             self.children.undelivered.deadline(),
             self.removed_binds_deadline(),
             self.check_deadline(),
+            self.queue_watch_deadline(),
         ];
         let due = due.into_iter().flatten().min();
         match due {
@@ -123,13 +123,10 @@ impl Supervisor {
 
     fn handle_input(&mut self, input: Input) -> Turn {
         match input {
-            Input::Signaled(signal) => match signals::command(signal) {
-                Some(command) => {
-                    self.record_signal(signal, &command);
-                    self.dispatch(Event::CommandGiven(command))
-                }
-                None => ControlFlow::Continue(()),
-            },
+            Input::Signaled(received) => {
+                let event = self.hear(received);
+                self.dispatch_all(event)
+            }
             Input::ChildrenChanged => self.handle_children(),
             Input::Requested { client, peer, request, ticket } => {
                 let events = self.answer(client, &peer, request);
@@ -183,6 +180,7 @@ impl Supervisor {
         self.drive_reload(Reload::TimePassed);
         self.children.undelivered.send_again(clock::now(), &self.pool);
         self.end_late_check();
+        self.watch_queues()?;
         self.poll_exec_pipes()?;
         self.poll_groups()?;
         if self.children.exec_pipes.is_empty() && self.pool.leftovers().is_empty() {

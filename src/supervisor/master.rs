@@ -19,6 +19,7 @@ use crate::supervisor::denials::DenialLog;
 use crate::supervisor::files::Files;
 use crate::supervisor::memory::Memory;
 use crate::supervisor::next_image::Reexec;
+use crate::supervisor::queue_watch::QueueWatch;
 use crate::supervisor::recheck::PollBackoff;
 use crate::supervisor::running_check::RunningCheck;
 use crate::supervisor::undelivered::Undelivered;
@@ -62,6 +63,8 @@ pub(crate) struct Children {
     pub(crate) check: Option<RunningCheck>,
     /// The process that holds the pipes of the workers' output, too.
     pub(crate) relay: Relay,
+    /// Whether a version on trial takes the connections that come.
+    pub(crate) queues: QueueWatch,
     /// When to look again at what sends no event: the exec pipes, and groups that outlived their leader.
     pub(crate) recheck: PollBackoff,
 }

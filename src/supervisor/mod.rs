@@ -15,6 +15,7 @@ mod memory;
 mod next_image;
 mod perform;
 mod process;
+mod queue_watch;
 mod recheck;
 mod record;
 mod reexec;
@@ -29,6 +30,7 @@ mod signals;
 mod sockets;
 mod startup;
 mod undelivered;
+mod unfit;
 
 pub use signals::HEARD;
 pub use startup::main;

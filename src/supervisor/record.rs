@@ -70,6 +70,18 @@ impl Supervisor {
         }
     }
 
+    /// A worker was stopped by a signal. For one on trial this is a failure; it may be the last that is told of its version.
+    pub(crate) fn record_stop(&mut self, pid: Pid, signal: Signal) {
+        let worker = self.pool.workers().iter().find(|worker| worker.pid == pid);
+        if !worker.is_some_and(|worker| worker.version == self.pool.modern() && !worker.is_told()) {
+            return;
+        }
+        log::warn!("Worker {pid} was stopped by SIG{signal}");
+        if self.pool.is_on_trial() {
+            self.note_death(pid, Proof::Stopped { signal });
+        }
+    }
+
     fn note_death(&mut self, pid: Pid, proof: Proof) {
         let Some(worker) = self.pool.workers().iter().find(|worker| worker.pid == pid) else { return };
         let death = Death::of(worker, proof, clock::wall().0, self.last_lines(pid));

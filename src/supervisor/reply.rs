@@ -241,7 +241,7 @@ impl Supervisor {
     }
 
     /// The worker that a process is or descends from.
-    fn worker_above(&self, pid: Pid) -> Option<Pid> {
+    pub(crate) fn worker_above(&self, pid: Pid) -> Option<Pid> {
         let ancestors = std::iter::successors(Some(pid), |&pid| procfs::parent(pid));
         ancestors.take(ANCESTORS_MAX).find(|&pid| self.is_worker(pid))
     }

@@ -4,6 +4,7 @@
 #![allow(unsafe_code, reason = "this is the room for it; each block says why it is sound")]
 
 pub mod accept;
+pub mod accept_queue;
 pub mod access_list;
 pub mod account;
 pub mod allocator;

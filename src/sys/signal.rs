@@ -1,5 +1,6 @@
 //! Signals: who receives them and sending them. Installs no handler that does anything; never signals a pid of 1 or below.
 
+use std::mem::MaybeUninit;
 use std::ptr;
 use std::time::Duration;
 
@@ -62,15 +63,30 @@ pub(super) fn let_interrupt(signal: Named) {
     set_disposition(signal, SigHandler::Handler(nothing));
 }
 
+/// A signal that came.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Received {
+    pub signal: Signal,
+    /// The process that sent it; it may be gone. None: the kernel did, or a process that has no number here.
+    pub sender: Option<Pid>,
+}
+
 /// rt_sigtimedwait(2): takes one of these signals, which the calling thread blocks. Without a timeout it waits until there is one.
 /// None: none came, or another signal interrupted the call. Real-time signals are not taken.
-pub(super) fn take(wanted: impl IntoIterator<Item = c_int>, timeout: Option<Duration>) -> Option<c_int> {
+pub(super) fn take(wanted: impl IntoIterator<Item = c_int>, timeout: Option<Duration>) -> Option<Received> {
     let wanted: SigSet = wanted.into_iter().filter_map(|number| Named::try_from(number).ok()).collect();
     let timeout = timeout.map(TimeSpec::from_duration);
     let timeout = timeout.as_ref().map_or(ptr::null(), |timeout| ptr::from_ref(timeout.as_ref()));
-    // SAFETY: both point to initialised values that outlive the call, or the timeout to nothing; the siginfo is not asked for.
-    let number = unsafe { libc::sigtimedwait(wanted.as_ref(), ptr::null_mut(), timeout) };
-    (number > 0).then_some(number)
+    let mut info = MaybeUninit::<libc::siginfo_t>::zeroed();
+    // SAFETY: the set and the timeout point to initialised values that outlive the call, or the timeout to nothing; the kernel writes
+    // one siginfo.
+    let number = unsafe { libc::sigtimedwait(wanted.as_ref(), info.as_mut_ptr(), timeout) };
+    // SAFETY: a siginfo is plain data, for which all zeros will do.
+    let info = unsafe { info.assume_init() };
+    let is_sent = [libc::SI_USER, libc::SI_QUEUE, libc::SI_TKILL].contains(&info.si_code);
+    // SAFETY: signals that a process sends have the number of that process.
+    let sender = is_sent.then(|| unsafe { info.si_pid() }).filter(|&pid| pid > 0).map(Pid);
+    Signal::from_number(number).map(|signal| Received { signal, sender })
 }
 
 /// Empties the calling thread's mask. Async-signal-safe: the child of a fork calls it before its exec.

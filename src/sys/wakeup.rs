@@ -11,7 +11,7 @@ use nix::sys::signal::Signal as Named;
 use nix::sys::time::TimeSpec;
 
 use crate::base::Signal;
-use crate::sys::signal;
+use crate::sys::signal::{self, Received};
 
 /// By default it does nothing, so that one which a stranger sends does nothing either.
 const WAKE: Named = Named::SIGURG;
@@ -59,14 +59,14 @@ pub fn rest(time: Duration) {
 }
 
 /// Waits for one of these signals, which are blocked in every thread, and takes it. None: the thread was woken, or interrupted.
-pub fn wait_for(signals: &[Signal]) -> Option<Signal> {
+pub fn wait_for(signals: &[Signal]) -> Option<Received> {
     let wanted = signals.iter().map(|signal| signal.number()).chain([WAKE as c_int]);
-    signal::take(wanted, None).and_then(Signal::from_number).filter(|signal| signals.contains(signal))
+    signal::take(wanted, None).filter(|received| signals.contains(&received.signal))
 }
 
 /// Takes one of these signals if it is pending, without waiting.
-pub fn take_pending(signals: &[Signal]) -> Option<Signal> {
-    signal::take(signals.iter().map(|signal| signal.number()), Some(Duration::ZERO)).and_then(Signal::from_number)
+pub fn take_pending(signals: &[Signal]) -> Option<Received> {
+    signal::take(signals.iter().map(|signal| signal.number()), Some(Duration::ZERO))
 }
 
 #[cfg(test)]
@@ -129,9 +129,10 @@ mod tests {
             for wanted_one in wanted {
                 signal::send(own, wanted_one).unwrap();
                 signal::send(own, Signal::USR1).unwrap();
-                assert_eq!(wait_for(&wanted), Some(wanted_one));
+                let received = Some(Received { signal: wanted_one, sender: Some(own) });
+                assert_eq!(wait_for(&wanted), received);
                 signal::send(own, wanted_one).unwrap();
-                assert_eq!(take_pending(&wanted), Some(wanted_one));
+                assert_eq!(take_pending(&wanted), received);
                 assert_eq!(take_pending(&wanted), None);
             }
         });

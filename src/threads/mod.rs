@@ -13,9 +13,10 @@ pub(crate) mod reaper;
 pub(crate) mod signals;
 pub(crate) mod spawn;
 
-use crate::base::{ClientId, Signal};
+use crate::base::ClientId;
 use crate::protocol::{Peer, Request};
 use crate::sys::file_id::FileId;
+use crate::sys::signal::Received;
 use crate::threads::gate::Ticket;
 
 /// How many inputs may wait for the main thread before the threads wait themselves.
@@ -25,7 +26,7 @@ pub(crate) const INBOX_MAX: usize = 1024;
 #[derive(Debug)]
 pub(crate) enum Input {
     /// The master was sent a signal.
-    Signaled(Signal),
+    Signaled(Received),
     /// Some child ended, was stopped or was continued.
     ChildrenChanged,
     /// A client sent a request that its role allows. One that gets no reply has a ticket, to be dropped when it is done.

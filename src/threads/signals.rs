@@ -47,8 +47,8 @@ impl Work for SignalReader {
 
     fn serve(&mut self, pauses: &Pauses) {
         while !pauses.is_requested() {
-            let Some(signal) = wakeup::wait_for(self.wanted) else { continue };
-            if self.inbox.send(Input::Signaled(signal)).is_err() {
+            let Some(received) = wakeup::wait_for(self.wanted) else { continue };
+            if self.inbox.send(Input::Signaled(received)).is_err() {
                 return;
             }
         }

@@ -50,5 +50,6 @@ mod takeover;
 mod takeover_faults;
 mod title;
 mod trace;
+mod unfit;
 mod upgrade;
 mod worker;

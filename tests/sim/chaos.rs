@@ -330,7 +330,8 @@ impl Run {
     /// News about a process that the pool does not know.
     fn stranger(&mut self) -> Event {
         let pid = Pid(self.rng.pick(&[2, 99, 32_000]));
-        match self.rng.below(6) {
+        match self.rng.below(7) {
+            6 => Event::VersionUnfit { version: self.some_version(), reason: String::new() },
             0 => Event::WorkerExited { pid, ending: Ending::Code(0) },
             1 => Event::WorkerStopped { pid },
             2 => Event::WorkerContinued { pid },
@@ -338,6 +339,12 @@ impl Run {
             4 => Event::WorkerPinged { pid, request_id: String::new() },
             _ => Event::WorkerAcked { pid },
         }
+    }
+
+    /// Often enough the one that may be given up.
+    fn some_version(&mut self) -> Version {
+        let ledger = &self.ledger;
+        self.rng.pick(&[ledger.modern, ledger.modern, ledger.good, ledger.newest])
     }
 
     /// The end is said once, whatever still comes in.

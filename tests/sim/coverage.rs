@@ -57,6 +57,7 @@ counters!(
         WorkerPinged,
         WorkerStopped,
         WorkerContinued,
+        VersionUnfit,
         WorkerExited,
         WorkerReaped,
         GroupEmptied,
@@ -82,6 +83,7 @@ counters!(
         TimerPassed,
         UpTo,
         AckMissed,
+        StoppedTooLong,
         Exited,
         GroupHasSurvivors,
         Sending,
@@ -113,7 +115,17 @@ counters!(Ignored, AckIgnoredKind, AckIgnored { NotManual, Unknown, Repeated });
 counters!(
     Failures,
     UpgradeFailureKind,
-    UpgradeFailure { Failures, Stopping, TooMany, NothingServes, CheckFailed, DeadlinePassed, Aborted, RolledBack }
+    UpgradeFailure {
+        Failures,
+        Stopping,
+        TooMany,
+        NothingServes,
+        CheckFailed,
+        Unfit,
+        DeadlinePassed,
+        Aborted,
+        RolledBack,
+    }
 );
 counters!(Exits, ExitReasonKind, ExitReason { Stopped, Quit, GaveUp });
 

@@ -10,6 +10,9 @@ use crate::hold;
 use crate::run::{Cause, Run, StopSignal};
 use crate::world::{Known, Process};
 
+/// How long a worker on trial may be stopped.
+const STOPPED_MAX: Duration = Duration::from_secs(5);
+
 impl Run {
     pub fn hear(&mut self, notice: &Notice) {
         match notice {
@@ -32,6 +35,7 @@ impl Run {
                 hold!("I8", told == counted, "up to {told:?} is told, {counted:?} counted");
             }
             Notice::AckMissed { pid, .. } => self.hear_missed(*pid),
+            Notice::StoppedTooLong { pid, .. } => self.hear_stopped(*pid),
             Notice::ExecStuck { pid, .. } => self.hear_exec_stuck(*pid),
             Notice::KillingLate { pid, .. } => self.hear_killing_late(*pid),
             Notice::Exited { pid, acked, asked, .. } => {
@@ -127,6 +131,19 @@ impl Run {
         self.step.missed = Some(pid);
         let process = *process;
         self.ledger.count_failure(&process, self.now);
+    }
+
+    fn hear_stopped(&mut self, pid: Pid) {
+        let process = *self.world.of(pid).expect("a worker was stopped");
+        let stopped_at = self.ledger.stopped_at.get(&pid);
+        let is_late = stopped_at.is_some_and(|&moment| moment.after(STOPPED_MAX) <= self.now);
+        let on_trial = self.ledger.trial.is_some() && process.version == self.ledger.modern;
+        hold!("I10", process.stopped && !process.told && is_late && on_trial, "{pid} goes, and may stay stopped");
+        self.step.missed = Some(pid);
+        match process.acked_at {
+            None => self.ledger.count_failure(&process, self.now),
+            Some(_) => self.ledger.note_young_death(&process, self.now),
+        }
     }
 
     /// Every worker and every group hears of it now, once.

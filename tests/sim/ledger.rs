@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use einhyrningsins::base::{Mono, Signal, Slot, Version, WorkerIndex};
+use einhyrningsins::base::{Mono, Pid, Signal, Slot, Version, WorkerIndex};
 use einhyrningsins::pool::{
     AckMode, Command, EARLIER_MAX, Event, ExitReason, Group, Manner, QUIT_GRACE, Settings, TERM_GRACE, Terms,
     UpgradeStyle,
@@ -45,6 +45,8 @@ pub struct Ledger {
     /// None serves since some did.
     pub dark: bool,
     pub young: BTreeMap<Slot, Young>,
+    /// Since when workers are stopped.
+    pub stopped_at: BTreeMap<Pid, Mono>,
     /// A `PrepareRelease` that is not answered.
     pub outstanding: Option<Version>,
     /// Requests for an upgrade, and how many of them had come when it was asked for.
@@ -124,6 +126,7 @@ impl Ledger {
             serial: 0,
             floor: 0,
             acks_to_tell: 0,
+            stopped_at: BTreeMap::new(),
             broken_streak: 0,
         }
     }
@@ -134,6 +137,7 @@ impl Ledger {
             Event::CommandGiven(command) => self.note_command(now, command),
             Event::WorkerSpawned { pid, index } => {
                 let launch = self.take_launch(*index);
+                self.stopped_at.remove(pid);
                 (self.failed_launches, self.last_failed) = (0, None);
                 self.serial += 1;
                 let Some(at) = world.at(*pid) else { return };
@@ -157,12 +161,11 @@ impl Ledger {
                 }
             }
             Event::WorkerExeced { pid } => note_worker(world, *pid, |process| process.execed = true),
-            Event::WorkerStopped { pid } => {
-                let serving = world.worker_at(*pid).map(|at| world.processes[at]).filter(|process| process.serves());
-                serving.into_iter().for_each(|process| self.count_against_trial(&process));
-                note_worker(world, *pid, |process| process.stopped = true);
+            Event::WorkerStopped { pid } => self.note_stop(world, *pid, now),
+            Event::WorkerContinued { pid } => {
+                note_worker(world, *pid, |process| process.stopped = false);
+                self.stopped_at.remove(pid);
             }
-            Event::WorkerContinued { pid } => note_worker(world, *pid, |process| process.stopped = false),
             Event::WorkerExited { pid, .. } => {
                 if let Some(at) = world.worker_at(*pid) {
                     self.note_exit(world, at, now);
@@ -189,8 +192,19 @@ impl Ledger {
             }
             Event::ReleaseRefused { .. } => self.outstanding = None,
             Event::CheckEnded { version, result } => self.note_check(*version, result.is_ok()),
-            Event::Started | Event::Resumed | Event::WorkerPinged { .. } | Event::DeadlinePassed => {}
+            Event::Started
+            | Event::Resumed
+            | Event::WorkerPinged { .. }
+            | Event::VersionUnfit { .. }
+            | Event::DeadlinePassed => {}
         }
+    }
+
+    fn note_stop(&mut self, world: &mut World, pid: Pid, now: Mono) {
+        let serving = world.worker_at(pid).map(|at| world.processes[at]).filter(|process| process.serves());
+        serving.into_iter().for_each(|process| self.count_against_trial(&process));
+        note_worker(world, pid, |process| process.stopped = true);
+        self.stopped_at.insert(pid, now);
     }
 
     fn note_command(&mut self, now: Mono, command: &Command) {
@@ -349,7 +363,7 @@ impl Ledger {
         self.young.clear();
     }
 
-    fn note_young_death(&mut self, process: &Process, now: Mono) {
+    pub fn note_young_death(&mut self, process: &Process, now: Mono) {
         let version = process.version;
         if self.stopping.is_some() || version != self.modern && version != self.good {
             return;
@@ -379,7 +393,7 @@ impl Ledger {
         }
     }
 
-    /// A worker died, or missed its ack, that was not told to go.
+    /// A worker died, missed its ack, or was stopped for too long before it, that was not told to go.
     pub fn count_failure(&mut self, process: &Process, now: Mono) {
         self.note_young_death(process, now);
         self.count_against_trial(process);

@@ -248,6 +248,7 @@ impl Run {
                 failed && self.world.serving() == 0 && ledger.upgrading.is_none()
             }
             UpgradeFailure::CheckFailed(_) => self.step.cause == Cause::CheckFailed && ledger.settings.has_check,
+            UpgradeFailure::Unfit(_) => self.step.cause == Cause::Unfit(ledger.modern),
             UpgradeFailure::DeadlinePassed(_) => {
                 ledger.rollout.as_ref().and_then(Rollout::deadline).is_some_and(|moment| moment <= self.now)
             }
