@@ -28,16 +28,19 @@ impl Supervisor {
     }
 
     fn last_words(&self, notice: &Notice, headline: String) -> LastWords {
-        match notice {
-            Notice::UpgradeFailed {
-                reason: UpgradeFailure::Failures(_) | UpgradeFailure::TooMany(_) | UpgradeFailure::NothingServes,
-                ..
-            } => {
-                let place = logging::place(&settings::log_plan(&self.config().log));
-                LastWords::of_failure(headline, self.facts.history.failure.clone(), place)
+        let Notice::UpgradeFailed { reason, .. } = notice else { return LastWords::short(headline) };
+        let death = match reason {
+            UpgradeFailure::Failures(_)
+            | UpgradeFailure::TooMany(_)
+            | UpgradeFailure::NothingServes
+            | UpgradeFailure::DeadlinePassed(_) => self.facts.history.failure.clone(),
+            // The reason says it all; a worker that died before was another matter.
+            UpgradeFailure::CheckFailed(_) | UpgradeFailure::Unfit(_) => None,
+            UpgradeFailure::Aborted | UpgradeFailure::RolledBack | UpgradeFailure::Stopping => {
+                return LastWords::short(headline);
             }
-            _ => LastWords::short(headline),
-        }
+        };
+        LastWords::of_failure(headline, death, logging::place(&settings::log_plan(&self.config().log)))
     }
 
     /// What runs is known, if nothing else is.

@@ -129,6 +129,7 @@ check = ["sh", "-c", "echo \"version $EINHYRNINGSINS_VERSION in $EINHYRNINGSINS_
     let upgrade = ctl(&master, &["upgrade"]);
     assert_eq!(upgrade.code, Some(1), "{upgrade:?}");
     assert!(upgrade.out.contains("its check failed: exit status 9: 7 errors"), "{upgrade:?}");
+    assert!(upgrade.out.contains("The log: "), "{upgrade:?}");
     assert_eq!(fs::read_to_string(master.file("seen")).unwrap(), "version 1 in 1 of 3\n");
     wait_for_versions(&master, &[0, 0, 0]);
     fs::write(master.file("ok"), "").unwrap();
