@@ -186,7 +186,7 @@ pub(super) static OPTIONS: &[Definition] = &[
         .subject(Subject::AckMode)
         .read(|config, _| set(&mut config.ack, Ok(AckMode::Manual))),
     single(UPGRADES, "ack-timeout", Shape::Time("DURATION"))
-        .help("Replace a worker that has not acked within this time, such as 90 or \"1m 30s\" (manual acks only)")
+        .help("Replace a worker that has not acked within this time, such as 90 or \"1m 30s\" (manual acks only; default 90 with a trial, otherwise none)")
         .not_einhorns()
         .commanded("ack_timeout", Takes::SecondsOrNil)
         .read(|config, value| set(&mut config.ack_timeout, values::ack_timeout(value))),

@@ -82,7 +82,7 @@ impl Pool {
     /// When its manual ack is overdue.
     fn ack_limit(&self, worker: &Worker) -> Option<Mono> {
         let settings = self.settings_of(worker);
-        let timeout = settings.ack_timeout?;
+        let timeout = settings.ack_limit()?;
         let waiting = settings.ack == AckMode::Manual && self.is_awaited(worker);
         waiting.then(|| worker.spawned_at.after(timeout))
     }

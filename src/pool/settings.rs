@@ -39,6 +39,9 @@ pub(super) const RETRIES_WITH_ACK_TIMEOUT: u32 = 3;
 /// What a ping's request id may take, in bytes; more is cut.
 pub const REQUEST_ID_MAX: usize = 256;
 
+/// As long as systemd allows a service for its start, if nothing else is said.
+pub const ACK_LIMIT_WITH_TRIAL: Duration = Duration::from_secs(90);
+
 /// The settings that the pool decides by; each may change between two events. They come with a version, and go with it when
 /// its upgrade is given up.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
@@ -46,7 +49,7 @@ pub struct Settings {
     /// How many workers shall serve; at least 1.
     pub target: u32,
     pub ack: AckMode,
-    /// Within it a manual ack must come; without it, for ever is allowed.
+    /// Within it a manual ack must come; without it, `ack_limit` says what is allowed.
     pub ack_timeout: Option<Duration>,
     /// Seconds between two launches, before any backoff; above 0.
     pub spacing_s: f64,
@@ -131,6 +134,16 @@ impl Settings {
         let unavailable = self.max_unavailable.rounded_down(self.target);
         let has_surge = self.max_surge.is_none_or(|surge| surge.rounded_up(self.target) > 0);
         if has_surge { unavailable } else { unavailable.max(1) }
+    }
+
+    /// Whether a new version is on trial.
+    pub fn has_trial(&self) -> bool {
+        !self.early_life.is_zero() && self.max_failures > 0
+    }
+
+    /// Within which a manual ack must come. None: for ever is allowed, which a trial never does, or an upgrade could wait for ever.
+    pub fn ack_limit(&self) -> Option<Duration> {
+        self.ack_timeout.or(self.has_trial().then_some(ACK_LIMIT_WITH_TRIAL))
     }
 
     /// How many failures in a row end an upgrade; none means never.

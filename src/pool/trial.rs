@@ -26,7 +26,7 @@ pub const EARLIER_MAX: usize = 3;
 impl Pool {
     /// A trial for the version that begins, if there is one.
     pub(in crate::pool) fn trial_of(settings: &Settings) -> Option<Trial> {
-        (!settings.early_life.is_zero() && settings.max_failures > 0).then(Trial::default)
+        settings.has_trial().then(Trial::default)
     }
 
     /// A worker failed; it counts if it is a modern one in a slot that is wanted.

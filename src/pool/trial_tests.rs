@@ -141,6 +141,21 @@ fn worker_that_stops_before_its_ack_is_a_failure_when_it_stays_stopped() {
 }
 
 #[test]
+fn version_on_trial_that_never_acks_is_given_up_although_no_ack_timeout_is_set() {
+    let settings = Settings { max_failures: 1, ack_timeout: None, retries: None, ..judged() };
+    let mut play = Play::serving(settings);
+    play.command(SMOOTH);
+    play.tell(Event::WorkerExeced { pid: Pid(3) });
+    play.wait(2.0);
+    play.tell(Event::WorkerExeced { pid: Pid(4) });
+    play.wait(87.9);
+    assert_eq!((failure(&play), play.launched), (None, 4));
+    play.wait(2.1);
+    assert_eq!(failure(&play), Some(UpgradeFailure::TooMany(2)));
+    assert_eq!(Settings { max_failures: 0, ..settings }.ack_limit(), None, "without a trial it may take for ever");
+}
+
+#[test]
 fn stopped_worker_that_is_continued_or_of_a_version_that_is_good_stays() {
     let mut play = Play::serving(judged());
     upgraded(&mut play);

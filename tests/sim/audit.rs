@@ -3,6 +3,7 @@
 use einhyrningsins::base::Mono;
 use einhyrningsins::pool::{AckMode, EXEC_LIMIT, REQUEST_ID_MAX, UpgradeStyle};
 
+use crate::hear::ack_limit;
 use crate::hold;
 use crate::ledger::earlier;
 use crate::rollout::Rollout;
@@ -136,7 +137,7 @@ impl Run {
         let set = self.ledger.set_for(process.version);
         let ack = match set.ack {
             AckMode::Timer(timeout) => (process.execed && !process.killed).then_some(timeout),
-            AckMode::Manual => set.ack_timeout,
+            AckMode::Manual => ack_limit(set),
         };
         earlier(due, ack.map(|timeout| process.spawned_at.after(timeout)))
     }

@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use einhyrningsins::base::{Mono, Pid, Slot};
-use einhyrningsins::pool::{AckIgnored, AckMode, Acked, Asked, EXEC_LIMIT, Notice, UpgradeStyle};
+use einhyrningsins::pool::{AckIgnored, AckMode, Acked, Asked, EXEC_LIMIT, Notice, Settings, UpgradeStyle};
 
 use crate::hold;
 use crate::run::{Cause, Run, StopSignal};
@@ -12,6 +12,12 @@ use crate::world::{Known, Process};
 
 /// How long a worker on trial may be stopped.
 const STOPPED_MAX: Duration = Duration::from_secs(5);
+
+/// A trial allows no ack to be waited for for ever.
+pub fn ack_limit(set: &Settings) -> Option<Duration> {
+    let has_trial = set.early_life > Duration::ZERO && set.max_failures > 0;
+    set.ack_timeout.or(has_trial.then_some(Duration::from_secs(90)))
+}
 
 impl Run {
     pub fn hear(&mut self, notice: &Notice) {
@@ -124,7 +130,7 @@ impl Run {
         let at = self.world.worker_at(pid).expect("a worker misses its ack");
         let process = &self.world.processes[at];
         let set = self.ledger.set_for(process.version);
-        let due = set.ack_timeout.map(|timeout| process.spawned_at.after(timeout));
+        let due = ack_limit(set).map(|timeout| process.spawned_at.after(timeout));
         hold!("I25", set.ack == AckMode::Manual, "{pid} misses an ack that was not expected");
         let waiting = process.acked_at.is_none() && !process.told;
         hold!("I10", waiting && due.is_some_and(|due| due <= self.now), "{pid} has not missed its ack");
