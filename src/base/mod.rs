@@ -1,6 +1,7 @@
-//! What every room may name: ids, signals, resource limits, time, exit codes, settings, and text and bytes from outside. It decides
-//! nothing and touches nothing.
+//! What every room may name: ids, signals, resource limits, processors, time, exit codes, settings, and text and bytes from outside.
+//! It decides nothing and touches nothing.
 
+pub mod cpu_set;
 pub mod exit_code;
 pub mod limits;
 pub mod printable;
@@ -13,6 +14,7 @@ mod settings;
 mod signal;
 mod time;
 
+pub use cpu_set::CpuSet;
 pub use ending::Ending;
 pub use ids::{ClientId, Pid, Slot, Version, WorkerIndex};
 pub use resource::{Resource, ResourceLimit};

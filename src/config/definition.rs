@@ -57,6 +57,8 @@ pub enum Shape {
     Count(&'static str),
     /// A whole number from 0.
     Number(&'static str),
+    /// A nice level.
+    Level(&'static str),
     /// A whole number, or a text such as `25%`.
     Share(&'static str),
     /// A number of seconds, or a text such as `1m 30s`.
@@ -235,14 +237,14 @@ impl<C> Definition<C> {
     pub fn value_name(&self) -> Option<&'static str> {
         match self.shape {
             Shape::Truth => None,
-            Shape::Text(name) | Shape::Count(name) | Shape::Number(name) | Shape::Share(name) => Some(name),
-            Shape::Time(name) | Shape::TimeOrWord(name) => Some(name),
+            Shape::Text(name) | Shape::Count(name) | Shape::Number(name) | Shape::Level(name) => Some(name),
+            Shape::Share(name) | Shape::Time(name) | Shape::TimeOrWord(name) => Some(name),
             Shape::Permissions(name) | Shape::Choice(name) | Shape::CommandLine(name) | Shape::Bind(name) => Some(name),
         }
     }
 
     /// The table that the key stands in, and its name there. Top-level keys stand in "".
     pub fn place(&self) -> (&'static str, &'static str) {
-        self.name.split_once('.').unwrap_or(("", self.name))
+        self.name.rsplit_once('.').unwrap_or(("", self.name))
     }
 }

@@ -45,7 +45,7 @@ fn assignment(line: &str) -> Result<(&str, String), String> {
         return Err("need the name of a variable before the =".to_owned());
     }
     if values::is_masters(name.as_bytes()) {
-        return Err(format!("{name} is set by the master, as are all EINHORN_* and LISTEN_*"));
+        return Err(format!("{name} is set by the master, as are all {}", values::masters_names()));
     }
     if value.contains('\0') {
         return Err(format!("the value of {name} has a zero byte"));

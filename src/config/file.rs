@@ -13,7 +13,7 @@ use crate::config::bind::{BindKey, TABLE_KEYS};
 use crate::config::definition::{Kind, Shape};
 use crate::config::error::ConfigError;
 use crate::config::nearest::nearest;
-use crate::config::options::{Definition, keys};
+use crate::config::options::{Definition, keys, variables};
 use crate::config::origin::{Origin, Place, Word};
 
 /// Where the profiles stand, and what one of them may say beside the keys.
@@ -221,7 +221,7 @@ impl Reader {
         for (key, value) in table {
             let full = format!("{name}.{}", key.get_ref());
             // What stands below a header belongs to it, which is easily forgotten, and would make a variable of it.
-            if name == "env.set" && keys().any(|known| known.place() == ("", key.get_ref())) {
+            if variables().any(|table| table == name) && keys().any(|known| known.place() == ("", key.get_ref())) {
                 let message = format!("{full}: is the name of a setting, which stands above the first table");
                 self.refuse(&key.span(), message);
             } else if key.get_ref().contains('=') {
@@ -325,7 +325,7 @@ fn positions(text: &str) -> Vec<(u32, u32)> {
 }
 
 fn table_of(name: &str) -> &str {
-    name.split_once('.').map_or("", |(table, _)| table)
+    name.rsplit_once('.').map_or("", |(table, _)| table)
 }
 
 /// The key without its table.

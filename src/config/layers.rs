@@ -6,7 +6,7 @@ use std::os::unix::ffi::OsStrExt;
 
 use crate::config::definition::{Kind, Subject};
 use crate::config::error::ConfigError;
-use crate::config::options::{Definition, OPTIONS, aliases, find};
+use crate::config::options::{Definition, OPTIONS, aliases, find, variables};
 use crate::config::origin::{Origin, Word};
 
 /// The lowest layer.
@@ -67,7 +67,7 @@ fn add<'a>(above: &mut Above<'a>, layer: &'a [Word]) {
     for word in layer {
         above.insert(slot(word));
         if word.flag == "env.unset" {
-            above.insert(("env.set", word.value.as_ref().map(|name| name.as_bytes())));
+            above.extend(variables().map(|table| (table, word.value.as_ref().map(|name| name.as_bytes()))));
         }
         // What is off does not hide its alternatives.
         if word.is_active() {
@@ -120,6 +120,7 @@ mod tests {
     fn tables_are_merged_by_name_and_an_unset_variable_is_set_no_more() {
         assert_eq!(merged(&["env.set=A=1 env.set=B=2", "env.set=B=3"]), "env.set=A=1 env.set=B=3");
         assert_eq!(merged(&["env.set=A=1 env.set=B=2", "env.unset=A"]), "env.set=B=2 env.unset=A");
+        assert_eq!(merged(&["worker.slots.env=A=1 env.set=A=2", "env.unset=A"]), "env.unset=A");
         assert_eq!(merged(&["env.unset=A", "env.set=A=1"]), "env.unset=A env.set=A=1");
         assert_eq!(
             merged(&["worker.rlimits=cpu=1", "worker.rlimits=core=0"]),

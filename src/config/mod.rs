@@ -26,6 +26,7 @@ mod resolve;
 mod schema;
 mod sections;
 mod serialized;
+mod slots;
 mod usage;
 mod values;
 mod words;
@@ -45,6 +46,7 @@ pub use print::print;
 pub use schema::schema;
 pub use sections::{Env, Log as LogSettings, LogLevel, WorkerSetup};
 pub use serialized::{from_foreign_words, to_args, unknown_to_einhorn};
+pub use slots::SlotSetup;
 pub use usage::{Detail, command_line, usage};
 pub use values::{Nice, SECONDS_MAX, is_masters};
 

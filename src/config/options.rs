@@ -19,7 +19,8 @@ use crate::config::origin::Provided;
 use crate::config::sections::{
     Control, Env, LEVELS, Log, LogLevel, OUTPUTS, Rollout, TARGETS, WorkerSetup, log_target, worker_output,
 };
-use crate::config::values::{self, Nice};
+use crate::config::slots;
+use crate::config::values::{self, NICE_LEVELS, Nice};
 
 pub type Definition = definition::Definition<Config>;
 
@@ -326,6 +327,19 @@ pub(super) static OPTIONS: &[Definition] = &[
              own go (default: into the log where there is a file)",
         )
         .read(|config, value| set(&mut config.worker.output, worker_output(value))),
+    list(WORKER_KEYS, "worker.slots.cpus", Shape::Text("CPUS"))
+        .help(
+            "Processors that the worker of each slot runs on, such as [\"0-3\", \"4-7\"], in turn where there are more slots \
+             (default: the master's)",
+        )
+        .read(|config, value| push(&mut config.worker.slots.cpus, slots::cpus(value))),
+    list(WORKER_KEYS, "worker.slots.nice", Shape::Level("LEVEL"))
+        .help("Nice level of the worker of each slot, in turn where there are more slots; goes before that of all workers")
+        .read(|config, value| push(&mut config.worker.slots.nice, values::whole(value, NICE_LEVELS))),
+    map(WORKER_KEYS, "worker.slots.env")
+        .help("Variables of each worker in which {slot} stands for its slot and {slots} for their number; goes before env.set")
+        .secret()
+        .read(|config, value| push(&mut config.worker.slots.env, slots::assignment(value))),
     single(MASTER_KEYS, "upgrade.canary", Shape::Share("N|P%"))
         .help("So many workers run the new version first, and are watched for upgrade.bake, before the others are replaced")
         .subject(Subject::Stages)
@@ -417,6 +431,11 @@ pub fn keys() -> impl Iterator<Item = &'static Definition> + Clone {
     OPTIONS.iter().filter(|option| option.is_key())
 }
 
+/// The tables whose names are variables of workers.
+pub(super) fn variables() -> impl Iterator<Item = &'static str> {
+    keys().filter(|key| key.is_secret).map(|key| key.name)
+}
+
 /// The names of this option and of the others of its subject.
 pub(super) fn aliases(name: &str) -> Vec<&'static str> {
     let subject = find(name).and_then(|option| option.subject);
@@ -499,5 +518,6 @@ mod tests {
         assert_eq!(kind("number"), Kind::Single);
         assert_eq!([kind("bind"), kind("command"), kind("env.unset")], [Kind::List; 3]);
         assert_eq!([kind("env.set"), kind("worker.rlimits")], [Kind::Map; 2]);
+        assert_eq!(variables().collect::<Vec<_>>(), ["env.set", "worker.slots.env"]);
     }
 }

@@ -6,6 +6,7 @@ use serde_json::{Map, Value as Json, json};
 use crate::config::bind::{BindKey, TABLE_KEYS};
 use crate::config::definition::{Kind, Shape};
 use crate::config::options::{Definition, keys};
+use crate::config::values::NICE_LEVELS;
 
 /// The schema, with a newline at its end.
 pub fn schema() -> String {
@@ -27,30 +28,37 @@ pub fn schema() -> String {
 
 /// Every key in its table, and the other names of keys.
 fn settings() -> Map<String, Json> {
-    let mut top = Map::new();
-    let mut tables: Map<String, Json> = Map::new();
+    let mut root = object(Map::new(), "");
     for key in keys() {
         let (table, name) = key.place();
-        if table.is_empty() {
-            top.insert(name.to_owned(), property(key));
-        } else {
-            let entry = tables.entry(table).or_insert_with(|| object(Map::new(), table_help(table)));
-            entry["properties"][name] = property(key);
-        }
+        table_of(&mut root, table)["properties"][name] = property(key);
     }
     for key in keys() {
         if let Some((table, name)) = key.alias.and_then(|alias| alias.split_once('.')) {
-            tables[table]["properties"][name] = property(key);
+            table_of(&mut root, table)["properties"][name] = property(key);
         }
     }
-    top.extend(tables);
-    top
+    root["properties"].as_object().cloned().unwrap_or_default()
+}
+
+/// The table of this name, which may stand in another one: `worker.slots`.
+fn table_of<'a>(root: &'a mut Json, table: &str) -> &'a mut Json {
+    if table.is_empty() {
+        return root;
+    }
+    let (outer, name) = table.rsplit_once('.').unwrap_or(("", table));
+    let entry = &mut table_of(root, outer)["properties"][name];
+    if entry.is_null() {
+        *entry = object(Map::new(), table_help(table));
+    }
+    entry
 }
 
 fn table_help(table: &str) -> &'static str {
     match table {
         "env" => "The environment of the workers",
         "worker" => "As what the workers run",
+        "worker.slots" => "What workers have because of their slots",
         "upgrade" => "In which steps an upgrade replaces the workers",
         "control" => "The control socket",
         "log" => "The log",
@@ -95,6 +103,7 @@ fn single(key: &Definition) -> Json {
         Shape::Text(_) | Shape::CommandLine(_) | Shape::Bind(_) => json!({ "type": "string" }),
         Shape::Count(_) => json!({ "type": "integer", "minimum": 1 }),
         Shape::Number(_) => json!({ "type": "integer", "minimum": 0 }),
+        Shape::Level(_) => json!({ "type": "integer", "minimum": NICE_LEVELS.start(), "maximum": NICE_LEVELS.end() }),
         Shape::Share(_) => json!({ "type": ["integer", "string"] }),
         Shape::Time(_) => json!({ "type": ["number", "string"] }),
         Shape::TimeOrWord(_) | Shape::Permissions(_) => json!({ "type": ["string", "number"] }),

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use crate::base::{LogTarget, ResourceLimit, Share, Signal, WorkerOutput};
 use crate::config::definition::Need;
+use crate::config::slots::SlotSetup;
 use crate::config::values;
 
 /// How the environment of the workers differs from the master's. What is set counts after what is unset.
@@ -32,6 +33,7 @@ pub struct WorkerSetup {
     pub graceful_signal: Signal,
     /// None: it depends on whether there is a file.
     pub output: Option<WorkerOutput>,
+    pub slots: SlotSetup,
 }
 
 impl Default for WorkerSetup {
@@ -44,6 +46,7 @@ impl Default for WorkerSetup {
             limits: Vec::new(),
             graceful_signal: Signal::USR2,
             output: None,
+            slots: SlotSetup::default(),
         }
     }
 }

@@ -22,7 +22,7 @@ const WORKERS_MAX: u32 = 1000;
 /// It becomes part of file names, which end at 255 bytes, and of socket paths, which end at 107.
 const COMMAND_NAME_BYTES_MAX: usize = 64;
 /// The kernel's range of nice levels.
-const NICE_LEVELS: RangeInclusive<i64> = -20..=19;
+pub(super) const NICE_LEVELS: RangeInclusive<i32> = -20..=19;
 /// RFC 3164 has a tag of at most so many.
 const IDENT_BYTES_MAX: usize = 32;
 
@@ -178,7 +178,7 @@ pub(super) fn assignment(value: &OsStr) -> Result<(OsString, OsString), Need> {
     let name = variable(OsStr::from_bytes(name))?;
     let content = content.unwrap_or_default();
     if is_masters(name.as_bytes()) {
-        return Err("need another name, EINHORN_* and LISTEN_* are set by the master".to_owned());
+        return Err(format!("need another name, {} are set by the master", masters_names()));
     }
     if content.as_bytes().contains(&0) {
         return Err("need a value without a zero byte".to_owned());
@@ -186,9 +186,18 @@ pub(super) fn assignment(value: &OsStr) -> Result<(OsString, OsString), Need> {
     Ok((name, content.to_owned()))
 }
 
+/// How the names of the variables begin that only the master sets.
+const MASTERS: [&str; 3] = ["EINHORN_", "EINHYRNINGSINS_SLOT", "LISTEN_"];
+
 /// Whether only the master sets variables of this name.
 pub fn is_masters(name: &[u8]) -> bool {
-    [&b"EINHORN_"[..], b"EINHYRNINGSINS_SLOT", b"LISTEN_"].iter().any(|prefix| name.starts_with(prefix))
+    MASTERS.iter().any(|prefix| name.starts_with(prefix.as_bytes()))
+}
+
+/// `A_*, B_* and C_*`
+pub(super) fn masters_names() -> String {
+    let [one, two, three] = MASTERS;
+    format!("{one}*, {two}* and {three}*")
 }
 
 /// One of the words that `alternatives` lists, parted by `|`.
@@ -292,7 +301,7 @@ pub(super) fn nice(value: &OsStr) -> Result<Nice, Need> {
 }
 
 fn nice_level(text: &str) -> Option<i32> {
-    ruby_integer(text).filter(|level| NICE_LEVELS.contains(level)).and_then(|level| i32::try_from(level).ok())
+    whole(OsStr::new(text), NICE_LEVELS).ok()
 }
 
 /// A whole number as `Integer()` takes it: blanks around, a sign, `1_000`, `0x10`. But `010` is refused, since Ruby reads

@@ -249,6 +249,7 @@ fn spawn(
         descriptors,
         birth,
         nice: None,
+        cpus: None,
         parent_death: Some(Signal::KILL),
         umask: None,
         limits: &[],

@@ -40,6 +40,8 @@ pub(crate) struct WorkerFacts<'a> {
     pub(crate) slot: Slot,
     /// How many there are.
     pub(crate) slots: u32,
+    /// What is set for it alone.
+    pub(crate) of_slot: Environment,
 }
 
 pub(crate) type Environment = Vec<(OsString, OsString)>;
@@ -91,6 +93,7 @@ pub(crate) fn inherited(environ: &Environment, dropped: &[OsString]) -> Environm
 /// Python's client does.
 pub(crate) fn of_worker(inherited: &Environment, facts: &WorkerFacts<'_>) -> Environment {
     let mut environment = inherited.clone();
+    put(&mut environment, facts.of_slot.clone());
     let mut set = |name: String, value: OsString| environment.push((name.into(), value));
     set("EINHORN_MASTER_PID".into(), facts.master.to_string().into());
     set("EINHORN_SOCK_PATH".into(), facts.socket_path.into());
@@ -193,9 +196,11 @@ mod tests {
             index: WorkerIndex(2),
             slot: Slot(1),
             slots: 4,
+            of_slot: pairs(&[("P", "of slot 1")]),
         };
         let expected = [
-            ("P", "q"),
+            ("A", "b"),
+            ("P", "of slot 1"),
             ("EINHORN_MASTER_PID", "7"),
             ("EINHORN_SOCK_PATH", "./rel.sock"),
             ("EINHORN_SOCK_FD", "5"),
@@ -209,6 +214,6 @@ mod tests {
             ("EINHYRNINGSINS_SLOT", "1"),
             ("EINHYRNINGSINS_SLOTS", "4"),
         ];
-        assert_eq!(of_worker(&pairs(&[("P", "q")]), &facts), pairs(&expected));
+        assert_eq!(of_worker(&pairs(&[("P", "q"), ("A", "b")]), &facts), pairs(&expected));
     }
 }

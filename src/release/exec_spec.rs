@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 use crate::base::exit_code::{NOT_EXECUTABLE, NOT_FOUND, Problem};
 use crate::base::wire;
 use crate::base::{ResourceLimit, Signal, Version, WorkerOutput};
-use crate::config::Config;
+use crate::config::{Config, SlotSetup};
 use crate::files::program::{self, FindError};
 use crate::release::bound_files::BoundFiles;
 use crate::release::call::Call;
@@ -26,6 +26,7 @@ use crate::sys::account::{self, Account};
 use crate::sys::errno::{errno_of, words};
 use crate::sys::identity::Identity;
 use crate::sys::limits;
+use crate::sys::processors;
 use crate::sys::resource_limit::obstacle;
 
 const SHELL: &str = "/bin/sh";
@@ -90,6 +91,8 @@ pub(crate) struct ExecSpec {
     pub(crate) socket_as_fd: bool,
     #[serde(default)]
     pub(crate) output: WorkerOutput,
+    #[serde(default)]
+    pub(crate) slots: SlotSetup,
 }
 
 /// Works out what `config` means. `dropped` variables of the environment do not get through.
@@ -102,6 +105,7 @@ pub(crate) fn resolve(config: &Config, call: &Call, dropped: &[OsString]) -> Res
     let identity = or_note(identity(config, user.as_ref()), &mut problems).flatten();
     let limits = resource_limits(config, &mut problems);
     let nice = or_note(worker_nice(config), &mut problems).flatten();
+    let slots = slots(config, &mut problems);
     let directory = or_note(directory(config, call.directory.as_deref()), &mut problems).flatten();
     let environment = environment::of_release(
         &call.environ,
@@ -129,6 +133,7 @@ pub(crate) fn resolve(config: &Config, call: &Call, dropped: &[OsString]) -> Res
                 parent_death: config.kill_children_on_exit.then_some(config.worker.graceful_signal),
                 socket_as_fd: config.socket_as_fd,
                 output: output(config),
+                slots,
             })
         }
         Some(_) | None => Err(problems),
@@ -152,6 +157,7 @@ pub(crate) fn as_it_stands(config: &Config, call: &Call) -> ExecSpec {
         parent_death: config.kill_children_on_exit.then_some(config.worker.graceful_signal),
         socket_as_fd: config.socket_as_fd,
         output: output(config),
+        slots: config.worker.slots.clone(),
     }
 }
 
@@ -214,13 +220,28 @@ fn resource_limits(config: &Config, problems: &mut Vec<Problem>) -> Vec<Resource
 
 fn worker_nice(config: &Config) -> Result<Option<i32>, Problem> {
     let Some(level) = config.nice.worker else { return Ok(None) };
-    match limits::lowest_nice(config.nice.master) {
-        lowest if level < lowest => {
-            let need = format!("need a level of workers from {lowest} on; a lower one takes CAP_SYS_NICE");
-            Err(refuse(config, "nice", &need))
-        }
-        _ => Ok(Some(level)),
+    match nice_obstacle(config, level) {
+        Some(need) => Err(refuse(config, "nice", &need)),
+        None => Ok(Some(level)),
     }
+}
+
+fn nice_obstacle(config: &Config, level: i32) -> Option<String> {
+    let lowest = limits::lowest_nice(config.nice.master);
+    let need = || format!("need a level of workers from {lowest} on; a lower one takes CAP_SYS_NICE");
+    (level < lowest).then(need)
+}
+
+fn slots(config: &Config, problems: &mut Vec<Problem>) -> SlotSetup {
+    let slots = &config.worker.slots;
+    let cpus = slots.cpus.iter().enumerate().filter_map(|(index, set)| {
+        let others = processors::others_than(set)?;
+        Some((index, format!("{set}: need a processor that workers can run on, one of {others}")))
+    });
+    let nice = slots.nice.iter().enumerate().filter_map(|(index, level)| Some((index, nice_obstacle(config, *level)?)));
+    let blamed = [config.blame_items("worker.slots.cpus", cpus), config.blame_items("worker.slots.nice", nice)];
+    problems.extend(blamed.into_iter().flatten().map(Problem::of_option));
+    slots.clone()
 }
 
 /// Where the workers start, without links on the way. None: where the master is.

@@ -61,6 +61,7 @@ impl Supervisor {
             descriptors: &[(output.as_fd(), STDOUT), (output.as_fd(), STDERR)],
             birth: &self.facts.birth,
             nice: spec.nice,
+            cpus: None,
             parent_death: Some(Signal::KILL),
             umask: spec.umask,
             limits: &spec.limits,

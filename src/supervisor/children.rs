@@ -113,6 +113,8 @@ impl Supervisor {
     fn tell_exec_failure(&mut self, pid: Pid, stage: Stage, errno: Errno) {
         let cause = if stage == Stage::Exec {
             explain_exec_failure(&self.program_of(pid).unwrap_or_default(), errno)
+        } else if stage == Stage::Processors && errno == Errno::EINVAL {
+            format!("{stage}: none of those in worker.slots.cpus can be used any more")
         } else {
             format!("{stage}: {}", words(errno))
         };

@@ -86,7 +86,8 @@ impl Supervisor {
             directory: exec_spec.directory.as_deref(),
             descriptors: &descriptors,
             birth: &self.facts.birth,
-            nice: exec_spec.nice,
+            nice: exec_spec.slots.nice(slot).or(exec_spec.nice),
+            cpus: exec_spec.slots.cpus(slot),
             parent_death: exec_spec.parent_death,
             umask: exec_spec.umask,
             limits: &exec_spec.limits,
@@ -130,6 +131,7 @@ impl Supervisor {
             LocalAddress::Unix(_) | LocalAddress::Other => Family::Unix,
         });
         let listeners: Vec<(RawFd, Family)> = (WORKER_FD_FIRST..).zip(families).collect();
+        let slots = self.pool.settings().target;
         let facts = WorkerFacts {
             master: own_pid(),
             socket_path: self.files.socket_path(),
@@ -137,7 +139,8 @@ impl Supervisor {
             listeners: &listeners,
             index,
             slot,
-            slots: self.pool.settings().target,
+            slots,
+            of_slot: release.exec_spec.slots.env(slot, slots),
         };
         environment::of_worker(&release.exec_spec.environment, &facts)
     }

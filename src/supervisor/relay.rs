@@ -80,6 +80,7 @@ impl Supervisor {
             birth: &self.facts.birth,
             umask: None,
             nice: self.config().nice.master,
+            cpus: None,
             limits: &[],
             identity: None,
             parent_death: None,

@@ -21,6 +21,7 @@ use crate::sys::fd::cloexec_range;
 use crate::sys::identity::Identity;
 use crate::sys::limits::set_nice;
 use crate::sys::prepared_exec::{PID_ROOM, PreparedExec, StringArray};
+use crate::sys::processors::set_affinity;
 use crate::sys::resource_limit::apply;
 use crate::sys::signal::{reset_dispositions, unblock_all};
 
@@ -47,6 +48,7 @@ fn prepare(plan: &PreparedExec) -> Result<(), (Stage, Errno)> {
     place_descriptors(&plan.descriptors).map_err(|errno| (Stage::Descriptors, errno))?;
     restore_birth(&plan.birth);
     adjust_nice(plan).map_err(|errno| (Stage::Nice, errno))?;
+    plan.cpus.as_ref().map_or(Ok(()), set_affinity).map_err(|errno| (Stage::Processors, errno))?;
     set_limits(&plan.limits)?;
     // The rest is done with the program's rights; the limits above may need the master's.
     plan.identity.as_ref().map_or(Ok(()), Identity::assume)?;

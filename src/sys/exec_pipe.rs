@@ -22,10 +22,11 @@ pub enum Stage {
     Directory,
     ParentDeath,
     Exec,
+    Processors,
 }
 
-/// All but those of a resource, each with the beginning of a message.
-const STAGES: [(Stage, &str); 9] = [
+/// All but those of a resource, each with the beginning of a message. Another image may read its place: a new one goes to the end.
+const STAGES: [(Stage, &str); 10] = [
     (Stage::ProcessGroup, "cannot make a process group"),
     (Stage::Descriptors, "cannot pass the descriptors"),
     (Stage::Nice, "cannot set the nice level"),
@@ -35,6 +36,7 @@ const STAGES: [(Stage, &str); 9] = [
     (Stage::Directory, "cannot enter the directory"),
     (Stage::ParentDeath, "cannot set the parent-death signal"),
     (Stage::Exec, "cannot run the program"),
+    (Stage::Processors, "cannot choose the processors"),
 ];
 
 /// The byte of the first resource.

@@ -30,6 +30,7 @@ pub mod peer;
 pub mod prepared_exec;
 pub mod process;
 pub mod process_watch;
+pub mod processors;
 pub mod procfs;
 pub mod reexec;
 pub mod refuse;

@@ -10,9 +10,10 @@ use std::ptr;
 use libc::{c_char, c_int, pid_t};
 use nix::errno::Errno;
 
-use crate::base::{ResourceLimit, Signal};
+use crate::base::{CpuSet, ResourceLimit, Signal};
 use crate::sys::birth::Birth;
 use crate::sys::identity::Identity;
+use crate::sys::processors::CpuMask;
 
 /// What to run, and with what. The child gets a process group of its own, default dispositions, an empty signal mask, the
 /// master's descriptors 0 to 2, and nothing else that is not named here.
@@ -38,6 +39,8 @@ pub struct SpawnRequest<'a> {
     pub umask: Option<u32>,
     /// An absolute nice level; None: the birth's.
     pub nice: Option<i32>,
+    /// Where it may run; None: where the master may.
+    pub cpus: Option<&'a CpuSet>,
     /// What is not named here is as the master has it, but for the birth's number of descriptors.
     pub limits: &'a [ResourceLimit],
     /// Whose rights it has, also when it enters its directory; None: the master's. One that [`Identity::is_own`] changes
@@ -65,6 +68,7 @@ pub(super) struct PreparedExec {
     /// With the umask that was asked for, if one was.
     pub birth: Birth,
     pub nice: Option<i32>,
+    pub cpus: Option<CpuMask>,
     pub limits: Vec<ResourceLimit>,
     /// None when it is the master's.
     pub identity: Option<Identity>,
@@ -86,6 +90,7 @@ impl PreparedExec {
             descriptors: request.descriptors.iter().map(|(source, target)| (source.as_raw_fd(), *target)).collect(),
             birth: Birth { umask: request.umask.unwrap_or(request.birth.umask), ..*request.birth },
             nice: request.nice,
+            cpus: request.cpus.map(CpuMask::of),
             limits: request.limits.to_vec(),
             identity: request.identity.filter(|identity| !identity.is_own()).cloned(),
             parent_death: request.parent_death.map(|signal| signal.number()),

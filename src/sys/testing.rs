@@ -64,6 +64,7 @@ pub fn request<'a>(path: &'a Path, argv: &'a [OsString]) -> SpawnRequest<'a> {
         birth: &BIRTH,
         umask: None,
         nice: None,
+        cpus: None,
         limits: &[],
         identity: None,
         parent_death: None,

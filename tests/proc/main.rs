@@ -44,6 +44,7 @@ mod rollout;
 mod service_manager;
 mod shutdown;
 mod signals;
+mod slots;
 mod support;
 mod syslog;
 mod takeover;

@@ -19,7 +19,7 @@ echo "this is $MODE"
 exec sleep 1000
 "#;
 
-fn ctl(master: &Master, words: &[&str]) -> Said {
+pub(crate) fn ctl(master: &Master, words: &[&str]) -> Said {
     let mut command = Command::new(CTL);
     command.args(words).env_clear().env("TMPDIR", master.directory()).stdin(Stdio::null());
     said(command)
@@ -57,7 +57,7 @@ fn versions(master: &Master) -> Vec<i64> {
 }
 
 #[track_caller]
-fn wait_for_versions(master: &Master, wanted: &[i64]) {
+pub(crate) fn wait_for_versions(master: &Master, wanted: &[i64]) {
     master.wait_until(&format!("versions {wanted:?} serve"), LIMIT, || versions(master) == wanted);
 }
 

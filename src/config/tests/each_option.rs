@@ -9,7 +9,7 @@ use std::time::Duration;
 use crate::base::{AckMode, LogTarget, Share, Signal};
 use crate::config::sections::{Control, Env, Log, LogLevel, Rollout, WorkerSetup};
 use crate::config::tests::{config, parse_words, run, try_parse};
-use crate::config::{Config, Family, Invocation, Nice, Origin, Provided, flags};
+use crate::config::{Config, Family, Invocation, Nice, Origin, Provided, SlotSetup, flags};
 
 type Check = fn(&Config) -> bool;
 
@@ -196,6 +196,7 @@ fn defaults_are_einhorns_but_for_the_backlog() {
             limits: vec![],
             graceful_signal: Signal::USR2,
             output: None,
+            slots: SlotSetup::default(),
         },
         control: Control::default(),
         log: Log {

@@ -26,6 +26,11 @@ fn values(key: &Definition) -> [(&'static str, &'static str); 3] {
         "command" => [("['a', 'b c']", "a,b c"), ("\"d 'e f'\"", "d,e f"), ("['g']", "g")],
         "reexec-as" => [("['a', 'b c']", "a 'b c'"), ("'d e'", "d e"), ("'f'", "f")],
         "env.set" => [("{ A = '1', B = 2 }", "A=1,B=2"), ("{ B = '3' }", "B=3"), ("{ C = 'x=y' }", "C=x=y")],
+        "worker.slots.cpus" => [("['0-3', '8']", "0-3,8"), ("'0-6:2'", "0-6:2"), ("5", "5")],
+        "worker.slots.nice" => [("[0, -5]", "0,-5"), ("3", "3"), ("'4'", "4")],
+        "worker.slots.env" => {
+            [("{ A = '{slot}', B = 2 }", "A={slot},B=2"), ("{ B = '3' }", "B=3"), ("{ C = '{{' }", "C={{")]
+        }
         "worker.rlimits" => [
             ("{ nofile = 5, cpu = 6 }", "cpu=6,nofile=5"),
             ("{ cpu = '7:8' }", "cpu=7:8"),
