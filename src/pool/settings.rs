@@ -40,7 +40,7 @@ pub(super) const RETRIES_WITH_ACK_TIMEOUT: u32 = 3;
 pub const REQUEST_ID_MAX: usize = 256;
 
 /// As long as systemd allows a service for its start, if nothing else is said.
-pub const ACK_LIMIT_WITH_TRIAL: Duration = Duration::from_secs(90);
+const ACK_LIMIT_WITH_TRIAL: Duration = Duration::from_secs(90);
 
 /// The settings that the pool decides by; each may change between two events. They come with a version, and go with it when
 /// its upgrade is given up.
