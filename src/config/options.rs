@@ -190,7 +190,7 @@ pub(super) static OPTIONS: &[Definition] = &[
         .help("Replace a worker that has not acked within this time, such as 90 or \"1m 30s\" (manual acks only; default 90 with a trial, otherwise none)")
         .not_einhorns()
         .commanded("ack_timeout", Takes::SecondsOrNil)
-        .read(|config, value| set(&mut config.ack_timeout, values::ack_timeout(value))),
+        .read(|config, value| set(&mut config.ack_timeout, values::limit_in_time(value))),
     single(UPGRADES, "max-unacked", Shape::Count("N"))
         .help("Most workers that may be unacked at a time during an upgrade")
         .commanded("max_unacked", Takes::CountOrNil(NUMBER_MAX))
@@ -354,6 +354,10 @@ pub(super) static OPTIONS: &[Definition] = &[
     list(MASTER_KEYS, "upgrade.check", Shape::CommandLine("WORD"))
         .help("A command that is run when the workers of a stage serve, and after its watch; if it fails, the upgrade is given up")
         .read(|config, value| push(&mut config.rollout.check, values::word(value))),
+    single(MASTER_KEYS, "upgrade.check-timeout", Shape::Time("DURATION"))
+        .help("How long the check of an upgrade may take; then it is ended, and the upgrade given up")
+        .default("60s")
+        .read(|config, value| set(&mut config.rollout.check_timeout, values::limit_in_time(value))),
     list(MASTER_KEYS, "control.allow-users", Shape::Text("USER"))
         .help("Users, beside root and the master's own, who may do everything on the control socket")
         .read(|config, value| push(&mut config.control.allow_users, values::user(value))),

@@ -58,6 +58,8 @@ pub struct Rollout {
     pub bake: Option<Duration>,
     /// A program and its arguments; empty for none.
     pub check: Vec<OsString>,
+    /// How long it may take.
+    pub check_timeout: Duration,
 }
 
 /// The users and groups with full access to the control socket, beside root, the master's user and `socket-group`.

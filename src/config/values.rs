@@ -88,8 +88,8 @@ pub(super) fn is_ack_mode(text: &str) -> bool {
     text == "manual" || ruby_float(text).is_some()
 }
 
-/// A time such as `1m 30s`, or a bare number of seconds.
-pub(super) fn ack_timeout(value: &OsStr) -> Result<Duration, Need> {
+/// A time above 0 such as `1m 30s`, or a bare number of seconds.
+pub(super) fn limit_in_time(value: &OsStr) -> Result<Duration, Need> {
     let text = text(value)?;
     let need = || format!("need a time above 0, up to {SECONDS_MAX} seconds, such as 90 or 1m 30s");
     let longest = Duration::from_secs_f64(SECONDS_MAX);
@@ -425,8 +425,8 @@ mod tests {
     }
 
     #[test]
-    fn ack_timeouts_are_human_or_seconds() {
-        let read = |text: &str| ack_timeout(OsStr::new(text)).ok();
+    fn limits_in_time_are_human_or_seconds() {
+        let read = |text: &str| limit_in_time(OsStr::new(text)).ok();
         assert_eq!(read("1m 30s"), Some(Duration::from_secs(90)));
         assert_eq!(read("90"), Some(Duration::from_secs(90)));
         assert_eq!(read("0.25"), Some(Duration::from_millis(250)));

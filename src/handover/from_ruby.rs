@@ -64,6 +64,7 @@ pub(crate) fn plan(document: &Document, pool: PoolState) -> Result<(Held, Notes)
         generation: state.generation,
         lost_lines: 0,
         open: Open { listeners, releases, control, ..Open::default() },
+        check: None,
     };
     Ok((held, notes))
 }

@@ -45,6 +45,9 @@ pub(crate) struct Held {
     /// Lines of the log that were not read in time.
     pub(crate) lost_lines: u64,
     pub(crate) open: Open,
+    /// The check of an upgrade that runs. The next image ends it, and begins another one.
+    #[serde(default)]
+    pub(crate) check: Option<Pid>,
 }
 
 /// What the supervisor itself goes by, beside pool and descriptors. It has this as it stands here.
@@ -141,6 +144,9 @@ impl Held {
     /// What stands under which key that cannot be, as `key: what`.
     fn check(&self) -> Result<(), String> {
         self.pool.check().map_err(|cause| format!("pool: {cause}"))?;
+        if self.check.is_some_and(|pid| pid.0 <= 1) {
+            return Err("check: it cannot have this pid".to_owned());
+        }
         let open = &self.open;
         check_ids("descriptor", open.descriptors())?;
         let connections = open.control.iter().flat_map(|control| &control.clients.connections);

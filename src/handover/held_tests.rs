@@ -32,7 +32,8 @@ fn read(json: &Json) -> Result<Held, String> {
 /// What may be changed only by a new format: each of these has been written.
 #[test]
 fn a_document_of_ours_means_what_it_meant() {
-    let Held { pool, facts, service, image, generation, lost_lines, open } = golden();
+    let Held { pool, facts, service, image, generation, lost_lines, open, check } = golden();
+    assert_eq!(check, None);
     let [one, other] = pool.workers.as_slice() else { panic!("{:?}", pool.workers) };
     assert_eq!(one.told.as_ref().unwrap().signals, [Signal::USR2, Signal::TERM]);
     assert_eq!((one.ping.as_ref().unwrap().request_id.as_str(), one.graceful), ("req-1", Signal::QUIT));

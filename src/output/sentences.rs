@@ -267,7 +267,7 @@ fn list(pids: &[Pid]) -> String {
     format!("[{}]", pids.join(", "))
 }
 
-fn seconds(span: Duration) -> String {
+pub(crate) fn seconds(span: Duration) -> String {
     format!("{}s", span.as_millis() as f64 / 1000.0)
 }
 

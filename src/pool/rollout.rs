@@ -95,10 +95,15 @@ impl Pool {
         self.state.launch_at_once |= upgrade.style == UpgradeStyle::Fleet;
     }
 
-    /// A check that another image had begun ended with it.
-    pub(in crate::pool) fn check_again(&self, actions: &mut Vec<Action>) {
+    /// Whether the upgrade under way is this version's and goes on with what its check says.
+    pub fn waits_for_check_of(&self, version: Version) -> bool {
         let is_checking = |upgrade: &Upgrade| matches!(upgrade.phase, Phase::Checking | Phase::CheckingAgain);
-        if self.state.upgrade.as_ref().is_some_and(is_checking) {
+        !self.is_stopping() && version == self.state.modern && self.state.upgrade.as_ref().is_some_and(is_checking)
+    }
+
+    /// A check that another image had begun is ended by this one.
+    pub(in crate::pool) fn check_again(&self, actions: &mut Vec<Action>) {
+        if self.waits_for_check_of(self.state.modern) {
             actions.push(Action::RunCheck { version: self.state.modern, slots: self.stage_size() });
         }
     }

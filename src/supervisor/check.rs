@@ -7,7 +7,7 @@ use crate::base::{Ending, Mono, Pid, Signal, Version, printable};
 use crate::files::program::find_program;
 use crate::pool::Event;
 use crate::supervisor::master::Supervisor;
-use crate::supervisor::running_check::{CHECK_LIMIT, OUTPUT_BYTES_MAX, OUTPUT_NAME, RunningCheck};
+use crate::supervisor::running_check::{Killed, OUTPUT_BYTES_MAX, OUTPUT_NAME, RunningCheck};
 use crate::sys::errno::words;
 use crate::sys::prepared_exec::SpawnRequest;
 use crate::sys::{clock, fd, memfd, process};
@@ -19,7 +19,7 @@ impl Supervisor {
     /// The answer comes at once if there is no child.
     pub(crate) fn run_check(&mut self, version: Version, slots: u32) -> Option<Event> {
         // One that still runs is about an upgrade that is over.
-        self.children.check.iter().for_each(RunningCheck::kill);
+        self.children.check.iter_mut().for_each(|check| check.kill(Killed::Unwanted));
         match self.start_version_check(version, slots) {
             Ok(check) => {
                 self.threads.reaper.resume();
@@ -68,9 +68,9 @@ impl Supervisor {
             identity: spec.identity.as_ref(),
         };
         let spawned = process::spawn(&request).map_err(|errno| said(&words(errno)))?;
-        let ends_at = clock::now().after(CHECK_LIMIT);
-        let program = program.clone();
-        Ok(RunningCheck { pid: spawned.pid, version, program, ends_at, is_late: false, exec: spawned.exec, output })
+        let (program, limit) = (program.clone(), self.config().rollout.check_timeout);
+        let (ends_at, pid, exec) = (clock::now().after(limit), spawned.pid, spawned.exec);
+        Ok(RunningCheck { pid, version, program, limit, ends_at, killed: None, exec, output })
     }
 
     /// Whether this child is the check.
@@ -89,16 +89,19 @@ impl Supervisor {
         Some(Event::CheckEnded { version, result })
     }
 
-    /// Kills a check whose time is over.
-    pub(crate) fn end_late_check(&mut self) {
-        let now = clock::now();
-        if let Some(check) = self.children.check.as_mut().filter(|check| !check.is_late && check.ends_at <= now) {
-            check.is_late = true;
-            check.kill();
+    /// Kills a check whose upgrade or whose time is over.
+    pub(crate) fn end_overdue_check(&mut self) {
+        let Some(check) = &mut self.children.check else { return };
+        if !self.pool.waits_for_check_of(check.version) {
+            check.kill(Killed::Unwanted);
+        } else if check.ends_at <= clock::now() {
+            check.kill(Killed::Late);
         }
     }
 
     pub(crate) fn check_deadline(&self) -> Option<Mono> {
-        self.children.check.as_ref().filter(|check| !check.is_late).map(|check| check.ends_at)
+        let check = self.children.check.as_ref().filter(|check| check.killed.is_none())?;
+        let is_wanted = self.pool.waits_for_check_of(check.version);
+        Some(if is_wanted { check.ends_at } else { Mono::from_nanos(0) })
     }
 }

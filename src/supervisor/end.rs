@@ -9,6 +9,7 @@ use crate::base::exit_code;
 use crate::logging::Logging;
 use crate::pool::ExitReason;
 use crate::supervisor::master::Supervisor;
+use crate::supervisor::running_check::Killed;
 use crate::sys::{clock, wait};
 use crate::threads::Input;
 
@@ -26,6 +27,7 @@ pub(crate) fn supervise(
     supervisor.service_manager.notify_stopping();
     supervisor.threads.control.retire();
     supervisor.end_output();
+    supervisor.children.check.iter_mut().for_each(|check| check.kill(Killed::Unwanted));
     let was_checking = supervisor.reexec.abandon();
     if !was_checking && wait::any_child() {
         log::warn!("Workers left processes behind in sessions or groups of their own; they live on");

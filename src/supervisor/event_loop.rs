@@ -179,7 +179,7 @@ impl Supervisor {
     fn poll_untracked(&mut self) -> Turn {
         self.drive_reload(Reload::TimePassed);
         self.children.undelivered.send_again(clock::now(), &self.pool);
-        self.end_late_check();
+        self.end_overdue_check();
         self.watch_queues()?;
         self.poll_exec_pipes()?;
         self.poll_groups()?;

@@ -47,6 +47,7 @@ impl Supervisor {
             generation: self.reexec.generation().saturating_add(1),
             lost_lines: logging::lost_lines(),
             open: self.open(control),
+            check: self.children.check.as_ref().map(|check| check.pid),
         }
     }
 

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use crate::base::{Pid, exit_code};
+use crate::base::{Pid, Signal, exit_code};
 use crate::config::{self, Config, Directory};
 use crate::control::handover::Clients;
 use crate::control::socket_file::SocketFile;
@@ -39,6 +39,7 @@ use crate::sys::birth::Birth;
 use crate::sys::errno::words;
 use crate::sys::exec_pipe::ExecPipe;
 use crate::sys::fd::{Blocking, adopt, close_strays, set_blocking, set_cloexec_on_inherited};
+use crate::sys::signal;
 use crate::sys::title::Title;
 use crate::sys::wait;
 use crate::threads::crew::Crew;
@@ -91,7 +92,7 @@ pub(crate) fn run(config: &Config, call: Call, env: HandoffEnv) -> ExitCode {
 fn take_over(plan: Plan, call: Call, env: HandoffEnv, title: Option<Title>) -> Result<Beginning, String> {
     let inherited = env.numbers();
     let Plan { held, notes } = plan;
-    let Held { pool, mut facts, service, image, generation, lost_lines, open } = held;
+    let Held { pool, mut facts, service, image, generation, lost_lines, open, check } = held;
     facts.call = call.resumed(facts.call);
     let reexec = Reexec::new(image, generation, origin(env.refused, &pool));
     log::info!("Using loaded state: generation {generation}, {} workers", pool.workers.len());
@@ -99,6 +100,7 @@ fn take_over(plan: Plan, call: Call, env: HandoffEnv, title: Option<Title>) -> R
     for note in &notes {
         log::warn!("{note}");
     }
+    check.into_iter().for_each(end_check);
     let spoken_of: BTreeSet<RawFd> = open.descriptors().map(|(Fd(number), _)| number).collect();
     // What came along and the document does not name, the document itself among it.
     let strays: Vec<RawFd> = inherited.into_iter().filter(|number| !spoken_of.contains(number)).collect();
@@ -119,6 +121,16 @@ fn take_over(plan: Plan, call: Call, env: HandoffEnv, title: Option<Title>) -> R
     process::configure_process(&facts.birth);
     let inherited = Inherited { clients, exec_pipes, output, service };
     Ok(Beginning { pool, facts, title, reexec, files, socket, sockets, inherited })
+}
+
+/// Of the image before, with its process group. Where no child of ours is in that, its number may be a stranger's.
+fn end_check(pid: Pid) {
+    if !wait::group_lives(pid) {
+        return;
+    }
+    if let Err(errno) = signal::send_group(pid, Signal::KILL) {
+        log::debug!("cannot kill the check {pid}: {}", words(errno));
+    }
 }
 
 /// Every socket, and the versions with theirs.

@@ -5,13 +5,11 @@ use std::os::fd::OwnedFd;
 use std::time::Duration;
 
 use crate::base::{Ending, Mono, Pid, Signal, Version, printable};
+use crate::output::sentences;
 use crate::sys::errno::words;
 use crate::sys::exec_failure::explain_exec_failure;
 use crate::sys::exec_pipe::{ExecPipe, ExecState};
 use crate::sys::{memfd, signal};
-
-/// How long a check may take.
-pub(crate) const CHECK_LIMIT: Duration = Duration::from_secs(60);
 
 pub(crate) const OUTPUT_NAME: &str = "einhyrningsins output of a check";
 pub(crate) const OUTPUT_BYTES_MAX: usize = 64 * 1024;
@@ -22,14 +20,28 @@ pub(crate) struct RunningCheck {
     pub(crate) version: Version,
     /// As it was asked for: what is in force when it ends may have another check, or none.
     pub(crate) program: OsString,
+    /// How long it may take (`upgrade.check-timeout`), and when that is over.
+    pub(crate) limit: Duration,
     pub(crate) ends_at: Mono,
-    pub(crate) is_late: bool,
+    pub(crate) killed: Option<Killed>,
     pub(crate) exec: ExecPipe,
     pub(crate) output: OwnedFd,
 }
 
+/// Why it was killed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Killed {
+    Late,
+    /// Its upgrade is over, or has another check.
+    Unwanted,
+}
+
 impl RunningCheck {
-    pub(crate) fn kill(&self) {
+    /// With its process group, once.
+    pub(crate) fn kill(&mut self, why: Killed) {
+        if self.killed.replace(why).is_some() {
+            return;
+        }
         if let Err(errno) = signal::send_group(self.pid, Signal::KILL) {
             log::debug!("cannot kill the check {}: {}", self.pid, words(errno));
         }
@@ -41,11 +53,12 @@ impl RunningCheck {
         if let ExecState::Failed { stage: _, errno } = self.exec.poll() {
             return Err(explain_exec_failure(self.program.as_ref(), errno));
         }
-        let how = match ending {
-            _ if self.is_late => format!("it did not end within {}s", CHECK_LIMIT.as_secs()),
-            Ending::Code(0) => return Ok(()),
-            Ending::Code(code) => format!("exit status {code}"),
-            Ending::Signal(signal) => format!("SIG{signal}"),
+        let how = match (self.killed, ending) {
+            (Some(Killed::Unwanted), _) => return Err("was ended, its upgrade is over".to_owned()),
+            (Some(Killed::Late), _) => format!("it did not end within {}", sentences::seconds(self.limit)),
+            (None, Ending::Code(0)) => return Ok(()),
+            (None, Ending::Code(code)) => format!("exit status {code}"),
+            (None, Ending::Signal(signal)) => format!("SIG{signal}"),
         };
         let written = memfd::read_scratch(&self.output, OUTPUT_BYTES_MAX).unwrap_or_default();
         let written = printable::bytes(&written);

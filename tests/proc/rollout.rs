@@ -10,7 +10,7 @@ use nix::sys::signal::Signal;
 use serde_json::Value as Json;
 
 use crate::ctl::{CTL, Said, said};
-use crate::support::{LIMIT, Master, Setup};
+use crate::support::{LIMIT, Master, Process, Setup};
 
 /// It lives, dies half a second after its ack, or does so before it; each version has its own.
 const WORKER: &str = r#"
@@ -243,21 +243,66 @@ fn a_trial_goes_on_over_a_re_exec_and_can_be_aborted() {
     assert!(ctl(&master, &["history"]).out.contains("aborted"));
 }
 
-/// What is in force then has no check, and the master ended with a panic.
+/// A check that says which process it is, and which one it waits for.
+const HANGING: &str =
+    "['sh', '-c', 'sleep 1000 & echo $$ $! >begun.new; mv begun.new begun; echo still counting; wait']";
+
+/// The processes of the check that was begun last.
+fn hanging(master: &Master) -> Vec<Process> {
+    master.wait_until("the check runs", LIMIT, || master.file("begun").exists());
+    let text = fs::read_to_string(master.file("begun")).unwrap();
+    fs::remove_file(master.file("begun")).unwrap();
+    text.split_whitespace().map(|pid| Process(pid.parse().unwrap())).collect()
+}
+
+#[track_caller]
+fn wait_until_ended(master: &Master, check: &[Process]) {
+    assert_eq!(check.len(), 2, "{check:?}");
+    master.wait_until("the check has ended", LIMIT, || !check.iter().any(|process| process.is_alive()));
+}
+
 #[test]
-fn a_check_that_outlives_its_upgrade_means_nothing_any_more() {
+fn a_check_that_hangs_is_killed_and_ends_the_upgrade_with_the_reason() {
+    let master = start(&format!("upgrade.check = {HANGING}\nupgrade.check-timeout = '300ms'\n"));
+    let upgrade = ctl(&master, &["upgrade"]);
+    assert_eq!(upgrade.code, Some(1), "{upgrade:?}");
+    assert!(upgrade.out.contains("its check failed: it did not end within 0.3s: still counting"), "{upgrade:?}");
+    wait_until_ended(&master, &hanging(&master));
+    wait_for_versions(&master, &[0, 0, 0]);
+}
+
+/// What is in force when it ends has no check: once the master ended with a panic.
+#[test]
+fn a_check_is_killed_when_its_upgrade_is_aborted() {
     let master = start("early-life = 0\n");
-    let check = "upgrade.check = ['sh', '-c', 'touch begun; while ! test -e go; do sleep 0.01; done; touch ended']\n";
-    write(&master, "two", check);
-    std::thread::scope(|scope| {
+    write(&master, "two", &format!("upgrade.check = {HANGING}\n"));
+    let check = std::thread::scope(|scope| {
         let upgrade = scope.spawn(|| ctl(&master, &["upgrade"]));
-        master.wait_until("the check runs", LIMIT, || master.file("begun").exists());
+        let check = hanging(&master);
         assert_eq!(ctl(&master, &["abort"]).code, Some(0));
         assert_eq!(upgrade.join().unwrap().code, Some(1));
+        check
     });
-    std::fs::write(master.file("go"), "").unwrap();
-    master.wait_until("the check has ended", LIMIT, || master.file("ended").exists());
-    master.wait_for_log("The check of version 1 passed", 1);
+    wait_until_ended(&master, &check);
+    master.wait_for_log("The check of version 1 was ended, its upgrade is over", 1);
     wait_for_versions(&master, &[0, 0, 0]);
     assert!(master.is_running());
+}
+
+#[test]
+fn a_check_is_begun_anew_by_the_next_image_and_killed_with_the_master() {
+    let master = start("early-life = 0\n");
+    write(&master, "two", &format!("upgrade.check = {HANGING}\n"));
+    std::thread::scope(|scope| {
+        let upgrade = scope.spawn(|| ctl(&master, &["upgrade"]));
+        let before = hanging(&master);
+        master.reload();
+        wait_until_ended(&master, &before);
+        let after = hanging(&master);
+        assert!(after.iter().all(|process| process.is_alive()), "{after:?}\n{}", master.log());
+        master.signal(Signal::SIGTERM);
+        wait_until_ended(&master, &after);
+        master.wait_exit();
+        assert_ne!(upgrade.join().unwrap().code, Some(0));
+    });
 }

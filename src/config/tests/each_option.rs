@@ -176,7 +176,7 @@ fn defaults_are_einhorns_but_for_the_backlog() {
         max_unavailable: None,
         early_life: None,
         max_failures: None,
-        rollout: Rollout::default(),
+        rollout: Rollout { check_timeout: Duration::from_secs(60), ..Rollout::default() },
         reexec_as: None,
         preload: None,
         gc_before_fork: false,
