@@ -93,20 +93,32 @@ pub fn is_accepting(fd: BorrowedFd<'_>) -> Result<bool, Errno> {
 }
 
 /// Mends what [`is_accepting`] finds. After a shutdown(2), a TCP socket that was bound to port 0 has lost its port, though
-/// getsockname(2) still tells it, and would get another from listen(2). So it is bound to `address` again, its own before.
+/// getsockname(2) still tells it, and would get another from listen(2). So it is bound to `address` again, its own before. A second
+/// shutdown(2) marks the socket itself, and each connection that it accepts from then on, as shut down: that mark goes first.
 ///
 /// # Errors
 /// The address is in use by now, or the system has no memory.
 pub fn mend(fd: BorrowedFd<'_>, address: &LocalAddress, backlog: i32) -> Result<(), Errno> {
     match address {
-        LocalAddress::Inet(inet) => match bind_inet(&fd, *inet) {
-            // It has its port still.
-            Ok(()) | Err(Errno::EINVAL) => {}
-            Err(errno) => return Err(errno),
-        },
+        LocalAddress::Inet(inet) => {
+            disconnect(fd)?;
+            match bind_inet(&fd, *inet) {
+                // It has its port still.
+                Ok(()) | Err(Errno::EINVAL) => {}
+                Err(errno) => return Err(errno),
+            }
+        }
         LocalAddress::Unix(_) | LocalAddress::Other => {}
     }
     relisten(fd, backlog)
+}
+
+/// connect(2) to no address: the socket is as it was before it listened.
+fn disconnect(fd: BorrowedFd<'_>) -> Result<(), Errno> {
+    let none = libc::sockaddr { sa_family: libc::AF_UNSPEC as libc::sa_family_t, sa_data: [0; 14] };
+    let length = size_of_val(&none) as libc::socklen_t;
+    // SAFETY: a descriptor that the caller lends, and an address of that length, which is only read.
+    retry(|| Errno::result(unsafe { libc::connect(fd.as_raw_fd(), &raw const none, length) })).map(drop)
 }
 
 /// listen(2), as often as one likes: it changes the backlog of a socket that listens already.
@@ -170,6 +182,7 @@ pub fn bound_file(fd: BorrowedFd<'_>) -> Option<OwnedFd> {
 
 #[cfg(test)]
 mod tests {
+    use std::io::{Read, Write};
     use std::net::{Ipv4Addr, Ipv6Addr, TcpListener, TcpStream};
 
     use super::*;
@@ -234,6 +247,23 @@ mod tests {
         assert!(is_accepting(fd.as_fd()).unwrap());
         assert_eq!(inet(&fd), address);
         TcpStream::connect(address).unwrap();
+    }
+
+    #[test]
+    fn a_socket_that_was_shut_down_twice_serves_once_mended() {
+        let fd = listen(any_port()).unwrap();
+        let address = inet(&fd);
+        for _ in 0..2 {
+            let _not_connected = nix::sys::socket::shutdown(fd.as_raw_fd(), nix::sys::socket::Shutdown::Both);
+        }
+        mend(fd.as_fd(), &LocalAddress::Inet(address), 5).unwrap();
+        let mut client = TcpStream::connect(address).unwrap();
+        let (mut accepted, _) = TcpListener::from(fd).accept().unwrap();
+        accepted.write_all(b"an answer").unwrap();
+        drop(accepted);
+        let mut answer = String::new();
+        client.read_to_string(&mut answer).unwrap();
+        assert_eq!(answer, "an answer");
     }
 
     #[test]
