@@ -10,6 +10,7 @@ use std::path::Path;
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
+use crate::sys::sock_diag;
 use crate::sys::socket::LocalAddress;
 
 /// In the tables of /proc/net, a TCP socket that listens, and a unix socket that is connected.
@@ -26,18 +27,21 @@ pub fn waits(listener: BorrowedFd<'_>) -> bool {
     ready == Ok(1) && fds[0].revents().is_some_and(|events| events == PollFlags::POLLIN)
 }
 
-/// Whether a process holds a connection that came in at this address, or at another with the same port. None: /proc does not tell.
+/// Whether a process holds a connection that came in at this address. None: the system does not tell.
 pub fn any_accepted(address: &LocalAddress) -> Option<bool> {
     match address {
         LocalAddress::Inet(address) => {
-            let of_v6 = || some_line("/proc/thread-self/net/tcp6", |line| is_accepted_tcp(line, *address));
-            let of_v4 = some_line("/proc/thread-self/net/tcp", |line| is_accepted_tcp(line, *address))?;
-            // A system without IPv6 has no table of it.
-            Some(of_v4 || of_v6().unwrap_or(false))
+            sock_diag::any_accepted(*address).ok().or_else(|| any_accepted_in_table(*address))
         }
         LocalAddress::Unix(path) => some_line("/proc/thread-self/net/unix", |line| is_accepted_unix(line, path)),
         LocalAddress::Other => None,
     }
+}
+
+/// Where there is no sock_diag(7). The table has those that are over, too, and can be long. Another address with the same port counts.
+fn any_accepted_in_table(address: SocketAddr) -> Option<bool> {
+    let table = if address.is_ipv4() { "/proc/thread-self/net/tcp" } else { "/proc/thread-self/net/tcp6" };
+    some_line(table, |line| is_accepted_tcp(line, address))
 }
 
 fn some_line(table: &str, mut wanted: impl FnMut(&[u8]) -> bool) -> Option<bool> {
@@ -95,6 +99,29 @@ mod tests {
             assert_eq!((waits(listener.as_fd()), any_accepted(&address)), (false, Some(true)));
             drop(accepted);
             assert_eq!(any_accepted(&address), Some(false));
+        }
+    }
+
+    #[test]
+    fn a_connection_to_another_address_with_the_same_port_does_not_count() {
+        // No other test binds this address.
+        let first = TcpListener::bind("127.0.0.78:0").unwrap();
+        let second = TcpListener::bind(("127.0.0.79", first.local_addr().unwrap().port())).unwrap();
+        let _client = TcpStream::connect(second.local_addr().unwrap()).unwrap();
+        let _accepted = second.accept().unwrap();
+        assert_eq!(any_accepted(&local_address(first.as_fd()).unwrap()), Some(false));
+        assert_eq!(any_accepted(&local_address(second.as_fd()).unwrap()), Some(true));
+    }
+
+    #[test]
+    fn the_table_tells_the_same() {
+        for address in ["127.0.0.1:0", "[::1]:0"] {
+            let listener = TcpListener::bind(address).unwrap();
+            let address = listener.local_addr().unwrap();
+            let _client = TcpStream::connect(address).unwrap();
+            assert_eq!(any_accepted_in_table(address), Some(false));
+            let _accepted = listener.accept().unwrap();
+            assert_eq!(any_accepted_in_table(address), Some(true));
         }
     }
 
