@@ -30,8 +30,8 @@ pub(crate) struct History {
     pub(crate) last_death: Option<Death>,
     /// The last such one of the version whose upgrade is under way.
     pub(crate) failure: Option<Death>,
-    /// A child that did not become its program, and why; until its end is known.
-    pub(crate) not_executed: Option<(Pid, String)>,
+    /// Children that did not become their programs, and why; each until its end is known.
+    pub(crate) never_executed: Vec<(Pid, String)>,
 }
 
 /// One version, or one attempt to have one.

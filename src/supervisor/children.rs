@@ -119,7 +119,7 @@ impl Supervisor {
             format!("{stage}: {}", words(errno))
         };
         log::error!("Worker {pid}: {cause}");
-        self.facts.history.not_executed = Some((pid, cause));
+        self.facts.history.never_executed.push((pid, cause));
     }
 
     fn program_of(&self, pid: Pid) -> Option<PathBuf> {

@@ -63,9 +63,9 @@ impl Supervisor {
     /// A worker has ended that was not told to. The pool still lists it.
     pub(crate) fn record_end(&mut self, pid: Pid, ending: Ending) {
         let Some(worker) = self.pool.workers().iter().find(|worker| worker.pid == pid) else { return };
-        let not_executed = self.facts.history.not_executed.take_if(|(child, _)| *child == pid);
-        let proof = match not_executed {
-            Some((_, cause)) => Proof::NotExecuted(cause),
+        let never_executed = &mut self.facts.history.never_executed;
+        let proof = match never_executed.iter().position(|(child, _)| *child == pid) {
+            Some(at) => Proof::NotExecuted(never_executed.swap_remove(at).1),
             None => Proof::of_end(worker, ending, clock::now()),
         };
         if !worker.is_told() {
