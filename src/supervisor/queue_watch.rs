@@ -8,6 +8,10 @@ use crate::base::{AckMode, Mono, Version};
 /// Between two looks, while a version can be given up.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
 
+/// The same while a queue was never seen empty, and how often: what has just come in must not look as if it waited for ever.
+const LOOK_FIRST_EVERY: Duration = Duration::from_millis(5);
+const FIRST_LOOKS: u32 = 20;
+
 /// For how long connections may wait while no process holds one: after the manual ack of a worker, and where an ack means only that
 /// a worker has lived for a while. It may be loading yet.
 const IDLE_MAX: Duration = Duration::from_secs(2);
@@ -18,6 +22,7 @@ const IDLE_MAX_BY_TIMER: Duration = Duration::from_secs(10);
 pub(crate) struct QueueWatch {
     version: Option<Version>,
     next_look: Option<Mono>,
+    looks: u32,
     queues: Vec<Queue>,
 }
 
@@ -56,11 +61,14 @@ impl QueueWatch {
     /// Whether it is time to look at the queues of this version.
     pub(crate) fn is_due(&mut self, version: Version, now: Mono) -> bool {
         if self.version != Some(version) {
-            *self = Self { version: Some(version), next_look: Some(now), queues: Vec::new() };
+            *self = Self { version: Some(version), next_look: Some(now), ..Self::default() };
         }
         let is_due = self.next_look.is_none_or(|moment| moment <= now);
         if is_due {
-            self.next_look = Some(now.after(LOOK_EVERY));
+            self.looks = self.looks.saturating_add(1);
+            let is_new = self.queues.is_empty() || self.queues.contains(&Queue::NeverEmpty);
+            let is_first = is_new && self.looks <= FIRST_LOOKS;
+            self.next_look = Some(now.after(if is_first { LOOK_FIRST_EVERY } else { LOOK_EVERY }));
         }
         is_due
     }
@@ -129,14 +137,34 @@ mod tests {
     }
 
     #[test]
+    fn a_queue_that_is_full_at_first_is_looked_at_again_soon_and_for_a_while() {
+        let mut watch = watch();
+        watch.look(&[true], AckMode::Manual, at(0.0));
+        assert_eq!(watch.deadline(), Some(at(0.005)));
+        assert!(watch.is_due(Version(1), at(0.005)));
+        watch.look(&[false], AckMode::Manual, at(0.005));
+        assert!(watch.is_due(Version(1), at(0.01)));
+        assert_eq!(watch.deadline(), Some(at(0.11)));
+        watch.look(&[true], AckMode::Manual, at(0.11));
+        assert!(watch.look(&[true], AckMode::Manual, at(2.11)).is_some());
+        let mut never_empty = QueueWatch::default();
+        assert!(never_empty.is_due(Version(1), at(0.0)));
+        for look in 0..FIRST_LOOKS {
+            never_empty.look(&[true], AckMode::Manual, at(f64::from(look)));
+            assert!(never_empty.is_due(Version(1), at(f64::from(look + 1))));
+        }
+        assert_eq!(never_empty.deadline(), Some(at(f64::from(FIRST_LOOKS) + 0.1)));
+    }
+
+    #[test]
     fn what_has_waited_since_before_the_version_tells_nothing() {
         let mut watch = watch();
         for second in 0..20 {
             assert_eq!(watch.look(&[true], AckMode::Manual, at(f64::from(second))), None);
         }
         assert!(watch.is_due(Version(2), at(20.0)), "another version is looked at at once");
-        assert!(!watch.is_due(Version(2), at(20.05)));
-        assert_eq!(watch.deadline(), Some(at(20.1)));
+        assert!(!watch.is_due(Version(2), at(20.004)));
+        assert_eq!(watch.deadline(), Some(at(20.005)));
         watch.rest();
         assert_eq!(watch.deadline(), None);
     }
