@@ -61,8 +61,7 @@ impl RunningCheck {
             (None, Ending::Signal(signal)) => format!("SIG{signal}"),
         };
         let written = memfd::read_scratch(&self.output, OUTPUT_BYTES_MAX).unwrap_or_default();
-        let written = printable::bytes(&written);
-        let last = written.lines().map(str::trim).rfind(|line| !line.is_empty());
-        Err(last.map_or_else(|| how.clone(), |line| format!("{how}: {line}")))
+        let last = written.split(|byte| *byte == b'\n').map(<[u8]>::trim_ascii).rfind(|line| !line.is_empty());
+        Err(last.map_or_else(|| how.clone(), |line| format!("{how}: {}", printable::bytes(line))))
     }
 }

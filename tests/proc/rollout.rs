@@ -123,7 +123,7 @@ fn terms_of_the_command_line_go_before_the_file() {
 fn a_check_that_fails_ends_the_upgrade_with_its_last_line() {
     let check = r#"[upgrade]
 canary = 1
-check = ["sh", "-c", "echo \"version $EINHYRNINGSINS_VERSION in $EINHYRNINGSINS_STAGE of $EINHYRNINGSINS_SLOTS\" >seen; test -e ok || { echo 7 errors; exit 9; }"]
+check = ["sh", "-c", "echo \"version $EINHYRNINGSINS_VERSION in $EINHYRNINGSINS_STAGE of $EINHYRNINGSINS_SLOTS\" >seen; test -e ok || { echo 10 requests; echo 7 errors; exit 9; }"]
 "#;
     let master = start(check);
     let upgrade = ctl(&master, &["upgrade"]);
