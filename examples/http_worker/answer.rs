@@ -46,9 +46,8 @@ pub fn answer(client: &TcpStream, birth: &Birth, faults: &Faults, ending: impl F
         reply(&request.path, birth, status, if is_last { "close" } else { "keep-alive" }, &mut replies);
         // What is complete behind it is answered first, so that a batch of requests is answered in one piece, too.
         if is_last || !reader.buffer().windows(4).any(|window| window == b"\r\n\r\n") {
-            (&mut &*client).write_all(&replies)?;
+            faults.answering(|| (&mut &*client).write_all(&replies))?;
             replies.clear();
-            faults.on_answer();
         }
         if is_last {
             break;

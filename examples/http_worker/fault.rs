@@ -2,13 +2,14 @@
 //! count what they had in hand. A worker without these options has no fault.
 //!
 //! Each connection is one request there. The file `taken` grows by a byte with each accepted one, `answered` with each whole answer; the
-//! difference is what the release itself has lost. It is exact: a worker that ends by a fault ends between an accept and its byte
-//! never, for both hold the gate.
+//! difference is what the release itself has lost. It is exact: a worker that ends by a fault never ends between an accept or an answer
+//! and its byte, for all of them hold the gate.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::Write;
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
-use std::process;
+use std::process::{self, Command};
 use std::str::FromStr;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
@@ -43,6 +44,14 @@ pub enum Fault {
     Close,
     /// Shuts that socket down by shutdown(2), which is the end of it for all that share it.
     Shutdown,
+    /// Ends, with 0.
+    Exit0,
+    /// Becomes another program, which never accepts.
+    Exec,
+    /// Ends, with 0, and a child serves in its place.
+    Leave,
+    /// Opens files, until it can neither open nor accept any more.
+    Hoard,
     /// Takes more and more memory, until it gets none.
     Leak,
     /// Answers each request with 500.
@@ -71,6 +80,10 @@ impl FromStr for Fault {
             ("elsewhere", Err(_)) => Ok(Self::Elsewhere),
             ("close", Err(_)) => Ok(Self::Close),
             ("shutdown", Err(_)) => Ok(Self::Shutdown),
+            ("exit-0", Err(_)) => Ok(Self::Exit0),
+            ("exec", Err(_)) => Ok(Self::Exec),
+            ("leave", Err(_)) => Ok(Self::Leave),
+            ("hoard", Err(_)) => Ok(Self::Hoard),
             ("leak", Err(_)) => Ok(Self::Leak),
             ("error", Err(_)) => Ok(Self::Error),
             ("ignore", Err(_)) => Ok(Self::Ignore),
@@ -84,7 +97,7 @@ impl FromStr for Fault {
 pub struct Faults {
     fault: Option<Fault>,
     tally: Option<Tally>,
-    /// Held from an accept to its byte, and at the end.
+    /// Held from an accept or an answer to its byte, and at the end.
     gate: Mutex<()>,
     requests: AtomicU64,
 }
@@ -124,14 +137,16 @@ impl Faults {
         }
     }
 
-    /// What is counted as answered is an answer of which the client has something.
-    pub fn on_answer(&self) {
-        if let Some(tally) = self.tally.as_ref().filter(|_| !self.are(Fault::Error)) {
-            count(&tally.answered);
-        }
+    /// Answers, and counts it, if the client gets something of it.
+    pub fn answering<E>(&self, write: impl FnOnce() -> Result<(), E>) -> Result<(), E> {
+        let Some(tally) = self.tally.as_ref().filter(|_| !self.are(Fault::Error)) else { return write() };
+        let _gate = self.gate.lock().unwrap_or_else(PoisonError::into_inner);
+        write()?;
+        count(&tally.answered);
+        Ok(())
     }
 
-    /// Ends the worker in this way, between two accepts.
+    /// Ends the worker in this way, between two of these.
     pub fn end<T>(&self, how: impl FnOnce() -> T) -> T {
         let _gate = self.gate.lock().unwrap_or_else(PoisonError::into_inner);
         how()
@@ -141,6 +156,10 @@ impl Faults {
     pub fn on_ack(&self) {
         match self.fault {
             Some(Fault::Stop) => drop(raise(Signal::SIGSTOP)),
+            Some(Fault::Exit0) => self.end(|| process::exit(0)),
+            Some(Fault::Exec) => self.end(|| drop(Command::new("sleep").arg("1000").exec())),
+            Some(Fault::Leave) => self.leave(),
+            Some(Fault::Hoard) => hoard(),
             Some(Fault::Leak) => leak(),
             Some(Fault::DieWithAll(count)) => self.die_with_all(count),
             Some(
@@ -155,6 +174,13 @@ impl Faults {
             )
             | None => {}
         }
+    }
+
+    /// The child has the options that let it count where this worker does.
+    fn leave(&self) {
+        let Some(tally) = &self.tally else { return };
+        let child = Command::new("/proc/self/exe").arg("--tally").arg(&tally.directory).spawn();
+        self.end(|| process::exit(child.map_or(2, |_| 0)));
     }
 
     fn die_with_all(&self, count: usize) {
@@ -200,6 +226,15 @@ fn crash() {
 pub fn sleep_for_ever() -> ! {
     loop {
         pause(Duration::from_secs(60));
+    }
+}
+
+/// What the answers to requests in hand give back is taken, too.
+fn hoard() -> ! {
+    let mut taken = Vec::new();
+    loop {
+        taken.extend(std::iter::from_fn(|| File::open("/dev/null").ok()));
+        pause(LOOK_EVERY);
     }
 }
 

@@ -64,7 +64,7 @@ fn lines(server: Server) -> Option<&'static str> {
     match server {
         Server::Script(lines) | Server::Raw(lines) => Some(lines),
         Server::Configured(_) => Some("serve"),
-        Server::Foreign | Server::Missing | Server::Sample(..) | Server::Go(_) => None,
+        Server::Foreign | Server::Made(_) | Server::Sample(..) | Server::Go(_) => None,
     }
 }
 

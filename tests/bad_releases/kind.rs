@@ -9,7 +9,7 @@ use crate::samples::{Edit, Sample};
 pub const WORKERS: usize = 3;
 
 /// For how long a worker of a new version is on trial.
-pub const EARLY_LIFE: Duration = Duration::from_secs(4);
+pub const EARLY_LIFE: Duration = Duration::from_secs(6);
 
 /// How the new release is brought in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -42,6 +42,28 @@ impl Style {
         match self {
             Self::Smooth | Self::Fleet => "",
             Self::Canary => "[upgrade]\ncanary = 1\nbake = '1s'\ncheck = ['./check']\n",
+        }
+    }
+}
+
+/// For how long the client that gives the upgrade looks on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Following {
+    /// To the end of the upgrade.
+    Upgrade,
+    /// To the end of its trial.
+    Trial,
+    /// A second longer than the upgrade.
+    Second,
+}
+
+impl Following {
+    /// More words for the client.
+    pub fn words(self) -> &'static [&'static str] {
+        match self {
+            Self::Upgrade => &[],
+            Self::Trial => &["--watch"],
+            Self::Second => &["--watch=1s"],
         }
     }
 }
@@ -82,8 +104,8 @@ pub enum Server {
     Raw(&'static str),
     /// A program for another kind of processor.
     Foreign,
-    /// Nothing.
-    Missing,
+    /// What these lines of a shell script make in the release's directory.
+    Made(&'static str),
     /// The good program, and a configuration with these lines more below `[worker]`.
     Configured(&'static str),
     /// A sample of `examples/servers` with these faults.
@@ -125,7 +147,7 @@ impl Server {
     pub fn ack_timeout(self) -> Duration {
         match self {
             Self::Sample(..) | Self::Go(_) => Duration::from_secs(20),
-            Self::Script(_) | Self::Raw(_) | Self::Foreign | Self::Missing | Self::Configured(_) => {
+            Self::Script(_) | Self::Raw(_) | Self::Foreign | Self::Made(_) | Self::Configured(_) => {
                 Duration::from_secs(2)
             }
         }
@@ -148,13 +170,10 @@ pub struct Kind {
 
 const GIVEN_UP: Expected = Certain { code: 1, end: End::Back, words: "new workers in a row died or did not ACK" };
 const TAKEN: Expected = Certain { code: 0, end: End::Taken, words: "Upgrade done" };
-/// Before anything was started.
-const fn refused(words: &'static str) -> Expected {
+/// For a reason that it must tell.
+const fn fails(words: &'static str) -> Expected {
     Certain { code: 1, end: End::Back, words }
 }
-
-/// A worker may end a master of its own user, and this one does.
-const ENDED: Expected = Certain { code: 1, end: End::Gone, words: "einhorn is going down" };
 
 const fn kind(name: &'static str, server: Server, expected: Expected) -> Kind {
     Kind { name, length: Length::Short, server, expected }
@@ -164,27 +183,61 @@ const fn long(name: &'static str, server: Server, expected: Expected) -> Kind {
     Kind { name, length: Length::Long, server, expected }
 }
 
-use Server::{Configured, Foreign, Missing, Raw, Script};
+/// No bad one.
+pub const GOOD_ONE: Kind = kind("a good one", Script("serve"), TAKEN);
+
+use Server::{Configured, Foreign, Made, Raw, Script};
 
 pub const KINDS: &[Kind] = &[
     // That are never up.
-    kind("syntax error", Raw("#!/usr/bin/env python3\nimport os\n\ndef serve(:\n    pass\n"), GIVEN_UP),
-    kind("missing module", Raw("#!/usr/bin/env python3\nimport there_is_no_such_module\n"), GIVEN_UP),
-    kind("missing variable", Script(": \"${DATABASE_URL:?is not set}\"; serve"), GIVEN_UP),
-    kind("missing interpreter", Raw("#!/opt/there/is/no/such/interpreter\n"), GIVEN_UP),
-    kind("missing program", Missing, refused("cannot run")),
-    kind("program for another kind of machine", Foreign, GIVEN_UP),
-    kind("no such user", Configured("user = 'no-such-user'\n"), refused("there is no user")),
-    kind("exit 0 at once", Script("exit 0"), GIVEN_UP),
-    kind("exit 3 at once", Script("exit 3"), GIVEN_UP),
-    kind("segmentation fault at once", Script("kill -SEGV $$"), GIVEN_UP),
+    kind("syntax error", Raw("#!/usr/bin/env python3\nimport os\n\ndef serve(:\n    pass\n"), fails("SyntaxError")),
+    kind(
+        "missing module",
+        Raw("#!/usr/bin/env python3\nimport there_is_no_such_module\n"),
+        fails("No module named 'there_is_no_such_module'"),
+    ),
+    kind("missing variable", Script(": \"${DATABASE_URL:?is not set}\"; serve"), fails("DATABASE_URL: is not set")),
+    kind(
+        "missing interpreter",
+        Raw("#!/opt/there/is/no/such/interpreter\n"),
+        fails("its interpreter /opt/there/is/no/such/interpreter is missing"),
+    ),
+    kind("missing program", Made(":"), fails("cannot run")),
+    kind("a link that leads nowhere", Made("ln -s nowhere server"), fails("cannot run")),
+    long("a link that leads to itself", Made("ln -s server server"), fails("cannot run")),
+    kind("a directory for a program", Made("mkdir server"), fails("cannot run")),
+    long("a program that may not be run", Made("echo '#!/bin/sh' >server"), fails("cannot run")),
+    kind("an empty program", Made(": >server; chmod 755 server"), fails("the file is empty")),
+    kind("line ends of another system", Raw("#!/bin/sh\r\nexit 0\r\n"), fails("its interpreter /bin/sh\\r is missing")),
+    kind("program for another kind of machine", Foreign, fails("it is built for another kind of machine")),
+    kind("no such user", Configured("user = 'no-such-user'\n"), fails("there is no user")),
+    kind("missing file of variables", Configured("[env]\nenv-file = ['missing.env']\n"), fails("missing.env")),
+    long("missing file of settings", Script(". \"$home/settings\"; serve"), fails("settings")),
+    kind("binds the address itself", Raw(BINDS), fails("Address already in use")),
+    kind("removes its own directory", Script("rm -r \"$home\"; serve"), fails("cannot")),
+    kind(
+        "a full disk below its log",
+        Script("exec >/dev/full 2>&1; echo starting || exit 1; serve"),
+        fails("exit status 1"),
+    ),
+    kind("ten thousand lines of traceback", Script(TRACEBACK), fails("RecursionError: too deep")),
+    long("a line of a megabyte, then exit 1", Script("head -c 1000000 /dev/zero | tr '\\0' x >&2; exit 1"), GIVEN_UP),
+    kind("writes random bytes, then exit 1", Script("head -c 300000 /dev/urandom >&2; exit 1"), fails("exit status 1")),
+    kind("exit 0 at once", Script("exit 0"), fails("exit status 0")),
+    kind("exit 3 at once", Script("exit 3"), fails("exit status 3")),
+    kind("segmentation fault at once", Script("kill -SEGV $$"), fails("killed by SIGSEGV")),
     kind("fills standard error, then exit 1", Script(FLOOD), GIVEN_UP),
-    kind("never acks", Script("serve --ack none"), GIVEN_UP),
-    kind("never acks, ignores every signal", Script("serve --ack none --fault ignore"), GIVEN_UP),
-    kind("starts too slowly", Script("serve --ack-after 3000"), GIVEN_UP),
+    kind("never acks", Script("serve --ack none"), fails("sent no ack within 2")),
+    kind("never acks, ignores every signal", Script("serve --ack none --fault ignore"), fails("sent no ack within 2")),
+    kind("starts too slowly", Script("serve --ack-after 3000"), fails("sent no ack within 2")),
     kind("starts slowly, but in time", Script("serve --ack-after 900"), TAKEN),
-    kind("daemonizes", Script("setsid $worker --tally $home & exit 0"), GIVEN_UP),
+    kind("writes random bytes, and serves", Script("head -c 20000 /dev/urandom | tee /dev/stderr; serve"), TAKEN),
+    kind("closes its standard streams", Script("exec <&- >&- 2>&-; serve"), TAKEN),
+    kind("removes the control socket", Script("{ sleep 0.2; rm -f $EINHORN_SOCK_PATH; } & serve"), TAKEN),
+    kind("daemonizes", Script("setsid $worker --tally $home & exit 0"), fails("exit status 0")),
     // That ack, and die.
+    kind("acks, then exit 0", Script("serve --fault exit-0"), OnTrial),
+    kind("acks, and a child goes on in its place", Script("serve --fault leave"), OnTrial),
     kind("acks, exit 1 after half a second", Script("serve --die-after 500"), OnTrial),
     kind("acks, exit 1 after 3 s", Script("serve --die-after 3000"), OnTrial),
     long("acks, exit 1 after 20 s", Script("serve --die-after 20000"), Unnoticed),
@@ -195,19 +248,32 @@ pub const KINDS: &[Kind] = &[
     kind("dies in slot 1 only", Script(IN_SLOT_1), OnTrial),
     kind("dies when all slots run it", Script("serve --fault die-with-all=3"), OnTrial),
     // That ack, and do not serve.
-    kind("acks, then hangs", Script("serve --fault hang"), Checked),
+    kind("acks, then hangs", Script("serve --fault hang"), OnTrial),
+    kind("acks, then runs another program", Script("serve --fault exec"), OnTrial),
+    kind("opens files until it may open no more", Script("ulimit -n 64; serve --fault hoard"), OnTrial),
     kind("takes requests, and never answers", Script("serve --fault hold"), Checked),
-    kind("stops itself", Script("serve --fault stop"), Unnoticed),
-    kind("wrong port", Script("serve --fault elsewhere"), Checked),
-    kind("closes the socket", Script("serve --fault close"), Checked),
+    kind("stops itself", Script("serve --fault stop"), OnTrial),
+    kind("wrong port", Script("serve --fault elsewhere"), OnTrial),
+    kind("closes the socket", Script("serve --fault close"), OnTrial),
     kind("answers 500", Script("serve --fault error"), Checked),
     // That do harm to others.
     kind("shuts the shared socket down", Script("serve --fault shutdown"), Unnoticed),
-    kind("ends its parent's process group", Script("kill -TERM -$PPID; serve"), ENDED),
+    kind("ends its parent's process group", Script("kill -TERM -$PPID; serve"), fails("sent SIGTERM to the master")),
 ];
 
 /// Some megabytes, as fast as they are taken.
 const FLOOD: &str = "head -c 4000000 /dev/zero | tr '\\0' x | fold -w 200 >&2; exit 1";
+
+/// The last ten lines are not all that there is.
+const TRACEBACK: &str =
+    "seq 10000 | sed 's/.*/  File \"app.py\", line &, in handle/' >&2; echo 'RecursionError: too deep' >&2; exit 1";
+
+/// What servers do that are not told of the socket that they were born with.
+const BINDS: &str = "#!/usr/bin/env python3
+import os, socket
+address = socket.socket(fileno=int(os.environ['EINHORN_FD_0'])).getsockname()
+socket.create_server(address, reuse_port=False)
+";
 
 /// Masters without slots number their workers on; then it is one in three.
 const IN_SLOT_1: &str = "[ ${EINHYRNINGSINS_SLOT:-$((EINHORN_CHILD_INDEX % 3))} = 1 ] && serve --die-after 500; serve";

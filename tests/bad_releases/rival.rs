@@ -12,7 +12,7 @@ use std::time::Duration;
 use nix::sys::signal::Signal;
 use tempfile::TempDir;
 
-use crate::kind::{Host, Server, Style, WORKERS};
+use crate::kind::{EARLY_LIFE, Following, Host, Server, Style, WORKERS};
 use crate::run::{CLIENTS, PACE, last_words};
 use crate::samples::{Edit, GUNICORN, GUNICORN_ANSWER, NODE, NODE_ANSWER, PUMA, PUMA_ANSWER, Sample};
 use crate::side_by_side::side_by_side;
@@ -174,12 +174,12 @@ pub fn compare() -> Vec<Line> {
 }
 
 fn ours(fault: &'static str, server: &str, sample: &'static Sample, edits: &'static [Edit]) -> Line {
-    let site = Site::start(Style::Smooth, Host::Alone, Server::Sample(sample, &[]));
+    let site = Site::start(Style::Smooth, Host::Alone, Server::Sample(sample, &[]), EARLY_LIFE);
     let load = load(site.master.addr());
-    site.deploy(BAD, Server::Sample(sample, edits));
+    site.deploy(Style::Smooth, BAD, Server::Sample(sample, edits));
     let (output, report) = thread::scope(|scope| {
         let look = scope.spawn(|| look(load));
-        (site.upgrade(Style::Smooth), look.join().expect("it does not panic"))
+        (site.upgrade(Style::Smooth, Following::Upgrade), look.join().expect("it does not panic"))
     });
     Line::of(fault, format!("einhyrningsins, {server}"), report, &output)
 }

@@ -1,24 +1,26 @@
 //! Runs a bad release on a master of its own under load, and says what came of it.
 
+use std::env;
 use std::process::Output;
 use std::time::Duration;
 
 use crate::kind::{EARLY_LIFE, End, Expected, Host, KINDS, Kind, Length, Server, Style, WORKERS};
 use crate::samples;
 use crate::side_by_side::side_by_side;
-use crate::site::{BAD, GOOD, Site};
+use crate::site::{BAD, GOOD, Site, is_full};
 use crate::support::{Load, Pace, holds_within};
 use crate::table::table;
 use crate::watch::Watch;
 
 /// How many masters run side by side.
-const JOBS: usize = 12;
+const JOBS: usize = 16;
 /// The same with servers that take their time to start.
 const SAMPLE_JOBS: usize = 3;
 /// The load of each.
 pub const CLIENTS: usize = 3;
-pub const PACE: Pace = Pace { pause: Duration::from_millis(15), limit: Duration::from_secs(2) };
-/// How many requests come before the upgrade, and how many after its end.
+/// As patient as clients are: what waits in a queue for a while is not lost.
+pub const PACE: Pace = Pace { pause: Duration::from_millis(15), limit: Duration::from_secs(10) };
+/// How many requests come before the upgrade, and how many after its end, if they are answered then.
 const SPELL: u64 = 40;
 const LAST_SPELL: u64 = 6;
 /// How long an end is waited for, once the client has come back.
@@ -29,7 +31,7 @@ const TAKEN_FOR: Duration = Duration::from_millis(EARLY_LIFE.as_millis() as u64 
 /// A worker counts an answer a moment after its client has it.
 const COUNTED_MAX: Duration = Duration::from_millis(500);
 /// How long one looks whether what is expected to stay does.
-const STAYS_FOR: Duration = Duration::from_secs(6);
+const STAYS_FOR: Duration = Duration::from_millis(EARLY_LIFE.as_millis() as u64 + 4000);
 
 /// How the release is brought in, and what the master runs under.
 pub type Way = (Style, Host);
@@ -56,9 +58,10 @@ pub struct Outcome {
     pub standing: Option<(bool, String)>,
 }
 
-/// Runs all kinds of this length in each way, prints the tables, and panics if one came out otherwise than expected.
+/// Runs all kinds of this length (with `BAD_RELEASES_ONLY` in their names) in each way, prints the tables, and panics if one came out otherwise than expected.
 pub fn run_all(ways: &[Way], length: Length) {
-    run_kinds(KINDS.iter().filter(|kind| kind.length <= length), ways, JOBS);
+    let only = env::var("BAD_RELEASES_ONLY").unwrap_or_default();
+    run_kinds(KINDS.iter().filter(|kind| kind.length <= length && kind.name.contains(&only)), ways, JOBS);
 }
 
 /// The same with the servers that people run.
@@ -69,21 +72,24 @@ pub fn run_samples(ways: &[Way]) {
 fn run_kinds(kinds: impl Iterator<Item = &'static Kind>, ways: &[Way], jobs: usize) {
     let cells = kinds.flat_map(|kind| ways.iter().map(move |way| (kind, *way)));
     let outcomes = side_by_side(jobs, cells.collect(), |(kind, way)| try_out(kind, way));
-    let names: Vec<_> = ways.iter().map(|(style, host)| format!("{} ({})", style.name(), host.name())).collect();
-    println!("upgrades: {}\n\n{}", names.join("; "), table(&outcomes));
+    for host in [Host::Alone, Host::Manager] {
+        let styles: Vec<_> = ways.iter().filter(|way| way.1 == host).map(|(style, _)| style.name()).collect();
+        let here: Vec<_> = outcomes.iter().filter(|outcome| outcome.way.1 == host).collect();
+        println!("{}: {}\n\n{}", host.name(), styles.join("; "), table(&here));
+    }
     let faults: Vec<_> = outcomes.iter().flat_map(Outcome::faults).collect();
     assert!(faults.is_empty(), "{}", faults.join("\n"));
 }
 
 fn try_out(kind: &'static Kind, way: Way) -> Outcome {
     let (style, host) = way;
-    let site = Site::start(style, host, samples::good(kind));
+    let site = Site::start(style, host, samples::good(kind), EARLY_LIFE);
     let load = Load::start_at(site.master.addr(), CLIENTS, "/", PACE);
     load.wait_for(SPELL);
     let watch = Watch::start(site.master.socket());
-    site.deploy(BAD, kind.server);
+    site.deploy(style, BAD, kind.server);
     let begun = watch.elapsed();
-    let output = site.upgrade(style);
+    let output = site.bring_in(style);
     let came_back = watch.elapsed();
     let limit = match kind.expected {
         Expected::Certain { .. } | Expected::OnTrial => END_MAX,
@@ -91,7 +97,9 @@ fn try_out(kind: &'static Kind, way: Way) -> Outcome {
     };
     let end = wait_for_end(&watch, came_back, limit, || site.master.is_running());
     let answered = load.so_far().answered_by(BAD);
-    load.wait_for(LAST_SPELL);
+    if matches!(end, Some((End::Back, _))) {
+        load.wait_for(LAST_SPELL);
+    }
     let report = load.stop();
     let lost = report.lost_count();
     holds_within(COUNTED_MAX, || site.in_hand(BAD) <= lost);
@@ -100,7 +108,7 @@ fn try_out(kind: &'static Kind, way: Way) -> Outcome {
             let torn = report.lost.iter().filter(|(failure, _)| failure.is_torn()).map(|(_, count)| count).sum::<u64>();
             torn.min(site.master.log().count("exited unexpectedly") as u64 * CLIENTS as u64)
         }
-        Server::Script(_) | Server::Raw(_) | Server::Foreign | Server::Missing | Server::Configured(_) => {
+        Server::Script(_) | Server::Raw(_) | Server::Foreign | Server::Made(_) | Server::Configured(_) => {
             site.in_hand(BAD)
         }
     };
@@ -109,7 +117,7 @@ fn try_out(kind: &'static Kind, way: Way) -> Outcome {
         None if site.master.is_running() => (End::Stays, None),
         None => (End::Gone, None),
     };
-    Outcome {
+    let outcome = Outcome {
         kind,
         way,
         lost,
@@ -119,13 +127,18 @@ fn try_out(kind: &'static Kind, way: Way) -> Outcome {
         ended_after: at.map(|at| at - begun),
         code: output.status.code(),
         said: [&output.stdout, &output.stderr].map(|text| String::from_utf8_lossy(text)).concat(),
-        // Without the directory, which is another in each run.
+        // Without the directory and the address, which are others in each run.
         words: why(&output)
             .unwrap_or_else(|| last_words(&output))
-            .replace(&format!("{}/", site.master.directory().display()), ""),
+            .replace(&format!("{}/", site.master.directory().display()), "")
+            .replace(&site.master.addr().to_string(), "127.0.0.1:8080"),
         answers_on: end == End::Back && report.answered_by(BAD) > answered,
-        standing: site.standing(),
+        standing: if matches!(end, End::Back | End::Taken) { site.standing() } else { None },
+    };
+    if !outcome.faults().is_empty() {
+        eprintln!("{}\n{report}\nthe log:\n{}", outcome.faults().join("\n"), site.master.log());
     }
+    outcome
 }
 
 /// Waits until one release alone serves at full strength, and for some time.
@@ -160,7 +173,7 @@ pub fn last_words(output: &Output) -> String {
 fn why(output: &Output) -> Option<String> {
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
     let last = |begin: &str| text.lines().rev().find_map(|line| line.strip_prefix(begin));
-    let headline = last("Upgrade failed: ")?;
+    let headline = last("Upgrade failed: ").or_else(|| last("Upgrade failed after it was done: "))?;
     let death = last("Worker ").and_then(|line| line.split_once(' ')).map(|(_, death)| format!("a worker {death}"));
     let told = text.lines().filter_map(|line| line.strip_prefix("  ")).find(|line| line.contains("Error"));
     let wrote = told.or_else(|| last("  ")).map(|line| format!("; it wrote: {}", line.trim()));
@@ -179,6 +192,11 @@ impl Outcome {
         self.lost.saturating_sub(self.in_hand)
     }
 
+    /// A service manager, if there is one, knows that the service is ready and serves in full.
+    fn is_well_known(&self) -> bool {
+        self.standing.as_ref().is_none_or(|(is_ready, status)| *is_ready && is_full(status))
+    }
+
     /// In what it is otherwise than expected.
     fn faults(&self) -> Vec<String> {
         let mut faults = Vec::new();
@@ -187,6 +205,8 @@ impl Outcome {
                 faults.push(format!("{}, {}, {}: {what}", self.kind.name, self.way.0.name(), self.way.1.name()));
             }
         };
+        let garbage: String = self.said.chars().filter(|letter| letter.is_control() && *letter != '\n').collect();
+        demand(garbage.is_empty(), format!("printed {garbage:?}"));
         match self.kind.expected {
             Expected::Certain { code, end, words } => {
                 demand(self.code == Some(code), format!("exit code {:?}, not {code}", self.code));
@@ -195,16 +215,17 @@ impl Outcome {
                 if end == End::Gone {
                     return faults;
                 }
-                if let Some((is_ready, status)) = &self.standing {
-                    let serves = status.starts_with(&format!("{WORKERS}/{WORKERS} serving"));
-                    demand(*is_ready && serves, format!("the service manager knows of {status:?}"));
-                }
+                demand(self.is_well_known(), format!("the service manager knows of {:?}", self.standing));
                 demand(self.lost_by_us() == 0, format!("{} requests were lost by our doing", self.lost_by_us()));
                 demand(self.serving_min >= WORKERS, format!("only {} served", self.serving_min));
             }
             Expected::Checked if self.way.0 != Style::Canary => {}
             Expected::OnTrial | Expected::Checked => {
                 demand(self.end == End::Back, format!("came to {:?}, not to {:?}", self.end, End::Back));
+                demand(self.is_well_known(), format!("the service manager knows of {:?}", self.standing));
+                // It waits for the end of the trial.
+                let fails = self.way.1 == Host::Alone || self.code == Some(1);
+                demand(fails, format!("the reload ended with {:?}", self.code));
                 // What no worker accepts in time is lost by a release that does not serve, where only a check tells.
                 let may_lose = matches!(self.kind.expected, Expected::Checked);
                 demand(

@@ -85,7 +85,7 @@ const fn of(sample: &'static Sample, fault: &'static [Edit]) -> Server {
     Server::Sample(sample, fault)
 }
 
-use Expected::{Checked, OnTrial};
+use Expected::OnTrial;
 
 pub const KINDS: &[Kind] = &[
     kind("gunicorn: syntax error", of(&GUNICORN, &[("gunicorn_app.py", "def app(", "def app((")]), GIVEN_UP),
@@ -107,7 +107,7 @@ pub const KINDS: &[Kind] = &[
         ),
         OnTrial,
     ),
-    kind("gunicorn: wrong port", of(&GUNICORN, &[("gunicorn.conf.py", "fd://3", "127.0.0.1:0")]), Checked),
+    kind("gunicorn: wrong port", of(&GUNICORN, &[("gunicorn.conf.py", "fd://3", "127.0.0.1:0")]), OnTrial),
     kind("puma: syntax error", of(&PUMA, &[("config.ru", "run(lambda", "run((lambda")]), GIVEN_UP),
     kind("puma: missing module", of(&PUMA, &[("config.ru", "run(lambda", "require 'no_such'; run(lambda")]), GIVEN_UP),
     kind(
@@ -118,7 +118,7 @@ pub const KINDS: &[Kind] = &[
     kind(
         "puma: wrong port",
         of(&PUMA, &[("puma.rb", "tcp://einhyrningsins:8080'\nthreads", "tcp://127.0.0.1:0'\nthreads")]),
-        Checked,
+        OnTrial,
     ),
     kind("Node: syntax error", of(&NODE, &[("node.js", "http.createServer((", "http.createServer(((")]), GIVEN_UP),
     kind("Node: missing module", of(&NODE, &[("node.js", "require('node:net')", "require('no-such')")]), GIVEN_UP),
@@ -137,11 +137,11 @@ pub const KINDS: &[Kind] = &[
     kind(
         "Node: wrong port",
         of(&NODE, &[("node.js", "{ fd: Number(process.env.EINHORN_FD_0) }", "0, '127.0.0.1'")]),
-        Checked,
+        OnTrial,
     ),
     kind("Go: missing variable", Server::Go("variable"), GIVEN_UP),
     kind("Go: acks, then crashes", Server::Go("crash"), OnTrial),
-    kind("Go: wrong port", Server::Go("port"), Checked),
+    kind("Go: wrong port", Server::Go("port"), OnTrial),
 ];
 
 /// The release before that of a kind.
@@ -149,7 +149,7 @@ pub fn good(kind: &Kind) -> Server {
     match kind.server {
         Server::Sample(sample, _) => Server::Sample(sample, &[]),
         Server::Go(_) => Server::Go(""),
-        Server::Script(_) | Server::Raw(_) | Server::Foreign | Server::Missing | Server::Configured(_) => {
+        Server::Script(_) | Server::Raw(_) | Server::Foreign | Server::Made(_) | Server::Configured(_) => {
             Server::Script("serve")
         }
     }

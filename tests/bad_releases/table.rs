@@ -10,7 +10,7 @@ use crate::run::Outcome;
 const WORDS_MAX: usize = 160;
 
 /// All outcomes, those of a release one after the other. What is the same in all ways stands there once.
-pub fn table(outcomes: &[Outcome]) -> String {
+pub fn table(outcomes: &[&Outcome]) -> String {
     let mut text = format!(
         "| release | lost, of these in its own hand | least serving of {WORKERS} | old strength after | exit code | last words |\n\
          |---|---:|---:|---:|---:|---|\n"
@@ -26,8 +26,8 @@ pub fn table(outcomes: &[Outcome]) -> String {
     text
 }
 
-fn each(outcomes: &[Outcome], what: impl Fn(&Outcome) -> String) -> String {
-    let all: Vec<_> = outcomes.iter().map(what).collect();
+fn each(outcomes: &[&Outcome], what: impl Fn(&Outcome) -> String) -> String {
+    let all: Vec<_> = outcomes.iter().map(|outcome| what(outcome)).collect();
     let different: BTreeSet<_> = all.iter().collect();
     if different.len() == 1 { all[0].clone() } else { all.join("; ") }
 }

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
-use crate::support::Process;
+use crate::support::{LIMIT, Process, holds_within};
 
 /// Between two looks.
 const LOOK_EVERY: Duration = Duration::from_millis(30);
@@ -27,6 +27,7 @@ pub struct Look {
     /// How many others there are.
     pub others: usize,
     pub is_upgrading: bool,
+    pub is_on_trial: bool,
 }
 
 impl Look {
@@ -79,6 +80,13 @@ impl Watch {
         last.map(|seen| seen.at)
     }
 
+    /// What was seen at first, or will be.
+    pub fn first(&self) -> Look {
+        let seen = || self.seen.lock().unwrap_or_else(PoisonError::into_inner).first().map(|seen| seen.look.clone());
+        assert!(holds_within(LIMIT, || seen().is_some()), "the master does not answer");
+        seen().expect("none is taken away")
+    }
+
     /// The fewest that served.
     pub fn serving_min(&self) -> usize {
         let seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
@@ -116,6 +124,7 @@ impl Eye {
             others: workers.len() - releases.len(),
             releases,
             is_upgrading: !status["upgrade"].is_null(),
+            is_on_trial: !status["trial"].is_null(),
         })
     }
 
