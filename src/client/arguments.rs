@@ -61,7 +61,7 @@ pub(super) enum Command {
         /// Once it is done, watch the new workers through their early life, and no longer than TIME; fail if they are given up
         #[arg(long, value_name = "TIME", value_parser = duration, num_args = 0..=1, require_equals = true)]
         watch: Option<Option<Duration>>,
-        /// How long to wait, such as 5m or 90; the upgrade goes on after it
+        /// How long to wait in all, such as 5m or 90; the upgrade goes on after it
         #[arg(long, value_name = "TIME", value_parser = duration)]
         timeout: Option<Duration>,
         /// Once it is done, wait until no old worker is left, and no longer than TIME

@@ -45,6 +45,15 @@ impl Deadline {
         }
     }
 
+    /// That of the two which comes first.
+    pub(super) fn or_earlier(self, other: Self) -> Self {
+        match (self.moment(), other.moment()) {
+            (Some(own), Some(others)) if others < own => other,
+            (None, Some(_)) => other,
+            (Some(_) | None, Some(_) | None) => self,
+        }
+    }
+
     /// # Errors
     /// The deadline has passed.
     pub(super) fn check(self, now: Mono, asked: &str) -> Result<(), Failure> {

@@ -43,13 +43,15 @@ pub(super) fn run(command: Command, connection: &mut Connection, screen: &mut Sc
         Command::Upgrade { fleet, reason, canary, bake, deadline, watch, timeout, wait_old } => {
             let style = if fleet { UpgradeStyle::Fleet } else { UpgradeStyle::Smooth };
             let terms = Terms { stages: canary.and_then(|share| Stages::new(&[share])), bake, deadline };
-            let mut exit =
-                upgrade(connection, &UpgradeAsked { style, reason, terms }, Deadline::from_now(timeout), screen)?;
+            let whole = Deadline::from_now(timeout);
+            let mut exit = upgrade(connection, &UpgradeAsked { style, reason, terms }, whole, screen)?;
             if let (Exit::Done, Some(limit)) = (exit, watch) {
-                exit = wait::for_trial(connection, Deadline::from_now(limit), screen)?;
+                exit = wait::for_trial(connection, Deadline::from_now(limit), whole, screen)?;
             }
             match (exit, wait_old) {
-                (Exit::Done, Some(limit)) => wait::for_old_workers(connection, Deadline::from_now(limit), screen),
+                (Exit::Done, Some(limit)) => {
+                    wait::for_old_workers(connection, Deadline::from_now(limit).or_earlier(whole), screen)
+                }
                 (exit, _) => Ok(exit),
             }
         }

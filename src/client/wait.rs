@@ -26,6 +26,7 @@ const LOOK_TIMEOUT: Duration = Duration::from_secs(5);
 const ENDING: Duration = Duration::from_secs(1);
 
 const OLD_WORKERS: &str = "the end of the old workers";
+const TRIAL: &str = "the end of the trial";
 const END: &str = "the end of the master";
 
 /// Until no worker is left that is older than the version that is launched now.
@@ -52,12 +53,15 @@ pub(super) fn for_old_workers(
     Ok(Exit::Done)
 }
 
-/// Until the version that was just launched has come through its trial. The end of the time says no more than that it serves.
+/// Until the version that was just launched has come through its trial. The end of the watch says no more than that it serves; the
+/// end of the whole time is a failure.
 pub(super) fn for_trial(
     connection: &mut Connection,
-    deadline: Deadline,
+    watch: Deadline,
+    whole: Deadline,
     screen: &mut Screen<'_>,
 ) -> Result<Exit, Failure> {
+    let deadline = watch.or_earlier(whole);
     let mut question = Question::new();
     let mut watched = None;
     loop {
@@ -73,9 +77,14 @@ pub(super) fn for_trial(
             screen.say(format!("Version {version} has come through its early life").as_str());
             return Ok(Exit::Done);
         }
-        if pause(connection, deadline).is_err_and(|failure| failure.exit() == Exit::TimedOut) {
-            screen.say(format!("Version {version} serves, and is still on trial").as_str());
-            return Ok(Exit::Done);
+        match pause(connection, deadline) {
+            Err(failure) if failure.exit() == Exit::TimedOut => {
+                let hint = "The trial goes on: `einhyrningsinsctl status` shows it.";
+                whole.check(clock::now(), TRIAL).map_err(|failure| failure.with_hint(hint))?;
+                screen.say(format!("Version {version} serves, and is still on trial").as_str());
+                return Ok(Exit::Done);
+            }
+            paused => paused?,
         }
     }
 }

@@ -85,6 +85,15 @@ fn a_version_is_good_after_its_early_life() {
 }
 
 #[test]
+fn a_timeout_is_for_all_that_is_waited_for() {
+    let master = start("early-life = '1h'\n");
+    let upgrade = ctl(&master, &["upgrade", "--watch=40s", "--timeout", "4s"]);
+    assert_eq!(upgrade.code, Some(4), "{upgrade:?}");
+    assert!(upgrade.err.contains("the end of the trial"), "{upgrade:?}");
+    assert_eq!(status(&master)["trial"]["version"], 1);
+}
+
+#[test]
 fn a_canary_is_watched_before_the_others_are_replaced() {
     let master = start("[upgrade]\ncanary = 1\nbake = '1h'\n");
     let asked = std::thread::scope(|scope| {
