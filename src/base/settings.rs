@@ -111,3 +111,21 @@ pub enum WorkerOutput {
 /// The facilities of syslog that a program may use, by their names in syslog.conf(5), parted by `|`. `kern` is for the kernel.
 pub const FACILITIES: &str = "user|mail|daemon|auth|syslog|lpr|news|uucp|cron|authpriv|ftp|\
     local0|local1|local2|local3|local4|local5|local6|local7";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// As einhyrningsins.toml(5) says: up, but for `max-unavailable`, and never less than one in a stage.
+    #[test]
+    fn parts_of_a_worker_are_rounded() {
+        for (percent, total, up, down) in
+            [(25, 4, 1, 1), (25, 5, 2, 1), (25, 3, 1, 0), (1, 1000, 10, 10), (100, 7, 7, 7), (0, 9, 0, 0)]
+        {
+            let share = Share::Percent(percent);
+            assert_eq!((share.rounded_up(total), share.rounded_down(total)), (up, down), "{percent}% of {total}");
+            let stages = Stages::new(&[share]).unwrap();
+            assert_eq!(stages.workers(0, total), up.max(1), "{percent}% of {total}");
+        }
+    }
+}

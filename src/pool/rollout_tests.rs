@@ -201,3 +201,16 @@ fn surge_and_unavailability_bound_an_upgrade() {
     let play = begun(none);
     assert_eq!((play.pool.serving_count(), slots(&play, 1)), (3, vec![0]));
 }
+
+/// Only where the shares are too small for the pool: two zeros are refused when the configuration is read.
+#[test]
+fn a_worker_may_be_missing_where_the_shares_leave_no_room() {
+    let unavailable = |surge, unavailable, target| {
+        let settings = Settings { target, max_surge: surge, max_unavailable: unavailable, ..Settings::default() };
+        settings.unavailable()
+    };
+    assert_eq!(unavailable(Some(Share::Count(0)), Share::Percent(25), 3), 1);
+    assert_eq!(unavailable(Some(Share::Count(0)), Share::Percent(25), 8), 2);
+    assert_eq!(unavailable(Some(Share::Percent(1)), Share::Percent(25), 3), 0);
+    assert_eq!(unavailable(None, Share::Percent(25), 3), 0);
+}
