@@ -81,9 +81,10 @@ impl Pool {
         self.judge_trial(now, actions);
         self.advance_upgrade(now, actions);
         self.judge_trial(now, actions);
-        // The way back may lead to a version on trial that has stopped workers, too.
+        // The way back may lead to a version on trial that has stopped workers, too, or whose trial is over by now.
         while due(self.stopped_deadline(), now) {
             self.end_stopped(now, actions);
+            self.judge_trial(now, actions);
             self.judge_trial(now, actions);
         }
         self.cull(now, actions);

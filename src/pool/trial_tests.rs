@@ -156,6 +156,23 @@ fn version_on_trial_that_never_acks_is_given_up_although_no_ack_timeout_is_set()
 }
 
 #[test]
+fn version_gone_back_to_whose_early_life_is_over_by_then_is_good_at_once() {
+    let mut play = Play::serving(Settings { max_failures: 1, ..judged() });
+    upgraded(&mut play);
+    play.wait(5.0);
+    play.command(SMOOTH);
+    for _ in 0..2 {
+        let pid = play.launched;
+        play.tell(Event::WorkerStopped { pid: Pid(pid) });
+        play.wait(5.0);
+        play.die(pid);
+        play.wait(1.0);
+    }
+    assert_eq!(failure(&play), Some(UpgradeFailure::TooMany(2)));
+    assert_eq!(versions(&play), (Version(1), Version(1)));
+}
+
+#[test]
 fn stopped_worker_that_is_continued_or_of_a_version_that_is_good_stays() {
     let mut play = Play::serving(judged());
     upgraded(&mut play);
