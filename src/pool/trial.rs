@@ -54,15 +54,16 @@ impl Pool {
         }
     }
 
-    /// Workers on trial that have been stopped for too long are told to go. Those that served count as failures since they were stopped.
+    /// Workers on trial that have been stopped for too long are told to go. Those that served then count as failures since they were stopped.
     pub(in crate::pool) fn end_stopped(&mut self, now: Mono, actions: &mut Vec<Action>) {
         for at in 0..self.state.workers.len() {
             if !due(self.stopped_limit(&self.state.workers[at]), now) {
                 continue;
             }
-            let Worker { pid, version, slot, acked_at, .. } = self.state.workers[at];
+            let Worker { pid, version, slot, acked_at, stopped_at, .. } = self.state.workers[at];
             actions.push(Action::Tell(Notice::StoppedTooLong { pid, after: STOPPED_MAX }));
-            if acked_at.is_none() {
+            // A timer may have acked it meanwhile.
+            if acked_at.is_none_or(|acked_at| stopped_at.is_none_or(|stopped_at| acked_at > stopped_at)) {
                 self.count_against_trial(version, slot);
             }
             self.dismiss(now, at, actions);

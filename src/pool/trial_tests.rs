@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::base::{Pid, Signal, Version};
 use crate::pool::testing::{FLEET, Play, SMOOTH, settings};
-use crate::pool::{Action, Command, Event, Manner, Notice, Settings, UpgradeFailure};
+use crate::pool::{AckMode, Action, Command, Event, Manner, Notice, Settings, UpgradeFailure};
 
 /// Two workers that ack by hand, a trial of ten seconds, and three failures allowed.
 fn judged() -> Settings {
@@ -153,6 +153,23 @@ fn version_on_trial_that_never_acks_is_given_up_although_no_ack_timeout_is_set()
     play.wait(2.1);
     assert_eq!(failure(&play), Some(UpgradeFailure::TooMany(2)));
     assert_eq!(Settings { max_failures: 0, ..settings }.ack_limit(), None, "without a trial it may take for ever");
+}
+
+#[test]
+fn worker_that_stops_before_its_timer_acks_it_is_a_failure_too() {
+    let timer = AckMode::Timer(Duration::from_secs(1));
+    let mut play = Play::serving(Settings { ack: timer, max_failures: 1, ..judged() });
+    play.command(SMOOTH);
+    for _ in 0..2 {
+        assert_eq!(failure(&play), None);
+        let pid = play.launched;
+        play.tell(Event::WorkerExeced { pid: Pid(pid) });
+        play.tell(Event::WorkerStopped { pid: Pid(pid) });
+        play.wait(5.0);
+        play.die(pid);
+        play.wait(5.0);
+    }
+    assert_eq!(failure(&play), Some(UpgradeFailure::TooMany(2)));
 }
 
 #[test]

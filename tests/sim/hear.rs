@@ -141,14 +141,19 @@ impl Run {
 
     fn hear_stopped(&mut self, pid: Pid) {
         let process = *self.world.of(pid).expect("a worker was stopped");
-        let stopped_at = self.ledger.stopped_at.get(&pid);
-        let is_late = stopped_at.is_some_and(|&moment| moment.after(STOPPED_MAX) <= self.now);
+        let stopped_at = self.ledger.stopped_at.get(&pid).copied();
+        let is_late = stopped_at.is_some_and(|moment| moment.after(STOPPED_MAX) <= self.now);
         let on_trial = self.ledger.trial.is_some() && process.version == self.ledger.modern;
         hold!("I10", process.stopped && !process.told && is_late && on_trial, "{pid} goes, and may stay stopped");
         self.step.missed = Some(pid);
         match process.acked_at {
             None => self.ledger.count_failure(&process, self.now),
-            Some(_) => self.ledger.note_young_death(&process, self.now),
+            Some(acked_at) => {
+                self.ledger.note_young_death(&process, self.now);
+                if stopped_at.is_some_and(|moment| acked_at > moment) {
+                    self.ledger.count_against_trial(&process);
+                }
+            }
         }
     }
 

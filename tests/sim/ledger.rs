@@ -344,7 +344,7 @@ impl Ledger {
     }
 
     /// A worker of the version on trial failed, in a slot that is wanted.
-    fn count_against_trial(&mut self, process: &Process) {
+    pub fn count_against_trial(&mut self, process: &Process) {
         let counts = process.version == self.modern && !self.is_surplus(process);
         self.trial.iter_mut().filter(|_| counts).for_each(|failures| *failures += 1);
     }
