@@ -13,9 +13,7 @@ use einhyrningsins::pool::{
 use crate::rollout::Rollout;
 use crate::run::StopSignal;
 use crate::world::{Known, Launching, Process, World};
-
-/// A worker that dies this soon after its ack died young.
-const EARLY_LIFE: Duration = Duration::from_secs(10);
+use crate::young::Young;
 
 #[derive(Clone, Debug)]
 pub struct Ledger {
@@ -76,15 +74,6 @@ pub struct Ledger {
     /// Acks since the last `UpTo`, and how long a streak the latest broke.
     pub acks_to_tell: u32,
     pub broken_streak: u32,
-}
-
-/// Workers of one slot that died young in a row.
-#[derive(Clone, Copy, Debug)]
-pub struct Young {
-    version: Version,
-    unacked: u32,
-    early: u32,
-    last_launch: Mono,
 }
 
 impl Ledger {
@@ -363,24 +352,6 @@ impl Ledger {
         self.young.clear();
     }
 
-    pub fn note_young_death(&mut self, process: &Process, now: Mono) {
-        let version = process.version;
-        if self.stopping.is_some() || version != self.modern && version != self.good {
-            return;
-        }
-        if process.acked_at.is_some_and(|acked_at| now.since(acked_at) >= EARLY_LIFE) {
-            self.young.remove(&process.slot);
-            return;
-        }
-        let none = Young { version, unacked: 0, early: 0, last_launch: process.spawned_at };
-        let young = self.young.entry(process.slot).or_insert(none);
-        if young.version != version {
-            *young = none;
-        }
-        *(if process.acked_at.is_some() { &mut young.early } else { &mut young.unacked }) += 1;
-        young.last_launch = process.spawned_at;
-    }
-
     fn note_exit(&mut self, world: &mut World, at: usize, now: Mono) {
         world.workers.retain(|&worker| worker != at);
         self.leftover_count += 1;
@@ -410,9 +381,8 @@ impl Ledger {
         self.ever_acked = true;
         self.acks_to_tell += 1;
         self.broken_streak = 0;
-        if let Some(young) = self.young.get_mut(&process.slot).filter(|young| young.version == process.version) {
-            young.unacked = 0;
-        }
+        let (slot, version) = (process.slot, process.version);
+        self.note_ack_in_slot(slot, version);
         if process.version == self.modern {
             self.broken_streak = std::mem::take(&mut self.deaths);
             self.failures = 0;
@@ -432,24 +402,6 @@ impl Ledger {
             StopSignal::Signal(Signal::QUIT) => Some(timeout.unwrap_or(QUIT_GRACE).min(QUIT_GRACE)),
             StopSignal::Signal(_) | StopSignal::Graceful => timeout,
         }
-    }
-
-    /// The earliest moment of a launch in this slot, if it is not one of many that are asked for together.
-    pub fn not_before(&self, slot: Slot, version: Version) -> Option<Mono> {
-        let young = self.young.get(&slot).filter(|young| young.version == version);
-        let after = |moment: Mono, seconds: f64| moment.after(Duration::from_secs_f64((seconds - 1e-6).max(0.0)));
-        let of_slot = young.map(|young| {
-            let power = young.unacked.max(young.early.saturating_sub(1));
-            after(young.last_launch, self.stretched_s(power))
-        });
-        let by_acks = self.upgrading.is_some() && self.settings.manner == Manner::Own || self.returning;
-        let at_once = (by_acks || self.dark && young.is_none()) && self.failed_launches == 0;
-        let of_all = self.last_spinup.filter(|_| !at_once);
-        of_slot.max(of_all.map(|last| after(last, self.stretched_s(self.failed_launches))))
-    }
-
-    fn stretched_s(&self, power: u32) -> f64 {
-        (self.settings.spacing_s * 1.5_f64.powi(power.min(200) as i32)).min(30.0)
     }
 }
 

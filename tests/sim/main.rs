@@ -44,6 +44,7 @@ mod scenarios;
 mod trace;
 mod upgrade;
 mod world;
+mod young;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Instant;
