@@ -54,6 +54,8 @@ impl Run {
             hold!("I11", left > 0 || self.ledger.exited, "nothing is left, and the loop goes on");
         }
         self.audit_deadline(&tally, action_count);
+        self.audit_strength(tally.serving, tally.old_untold);
+        self.doom_if_full(tally.modern_serving);
         self.audit_reload();
     }
 

@@ -7,6 +7,7 @@ use einhyrningsins::base::Mono;
 use einhyrningsins::pool::{AckMode, Command, Event, Manner, Settings, UpgradeStyle};
 
 use crate::hold;
+use crate::ledger::earlier;
 use crate::master::Master;
 use crate::plan::Plan;
 use crate::rollout::Rollout;
@@ -70,6 +71,7 @@ impl Run {
         if let Some(master) = &mut self.master {
             master.reloading.forgive();
         }
+        self.forgive_releases();
         for process in &mut self.world.processes {
             process.heeds = Heeds::Polite;
             process.dies_after_ack = false;
@@ -84,12 +86,13 @@ impl Run {
 
     /// Anything that can happen, or else the next deadline.
     pub fn calm_once(&mut self) {
+        self.let_fates_come();
         if self.end_check() {
             return self.deliver(Event::DeadlinePassed);
         }
-        let from = self.rng.below(10);
-        for turn in 0..10 {
-            let event = match (from + turn) % 10 {
+        let from = self.rng.below(12);
+        for turn in 0..12 {
+            let event = match (from + turn) % 12 {
                 0 => self.exec(),
                 1 => self.ack(),
                 2 => self.report(),
@@ -99,6 +102,8 @@ impl Run {
                 6 => self.heed(),
                 7 => self.exec(),
                 8 => self.end_version_check(),
+                9 => self.stop_itself(),
+                10 => self.see_unfit(),
                 _ => self.end_group(),
             };
             if let Some(event) = event {
@@ -114,8 +119,10 @@ impl Run {
 
     /// Time passes; where nothing is due, a pool has nothing to do for ever, and is left alone.
     fn skip_to_deadline(&mut self) {
-        if let Some(deadline) = self.next_moment() {
-            self.now = self.now.max(deadline);
+        let deadline = self.next_moment();
+        let Some(next) = earlier(deadline, self.next_fate()) else { return };
+        self.now = self.now.max(next);
+        if deadline == Some(next) {
             self.deliver(Event::DeadlinePassed);
         }
     }
@@ -127,7 +134,7 @@ impl Run {
     }
 
     /// What happened in this turn may have gone unnoticed until the next.
-    fn something_can_happen(&self) -> bool {
+    pub fn something_can_happen(&self) -> bool {
         let release = |master: &Master| master.reloading.job_can_end();
         self.master.as_ref().map_or(self.ledger.outstanding.is_some(), release)
             || self.master.as_ref().is_some_and(Master::check_can_end)
@@ -136,12 +143,19 @@ impl Run {
                 let zombie = matches!(process.life, Life::Zombie(_));
                 let gone = process.known == Known::Group && process.life == Life::Free;
                 let leaving = process.children > 0 && process.children_doomed;
-                let held = process.life == Life::Alive && (process.frozen || process.stopped);
-                held || zombie || gone || leaving || process.can_exec() || process.can_ack() || process.may_die_now()
+                process.can_go_on()
+                    || process.life == Life::Alive && process.fate.accepts_nothing
+                    || process.stops_itself()
+                    || zombie
+                    || gone
+                    || leaving
+                    || process.can_exec()
+                    || process.can_ack()
+                    || process.may_die_now()
             })
     }
 
-    fn is_at_rest(&self) -> bool {
+    pub fn is_at_rest(&self) -> bool {
         let ledger = &self.ledger;
         if ledger.stopping.is_some() {
             return ledger.exited;
@@ -162,12 +176,12 @@ impl Run {
             && !self.something_can_happen()
     }
 
-    fn step_bound(&self) -> u64 {
+    pub fn step_bound(&self) -> u64 {
         4_000 + 100 * self.world.processes.len() as u64
     }
 
     /// Each launch may wait for the longest pause and for a timer, and once for a child that hangs.
-    fn time_bound(&self) -> Duration {
+    pub fn time_bound(&self) -> Duration {
         let timer = |settings: Settings| match settings.ack {
             AckMode::Timer(timeout) => timeout,
             AckMode::Manual => Duration::ZERO,

@@ -36,6 +36,7 @@ impl Run {
     }
 
     pub fn rage_once(&mut self) {
+        self.let_fates_come();
         for _ in 0..TRIES {
             let kind = self.rng.pick(&self.plan.kinds);
             if let Some(event) = self.happen(kind) {
@@ -60,6 +61,8 @@ impl Run {
             Kind::Heed => self.heed(),
             Kind::Report => self.report(),
             Kind::Freeze => self.freeze(),
+            Kind::StopItself => self.stop_itself(),
+            Kind::SeeUnfit => self.see_unfit(),
             Kind::Thaw => self.thaw(),
             Kind::GroupEnds => self.end_group(),
             Kind::GroupReport => self.report_group(),
@@ -244,8 +247,7 @@ impl Run {
     }
 
     pub fn thaw(&mut self) -> Option<Event> {
-        let fits = |process: &Process| process.life == Life::Alive && (process.frozen || process.stopped);
-        let at = self.world.find(&mut self.rng, fits)?;
+        let at = self.world.find(&mut self.rng, Process::can_go_on)?;
         let process = &mut self.world.processes[at];
         process.frozen = false;
         Some(Event::WorkerContinued { pid: process.pid })
@@ -285,7 +287,7 @@ impl Run {
         }
     }
 
-    fn set_target(&mut self) -> Command {
+    pub fn set_target(&mut self) -> Command {
         let target = 1 + self.rng.below(u64::from(self.plan.target_max)) as u32;
         if self.master.is_some() {
             self.change(Change::Target(target));

@@ -2,6 +2,9 @@
 
 use einhyrningsins::pool::{AckIgnored, Action, Blocked, Event, ExitReason, Notice, UpgradeFailure};
 
+use crate::deploy::{LastWord, Outcome};
+use crate::release::Fault;
+
 /// A counter for each variant of an enum; a new variant does not compile until it is listed.
 macro_rules! counters {
     ($counters:ident, $kind:ident, $of:ident { $($variant:ident),+ $(,)? }) => {
@@ -127,6 +130,21 @@ counters!(
         RolledBack,
     }
 );
+counters!(
+    Faults,
+    FaultKind,
+    Fault { Sound, DiesAtLaunch, DiesAtAge, NeverAcks, Hangs, Flaps, DiesInSlot, DiesWhenFull, Stops, AcceptsNothing }
+);
+counters!(
+    Outcomes,
+    OutcomeKind,
+    Outcome { Passed, Failures, TooMany, NothingServes, CheckFailed, Unfit, DeadlinePassed, Aborted, RolledBack }
+);
+counters!(
+    LastWords,
+    LastWordKind,
+    LastWord { None, Abort, RollBack, RollBackTo, PauseResume, PauseAbort, PauseRollBack }
+);
 counters!(Exits, ExitReasonKind, ExitReason { Stopped, Quit, GaveUp });
 
 /// Everything that was seen.
@@ -139,6 +157,13 @@ pub struct Coverage {
     pub ignored: Ignored,
     pub failures: Failures,
     pub exits: Exits,
+    /// How often releases of each kind were bad, or sound.
+    pub faults: Faults,
+    /// How versions ended of which nothing but their own faults was to be feared, and what was commanded last there.
+    pub outcomes: Outcomes,
+    pub last_words: LastWords,
+    /// Times in which bad releases cost strength there, and in which it came back.
+    pub shortfalls: u64,
     /// Pids given to a new worker before the pool heard that the old one's group was gone.
     pub recycled_early: u64,
     /// Deaths of one instant that were tried in both orders.
@@ -209,6 +234,10 @@ impl Coverage {
         self.ignored.add(&other.ignored);
         self.failures.add(&other.failures);
         self.exits.add(&other.exits);
+        self.faults.add(&other.faults);
+        self.outcomes.add(&other.outcomes);
+        self.last_words.add(&other.last_words);
+        self.shortfalls += other.shortfalls;
         self.recycled_early += other.recycled_early;
         self.permuted += other.permuted;
         self.prepared_again += other.prepared_again;
@@ -261,6 +290,7 @@ impl Coverage {
             ("ends of upgrades told to clients", self.ends_told),
             ("re-execs that waited for a job", self.waited_for_jobs),
             ("jobs begun before an exec", self.jobs_before_exec),
+            ("times of too few workers", self.shortfalls),
             ("runs settled", self.settled),
             ("runs ended", self.ended),
         ];
@@ -271,6 +301,9 @@ impl Coverage {
         rows.extend(self.ignored.rows());
         rows.extend(self.failures.rows());
         rows.extend(self.exits.rows());
+        rows.extend(self.faults.rows());
+        rows.extend(self.outcomes.rows());
+        rows.extend(self.last_words.rows());
         rows.extend(own);
         rows
     }

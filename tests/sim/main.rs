@@ -16,8 +16,11 @@
 //!   for its version; I26 an upgrade starts, or is refused, by what was looked for after the last request for it, and what
 //!   was found without a request is dropped; I12 a pool, and the machine of the reload, come out of the handoff's text as they went in;
 //!   I13 it then asks for the same as one that was never handed on; I27 and I28 the order of a re-exec's steps, in `master`; I29 to I32
-//!   what is in force, and which client hears of it, in `reload`; I33 to I38 slots, stages and trials, in `rollout`.
+//!   what is in force, and which client hears of it, in `reload`; I33 to I38 slots, stages and trials, in `rollout`;
+//!   I39, I40 and I42 what a bad release may cost, in `strength`; I41 that every command leads to rest, in `deploy`.
 //! - L1 rest after faults (`calm`), L2 upgrades to code that never acks (`scenarios`), L3 each upgrade starts or is refused.
+//!
+//! In one run of four (`deploy`) nothing goes wrong but what releases do (`release`); in the others they do it, too.
 //!
 //! With later issues come I8's "own connection" and I19, I20 (control socket), I14 (handoff), I15 (sockets).
 //! "As the pool was told": a death that is not reported yet cannot be held against it.
@@ -28,12 +31,14 @@ mod audit;
 mod calm;
 mod chaos;
 mod coverage;
+mod deploy;
 mod hear;
 mod ledger;
 mod master;
 mod perform;
 mod plan;
 mod reexec;
+mod release;
 mod reload;
 #[path = "../support/replay.rs"]
 mod replay;
@@ -41,6 +46,7 @@ mod rng;
 mod rollout;
 mod run;
 mod scenarios;
+mod strength;
 mod trace;
 mod upgrade;
 mod world;
@@ -62,6 +68,9 @@ const SEED_DEFAULT: u64 = 1;
 
 /// How many seeds are written down and replayed.
 const SEEDS_REPLAYED: u64 = 20;
+
+/// In one of so many runs nothing goes wrong but what releases do.
+const DEPLOYS: u64 = 4;
 
 /// From so many steps on, a kind of event, action or notice that was never seen is a failure.
 const STEPS_TO_SEE_ALL: u64 = 1_000_000;
@@ -135,11 +144,14 @@ fn attempt(seed: u64, trace: Trace) -> Run {
 
 fn prepare(seed: u64, trace: Trace) -> Run {
     let mut rng = Rng::new(seed);
-    let plan = Plan::draw(&mut rng);
+    let plan = if rng.one_in(DEPLOYS) { Plan::deploys(&mut rng) } else { Plan::draw(&mut rng) };
     Run::new(plan, rng, trace)
 }
 
 fn live(run: &mut Run) {
+    if run.plan.deploys {
+        return run.deploy();
+    }
     run.rage();
     if !run.ledger.exited {
         let past = run.rng.pick(&[Past::Forgiven, Past::Kept]);

@@ -229,7 +229,7 @@ impl Run {
     fn drain(&mut self) -> Drain {
         hold!("I27", self.master().threads == Threads::Stopped, "drained while the threads run");
         for _ in 0..self.rng.below(1 + DRAINED_MAX) {
-            let is_calm = self.plan.steps == 0;
+            let is_calm = self.plan.steps == 0 || self.plan.deploys;
             if self.ledger.exited || is_calm {
                 break;
             }

@@ -96,14 +96,20 @@ impl Run {
         if is_modern {
             self.judge_stage(slot.0);
         }
+        self.strength.note_launch();
         self.ledger.last_spinup = Some(self.now);
         self.ledger.last_asked = self.now;
         let graceful = self.ledger.set_for(version).graceful;
         self.ledger.launching.push(Launching { index, slot, version, graceful });
+        self.fork(index, slot, version);
+    }
+
+    fn fork(&mut self, index: WorkerIndex, slot: Slot, version: Version) {
         let reply = match self.world.fork(&mut self.rng, &self.plan) {
             Some(pid) => {
                 let recycled = self.world.of(pid).is_some_and(|process| process.known == Known::Group);
                 self.coverage.recycled_early += u64::from(recycled);
+                self.afflict(pid, slot, version);
                 Event::WorkerSpawned { pid, index }
             }
             None => Event::SpawnFailed { index },
@@ -155,6 +161,7 @@ impl Run {
     }
 
     fn note_told(&mut self, at: usize, signal: Signal, grace: Option<Duration>) {
+        self.note_deafness(at);
         let process = &mut self.world.processes[at];
         if !process.told {
             process.told = true;

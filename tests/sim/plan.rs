@@ -21,6 +21,10 @@ pub enum Kind {
     Heed,
     Report,
     Freeze,
+    /// A worker of a release whose workers do.
+    StopItself,
+    /// The same of one whose workers accept nothing.
+    SeeUnfit,
     Thaw,
     GroupEnds,
     GroupReport,
@@ -80,7 +84,15 @@ pub struct Plan {
     pub goes_back: u64,
     /// How often the check of an upgrade fails.
     pub version_fails: u64,
+    /// How many releases are bad; and whether nothing else goes wrong (`deploy`).
+    pub bad_releases: u64,
+    pub deploys: bool,
+    /// Out of 256 turns of `deploy`.
+    pub commands: u64,
 }
+
+/// Enough for those that were told to go and do not; the simulator has a bit for each.
+const PIDS_OF_DEPLOYS: usize = 120;
 
 const REEXECS: [u64; 6] = [0, 0, 8, 32, 64, 256];
 const OFTEN: [u64; 4] = [0, 8, 64, 250];
@@ -130,7 +142,38 @@ impl Plan {
             handover_fails: rng.pick(&SELDOM),
             goes_back: rng.pick(&SELDOM),
             version_fails: rng.pick(&SELDOM),
+            bad_releases: rng.pick(&[0, 0, 128, 256]),
+            deploys: false,
+            commands: 0,
         }
+    }
+
+    /// Nothing goes wrong but what releases do.
+    pub fn deploys(rng: &mut Rng) -> Self {
+        let target_max = 1 + rng.below(6) as u32;
+        let calm = Self::calm(on_trial(settings(rng, target_max)), target_max);
+        Self {
+            pid_count: PIDS_OF_DEPLOYS,
+            steps: rng.pick(&[1_000, 5_000, 20_000]),
+            acks_twice: rng.pick(&OFTEN),
+            refused: rng.pick(&SELDOM),
+            release_at_once: rng.pick(&OFTEN),
+            renews: rng.pick(&OFTEN),
+            keeps_target: rng.one_in(4),
+            reexecs: rng.pick(&REEXECS),
+            has_master: rng.one_in(2),
+            version_fails: rng.pick(&SELDOM),
+            bad_releases: rng.pick(&[128, 200, 256]),
+            deploys: true,
+            commands: rng.pick(&[1, 4, 16, 64]),
+            ..calm
+        }
+    }
+
+    /// As settings must be in this run.
+    pub fn adapt(&self, settings: Settings) -> Settings {
+        let settings = if self.keeps_all { all_available(settings) } else { settings };
+        if self.deploys { on_trial(settings) } else { settings }
     }
 
     /// Nothing goes wrong.
@@ -174,6 +217,9 @@ impl Plan {
             handover_fails: 0,
             goes_back: 0,
             version_fails: 0,
+            bad_releases: 0,
+            deploys: false,
+            commands: 0,
         }
     }
 }
@@ -201,6 +247,13 @@ pub fn settings(rng: &mut Rng, target_max: u32) -> Settings {
         max_surge: rng.pick(&[None, None, Some(Share::Count(1)), Some(Share::Percent(25)), Some(Share::Count(0))]),
         max_unavailable: rng.pick(&[Share::Count(0), Share::Count(0), Share::Count(1), Share::Percent(50)]),
     }
+}
+
+/// The same, with a trial, and with an end of each worker that was told to go.
+fn on_trial(settings: Settings) -> Settings {
+    let signal_timeout = settings.signal_timeout.or(Some(Duration::from_secs(30)));
+    let early_life = settings.early_life.max(Duration::from_secs(1));
+    Settings { signal_timeout, early_life, max_failures: settings.max_failures.max(1), ..settings }
 }
 
 /// The same, with as many workers serving as ever.
@@ -234,6 +287,8 @@ fn kinds(rng: &mut Rng) -> Vec<Kind> {
         Kind::Release,
         Kind::Master,
         Kind::Check,
+        Kind::StopItself,
+        Kind::SeeUnfit,
     ] {
         put(kind, rng.pick(&[1, 4, 12]));
     }

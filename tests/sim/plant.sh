@@ -120,6 +120,20 @@ plant 'given up while it serves in full' pool/trial.rs \
     's/ \&\& !is_full {$/ \&\& (!is_full || true) {/'
 plant 'given up for a single death' pool/trial.rs \
     's/^const ACCIDENTS: u32 = 1;$/const ACCIDENTS: u32 = 0;/'
+plant 'failures of a trial that acks forgive' pool/ack.rs \
+    's/^        self.note_ack_in_slot(/        self.state.trial.iter_mut().for_each(|trial| trial.failures = 0);\n&/'
+plant 'back to a bad version for good' pool/trial.rs \
+    's/(earlier.version, earlier.settings, !earlier.proven);/(earlier.version, earlier.settings, false);\n                state.trial = None;/'
+plant 'a slot that is never filled again' pool/slot_deaths.rs \
+    's/self.last_launch.after((interval + jitter).min(longest))/self.last_launch.after((interval + jitter).min(longest) * if self.unacked + self.early > 1 { 1_000_000 } else { 1 })/'
+plant 'an abort that forgets the way back' pool/trial.rs \
+    's/self.go_back(UpgradeFailure::Aborted, actions);/self.state.upgrade = None;\n            self.state.trial = None;/'
+plant 'a rollback that stays' pool/trial.rs \
+    's/let version = std::mem::replace(&mut state.modern, state.good);/let version = if reason == UpgradeFailure::RolledBack { state.modern } else { std::mem::replace(\&mut state.modern, state.good) };/'
+plant 'a stopped worker that a timer acks' pool/trial.rs \
+    's/if acked_at.is_none_or(|acked_at|/if acked_at.is_none() \&\& acked_at.is_none_or(|acked_at|/'
+plant 'a dark upgrade on trial kept' pool/trial.rs \
+    's/trial.failures > ACCIDENTS \&\& self.serving_count() == 0/trial.failures > ACCIDENTS + 1_000 \&\& self.serving_count() == 0/'
 plant 'two workers in one slot' pool/slots.rs \
     's/untold.into_iter().map(|worker| worker.slot).chain(launched.map(|launch| launch.slot));/untold.into_iter().map(|worker| worker.slot).chain(launched.map(|launch| launch.slot).take(0));/'
 plant 'a back-off that an ack ends' pool/slots.rs \

@@ -352,6 +352,7 @@ impl Run {
         }
         if self.rng.chance(self.plan.renews) {
             let renewed = settings(&mut self.rng, self.plan.target_max);
+            let renewed = self.plan.adapt(renewed);
             let target = if self.plan.keeps_target { self.reloading().file.target } else { renewed.target };
             let manner = self.reloading().file.manner;
             self.reloading().file = Settings { target, manner, ..renewed };

@@ -12,6 +12,7 @@ use std::time::Duration;
 use einhyrningsins::base::{Mono, Stages, Version};
 use einhyrningsins::pool::{Command, Event, Notice, Settings, Terms, UpgradeFailure};
 
+use crate::deploy::Outcome;
 use crate::hold;
 use crate::plan::stages;
 use crate::run::{Cause, Run};
@@ -207,6 +208,9 @@ impl Run {
                 let of_age = self.of_age();
                 hold!("I37", self.ledger.trial.is_some() && of_age >= target, "{of_age} of {target} are of age");
                 self.ledger.prove();
+                if self.plan.deploys {
+                    self.coverage.outcomes.count(&Outcome::Passed);
+                }
             }
             _ => {}
         }

@@ -11,8 +11,10 @@ use crate::ledger::Ledger;
 use crate::master::Master;
 use crate::plan::Plan;
 use crate::reexec::Shadow;
+use crate::release::Releases;
 use crate::reload::Reloading;
 use crate::rng::Rng;
+use crate::strength::Strength;
 use crate::trace::{Trace, portrait};
 use crate::world::World;
 
@@ -116,6 +118,8 @@ pub struct Run {
     pub deadline: Option<Mono>,
     /// The pool as it would be without the last re-execs.
     pub shadow: Option<Shadow>,
+    pub releases: Releases,
+    pub strength: Strength,
     /// None: what the pool wants prepared is prepared at once, and re-execs come out of nothing.
     pub master: Option<Master>,
 }
@@ -138,6 +142,8 @@ impl Run {
             step: Step::of(Cause::Other),
             deadline: None,
             shadow: None,
+            releases: Releases::default(),
+            strength: Strength::default(),
             master,
         }
     }

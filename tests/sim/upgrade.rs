@@ -3,8 +3,9 @@
 use einhyrningsins::base::Version;
 use einhyrningsins::pool::{Event, ExitReason, Notice, Settings, UpgradeFailure};
 
+use crate::deploy::Outcome;
 use crate::hold;
-use crate::plan::{all_available, settings};
+use crate::plan::settings;
 use crate::run::{Cause, Run, StopSignal};
 
 /// How many failures in a row end an upgrade when only an ack timeout is set.
@@ -48,7 +49,7 @@ impl Run {
         }
         let renewed = settings(&mut self.rng, self.plan.target_max);
         let renewed = Settings { manner: current.manner, ..renewed };
-        let renewed = if self.plan.keeps_all { all_available(renewed) } else { renewed };
+        let renewed = self.plan.adapt(renewed);
         if self.plan.keeps_target { Settings { target: current.target, ..renewed } } else { renewed }
     }
 
@@ -116,6 +117,8 @@ impl Run {
         hold!("I9", version > self.ledger.newest, "version {version} is given again");
         let now = self.now;
         self.ledger.begin_upgrade(now, version);
+        self.count_on_sound_workers();
+        self.draw_release(version);
     }
 
     fn hear_upgrade_failed(&mut self, version: Version, back_to: Version, reason: &UpgradeFailure) {
@@ -125,10 +128,14 @@ impl Run {
         hold!("I9", version == ledger.modern && can_go_back, "back from {version} to {back_to}");
         let is_on_trial = ledger.upgrading.is_some() || ledger.trial.is_some();
         hold!("I9", is_on_trial || *reason == UpgradeFailure::RolledBack, "{version} failed, and is good");
+        self.judge_giving_up(reason);
         let just = self.is_given_up_justly(reason, back_to);
         let counts = (ledger.failures, ledger.trial);
         hold!("I38", just, "the upgrade failed for {reason:?}, with {counts:?} failures counted");
         self.coverage.given_back += u64::from(ledger.settings != ledger.fallback);
+        if self.plan.deploys {
+            self.coverage.outcomes.count(&Outcome::of(reason));
+        }
         self.ledger.go_back(back_to);
         self.step.went_back = true;
         for &at in &self.world.workers {

@@ -8,6 +8,7 @@ use einhyrningsins::base::{Ending, Mono, Pid, Signal, Slot, Version, WorkerIndex
 use einhyrningsins::pool::Group;
 
 use crate::plan::Plan;
+use crate::release::Fate;
 use crate::rng::Rng;
 
 /// The lowest pid; any other would do.
@@ -72,6 +73,7 @@ pub struct Process {
     pub doomed: bool,
     pub kill_pending: bool,
     pub frozen: bool,
+    pub fate: Fate,
     pub children: u8,
     pub children_deaf: bool,
     pub children_doomed: bool,
@@ -112,6 +114,7 @@ impl Process {
             doomed: false,
             kill_pending: false,
             frozen: false,
+            fate: Fate::default(),
             children: 0,
             children_deaf: false,
             children_doomed: false,
@@ -164,13 +167,25 @@ impl Process {
         self.life == Life::Alive && (self.kill_pending || self.doomed && !self.frozen)
     }
 
+    /// After a stop, for which it is not itself to blame.
+    pub fn can_go_on(&self) -> bool {
+        let is_stopped = if self.frozen { !self.fate.stays_stopped } else { self.stopped };
+        self.life == Life::Alive && is_stopped
+    }
+
+    /// It was not told to stop.
+    pub fn stops_itself(&self) -> bool {
+        self.life == Life::Alive && self.fate.stays_stopped && !self.frozen && !self.stopped
+    }
+
     pub fn can_exec(&self) -> bool {
         self.life == Life::Alive && !self.exec_done && !self.frozen && self.exec != Exec::Hangs
     }
 
     /// An ack may overtake the news of the exec.
     pub fn can_ack(&self) -> bool {
-        self.life == Life::Alive && !self.frozen && self.acks_left > 0 && self.exec == Exec::Works
+        let is_able = self.life == Life::Alive && !self.frozen && self.exec == Exec::Works;
+        is_able && self.acks_left > 0 && self.fate.acks_at.is_none()
     }
 
     /// A process that has not become its program has no handlers: every signal ends it.
@@ -187,6 +202,7 @@ impl Process {
         self.kill_pending |= signal == Signal::KILL;
         if signal == Signal::CONT {
             self.frozen = false;
+            self.fate.stays_stopped = false;
         }
     }
 }
