@@ -157,7 +157,7 @@ plant 'an aborted upgrade that begins' pool/upgrade.rs \
 plant 'an upgrade that outlives its deadline' pool/rollout.rs \
     's/upgrade.deadline.filter(|(moment, _)| \*moment <= now)/upgrade.deadline.filter(|_| false)/'
 plant 'a check forgotten by a re-exec' pool/rollout.rs \
-    's/if self.state.upgrade.as_ref().is_some_and(is_checking) {/if false \&\& self.state.upgrade.as_ref().is_some_and(is_checking) {/'
+    's/if self.waits_for_check_of(self.state.modern) {/if false \&\& self.waits_for_check_of(self.state.modern) {/'
 
 plant 'a check that may hang for ever' machines/reexec.rs \
     's/^                if deadline.take_if(|due| \*due <= now).is_some() {$/                if false {/'
