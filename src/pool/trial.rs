@@ -115,9 +115,13 @@ impl Pool {
             return;
         }
         let good = Earlier { version: self.state.good, settings: self.state.fallback, proven };
-        self.state.earlier.push(good);
-        let excess = self.state.earlier.len().saturating_sub(EARLIER_MAX);
-        self.state.earlier.drain(..excess);
+        let earlier = &mut self.state.earlier;
+        earlier.push(good);
+        if earlier.len() > EARLIER_MAX {
+            // The last one that is proven stays: all after it may be bad.
+            let oldest_is_last_proven = earlier.iter().rposition(|earlier| earlier.proven) == Some(0);
+            earlier.remove(usize::from(oldest_is_last_proven));
+        }
     }
 
     /// Goes back to what worked, settings and all. The new workers are now the old ones: they go as theirs did, when others serve.

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::base::{Pid, Signal, Version};
 use crate::pool::testing::{FLEET, Play, SMOOTH, settings};
-use crate::pool::{AckMode, Action, Command, Event, Manner, Notice, Settings, UpgradeFailure};
+use crate::pool::{AckMode, Action, Command, EARLIER_MAX, Event, Manner, Notice, Settings, UpgradeFailure};
 
 /// Two workers that ack by hand, a trial of ten seconds, and three failures allowed.
 fn judged() -> Settings {
@@ -253,6 +253,17 @@ fn two_bad_releases_in_a_row_lead_back_to_the_last_that_was_good() {
         play.wait(0.5);
     }
     assert_eq!((failure(&play), versions(&play)), (Some(UpgradeFailure::NothingServes), (Version(0), Version(0))));
+}
+
+#[test]
+fn bad_releases_in_a_row_lead_back_to_the_last_good_one_however_many_they_are() {
+    let mut play = Play::serving(judged());
+    for count in 1..=9 {
+        upgraded(&mut play);
+        let kept: Vec<Version> = play.pool.return_targets().collect();
+        assert_eq!(kept.last(), Some(&Version(0)), "after {count}");
+        assert!(kept.len() <= EARLIER_MAX + 1, "after {count}");
+    }
 }
 
 #[test]

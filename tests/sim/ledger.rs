@@ -295,7 +295,11 @@ impl Ledger {
         self.gone.insert(self.good, self.fallback);
         if self.good != self.modern {
             self.earlier.push(self.good);
-            self.earlier.drain(..self.earlier.len().saturating_sub(EARLIER_MAX));
+            if self.earlier.len() > EARLIER_MAX {
+                // However many bad ones come in a row, there is one to go back to.
+                let last_proven = self.earlier.iter().rposition(|version| self.proven.contains(version));
+                self.earlier.remove(usize::from(last_proven == Some(0)));
+            }
         }
     }
 
