@@ -214,14 +214,14 @@ pub(super) static OPTIONS: &[Definition] = &[
     single(UPGRADES, "early-life", Shape::Time("DURATION"))
         .help(
             "How long the workers of a new version must serve before it counts as good; until then it is on trial (default \
-             30s with --config, else 0)",
+             30s with --config or --retries, else 0)",
         )
         .not_einhorns()
         .read(|config, value| set(&mut config.early_life, values::time(value))),
     single(UPGRADES, "max-failures", Shape::Number("N"))
         .help(
             "Go back to the version before when more workers than this fail while a version is on trial; 0 is for ever \
-             (default 3 with --config, else 0)",
+             (default 3 with --config or --retries, else 0)",
         )
         .not_einhorns()
         .read(|config, value| set(&mut config.max_failures, values::whole(value, 0..=RETRIES_MAX))),

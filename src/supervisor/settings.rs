@@ -14,13 +14,15 @@ use crate::release::prepare::AppliedConfig;
 use crate::supervisor::master::Supervisor;
 use crate::sys::limits;
 
-/// How long a version is on trial, and how many failures it may have then, where a configuration file leaves it open.
+/// How long a version is on trial, and how many failures it may have then, where a configuration file leaves it open, or one who has
+/// set a limit to the tries of an upgrade.
 const EARLY_LIFE: Duration = Duration::from_secs(30);
 const MAX_FAILURES: u32 = 3;
 
 /// What the pool shall decide by.
 pub(crate) fn of(config: &Config) -> Settings {
-    let has_trial = config.has_file() || config.early_life.is_some() || config.max_failures.is_some();
+    let is_limited = config.retries.is_some() || config.early_life.is_some() || config.max_failures.is_some();
+    let has_trial = config.has_file() || is_limited;
     let cpu_count = || u32::try_from(limits::cpu_count()).unwrap_or(u32::MAX);
     Settings {
         target: config.number,

@@ -5,13 +5,28 @@ use std::ops::ControlFlow;
 use std::os::fd::AsFd;
 use std::sync::Arc;
 
-use crate::base::Mono;
+use crate::base::{Mono, Pid, Version};
 use crate::pool::{Command, Event};
 use crate::release::listeners::Listener;
 use crate::supervisor::master::{Supervisor, Turn};
 use crate::supervisor::signals;
+use crate::sys::accept_queue::Incoming;
 use crate::sys::signal::Received;
-use crate::sys::{accept_queue, clock};
+use crate::sys::{accept_queue, clock, procfs};
+
+/// Where a signal comes from.
+enum Origin {
+    Elsewhere,
+    /// From a worker of the version that can be given up.
+    OnTrial {
+        pid: Pid,
+        version: Version,
+    },
+    /// From a worker of a version that was given up, or from what an ended worker has left in its group.
+    Unwanted {
+        pid: Pid,
+    },
+}
 
 impl Supervisor {
     /// What a signal means for the pool. A release that stops its master would take the service down, although the one before it can
@@ -20,20 +35,39 @@ impl Supervisor {
         let Received { signal, sender } = received;
         let command = signals::command(signal)?;
         let is_stop = matches!(command, Command::Stop(_) | Command::StopGracefully);
-        let worker = sender.filter(|_| is_stop).and_then(|sender| self.worker_above(sender));
-        let worker = worker.and_then(|pid| self.pool.workers().iter().find(|worker| worker.pid == pid));
-        if let Some((pid, version)) = worker.map(|worker| (worker.pid, worker.version)) {
-            if version == self.pool.modern() && self.pool.can_be_given_up() {
-                let reason = format!("its worker {pid} sent SIG{signal} to the master");
-                return Some(Event::VersionUnfit { version, reason });
+        match sender.filter(|_| is_stop).map_or(Origin::Elsewhere, |sender| self.origin_of(sender)) {
+            Origin::Elsewhere => {
+                self.record_signal(signal, &command);
+                Some(Event::CommandGiven(command))
             }
-            if !self.pool.known_versions().contains(&version) {
-                log::warn!("Ignoring SIG{signal} from worker {pid}: its version {version} is not wanted any more");
-                return None;
+            Origin::OnTrial { pid, version } => {
+                let reason = format!("its worker {pid} sent SIG{signal} to the master");
+                Some(Event::VersionUnfit { version, reason })
+            }
+            Origin::Unwanted { pid } => {
+                log::warn!("Ignoring SIG{signal}: it comes from worker {pid}, which is not wanted any more");
+                None
             }
         }
-        self.record_signal(signal, &command);
-        Some(Event::CommandGiven(command))
+    }
+
+    fn origin_of(&self, sender: Pid) -> Origin {
+        let Some(pid) = self.worker_above(sender) else {
+            let group = procfs::group(sender);
+            let left_by = self.pool.leftovers().iter().find(|leftover| Some(leftover.pid) == group);
+            let is_judged = self.pool.settings().has_trial();
+            return left_by
+                .filter(|_| is_judged)
+                .map_or(Origin::Elsewhere, |left_by| Origin::Unwanted { pid: left_by.pid });
+        };
+        let worker = self.pool.workers().iter().find(|worker| worker.pid == pid);
+        match worker.map(|worker| worker.version) {
+            Some(version) if version == self.pool.modern() && self.pool.can_be_given_up() => {
+                Origin::OnTrial { pid, version }
+            }
+            Some(version) if !self.pool.known_versions().contains(&version) => Origin::Unwanted { pid },
+            Some(_) | None => Origin::Elsewhere,
+        }
     }
 
     /// Looks whether connections wait that no worker of the version on trial takes. Listens again on what its workers have shut down.
@@ -48,24 +82,28 @@ impl Supervisor {
         }
         let listeners: Vec<Arc<Listener>> = self.modern_listeners().to_vec();
         listeners.iter().for_each(|listener| listener.mend(self.config().backlog));
-        let waits: Vec<bool> = listeners.iter().map(|listener| accept_queue::waits(listener.fd.as_fd())).collect();
-        let late = self.children.queues.look(&waits, self.pool.settings().ack, now);
-        let serves = self.pool.workers().iter().any(|worker| worker.version == version && worker.serves());
-        if !serves {
-            // The queues may be the fault of the version before.
-            self.children.queues.excuse(now);
-        }
-        let Some((at, waited)) = late.filter(|_| serves) else { return ControlFlow::Continue(()) };
-        if accept_queue::any_accepted(&listeners[at].address) != Some(false) {
-            self.children.queues.excuse(now);
+        let found = listeners.iter().map(|listener| look_at(listener)).collect();
+        let late = self.children.queues.note(found, self.pool.settings().ack, now, clock::now());
+        if !self.pool.workers().iter().any(|worker| worker.version == version && worker.serves()) {
+            // The version before may be at fault.
+            self.children.queues.excuse();
             return ControlFlow::Continue(());
         }
+        let Some((at, idle_for)) = late else { return ControlFlow::Continue(()) };
         let bind = &listeners[at].bind;
-        let reason = format!("no worker accepts at {bind}, where connections have waited for {}s", waited.as_secs());
+        let reason = format!("no worker accepts at {bind}, where connections have waited for {}s", idle_for.as_secs());
         self.dispatch(Event::VersionUnfit { version, reason })
     }
 
     pub(crate) fn queue_watch_deadline(&self) -> Option<Mono> {
         self.children.queues.deadline()
+    }
+}
+
+/// The tables are long where much comes in, and are not read while nothing waits.
+fn look_at(listener: &Listener) -> Option<Incoming> {
+    match accept_queue::waits(listener.fd.as_fd()) {
+        true => accept_queue::incoming(&listener.address),
+        false => Some(Incoming::default()),
     }
 }

@@ -36,7 +36,7 @@ pub mod reexec;
 pub mod refuse;
 pub mod resource_limit;
 pub mod signal;
-pub mod sock_diag;
+mod sock_diag;
 pub mod socket;
 pub mod stderr;
 #[cfg(test)]

@@ -12,6 +12,11 @@ pub fn parent(pid: Pid) -> Option<Pid> {
     stat_field(pid, 4)?.parse().ok().map(Pid)
 }
 
+/// The process group of a process, by its leader; if the process is there and /proc shows it.
+pub fn group(pid: Pid) -> Option<Pid> {
+    stat_field(pid, 5)?.parse().ok().map(Pid)
+}
+
 /// The living children of the calling thread, in the order of their birth. None where /proc does not show them.
 pub fn living_children() -> Option<Vec<Pid>> {
     let text = fs::read_to_string("/proc/thread-self/children").ok()?;
@@ -116,6 +121,7 @@ mod tests {
     fn our_parent_is_our_parent() {
         let own = Pid(nix::unistd::getpid().as_raw());
         assert_eq!(parent(own), Some(Pid(nix::unistd::getppid().as_raw())));
-        assert_eq!(parent(Pid(i32::MAX)), None);
+        assert_eq!(group(own), Some(Pid(nix::unistd::getpgrp().as_raw())));
+        assert_eq!((parent(Pid(i32::MAX)), group(Pid(i32::MAX))), (None, None));
     }
 }

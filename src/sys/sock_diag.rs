@@ -1,99 +1,103 @@
-//! Asks the kernel for TCP connections by sock_diag(7). It looks for those of one port only, which the tables in /proc/net cannot do: where
-//! tens of thousands of connections have just ended, these take a large part of a second to read.
+//! The open TCP connections of this machine, as sock_diag(7) tells them. Where many connections end in a minute, /proc/net/tcp is too
+//! long to be read often: it lists those that are over, too.
 
 use std::net::{IpAddr, SocketAddr};
-use std::os::fd::AsRawFd;
+use std::os::fd::{AsRawFd, OwnedFd};
 
 use nix::errno::Errno;
 use nix::sys::socket::{AddressFamily, MsgFlags, SockFlag, SockProtocol, SockType, recv, send, socket};
 
 use crate::sys::errno::retry;
 
-/// From linux/sock_diag.h and linux/netlink.h.
-const SOCK_DIAG_BY_FAMILY: u16 = 20;
-const NLM_F_REQUEST_DUMP: u16 = 0x1 | 0x300;
-const NLMSG_ERROR: u16 = 2;
-const NLMSG_DONE: u16 = 3;
+/// From linux/netlink.h, linux/sock_diag.h, linux/inet_diag.h.
+const HEADER_BYTES: usize = 16;
+const DONE: u16 = 3;
+const BY_FAMILY: u16 = 20;
+const REQUEST_DUMP: u16 = 0x301;
+/// Established ones, and those that the far end has closed: a bit for each state of tcp(7).
+const OPEN: u32 = 1 << 1 | 1 << 8;
 
-/// One bit for each state, by its number in net/tcp_states.h: all but those that are over, that are no connection yet, and listeners.
-const ESTABLISHED: u32 = 1 << 1;
-const FIN_WAIT_1: u32 = 1 << 4;
-const FIN_WAIT_2: u32 = 1 << 5;
-const CLOSE_WAIT: u32 = 1 << 8;
-const LAST_ACK: u32 = 1 << 9;
-const CLOSING: u32 = 1 << 11;
-const CONNECTED: u32 = ESTABLISHED | FIN_WAIT_1 | FIN_WAIT_2 | CLOSE_WAIT | LAST_ACK | CLOSING;
+/// What the kernel recommends for its messages, and more.
+const BUFFER_BYTES: usize = 64 * 1024;
 
-/// Lengths: of struct nlmsghdr, struct inet_diag_req_v2, struct inet_diag_msg; and where fields of the last begin.
-const HEADER: usize = 16;
-const REQUEST: usize = 56;
-const CONNECTION: usize = 72;
-const SOURCE: usize = 8;
-const INODE: usize = 68;
+/// One of them.
+pub(super) struct Connection<'a> {
+    /// 0 if no process has accepted it.
+    pub(super) inode: u64,
+    /// Both of its ends.
+    pub(super) ends: &'a [u8],
+}
 
-/// What one read can hold: the kernel sends up to 32 KiB at once.
-const CHUNK: usize = 32 * 1024;
-
-/// Whether a process holds a connection whose own end has this address; an unspecified one means each with the same port.
+/// Calls `take` for each that has this address at its own end; an address that stands for all is any with this port.
 ///
 /// # Errors
-/// There is no such socket, or the kernel does not answer as it should.
-pub fn any_accepted(address: SocketAddr) -> Result<bool, Errno> {
-    let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
-    let fd = retry(|| socket(AddressFamily::Netlink, SockType::Datagram, flags, SockProtocol::NetlinkSockDiag))?;
-    retry(|| send(fd.as_raw_fd(), &request(address), MsgFlags::empty()))?;
-    let (mut chunk, mut any) = (vec![0; CHUNK], false);
-    loop {
-        let length = retry(|| recv(fd.as_raw_fd(), &mut chunk, MsgFlags::empty()))?;
-        let mut rest = &chunk[..length];
-        if rest.len() < HEADER {
-            return Err(Errno::EBADMSG);
-        }
-        while let Some((kind, content, behind)) = next_message(rest) {
-            match kind {
-                NLMSG_DONE => return Ok(any),
-                NLMSG_ERROR => return Err(Errno::EOPNOTSUPP),
-                SOCK_DIAG_BY_FAMILY => any |= is_accepted(content, address),
-                _ => {}
-            }
-            rest = behind;
-        }
-    }
+/// The system has no such socket for us, or answers otherwise than it should.
+pub(super) fn each_open_tcp(address: SocketAddr, mut take: impl FnMut(&Connection<'_>)) -> Result<(), Errno> {
+    let flags = SockFlag::SOCK_CLOEXEC;
+    let diag = socket(AddressFamily::Netlink, SockType::Raw, flags, SockProtocol::NetlinkSockDiag)?;
+    retry(|| send(diag.as_raw_fd(), &request(address), MsgFlags::empty()))?;
+    let mut buffer = vec![0; BUFFER_BYTES];
+    while take_message(&diag, &mut buffer, address, &mut take)? {}
+    Ok(())
 }
 
-/// All connections of this family and port, in these states.
+/// Returns whether there are more.
+fn take_message(
+    diag: &OwnedFd,
+    buffer: &mut [u8],
+    address: SocketAddr,
+    take: &mut impl FnMut(&Connection<'_>),
+) -> Result<bool, Errno> {
+    // The kernel has its answer ready.
+    let length = retry(|| recv(diag.as_raw_fd(), buffer, MsgFlags::MSG_DONTWAIT))?;
+    let mut rest = buffer.get(..length).ok_or(Errno::EBADMSG)?;
+    while !rest.is_empty() {
+        let length = u32_at(rest, 0).ok_or(Errno::EBADMSG)? as usize;
+        let body = rest.get(HEADER_BYTES..length).ok_or(Errno::EBADMSG)?;
+        match u16::from_ne_bytes([rest[4], rest[5]]) {
+            BY_FAMILY => connection(body, address).iter().for_each(&mut *take),
+            DONE => return Ok(false),
+            _ => return Err(Errno::EBADMSG),
+        }
+        // Messages begin at multiples of four.
+        rest = rest.get(length.next_multiple_of(4)..).unwrap_or_default();
+    }
+    Ok(true)
+}
+
+/// `struct nlmsghdr` and `struct inet_diag_req_v2`.
 fn request(address: SocketAddr) -> Vec<u8> {
     let family = if address.is_ipv4() { libc::AF_INET } else { libc::AF_INET6 };
-    let mut bytes = Vec::with_capacity(HEADER + REQUEST);
-    bytes.extend(u32::to_ne_bytes((HEADER + REQUEST) as u32));
-    bytes.extend(SOCK_DIAG_BY_FAMILY.to_ne_bytes());
-    bytes.extend(NLM_F_REQUEST_DUMP.to_ne_bytes());
-    // The number of the request, and of the sender: one socket has one.
-    bytes.extend([0; 8]);
-    bytes.extend([family as u8, libc::IPPROTO_TCP as u8, 0, 0]);
-    bytes.extend(CONNECTED.to_ne_bytes());
-    bytes.extend(address.port().to_be_bytes());
-    bytes.resize(HEADER + REQUEST, 0);
-    bytes
+    let mut body = vec![family as u8, libc::IPPROTO_TCP as u8, 0, 0];
+    body.extend(OPEN.to_ne_bytes());
+    body.extend(address.port().to_be_bytes());
+    // Any far end, any address, any interface, any cookie.
+    body.extend([0; 2 + 16 + 16 + 4]);
+    body.extend([0xff; 8]);
+    let length = (HEADER_BYTES + body.len()) as u32;
+    let mut message = length.to_ne_bytes().to_vec();
+    message.extend(BY_FAMILY.to_ne_bytes());
+    message.extend(REQUEST_DUMP.to_ne_bytes());
+    // Number and sender.
+    message.extend([0; 8]);
+    message.extend(body);
+    message
 }
 
-/// Kind and content of the first message, and what is behind it. None: there is no whole one.
-fn next_message(bytes: &[u8]) -> Option<(u16, &[u8], &[u8])> {
-    let length = u32::from_ne_bytes(bytes.get(..4)?.try_into().ok()?) as usize;
-    let kind = u16::from_ne_bytes(bytes.get(4..6)?.try_into().ok()?);
-    let content = bytes.get(HEADER..length)?;
-    let behind = bytes.get(length.next_multiple_of(4)..).unwrap_or_default();
-    Some((kind, content, behind))
-}
-
-/// A connection that waits to be accepted has no inode.
-fn is_accepted(connection: &[u8], address: SocketAddr) -> bool {
-    let Some(bytes) = connection.get(..CONNECTION) else { return false };
-    let source = |length: usize| &bytes[SOURCE..SOURCE + length];
-    let is_here = match address.ip() {
-        ip if ip.is_unspecified() => true,
-        IpAddr::V4(ip) => source(4) == ip.octets(),
-        IpAddr::V6(ip) => source(16) == ip.octets(),
+/// From `struct inet_diag_msg`; none if it is at another address.
+fn connection(body: &[u8], address: SocketAddr) -> Option<Connection<'_>> {
+    let port = body.get(4..6)?;
+    let wanted = match address.ip() {
+        ip if ip.is_unspecified() => Vec::new(),
+        IpAddr::V4(ip) => ip.octets().to_vec(),
+        IpAddr::V6(ip) => ip.octets().to_vec(),
     };
-    is_here && bytes[INODE..CONNECTION] != [0; 4]
+    let is_ours = port == address.port().to_be_bytes() && body.get(8..24)?.starts_with(&wanted);
+    // Its own address stands between port and address of the far end.
+    let (inode, ends) = (u32_at(body, 68)?.into(), body.get(6..40)?);
+    is_ours.then_some(Connection { inode, ends })
+}
+
+fn u32_at(bytes: &[u8], at: usize) -> Option<u32> {
+    Some(u32::from_ne_bytes(bytes.get(at..at + 4)?.try_into().ok()?))
 }
