@@ -66,7 +66,7 @@ fn unix<'a>(line: &'a [u8], path: &Path) -> Option<(u64, &'a [u8])> {
     let rest = line.strip_suffix(OsStr::as_bytes(path.as_os_str()))?.strip_suffix(b" ")?;
     let fields: Vec<&[u8]> = rest.split(|byte| *byte == b' ').filter(|field| !field.is_empty()).collect();
     let [name, _, _, _, _, state, inode] = fields.as_slice() else { return None };
-    let inode = str::from_utf8(inode).ok()?.parse().ok()?;
+    let inode = std::str::from_utf8(inode).ok()?.parse().ok()?;
     UNIX_OPEN.contains(state).then_some((inode, *name))
 }
 
