@@ -56,6 +56,9 @@ pub struct State {
     /// `good` had served in every slot, and had not come through its trial when the next upgrade began.
     #[serde(default)]
     pub good_is_on_trial: bool,
+    /// How often `good` has failed in the upgrade under way, while it is on trial.
+    #[serde(default)]
+    pub good_failures: u32,
     /// An upgrade was given up, and the workers of before are not all there again.
     #[serde(default)]
     pub returning: bool,
@@ -91,6 +94,7 @@ impl State {
             earlier: Vec::new(),
             trial: None,
             good_is_on_trial: false,
+            good_failures: 0,
             returning: false,
             dark: false,
             slots: BTreeMap::new(),

@@ -29,17 +29,37 @@ impl Pool {
         settings.has_trial().then(Trial::default)
     }
 
-    /// A worker failed; it counts if it is a modern one in a slot that is wanted.
+    /// A worker failed, in a slot that is wanted. It counts if its version is on trial, be it that the next upgrade is under way.
     pub(in crate::pool) fn count_against_trial(&mut self, version: Version, slot: Slot) {
-        let counts = version == self.state.modern && self.is_in_place(slot, self.state.settings.target);
-        if let Some(trial) = self.state.trial.as_mut().filter(|_| counts) {
-            trial.failures = trial.failures.saturating_add(1);
+        if !self.is_in_place(slot, self.state.settings.target) {
+            return;
         }
+        let state = &mut self.state;
+        if version == state.modern {
+            state.trial.iter_mut().for_each(|trial| trial.failures = trial.failures.saturating_add(1));
+        } else if version == state.good && state.good_is_on_trial && state.upgrade.is_some() {
+            state.good_failures = state.good_failures.saturating_add(1);
+        }
+    }
+
+    /// Nothing serves in an upgrade whose old version is on trial and fails, too. There is a better one to go back to; so the new
+    /// version is not waited for.
+    fn is_dark_between_trials(&self) -> bool {
+        let is_old_failing = self.state.good_is_on_trial && self.state.good_failures > ACCIDENTS;
+        self.state.upgrade.is_some() && is_old_failing && self.serving_count() == 0
     }
 
     /// Ends the trial, one way or the other.
     pub(in crate::pool) fn judge_trial(&mut self, now: Mono, actions: &mut Vec<Action>) {
-        let Some(trial) = self.state.trial.filter(|_| !self.is_stopping()) else { return };
+        if self.is_stopping() {
+            return;
+        }
+        if self.is_dark_between_trials() {
+            let failures = self.state.good_failures;
+            self.go_back(UpgradeFailure::NothingServes, actions);
+            self.state.trial.iter_mut().for_each(|trial| trial.failures = failures);
+        }
+        let Some(trial) = self.state.trial else { return };
         let is_done = self.state.upgrade.is_none();
         let modern = |worker: &Worker| worker.version == self.state.modern && worker.serves();
         let is_full = count(&self.state.workers, modern) >= self.state.settings.target;
@@ -127,7 +147,7 @@ impl Pool {
     /// Goes back to what worked, settings and all. The new workers are now the old ones: they go as theirs did, when others serve.
     pub(in crate::pool) fn go_back(&mut self, reason: UpgradeFailure, actions: &mut Vec<Action>) {
         let state = &mut self.state;
-        (state.upgrade, state.trial) = (None, None);
+        (state.upgrade, state.trial, state.good_failures) = (None, None, 0);
         let version = std::mem::replace(&mut state.modern, state.good);
         state.settings = state.fallback;
         if std::mem::take(&mut state.good_is_on_trial) {

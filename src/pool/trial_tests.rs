@@ -189,6 +189,40 @@ fn version_gone_back_to_whose_early_life_is_over_by_then_is_good_at_once() {
     assert_eq!(versions(&play), (Version(1), Version(1)));
 }
 
+/// The second upgrade is begun while the first version is on trial; its workers have not acked when those of the first die.
+#[test]
+fn version_that_dies_in_its_trial_under_the_next_upgrade_is_left_for_the_last_that_is_proven() {
+    let mut play = Play::serving(Settings { manner: Manner::Own, ack_timeout: None, ..judged() });
+    upgraded(&mut play);
+    let first = play.pids();
+    play.command(FLEET);
+    assert_eq!(versions(&play), (Version(2), Version(1)));
+    play.die(first[0]);
+    assert_eq!(failure(&play), None, "the other serves");
+    let launched = play.launched;
+    play.die(first[1]);
+    assert_eq!(failure(&play), Some(UpgradeFailure::NothingServes));
+    assert_eq!((versions(&play), play.launched), ((Version(0), Version(0)), launched + 2));
+}
+
+#[test]
+fn deaths_under_an_upgrade_that_is_done_are_forgotten() {
+    let mut play = Play::serving(Settings { manner: Manner::Own, max_failures: 5, ..judged() });
+    upgraded(&mut play);
+    let first = play.pids();
+    play.command(FLEET);
+    play.die(first[0]);
+    let second: Vec<i32> = play.pids().into_iter().filter(|pid| !first.contains(pid)).collect();
+    for &pid in &second {
+        play.tell(Event::WorkerExeced { pid: Pid(pid) });
+        play.ack(pid);
+    }
+    play.die(first[1]);
+    second.iter().for_each(|pid| play.die(*pid));
+    assert_eq!((failure(&play), versions(&play)), (Some(UpgradeFailure::NothingServes), (Version(1), Version(0))));
+    assert!(play.pool.is_on_trial());
+}
+
 #[test]
 fn stopped_worker_that_is_continued_or_of_a_version_that_is_good_stays() {
     let mut play = Play::serving(judged());

@@ -69,7 +69,7 @@ impl Pool {
         if self.state.trial.take().is_some() {
             self.retire_good();
             self.state.good = self.state.modern;
-            self.state.good_is_on_trial = true;
+            (self.state.good_is_on_trial, self.state.good_failures) = (true, 0);
         }
         self.state.fallback = self.state.settings;
     }
@@ -97,7 +97,7 @@ impl Pool {
 
     /// An upgrade is done when enough new workers serve; the old ones are then culled. Its version may still be on trial.
     pub(in crate::pool) fn finish_upgrade(&mut self, actions: &mut Vec<Action>) {
-        self.state.upgrade = None;
+        (self.state.upgrade, self.state.good_failures) = (None, 0);
         actions.push(Action::Tell(Notice::Upgraded { version: self.state.modern }));
         if self.state.trial.is_none() {
             self.prove(actions);

@@ -139,6 +139,8 @@ impl Run {
         let mut is_mended = false;
         while !self.is_at_rest() || self.is_lost() {
             match () {
+                // The old workers may be bad ones, which die on for as long as it lasts.
+                () if self.is_paused() => self.give(Command::Abort),
                 () if self.is_lost() && !is_mended => {
                     is_mended = true;
                     self.deploy_sound();
@@ -160,13 +162,12 @@ impl Run {
         if self.is_lost() && self.let_stopped_go_on() {
             return;
         }
-        let paused = self.ledger.rollout.as_ref().is_some_and(Rollout::is_paused);
-        hold!(
-            "I41",
-            paused || self.ledger.upgrading.is_some() || self.is_lost(),
-            "not at rest, and waiting for nothing"
-        );
+        hold!("I41", self.ledger.upgrading.is_some() || self.is_lost(), "not at rest, and waiting for nothing");
         self.give(Command::Abort);
+    }
+
+    fn is_paused(&self) -> bool {
+        self.ledger.rollout.as_ref().is_some_and(Rollout::is_paused)
     }
 
     /// A bad version has come through its trial: its faults come late, or seldom.

@@ -37,6 +37,8 @@ pub struct Ledger {
     pub proven: BTreeSet<Version>,
     /// The failures of the modern version, while it is on trial.
     pub trial: Option<u32>,
+    /// Those of the good version in the upgrade under way, while it is on trial.
+    pub good_failures: u32,
     pub rollout: Option<Rollout>,
     /// The modern version was gone back to, and does not serve in every slot yet.
     pub returning: bool,
@@ -92,6 +94,7 @@ impl Ledger {
             earlier: Vec::new(),
             proven: BTreeSet::from([Version(0)]),
             trial: None,
+            good_failures: 0,
             rollout: None,
             returning: false,
             dark: false,
@@ -254,6 +257,7 @@ impl Ledger {
                 if self.trial.is_some() {
                     self.retire_good();
                 }
+                self.good_failures = 0;
                 self.good = self.modern;
                 self.fallback = self.settings;
             }
@@ -276,7 +280,7 @@ impl Ledger {
     }
 
     pub fn finish_upgrade(&mut self) {
-        (self.upgrading, self.rollout) = (None, None);
+        (self.upgrading, self.rollout, self.good_failures) = (None, None, 0);
         if self.trial.is_none() {
             self.prove();
         }
@@ -313,7 +317,7 @@ impl Ledger {
             self.fallback = self.gone[&back_to];
         }
         self.settings = self.fallback;
-        (self.upgrading, self.rollout, self.trial) = (None, None, None);
+        (self.upgrading, self.rollout, self.trial, self.good_failures) = (None, None, None, 0);
         self.modern = self.good;
         self.returning = true;
         if !self.proven.contains(&self.modern) {
@@ -338,8 +342,14 @@ impl Ledger {
 
     /// A worker of the version on trial failed, in a slot that is wanted.
     pub fn count_against_trial(&mut self, process: &Process) {
-        let counts = process.version == self.modern && !self.is_surplus(process);
-        self.trial.iter_mut().filter(|_| counts).for_each(|failures| *failures += 1);
+        if self.is_surplus(process) {
+            return;
+        }
+        if process.version == self.modern {
+            self.trial.iter_mut().for_each(|failures| *failures += 1);
+        } else if process.version == self.good && !self.proven.contains(&self.good) && self.upgrading.is_some() {
+            self.good_failures += 1;
+        }
     }
 
     /// The answer to the check that runs is a word about the version.

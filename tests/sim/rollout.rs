@@ -248,8 +248,11 @@ impl Run {
                 ledger.trial == Some(*count) && *count > ledger.settings.max_failures && !is_full
             }
             UpgradeFailure::NothingServes => {
-                let failed = ledger.trial.is_some_and(|failures| failures > 1);
-                failed && self.world.serving() == 0 && ledger.upgrading.is_none()
+                let failed = match ledger.upgrading {
+                    None => ledger.trial.is_some_and(|failures| failures > 1),
+                    Some(_) => !ledger.proven.contains(&ledger.good) && ledger.good_failures > 1,
+                };
+                failed && self.world.serving() == 0
             }
             UpgradeFailure::CheckFailed(_) => self.step.cause == Cause::CheckFailed && ledger.settings.has_check,
             UpgradeFailure::Unfit(_) => self.step.cause == Cause::Unfit(ledger.modern),

@@ -136,7 +136,10 @@ impl Run {
         if self.plan.deploys {
             self.coverage.outcomes.count(&Outcome::of(reason));
         }
+        let is_between_trials = *reason == UpgradeFailure::NothingServes && ledger.upgrading.is_some();
+        let failures = ledger.good_failures;
         self.ledger.go_back(back_to);
+        self.ledger.trial.iter_mut().filter(|_| is_between_trials).for_each(|trial| *trial = failures);
         self.step.went_back = true;
         for &at in &self.world.workers {
             let process = &mut self.world.processes[at];
