@@ -54,6 +54,7 @@ impl Pool {
         if self.is_stopping() {
             return;
         }
+        self.judge_failures(actions);
         if self.is_dark_between_trials() {
             let failures = self.state.good_failures;
             self.go_back(UpgradeFailure::NothingServes, actions);
@@ -61,9 +62,7 @@ impl Pool {
         }
         let Some(trial) = self.state.trial else { return };
         let is_done = self.state.upgrade.is_none();
-        let modern = |worker: &Worker| worker.version == self.state.modern && worker.serves();
-        let is_full = count(&self.state.workers, modern) >= self.state.settings.target;
-        if trial.failures > self.state.settings.max_failures && !is_full {
+        if trial.failures > self.state.settings.max_failures && !self.serves_in_full() {
             self.go_back(UpgradeFailure::TooMany(trial.failures), actions);
         } else if is_done && trial.failures > ACCIDENTS && self.serving_count() == 0 {
             self.go_back(UpgradeFailure::NothingServes, actions);
@@ -72,6 +71,12 @@ impl Pool {
             actions.push(Action::Tell(Notice::TrialPassed { version: self.state.modern }));
             self.prove(actions);
         }
+    }
+
+    /// Whether as many of the modern version serve as are wanted.
+    pub(in crate::pool) fn serves_in_full(&self) -> bool {
+        let modern = |worker: &Worker| worker.version == self.state.modern && worker.serves();
+        count(&self.state.workers, modern) >= self.state.settings.target
     }
 
     /// Workers on trial that have been stopped for too long are told to go. Those that served then count as failures since they were stopped.

@@ -113,12 +113,18 @@ impl Pool {
         match &mut self.state.upgrade {
             Some(upgrade) => {
                 upgrade.failures = upgrade.failures.saturating_add(1);
-                let failures = upgrade.failures;
-                if self.state.settings.failure_limit().is_some_and(|limit| failures >= limit) {
-                    self.go_back(UpgradeFailure::Failures(failures), actions);
-                }
+                self.judge_failures(actions);
             }
             None => self.give_up_start(now, actions),
+        }
+    }
+
+    /// Too many failures in a row end an upgrade, unless the new version serves in full.
+    pub(in crate::pool) fn judge_failures(&mut self, actions: &mut Vec<Action>) {
+        let failures = self.upgrade_failures();
+        let are_many = self.state.settings.failure_limit().is_some_and(|limit| failures >= limit);
+        if self.state.upgrade.is_some() && are_many && !self.serves_in_full() {
+            self.go_back(UpgradeFailure::Failures(failures), actions);
         }
     }
 

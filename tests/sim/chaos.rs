@@ -209,7 +209,8 @@ impl Run {
         };
         // Slots differ by what died in them, and by the stage that they belong to.
         let is_staged = self.ledger.rollout.as_ref().is_some_and(|it| it.is_staged(self.ledger.settings.target));
-        if is_staged || !self.ledger.young.is_empty() {
+        // A first start that is given up waits for what was launched in the same moment.
+        if is_staged || !self.ledger.young.is_empty() || !self.ledger.ever_acked {
             return;
         }
         let same = |process: &Process| {

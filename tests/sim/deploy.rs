@@ -78,7 +78,11 @@ impl Run {
         self.converge();
         while self.step_count < self.plan.steps {
             let stuck = self.is_stuck();
-            hold!("I39", !stuck || !self.is_short(), "too few serve, and nothing is waited for");
+            hold!(
+                "I39",
+                !stuck || !self.is_short() || self.is_any_stopped(),
+                "too few serve, and nothing is waited for"
+            );
             if stuck || self.rng.chance(self.plan.commands) {
                 let command = self.operate();
                 self.deliver(Event::CommandGiven(command));
@@ -158,12 +162,17 @@ impl Run {
     }
 
     fn call_off(&mut self) {
-        hold!("I39", !self.is_short(), "too few serve, and nothing is waited for");
+        hold!("I39", !self.is_short() || self.is_any_stopped(), "too few serve, and nothing is waited for");
         if self.is_lost() && self.let_stopped_go_on() {
             return;
         }
         hold!("I41", self.ledger.upgrading.is_some() || self.is_lost(), "not at rest, and waiting for nothing");
         self.give(Command::Abort);
+    }
+
+    /// Whoever has stopped a worker that is not on trial lets it go on; until then nothing takes its place.
+    fn is_any_stopped(&self) -> bool {
+        self.world.workers.iter().any(|&at| self.world.processes[at].stopped && !self.world.processes[at].told)
     }
 
     fn is_paused(&self) -> bool {

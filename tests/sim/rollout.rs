@@ -241,7 +241,7 @@ impl Run {
         let is_full = self.modern_serving() >= ledger.settings.target;
         match reason {
             UpgradeFailure::Failures(count) => {
-                *count == ledger.failures && self.failure_limit().is_some_and(|limit| *count >= limit)
+                *count == ledger.failures && self.failure_limit().is_some_and(|limit| *count >= limit) && !is_full
             }
             UpgradeFailure::Stopping => ledger.stopping.is_some(),
             UpgradeFailure::TooMany(count) => {
