@@ -112,7 +112,10 @@ impl Pool {
         };
         let additional = settings.max_upgrade_additional;
         let of_all = additional.map_or(u32::MAX, |additional| room(additional, count(&self.state.workers, |_| true)));
-        let untold = || count(&self.state.workers, |worker| !worker.is_told());
+        // A modern one above the target goes as soon as those below serve; it must not keep one of them away.
+        let is_surplus =
+            |worker: &Worker| worker.version == self.state.modern && !self.is_in_place(worker.slot, settings.target);
+        let untold = || count(&self.state.workers, |worker| !worker.is_told() && !is_surplus(worker));
         let of_surge = settings.max_surge.map(|surge| room(surge.rounded_up(settings.target), untold()));
         of_all.min(of_surge.unwrap_or(u32::MAX))
     }

@@ -257,7 +257,7 @@ impl Run {
         let launching_modern = ledger.launching.iter().filter(|launch| launch.version == ledger.modern).count() as u32;
         let missing = tally.modern + launching_modern < stage;
         let acking = tally.modern_waiting + launching < settings.max_unacked;
-        let untold = self.world.workers.iter().filter(|&&at| !self.world.processes[at].told).count() as u32 + launching;
+        let untold = self.staying() + launching;
         let room = settings.max_upgrade_additional.is_none_or(|additional| living < settings.target + additional)
             && settings.max_surge.is_none_or(|surge| untold < settings.target + surge.rounded_up(settings.target));
         if missing && acking && room {

@@ -170,7 +170,7 @@ impl Run {
         self.give(Command::Abort);
     }
 
-    /// Whoever has stopped a worker that is not on trial lets it go on; until then nothing takes its place.
+    /// Nothing takes the place of a stopped worker that is not on trial, until it goes on.
     fn is_any_stopped(&self) -> bool {
         self.world.workers.iter().any(|&at| self.world.processes[at].stopped && !self.world.processes[at].told)
     }

@@ -85,7 +85,7 @@ impl Run {
         let living = self.world.workers.len() as u32 + launching;
         let room = max_upgrade_additional.is_none_or(|additional| living < target + additional);
         hold!("I6", room, "launched beside {living} living, target {target}");
-        let untold = self.world.workers.iter().filter(|&&at| !self.world.processes[at].told).count() as u32 + launching;
+        let untold = self.staying() + launching;
         let room = max_surge.is_none_or(|surge| untold < target + surge.rounded_up(target));
         hold!("I6", room, "launched beside {untold} that stay, target {target}");
         if self.step.burst > 0 {

@@ -16,6 +16,7 @@ use crate::deploy::Outcome;
 use crate::hold;
 use crate::plan::stages;
 use crate::run::{Cause, Run};
+use crate::world::Process;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Check {
@@ -266,6 +267,13 @@ impl Run {
         }
     }
 
+    /// Workers that were not told to go, and are not to go as soon as those of the slots below serve.
+    pub fn staying(&self) -> u32 {
+        let is_surplus = |process: &Process| process.version == self.ledger.modern && self.ledger.is_surplus(process);
+        let workers = self.world.workers.iter().map(|&at| &self.world.processes[at]);
+        workers.filter(|process| !process.told && !is_surplus(process)).count() as u32
+    }
+
     /// I36: when it was gone back in this step, all that is missing is on its way.
     pub fn audit_return(&self, modern: u32) {
         let Settings { target, max_upgrade_additional, max_surge, .. } = self.ledger.settings;
@@ -274,7 +282,7 @@ impl Run {
             return;
         }
         let living = self.world.workers.len() as u32 + launching;
-        let untold = self.world.workers.iter().filter(|&&at| !self.world.processes[at].told).count() as u32 + launching;
+        let untold = self.staying() + launching;
         let is_full = max_upgrade_additional.is_some_and(|additional| living >= target + additional)
             || max_surge.is_some_and(|surge| untold >= target + surge.rounded_up(target));
         hold!("I36", is_full, "{modern} and {launching} of {target} are there again, and there is room");
