@@ -240,14 +240,14 @@ Suite.test('a variable to be dropped is gone from workers that are launched afte
 end
 
 Suite.test('variables of other supervisors go on to the workers', quotes: 'einhorn 1.1.1 as it runs',
-           differs: '| `EINHORN_*`, `LISTEN_*`, `NOTIFY_SOCKET`, `WATCHDOG_USEC` and `WATCHDOG_PID` in the environment of the master |') do |stage|
+           differs: '| `EINHORN_*`, `EINHYRNINGSINS_SLOT*`, `LISTEN_*`, `NOTIFY_SOCKET`, `WATCHDOG_USEC` and `WATCHDOG_PID` in the environment of the master |') do |stage|
   variant = Variant.new(stage.subject, 'EINHORN_FD_3' => '33', 'LISTEN_FDS' => '4', 'NOTIFY_SOCKET' => '/nowhere')
   _, birth = Environment.born(stage, '', subject: variant)
   stage.same(%w[33 4 /nowhere], birth.environment.values_at('EINHORN_FD_3', 'LISTEN_FDS', 'NOTIFY_SOCKET'), 'the variables')
 end
 
 Suite.test('variables of other supervisors are kept from the workers', quotes: 'compat.md', only: :ours) do |stage|
-  stage.differs('| `EINHORN_*`, `LISTEN_*`, `NOTIFY_SOCKET`, `WATCHDOG_USEC` and `WATCHDOG_PID` in the environment of the master |')
+  stage.differs('| `EINHORN_*`, `EINHYRNINGSINS_SLOT*`, `LISTEN_*`, `NOTIFY_SOCKET`, `WATCHDOG_USEC` and `WATCHDOG_PID` in the environment of the master |')
   variant = Variant.new(stage.subject, 'EINHORN_FD_3' => '33', 'LISTEN_FDS' => '4', 'NOTIFY_SOCKET' => '/nowhere')
   _, birth = Environment.born(stage, '', subject: variant)
   stage.same([nil, nil, nil], birth.environment.values_at('EINHORN_FD_3', 'LISTEN_FDS', 'NOTIFY_SOCKET'), 'the variables')
