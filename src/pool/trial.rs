@@ -29,7 +29,7 @@ impl Pool {
         settings.has_trial().then(Trial::default)
     }
 
-    /// A worker failed, in a slot that is wanted. It counts if its version is on trial, be it that the next upgrade is under way.
+    /// A worker failed, in a slot that is wanted. It counts if its version is on trial, even when the next upgrade is under way.
     pub(in crate::pool) fn count_against_trial(&mut self, version: Version, slot: Slot) {
         if !self.is_in_place(slot, self.state.settings.target) {
             return;
@@ -104,7 +104,7 @@ impl Pool {
         worker.stopped_at.filter(|_| counts).map(|stopped_at| stopped_at.after(STOPPED_MAX))
     }
 
-    /// No trial of one's own is needed to see that nothing is served.
+    /// It was seen that a version does not serve. If it can be given up, it is, at once.
     pub(in crate::pool) fn on_unfit(&mut self, version: Version, reason: String, actions: &mut Vec<Action>) {
         if version == self.state.modern && self.can_be_given_up() {
             self.go_back(UpgradeFailure::Unfit(reason), actions);

@@ -125,19 +125,26 @@ fn worker_on_trial_that_stays_stopped_is_replaced_and_its_version_given_up_in_th
     assert_eq!(failure(&play), Some(UpgradeFailure::TooMany(4)));
 }
 
-#[test]
-fn worker_that_stops_before_its_ack_is_a_failure_when_it_stays_stopped() {
-    let mut play = Play::serving(Settings { max_failures: 1, ..judged() });
-    play.command(SMOOTH);
+/// Two new workers, one after the other, stop after this.
+#[track_caller]
+fn assert_given_up_as_stopped(play: &mut Play, before: impl Fn(&mut Play, Pid)) {
     for _ in 0..2 {
-        assert_eq!(failure(&play), None);
+        assert_eq!(failure(play), None);
         let pid = play.launched;
+        before(play, Pid(pid));
         play.tell(Event::WorkerStopped { pid: Pid(pid) });
         play.wait(5.0);
         play.die(pid);
         play.wait(5.0);
     }
-    assert_eq!(failure(&play), Some(UpgradeFailure::TooMany(2)));
+    assert_eq!(failure(play), Some(UpgradeFailure::TooMany(2)));
+}
+
+#[test]
+fn worker_that_stops_before_its_ack_is_a_failure_when_it_stays_stopped() {
+    let mut play = Play::serving(Settings { max_failures: 1, ..judged() });
+    play.command(SMOOTH);
+    assert_given_up_as_stopped(&mut play, |_, _| {});
 }
 
 #[test]
@@ -160,16 +167,7 @@ fn worker_that_stops_before_its_timer_acks_it_is_a_failure_too() {
     let timer = AckMode::Timer(Duration::from_secs(1));
     let mut play = Play::serving(Settings { ack: timer, max_failures: 1, ..judged() });
     play.command(SMOOTH);
-    for _ in 0..2 {
-        assert_eq!(failure(&play), None);
-        let pid = play.launched;
-        play.tell(Event::WorkerExeced { pid: Pid(pid) });
-        play.tell(Event::WorkerStopped { pid: Pid(pid) });
-        play.wait(5.0);
-        play.die(pid);
-        play.wait(5.0);
-    }
-    assert_eq!(failure(&play), Some(UpgradeFailure::TooMany(2)));
+    assert_given_up_as_stopped(&mut play, |play, pid| play.tell(Event::WorkerExeced { pid }));
 }
 
 #[test]

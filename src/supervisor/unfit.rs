@@ -100,7 +100,7 @@ impl Supervisor {
     }
 }
 
-/// The tables are long where much comes in, and are not read while nothing waits.
+/// The kernel is asked for all connections only if one waits.
 fn look_at(listener: &Listener) -> Option<Incoming> {
     match accept_queue::waits(listener.fd.as_fd()) {
         true => accept_queue::incoming(&listener.address),

@@ -117,7 +117,7 @@ plant 'a trial that passes too early' pool/trial.rs \
 plant 'no launch on the way back' pool/trial.rs \
     's/(state.launch_at_once, state.returning) = (true, true);/(state.launch_at_once, state.returning) = (false, false);/'
 plant 'given up while it serves in full' pool/trial.rs \
-    's/ \&\& !is_full {$/ \&\& (!is_full || true) {/'
+    's/trial.failures > self.state.settings.max_failures \&\& !self.serves_in_full() {$/trial.failures > self.state.settings.max_failures {/'
 plant 'given up for a single death' pool/trial.rs \
     's/^const ACCIDENTS: u32 = 1;$/const ACCIDENTS: u32 = 0;/'
 plant 'failures of a trial that acks forgive' pool/ack.rs \
