@@ -9,14 +9,17 @@ use std::fmt::Write;
 
 /// Whether a character is never shown as it is: C0 (line break and tab too), DEL and C1; the separators of lines and
 /// paragraphs; and what has no width of its own but changes what stands beside it (bidirectional controls, joiners, the
-/// byte order mark, annotations, tags). The soft hyphen is one of them: it hides a difference between two names.
+/// byte order mark, annotations, tags). The soft hyphen is one of them: it hides a difference between two names. Nor is what Unicode
+/// says will never be a character: systemd takes a text that has one for no text.
 pub fn is_hidden(char: char) -> bool {
     char.is_control()
         || matches!(
             char,
             '\u{ad}' | '\u{61c}' | '\u{180e}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}'
-                | '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e007f}'
+                | '\u{2060}'..='\u{206f}' | '\u{fdd0}'..='\u{fdef}' | '\u{feff}' | '\u{fff9}'..='\u{fffb}'
+                | '\u{e0000}'..='\u{e007f}'
         )
+        || u32::from(char) & 0xfffe == 0xfffe
 }
 
 /// The text on one line.
@@ -76,7 +79,7 @@ mod tests {
 
     /// One of each kind that the definition speaks of.
     const HIDDEN: &str = "\0\t\n\r\u{1b}\u{7f}\u{80}\u{85}\u{9b}\u{9f}\u{ad}\u{61c}\u{180e}\u{200b}\u{200d}\u{200e}\u{200f}\
-        \u{2028}\u{2029}\u{202a}\u{202e}\u{2060}\u{2066}\u{2069}\u{206f}\u{feff}\u{fff9}\u{e0001}\u{e007f}";
+        \u{2028}\u{2029}\u{202a}\u{202e}\u{2060}\u{2066}\u{2069}\u{206f}\u{fdd0}\u{fdef}\u{feff}\u{fff9}\u{fffe}\u{1ffff}\u{e0001}\u{e007f}";
 
     const PLAIN: &str = " az~hé ✓ 日本 🦄 ½ a\u{301}\u{a0}\\";
 

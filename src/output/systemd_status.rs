@@ -13,6 +13,9 @@ use crate::pool::Pool;
 /// By how much each step forward puts off the end of the manager's patience with a start or an upgrade.
 const EXTENSION: Duration = Duration::from_secs(300);
 
+/// How many of the slots that wait are named.
+const WAITING_SLOTS_MAX: usize = 10;
+
 /// As far as sd_notify(3) tells states apart.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Phase {
@@ -83,8 +86,7 @@ impl Stand {
             }
         }
         if self.status != told.status {
-            // A line break would be the beginning of another message.
-            lines.push(format!("STATUS={}", printable::line(&self.status)));
+            lines.push(format!("STATUS={}", one_message(&self.status)));
         }
         if self.is_step_from(told) {
             lines.push(format!("EXTEND_TIMEOUT_USEC={}", EXTENSION.as_micros()));
@@ -97,6 +99,12 @@ impl Stand {
         let before = if self.version == told.version { told.acked } else { 0 };
         matches!(self.phase, Phase::Starting | Phase::Replacing) && self.acked > before
     }
+}
+
+/// As systemd reads it. A line break would be the beginning of another line. A backslash takes the meaning of what stands behind it,
+/// and systemd drops a message whole that ends with one; of two, one is left.
+fn one_message(status: &str) -> String {
+    printable::line(status).replace('\\', "\\\\")
 }
 
 /// `4/4 serving, version 7`
@@ -133,9 +141,15 @@ fn trial(pool: &Pool) -> String {
     format!(", on trial{until}, {failures} of {max} failures")
 }
 
+/// systemd drops a message of more than 4 KiB, so that not every slot of many is named.
 fn waiting(pool: &Pool) -> String {
-    let slots: Vec<String> = pool.waiting_slots().iter().map(|(slot, ..)| slot.to_string()).collect();
-    if slots.is_empty() { String::new() } else { format!(", waiting after deaths: slot {}", slots.join(" ")) }
+    let waiting = pool.waiting_slots();
+    let named: Vec<String> = waiting.iter().take(WAITING_SLOTS_MAX).map(|(slot, ..)| slot.to_string()).collect();
+    match waiting.len() - named.len() {
+        _ if named.is_empty() => String::new(),
+        0 => format!(", waiting after deaths: slot {}", named.join(" ")),
+        more => format!(", waiting after deaths: slot {} and {more} more", named.join(" ")),
+    }
 }
 
 #[cfg(test)]
@@ -255,9 +269,23 @@ mod tests {
     #[test]
     fn a_status_is_one_message_and_steers_no_terminal() {
         let mut play = Play::begin(Readiness::Reached);
-        let failure = "Upgrade failed: a\nMAINPID=1\u{1b}[2J\u{9b}2J\u{202e}";
+        let failure = "Upgrade failed: a\nMAINPID=1\u{1b}[2J\u{9b}2J\u{202e}\u{ffff}C:\\";
         let said = play.say(Replacing::Nothing, Some(failure));
-        let shown = "Upgrade failed: a\\x0aMAINPID=1\\x1b[2J\\x9b2J\\u{202e}";
+        let shown = r"Upgrade failed: a\\x0aMAINPID=1\\x1b[2J\\x9b2J\\u{202e}\\u{ffff}C:\\";
         assert_eq!(said, ["READY=1".to_owned(), format!("STATUS=0/2 serving, version 0. {shown}")]);
+    }
+
+    #[test]
+    fn of_many_slots_that_wait_some_are_named() {
+        let target = 1000;
+        let settings = Settings { target, ack: AckMode::Manual, max_unacked: target, ..Settings::default() };
+        let mut play = Play { pool: Pool::new(settings), told: Stand::unknown(), readiness: Readiness::NotYet };
+        play.happen(Event::Started);
+        for number in 0..target {
+            play.launch(1000 + i32::try_from(number).unwrap(), number);
+            play.die(1000 + i32::try_from(number).unwrap());
+        }
+        let waits = "waiting after deaths: slot 0 1 2 3 4 5 6 7 8 9 and 990 more";
+        assert_eq!(play.say(Replacing::Nothing, None), [format!("STATUS=0/1000 serving, version 0, {waits}")]);
     }
 }

@@ -112,6 +112,27 @@ fn a_failed_upgrade_ends_with_ready_and_a_status() {
     manager.wait_for("STATUS=2/2 serving, version 2", 1, &master);
 }
 
+#[test]
+fn last_words_of_a_worker_do_not_keep_systemd_from_hearing_that_the_upgrade_is_over() {
+    let (setup, mut manager) = service("-r 1 --config web.toml");
+    // With a file, the master reads what workers write.
+    setup.write("web.toml", "");
+    setup.write("ack", "");
+    let master = setup.script(&ack_while_allowed()).start();
+    wait_for_first(&mut manager, &master);
+    // One that stands at the very end, and one that is cut there.
+    for words in [r"C:\\srv\\".to_owned(), r"\\".repeat(2000)] {
+        let failures = manager.states().len();
+        master.replace("worker.sh", &format!("printf '{words}' >&2\nexit 3\n"));
+        master.signal(Signal::SIGHUP);
+        master.wait_until("the end is heard", LIMIT, || {
+            manager.states().len() > failures + 1 && manager.states().ends_with(&["READY=1".to_owned()])
+        });
+        let status = manager.values("STATUS");
+        assert!(status.last().unwrap().ends_with('\\'), "{status:?}");
+    }
+}
+
 /// Readiness is over what was once ready: it is carried to the next image.
 #[test]
 fn readiness_stays_over_a_re_exec_with_a_worker_missing() {

@@ -14,6 +14,9 @@ use nix::sys::socket::{
 use crate::support::master::Master;
 use crate::support::wait::{LIMIT, holds_within};
 
+/// What a message must be shorter than.
+const MESSAGE_BYTES_MAX: usize = 4096;
+
 /// Messages are lines here, one for each variable.
 pub struct Manager {
     fd: OwnedFd,
@@ -79,7 +82,7 @@ impl Manager {
     }
 
     fn hear_one(&mut self) -> bool {
-        let mut bytes = [0; 4096];
+        let mut bytes = [0; MESSAGE_BYTES_MAX];
         let mut parts = [IoSliceMut::new(&mut bytes)];
         let mut space = nix::cmsg_space!(UnixCredentials);
         let message = recvmsg::<()>(self.fd.as_raw_fd(), &mut parts, Some(&mut space), MsgFlags::empty());
@@ -94,8 +97,23 @@ impl Manager {
             Err(Errno::EAGAIN) => return false,
             Err(errno) => panic!("cannot hear: {errno}"),
         };
-        self.heard.extend(String::from_utf8(bytes[..length].to_vec()).unwrap().split('\n').map(str::to_owned));
+        let message = String::from_utf8(bytes[..length].to_vec()).unwrap();
+        self.heard.extend(lines_of(&message).unwrap_or_else(|| panic!("systemd would drop this message: {message:?}")));
         self.senders.extend(sender);
         true
     }
+}
+
+/// The lines of a message as systemd has them: a backslash goes, and takes the meaning of what stands behind it. None: it drops a message
+/// that ends with one, or is of 4 KiB.
+fn lines_of(message: &str) -> Option<Vec<String>> {
+    let (mut lines, mut chars) = (vec![String::new()], message.chars());
+    while let Some(char) = chars.next() {
+        match char {
+            '\n' => lines.push(String::new()),
+            '\\' => lines.last_mut()?.push(chars.next()?),
+            _ => lines.last_mut()?.push(char),
+        }
+    }
+    (message.len() < MESSAGE_BYTES_MAX).then_some(lines)
 }
