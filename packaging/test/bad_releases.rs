@@ -48,6 +48,8 @@ fn bad_releases_fail_the_reload_and_the_service_stays() {
             put(&site, worker, "good", "serve");
             site.ok("systemctl reload einhyrningsins@web");
         }
+        // What a release has left behind would serve in the place of the next.
+        site.ok(&format!("pkill --signal KILL --full '[-]-tally /srv/web/releases/{name}$' || [ $? -eq 1 ]"));
     }
 }
 
