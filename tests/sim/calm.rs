@@ -33,7 +33,11 @@ impl Run {
         }
         if self.ledger.stopping.is_none() && (past == Past::Kept || self.rng.one_in(2)) {
             let style = self.rng.pick(&[UpgradeStyle::Smooth, UpgradeStyle::Fleet]);
-            let upgrade = self.upgrade(style);
+            let mut upgrade = self.upgrade(style);
+            if let (Past::Kept, Command::Upgrade { terms, .. }) = (past, &mut upgrade) {
+                // The pool would go back to workers that never ack.
+                terms.deadline = None;
+            }
             self.deliver(Event::CommandGiven(upgrade));
         }
         let (steps_max, ends_at) = (self.step_count + self.step_bound(), self.now.after(self.time_bound()));
