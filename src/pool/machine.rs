@@ -88,6 +88,11 @@ impl Pool {
             self.judge_trial(now, actions);
         }
         self.cull(now, actions);
+        // Those that may go before others serve may have been the last.
+        if self.is_dark_between_trials() {
+            self.judge_trial(now, actions);
+            self.cull(now, actions);
+        }
         self.end_patience(now, actions);
         self.note_serving(actions);
         self.replenish(now, actions);

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::base::{Pid, Signal, Version};
+use crate::base::{Pid, Share, Signal, Version};
 use crate::pool::testing::{FLEET, Play, SMOOTH, settings};
 use crate::pool::{AckMode, Action, Command, EARLIER_MAX, Event, Manner, Notice, Settings, UpgradeFailure};
 
@@ -201,6 +201,30 @@ fn version_that_dies_in_its_trial_under_the_next_upgrade_is_left_for_the_last_th
     play.die(first[1]);
     assert_eq!(failure(&play), Some(UpgradeFailure::NothingServes));
     assert_eq!((versions(&play), play.launched), ((Version(0), Version(0)), launched + 2));
+}
+
+/// The target is lowered, and no old worker has to serve on while new ones come.
+#[test]
+fn version_that_fails_in_its_trial_is_left_as_soon_as_its_last_worker_may_go() {
+    let unavailable = Settings { max_unavailable: Share::Count(1), ..judged() };
+    let mut play = Play::serving(Settings { target: 3, manner: Manner::Own, ack_timeout: None, ..unavailable });
+    let old = play.pids();
+    play.command(FLEET);
+    for pid in play.pids().into_iter().filter(|pid| !old.contains(pid)) {
+        play.tell(Event::WorkerExeced { pid: Pid(pid) });
+        play.ack(pid);
+    }
+    old.into_iter().for_each(|pid| play.die(pid));
+    let last = Pid(play.pids()[2]);
+    play.command(SMOOTH);
+    for _ in 0..2 {
+        play.tell(Event::WorkerStopped { pid: last });
+        play.tell(Event::WorkerContinued { pid: last });
+    }
+    assert_eq!((versions(&play), play.pool.serving_count()), ((Version(2), Version(1)), 2));
+    play.command(Command::SetTarget(1));
+    assert_eq!((failure(&play), versions(&play)), (Some(UpgradeFailure::NothingServes), (Version(0), Version(0))));
+    assert_eq!(play.pool.deadline().filter(|due| *due <= play.now), None);
 }
 
 #[test]
