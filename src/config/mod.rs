@@ -54,6 +54,7 @@ use std::ffi::{OsStr, OsString};
 use std::path::Path;
 
 use crate::config::definition::Act;
+use crate::config::sections::Presence;
 use crate::config::words::End;
 
 /// What the command line asks for.
@@ -74,8 +75,16 @@ pub enum Invocation {
     ConfigSchema,
 }
 
-/// Reads the text of a file, or says in a line why that cannot be had.
-pub type ReadFile<'a> = &'a dyn Fn(&Path) -> Result<String, String>;
+/// Reads the text of a file.
+pub type ReadFile<'a> = &'a dyn Fn(&Path) -> Result<String, Unread>;
+
+/// Why the text of a file cannot be had, in a line.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Unread {
+    /// There is no such file.
+    Missing(String),
+    Other(String),
+}
 
 /// Reads a command line, and the files that it names; `args` are the words after `argv0`.
 ///
@@ -153,7 +162,7 @@ fn read_layers(line: &[Word], read_file: ReadFile<'_>, problems: &mut Vec<Config
     }
     let text = match read_file(Path::new(&path)) {
         Ok(text) => text,
-        Err(message) => {
+        Err(Unread::Missing(message) | Unread::Other(message)) => {
             problems.push(ConfigError::new(message));
             return Vec::new();
         }
@@ -182,10 +191,11 @@ fn words_of(program: &[OsString]) -> impl Iterator<Item = Word> {
 /// The later of two equal names counts, at its place.
 fn read_env_files(config: &mut Config, read_file: ReadFile<'_>, problems: &mut Vec<ConfigError>) {
     let mut variables = std::mem::take(&mut config.env.from_files);
-    for (path, origin) in config.env.files.iter().zip(config.given.origins("env.env-file")) {
-        match read_file(path) {
-            Ok(text) => variables.extend(env_file::read(&path.to_string_lossy(), &text, problems)),
-            Err(message) => {
+    for (file, origin) in config.env.files.iter().zip(config.given.origins("env.env-file")) {
+        match read_file(&file.path) {
+            Ok(text) => variables.extend(env_file::read(&file.path.to_string_lossy(), &text, problems)),
+            Err(Unread::Missing(_)) if file.presence == Presence::Optional => {}
+            Err(Unread::Missing(message) | Unread::Other(message)) => {
                 let spelled = origin.spelled("env.env-file");
                 problems.push(ConfigError::new(format!("{spelled}: {message}")));
             }

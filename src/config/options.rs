@@ -17,7 +17,7 @@ use crate::config::definition::{
 };
 use crate::config::origin::Provided;
 use crate::config::sections::{
-    Control, Env, LEVELS, Log, LogLevel, OUTPUTS, Rollout, TARGETS, WorkerSetup, log_target, worker_output,
+    Control, Env, LEVELS, Log, LogLevel, OUTPUTS, Rollout, TARGETS, WorkerSetup, env_file, log_target, worker_output,
 };
 use crate::config::slots;
 use crate::config::values::{self, NICE_LEVELS, Nice};
@@ -300,8 +300,8 @@ pub(super) static OPTIONS: &[Definition] = &[
         .help("Variables that no worker has, neither from the master nor from a file")
         .read(|config, value| push(&mut config.env.unset, values::variable(value))),
     list(WORKER_KEYS, "env.env-file", Shape::Text("PATH"))
-        .help("Files with one NAME=VALUE in a line, read at each start and upgrade; env.set goes before them")
-        .read(|config, value| push(&mut config.env.files, values::path(value))),
+        .help("Files with one NAME=VALUE in a line, read at each start and upgrade; env.set goes before them. One with a - before its path may be missing")
+        .read(|config, value| push(&mut config.env.files, env_file(value))),
     single(WORKER_KEYS, "worker.user", Shape::Text("USER"))
         .help("User that the workers run as, by name or number, with all groups of that user")
         .read(|config, value| set(&mut config.worker.user, values::user(value))),

@@ -2,6 +2,7 @@
 //! file.
 
 use std::ffi::{OsStr, OsString};
+use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -15,10 +16,33 @@ use crate::config::values;
 pub struct Env {
     pub unset: Vec<OsString>,
     /// Files with more of it.
-    pub files: Vec<PathBuf>,
+    pub files: Vec<EnvFile>,
     /// What stands in them; `set` goes before it.
     pub from_files: Vec<(OsString, OsString)>,
     pub set: Vec<(OsString, OsString)>,
+}
+
+/// A file of variables.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct EnvFile {
+    pub path: PathBuf,
+    pub presence: Presence,
+}
+
+/// Whether a file has to be there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Presence {
+    Required,
+    Optional,
+}
+
+/// A path; with a `-` before it, the file may be missing, as systemd's `EnvironmentFile=` has it.
+pub(super) fn env_file(value: &OsStr) -> Result<EnvFile, Need> {
+    let (path, presence) = match value.as_bytes().strip_prefix(b"-") {
+        Some(path) => (OsStr::from_bytes(path), Presence::Optional),
+        None => (value, Presence::Required),
+    };
+    Ok(EnvFile { path: values::path(path)?, presence })
 }
 
 /// As what the workers run.

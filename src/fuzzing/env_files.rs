@@ -54,7 +54,7 @@ fn check(config: &Config) {
     }
 }
 
-/// A line that says the same: in double quotes, a backslash makes the next character stand for itself.
+/// A line that says the same: between double quotes.
 fn in_quotes((name, value): &(OsString, OsString)) -> String {
     let (name, value) = (name.to_string_lossy(), value.to_string_lossy());
     format!("export {name}=\"{}\"\n", value.replace('\\', r"\\").replace('"', "\\\""))

@@ -6,10 +6,12 @@ use std::ffi::OsString;
 use std::path::Path;
 use std::sync::Arc;
 
+use nix::errno::Errno;
 use serde::{Deserialize, Serialize};
 
 use crate::base::exit_code::Problem;
-use crate::config::{self, Config, Invocation};
+use crate::config::{self, Config, Invocation, Unread};
+use crate::files::error::FileCause;
 use crate::files::trusted_file;
 use crate::release::access_control::{self, AccessControl};
 use crate::release::bound_files::BoundFiles;
@@ -60,8 +62,11 @@ pub(crate) enum Found {
 }
 
 /// How `config::parse` reads a file.
-pub(crate) fn read_file(path: &Path) -> Result<String, String> {
-    trusted_file::read(path).map_err(|error| error.to_string())
+pub(crate) fn read_file(path: &Path) -> Result<String, Unread> {
+    trusted_file::read(path).map_err(|error| match error.cause {
+        FileCause::System(Errno::ENOENT) => Unread::Missing(error.to_string()),
+        _ => Unread::Other(error.to_string()),
+    })
 }
 
 /// Reads the configuration again.

@@ -3,6 +3,7 @@
 mod bad_files;
 mod boundary;
 mod each_option;
+mod env_files;
 mod errors;
 mod files;
 pub(crate) mod linear;
@@ -13,7 +14,7 @@ mod samples;
 use std::ffi::{OsStr, OsString};
 use std::path::Path;
 
-use crate::config::{Config, Invocation, Problems, parse};
+use crate::config::{Config, Invocation, Problems, Unread, parse};
 
 pub fn words(args: &[&str]) -> Vec<OsString> {
     args.iter().map(OsString::from).collect()
@@ -32,7 +33,7 @@ pub fn parse_words(args: Vec<OsString>) -> Result<Invocation, Problems> {
 pub fn parse_with(args: Vec<OsString>, files: &[(&str, &str)]) -> Result<Invocation, Problems> {
     parse(OsStr::new("einhorn"), args, &|path| {
         let found = files.iter().find(|(name, _)| Path::new(name) == path).map(|(_, text)| (*text).to_owned());
-        found.ok_or_else(|| format!("cannot find {}", path.display().to_string().escape_debug()))
+        found.ok_or_else(|| Unread::Missing(format!("cannot find {}", path.display().to_string().escape_debug())))
     })
 }
 
