@@ -150,15 +150,35 @@ impl Listener {
         Ok(())
     }
 
-    /// A worker that shuts the shared socket down does it to all workers; only listening again repairs it. Whether the socket
-    /// blocks is left as workers set it: some event loops need it as they have set it, and it is one flag for all of them.
+    /// A worker that shuts the shared socket down does it to all workers, and so does one that calls listen(2) with a short queue;
+    /// only listening again repairs it. Whether the socket blocks is left as workers set it: some event loops need it as they
+    /// have set it, and it is one flag for all of them.
     pub(crate) fn mend(&self, backlog: u32) {
-        if socket::is_accepting(self.fd.as_fd()) != Ok(false) {
-            return;
+        match socket::is_accepting(self.fd.as_fd()) {
+            Ok(true) => return self.lengthen(backlog),
+            Ok(false) => {}
+            // The system has no answer for the moment.
+            Err(_) => return,
         }
         match socket::mend(self.fd.as_fd(), &self.address, queue_length(backlog)) {
             Ok(()) => log::error!("a worker had shut down the socket {:?}, listening again", self.address),
             Err(errno) => log::error!("cannot listen again on {:?}: {errno}", self.address),
+        }
+    }
+
+    /// A longer queue is left as it is. That of a unix socket is set, for the system does not say how long it is.
+    fn lengthen(&self, backlog: u32) {
+        let before = socket::queue_limit(self.fd.as_fd());
+        if before.is_some_and(|before| before >= backlog) {
+            return;
+        }
+        match (socket::relisten(self.fd.as_fd(), queue_length(backlog)), before) {
+            // The kernel's own limit may be the shorter one.
+            (Ok(()), Some(before)) if socket::queue_limit(self.fd.as_fd()).is_some_and(|after| after > before) => {
+                log::debug!("A worker had set the backlog of {} to {before}, it is set again", self.bind);
+            }
+            (Ok(()), _) => {}
+            (Err(errno), _) => log::debug!("cannot set the backlog of {} again: {}", self.bind, words(errno)),
         }
     }
 

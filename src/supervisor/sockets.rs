@@ -28,7 +28,7 @@ impl Supervisor {
         });
     }
 
-    /// Listens again where a worker has shut a shared socket down.
+    /// Listens again where a worker has shut a shared socket down, or has shortened its queue.
     pub(crate) fn relisten(&self) {
         let served = self.sockets.listeners.iter().filter(|listener| self.is_served(listener));
         served.for_each(|listener| listener.mend(self.config().backlog));

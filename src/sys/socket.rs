@@ -1,6 +1,7 @@
 //! TCP listeners, and what all sockets have in common. Every socket closes on exec; no name is looked up but on demand.
 
 use std::io;
+use std::mem::MaybeUninit;
 use std::net::{SocketAddr, SocketAddrV4, SocketAddrV6, ToSocketAddrs};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use std::path::PathBuf;
@@ -128,6 +129,24 @@ fn disconnect(fd: BorrowedFd<'_>) -> Result<(), Errno> {
 pub fn relisten(fd: BorrowedFd<'_>, backlog: i32) -> Result<(), Errno> {
     // SAFETY: a descriptor that the caller lends, and no memory.
     retry(|| Errno::result(unsafe { libc::listen(fd.as_raw_fd(), backlog) })).map(drop)
+}
+
+/// How long the accept queue of a TCP socket that listens may get. None: it is no such socket, or the system does not say.
+pub fn queue_limit(fd: BorrowedFd<'_>) -> Option<u32> {
+    let mut info = MaybeUninit::<libc::tcp_info>::zeroed();
+    let mut length = size_of::<libc::tcp_info>() as libc::socklen_t;
+    let (level, name) = (libc::IPPROTO_TCP, libc::TCP_INFO);
+    // SAFETY: a descriptor that the caller lends, and room of that length, which outlives the call.
+    let got = retry(|| {
+        Errno::result(unsafe {
+            libc::getsockopt(fd.as_raw_fd(), level, name, info.as_mut_ptr().cast(), &raw mut length)
+        })
+    });
+    got.ok()?;
+    // SAFETY: numbers alone, all of which were set at least to zero.
+    let info = unsafe { info.assume_init() };
+    // Of a socket that listens, tcp_get_info() of the kernel has it there.
+    Some(info.tcpi_sacked)
 }
 
 /// Two connected stream sockets; blocking.

@@ -273,6 +273,40 @@ if os.path.exists("saboteur"):
 time.sleep(1000)
 "#;
 
+/// Calls listen(2) with a queue of 5, as Erlang does, acks, and tells what the queues are from then on: that of TCP when the length is
+/// another, then how many clients of the unix socket do not have to wait.
+const SHORTENER: &str = r#"
+import json, os, socket, struct, time
+unix, tcp = [socket.socket(fileno=int(os.environ[f"EINHORN_FD_{at}"])) for at in (0, 1)]
+limit = lambda: struct.unpack_from("I", tcp.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 104), 28)[0]
+for server in (tcp, unix):
+    server.listen(5)
+assert limit() == 5
+control = socket.socket(socket.AF_UNIX)
+control.connect(os.environ["EINHORN_SOCK_PATH"])
+control.sendall(json.dumps({"command": "worker:ack", "pid": os.getpid()}).encode() + b"\n")
+while limit() == 5:
+    time.sleep(0.01)
+clients = [socket.socket(socket.AF_UNIX) for _ in range(40)]
+let_in = 0
+for client in clients:
+    client.setblocking(False)
+    let_in += client.connect_ex("web.sock") == 0
+os.write(1, f"{limit()} {let_in}\n".encode())
+time.sleep(1000)
+"#;
+
+// Number 7 of what operators trip over.
+#[test]
+fn a_queue_that_a_worker_has_shortened_is_as_long_again_after_its_ack() {
+    let setup = Setup::new("-v -m manual -l 100 -b unix:web.sock").bind("");
+    let master = setup.program(["python3", "-c", SHORTENER]).start();
+    master.wait_until("the worker tells", LIMIT, || master.stdout().ends_with('\n'));
+    assert_eq!(master.stdout(), "100 40\n");
+    let said = format!("DEBUG: A worker had set the backlog of {} to 5, it is set again", master.addr());
+    master.wait_for_log(&said, 1);
+}
+
 // Failure mode 22.
 #[test]
 fn a_socket_that_a_worker_has_shut_down_is_listened_on_again() {
