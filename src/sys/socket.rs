@@ -136,11 +136,10 @@ pub fn queue_limit(fd: BorrowedFd<'_>) -> Option<u32> {
     let mut info = MaybeUninit::<libc::tcp_info>::zeroed();
     let mut length = size_of::<libc::tcp_info>() as libc::socklen_t;
     let (level, name) = (libc::IPPROTO_TCP, libc::TCP_INFO);
-    // SAFETY: a descriptor that the caller lends, and room of that length, which outlives the call.
     let got = retry(|| {
-        Errno::result(unsafe {
-            libc::getsockopt(fd.as_raw_fd(), level, name, info.as_mut_ptr().cast(), &raw mut length)
-        })
+        let room = info.as_mut_ptr().cast();
+        // SAFETY: a descriptor that the caller lends, and room of that length, which outlives the call.
+        Errno::result(unsafe { libc::getsockopt(fd.as_raw_fd(), level, name, room, &raw mut length) })
     });
     got.ok()?;
     // SAFETY: numbers alone, all of which were set at least to zero.
