@@ -2,3 +2,6 @@
 
 /// The longest path of a unix socket in bytes: what sockaddr_un holds with its final NUL, see unix(7).
 pub const SOCKET_PATH_MAX: usize = 107;
+
+/// The last second of the year 9999, since 1970: RFC 3339 has no later one.
+pub const LAST_SECOND: u64 = 253_402_300_799;

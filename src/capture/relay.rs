@@ -28,7 +28,7 @@ pub(crate) const CONNECTION_FD: i32 = 3;
 const NAME: &str = "einhyr-relay";
 
 /// Its name in its own log lines.
-const SPEAKER: &str = "RELAY";
+const SPEAKER: &str = "relay";
 
 type Held = Vec<(Writer, OwnedFd)>;
 

@@ -2,13 +2,13 @@
 //! nothing here logs.
 
 use std::collections::VecDeque;
-use std::fmt;
 use std::os::fd::AsFd;
 
 use serde::{Deserialize, Serialize};
 
 use crate::base::{Pid, Slot, Version};
 use crate::capture::lines::Lines;
+use crate::logging::line::Speaker;
 use crate::sys::fd_passing::Record;
 use crate::sys::output_pipe::{Found, read_some};
 
@@ -29,13 +29,13 @@ pub(crate) struct Writer {
     pub(crate) version: Version,
 }
 
-impl fmt::Display for Writer {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "worker {}, pid {}, version {}", self.slot, self.pid, self.version)
-    }
-}
-
 impl Writer {
+    /// As the log has it.
+    pub(crate) fn speaker(self) -> Speaker {
+        let Self { pid, slot, version } = self;
+        Speaker::Worker { slot, pid, version }
+    }
+
     /// As the relay is told. Masters and relays of all versions agree on it.
     pub(crate) fn to_record(self) -> Record {
         let [a, b, c, d] = self.pid.0.to_ne_bytes();
@@ -151,7 +151,6 @@ mod tests {
     #[test]
     fn a_writer_comes_through_a_record() {
         assert_eq!(Writer::from_record(WRITER.to_record()), WRITER);
-        assert_eq!(Writer { version: Version(3), ..WRITER }.to_string(), "worker 2, pid 4711, version 3");
     }
 
     #[test]

@@ -245,7 +245,7 @@ fn read_to_end(source: &mut Source<Pipe>, buffer: &mut [u8], lost: &mut Lost) {
 
 impl Lost {
     fn say(&mut self, writer: Writer, line: &str) {
-        if logging::log_output(&writer, line) == logging::Room::Full {
+        if logging::log_output(writer.speaker(), line) == logging::Room::Full {
             self.lines = self.lines.saturating_add(1);
         }
     }

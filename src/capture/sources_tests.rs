@@ -119,7 +119,7 @@ fn what_is_carried_is_read_by_versions_before_and_after() {
         "is_cut": false}, "last_lines": ["x"], "is_ended": false, "is_relayed": true}], "relay": {"pid": 8, "connection": 6}}"#;
     let carried: Carried<i32> = serde_json::from_str(text).unwrap();
     assert!(carried.descriptors().eq(&[5, 6]));
-    assert_eq!(carried.sources[0].writer.to_string(), "worker 2, pid 7, version 3");
+    assert_eq!(carried.sources[0].writer, Writer { pid: Pid(7), slot: Slot(2), version: Version(3) });
     // A relay whose connection is lost is none.
     let carried = carried.with_descriptors(|fd| (fd == 5).then_some(fd));
     assert!(matches!(carried, Carried::<i32> { relay: None, .. }));

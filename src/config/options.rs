@@ -17,7 +17,8 @@ use crate::config::definition::{
 };
 use crate::config::origin::Provided;
 use crate::config::sections::{
-    Control, Env, LEVELS, Log, LogLevel, OUTPUTS, Rollout, TARGETS, WorkerSetup, env_file, log_target, worker_output,
+    Control, Env, FORMATS, LEVELS, Log, LogLevel, OUTPUTS, Rollout, TARGETS, WorkerSetup, env_file, log_format,
+    log_target, worker_output,
 };
 use crate::config::slots;
 use crate::config::values::{self, NICE_LEVELS, Nice};
@@ -375,6 +376,17 @@ pub(super) static OPTIONS: &[Definition] = &[
         .default("stderr")
         .subject(Subject::LogTarget)
         .read(|config, value| set(&mut config.log.target, log_target(value))),
+    single(MASTER_KEYS, "log.file", Shape::Text("PATH"))
+        .help("File in the place of standard error; opened anew at USR1 and with each upgrade")
+        .effect(Effect::Restart)
+        .read(|config, value| set(&mut config.log.file, values::absolute_path(value))),
+    single(MASTER_KEYS, "log.format", Shape::Choice(FORMATS))
+        .help("What a line of the log looks like, but for syslog")
+        .default("plain")
+        .read(|config, value| set(&mut config.log.format, log_format(value))),
+    switch(MASTER_KEYS, "log.time")
+        .help("Begin each line with its time; those of log.file, and in JSON, always have it")
+        .read(|config, _| set(&mut config.log.time, Ok(true))),
     single(MASTER_KEYS, "log.syslog-level", Shape::Choice(LEVELS))
         .help("What of the log goes to syslog: everything down to this level")
         .default("warn")

@@ -6,7 +6,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use crate::base::{LogTarget, ResourceLimit, Share, Signal, WorkerOutput};
+use crate::base::{LogFormat, LogTarget, ResourceLimit, Share, Signal, WorkerOutput};
 use crate::config::definition::Need;
 use crate::config::slots::SlotSetup;
 use crate::config::values;
@@ -97,6 +97,10 @@ pub struct Control {
 pub struct Log {
     pub level: LogLevel,
     pub target: LogTarget,
+    /// In the place of standard error; absolute.
+    pub file: Option<PathBuf>,
+    pub format: LogFormat,
+    pub time: bool,
     pub syslog_level: LogLevel,
     pub facility: String,
     pub ident: String,
@@ -114,6 +118,7 @@ pub enum LogLevel {
 
 pub(super) const LEVELS: &str = "debug|info|warn|error";
 pub(super) const TARGETS: &str = "stderr|syslog|both";
+pub(super) const FORMATS: &str = "plain|json";
 pub(super) const OUTPUTS: &str = "capture|inherit";
 
 impl LogLevel {
@@ -145,6 +150,13 @@ pub(super) fn log_target(value: &OsStr) -> Result<LogTarget, Need> {
         "syslog" => LogTarget::Syslog,
         "both" => LogTarget::Both,
         _ => LogTarget::Stderr,
+    })
+}
+
+pub(super) fn log_format(value: &OsStr) -> Result<LogFormat, Need> {
+    Ok(match values::one_of(value, FORMATS)?.as_str() {
+        "json" => LogFormat::Json,
+        _ => LogFormat::Plain,
     })
 }
 

@@ -125,6 +125,10 @@ pub(super) fn path(value: &OsStr) -> Result<PathBuf, Need> {
     Ok(PathBuf::from(value))
 }
 
+pub(super) fn absolute_path(value: &OsStr) -> Result<PathBuf, Need> {
+    path(value).ok().filter(|path| path.is_absolute()).ok_or_else(|| "need an absolute path".to_owned())
+}
+
 /// A path that fits into a socket address.
 pub(super) fn limited_path(value: &OsStr, bytes_max: usize) -> Result<PathBuf, Need> {
     let need = || format!("need a path of 1 to {bytes_max} bytes");

@@ -6,6 +6,7 @@ pub mod directory;
 pub mod error;
 pub mod file_watch;
 pub mod lockfile;
+pub mod log_file;
 pub mod path_trust;
 pub mod pidfile;
 pub mod private_file;

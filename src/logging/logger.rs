@@ -1,7 +1,6 @@
 //! How log lines look and where they go: `[MASTER 123] INFO: …` on standard error through the log thread, to syslog through
 //! its own, or both, as the plan says. Nothing here blocks.
 
-use std::fmt::Display;
 use std::io::{self, Write};
 use std::sync::{OnceLock, PoisonError, RwLock, RwLockReadGuard};
 use std::time::Duration;
@@ -10,12 +9,13 @@ use env_logger::{Builder, WriteStyle};
 use log::{Level, LevelFilter, Record};
 
 use crate::base::{Pid, printable};
+use crate::logging::line::{Layout, Speaker, bare, line, set_layout};
 use crate::logging::plan::{LogPlan, level_of};
 use crate::logging::route::Route;
 use crate::logging::stderr_writer::{self, LogQueue, Room};
 use crate::logging::syslog_writer::{Report, SyslogQueue, usual_paths};
 use crate::sys::errno::words;
-use crate::sys::stderr::{self, is_journal};
+use crate::sys::stderr;
 use crate::threads::crew::Crew;
 
 /// The target that marks a line as being about a worker's own doing; the pid follows it.
@@ -39,32 +39,33 @@ static QUEUE: OnceLock<LogQueue> = OnceLock::new();
 /// keeps no thread waiting, or to put another in its place.
 static ROUTE: RwLock<Option<Route>> = RwLock::new(None);
 
-/// Whether standard error is the journal, which reads a line's level from a mark in front of it.
-static MARKS_LEVELS: OnceLock<bool> = OnceLock::new();
-
 /// Who speaks in the lines that are not a worker's: the master, unless this is another process of ours.
-static SPEAKER: OnceLock<&str> = OnceLock::new();
+static OWN_NAME: OnceLock<&'static str> = OnceLock::new();
 
 /// Where lines go; dropped at the very end.
 pub(crate) struct Logging {
     queue: LogQueue,
 }
 
-/// Has the lines of this process begin with another word than MASTER. To be called before the log is started.
+/// Has the lines of this process begin with another word than MASTER, in capitals. To be called before the log is started.
 pub(crate) fn speak_as(speaker: &'static str) {
-    let _first = SPEAKER.set(speaker);
+    let _first = OWN_NAME.set(speaker);
 }
 
-fn own_name() -> String {
-    let pid = std::process::id();
-    SPEAKER.get().map_or_else(|| format!("MASTER {pid}"), |speaker| format!("{speaker} {pid}"))
+fn own() -> Speaker {
+    Speaker::Own { name: OWN_NAME.get().copied().unwrap_or("master"), pid: std::process::id() }
+}
+
+/// A line about the log itself.
+fn warning(message: &str) -> String {
+    line(Level::Warn, own(), message)
 }
 
 /// Sends everything that is logged where the plan says from now on.
 ///
 /// Errors: a thread cannot be started.
 pub(crate) fn start(plan: &LogPlan, crew: &mut Crew) -> io::Result<Logging> {
-    let queue = stderr_writer::start(format!("{}[{}]", mark_of(Level::Warn), own_name()), crew)?;
+    let queue = stderr_writer::start(warning, crew)?;
     let _first = QUEUE.set(queue.clone());
     let sink = env_logger::Target::Pipe(Box::new(queue.clone()));
     let builder = &mut Builder::new();
@@ -86,6 +87,7 @@ pub(crate) fn start(plan: &LogPlan, crew: &mut Crew) -> io::Result<Logging> {
 pub(crate) fn apply(plan: &LogPlan, crew: &mut Crew) -> io::Result<()> {
     // First, since the thread may have something to say at once.
     log::set_max_level(plan.level);
+    set_layout(Layout::of(plan.format, plan.has_time));
     // Only the main thread puts another route there, so that this one is still the last when it is replaced.
     let route = Route::of(plan, read_route().as_ref(), usual_paths(), hear_of_syslog, crew)?;
     let last = std::mem::replace(&mut *ROUTE.write().unwrap_or_else(PoisonError::into_inner), route);
@@ -101,9 +103,9 @@ pub(crate) fn set_verbosity(verbosity: u8) {
 
 /// Writes a bare line to standard error, whatever the verbosity and wherever log lines go: it is no log line, but what
 /// einhorn shows at its terminal.
-pub(crate) fn print(line: &str) {
+pub(crate) fn print(text: &str) {
     if let Some(queue) = QUEUE.get() {
-        queue.push(format!("{}\n", printable::line(line)).into_bytes());
+        queue.push(bare(own(), text).into_bytes());
     }
 }
 
@@ -138,12 +140,11 @@ pub(crate) fn log_for_worker(pid: Pid, message: &str) {
 
 /// Logs a line that a worker has written, which is fit to be shown. It has no level of the master's, and no verbosity keeps it back. Syslog
 /// gets it as information; where that is not for syslog, standard error has it, so that it is somewhere.
-pub(crate) fn log_output(writer: &dyn Display, line: &str) -> Room {
+pub(crate) fn log_output(writer: Speaker, text: &str) -> Room {
     let Some(queue) = QUEUE.get() else { return Room::Full };
-    let text = format!("[{writer}] {line}");
-    let line = format!("{}{text}\n", mark_of(Level::Info));
+    let line = line(Level::Info, writer, text);
     let left = match &*read_route() {
-        Some(route) => route.pass_output(text, line),
+        Some(route) => route.pass_output(format!("[{}] {text}", writer.named()), line),
         None => Some(line),
     };
     left.map_or(Room::Free, |line| queue.push_output(line.into_bytes()))
@@ -184,37 +185,21 @@ fn read_route() -> RwLockReadGuard<'static, Option<Route>> {
 
 /// Sends a line to syslog if it is for syslog; what is left for standard error comes back.
 fn line_for_standard_error(record: &Record<'_>) -> Option<String> {
-    // One message stays one line and cannot move a terminal's cursor: clients and workers have words in it.
-    let message = printable::line(&record.args().to_string()).into_owned();
-    let worker = record.target().strip_prefix(WORKER_TARGET);
-    let speaker = worker.map_or_else(own_name, |pid| format!("WORKER {pid}"));
-    let line = format!("{}[{speaker}] {}: {message}\n", mark_of(record.level()), record.level());
+    let message = record.args().to_string();
+    let child = record.target().strip_prefix(WORKER_TARGET).and_then(|pid| pid.parse().ok()).map(Pid);
+    let speaker = child.map_or_else(own, Speaker::Child);
+    let line = line(record.level(), speaker, &message);
     match &*read_route() {
         Some(route) if record.target() != ABOUT_SYSLOG => {
+            let message = printable::line(&message);
             // The master's name and pid are in every message anyway.
-            let text = if worker.is_some() { format!("[{speaker}] {message}") } else { message };
+            let text = match child {
+                Some(_) => format!("[{}] {message}", speaker.named()),
+                None => message.into_owned(),
+            };
             route.pass(record.level(), text, line)
         }
         Some(_) | None => Some(line),
-    }
-}
-
-/// Whether the journal of systemd reads standard error.
-pub(crate) fn goes_to_journal() -> bool {
-    let is_read = || std::env::var_os("JOURNAL_STREAM").is_some_and(|stream| is_journal(&stream));
-    *MARKS_LEVELS.get_or_init(is_read)
-}
-
-/// What a line begins with, so that the journal knows its level, as sd-daemon(3) has it. Nothing where there is no journal.
-pub(crate) fn mark_of(level: Level) -> &'static str {
-    if !goes_to_journal() {
-        return "";
-    }
-    match level {
-        Level::Error => "<3>",
-        Level::Warn => "<4>",
-        Level::Info => "<6>",
-        Level::Debug | Level::Trace => "<7>",
     }
 }
 

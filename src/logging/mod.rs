@@ -2,6 +2,8 @@
 //! either: a line that finds no room is dropped and counted.
 
 mod backoff;
+mod journal;
+pub(crate) mod line;
 mod logger;
 mod place;
 pub(crate) mod plan;
@@ -12,9 +14,10 @@ mod stderr_writer;
 pub(crate) mod syslog_message;
 mod syslog_writer;
 
+pub(crate) use journal::mark_of;
 pub(crate) use logger::{
-    Logging, apply, count_lost, dropped_lines, flush, log_for_worker, log_output, lost_lines, mark_of, print,
-    room_for_output, set_verbosity, speak_as, start, waiting_lines,
+    Logging, apply, count_lost, dropped_lines, flush, log_for_worker, log_output, lost_lines, print, room_for_output,
+    set_verbosity, speak_as, start, waiting_lines,
 };
 pub(crate) use place::place;
 pub(crate) use stderr_writer::Room;

@@ -1,7 +1,7 @@
 //! Where the log can be read, for people who were told that something failed. Asks the system once for each question.
 
 use crate::base::LogTarget;
-use crate::logging::logger::goes_to_journal;
+use crate::logging::journal::goes_to_journal;
 use crate::logging::plan::LogPlan;
 use crate::sys::procfs::{Unit, own_unit, stderr_file};
 
@@ -40,7 +40,14 @@ mod tests {
 
     fn plan(target: LogTarget) -> LogPlan {
         let (level, syslog_level) = (LevelFilter::Info, LevelFilter::Info);
-        LogPlan { level, target, syslog_level, facility: Facility::DAEMON, ident: "web".to_owned() }
+        LogPlan {
+            level,
+            target,
+            syslog_level,
+            facility: Facility::DAEMON,
+            ident: "web".to_owned(),
+            ..LogPlan::default()
+        }
     }
 
     #[test]

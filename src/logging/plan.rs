@@ -2,7 +2,7 @@
 
 use log::LevelFilter;
 
-use crate::base::LogTarget;
+use crate::base::{LogFormat, LogTarget};
 use crate::logging::syslog_message::{Facility, Header};
 
 /// What is logged, and where it goes.
@@ -11,6 +11,9 @@ pub(crate) struct LogPlan {
     /// The least that is logged at all: debug, info, warn or error.
     pub(crate) level: LevelFilter,
     pub(crate) target: LogTarget,
+    pub(crate) format: LogFormat,
+    /// Whether a plain line begins with its time.
+    pub(crate) has_time: bool,
     /// The least that syslog gets, of what `level` lets through.
     pub(crate) syslog_level: LevelFilter,
     pub(crate) facility: Facility,
@@ -32,6 +35,8 @@ impl Default for LogPlan {
         Self {
             level: LevelFilter::Info,
             target: LogTarget::Stderr,
+            format: LogFormat::Plain,
+            has_time: false,
             syslog_level: LevelFilter::Warn,
             facility: Facility::DAEMON,
             ident: "einhyrningsins".to_owned(),

@@ -20,8 +20,8 @@ struct Refused {
 /// Where lines are written to, and what was lost on the way.
 pub(crate) struct LogOutput<'a, W> {
     write: W,
-    /// Begins the lines about what was lost.
-    prefix: &'a str,
+    /// A line about what was lost.
+    warning: fn(&str) -> String,
     /// How many lines there was no room for in the queue, since that was told last.
     dropped: &'a AtomicU64,
     /// How many lines were lost since the start.
@@ -30,8 +30,8 @@ pub(crate) struct LogOutput<'a, W> {
 }
 
 impl<'a, W: FnMut(&[u8]) -> io::Result<usize>> LogOutput<'a, W> {
-    pub(crate) fn new(write: W, prefix: &'a str, dropped: &'a AtomicU64, lost_ever: &'a AtomicU64) -> Self {
-        Self { write, prefix, dropped, lost_ever, refused: Refused::default() }
+    pub(crate) fn new(write: W, warning: fn(&str) -> String, dropped: &'a AtomicU64, lost_ever: &'a AtomicU64) -> Self {
+        Self { write, warning, dropped, lost_ever, refused: Refused::default() }
     }
 
     /// Whatever is wrong with standard error is no reason to do anything but count: there is nowhere else to say so.
@@ -48,7 +48,7 @@ impl<'a, W: FnMut(&[u8]) -> io::Result<usize>> LogOutput<'a, W> {
 
     fn tell_of_refused(&mut self) {
         let (lines, Some(cause)) = (self.refused.lines, self.refused.cause) else { return };
-        let told = format!("{} WARN: lost {lines} log lines, cannot write them: {}\n", self.prefix, words(cause));
+        let told = (self.warning)(&format!("lost {lines} log lines, cannot write them: {}", words(cause)));
         if self.write_line(told.as_bytes()).is_ok() {
             (self.refused.lines, self.refused.cause) = (0, None);
         }
@@ -57,7 +57,7 @@ impl<'a, W: FnMut(&[u8]) -> io::Result<usize>> LogOutput<'a, W> {
     fn tell_of_dropped(&mut self) {
         let lost = self.dropped.swap(0, Ordering::Relaxed);
         if lost > 0 {
-            let told = format!("{} WARN: dropped {lost} log lines that were not read in time\n", self.prefix);
+            let told = (self.warning)(&format!("dropped {lost} log lines that were not read in time"));
             if self.write_line(told.as_bytes()).is_err() {
                 self.dropped.fetch_add(lost, Ordering::Relaxed);
             }
@@ -110,12 +110,16 @@ mod tests {
         }
     }
 
+    fn warning(message: &str) -> String {
+        format!("[MASTER 7] WARN: {message}\n")
+    }
+
     /// Writes lines with so much room for each group of them, after so many were dropped; returns what stands there, how many
     /// are counted as lost, and how many as dropped and not told of.
     fn written(dropped: u64, groups: &[(usize, &[&str])]) -> (String, u64, u64) {
         let disk = RefCell::new(Disk { room: 0, text: Vec::new() });
         let (dropped, lost) = (AtomicU64::new(dropped), AtomicU64::new(0));
-        let mut output = LogOutput::new(|bytes: &[u8]| disk.borrow_mut().write(bytes), "[MASTER 7]", &dropped, &lost);
+        let mut output = LogOutput::new(|bytes: &[u8]| disk.borrow_mut().write(bytes), warning, &dropped, &lost);
         for (room, lines) in groups {
             disk.borrow_mut().room = *room;
             lines.iter().for_each(|line| output.on_line(line.as_bytes()));
@@ -156,7 +160,7 @@ mod tests {
             text.borrow_mut().push(bytes[0]);
             Ok(1)
         };
-        LogOutput::new(one_byte, "", &dropped, &lost).on_line(b"one\n");
+        LogOutput::new(one_byte, warning, &dropped, &lost).on_line(b"one\n");
         assert_eq!((text.into_inner(), lost.into_inner()), (b"one\n".to_vec(), 0));
     }
 }

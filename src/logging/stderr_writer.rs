@@ -147,21 +147,21 @@ impl Write for LogQueue {
     }
 }
 
-/// Starts the thread. `prefix` begins the lines of its own, about what was dropped.
+/// Starts the thread. `warning` makes the lines of its own, about what was dropped.
 ///
 /// Errors: no thread can be started.
-pub(crate) fn start(prefix: String, crew: &mut Crew) -> io::Result<LogQueue> {
+pub(crate) fn start(warning: fn(&str) -> String, crew: &mut Crew) -> io::Result<LogQueue> {
     let (items, queued) = bounded(LINES_MAX);
     let tallies = Tallies::default();
     let Tallies { waiting, output_bytes, dropped, dropped_ever } = tallies.clone();
-    let thread = crew.start(Writer { queued, tallies, prefix }, Arc::default())?;
+    let thread = crew.start(Writer { queued, tallies, warning }, Arc::default())?;
     Ok(LogQueue { items, waiting, output_bytes, dropped, dropped_ever, thread })
 }
 
 struct Writer {
     queued: Receiver<Item>,
     tallies: Tallies,
-    prefix: String,
+    warning: fn(&str) -> String,
 }
 
 /// Those of the queue.
@@ -191,7 +191,7 @@ type StderrOutput<'a> = LogOutput<'a, fn(&[u8]) -> io::Result<usize>>;
 
 impl Writer {
     fn output(&self) -> StderrOutput<'_> {
-        LogOutput::new(stderr::write, &self.prefix, &self.tallies.dropped, &self.tallies.dropped_ever)
+        LogOutput::new(stderr::write, self.warning, &self.tallies.dropped, &self.tallies.dropped_ever)
     }
 
     /// Writes while there is room, and waits for more until then.
@@ -240,7 +240,7 @@ mod tests {
     /// A queue whose thread is stuck in a line that is not read.
     fn stuck() -> (LogQueue, Receiver<Item>) {
         let (items, queued) = bounded(LINES_MAX);
-        let queue = LogQueue { items, ..start(String::new(), &mut Crew::required()).unwrap() };
+        let queue = LogQueue { items, ..start(str::to_owned, &mut Crew::required()).unwrap() };
         queue.push(b"line\n".to_vec());
         (queue, queued)
     }
@@ -275,7 +275,7 @@ mod tests {
             let LogQueue { waiting, output_bytes, .. } = queue.clone();
             let tallies = Tallies { waiting, output_bytes, ..Tallies::default() };
             let none = AtomicU64::new(0);
-            let mut output = LogOutput::new(|bytes: &[u8]| Ok(bytes.len()), "", &none, &none);
+            let mut output = LogOutput::new(|bytes: &[u8]| Ok(bytes.len()), str::to_owned, &none, &none);
             queued.try_iter().for_each(|item| write_item(item, &tallies, &mut output));
             assert_eq!((queue.room_for_output(), queue.output_bytes.load(Ordering::Relaxed)), (Room::Free, 0));
         }
@@ -288,7 +288,7 @@ mod tests {
         std::thread::scope(|scope| {
             let one = Tallies { waiting: Arc::new(AtomicU64::new(1)), ..Tallies::default() };
             let none = AtomicU64::new(0);
-            scope.spawn(move || write_all(&queued, &one, LogOutput::new(stderr::write, "", &none, &none)));
+            scope.spawn(move || write_all(&queued, &one, LogOutput::new(stderr::write, str::to_owned, &none, &none)));
             queue.flush_while_read(Duration::from_secs(3600), || true);
             drop(queue);
         });

@@ -1,7 +1,7 @@
 //! A message to syslog, as RFC 3164 has it, and a connection that takes it. Every wait in it has an end: a syslog that does
 //! not read holds its caller for a second, and what to do then is the caller's.
 
-use std::io::BufWriter;
+use std::io::{BufWriter, Write};
 use std::os::unix::net::{UnixDatagram, UnixStream};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -9,9 +9,10 @@ use std::time::Duration;
 
 use log::Level;
 use nix::errno::Errno;
-use syslog::{Error, Formatter3164, LogFormat, LoggerBackend, Severity};
+use syslog::{LoggerBackend, Severity};
 
 use crate::base::FACILITIES;
+use crate::sys::clock::{self, LocalTime};
 use crate::sys::errno::errno_of;
 use crate::sys::unix_client::{connect_datagram, connect_unix};
 
@@ -20,6 +21,9 @@ pub(crate) const SEND_MAX: Duration = Duration::from_secs(1);
 
 /// The longest text that is passed on whole. With what stands before it, that is what rsyslog takes, 8 KiB.
 pub(crate) const TEXT_BYTES_MAX: usize = 8 * 1024 - 256;
+
+const MONTHS: [&str; 12] = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
+const NO_TIME: LocalTime = LocalTime { month: 0, day: 1, hour: 0, minute: 0, second: 0 };
 
 /// What stands behind a text that was cut.
 const CUT: &str = "...";
@@ -78,17 +82,17 @@ impl Connection {
 
     /// Errors: EAGAIN, if there was no room for it in [`SEND_MAX`]; ECONNREFUSED or another, if syslog is away.
     pub(crate) fn send(&mut self, header: &Header, level: Level, text: &str) -> Result<(), Errno> {
-        let formatter = Formatter3164 {
-            facility: header.facility.code(),
-            hostname: None,
-            process: header.ident.clone(),
-            pid: std::process::id(),
-        };
-        formatter.format(&mut self.0, severity(level), abbreviated(text)).map_err(|error| match error {
-            Error::Write(error) | Error::Io(error) => errno_of(&error),
-            Error::Initialization(_) => Errno::EIO,
-        })
+        let priority = header.facility.code() as u8 | severity(level) as u8;
+        let (ident, pid, text) = (&header.ident, std::process::id(), abbreviated(text));
+        let message = format!("<{priority}>{} {ident}[{pid}]: {text}", stamp(clock::local_time()));
+        self.0.write_all(message.as_bytes()).and_then(|()| self.0.flush()).map_err(|error| errno_of(&error))
     }
+}
+
+/// The time as RFC 3164 has it, which is local time.
+fn stamp(time: Option<LocalTime>) -> String {
+    let Some(LocalTime { month, day, hour, minute, second }) = time else { return stamp(Some(NO_TIME)) };
+    format!("{} {day:>2} {hour:02}:{minute:02}:{second:02}", MONTHS.get(month).unwrap_or(&MONTHS[0]))
 }
 
 /// Most take datagrams, some connections.

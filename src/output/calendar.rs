@@ -3,11 +3,9 @@
 use std::time::{Duration, SystemTime};
 
 use crate::base::Mono;
+use crate::base::limits::LAST_SECOND;
 use crate::handoff::Wall;
 use crate::sys::clock;
-
-/// The last second of the year 9999: RFC 3339 has no later one.
-const LAST_SECOND: u64 = 253_402_300_799;
 
 const NANOS_PER_SECOND: i128 = 1_000_000_000;
 

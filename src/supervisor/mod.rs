@@ -10,6 +10,7 @@ mod event_loop;
 mod files;
 mod hand_over;
 mod launch;
+mod log_file;
 mod master;
 mod memory;
 mod next_image;

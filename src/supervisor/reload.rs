@@ -143,6 +143,7 @@ impl Supervisor {
         if let Err(error) = logging::apply(&settings::log_plan(&self.facts.config().log), &mut self.threads.crew) {
             log::error!("cannot send the log where the configuration says: {}", words(errno_of(&error)));
         }
+        self.reopen_log();
         let trace = self.facts.config().trace.as_deref();
         if let Err(error) = self.trace.follow(trace, 0, &mut self.threads.crew) {
             log::error!("cannot start a trace: {}", words(errno_of(&error)));

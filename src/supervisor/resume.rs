@@ -34,7 +34,7 @@ use crate::supervisor::begin::{Beginning, Inherited};
 use crate::supervisor::files::Files;
 use crate::supervisor::master::Supervisor;
 use crate::supervisor::next_image::Reexec;
-use crate::supervisor::{end, process, settings};
+use crate::supervisor::{end, log_file, process, settings};
 use crate::sys::birth::Birth;
 use crate::sys::errno::words;
 use crate::sys::exec_pipe::ExecPipe;
@@ -59,7 +59,9 @@ pub(crate) fn run(config: &Config, call: Call, env: HandoffEnv) -> ExitCode {
     };
     // There are workers to be looked after, by this thread alone if there is no other.
     let mut crew = Crew::optional();
-    let logging = match logging::start(&settings::log_plan(&plan.held.facts.config().log), &mut crew) {
+    let log = &plan.held.facts.config().log;
+    let redirected = log_file::redirect(log);
+    let logging = match logging::start(&settings::log_plan(log), &mut crew) {
         Ok(logging) => logging,
         Err(error) => {
             let reason = format!("cannot log: {error}");
@@ -67,6 +69,9 @@ pub(crate) fn run(config: &Config, call: Call, env: HandoffEnv) -> ExitCode {
             return process::report_error(&reason, exit_code::CANNOT_START);
         }
     };
+    if let Err(message) = redirected {
+        log::error!("{message}; going on with the file that was open");
+    }
     if let Some(title) = &mut title {
         title.set(&title::of(plan.held.facts.config()));
     }

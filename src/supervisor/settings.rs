@@ -50,6 +50,8 @@ pub(crate) fn log_plan(log: &LogSettings) -> LogPlan {
     LogPlan {
         level: level_of(log.level.verbosity()),
         target: log.target,
+        format: log.format,
+        has_time: log.time || log.file.is_some(),
         syslog_level: level_of(log.syslog_level.verbosity()),
         // `config` knows the same names.
         facility: Facility::named(&log.facility).unwrap_or(Facility::DAEMON),

@@ -11,6 +11,7 @@ use crate::base::exit_code::Problem;
 use crate::base::{Version, exit_code};
 use crate::capture::relay;
 use crate::config::{self, Config, ConfigError, Detail, Invocation};
+use crate::files;
 use crate::handover::arrival::HandoffEnv;
 use crate::handover::held::Facts;
 use crate::handover::preflight;
@@ -32,7 +33,7 @@ use crate::supervisor::files::{Files, check_distinct_paths};
 use crate::supervisor::master::Supervisor;
 use crate::supervisor::next_image::Reexec;
 use crate::supervisor::process::{configure_process, report_error, report_errors, report_warnings};
-use crate::supervisor::{end, resume, settings};
+use crate::supervisor::{end, log_file, resume, settings};
 use crate::sys::birth::Birth;
 use crate::sys::errno::words;
 use crate::sys::title::Title;
@@ -114,6 +115,10 @@ pub(crate) fn run(config: Config, call: Call) -> ExitCode {
     }
     // A thread keeps the level that it was started at, so this comes before the first.
     let nice = config.nice.master.map_or(Ok(()), limits::set_nice);
+    let before = match log_file::redirect(&config.log) {
+        Ok(before) => before,
+        Err(message) => return report_error(&message, exit_code::CANNOT_START),
+    };
     let mut crew = Crew::required();
     let logging = match logging::start(&settings::log_plan(&config.log), &mut crew) {
         Ok(logging) => logging,
@@ -128,6 +133,7 @@ pub(crate) fn run(config: Config, call: Call) -> ExitCode {
         Ok(supervisor) => end::supervise(supervisor, &logging, Supervisor::run),
         Err(message) => {
             logging.finish();
+            before.restore();
             report_error(&message, exit_code::CANNOT_START)
         }
     }
@@ -152,6 +158,8 @@ fn check_alone(config: &Config, call: &Call) -> Result<Vec<String>, Vec<Problem>
         problems.push(Problem { code: exit_code::NO_PROGRAM, message });
     }
     problems.extend(listeners::check(config));
+    let log = config.log.file.as_deref().map_or(Ok(()), files::log_file::check);
+    problems.extend(log.err().map(|error| Problem::of_option(error.to_string())));
     let directory = directory_of(config, &call.environ).and_then(|directory| check_distinct_paths(config, &directory));
     problems.extend(directory.err().map(Problem::of_option));
     if problems.is_empty() { Ok(warnings) } else { Err(problems) }

@@ -1,5 +1,6 @@
 //! Reads the two clocks. Nothing else in the program may: time comes in as `now`.
 
+use std::mem::MaybeUninit;
 use std::time::Duration;
 
 use nix::time::ClockId;
@@ -15,6 +16,38 @@ pub fn now() -> Mono {
 pub fn wall() -> (i64, u32) {
     let since_epoch = read(ClockId::CLOCK_REALTIME);
     (i64::try_from(since_epoch.as_secs()).unwrap_or(i64::MAX), since_epoch.subsec_nanos())
+}
+
+/// A moment of the day where the machine stands, as TZ or /etc/localtime has it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LocalTime {
+    /// From 0.
+    pub month: usize,
+    pub day: u32,
+    pub hour: u32,
+    pub minute: u32,
+    pub second: u32,
+}
+
+/// None: the system cannot tell.
+pub fn local_time() -> Option<LocalTime> {
+    let mut fields = MaybeUninit::<libc::tm>::zeroed();
+    let seconds: libc::time_t = wall().0;
+    // SAFETY: both point to memory of ours, and a struct tm of zeros is valid, should none be written.
+    let fields = unsafe {
+        if libc::localtime_r(&raw const seconds, fields.as_mut_ptr()).is_null() {
+            return None;
+        }
+        fields.assume_init()
+    };
+    let number = |field: libc::c_int| u32::try_from(field).ok();
+    Some(LocalTime {
+        month: usize::try_from(fields.tm_mon).ok()?,
+        day: number(fields.tm_mday)?,
+        hour: number(fields.tm_hour)?,
+        minute: number(fields.tm_min)?,
+        second: number(fields.tm_sec)?,
+    })
 }
 
 /// Both clocks exist on every Linux; a clock before 1970 reads as 1970.

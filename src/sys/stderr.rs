@@ -3,11 +3,13 @@
 
 use std::ffi::OsStr;
 use std::io;
+use std::os::fd::{AsFd, OwnedFd};
 use std::time::Duration;
 
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::stat::fstat;
+use nix::unistd::dup2_stderr;
 
 use crate::sys::errno::retry;
 
@@ -21,7 +23,7 @@ pub fn write(bytes: &[u8]) -> io::Result<usize> {
         match retry(|| nix::unistd::write(&stderr, bytes)) {
             Ok(written) => return Ok(written),
             Err(Errno::EAGAIN) => {
-                let mut room = [PollFd::new(std::os::fd::AsFd::as_fd(&stderr), PollFlags::POLLOUT)];
+                let mut room = [PollFd::new(stderr.as_fd(), PollFlags::POLLOUT)];
                 retry(|| poll(&mut room, PollTimeout::NONE))?;
             }
             Err(errno) => return Err(errno.into()),
@@ -39,8 +41,24 @@ pub fn has_room() -> bool {
 pub fn has_room_within(patience: Duration) -> bool {
     let stderr = io::stderr();
     let timeout = PollTimeout::try_from(patience).unwrap_or(PollTimeout::MAX);
-    let mut room = [PollFd::new(std::os::fd::AsFd::as_fd(&stderr), PollFlags::POLLOUT)];
+    let mut room = [PollFd::new(stderr.as_fd(), PollFlags::POLLOUT)];
     retry(|| poll(&mut room, timeout)) != Ok(0)
+}
+
+/// Another descriptor of what it is.
+///
+/// # Errors
+/// EMFILE: no descriptor is to be had.
+pub fn duplicate() -> io::Result<OwnedFd> {
+    io::stderr().as_fd().try_clone_to_owned()
+}
+
+/// Makes it the same as this descriptor, for children, too.
+///
+/// # Errors
+/// EBUSY: the kernel is opening descriptor 2 at this moment.
+pub fn send_to(fd: &impl AsFd) -> Result<(), Errno> {
+    retry(|| dup2_stderr(fd))
 }
 
 /// Whether it is the socket of the journal that `stream` names, JOURNAL_STREAM of systemd.exec(5): `DEVICE:INODE`. It may have been

@@ -25,6 +25,7 @@ mod idle;
 mod launch;
 mod leftovers;
 mod log;
+mod log_file;
 mod memory;
 mod output;
 mod pacing;

@@ -3,6 +3,7 @@
 use std::fs;
 use std::os::unix::net::UnixDatagram;
 use std::path::Path;
+use std::time::{Duration, SystemTime};
 
 use nix::sys::signal::Signal;
 
@@ -51,6 +52,24 @@ fn syslog_gets_warnings_and_errors_and_nothing_less() {
     assert!(!told.iter().any(|message| message.contains("===> ") || message.contains("manual ACK")), "{told:?}");
     // The other log has them, too.
     master.wait_for_log("was killed by SIGKILL", 1);
+}
+
+/// As RFC 3164 has it; readers of syslog would show it some hours off.
+#[test]
+fn the_time_of_a_message_is_local_time() {
+    let setup = with_own_syslog("").env("TZ", "EAST-5:30");
+    let syslog = UnixDatagram::bind(setup.directory().join("syslog")).unwrap();
+    let master = setup.start();
+    let before = SystemTime::now();
+    master.wait_for_workers(2);
+    flood(&master, 1);
+    let (message, _) = receive(&syslog, |message| message.contains("Could not find state"));
+    let half_hours_east = Duration::from_secs(330 * 60);
+    let stamps = [before, SystemTime::now()].map(|moment| {
+        let local = humantime::format_rfc3339_seconds(moment + half_hours_east).to_string();
+        local.get("2026-11-30T".len()..local.len() - ":00Z".len()).unwrap().to_owned()
+    });
+    assert!(stamps.iter().any(|stamp| message.contains(&format!(" {stamp}:"))), "{message}: {stamps:?}");
 }
 
 // Failure mode 94.

@@ -9,6 +9,7 @@ use std::time::Duration;
 use einhyrningsins::pool::{Command, Event, Terms, UpgradeFailure, UpgradeStyle};
 
 use crate::hold;
+use crate::release::Fault;
 use crate::rollout::Rollout;
 use crate::run::Run;
 
@@ -142,6 +143,7 @@ impl Run {
         let (steps_max, ends_at) = (self.step_count + steps, self.now.after(time));
         let mut is_mended = false;
         while !self.is_at_rest() || self.is_lost() {
+            is_mended &= self.is_sound_coming();
             match () {
                 // The old workers may be bad ones, which die on for as long as it lasts.
                 () if self.is_paused() => self.give(Command::Abort),
@@ -183,6 +185,12 @@ impl Run {
     fn deploy_sound(&mut self) {
         (self.plan.bad_releases, self.plan.refused, self.plan.version_fails) = (0, 0, 0);
         self.give(Command::Upgrade { style: UpgradeStyle::Smooth, terms: Terms::default() });
+    }
+
+    /// An upgrade to one may end in the version before, when the one between fails, too.
+    fn is_sound_coming(&self) -> bool {
+        let is_deploying = self.ledger.upgrading.is_some() || self.pool.is_preparing();
+        is_deploying || self.releases.fault(self.ledger.modern) == Fault::Sound
     }
 
     /// Nothing can happen, and nothing is due.

@@ -6,7 +6,7 @@ use std::os::unix::ffi::OsStringExt;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use crate::base::{AckMode, LogTarget, Share, Signal};
+use crate::base::{AckMode, LogFormat, LogTarget, Share, Signal};
 use crate::config::sections::{Control, Env, Log, LogLevel, Rollout, WorkerSetup};
 use crate::config::tests::{config, parse_words, run, try_parse};
 use crate::config::{Config, Family, Invocation, Nice, Origin, Provided, SlotSetup, flags};
@@ -202,6 +202,9 @@ fn defaults_are_einhorns_but_for_the_backlog() {
         log: Log {
             level: LogLevel::Info,
             target: LogTarget::Stderr,
+            file: None,
+            format: LogFormat::Plain,
+            time: false,
             syslog_level: LogLevel::Warn,
             facility: "daemon".into(),
             ident: "einhyrningsins".into(),

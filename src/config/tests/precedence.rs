@@ -40,6 +40,8 @@ fn values(key: &Definition) -> [(&'static str, &'static str); 3] {
         "env.env-file" => [("['one.env']", "one.env"), ("[]", ""), ("'two.env'", "two.env")],
         "worker.graceful-signal" => [("'TERM'", "TERM"), ("'SIGINT'", "SIGINT"), ("15", "15")],
         "log.level" | "log.syslog-level" => [("'debug'", "debug"), ("'error'", "error"), ("'warn'", "warn")],
+        "log.file" => [("'/a'", "/a"), ("'/b'", "/b"), ("'/c'", "/c")],
+        "log.format" => [("'json'", "json"), ("'plain'", "plain"), ("'json'", "json")],
         "log.target" => [("'both'", "both"), ("'stderr'", "stderr"), ("'syslog'", "syslog")],
         "worker.output" => [("'capture'", "capture"), ("'inherit'", "inherit"), ("'capture'", "capture")],
         "log.facility" => [("'user'", "user"), ("'cron'", "cron"), ("'local7'", "local7")],
