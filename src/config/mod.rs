@@ -41,7 +41,9 @@ pub use error::{ConfigError, Problems};
 pub use file::further_names;
 pub use options::{Config, Definition, Family, NUMBER_MAX, commanded, flags, keys};
 pub use origin::{Origin, Provided, Word};
-pub use paths::{Directory, default_socket_path, lock_path, pid_path, service_directory, socket_path};
+pub use paths::{
+    Directory, default_socket_path, lock_path, options_without_path, pid_path, service_directory, socket_path,
+};
 pub use print::print;
 pub use schema::schema;
 pub use sections::{Env, Log as LogSettings, LogLevel, WorkerSetup};

@@ -24,6 +24,15 @@ impl Directory {
     }
 }
 
+/// The options, as on a command line, of the files that were given no path and so lie in a default directory.
+pub fn options_without_path(config: &Config) -> Vec<&'static str> {
+    // The lock lies beside the socket.
+    let socket = config.socket_path.is_none().then_some("-d");
+    let lock = (config.socket_path.is_none() && config.lockfile.is_none()).then_some("-f");
+    let pid_file = config.pidfile.is_none().then_some("-e");
+    socket.into_iter().chain(pid_file).chain(lock).collect()
+}
+
 /// The control socket's path: `-d`, or `einhorn[-NAME].sock` in `dir`. Above [`SOCKET_PATH_MAX`] bytes it cannot be bound,
 /// which for the default depends on `dir`.
 ///
@@ -90,6 +99,13 @@ mod tests {
         assert_eq!(paths(&["-d", "/s", "-f", "/l", "-e", "p"]), ["/s", "/l", "p"]);
         assert_eq!(paths(&["-f", "/l", "-c", "x"]), ["/run/einhorn-x.sock", "/l", "/run/einhorn-x.pid"]);
         assert_eq!(paths(&["-d", "/s", "-c", "x"]), ["/s", "/s.lock", "/run/einhorn-x.pid"]);
+    }
+
+    #[test]
+    fn files_without_a_path_are_named_by_their_options() {
+        let named = |args: &[&str]| options_without_path(&config(args)).join(" ");
+        assert_eq!([named(&[]), named(&["-d", "/s"]), named(&["-f", "/l"])], ["-d -e -f", "-e", "-d -e"]);
+        assert_eq!(named(&["-d", "/s", "-e", "/p"]), "");
     }
 
     #[test]

@@ -9,6 +9,7 @@ use nix::unistd::{AccessFlags, eaccess};
 use thiserror::Error;
 
 use crate::files::path_trust::{Shared, sharing};
+use crate::sys::errno::{errno_of, words};
 
 /// In Ruby's order; `/tmp` comes after them.
 const VARIABLES: [&str; 3] = ["TMPDIR", "TMP", "TEMP"];
@@ -17,7 +18,8 @@ const VARIABLES: [&str; 3] = ["TMPDIR", "TMP", "TEMP"];
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 #[error("cannot find a directory for temporary files, tried {}", listed(tried))]
 pub struct NoTemporaryDirectory {
-    tried: Vec<PathBuf>,
+    /// Each with why it cannot be used.
+    tried: Vec<(PathBuf, String)>,
 }
 
 /// The first of the directories named by TMPDIR, TMP and TEMP, and `/tmp`, that may be used. `variable` looks up the
@@ -26,15 +28,18 @@ pub struct NoTemporaryDirectory {
 /// # Errors
 /// None of them may be used.
 pub fn temporary_directory(variable: impl Fn(&str) -> Option<OsString>) -> Result<PathBuf, NoTemporaryDirectory> {
-    let tried = candidates(variable);
-    match tried.iter().find(|candidate| is_usable(candidate)) {
-        Some(found) => Ok(found.clone()),
-        None => Err(NoTemporaryDirectory { tried }),
+    let mut tried = Vec::new();
+    for candidate in candidates(variable) {
+        match check(&candidate) {
+            Ok(()) => return Ok(candidate),
+            Err(cause) => tried.push((candidate, cause)),
+        }
     }
+    Err(NoTemporaryDirectory { tried })
 }
 
-fn listed(paths: &[PathBuf]) -> String {
-    paths.iter().map(|path| path.display().to_string()).collect::<Vec<_>>().join(", ")
+fn listed(tried: &[(PathBuf, String)]) -> String {
+    tried.iter().map(|(path, cause)| format!("{} ({cause})", path.display())).collect::<Vec<_>>().join(", ")
 }
 
 fn candidates(variable: impl Fn(&str) -> Option<OsString>) -> Vec<PathBuf> {
@@ -43,9 +48,15 @@ fn candidates(variable: impl Fn(&str) -> Option<OsString>) -> Vec<PathBuf> {
 }
 
 /// A directory that we may write, and in which others cannot replace our files.
-fn is_usable(path: &Path) -> bool {
-    fs::metadata(path).is_ok_and(|meta| meta.is_dir() && sharing(&meta) != Shared::Unprotected)
-        && eaccess(path, AccessFlags::W_OK).is_ok()
+fn check(path: &Path) -> Result<(), String> {
+    let meta = fs::metadata(path).map_err(|error| words(errno_of(&error)))?;
+    if !meta.is_dir() {
+        return Err("not a directory".to_owned());
+    }
+    if sharing(&meta) == Shared::Unprotected {
+        return Err("writable by all users and not sticky".to_owned());
+    }
+    eaccess(path, AccessFlags::W_OK).map_err(words)
 }
 
 #[cfg(test)]
@@ -60,12 +71,12 @@ mod tests {
         let set_mode = |mode| fs::set_permissions(dir.path(), fs::Permissions::from_mode(mode)).unwrap();
         for (mode, usable) in [(0o700, true), (0o1777, true), (0o777, false)] {
             set_mode(mode);
-            assert_eq!(is_usable(dir.path()), usable, "{mode:o}");
+            assert_eq!(check(dir.path()).is_ok(), usable, "{mode:o}");
         }
-        assert!(!is_usable(&dir.path().join("none")));
+        assert_eq!(check(&dir.path().join("none")), Err("no such file or directory".to_owned()));
         let file = dir.path().join("file");
         fs::write(&file, "").unwrap();
-        assert!(!is_usable(&file));
+        assert_eq!(check(&file), Err("not a directory".to_owned()));
     }
 
     #[test]
@@ -91,7 +102,11 @@ mod tests {
 
     #[test]
     fn what_was_tried_is_named() {
-        let refusal = NoTemporaryDirectory { tried: ["/a", "/tmp"].map(PathBuf::from).into() };
-        assert_eq!(refusal.to_string(), "cannot find a directory for temporary files, tried /a, /tmp");
+        let tried = ["/a", "/tmp"].map(|path| (PathBuf::from(path), "read-only file system".to_owned())).into();
+        let said = "tried /a (read-only file system), /tmp (read-only file system)";
+        assert_eq!(
+            NoTemporaryDirectory { tried }.to_string(),
+            format!("cannot find a directory for temporary files, {said}")
+        );
     }
 }

@@ -95,7 +95,11 @@ pub fn remove_socket(path: &Path, id: FileId) -> io::Result<()> {
     })
 }
 
-fn check_length(path: &Path) -> Result<(), FileCause> {
+/// Whether it fits into a socket address.
+///
+/// # Errors
+/// It is empty, or too long.
+pub fn check_length(path: &Path) -> Result<(), FileCause> {
     match path.as_os_str().len() {
         0 => Err(Errno::EINVAL.into()),
         1..=SOCKET_PATH_MAX => Ok(()),

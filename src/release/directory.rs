@@ -4,21 +4,28 @@ use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::PathBuf;
 
-use crate::config::{Config, Directory};
+use crate::config::{Config, Directory, options_without_path};
 use crate::files::tmpdir::temporary_directory;
 use crate::release::environment::Environment;
 
 /// Where a service manager has made directories for this service alone.
 const RUNTIME_DIRECTORY: &str = "RUNTIME_DIRECTORY";
 
-/// Where the files go that were given no path. einhorn's command line means einhorn's places; a service that is a file has the
-/// directory that its service manager made for it.
+/// Where the files go that were given no path; any directory where there are none. einhorn's command line means einhorn's places, if
+/// they can be used; a service that is a file has the directory that its service manager made for it.
 pub(crate) fn directory_of(config: &Config, environ: &Environment) -> Result<Directory, String> {
     let born_with = |name: &str| environ.iter().find(|(known, _)| known == name).map(|(_, value)| value.clone());
-    if let Some(own) = runtime_directory(born_with(RUNTIME_DIRECTORY)).filter(|_| config.given.is_given("config")) {
-        return Ok(Directory::Own(own));
+    let own = runtime_directory(born_with(RUNTIME_DIRECTORY)).map(Directory::Own);
+    let missing = options_without_path(config);
+    match (own, temporary_directory(born_with)) {
+        (Some(own), _) if config.given.is_given("config") => Ok(own),
+        (_, Ok(shared)) => Ok(Directory::Shared(shared)),
+        (Some(own), Err(_)) => Ok(own),
+        (None, Err(_)) if missing.is_empty() => Ok(Directory::Shared(PathBuf::new())),
+        (None, Err(error)) => {
+            Err(format!("{error}; set TMPDIR to one, or say with {} where the files go", missing.join(" and ")))
+        }
     }
-    temporary_directory(born_with).map(Directory::Shared).map_err(|error| error.to_string())
 }
 
 /// The first of those that it names, see systemd.exec(5).

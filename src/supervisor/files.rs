@@ -7,10 +7,10 @@ use crate::config::{self, Config, Directory};
 use crate::control::socket_file::SocketFile;
 use crate::files::control_socket::{Access, bind_control_socket};
 use crate::files::directory::Demand;
-use crate::files::error::FileCause;
+use crate::files::error::{FileCause, FileError};
 use crate::files::lockfile::Lock;
 use crate::files::pidfile::PidFile;
-use crate::files::unix_socket::remove_socket;
+use crate::files::unix_socket::{check_length, remove_socket};
 use crate::supervisor::process::own_pid;
 use crate::sys::file_id::FileId;
 
@@ -84,9 +84,12 @@ impl Drop for Files {
     }
 }
 
-/// One file cannot be two of them; what would come of it is a puzzling error of our own making.
-pub(crate) fn check_distinct_paths(config: &Config, directory: &Directory) -> Result<(), String> {
-    let socket = ("control socket", config::socket_path(config, directory));
+/// A default directory may be too long for a socket. And one file cannot be two of them; what would come of it is a puzzling error of
+/// our own making.
+pub(crate) fn check_paths(config: &Config, directory: &Directory) -> Result<(), String> {
+    let path = config::socket_path(config, directory);
+    check_length(&path).map_err(|cause| FileError { attempt: "bind", path: path.clone(), cause }.to_string())?;
+    let socket = ("control socket", path);
     let lock = ("lock file", config::lock_path(config, directory));
     let pid_file = ("pid file", config::pid_path(config, directory));
     let trace = config.trace.iter().map(|path| ("trace", path.clone()));

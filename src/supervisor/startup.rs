@@ -29,7 +29,7 @@ use crate::release::exec_spec::{ExecSpec, Release, Sockets};
 use crate::release::prepare::AppliedConfig;
 use crate::release::{listeners, prepare};
 use crate::supervisor::begin::{Beginning, Inherited};
-use crate::supervisor::files::{Files, check_distinct_paths};
+use crate::supervisor::files::{Files, check_paths};
 use crate::supervisor::master::Supervisor;
 use crate::supervisor::next_image::Reexec;
 use crate::supervisor::process::{configure_process, report_error, report_errors, report_warnings};
@@ -160,7 +160,7 @@ fn check_alone(config: &Config, call: &Call) -> Result<Vec<String>, Vec<Problem>
     problems.extend(listeners::check(config));
     let log = config.log.file.as_deref().map_or(Ok(()), files::log_file::check);
     problems.extend(log.err().map(|error| Problem::of_option(error.to_string())));
-    let directory = directory_of(config, &call.environ).and_then(|directory| check_distinct_paths(config, &directory));
+    let directory = directory_of(config, &call.environ).and_then(|directory| check_paths(config, &directory));
     problems.extend(directory.err().map(Problem::of_option));
     if problems.is_empty() { Ok(warnings) } else { Err(problems) }
 }
@@ -177,7 +177,7 @@ fn open(
     say_what_is_not_done(&config);
     let directory = directory_of(&config, &call.environ)?;
     let pid_path = config::pid_path(&config, &directory);
-    check_distinct_paths(&config, &directory)?;
+    check_paths(&config, &directory)?;
     log::info!("Writing PID to {}", pid_path.display());
     let (mut files, socket) = Files::claim(&config, &directory, access_control.access)?;
     if let Some(path) = &config.trace {

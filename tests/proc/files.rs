@@ -11,7 +11,7 @@ use nix::sys::signal::Signal;
 use nix::sys::stat::Mode;
 use nix::unistd::mkfifo;
 
-use crate::support::{LIMIT, Master, OTHER_UID, Refusal, Setup, Snapshot, decoded};
+use crate::support::{LIMIT, Master, OTHER_UID, Refusal, Setup, Snapshot, decoded, is_root};
 
 /// A worker that shows that it was started.
 const WITNESS: &str = "echo >witness; exec sleep 1000";
@@ -287,17 +287,56 @@ fn a_directory_that_is_not_there_is_named() {
     refusal.assert(111, "cannot lock no/such/x.lock: directory no/such: no such file or directory");
 }
 
+/// Gives the master a /tmp that is none. Its own directory, which lies there, is in /mnt, too.
+const READ_ONLY_TMP: &str = "mount --bind . /mnt && mount --bind /tmp /tmp && mount -o remount,bind,ro /tmp && \
+                             mount --bind /mnt \"$PWD\" && cd \"$PWD\" && exec \"$@\"";
+const UNPROTECTED_TMP: &str = "mount --bind . /mnt && mount -t tmpfs -o mode=0777 none /tmp && mkdir -p \"$PWD\" && \
+                               mount --bind /mnt \"$PWD\" && cd \"$PWD\" && exec \"$@\"";
+
+fn without_tmp(mount: &str, options: &str) -> Setup {
+    Setup::new(options).env("TMPDIR", "").through(&["unshare", "-m", "/bin/sh", "-c", mount, "sh"])
+}
+
+// Number 10 of what operators trip over.
+#[test]
+fn a_temporary_directory_is_looked_for_only_where_a_file_lies_in_it() {
+    if !is_root() {
+        return;
+    }
+    let causes = ["read-only file system", "writable by all users and not sticky"];
+    for (mount, cause) in [READ_ONLY_TMP, UNPROTECTED_TMP].into_iter().zip(causes) {
+        for options in ["-d /mnt/s -e /mnt/p -f /mnt/l", "-d /mnt/s -e /mnt/p"] {
+            let master = without_tmp(mount, options).program(SLEEP).start();
+            master.wait_for_log("===> Launched", 1);
+            assert!(master.file("s").exists() && master.file("p").exists(), "{cause}");
+            master.signal(Signal::SIGINT);
+            assert_eq!(master.wait_exit().code(), Some(0));
+        }
+        let master = without_tmp(mount, "").env("RUNTIME_DIRECTORY", "/mnt").program(SLEEP).start();
+        master.wait_for_log("===> Launched", 1);
+        assert!(master.file("einhorn.sock").exists() && master.file("einhorn.pid").exists(), "{cause}");
+        drop(master);
+        for (code, check) in [(111, ""), (100, "--check-config")] {
+            let refusal = without_tmp(mount, check).options("-d s").script(WITNESS).refused();
+            let tried = format!("cannot find a directory for temporary files, tried /tmp ({cause})");
+            refusal.assert(code, &format!("{tried}; set TMPDIR to one, or say with -e where the files go"));
+        }
+    }
+}
+
 // Failure mode 90.
 #[test]
 fn a_path_too_long_for_a_socket_is_refused_and_never_cut() {
-    let setup = Setup::new("").script(WITNESS);
-    let long = setup.directory().join("y".repeat(100));
-    fs::create_dir(&long).unwrap();
-    let socket = long.join("einhorn.sock");
-    let reason =
-        format!("cannot bind {}: the path has {} bytes, 107 are possible", socket.display(), socket.as_os_str().len());
-    setup.env("TMPDIR", long.to_str().unwrap()).refused().assert(111, &reason);
-
+    // Number 14 of what operators trip over: the check of the configuration finds it, too.
+    for (code, check) in [(111, ""), (100, "--check-config")] {
+        let setup = Setup::new(check).script(WITNESS);
+        let long = setup.directory().join("y".repeat(100));
+        fs::create_dir(&long).unwrap();
+        let socket = long.join("einhorn.sock");
+        let length = socket.as_os_str().len();
+        let reason = format!("cannot bind {}: the path has {length} bytes, 107 are possible", socket.display());
+        setup.env("TMPDIR", long.to_str().unwrap()).refused().assert(code, &reason);
+    }
     let refusal = Setup::new("-d").word("y".repeat(108)).script(WITNESS).refused();
     refusal.assert(100, &format!("-d {}: need a path of 1 to 107 bytes", "y".repeat(108)));
     let longest = "y".repeat(107);
