@@ -30,6 +30,7 @@ mod settings;
 mod signals;
 mod sockets;
 mod startup;
+mod surroundings;
 mod undelivered;
 mod unfit;
 

@@ -33,7 +33,7 @@ use crate::supervisor::files::{Files, check_paths};
 use crate::supervisor::master::Supervisor;
 use crate::supervisor::next_image::Reexec;
 use crate::supervisor::process::{configure_process, report_error, report_errors, report_warnings};
-use crate::supervisor::{end, log_file, resume, settings};
+use crate::supervisor::{end, log_file, resume, settings, surroundings};
 use crate::sys::birth::Birth;
 use crate::sys::errno::words;
 use crate::sys::title::Title;
@@ -176,6 +176,8 @@ fn open(
     configure_process(&birth);
     say_what_is_not_done(&config);
     let directory = directory_of(&config, &call.environ)?;
+    surroundings::warn_of_unused_sockets(&call.environ);
+    surroundings::warn_of_hidden_files(&config, &directory);
     let pid_path = config::pid_path(&config, &directory);
     check_paths(&config, &directory)?;
     log::info!("Writing PID to {}", pid_path.display());

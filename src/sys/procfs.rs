@@ -2,7 +2,7 @@
 //! better is known; what is read may be outdated when it is used.
 
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use crate::base::Pid;
 use crate::sys::file_id::FileId;
@@ -62,6 +62,21 @@ fn unit(cgroups: &str) -> Option<Unit> {
     }
 }
 
+/// Whether this path lies below a directory that systemd has given this service alone (`PrivateTmp=`).
+pub fn is_in_private_tmp(path: &Path) -> bool {
+    let mounts = fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
+    private_mounts(&mounts).any(|mount| path.starts_with(mount))
+}
+
+/// From the lines of /proc/PID/mountinfo, proc(5): what of its file system is mounted is the fourth word, and where the fifth.
+fn private_mounts(mounts: &str) -> impl Iterator<Item = &str> {
+    mounts.lines().filter_map(|line| {
+        let mut words = line.split(' ').skip(3);
+        let (root, place) = (words.next()?, words.next()?);
+        root.split('/').any(|name| name.starts_with("systemd-private-")).then_some(place)
+    })
+}
+
 /// The regular file that standard error is written to.
 pub fn stderr_file() -> Option<PathBuf> {
     let path = fs::read_link("/proc/self/fd/2").ok()?;
@@ -84,6 +99,16 @@ mod tests {
     use super::*;
     use crate::base::Signal;
     use crate::sys::testing::{self, LIMIT, in_own_process, sleeper, wait_until};
+
+    #[test]
+    fn a_directory_of_systemds_for_one_service_is_known_by_what_is_mounted_there() {
+        let mounts = "22 1 254:1 / / rw - ext4 /dev/root rw\n\
+            190 160 254:1 /tmp/systemd-private-1a-web.service-b/tmp /tmp rw,relatime shared:97 - ext4 /dev/root rw\n\
+            191 160 0:5 /systemd-private-1a-web.service-c/tmp /var/tmp rw - tmpfs tmpfs rw\n\
+            192 160 0:6 / /srv/systemd-private- rw - tmpfs tmpfs rw\n";
+        assert_eq!(private_mounts(mounts).collect::<Vec<_>>(), ["/tmp", "/var/tmp"]);
+        assert!(!is_in_private_tmp(Path::new("/proc/self")));
+    }
 
     #[test]
     fn living_children_are_found_and_dead_ones_are_not() {

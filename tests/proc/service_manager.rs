@@ -133,6 +133,32 @@ fn last_words_of_a_worker_do_not_keep_systemd_from_hearing_that_the_upgrade_is_o
     }
 }
 
+/// Number 26 of what operators trip over: a .socket unit beside the service.
+#[test]
+fn sockets_of_a_socket_unit_that_are_not_used_are_said() {
+    let setup = Setup::new("-n 1").program(["sleep", "1000"]).env("LISTEN_FDS", "2");
+    let master = setup.through(&["/bin/sh", "-c", "LISTEN_PID=$$ exec \"$@\"", "sh"]).start();
+    master.wait_for_log("WARN: The 2 sockets of a .socket unit (LISTEN_FDS) are not used", 1);
+    // What is meant for another process is no word to this one.
+    let setup = Setup::new("-n 1").program(["sleep", "1000"]).env("LISTEN_FDS", "2").env("LISTEN_PID", "1");
+    let master = setup.start();
+    master.wait_for_workers(1);
+    assert!(!master.log().to_string().contains("LISTEN_FDS"), "{}", master.log());
+}
+
+/// Number 26 of what operators trip over: as systemd mounts it for a service with PrivateTmp=.
+#[test]
+fn files_that_no_client_can_see_are_said() {
+    let mount = "mkdir -p systemd-private-1-web/tmp && mount --bind systemd-private-1-web/tmp /var/tmp && exec \"$@\"";
+    let setup = Setup::new("-n 1 -e /var/tmp/web.pid").program(["sleep", "1000"]);
+    let master = setup.through(&["unshare", "-m", "/bin/sh", "-c", mount, "sh"]).start();
+    master.wait_for_log(
+        "WARN: The pid file /var/tmp/web.pid is hidden from other processes: this service has a /var/tmp of its own",
+        1,
+    );
+    assert!(!master.log().to_string().contains("The control socket"), "{}", master.log());
+}
+
 /// Readiness is over what was once ready: it is carried to the next image.
 #[test]
 fn readiness_stays_over_a_re_exec_with_a_worker_missing() {
