@@ -19,6 +19,7 @@ use crate::files::error::FileCause;
 use crate::files::path_trust::DirectoryError;
 use crate::files::spot::Spot;
 use crate::files::unix_socket::{Access, Wanted, listen_unix, set_access};
+use crate::release::addresses::{Addresses, left_out, look_up};
 use crate::release::bound_files::{BoundFile, BoundFiles};
 use crate::sys::birth::Birth;
 use crate::sys::errno::words;
@@ -219,9 +220,9 @@ pub(crate) fn open_all(
         };
         let listener = match bind {
             Bind::Tcp { host, port, .. } => match look_up(host, *port, config.family) {
-                Ok(address) => match take(&|known| known.serves_address(address)) {
+                Ok(addresses) => match take(&|known| known.serves_address(addresses.first)) {
                     Some(listener) => listener,
-                    None => Arc::new(open_tcp(bind, address, config, birth)?),
+                    None => Arc::new(open_tcp(bind, &addresses, config, birth)?),
                 },
                 // A name server that is away must not stop a deploy that changes no address.
                 Err(error) => take(&|known| known.was_asked_as(host, *port)).ok_or(error)?,
@@ -249,11 +250,21 @@ pub(crate) fn check(config: &Config) -> Vec<Problem> {
     config.blame_items("bind", causes).into_iter().map(Problem::of_option).collect()
 }
 
+/// What the binds leave out that one may look for, a sentence for each.
+pub(crate) fn remarks(config: &Config) -> Vec<String> {
+    let of_bind = |bind: &Bind| match bind {
+        Bind::Tcp { host, port, .. } => left_out(bind, &look_up(host, *port, config.family).ok()?, config),
+        Bind::Unix { .. } => None,
+    };
+    let causes = config.binds.iter().enumerate().filter_map(|(index, bind)| Some((index, of_bind(bind)?)));
+    config.blame_items("bind", causes)
+}
+
 /// Where a socket would be bound. None: at a port that the system chooses.
 fn place(bind: &Bind, family: Family) -> Result<Option<LocalAddress>, String> {
     match bind {
         Bind::Tcp { host, port, .. } => {
-            let address = look_up(host, *port, family)?;
+            let address = look_up(host, *port, family)?.first;
             Ok((*port != 0).then_some(LocalAddress::Inet(address)))
         }
         Bind::Unix { path, .. } => match Spot::find(path, demand(bind)) {
@@ -300,8 +311,9 @@ impl Listener {
     }
 }
 
-fn open_tcp(bind: &Bind, address: SocketAddr, config: &Config, birth: &Birth) -> Result<Listener, String> {
+fn open_tcp(bind: &Bind, addresses: &Addresses, config: &Config, birth: &Birth) -> Result<Listener, String> {
     log::info!("Binding to {bind} with flags {:?}", bind.flags().words());
+    let address = addresses.first;
     let reuse = if bind.flags().reuse_addr() { ReuseAddr::Yes } else { ReuseAddr::No };
     let options = SocketOptions::of(bind, birth);
     let backlog = queue_length(config.backlog);
@@ -309,6 +321,9 @@ fn open_tcp(bind: &Bind, address: SocketAddr, config: &Config, birth: &Birth) ->
     let listener = keep(listening.map_err(|error| error.to_string())?, None, bind, options, config)?;
     if let (0, LocalAddress::Inet(chosen)) = (address.port(), &listener.address) {
         log::info!("Listening on {chosen}");
+    }
+    if let Some(sentence) = left_out(bind, addresses, config) {
+        log::info!("{sentence}");
     }
     Ok(listener)
 }
@@ -362,33 +377,4 @@ pub(crate) fn worker_fds_end(listener_count: usize) -> RawFd {
 
 fn queue_length(backlog: u32) -> i32 {
     i32::try_from(backlog).unwrap_or(i32::MAX)
-}
-
-/// One `-b` is one socket. A name with addresses of both families means its IPv4 address, as it always did for einhorn,
-/// unless `-6` says otherwise.
-fn look_up(host: &str, port: u16, wanted: Family) -> Result<SocketAddr, String> {
-    let found = socket::resolve(host, port).map_err(|error| format!("cannot find the address of {host}: {error}"))?;
-    let v4 = found.iter().find(|address| address.is_ipv4());
-    let v6 = found.iter().find(|address| address.is_ipv6());
-    let first = match wanted {
-        Family::Any => v4.or(v6),
-        Family::V4 => v4,
-        Family::V6 => v6,
-    };
-    first.copied().ok_or_else(|| format!("cannot find the address of {host}: it has none of the wanted family"))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn names_are_filtered_by_family() {
-        let v4 = Ok(SocketAddr::from(([127, 0, 0, 1], 80)));
-        assert_eq!([Family::Any, Family::V4].map(|family| look_up("127.0.0.1", 80, family)), [v4.clone(), v4]);
-        let refusal = look_up("127.0.0.1", 80, Family::V6).unwrap_err();
-        assert_eq!(refusal, "cannot find the address of 127.0.0.1: it has none of the wanted family");
-        assert_eq!(look_up("::1", 80, Family::Any), Ok("[::1]:80".parse().unwrap()));
-        assert!(look_up("::1", 80, Family::V4).is_err());
-    }
 }

@@ -2,6 +2,7 @@
 //! it names, opens what it binds. Starts nothing, and knows no supervisor.
 
 pub(crate) mod access_control;
+mod addresses;
 pub(crate) mod bound_files;
 pub(crate) mod call;
 pub(crate) mod directory;

@@ -149,7 +149,7 @@ fn check(config: &Config, call: &Call) -> Result<(ExecSpec, AccessControl), Vec<
 /// named is a problem then, too. What a start would put up with is returned, a sentence for each.
 fn check_alone(config: &Config, call: &Call) -> Result<Vec<String>, Vec<Problem>> {
     let (warnings, mut problems) = match check(config, call) {
-        Ok((exec_spec, _)) => (exec_spec.unpinned, Vec::new()),
+        Ok((exec_spec, _)) => ([exec_spec.unpinned, listeners::remarks(config)].concat(), Vec::new()),
         Err(problems) => (Vec::new(), problems),
     };
     if config.program.is_empty() {

@@ -100,6 +100,23 @@ fn ipv6_addresses_are_bound_and_take_no_ipv4() {
     master.wait_for_log("Listening on [::1]:", 1);
 }
 
+// Number 15 of what operators trip over.
+#[test]
+fn what_a_bind_leaves_out_is_told_at_the_start_and_by_a_check() {
+    let v6 = "INFO: [::]:0 takes no IPv4 connections: a bind of 0.0.0.0:0 adds them";
+    let name = "INFO: both.test:0 is bound at 127.0.0.1:0 alone, and not at [::1]:0: a bind for each address adds them";
+    for (options, said) in [("-b [::]:0", Some(v6)), ("-b both.test:0", Some(name)), ("-4 -b both.test:0", None)] {
+        let master = with_own_names(options).program(["sleep", "1000"]).start();
+        master.wait_for_log("===> Launched", 1);
+        assert_eq!(master.log().count("adds them"), usize::from(said.is_some()), "{options}");
+        said.inspect(|said| assert_eq!(master.log().count(said), 1, "{options}"));
+    }
+    let refusal = with_own_names("-b both.test:80 --check-config").program(["sleep", "1000"]).refused();
+    assert_eq!(refusal.code, Some(0));
+    let warned = name.strip_prefix("INFO: ").unwrap().replace(":0", ":80");
+    assert!(refusal.lines.len() == 1 && refusal.lines[0].ends_with(&warned), "{:?}", refusal.lines);
+}
+
 /// One `-b` is one socket: IPv4 first, as it always was for einhorn.
 #[test]
 fn names_are_looked_up_in_the_wanted_family() {
