@@ -51,6 +51,14 @@ pub(super) fn left_out(bind: &Bind, addresses: &Addresses, config: &Config) -> O
     (wants_v4 && !is_bound(v4, config)).then(|| format!("{bind} takes no IPv4 connections: a bind of {v4} adds them"))
 }
 
+/// Whether the system lets two sockets not listen at these addresses at a time. A socket for IPv6 is for it alone.
+pub(super) fn overlap(one: SocketAddr, other: SocketAddr) -> bool {
+    let is_all = |address: SocketAddr| address.ip().is_unspecified();
+    one.port() == other.port()
+        && one.is_ipv4() == other.is_ipv4()
+        && (one.ip() == other.ip() || is_all(one) || is_all(other))
+}
+
 /// Whether an address of the configuration is this one, or one of IPv4 where that is meant. Names are not looked up.
 fn is_bound(wanted: SocketAddr, config: &Config) -> bool {
     config.binds.iter().any(|bind| match bind {
@@ -79,6 +87,19 @@ mod tests {
         assert_eq!(refusal, "cannot find the address of 127.0.0.1: it has none of the wanted family");
         assert_eq!(first("::1", 80, Family::Any), Ok("[::1]:80".parse().unwrap()));
         assert!(first("::1", 80, Family::V4).is_err());
+    }
+
+    #[test]
+    fn an_address_overlaps_with_all_addresses_of_its_family_at_its_port() {
+        let overlap = |one: &str, other: &str| overlap(one.parse().unwrap(), other.parse().unwrap());
+        assert!(
+            overlap("127.0.0.1:80", "0.0.0.0:80") && overlap("[::]:80", "[::1]:80") && overlap("[::1]:80", "[::1]:80")
+        );
+        for [one, other] in
+            [["127.0.0.1:80", "127.0.0.2:80"], ["127.0.0.1:80", "0.0.0.0:81"], ["[::]:80", "127.0.0.1:80"]]
+        {
+            assert!(!overlap(one, other), "{one} {other}");
+        }
     }
 
     /// Number 15 of what operators trip over.

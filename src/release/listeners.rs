@@ -2,7 +2,7 @@
 //! them. So nothing that waits in an accept queue is lost when a worker goes, even the last one. A new version may have
 //! other sockets; those that it shares with the old one are the same, whatever else it says of them.
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 use std::io;
 use std::net::SocketAddr;
 use std::os::fd::{AsFd, OwnedFd, RawFd};
@@ -10,6 +10,7 @@ use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use nix::errno::Errno;
 use serde::{Deserialize, Serialize};
 
 use crate::base::exit_code::Problem;
@@ -19,13 +20,13 @@ use crate::files::error::FileCause;
 use crate::files::path_trust::DirectoryError;
 use crate::files::spot::Spot;
 use crate::files::unix_socket::{Access, Wanted, listen_unix, set_access};
-use crate::release::addresses::{Addresses, left_out, look_up};
+use crate::release::addresses::{Addresses, left_out, look_up, overlap};
 use crate::release::bound_files::{BoundFile, BoundFiles};
 use crate::sys::birth::Birth;
 use crate::sys::errno::words;
 use crate::sys::fd::{self, Blocking};
 use crate::sys::refuse::refuse_all;
-use crate::sys::socket::{self, LocalAddress, ReuseAddr};
+use crate::sys::socket::{self, ListenError, LocalAddress, ReuseAddr};
 
 /// The first descriptor number that workers find a socket at; the others follow without a gap.
 pub(crate) const WORKER_FD_FIRST: RawFd = 3;
@@ -222,7 +223,11 @@ pub(crate) fn open_all(
             Bind::Tcp { host, port, .. } => match look_up(host, *port, config.family) {
                 Ok(addresses) => match take(&|known| known.serves_address(addresses.first)) {
                     Some(listener) => listener,
-                    None => Arc::new(open_tcp(bind, &addresses, config, birth)?),
+                    None => {
+                        let opened = open_tcp(bind, &addresses, config, birth);
+                        let ours = open.iter().find(|own| own.is_in_the_way_of(addresses.first));
+                        Arc::new(opened.map_err(|error| refusal(&error, ours))?)
+                    }
                 },
                 // A name server that is away must not stop a deploy that changes no address.
                 Err(error) => take(&|known| known.was_asked_as(host, *port)).ok_or(error)?,
@@ -240,14 +245,26 @@ pub(crate) fn open_all(
 /// What of the binds can be found wrong without binding: a host that is not known, a directory that is not there, an address
 /// that stands twice.
 pub(crate) fn check(config: &Config) -> Vec<Problem> {
-    let mut places = BTreeSet::new();
+    let mut places = BTreeMap::new();
     let mut cause = |bind: &Bind| match place(bind, config.family) {
-        Ok(Some(place)) => (!places.insert(place)).then(|| format!("{bind} stands there twice")),
+        Ok(Some(place)) => match places.insert(place.clone(), bind.to_string()) {
+            Some(_) => Some(format!("{bind} stands there twice")),
+            None => {
+                let other = places.iter().find(|(other, _)| **other != place && are_one_port(other, &place));
+                other.map(|(_, other)| {
+                    format!("{bind} and {other} cannot both be bound, one of them has the other's address")
+                })
+            }
+        },
         Ok(None) => None,
         Err(cause) => Some(cause),
     };
     let causes = config.binds.iter().enumerate().filter_map(|(index, bind)| Some((index, cause(bind)?)));
     config.blame_items("bind", causes).into_iter().map(Problem::of_option).collect()
+}
+
+fn are_one_port(one: &LocalAddress, other: &LocalAddress) -> bool {
+    matches!((one, other), (LocalAddress::Inet(one), LocalAddress::Inet(other)) if overlap(*one, *other))
 }
 
 /// What the binds leave out that one may look for, a sentence for each.
@@ -301,6 +318,14 @@ impl Listener {
         }
     }
 
+    /// Whether the two cannot listen at the same time: they share the port, and one of them has the addresses of the other.
+    fn is_in_the_way_of(&self, wanted: SocketAddr) -> bool {
+        match &self.address {
+            LocalAddress::Inet(own) => overlap(*own, wanted),
+            LocalAddress::Unix(_) | LocalAddress::Other => false,
+        }
+    }
+
     fn was_asked_as(&self, host: &str, port: u16) -> bool {
         matches!(&self.bind, Bind::Tcp { host: own, port: own_port, .. } if own == host && *own_port == port)
     }
@@ -311,14 +336,30 @@ impl Listener {
     }
 }
 
-fn open_tcp(bind: &Bind, addresses: &Addresses, config: &Config, birth: &Birth) -> Result<Listener, String> {
+/// Why an address cannot be had, with the socket of our own that has it. Its queue would be lost if it were closed first.
+fn refusal(error: &OpenError, ours: Option<&Arc<Listener>>) -> String {
+    match (error, ours) {
+        (OpenError::Listen(error), Some(ours)) if error.errno == Errno::EADDRINUSE => {
+            format!("{error} by our own socket of {}, it takes a restart to have the one for the other", ours.bind)
+        }
+        (OpenError::Listen(error), _) => error.to_string(),
+        (OpenError::Keep(message), _) => message.clone(),
+    }
+}
+
+enum OpenError {
+    Listen(ListenError),
+    Keep(String),
+}
+
+fn open_tcp(bind: &Bind, addresses: &Addresses, config: &Config, birth: &Birth) -> Result<Listener, OpenError> {
     log::info!("Binding to {bind} with flags {:?}", bind.flags().words());
     let address = addresses.first;
     let reuse = if bind.flags().reuse_addr() { ReuseAddr::Yes } else { ReuseAddr::No };
     let options = SocketOptions::of(bind, birth);
     let backlog = queue_length(config.backlog);
     let listening = socket::listen_tcp(address, reuse, options.blocking(), backlog);
-    let listener = keep(listening.map_err(|error| error.to_string())?, None, bind, options, config)?;
+    let listener = keep(listening.map_err(OpenError::Listen)?, None, bind, options, config).map_err(OpenError::Keep)?;
     if let (0, LocalAddress::Inet(chosen)) = (address.port(), &listener.address) {
         log::info!("Listening on {chosen}");
     }

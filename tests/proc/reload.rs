@@ -42,6 +42,30 @@ fn variable(worker: Process, name: &str) -> Option<String> {
     worker.environ().get(name).cloned()
 }
 
+// Number 16 of what operators trip over. The old socket cannot be closed first: its queue would be lost.
+#[test]
+fn an_address_widened_at_its_port_is_refused_with_the_socket_that_has_it() {
+    let address = free_address();
+    let wide = SocketAddr::from(([0, 0, 0, 0], address.port()));
+    for [from, to] in [[address, wide], [wide, address]] {
+        let master = start(&file(&[from], "number = 1"));
+        let workers = wait_for_first(&master, 1);
+        master.replace("web.toml", &file(&[to], "number = 1"));
+        master.signal(Signal::SIGHUP);
+        let reason = format!(
+            "cannot bind {to}: address already in use by our own socket of {from}, it takes a restart to have the one for the other"
+        );
+        master.wait_for_log(&reason, 1);
+        assert_eq!(ask(&address.into(), "/x").unwrap().release, "old");
+        assert_eq!(master.workers(), workers);
+    }
+    let setup = Setup::new("--config web.toml --check-config");
+    setup.write("web.toml", &file(&[address, wide], ""));
+    let refusal = setup.refused();
+    let reason = format!("bind: {wide} and {address} cannot both be bound, one of them has the other's address");
+    assert!(refusal.code == Some(100) && refusal.reason().ends_with(&reason), "{refusal:?}");
+}
+
 #[test]
 fn reload_under_load_applies_every_kind_of_change_and_loses_nothing() {
     let (kept, added) = (free_address(), free_address());
