@@ -150,6 +150,7 @@ impl Life {
                 | Command::Abort
                 | Command::RollBack(_)
                 | Command::Forward(_)
+                | Command::ForwardTo { .. }
                 | Command::SetTarget(_)
                 | Command::Configure(_),
             )

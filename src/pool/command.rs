@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::base::{Signal, Stages, Version};
+use crate::base::{Pid, Signal, Stages, Version};
 use crate::pool::settings::Settings;
 
 /// What an admin or a signal asks for.
@@ -29,6 +29,11 @@ pub enum Command {
     StopGracefully,
     /// Pass a signal on to every worker; it is not held against them.
     Forward(Signal),
+    /// The same, to these workers alone.
+    ForwardTo {
+        signal: Signal,
+        pids: Vec<Pid>,
+    },
     /// Run so many workers; at least 1. It stays when an upgrade is given up.
     SetTarget(u32),
     /// Decide by these from now on: by those of the modern version, and by those of each that is gone back to.

@@ -109,7 +109,8 @@ impl Pool {
             Command::RollBack(to) => self.roll_back(to, actions),
             Command::Stop(signal) => self.stop(now, StopSignal::Signal(signal), actions),
             Command::StopGracefully => self.stop(now, StopSignal::Graceful, actions),
-            Command::Forward(signal) => self.forward(signal, actions),
+            Command::Forward(signal) => self.forward(signal, |_| true, actions),
+            Command::ForwardTo { signal, pids } => self.forward(signal, |pid| pids.contains(&pid), actions),
             Command::SetTarget(target) => {
                 assert!(target >= 1, "a pool has at least one worker");
                 self.each_settings(|_, settings| settings.target = target);

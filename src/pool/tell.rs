@@ -59,9 +59,9 @@ impl Pool {
 
     /// Passes a signal on; no worker counts as told to go by it. A child that is not its program yet could only die
     /// of it.
-    pub(in crate::pool) fn forward(&mut self, signal: Signal, actions: &mut Vec<Action>) {
-        let pids: Vec<Pid> =
-            self.state.workers.iter().filter(|worker| worker.execed).map(|worker| worker.pid).collect();
+    pub(in crate::pool) fn forward(&mut self, signal: Signal, to: impl Fn(Pid) -> bool, actions: &mut Vec<Action>) {
+        let execed = self.state.workers.iter().filter(|worker| worker.execed).map(|worker| worker.pid);
+        let pids: Vec<Pid> = execed.filter(|&pid| to(pid)).collect();
         if pids.is_empty() {
             return;
         }

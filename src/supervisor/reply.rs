@@ -147,8 +147,18 @@ impl Supervisor {
 
     /// The lines that this writes are einhorn's: without a prefix, and whatever the verbosity.
     fn change_target(&mut self, asking: Asking, change: Change) -> Vec<Event> {
+        let (new, output) = self.target_after(change);
+        if !output.is_empty() {
+            logging::print(&output);
+        }
+        self.say(asking, output);
+        self.set_target(new).map(Event::CommandGiven).into_iter().collect()
+    }
+
+    /// How many workers there shall be then, and what is said of it.
+    pub(crate) fn target_after(&self, change: Change) -> (u32, String) {
         let old = self.pool.settings().target;
-        let (new, output) = match change {
+        match change {
             Change::By(1..) if old >= NUMBER_MAX => {
                 (old, format!("Can't increase number of workers (already at {old})."))
             }
@@ -164,16 +174,16 @@ impl Supervisor {
                 let how = if count > old { "spin up additional workers" } else { "gracefully terminate workers" };
                 (count, format!("Altering worker count, {old} -> {count}. Will {how}."))
             }
-        };
-        if !output.is_empty() {
-            logging::print(&output);
         }
-        self.say(asking, output);
-        if new == old {
-            return Vec::new();
+    }
+
+    /// In the configuration; the pool has to hear the command. None: nothing changes.
+    pub(crate) fn set_target(&mut self, new: u32) -> Option<Command> {
+        if new == self.pool.settings().target {
+            return None;
         }
         self.apply(vec![Setting::to("number", new)]);
-        vec![Event::CommandGiven(Command::SetTarget(new))]
+        Some(Command::SetTarget(new))
     }
 
     fn change_verbosity(&mut self, asking: Asking, verbosity: u8) -> Vec<Event> {
@@ -253,7 +263,7 @@ impl Supervisor {
 
 /// What happens to the number of workers.
 #[derive(Clone, Copy)]
-enum Change {
+pub(crate) enum Change {
     By(i32),
     To(u32),
 }

@@ -1,7 +1,11 @@
 //! What a signal to the master means. Every other catchable one stays blocked for life: the master survives it.
 
 use crate::base::Signal;
-use crate::pool::{Command, Terms, UpgradeStyle};
+use crate::pool::{Command, Terms, UpgradeStyle, Worker};
+use crate::supervisor::master::Supervisor;
+use crate::supervisor::reply::Change;
+use crate::sys::procfs;
+use crate::sys::signal::{Received, Sender};
 
 /// What the signal thread listens to.
 pub const HEARD: &[Signal] = &[
@@ -17,14 +21,44 @@ pub const HEARD: &[Signal] = &[
     Signal::CONT,
 ];
 
-/// INT and USR2 end gracefully, TERM and QUIT less so; HUP upgrades, and ALRM as einhorn before 1.0 had it; the rest of
-/// those heard go on to the workers, as with einhyrningsins 0.2.
-pub(crate) fn command(signal: Signal) -> Option<Command> {
-    match signal {
-        Signal::INT | Signal::USR2 => Some(Command::StopGracefully),
-        Signal::TERM | Signal::QUIT => Some(Command::Stop(signal)),
-        Signal::HUP | Signal::ALRM => Some(Command::Upgrade { style: UpgradeStyle::Smooth, terms: Terms::default() }),
-        Signal::USR1 | Signal::TTIN | Signal::TTOU | Signal::CONT => Some(Command::Forward(signal)),
-        _ => None,
+impl Supervisor {
+    /// INT and USR2 end gracefully, TERM and QUIT less so; HUP upgrades, and ALRM as einhorn before 1.0 had it; TTIN and TTOU are one
+    /// worker more and one less, as with puma and unicorn; USR1 and CONT are for the workers.
+    pub(crate) fn command_of(&mut self, received: Received) -> Option<Command> {
+        match received.signal {
+            Signal::INT | Signal::USR2 => Some(Command::StopGracefully),
+            Signal::TERM | Signal::QUIT => Some(Command::Stop(received.signal)),
+            Signal::HUP | Signal::ALRM => {
+                Some(Command::Upgrade { style: UpgradeStyle::Smooth, terms: Terms::default() })
+            }
+            // A process of the master's group has used the terminal from the background. No client means a number by that.
+            Signal::TTIN | Signal::TTOU if received.sender == Sender::Kernel => None,
+            Signal::TTIN => self.change_target_by_signal(Change::By(1)),
+            Signal::TTOU => self.change_target_by_signal(Change::By(-1)),
+            Signal::USR1 => {
+                self.reopen_log();
+                Some(self.forward_to_catchers(received.signal))
+            }
+            Signal::CONT => Some(Command::Forward(received.signal)),
+            _ => None,
+        }
+    }
+
+    fn change_target_by_signal(&mut self, change: Change) -> Option<Command> {
+        let (new, output) = self.target_after(change);
+        log::info!("{output}");
+        self.set_target(new)
+    }
+
+    /// USR1 asks a worker to reopen its logs. One that has no handler for it would end.
+    fn forward_to_catchers(&self, signal: Signal) -> Command {
+        let execed = self.pool.workers().iter().filter(|worker| worker.execed);
+        let (catching, others): (Vec<&Worker>, Vec<&Worker>) =
+            execed.partition(|worker| procfs::catches(worker.pid, signal));
+        if !others.is_empty() {
+            let pids: Vec<String> = others.iter().map(|worker| worker.pid.to_string()).collect();
+            log::info!("Not sending {signal} to [{}]: no handler for it", pids.join(", "));
+        }
+        Command::ForwardTo { signal, pids: catching.iter().map(|worker| worker.pid).collect() }
     }
 }

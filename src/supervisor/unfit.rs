@@ -9,9 +9,8 @@ use crate::base::{Mono, Pid, Version};
 use crate::pool::{Command, Event};
 use crate::release::listeners::Listener;
 use crate::supervisor::master::{Supervisor, Turn};
-use crate::supervisor::signals;
 use crate::sys::accept_queue::Incoming;
-use crate::sys::signal::Received;
+use crate::sys::signal::{Received, Sender};
 use crate::sys::{accept_queue, clock, procfs};
 
 /// Where a signal comes from.
@@ -32,10 +31,13 @@ impl Supervisor {
     /// What a signal means for the pool. A release that stops its master would take the service down, although the one before it can
     /// run: stops by a version on trial, or by one that is not wanted any more, are not obeyed.
     pub(crate) fn hear(&mut self, received: Received) -> Option<Event> {
-        let Received { signal, sender } = received;
-        let command = signals::command(signal)?;
-        let is_stop = matches!(command, Command::Stop(_) | Command::StopGracefully);
-        match sender.filter(|_| is_stop).map_or(Origin::Elsewhere, |sender| self.origin_of(sender)) {
+        let signal = received.signal;
+        let command = self.command_of(received)?;
+        let origin = match (&command, received.sender) {
+            (Command::Stop(_) | Command::StopGracefully, Sender::Process(pid)) => self.origin_of(pid),
+            _ => Origin::Elsewhere,
+        };
+        match origin {
             Origin::Elsewhere => {
                 self.record_signal(signal, &command);
                 Some(Event::CommandGiven(command))

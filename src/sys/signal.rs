@@ -67,8 +67,18 @@ pub(super) fn let_interrupt(signal: Named) {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Received {
     pub signal: Signal,
-    /// The process that sent it; it may be gone. None: the kernel did, or a process that has no number here.
-    pub sender: Option<Pid>,
+    pub sender: Sender,
+}
+
+/// Where a signal comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Sender {
+    /// It may be gone.
+    Process(Pid),
+    /// A process that has no number here, such as one outside of this container.
+    Unnumbered,
+    /// The kernel: a key was pressed at the terminal, or a process of the same group has used the terminal from the background.
+    Kernel,
 }
 
 /// rt_sigtimedwait(2): takes one of these signals, which the calling thread blocks. Without a timeout it waits until there is one.
@@ -85,7 +95,11 @@ pub(super) fn take(wanted: impl IntoIterator<Item = c_int>, timeout: Option<Dura
     let info = unsafe { info.assume_init() };
     let is_sent = [libc::SI_USER, libc::SI_QUEUE, libc::SI_TKILL].contains(&info.si_code);
     // SAFETY: signals that a process sends have the number of that process.
-    let sender = is_sent.then(|| unsafe { info.si_pid() }).filter(|&pid| pid > 0).map(Pid);
+    let sender = match is_sent.then(|| unsafe { info.si_pid() }) {
+        Some(pid) if pid > 0 => Sender::Process(Pid(pid)),
+        Some(_) => Sender::Unnumbered,
+        None => Sender::Kernel,
+    };
     Signal::from_number(number).map(|signal| Received { signal, sender })
 }
 

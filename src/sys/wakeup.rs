@@ -79,6 +79,7 @@ mod tests {
 
     use super::*;
     use crate::base::Pid;
+    use crate::sys::signal::Sender;
     use crate::sys::testing::{LIMIT, on_first_thread};
 
     /// Runs `wait` in a thread again and again; each end of it is told.
@@ -129,7 +130,7 @@ mod tests {
             for wanted_one in wanted {
                 signal::send(own, wanted_one).unwrap();
                 signal::send(own, Signal::USR1).unwrap();
-                let received = Some(Received { signal: wanted_one, sender: Some(own) });
+                let received = Some(Received { signal: wanted_one, sender: Sender::Process(own) });
                 assert_eq!(wait_for(&wanted), received);
                 signal::send(own, wanted_one).unwrap();
                 assert_eq!(take_pending(&wanted), received);

@@ -37,8 +37,8 @@ pub enum Event {
     BindRemoved,
     NumberInFile,
     NumberByCommand,
-    /// TTIN or TTOU, which are for the workers.
-    SignalPassedOn,
+    /// TTIN or TTOU: one worker more, or one less.
+    NumberBySignal,
     WorkerKilled,
     /// Stopped first, so that what it holds can be listed.
     WorkerStoppedAndKilled,
@@ -58,7 +58,7 @@ pub const GRACEFUL: [Event; 11] = [
     Event::BindRemoved,
     Event::NumberInFile,
     Event::NumberByCommand,
-    Event::SignalPassedOn,
+    Event::NumberBySignal,
 ];
 
 /// Of which that may be lost which the dead workers held.
@@ -90,7 +90,7 @@ impl Event {
             Self::BindRemoved => "bind removed, upgrade",
             Self::NumberInFile => "number changed, HUP",
             Self::NumberByCommand => "set_workers",
-            Self::SignalPassedOn => "TTIN or TTOU",
+            Self::NumberBySignal => "TTIN or TTOU",
             Self::WorkerKilled => "worker killed",
             Self::WorkerStoppedAndKilled => "worker stopped, listed, killed",
             Self::WorkerKilledInUpgrade => "worker killed in an upgrade",
@@ -111,7 +111,7 @@ impl Event {
             | Self::Reload
             | Self::NumberInFile
             | Self::NumberByCommand
-            | Self::SignalPassedOn
+            | Self::NumberBySignal
             | Self::WorkerKilled
             | Self::WorkerStoppedAndKilled
             | Self::WorkerKilledInUpgrade
@@ -153,7 +153,13 @@ impl Event {
                     return Err(format!("set_workers was answered with {answer}"));
                 }
             }
-            Self::SignalPassedOn => site.master.signal(rng.pick(&[Signal::SIGTTIN, Signal::SIGTTOU])),
+            Self::NumberBySignal => {
+                let (least, most) = WORKERS;
+                let signals = [Signal::SIGTTOU, Signal::SIGTTIN];
+                let more = site.number <= least || site.number < most && rng.below(2) == 0;
+                site.number = if more { site.number + 1 } else { site.number - 1 };
+                site.master.signal(signals[usize::from(more)]);
+            }
             Self::WorkerKilled
             | Self::WorkerStoppedAndKilled
             | Self::WorkerKilledInUpgrade

@@ -35,7 +35,7 @@ const LASTING: [Trouble; 12] = [
     Trouble::AnswerNotRead,
     Trouble::AnswerNotRead,
     Trouble::LogNotRead,
-    Trouble::Event(Event::SignalPassedOn),
+    Trouble::Event(Event::NumberBySignal),
     Trouble::Event(Event::NumberByCommand),
     Trouble::Event(Event::WorkerKilled),
 ];

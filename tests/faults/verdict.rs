@@ -71,10 +71,10 @@ fn replaces_and_hears(scene: &Scene, limit: Duration) -> Result<(), String> {
     until(scene, limit, "a killed worker is replaced", |now| {
         if pids(now).contains(&victim) { Err(format!("{victim} is still there")) } else { Ok(()) }
     })?;
-    let heard = || scene.master.log().count("Sending TTIN to ");
+    let heard = || scene.master.log().count("Sending CONT to ");
     let before = heard();
-    scene.master.process().signal(Signal::SIGTTIN);
-    if holds_within(limit, || heard() > before) { Ok(()) } else { Err("TTIN is not heard".to_owned()) }
+    scene.master.process().signal(Signal::SIGCONT);
+    if holds_within(limit, || heard() > before) { Ok(()) } else { Err("CONT is not heard".to_owned()) }
 }
 
 /// The first attempt may be refused for what has just failed, or may be that of the phase.

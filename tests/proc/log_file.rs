@@ -4,6 +4,8 @@ use std::fs;
 use std::path::Path;
 use std::process::Command;
 
+use nix::sys::signal::Signal;
+
 use serde_json::Value as Json;
 
 use crate::support::{LIMIT, Master, Setup, holds_within};
@@ -47,6 +49,18 @@ fn the_file_has_the_log_with_its_times_and_is_opened_anew_at_an_upgrade() {
     master.reload();
     wait_for(&master, "web.log", "Using loaded state");
     assert!(log_of(&master, "web.log.1").contains("About to re-exec"));
+}
+
+/// As logrotate(8) has it with `postrotate`. The worker's shell has no handler for USR1, and would end of it.
+#[test]
+fn usr1_has_the_file_opened_anew_and_ends_no_worker() {
+    let master = setup("").script("sleep 1000\n").start();
+    wait_for(&master, "web.log", "===> Launched");
+    fs::rename(master.file("web.log"), master.file("web.log.1")).unwrap();
+    master.signal(Signal::SIGUSR1);
+    wait_for(&master, "web.log", "Not sending USR1 to [");
+    assert!(!log_of(&master, "web.log.1").contains("USR1"));
+    assert!(!log_of(&master, "web.log").contains("Exited"));
 }
 
 #[test]

@@ -26,7 +26,35 @@ const WITHOUT_MEANING: [Signal; 11] = [
 const FAULTS: [Signal; 7] =
     [Signal::SIGABRT, Signal::SIGBUS, Signal::SIGFPE, Signal::SIGILL, Signal::SIGSEGV, Signal::SIGSYS, Signal::SIGTRAP];
 
-const PASSED_ON: [Signal; 4] = [Signal::SIGUSR1, Signal::SIGTTIN, Signal::SIGTTOU, Signal::SIGCONT];
+const PASSED_ON: [Signal; 2] = [Signal::SIGUSR1, Signal::SIGCONT];
+
+/// Execs the rest of its arguments in the background of a terminal, and shows on stderr what is written there. Another process of the
+/// same group reads from the terminal once there is a file `now`, and writes its pid to `reader` before.
+const IN_THE_BACKGROUND: &str = r#"
+import os, pty, signal, sys, time
+
+pid, terminal = pty.fork()
+if pid == 0:
+    master = os.fork()
+    if master > 0:
+        os._exit(os.waitstatus_to_exitcode(os.waitpid(master, 0)[1]))
+    os.setpgid(0, 0)
+    if os.fork() > 0:
+        os.execvp(sys.argv[1], sys.argv[1:])
+    open("reader.new", "w").write(str(os.getpid()))
+    os.rename("reader.new", "reader")
+    while not os.path.exists("now"):
+        time.sleep(0.01)
+    os.read(0, 1)
+    os._exit(0)
+while True:
+    try:
+        shown = os.read(terminal, 4096)
+    except OSError:
+        break
+    os.write(2, shown)
+sys.exit(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))
+"#;
 
 /// Execs the rest of its arguments deaf: as many signals as can be are ignored, and all are blocked.
 const DEAF: &str = r#"
@@ -92,7 +120,7 @@ fn signals_without_a_meaning_change_nothing() {
 
 // E03: einhorn dies of USR1.
 #[test]
-fn usr1_ttin_ttou_and_cont_go_on_to_the_workers_and_are_not_held_against_them() {
+fn usr1_and_cont_go_on_to_the_workers_and_are_not_held_against_them() {
     let master = Setup::new("-n 2 -m 0").signal_logger("USR2").start();
     let workers = master.wait_for_ready(2);
     master.wait_for_log("Up to 2 / 2", 1);
@@ -104,12 +132,74 @@ fn usr1_ttin_ttou_and_cont_go_on_to_the_workers_and_are_not_held_against_them() 
             workers.iter().all(|worker| master.said_by(*worker) == heard)
         });
     }
-    assert_eq!(master.wait_for_log("INFO: Sending ", 4).len(), 4);
+    assert_eq!(master.wait_for_log("INFO: Sending ", 2).len(), 2);
     assert_eq!(master.log().count("===> Launched"), 2, "{}", master.log());
     // No worker counts as told to go before: at the end each is told once.
     master.signal(Signal::SIGINT);
     assert_eq!(master.wait_exit().code(), Some(0));
     assert_eq!(master.log().count("Re-sending"), 0, "{}", master.log());
+}
+
+/// TTIN and TTOU are one worker more and one less, as with puma and unicorn. A worker without a handler, such as sleep, hears nothing.
+#[test]
+fn ttin_and_ttou_are_one_worker_more_and_one_less() {
+    let master = Setup::new("-n 2 -m 0 -s 0.01").program(["sleep", "1000"]).start();
+    let workers = master.wait_for_workers(2);
+    master.wait_for_log("Up to 2 / 2", 1);
+    let target = |count: u32| {
+        let status = master.control("{command: status, format: json}");
+        assert!(status.contains(&format!("\"target\":{count},")), "{status}");
+    };
+    master.signal(Signal::SIGTTIN);
+    master.wait_for_log("INFO: Incrementing number of workers from 2 -> 3", 1);
+    let more = master.wait_for_workers(3);
+    assert!(workers.iter().all(|worker| more.contains(worker) && !worker.is_stopped()));
+    target(3);
+    for left in [2, 1] {
+        master.signal(Signal::SIGTTOU);
+        master.wait_for_log(&format!("INFO: Decrementing number of workers from {} -> {left}", left + 1), 1);
+        master.wait_for_workers(left);
+    }
+    master.signal(Signal::SIGTTOU);
+    master.wait_for_log("Can't decrease number of workers (already at 1).", 1);
+    target(1);
+    assert_eq!(master.log().count("was killed by"), 0, "{}", master.log());
+}
+
+/// The kernel sends TTIN to a whole group when a process of it reads from the terminal in the background.
+#[test]
+fn a_ttin_of_the_terminal_changes_nothing() {
+    let setup = Setup::new("-n 1 -m 0").through(&["python3", "-c", IN_THE_BACKGROUND]).signal_logger("USR2");
+    let terminal = setup.start();
+    terminal.wait_for_log("Up to 1 / 1", 1);
+    let pid = std::fs::read_to_string(terminal.file("reader")).unwrap();
+    let reader = Process(pid.parse().unwrap());
+    std::fs::write(terminal.file("now"), "").unwrap();
+    terminal.wait_until("the reader is stopped", LIMIT, || reader.is_stopped());
+    assert!(terminal.control("{command: status, format: json}").contains("\"target\":1,"));
+    terminal.control("{command: die}");
+    terminal.wait_for_log("Sending USR2", 1);
+    reader.signal(Signal::SIGKILL);
+    assert_eq!(terminal.wait_exit().code(), Some(0));
+    assert_eq!(terminal.log().count("number of workers"), 0, "{}", terminal.log());
+}
+
+/// Worker 0 has a handler for USR1, worker 1 has none and would end of it.
+#[test]
+fn usr1_reaches_only_workers_that_catch_it() {
+    let script = r#"[ "$EINHYRNINGSINS_SLOT" = 0 ] && trap "echo $$ USR1" USR1
+echo $$ ready
+while :; do sleep 0.05; done"#;
+    let master = Setup::new("-n 2 -m 0").script(script).start();
+    let workers = master.wait_for_ready(2);
+    master.wait_for_log("Up to 2 / 2", 1);
+    let has_handler = |worker: &&Process| worker.environ().get("EINHYRNINGSINS_SLOT").is_some_and(|slot| slot == "0");
+    let (with, without): (Vec<&Process>, Vec<&Process>) = workers.iter().partition(has_handler);
+    master.signal(Signal::SIGUSR1);
+    master.wait_until("the one with a handler hears it", LIMIT, || master.said_by(*with[0]).len() == 2);
+    assert!(master.wait_for_log("INFO: Sending USR1", 1)[0].ends_with(&format!(" to [{}]", with[0])));
+    master.wait_for_log(&format!("Not sending USR1 to [{}]: no handler for it", without[0]), 1);
+    assert_eq!(master.log().count("===> Exited"), 0, "{}", master.log());
 }
 
 #[test]

@@ -68,12 +68,12 @@ fn assert_replaces(master: &Master, worker: Process) {
     });
 }
 
-/// It passes TTIN on to its workers.
+/// It passes CONT on to its workers.
 #[track_caller]
 fn assert_hears_signals(master: &Master) {
-    let times = master.log().count("INFO: Sending TTIN to ");
-    master.signal(Signal::SIGTTIN);
-    master.wait_for_log("INFO: Sending TTIN to ", times + 1);
+    let times = master.log().count("INFO: Sending CONT to ");
+    master.signal(Signal::SIGCONT);
+    master.wait_for_log("INFO: Sending CONT to ", times + 1);
 }
 
 #[test]

@@ -282,10 +282,17 @@ impl Run {
             8 => self.configure(),
             9 | 10 => self.staged_command(),
             0 | 4 => self.set_target(),
-            1 | 5 => Command::Forward(signal(self.rng.pick(&FORWARDED))),
+            1 => Command::Forward(signal(self.rng.pick(&FORWARDED))),
+            5 => self.forward_to_some(),
             2 | 6 => self.upgrade(UpgradeStyle::Smooth),
             _ => self.upgrade(UpgradeStyle::Fleet),
         }
+    }
+
+    /// Some of them may be gone, or were never there.
+    fn forward_to_some(&mut self) -> Command {
+        let pids = (0..self.rng.below(4)).map(|_| self.any_pid()).collect();
+        Command::ForwardTo { signal: signal(self.rng.pick(&FORWARDED)), pids }
     }
 
     pub fn set_target(&mut self) -> Command {

@@ -220,7 +220,7 @@ impl Ledger {
             }),
             Command::Pause => self.rollout.iter_mut().for_each(|rollout| rollout.pause(now)),
             Command::Resume => self.rollout.iter_mut().for_each(|rollout| rollout.resume(now)),
-            Command::Forward(_) | Command::Abort | Command::RollBack(_) => {}
+            Command::Forward(_) | Command::ForwardTo { .. } | Command::Abort | Command::RollBack(_) => {}
         }
     }
 

@@ -135,6 +135,7 @@ impl Run {
         let stop = self.stop_by(process, signal).filter(|_| !process.told || matches!(self.step.cause, Cause::Stop(_)));
         // A pool that gives up in this step sends its stop last, perhaps by the same signal.
         let is_forwarded = self.step.cause == Cause::Forward(signal) && self.step.stop.is_none();
+        let is_forwarded = is_forwarded && self.step.is_addressed(pid);
         if is_forwarded && first_in_step && self.step.signals_left > 0 {
             self.step.signals_left -= 1;
         } else if let Some(stop) = stop.filter(|_| first_in_step) {

@@ -68,6 +68,8 @@ pub struct Step {
     pub stop: Option<StopSignal>,
     /// Signals that a command asked for, and that are still to be sent.
     pub signals_left: usize,
+    /// Those that a signal is passed on to; none: all.
+    pub addressed: Option<Vec<Pid>>,
     /// A bit for each place that was signalled.
     pub signalled: u128,
     pub missed: Option<Pid>,
@@ -88,6 +90,7 @@ impl Step {
             went_back: false,
             stop: None,
             signals_left: 0,
+            addressed: None,
             signalled: 0,
             missed: None,
             kill_announced: None,
@@ -95,6 +98,10 @@ impl Step {
             outlived: if let Cause::HasSurvivors(pid) = cause { Some(pid) } else { None },
             culled_old: [None; 2],
         }
+    }
+
+    pub fn is_addressed(&self, pid: Pid) -> bool {
+        self.addressed.as_ref().is_none_or(|addressed| addressed.contains(&pid))
     }
 }
 
@@ -215,7 +222,9 @@ impl Run {
     fn note_cause(&mut self, event: &Event) {
         let cause = match event {
             Event::Started => Cause::Started,
-            Event::CommandGiven(Command::Forward(signal)) => Cause::Forward(*signal),
+            Event::CommandGiven(Command::Forward(signal) | Command::ForwardTo { signal, .. }) => {
+                Cause::Forward(*signal)
+            }
             Event::CommandGiven(Command::Stop(signal)) => Cause::Stop(StopSignal::Signal(*signal)),
             Event::CommandGiven(Command::StopGracefully) => Cause::Stop(StopSignal::Graceful),
             Event::CommandGiven(Command::Abort) => Cause::Abort,
@@ -249,7 +258,11 @@ impl Run {
         };
         self.step = Step::of(cause);
         if let Cause::Forward(_) = cause {
-            let listens = |at: &&usize| self.world.processes[**at].execed;
+            if let Event::CommandGiven(Command::ForwardTo { pids, .. }) = event {
+                self.step.addressed = Some(pids.clone());
+            }
+            let processes = &self.world.processes;
+            let listens = |at: &&usize| processes[**at].execed && self.step.is_addressed(processes[**at].pid);
             self.step.signals_left = self.world.workers.iter().filter(listens).count();
         }
     }

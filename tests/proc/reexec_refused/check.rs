@@ -87,7 +87,7 @@ fn a_check_that_hangs_blocks_nothing_and_is_given_up() {
     let load = Load::start(master.addr(), 2);
     worker.signal(Signal::SIGKILL);
     master.wait_for_log("Up to 1 / 1 manual ACKs", 2);
-    master.signal(Signal::SIGTTIN);
+    master.signal(Signal::SIGCONT);
     assert!(decoded(&master.control("{command: ehlo, user: me}")).contains("Welcome, me!"));
     load.wait_for(20);
     load.stop();

@@ -25,6 +25,8 @@ def say(word):
     os.write(1, f"{os.getpid()} {word}\n".encode())
 
 ends = sys.argv[1:]
+# The master passes USR1 on to workers that have a handler for it; this one is never called.
+signal.signal(signal.SIGUSR1, lambda *_: None)
 heard = signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP}
 signal.pthread_sigmask(signal.SIG_BLOCK, heard)
 say("ready")
