@@ -78,7 +78,15 @@ pub enum Invocation {
 }
 
 /// Reads the text of a file.
-pub type ReadFile<'a> = &'a dyn Fn(&Path) -> Result<String, Unread>;
+pub type ReadFile<'a> = &'a dyn Fn(&Path, Trust) -> Result<String, Unread>;
+
+/// Whether a file has to be one that other users cannot change.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Trust {
+    Needed,
+    /// The command line says that it is trusted.
+    Given,
+}
 
 /// Why the text of a file cannot be had, in a line.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -105,11 +113,13 @@ pub fn parse(argv0: &OsStr, args: Vec<OsString>, read_file: ReadFile<'_>) -> Res
     let mut problems = Vec::new();
     let is_asked = |flag: &str| line.iter().any(|word| word.flag == flag);
     let (is_print, is_check) = (is_asked("print-config"), is_asked("check-config"));
-    let below = read_layers(&line, read_file, &mut problems);
+    let trust = if is_asked("trust-config") { Trust::Given } else { Trust::Needed };
+    let read_file = |path: &Path| read_file(path, trust);
+    let below = read_layers(&line, &read_file, &mut problems);
     let line = line.into_iter().chain(words_of(&program)).collect();
     let words = layers::complete(layers::merge([vec![layers::defaults()], below, vec![line]].concat()));
     let mut config = resolve::read_each(argv0, Provided::new(words), &mut problems);
-    read_env_files(&mut config, read_file, &mut problems);
+    read_env_files(&mut config, &read_file, &mut problems);
     if problems.is_empty() {
         problems = resolve::check_together(&config);
     }
@@ -133,6 +143,8 @@ pub fn parse(argv0: &OsStr, args: Vec<OsString>, read_file: ReadFile<'_>) -> Res
     })
 }
 
+type ReadTrusted<'a> = dyn Fn(&Path) -> Result<String, Unread> + 'a;
+
 /// Checks what came before a flag that acts when it is reached.
 fn invoke(argv0: &OsStr, line: Vec<Word>, act: Act) -> Result<Invocation, Problems> {
     let mut problems = Vec::new();
@@ -150,7 +162,7 @@ fn invoke(argv0: &OsStr, line: Vec<Word>, act: Act) -> Result<Invocation, Proble
 }
 
 /// The layers between the defaults and the command line: the file, and the profiles that were asked for.
-fn read_layers(line: &[Word], read_file: ReadFile<'_>, problems: &mut Vec<ConfigError>) -> Vec<Vec<Word>> {
+fn read_layers(line: &[Word], read_file: &ReadTrusted<'_>, problems: &mut Vec<ConfigError>) -> Vec<Vec<Word>> {
     let asked = |flag: &'static str| line.iter().filter(move |word| word.flag == flag);
     let profiles: Vec<_> = asked("profile").filter_map(named).collect();
     let Some(path) = asked("config").next_back().and_then(|word| word.value.clone()) else {
@@ -191,7 +203,7 @@ fn words_of(program: &[OsString]) -> impl Iterator<Item = Word> {
 }
 
 /// The later of two equal names counts, at its place.
-fn read_env_files(config: &mut Config, read_file: ReadFile<'_>, problems: &mut Vec<ConfigError>) {
+fn read_env_files(config: &mut Config, read_file: &ReadTrusted<'_>, problems: &mut Vec<ConfigError>) {
     let mut variables = std::mem::take(&mut config.env.from_files);
     for (file, origin) in config.env.files.iter().zip(config.given.origins("env.env-file")) {
         match read_file(&file.path) {

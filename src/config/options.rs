@@ -415,6 +415,9 @@ pub(super) static OPTIONS: &[Definition] = &[
     single(CONFIGURATION, "config", Shape::Text("FILE"))
         .help("Read the settings from this TOML file; what the command line says goes before them")
         .not_einhorns(),
+    switch(CONFIGURATION, "trust-config")
+        .help("Read it, and files of variables, although other users could change them; root refuses that otherwise")
+        .not_einhorns(),
     list(CONFIGURATION, "profile", Shape::Text("NAME"))
         .help(
             "Apply [profiles.NAME] of the file on top of the rest. Can be repeated, the last one goes before the \

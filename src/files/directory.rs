@@ -15,6 +15,7 @@ use nix::unistd::geteuid;
 
 use crate::files::path_trust::{DirectoryError, Mistrust, Shared, sharing, trust_group, trust_owner};
 use crate::sys::errno::{errno_of, retry};
+use crate::sys::fd::is_read_only;
 use crate::sys::file_id::FileId;
 
 /// As many as the kernel follows in one path, see path_resolution(7).
@@ -108,7 +109,12 @@ impl Owners {
 
     /// An ordinary user's groups are that user's choice. For root, every member of a group but root's own is another user,
     /// and so is every user whom an access control list names.
+    ///
+    /// Nothing in a directory on a read-only mount can be exchanged here; those who have mounted it have chosen what is in it.
     fn judge(&self, shown: &Path, held: &File, meta: &Metadata) -> Option<DirectoryError> {
+        if is_read_only(held) {
+            return None;
+        }
         let directory = || shown.to_owned();
         let mistrust = |mistrust| DirectoryError::Mistrusted { directory: directory(), mistrust };
         let is_sticky = meta.mode() & libc::S_ISVTX != 0;
@@ -261,7 +267,7 @@ impl Walk {
         if self.links > LINKS_MAX {
             return Err(Errno::ELOOP);
         }
-        if !self.owners.include(meta.uid()) && self.doubt.is_none() {
+        if !self.owners.include(meta.uid()) && !is_read_only(&self.at) && self.doubt.is_none() {
             self.doubt = Some(DirectoryError::ForeignLink { link: self.shown.join(name), uid: meta.uid() });
         }
         let target = PathBuf::from(readlinkat(&link, "")?);

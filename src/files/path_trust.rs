@@ -76,8 +76,8 @@ pub enum Mistrust {
     Foreign { uid: u32 },
     #[error("it has more than one name")]
     HardLinked,
-    #[error("it is writable by others")]
-    WritableByOthers,
+    #[error("it is writable by others, its mode is {mode:04o}")]
+    WritableByOthers { mode: u32 },
     #[error("it is writable by the group with gid {gid}")]
     WritableByGroup { gid: u32 },
     /// By users other than root, or groups other than root's; or the list cannot be read.
@@ -107,7 +107,7 @@ pub(super) fn trust_for_root(file: &File, meta: &Metadata) -> Result<(), Mistrus
         return Err(Mistrust::Foreign { uid: meta.uid() });
     }
     if meta.mode() & libc::S_IWOTH != 0 {
-        return Err(Mistrust::WritableByOthers);
+        return Err(Mistrust::WritableByOthers { mode: meta.mode() & 0o7777 });
     }
     trust_group(file, meta)
 }

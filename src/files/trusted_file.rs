@@ -12,10 +12,14 @@ use nix::unistd::geteuid;
 use crate::files::directory::check_way;
 use crate::files::error::{FileCause, FileError};
 use crate::files::path_trust::{Mistrust, kind, trust_for_root};
+use crate::sys::fd::is_read_only;
 
 /// More than a configuration needs; a log or a disk image that was named by mistake is not read to its end.
 const FILE_MIB_MAX: u64 = 1;
 pub const FILE_BYTES_MAX: u64 = FILE_MIB_MAX * 1024 * 1024;
+
+/// What was tried where a file is not trusted.
+pub const TRUST: &str = "trust";
 
 /// The text of a regular file, to which the path may be a link: people link configurations. If we are root, no other user may
 /// be able to write the file, or to put another in its place.
@@ -23,11 +27,21 @@ pub const FILE_BYTES_MAX: u64 = FILE_MIB_MAX * 1024 * 1024;
 /// # Errors
 /// It is no regular file, is not trusted, cannot be read, has more than [`FILE_BYTES_MAX`], or is not UTF-8.
 pub fn read(path: &Path) -> Result<String, FileError> {
+    read_if(path, |file, meta| if geteuid().is_root() { check_for_root(path, file, meta) } else { Ok(()) })
+}
+
+/// The same, although other users may be able to change it.
+///
+/// # Errors
+/// As [`read`], but for trust.
+pub fn read_any(path: &Path) -> Result<String, FileError> {
+    read_if(path, |_, _| Ok(()))
+}
+
+fn read_if(path: &Path, check: impl FnOnce(&File, &Metadata) -> Result<(), FileCause>) -> Result<String, FileError> {
     let unreadable = |cause| FileError::new("read", path, cause);
     let (file, meta) = open(path).map_err(unreadable)?;
-    if geteuid().is_root() {
-        check_for_root(path, &file, &meta).map_err(|cause| FileError::new("trust", path, cause))?;
-    }
+    check(&file, &meta).map_err(|cause| FileError::new(TRUST, path, cause))?;
     read_whole(&file).map_err(unreadable)
 }
 
@@ -45,7 +59,10 @@ fn open(path: &Path) -> Result<(File, Metadata), FileCause> {
 /// Both where the file lies and where its name does, with every directory and every link on the way, for a link can be
 /// replaced as well. Without /proc, the name alone.
 fn check_for_root(path: &Path, file: &File, meta: &Metadata) -> Result<(), FileCause> {
-    trust_for_root(file, meta)?;
+    // What cannot be written to here was chosen by those who have mounted it.
+    if !is_read_only(file) {
+        trust_for_root(file, meta)?;
+    }
     if let Ok(place) = fs::read_link(format!("/proc/self/fd/{}", file.as_raw_fd())) {
         check_way(&place)?;
     }
@@ -161,7 +178,9 @@ mod tests {
         let (_dir, path) = place();
         fs::write(&path, "").unwrap();
         chown(&path, Some(Uid::from_raw(0)), Some(Gid::from_raw(27))).unwrap();
-        for (mode, cause) in [(0o646, "it is writable by others"), (0o664, "it is writable by the group with gid 27")] {
+        for (mode, cause) in
+            [(0o646, "it is writable by others, its mode is 0646"), (0o664, "it is writable by the group with gid 27")]
+        {
             set_mode(&path, mode);
             assert_refused(&path, "cannot trust", cause);
         }

@@ -5,7 +5,7 @@ use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::Path;
 
-use crate::config::{Config, Invocation, NUMBER_MAX, Provided, Unread, parse, to_args};
+use crate::config::{Config, Invocation, NUMBER_MAX, Provided, Trust, Unread, parse, to_args};
 use crate::fuzzing::checks::handed_on;
 use crate::fuzzing::checks::is_one_line;
 
@@ -59,8 +59,9 @@ fn check_problem(args: &[OsString], problem: &str) {
 }
 
 fn read(args: Vec<OsString>) -> Result<Invocation, Vec<String>> {
-    let no_file =
-        |path: &Path| Err(Unread::Missing(format!("cannot find {}", path.display().to_string().escape_debug())));
+    let no_file = |path: &Path, _: Trust| {
+        Err(Unread::Missing(format!("cannot find {}", path.display().to_string().escape_debug())))
+    };
     parse(OsStr::new("einhorn"), args, &no_file)
         .map_err(|problems| problems.0.iter().map(ToString::to_string).collect())
 }

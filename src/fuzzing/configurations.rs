@@ -4,7 +4,7 @@
 use std::ffi::{OsStr, OsString};
 use std::path::Path;
 
-use crate::config::{Config, Invocation, Problems, Provided, keys, parse, print};
+use crate::config::{Config, Invocation, Problems, Provided, Trust, keys, parse, print};
 use crate::fuzzing::checks::is_one_line;
 
 const FILE: &str = "web.toml";
@@ -23,7 +23,7 @@ pub fn toml(data: &[u8]) {
 
 /// Without any file of variables: those are `env_files`' concern.
 fn read(text: &str) -> Result<Config, Problems> {
-    let read_file = |path: &Path| Ok(if path == Path::new(FILE) { text } else { "" }.to_owned());
+    let read_file = |path: &Path, _: Trust| Ok(if path == Path::new(FILE) { text } else { "" }.to_owned());
     let args = ["--config", FILE, "--print-config"].map(OsString::from).to_vec();
     match parse(OsStr::new("einhyrningsins"), args, &read_file)? {
         Invocation::PrintConfig(config) => Ok(*config),

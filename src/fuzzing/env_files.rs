@@ -5,7 +5,7 @@ use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
-use crate::config::{Config, Invocation, Problems, is_masters, parse};
+use crate::config::{Config, Invocation, Problems, Trust, is_masters, parse};
 use crate::fuzzing::checks::handed_on;
 use crate::fuzzing::checks::is_one_line;
 
@@ -30,7 +30,8 @@ pub fn env_file(data: &[u8]) {
 }
 
 fn read(text: &str) -> Result<Config, Problems> {
-    let read_file = |path: &Path| Ok(if path == Path::new("web.toml") { CONFIGURATION } else { text }.to_owned());
+    let read_file =
+        |path: &Path, _: Trust| Ok(if path == Path::new("web.toml") { CONFIGURATION } else { text }.to_owned());
     match parse(OsStr::new(ARGV0), ["--config", "web.toml"].map(Into::into).to_vec(), &read_file)? {
         Invocation::Run(config) => Ok(*config),
         other => panic!("{other:?}"),

@@ -10,7 +10,7 @@ use nix::errno::Errno;
 use serde::{Deserialize, Serialize};
 
 use crate::base::exit_code::Problem;
-use crate::config::{self, Config, Invocation, Unread};
+use crate::config::{self, Config, Invocation, Trust, Unread};
 use crate::files::error::FileCause;
 use crate::files::trusted_file;
 use crate::release::access_control::{self, AccessControl};
@@ -62,9 +62,16 @@ pub(crate) enum Found {
 }
 
 /// How `config::parse` reads a file.
-pub(crate) fn read_file(path: &Path) -> Result<String, Unread> {
-    trusted_file::read(path).map_err(|error| match error.cause {
+pub(crate) fn read_file(path: &Path, trust: Trust) -> Result<String, Unread> {
+    let text = match trust {
+        Trust::Needed => trusted_file::read(path),
+        Trust::Given => trusted_file::read_any(path),
+    };
+    text.map_err(|error| match error.cause {
         FileCause::System(Errno::ENOENT) => Unread::Missing(error.to_string()),
+        FileCause::Mistrusted(_) | FileCause::Directory(_) if error.attempt == trusted_file::TRUST => Unread::Other(
+            format!("{error}; let root alone change it, mount it read-only, or start with --trust-config"),
+        ),
         _ => Unread::Other(error.to_string()),
     })
 }

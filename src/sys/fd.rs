@@ -9,6 +9,7 @@ use nix::dir::Dir;
 use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, FdFlag, OFlag, fcntl};
 use nix::sys::stat::Mode;
+use nix::sys::statvfs::{FsFlags, fstatvfs};
 
 use crate::sys::errno::{insist, retry};
 
@@ -18,6 +19,11 @@ use crate::sys::errno::{insist, retry};
 pub enum Blocking {
     Blocking,
     NonBlocking,
+}
+
+/// Whether what this is open on lies on a read-only mount, or in a file system that is. No, where the system does not say.
+pub fn is_read_only(fd: &impl AsFd) -> bool {
+    retry(|| fstatvfs(fd)).is_ok_and(|found| found.flags().contains(FsFlags::ST_RDONLY))
 }
 
 /// Opens /dev/null on each of the descriptors 0, 1 and 2 that the starter left closed, so that no socket can take its

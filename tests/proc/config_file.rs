@@ -181,6 +181,34 @@ fn print_config_names_origins_and_reads_back_the_same() {
     assert_eq!(settings(said(&again).1), settings(text));
 }
 
+const WAYS_OUT: &str = "let root alone change it, mount it read-only, or start with --trust-config";
+
+/// As Kubernetes mounts a ConfigMap: links in a directory to which all may write, on a read-only mount.
+#[test]
+fn a_file_on_a_read_only_mount_is_trusted_whosever_it_is() {
+    if !is_root() {
+        return;
+    }
+    let directory = directory("");
+    let (map, there) = (directory.path().join("map"), directory.path().join("map/..data"));
+    fs::create_dir_all(directory.path().join("map/..2026")).unwrap();
+    fs::write(directory.path().join("map/..2026/web.toml"), "command = ['sleep', '1']\n").unwrap();
+    std::os::unix::fs::symlink("..2026", &there).unwrap();
+    std::os::unix::fs::symlink("..data/web.toml", map.join("web.toml")).unwrap();
+    fs::set_permissions(&map, fs::Permissions::from_mode(0o777)).unwrap();
+    chown(&map.join("..2026/web.toml"), Some(Uid::from_raw(OTHER_UID)), None).unwrap();
+    let run = |mounts: &str| {
+        let script =
+            format!("{mounts} exec {} --config map/web.toml --print-config", env!("CARGO_BIN_EXE_einhyrningsins"));
+        let mut command = Command::new("unshare");
+        command.args(["-m", "/bin/sh", "-ec", &script]).current_dir(directory.path()).output().unwrap()
+    };
+    let refused = run("");
+    assert!(said(&refused).2.starts_with("einhyrningsins: cannot trust map/web.toml: "), "{refused:?}");
+    let trusted = run("mount --bind map map; mount -o remount,bind,ro map;");
+    assert_eq!(trusted.status.code(), Some(0), "{trusted:?}");
+}
+
 #[test]
 fn a_file_that_others_could_write_is_refused_to_root() {
     if !is_root() {
@@ -192,15 +220,17 @@ fn a_file_that_others_could_write_is_refused_to_root() {
         let output = einhyrningsins(directory.path(), "--config web.toml --print-config");
         assert_eq!(
             said(&output),
-            (Some(100), "", format!("einhyrningsins: cannot trust web.toml: {cause}\n").as_str())
+            (Some(100), "", format!("einhyrningsins: cannot trust web.toml: {cause}; {WAYS_OUT}\n").as_str())
         );
     };
     let mode = |mode| fs::set_permissions(&file, fs::Permissions::from_mode(mode)).unwrap();
     mode(0o666);
-    refused("it is writable by others");
+    refused("it is writable by others, its mode is 0666");
     mode(0o600);
     chown(&file, Some(Uid::from_raw(OTHER_UID)), None).unwrap();
     refused(&format!("it belongs to uid {OTHER_UID}"));
+    let trusted = einhyrningsins(directory.path(), "--config web.toml --trust-config --print-config");
+    assert_eq!(trusted.status.code(), Some(0), "{trusted:?}");
     chown(&file, Some(Uid::from_raw(0)), None).unwrap();
     assert_eq!(einhyrningsins(directory.path(), "--config web.toml --print-config").status.code(), Some(0));
 }

@@ -69,7 +69,11 @@ fn a_configuration_is_not_read_where_another_user_has_a_directory_on_the_way() {
     assert_eq!(refusal.code, Some(100));
     assert_eq!(
         refusal.reason(),
-        format!("cannot trust one/two/web.toml: directory {}: it belongs to uid 65534", one.display())
+        format!(
+            "cannot trust one/two/web.toml: directory {}: it belongs to uid 65534; let root alone change it, mount it read-only, or \
+             start with --trust-config",
+            one.display()
+        )
     );
 }
 

@@ -79,7 +79,7 @@ const SETTINGS: &[(&str, &[&[&str]], Check)] = &[
         c.log.level == LogLevel::Warn
     }),
     ("syslog", &[&["--syslog"], &["--sy"]], |c| c.log.target == LogTarget::Both),
-    ("trace", &[&["--trace", "/t"], &["--trace=/t"], &["--tr", "/t"]], |c| c.trace == Some("/t".into())),
+    ("trace", &[&["--trace", "/t"], &["--trace=/t"], &["--tra", "/t"]], |c| c.trace == Some("/t".into())),
     ("with-state-fd", &[&["--with-state-fd", "7"], &["--with-state-fd=7"], &["--with", "7"]], |c| {
         c.with_state_fd == Some(7)
     }),
@@ -100,7 +100,7 @@ const ACTS: &[(&str, &[&str], Invocation)] = &[
 ];
 
 /// Flags that mean nothing without a file; the tests of files use them.
-const OF_FILES: [&str; 4] = ["config", "profile", "print-config", "check-config"];
+const OF_FILES: [&str; 5] = ["config", "trust-config", "profile", "print-config", "check-config"];
 
 /// The same values, wherever they came from.
 fn without_origins(config: Config) -> Config {

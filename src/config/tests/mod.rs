@@ -31,7 +31,7 @@ pub fn parse_words(args: Vec<OsString>) -> Result<Invocation, Problems> {
 
 /// The same where there are these files.
 pub fn parse_with(args: Vec<OsString>, files: &[(&str, &str)]) -> Result<Invocation, Problems> {
-    parse(OsStr::new("einhorn"), args, &|path| {
+    parse(OsStr::new("einhorn"), args, &|path, _| {
         let found = files.iter().find(|(name, _)| Path::new(name) == path).map(|(_, text)| (*text).to_owned());
         found.ok_or_else(|| Unread::Missing(format!("cannot find {}", path.display().to_string().escape_debug())))
     })
