@@ -14,14 +14,16 @@ use nix::errno::Errno;
 use serde::{Deserialize, Serialize};
 
 use crate::base::exit_code::Problem;
-use crate::config::{Bind, Config, Family, SHARED_DIRECTORY};
+use crate::config::{Bind, Config, SHARED_DIRECTORY};
 use crate::files::directory::Demand;
 use crate::files::error::FileCause;
 use crate::files::path_trust::DirectoryError;
 use crate::files::spot::Spot;
-use crate::files::unix_socket::{Access, Wanted, listen_unix, set_access};
+use crate::files::unix_socket::{Access, Wanted, check_length, listen_unix, set_access};
 use crate::release::addresses::{Addresses, left_out, look_up, overlap};
 use crate::release::bound_files::{BoundFile, BoundFiles};
+use crate::release::call::Call;
+use crate::release::unix_place;
 use crate::sys::birth::Birth;
 use crate::sys::errno::words;
 use crate::sys::fd::{self, Blocking};
@@ -207,6 +209,7 @@ impl Drop for Listener {
 /// The first that cannot be had, in a sentence that names it; those opened before are closed.
 pub(crate) fn open_all(
     config: &Config,
+    call: &Call,
     birth: &Birth,
     open: &[Arc<Listener>],
     bound_files: &BoundFiles,
@@ -232,10 +235,13 @@ pub(crate) fn open_all(
                 // A name server that is away must not stop a deploy that changes no address.
                 Err(error) => take(&|known| known.was_asked_as(host, *port)).ok_or(error)?,
             },
-            Bind::Unix { path, .. } => match take(&|known| known.serves_file(path)) {
-                Some(listener) => listener,
-                None => Arc::new(open_unix(bind, path, config, birth, bound_files)?),
-            },
+            Bind::Unix { path, .. } => {
+                let path = unix_place::named(path, config, call);
+                match take(&|known| known.serves_file(&path)) {
+                    Some(listener) => listener,
+                    None => Arc::new(open_unix(bind, &path, config, birth, bound_files)?),
+                }
+            }
         };
         found.push(listener);
     }
@@ -244,9 +250,9 @@ pub(crate) fn open_all(
 
 /// What of the binds can be found wrong without binding: a host that is not known, a directory that is not there, an address
 /// that stands twice.
-pub(crate) fn check(config: &Config) -> Vec<Problem> {
+pub(crate) fn check(config: &Config, call: &Call) -> Vec<Problem> {
     let mut places = BTreeMap::new();
-    let mut cause = |bind: &Bind| match place(bind, config.family) {
+    let mut cause = |bind: &Bind| match place(bind, config, call) {
         Ok(Some(place)) => match places.insert(place.clone(), bind.to_string()) {
             Some(_) => Some(format!("{bind} stands there twice")),
             None => {
@@ -268,26 +274,30 @@ fn are_one_port(one: &LocalAddress, other: &LocalAddress) -> bool {
 }
 
 /// What the binds leave out that one may look for, a sentence for each.
-pub(crate) fn remarks(config: &Config) -> Vec<String> {
+pub(crate) fn remarks(config: &Config, call: &Call) -> Vec<String> {
     let of_bind = |bind: &Bind| match bind {
         Bind::Tcp { host, port, .. } => left_out(bind, &look_up(host, *port, config.family).ok()?, config),
-        Bind::Unix { .. } => None,
+        Bind::Unix { .. } => unix_place::remark(bind, config, call),
     };
     let causes = config.binds.iter().enumerate().filter_map(|(index, bind)| Some((index, of_bind(bind)?)));
     config.blame_items("bind", causes)
 }
 
 /// Where a socket would be bound. None: at a port that the system chooses.
-fn place(bind: &Bind, family: Family) -> Result<Option<LocalAddress>, String> {
+fn place(bind: &Bind, config: &Config, call: &Call) -> Result<Option<LocalAddress>, String> {
     match bind {
         Bind::Tcp { host, port, .. } => {
-            let address = look_up(host, *port, family)?.first;
+            let address = look_up(host, *port, config.family)?.first;
             Ok((*port != 0).then_some(LocalAddress::Inet(address)))
         }
-        Bind::Unix { path, .. } => match Spot::find(path, demand(bind)) {
-            Ok(_) => Ok(Some(LocalAddress::Unix(path.clone()))),
-            Err(error) => Err(format!("{error}{}", advice(&error, bind))),
-        },
+        Bind::Unix { path, .. } => {
+            let path = unix_place::named(path, config, call);
+            check_length(&path).map_err(|cause| format!("{}: {cause}", path.display()))?;
+            match Spot::find(&path, demand(bind)) {
+                Ok(_) => Ok(Some(LocalAddress::Unix(path))),
+                Err(error) => Err(format!("{error}{}", advice(&error, bind))),
+            }
+        }
     }
 }
 
@@ -382,7 +392,7 @@ fn open_unix(
     let backlog = queue_length(config.backlog);
     let wanted = Wanted { access, backlog, blocking: options.blocking(), demand: demand(bind) };
     let (fd, file) = bound_files.make(|| match listen_unix(path, wanted) {
-        Ok((fd, id)) => Ok((fd, (path.to_owned(), id))),
+        Ok((fd, id)) => Ok((fd, (unix_place::real(path.to_owned()), id))),
         Err(error) => Err(match &error.cause {
             FileCause::Directory(doubt) => format!("{error}{}", advice(doubt, bind)),
             _ => error.to_string(),

@@ -11,4 +11,5 @@ pub(crate) mod exec_spec;
 pub(crate) mod links;
 pub(crate) mod listeners;
 pub(crate) mod prepare;
-pub(crate) mod unpinned;
+pub(crate) mod unix_place;
+mod unpinned;

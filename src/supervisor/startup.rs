@@ -149,7 +149,7 @@ fn check(config: &Config, call: &Call) -> Result<(ExecSpec, AccessControl), Vec<
 /// named is a problem then, too. What a start would put up with is returned, a sentence for each.
 fn check_alone(config: &Config, call: &Call) -> Result<Vec<String>, Vec<Problem>> {
     let (warnings, mut problems) = match check(config, call) {
-        Ok((exec_spec, _)) => ([exec_spec.unpinned, listeners::remarks(config)].concat(), Vec::new()),
+        Ok((exec_spec, _)) => ([exec_spec.unpinned, listeners::remarks(config, call)].concat(), Vec::new()),
         Err(problems) => (Vec::new(), problems),
     };
     if config.program.is_empty() {
@@ -157,7 +157,7 @@ fn check_alone(config: &Config, call: &Call) -> Result<Vec<String>, Vec<Problem>
         let message = ConfigError::no_program().to_string();
         problems.push(Problem { code: exit_code::NO_PROGRAM, message });
     }
-    problems.extend(listeners::check(config));
+    problems.extend(listeners::check(config, call));
     let log = config.log.file.as_deref().map_or(Ok(()), files::log_file::check);
     problems.extend(log.err().map(|error| Problem::of_option(error.to_string())));
     let directory = directory_of(config, &call.environ).and_then(|directory| check_paths(config, &directory));
@@ -186,7 +186,7 @@ fn open(
         trace::open(path)?;
     }
     let bound_files = BoundFiles::default();
-    let listeners = listeners::open_all(&config, &birth, &[], &bound_files)?;
+    let listeners = listeners::open_all(&config, &call, &birth, &[], &bound_files)?;
     files.write_pid_file(&pid_path)?;
     let history = History::of_start(Place::of(&exec_spec), clock::wall().0);
     Ok(Beginning {

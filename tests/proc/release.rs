@@ -3,6 +3,7 @@
 
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
+use std::os::unix::net::UnixStream;
 use std::path::Path;
 
 use nix::sys::signal::Signal;
@@ -90,6 +91,46 @@ fn the_directory_of_the_master_is_looked_up_anew_by_its_name() {
     master.signal(Signal::SIGHUP);
     assert_eq!(wait_for_words(&master, 4)[3][0], "two");
     master.wait_for_log("Upgraded successfully to version 2", 1);
+}
+
+// Number 8 of what operators trip over.
+#[test]
+fn a_relative_unix_bind_belongs_to_the_name_of_its_directory() {
+    let enter = "cd current && export PWD && exec \"$@\"";
+    let setup = setup("-m 0 -s 0.01 -b unix:app.sock").program(["./bin/server"]);
+    let by_start = setup.through(&["/bin/sh", "-c", enter, "sh"]);
+    let by_file = setup_of_file("worker.directory = 'current'\nworker.output = 'inherit'\nbind = ['unix:app.sock']\n");
+    for setup in [by_start, by_file] {
+        let master = setup.start();
+        wait_for_words(&master, 1);
+        assert!(UnixStream::connect(master.file("one/app.sock")).is_ok());
+        switch(master.directory(), "two");
+        master.signal(Signal::SIGHUP);
+        wait_for_words(&master, 2);
+        assert!(UnixStream::connect(master.file("current/app.sock")).is_ok());
+        master.wait_until("the old file is gone", LIMIT, || !master.file("one/app.sock").exists());
+        fs::remove_dir_all(master.file("one")).unwrap();
+        master.signal(Signal::SIGHUP);
+        assert_eq!(wait_for_words(&master, 3)[2][0], "two");
+        master.wait_for_log("Upgraded successfully to version 2", 1);
+        assert!(UnixStream::connect(master.file("two/app.sock")).is_ok());
+        master.signal(Signal::SIGINT);
+        assert_eq!(master.wait_exit().code(), Some(0));
+        assert!(!master.file("two/app.sock").exists());
+    }
+    let refusal =
+        setup_of_file("worker.directory = 'current'\nbind = ['unix:app.sock']\n").options("--check-config").refused();
+    assert!(refusal.code == Some(0) && refusal.lines.len() == 1, "{refusal:?}");
+    assert!(
+        refusal.lines[0].ends_with("so that each release has a socket of its own: write an absolute path"),
+        "{refusal:?}"
+    );
+}
+
+fn setup_of_file(text: &str) -> Setup {
+    let setup = setup("--config web.toml -m 0 -s 0.01").program(["./bin/server"]);
+    setup.write("web.toml", text);
+    setup
 }
 
 /// A shell between the images finds PWD to be wrong by then, and puts the real name there.
