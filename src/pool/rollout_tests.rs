@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::base::{Pid, Share, Slot, Stages, Version};
-use crate::pool::testing::{Play, SMOOTH, settings};
+use crate::pool::testing::{FLEET, Play, SMOOTH, settings};
 use crate::pool::{Action, Command, Event, Manner, Notice, Settings, Terms, UpgradeFailure, UpgradeStyle};
 
 const BAKE: Duration = Duration::from_secs(60);
@@ -213,4 +213,23 @@ fn a_worker_may_be_missing_where_the_shares_leave_no_room() {
     assert_eq!(unavailable(Some(Share::Count(0)), Share::Percent(25), 8), 2);
     assert_eq!(unavailable(Some(Share::Percent(1)), Share::Percent(25), 3), 0);
     assert_eq!(unavailable(None, Share::Percent(25), 3), 0);
+}
+
+/// The target is lowered in a pause, so that the upgrade is done as soon as it goes on; the empty slot waits after its deaths as before.
+#[test]
+fn upgrade_that_is_done_when_it_goes_on_launches_no_more_at_once() {
+    let mut play = Play::serving(Settings { manner: Manner::Own, ack_timeout: None, ..settings() });
+    play.command(FLEET);
+    let (first, second) = (play.launched - 1, play.launched);
+    play.die(first);
+    play.tell(Event::WorkerExeced { pid: Pid(second) });
+    play.command(Command::Pause);
+    play.ack(second);
+    // Nothing else serves, so that it stays above the lowered target.
+    [1, 2].into_iter().for_each(|old| play.die(old));
+    play.command(Command::SetTarget(1));
+    play.die(play.launched);
+    let launched = play.launched;
+    play.command(Command::Resume);
+    assert_eq!((play.pool.upgrading(), play.launched), (None, launched));
 }

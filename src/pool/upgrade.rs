@@ -97,7 +97,8 @@ impl Pool {
 
     /// An upgrade is done when enough new workers serve; the old ones are then culled. Its version may still be on trial.
     pub(in crate::pool) fn finish_upgrade(&mut self, actions: &mut Vec<Action>) {
-        (self.state.upgrade, self.state.good_failures) = (None, 0);
+        // A pause may have put off the launch of all, which is no longer needed.
+        (self.state.upgrade, self.state.good_failures, self.state.launch_at_once) = (None, 0, false);
         actions.push(Action::Tell(Notice::Upgraded { version: self.state.modern }));
         if self.state.trial.is_none() {
             self.prove(actions);
