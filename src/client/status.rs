@@ -26,6 +26,7 @@ pub(super) struct Status {
     pub(super) stopping: bool,
     pub(super) consecutive_deaths: i64,
     pub(super) workers: Vec<Worker>,
+    pub(super) leftovers: Vec<Leftover>,
     /// What runs.
     pub(super) release: Option<Release>,
     /// The last attempt at another release, if it came to nothing.
@@ -64,6 +65,18 @@ pub(super) struct Waiting {
     pub(super) slot: i64,
     pub(super) deaths: i64,
     pub(super) next_in_s: f64,
+}
+
+/// What a worker that ended has left.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub(super) struct Leftover {
+    pub(super) worker: i64,
+    pub(super) group: i64,
+    pub(super) left_program: Option<String>,
+    pub(super) signal: String,
+    pub(super) told_s: f64,
+    pub(super) killed: bool,
 }
 
 /// An entry of the record of releases.

@@ -3,7 +3,7 @@
 use std::fmt::Write;
 
 use crate::base::printable;
-use crate::client::status::{Release, Status, Trial, Upgrade, Waiting, Worker};
+use crate::client::status::{Leftover, Release, Status, Trial, Upgrade, Waiting, Worker};
 use crate::client::text::{Colour, Text};
 
 const HEADINGS: [&str; 7] = ["INDEX", "PID", "VERSION", "STATE", "AGE", "ACKED", "PING"];
@@ -32,6 +32,7 @@ pub(super) fn render(status: &Status) -> Text {
         line(&trial_line(trial), Colour::Yellow);
     }
     status.waiting.iter().for_each(|waiting| line(&waiting_line(waiting), Colour::Red));
+    status.leftovers.iter().for_each(|left| line(&leftover_line(left), Colour::Yellow));
     if status.stopping {
         line("stopping: no worker is launched any more", Colour::Yellow);
     }
@@ -125,6 +126,14 @@ fn trial_line(trial: &Trial) -> String {
 fn waiting_line(waiting: &Waiting) -> String {
     let Waiting { slot, deaths, next_in_s } = waiting;
     format!("slot {slot} waits {next_in_s:.0}s for its next worker: {} died young in a row", plural(*deaths, "worker"))
+}
+
+fn leftover_line(left: &Leftover) -> String {
+    let Leftover { worker, group, left_program, signal, told_s, killed } = left;
+    let what = left_program.as_deref().map_or(String::new(), |program| format!(" {},", printable::line(program)));
+    let signal = if *killed { "KILL" } else { signal };
+    let signal = printable::line(signal);
+    format!("worker {worker} has ended and left{what} process group {group}, sent {signal} {} ago", duration(*told_s))
 }
 
 fn workers(status: &Status, text: &mut Text) {
@@ -242,6 +251,13 @@ mod tests {
             ..Worker::default()
         };
         let old = Worker { ack_age_s: Some(61.0), ping_id: Some("\x1b[2J".to_owned()), ..worker(0, 12, 0, "acked") };
+        let left = Leftover {
+            worker: 9,
+            group: 11,
+            left_program: Some("sleep".to_owned()),
+            signal: "USR2".to_owned(),
+            ..Leftover::default()
+        };
         let upgrade =
             Upgrade { style: "fleet".to_owned(), version: 1, acked: 0, target: 2, failures: 1, ..Upgrade::default() };
         Status {
@@ -251,6 +267,7 @@ mod tests {
             target: 2,
             upgrade: Some(upgrade),
             consecutive_deaths: 1,
+            leftovers: vec![Leftover { told_s: 2.0, ..left }],
             release: Some(Release {
                 version: Some(0),
                 path: Some("/srv/1".to_owned()),
@@ -283,6 +300,7 @@ mod tests {
         let expected = "\
 master 7 (web): version 1, 1 of 2 workers serve (0 of version 1, 1 of version 0)
 upgrading to version 1 (fleet): 0 of 2 acked, 1 failure
+worker 9 has ended and left sleep, process group 11, sent USR2 2.0s ago
 1 worker in a row died before their ack
 version 0 is /srv/1, since later, by deploy: login
 the last upgrade failed at noon: 3 in a row
@@ -349,12 +367,14 @@ launched 3, log lines dropped 0
         for text in [&mut release.path, &mut release.user, &mut release.reason] {
             *text = Some(BREAKS.to_owned());
         }
+        forged.leftovers[0].left_program = Some(BREAKS.to_owned());
+        forged.leftovers[0].signal = BREAKS.to_owned();
         forged.last_failure.as_mut().unwrap().began = BREAKS.to_owned();
         forged.last_death.as_mut().unwrap().why = BREAKS.to_owned();
         forged.workers[0].state = BREAKS.to_owned();
         forged.workers[1].ping_id = Some(BREAKS.to_owned());
         let text = shown(&forged, Surface::Plain);
         assert_eq!(text.lines().count(), lines, "{text}");
-        assert_eq!(text.matches("a\\x0ab\\x09c\\x1b[2J\\x9b2J\\u{202e}").count(), 9, "{text}");
+        assert_eq!(text.matches("a\\x0ab\\x09c\\x1b[2J\\x9b2J\\u{202e}").count(), 11, "{text}");
     }
 }

@@ -328,6 +328,10 @@ pub(super) static OPTIONS: &[Definition] = &[
              own go (default: into the log where there is a file)",
         )
         .read(|config, value| set(&mut config.worker.output, worker_output(value))),
+    list(WORKER_KEYS, "worker.leave", Shape::Text("PROGRAM"))
+        .help("Programs, by their names, that go on running when the worker that has started them in a session or group of their own ends")
+        .effect(Effect::AtOnce)
+        .read(|config, value| push(&mut config.worker.leave, values::program_name(value))),
     list(WORKER_KEYS, "worker.slots.cpus", Shape::Text("CPUS"))
         .help(
             "Processors that the worker of each slot runs on, such as [\"0-3\", \"4-7\"], in turn where there are more slots \

@@ -58,6 +58,8 @@ pub struct WorkerSetup {
     /// None: it depends on whether there is a file.
     pub output: Option<WorkerOutput>,
     pub slots: SlotSetup,
+    /// Programs that outlive their worker.
+    pub leave: Vec<String>,
 }
 
 impl Default for WorkerSetup {
@@ -71,6 +73,7 @@ impl Default for WorkerSetup {
             graceful_signal: Signal::USR2,
             output: None,
             slots: SlotSetup::default(),
+            leave: Vec::new(),
         }
     }
 }

@@ -217,6 +217,15 @@ pub(super) fn user(value: &OsStr) -> Result<String, Need> {
     group(value).map_err(|_| "need the name or number of a user".to_owned())
 }
 
+/// The name of a program's file, without its directory.
+pub(super) fn program_name(value: &OsStr) -> Result<String, Need> {
+    let name = text(value)?;
+    if name.is_empty() || name.chars().any(|c| c == '/' || is_hidden(c)) {
+        return Err("need the name of a program, without its directory".to_owned());
+    }
+    Ok(name.to_owned())
+}
+
 /// A signal that a program can hear.
 pub(super) fn graceful_signal(value: &OsStr) -> Result<Signal, Need> {
     let named = text(value)?;

@@ -6,7 +6,7 @@ use std::collections::VecDeque;
 use std::time::Duration;
 
 use crate::base::{Ending, Mono, Pid, Signal, Version};
-use crate::pool::{Action, Command, Event, Group, Pool, Settings, State, Terms, UpgradeStyle, Worker};
+use crate::pool::{Action, Command, Elsewhere, Event, Group, Pool, Settings, State, Terms, UpgradeStyle, Worker};
 
 /// How many bytes are followed.
 const FATE_MAX: usize = 256;
@@ -70,7 +70,7 @@ impl Life {
             }
             2 => self.of_worker(which, |worker| Event::WorkerAcked { pid: worker.pid }),
             3 => self.of_worker(which, |worker| Event::WorkerExeced { pid: worker.pid }),
-            4 => self.of_worker(which, |worker| Event::WorkerExited { pid: worker.pid, ending: Ending::Code(1) }),
+            4 => self.exited(which),
             5 => {
                 let ending = Ending::Signal(Signal::KILL);
                 self.of_worker(which, |worker| Event::WorkerExited { pid: worker.pid, ending })
@@ -104,6 +104,18 @@ impl Life {
     fn of_worker(&self, which: u8, event: impl FnOnce(&Worker) -> Event) -> Vec<Event> {
         let workers = self.pool.workers();
         workers.get(usize::from(which) % workers.len().max(1)).map(event).into_iter().collect()
+    }
+
+    /// Every other one has gone to the background, or left something else in another group.
+    fn exited(&mut self, which: u8) -> Vec<Event> {
+        let ending = Ending::Code(i32::from(which % 4));
+        let exited = self.of_worker(which, |worker| Event::WorkerExited { pid: worker.pid, ending });
+        let Some(Event::WorkerExited { pid: worker, .. }) = exited.first().filter(|_| which % 2 == 0) else {
+            return exited;
+        };
+        let elsewhere = Elsewhere { worker: *worker, wrapper: "su".to_owned(), program: "web".to_owned() };
+        self.next_pid += 1;
+        [vec![Event::LeftoverFound { group: self.fresh_pid(), elsewhere }], exited].concat()
     }
 
     /// The answer to what is being prepared.
@@ -165,6 +177,7 @@ impl Life {
             | Event::WorkerPinged { .. }
             | Event::WorkerContinued { .. }
             | Event::WorkerReaped { .. }
+            | Event::LeftoverFound { .. }
             | Event::GroupEmptied { .. }
             | Event::DeadlinePassed => false,
         };

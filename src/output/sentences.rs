@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use log::Level;
 
-use crate::base::{AckMode, Ending, Pid};
+use crate::base::{AckMode, Ending, Pid, Signal, printable};
 use crate::config::{Config, Difference, Effect};
-use crate::pool::{AckIgnored, Acked, Asked, Blocked, Notice, UpgradeFailure, UpgradeStyle};
+use crate::pool::{AckIgnored, Acked, Asked, Blocked, Elsewhere, Notice, UpgradeFailure, UpgradeStyle};
 use crate::protocol::PAUSED;
 
 /// What `--version` says to a script that takes us for Ruby's einhorn.
@@ -102,6 +102,17 @@ pub(crate) fn line(notice: &Notice, config: &Config) -> Line {
             Level::Info,
             format!("Worker {pid} left processes behind in its group, passing the signal on to them"),
         ),
+        Notice::LeftElsewhere { group, signal, elsewhere } => {
+            logged(Level::Warn, left_elsewhere(*group, *signal, elsewhere))
+        }
+        Notice::Daemonized { pid, program } => logged(
+            Level::Error,
+            format!(
+                "Worker {pid} has gone to the background: it ended at once with status 0 and left {} behind, which cannot be supervised. \
+                 Have the program stay in the foreground (without an option such as --daemon, or with one such as --foreground)",
+                printable::line(program)
+            ),
+        ),
         Notice::Sending { signal, pids } => watched(Level::Info, format!("Sending {signal} to {}", list(pids))),
         Notice::Resending { signal, pid } => watched(
             Level::Error,
@@ -182,6 +193,16 @@ pub(crate) fn line(notice: &Notice, config: &Config) -> Line {
             logged(Level::Info, "Not reloading einhorn because we're exiting".to_owned())
         }
     }
+}
+
+fn left_elsewhere(group: Pid, signal: Signal, elsewhere: &Elsewhere) -> String {
+    let Elsewhere { worker, wrapper, program } = elsewhere;
+    let (wrapper, program) = (printable::line(wrapper), printable::line(program));
+    let who = if wrapper.is_empty() { format!("Worker {worker}") } else { format!("Worker {worker} ({wrapper})") };
+    format!(
+        "{who} has ended and left {program} behind in process group {group}, sending {signal} to it. A wrapper has to wait for its program \
+         and to pass signals on; name what shall stay in worker.leave"
+    )
 }
 
 /// Why a version is given up, of the version.

@@ -10,7 +10,7 @@ use crate::output::death::Death;
 use crate::output::history::History;
 use crate::output::releases;
 use crate::output::view::View;
-use crate::pool::{Pool, UpgradeStyle, Worker};
+use crate::pool::{Leftover, Pool, UpgradeStyle, Worker};
 use crate::protocol::object;
 use crate::sys::clock;
 
@@ -30,6 +30,7 @@ pub(crate) fn document(view: View<'_>) -> Json {
         ("stopping", pool.is_stopping().into()),
         ("consecutive_deaths", pool.unacked_deaths().into()),
         ("workers", pool.workers().iter().map(worker).collect()),
+        ("leftovers", pool.leftovers().iter().filter(|left| left.reaped).map(leftover).collect()),
         ("release", releases::running(view.history, running(pool))),
         ("last_failure", releases::last_failure(view.history)),
         ("last_death", last_death(view.history)),
@@ -110,6 +111,19 @@ fn worker(worker: &Worker) -> Json {
         ("ack_age_s", worker.acked_at.map_or(Json::Null, age)),
         ("last_ping_s", worker.ping.as_ref().map_or(Json::Null, |ping| age(ping.at))),
         ("ping_id", ping_id.map_or(Json::Null, Json::String)),
+    ])
+}
+
+/// What a worker has left. The program is known where it is in another group than the worker's own.
+fn leftover(left: &Leftover) -> Json {
+    let elsewhere = left.elsewhere.as_ref();
+    object([
+        ("worker", elsewhere.map_or(left.pid, |elsewhere| elsewhere.worker).0.into()),
+        ("group", left.pid.0.into()),
+        ("left_program", elsewhere.map_or(Json::Null, |elsewhere| elsewhere.program.clone().into())),
+        ("signal", left.signal.to_string().into()),
+        ("told_s", seconds(clock::now().since(left.since))),
+        ("killed", left.killed.into()),
     ])
 }
 

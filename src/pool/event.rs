@@ -6,6 +6,7 @@ use crate::base::Ending;
 use crate::base::{Pid, Version, WorkerIndex};
 use crate::pool::command::Command;
 use crate::pool::settings::Settings;
+use crate::pool::worker::Elsewhere;
 
 /// Everything that can reach the pool.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -63,6 +64,12 @@ pub enum Event {
     WorkerContinued {
         pid: Pid,
     },
+    /// A worker that has ended left a process in this group, which is not its own. Comes before its `WorkerExited`, or later, when what it
+    /// left has left something in turn.
+    LeftoverFound {
+        group: Pid,
+        elsewhere: Elsewhere,
+    },
     /// A worker ended and waits to be reaped.
     WorkerExited {
         pid: Pid,
@@ -73,7 +80,7 @@ pub enum Event {
         pid: Pid,
         group: Group,
     },
-    /// The last process that a reaped worker had left behind is gone.
+    /// The last process that a reaped worker had left behind in this group is gone.
     GroupEmptied {
         pid: Pid,
     },

@@ -51,6 +51,7 @@ impl Pool {
             Event::CheckEnded { version, result } => self.on_check_ended(version, result, actions),
             Event::WorkerStopped { pid } => self.on_stopped(now, pid),
             Event::WorkerContinued { pid } => self.on_continued(pid),
+            Event::LeftoverFound { group, elsewhere } => self.on_leftover_found(now, group, elsewhere, actions),
             Event::WorkerExited { pid, ending } => self.on_exit(now, pid, ending, actions),
             Event::WorkerReaped { pid, group } => self.on_reaped(now, pid, group, actions),
             Event::GroupEmptied { pid } => self.forget_group(pid),

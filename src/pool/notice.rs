@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::base::{Ending, Pid, Signal, Slot, Version, WorkerIndex};
 use crate::pool::command::UpgradeStyle;
+use crate::pool::worker::Elsewhere;
 
 /// One thing worth telling.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -61,6 +62,17 @@ pub enum Notice {
     },
     GroupHasSurvivors {
         pid: Pid,
+    },
+    /// What a worker has left in another group is told to go.
+    LeftElsewhere {
+        group: Pid,
+        signal: Signal,
+        elsewhere: Elsewhere,
+    },
+    /// A worker has ended at once, without an error, and left this program behind: it has gone to the background. Told once for each version.
+    Daemonized {
+        pid: Pid,
+        program: String,
     },
     Sending {
         signal: Signal,

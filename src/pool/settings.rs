@@ -30,6 +30,9 @@ pub const QUIT_GRACE: Duration = Duration::from_secs(10);
 /// How long a worker that missed its ack timeout may take to end.
 pub(super) const UNACKED_GRACE: Duration = Duration::from_secs(10);
 
+/// How long what a worker leaves that went to the background may take to end. It never served, as far as the pool knows.
+pub const DAEMON_GRACE: Duration = Duration::from_secs(10);
+
 /// How often the log names the workers that were told to go and stay.
 pub(super) const LINGER_NOTE: Duration = Duration::from_secs(60);
 

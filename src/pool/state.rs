@@ -68,6 +68,9 @@ pub struct State {
     /// Those whose last workers died young.
     #[serde(default)]
     pub slots: BTreeMap<Slot, SlotDeaths>,
+    /// The version of which it was told that its workers go to the background.
+    #[serde(default)]
+    pub daemonized: Option<Version>,
 }
 
 impl State {
@@ -98,6 +101,7 @@ impl State {
             returning: false,
             dark: false,
             slots: BTreeMap::new(),
+            daemonized: None,
         }
     }
 

@@ -52,18 +52,41 @@ pub struct Told {
     pub kill_at: Option<Mono>,
 }
 
-/// What remains of a worker that has ended: a zombie until it is reaped, then what it left in its process group.
+/// What remains of a worker that has ended: a zombie until it is reaped, then what it left in its process group. Or a group of
+/// another number, in which it has left something: [`Elsewhere`].
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Leftover {
+    /// The number of the group; of a worker's own group, its pid.
     pub pid: Pid,
     /// What the group is told once it is known to live on.
     pub signal: Signal,
     /// What it is told by a graceful stop: the worker's own.
     pub graceful: Signal,
     pub since: Mono,
+    /// Of another group: whether it was told to go, which it is when its worker's end is told.
     pub reaped: bool,
     pub kill_at: Option<Mono>,
     pub killed: bool,
+    #[serde(default)]
+    pub elsewhere: Option<Elsewhere>,
+}
+
+/// Where a leftover comes from that is not in its worker's own group.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Elsewhere {
+    /// The pid that the worker had.
+    pub worker: Pid,
+    /// What the worker was, by its name. Empty where it is not known any more.
+    pub wrapper: String,
+    /// What is left, by its name.
+    pub program: String,
+}
+
+impl Leftover {
+    /// Whether this worker has left it in another group.
+    pub fn is_of(&self, worker: Pid) -> bool {
+        self.elsewhere.as_ref().is_some_and(|elsewhere| elsewhere.worker == worker)
+    }
 }
 
 impl Ping {
@@ -142,7 +165,7 @@ impl Worker {
             Some(told) => told.kill_at,
             None => kill_at,
         };
-        Leftover { pid: self.pid, signal, graceful, since: now, reaped: false, kill_at, killed: false }
+        Leftover { pid: self.pid, signal, graceful, since: now, reaped: false, kill_at, killed: false, elsewhere: None }
     }
 }
 

@@ -16,6 +16,9 @@ pub(crate) const WATCHDOG_USEC: &str = "WATCHDOG_USEC";
 pub(crate) const WATCHDOG_PID: &str = "WATCHDOG_PID";
 /// That it keeps descriptors for us. Nothing is kept there yet; it is not for workers either.
 const FDSTORE: &str = "FDSTORE";
+/// What a worker's descendants have in their environment, too: so it is known what an ended worker has left.
+pub(crate) const MASTER_PID: &str = "EINHORN_MASTER_PID";
+pub(crate) const CHILD_INDEX: &str = "EINHORN_CHILD_INDEX";
 /// What is said to the master and to no worker.
 const MANAGERS: [&str; 4] = [NOTIFY_SOCKET, WATCHDOG_USEC, WATCHDOG_PID, FDSTORE];
 
@@ -95,7 +98,7 @@ pub(crate) fn of_worker(inherited: &Environment, facts: &WorkerFacts<'_>) -> Env
     let mut environment = inherited.clone();
     put(&mut environment, facts.of_slot.clone());
     let mut set = |name: String, value: OsString| environment.push((name.into(), value));
-    set("EINHORN_MASTER_PID".into(), facts.master.to_string().into());
+    set(MASTER_PID.into(), facts.master.to_string().into());
     set("EINHORN_SOCK_PATH".into(), facts.socket_path.into());
     if let Some(fd) = facts.socket_fd {
         set("EINHORN_SOCK_FD".into(), fd.to_string().into());
@@ -107,7 +110,7 @@ pub(crate) fn of_worker(inherited: &Environment, facts: &WorkerFacts<'_>) -> Env
         set(format!("EINHORN_FD_{at}"), fd.to_string().into());
         set(format!("EINHORN_FD_FAMILY_{at}"), family_name(*family).into());
     }
-    set("EINHORN_CHILD_INDEX".into(), facts.index.to_string().into());
+    set(CHILD_INDEX.into(), facts.index.to_string().into());
     set("EINHYRNINGSINS_SLOT".into(), facts.slot.to_string().into());
     set("EINHYRNINGSINS_SLOTS".into(), facts.slots.to_string().into());
     environment

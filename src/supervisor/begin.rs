@@ -87,6 +87,7 @@ impl Supervisor {
                 check: None,
                 queues: QueueWatch::default(),
                 relay,
+                descendants: Vec::new(),
                 recheck: PollBackoff::default(),
             },
             threads: Threads { inbox, crew, signals, reaper, jobs, control, output },

@@ -35,7 +35,12 @@ impl Supervisor {
                 self.relisten();
                 self.threads.control.forget(pid);
                 self.record_end(pid, ending);
-                self.dispatch(Event::WorkerExited { pid, ending })
+                let left = self.find_leftovers(Some(pid));
+                self.dispatch_all(left)?;
+                self.dispatch(Event::WorkerExited { pid, ending })?;
+                // A child that it had just forked may have left its group since the first look.
+                let left = self.find_leftovers(Some(pid));
+                self.dispatch_all(left)
             }
             ChildChange::Exited(_) if self.is_check(pid) => self.reap_check(pid),
             ChildChange::Exited(_) if self.is_relay(pid) => {
@@ -71,12 +76,15 @@ impl Supervisor {
 
     /// Reaps a child that is no worker: an orphan that a worker left to us, or any orphan where we are pid 1.
     fn reap_orphan(&mut self, pid: Pid) -> Turn {
+        let origin = wait::process_group(pid).and_then(|group| self.origin_of_group(group));
+        let left = self.find_leftovers(origin);
         let orphans = &mut self.facts.counters.orphans;
         *orphans = orphans.saturating_add(1);
         match wait::reap(pid) {
             Ok(_) => log::debug!("reaped process {pid}, which is no worker ({orphans} so far)"),
             Err(errno) => log::debug!("cannot reap process {pid}: {errno}"),
         }
+        self.dispatch_all(left)?;
         self.poll_groups()
     }
 
@@ -136,6 +144,11 @@ impl Supervisor {
     pub(crate) fn poll_groups(&mut self) -> Turn {
         let left = self.pool.leftovers().iter().filter(|leftover| leftover.reaped).map(|leftover| leftover.pid);
         let emptied: Vec<Pid> = left.filter(|&pid| !wait::group_lives(pid)).collect();
+        for &group in &emptied {
+            let origin = self.origin_of_group(group);
+            let left = self.find_leftovers(origin);
+            self.dispatch_all(left)?;
+        }
         self.dispatch_all(emptied.into_iter().map(|pid| Event::GroupEmptied { pid }))
     }
 }

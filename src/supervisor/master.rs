@@ -65,8 +65,17 @@ pub(crate) struct Children {
     pub(crate) relay: Relay,
     /// Whether a version on trial takes the connections that come.
     pub(crate) queues: QueueWatch,
+    /// The descendants that workers had when they were told something.
+    pub(crate) descendants: Vec<Descendant>,
     /// When to look again at what sends no event: the exec pipes, and groups that outlived their leader.
     pub(crate) recheck: PollBackoff,
+}
+
+/// A process that descended from a worker.
+pub(crate) struct Descendant {
+    pub(crate) worker: Pid,
+    pub(crate) pid: Pid,
+    pub(crate) began: Option<u64>,
 }
 
 /// What is known of the process that holds the pipes of the workers' output.

@@ -10,6 +10,7 @@ mod event_loop;
 mod files;
 mod hand_over;
 mod launch;
+mod leftovers;
 mod log_file;
 mod master;
 mod memory;

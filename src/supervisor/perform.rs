@@ -52,6 +52,7 @@ impl Supervisor {
     /// To the log, and to those who wait for an upgrade. einhorn's `-q` does not keep it from them either.
     fn tell(&mut self, notice: &Notice) {
         self.facts.counters.count(notice);
+        self.note_descendants(notice);
         if matches!(notice, Notice::UpTo { .. }) {
             // The worker that has acked may have called listen(2) itself.
             self.relisten();

@@ -57,6 +57,14 @@ pub fn set_cloexec_on_inherited(keep: &[RawFd]) -> Result<(), Errno> {
     cloexec_between(keep).or_else(|_| cloexec_each(keep))
 }
 
+/// The number by which /proc names what is open there.
+///
+/// # Errors
+/// As fstat(2).
+pub fn inode(fd: BorrowedFd<'_>) -> Result<u64, Errno> {
+    nix::sys::stat::fstat(fd).map(|status| status.st_ino)
+}
+
 /// The same descriptor at number `min` or above, close-on-exec; the one it was is closed.
 ///
 /// # Errors

@@ -1,7 +1,8 @@
-//! What /proc says of a process: whose child it is, what it was born with, which signals it catches. For acks from behind a wrapper, and
-//! where nothing better is known; what is read may be outdated when it is used.
+//! What /proc says of a process: whose child it is, what it was born with, what it holds, which signals it catches. For acks from behind a
+//! wrapper, for what an ended worker has left, and where nothing better is known; what is read may be outdated when it is used.
 
 use std::fs;
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use crate::base::{Pid, Signal};
@@ -17,11 +18,75 @@ pub fn group(pid: Pid) -> Option<Pid> {
     stat_field(pid, 5)?.parse().ok().map(Pid)
 }
 
-/// The living children of the calling thread, in the order of their birth. None where /proc does not show them.
+/// The session of a process, by its leader; if the process is there and /proc shows it.
+pub fn session(pid: Pid) -> Option<Pid> {
+    stat_field(pid, 6)?.parse().ok().map(Pid)
+}
+
+/// When it began, in ticks of the system: with its pid it names one process for ever.
+pub fn began(pid: Pid) -> Option<u64> {
+    stat_field(pid, 22)?.parse().ok()
+}
+
+/// Neither a zombie nor gone.
+pub fn is_living(pid: Pid) -> bool {
+    stat_field(pid, 3).is_some_and(|state| state != "Z" && state != "X")
+}
+
+/// The children of the calling thread, in the order of their birth, zombies too. None where /proc does not show them.
+pub fn children() -> Option<Vec<Pid>> {
+    pids(&fs::read_to_string("/proc/thread-self/children").ok()?)
+}
+
+/// The same, without zombies.
 pub fn living_children() -> Option<Vec<Pid>> {
-    let text = fs::read_to_string("/proc/thread-self/children").ok()?;
-    let pids = text.split_whitespace().filter_map(|pid| pid.parse().ok().map(Pid));
-    Some(pids.filter(|pid| stat_field(*pid, 3).is_some_and(|state| state != "Z" && state != "X")).collect())
+    Some(children()?.into_iter().filter(|pid| is_living(*pid)).collect())
+}
+
+/// How many descendants of a process are looked at, at most.
+const DESCENDANTS_MAX: usize = 1000;
+
+/// The children of a process, their children and so on, as far as its threads have not gone meanwhile.
+pub fn descendants(pid: Pid) -> Vec<Pid> {
+    let mut found = children_of(pid);
+    let mut at = 0;
+    while at < found.len() && found.len() < DESCENDANTS_MAX {
+        found.extend(children_of(found[at]));
+        at += 1;
+    }
+    found
+}
+
+fn children_of(pid: Pid) -> Vec<Pid> {
+    let Ok(threads) = fs::read_dir(format!("/proc/{pid}/task")) else { return Vec::new() };
+    let texts = threads.flatten().filter_map(|thread| fs::read_to_string(thread.path().join("children")).ok());
+    texts.filter_map(|text| pids(&text)).flatten().collect()
+}
+
+fn pids(text: &str) -> Option<Vec<Pid>> {
+    text.split_whitespace().map(|pid| pid.parse().ok().map(Pid)).collect()
+}
+
+/// What a process is called: by the kernel (at most 15 bytes), by its program's file, by its first argument. The first is the one to
+/// show. A zombie has only that.
+pub fn names(pid: Pid) -> Vec<String> {
+    let comm = fs::read(format!("/proc/{pid}/comm")).ok().map(|name| name.trim_ascii_end().to_vec());
+    let exe = fs::read_link(format!("/proc/{pid}/exe")).ok().map(|path| path.as_os_str().as_bytes().to_vec());
+    let words = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+    let first = words.split(|byte| *byte == 0).next().map(<[u8]>::to_vec);
+    let last_part = |name: Vec<u8>| {
+        let part = name.rsplit(|byte| *byte == b'/').next().unwrap_or_default();
+        String::from_utf8_lossy(part).into_owned()
+    };
+    [comm, exe, first].into_iter().flatten().map(last_part).filter(|name| !name.is_empty()).collect()
+}
+
+/// Whether a process has one of these sockets open, as far as we may see.
+pub fn holds_socket(pid: Pid, inodes: &[u64]) -> bool {
+    let wanted: Vec<String> = inodes.iter().map(|inode| format!("socket:[{inode}]")).collect();
+    let Ok(descriptors) = fs::read_dir(format!("/proc/{pid}/fd")) else { return false };
+    let open = descriptors.flatten().filter_map(|descriptor| fs::read_link(descriptor.path()).ok());
+    open.into_iter().any(|file| wanted.iter().any(|wanted| file.as_os_str() == wanted.as_str()))
 }
 
 /// Whether this process has a handler for a signal, or takes it by signalfd(2): then every thread blocks it. No, where /proc does not

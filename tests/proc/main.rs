@@ -55,3 +55,4 @@ mod trace;
 mod unfit;
 mod upgrade;
 mod worker;
+mod wrappers;

@@ -63,6 +63,8 @@ impl Run {
         let step = &self.step;
         hold!("I2", step.reap.is_none(), "{:?} ended and is not reaped", step.reap);
         hold!("I2", step.outlived.is_none(), "the group of {:?} is not told to go", step.outlived);
+        hold!("I2", step.strays.is_empty(), "{:?} were left elsewhere and are not told to go", step.strays);
+        hold!("I2", self.ledger.daemon_to_tell.is_none(), "a worker went to the background, and it is not told");
         hold!("I7", step.burst == 0, "{} launches were announced and not made", step.burst);
         hold!("I11", step.signals_left == 0, "{} signals were asked for and not sent", step.signals_left);
         hold!("I10", step.kill_announced.is_none(), "{:?} was to be killed and is not", step.kill_announced);

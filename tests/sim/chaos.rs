@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use einhyrningsins::base::{Ending, Pid, Signal, Version};
-use einhyrningsins::pool::{Action, Command, Event, Settings, UpgradeStyle};
+use einhyrningsins::pool::{Action, Command, Elsewhere, Event, Settings, UpgradeStyle};
 
 use crate::plan::{GRACEFUL, Kind};
 use crate::reload::Change;
@@ -183,7 +183,22 @@ impl Run {
         if self.rng.one_in(32) {
             self.try_both_orders(at);
         }
+        self.find_strays(at);
         self.exit_event(at)
+    }
+
+    /// What it has left elsewhere is found right before its end is told.
+    fn find_strays(&mut self, at: usize) {
+        let worker = self.world.processes[at].pid;
+        for _ in 0..std::mem::take(&mut self.world.processes[at].strays) {
+            self.find_stray(worker);
+        }
+    }
+
+    fn find_stray(&mut self, worker: Pid) {
+        let Some(group) = self.world.found(&mut self.rng, &self.plan) else { return };
+        let elsewhere = Elsewhere { worker, wrapper: String::new(), program: String::new() };
+        self.deliver_in_turn(Event::LeftoverFound { group, elsewhere });
     }
 
     fn exit_event(&self, at: usize) -> Option<Event> {
@@ -199,13 +214,14 @@ impl Run {
     fn try_both_orders(&mut self, one: usize) {
         let first = self.world.processes[one];
         let is_early = first.acked_at.is_some_and(|at| self.now.since(at).as_secs() < 10);
-        if self.deadline.is_some_and(|deadline| deadline <= self.now) || is_early && !first.told {
+        let has_strays = first.strays > 0;
+        if self.deadline.is_some_and(|deadline| deadline <= self.now) || has_strays || is_early && !first.told {
             return;
         }
         let state = |of: &Process| {
             let early = of.acked_at.map(|at| self.now.since(at).as_secs() < 10);
             let is_wanted = !self.ledger.is_surplus(of);
-            (of.known, of.version, of.told, of.killed, of.stopped, early, is_wanted)
+            (of.strays, of.known, of.version, of.told, of.killed, of.stopped, early, is_wanted)
         };
         // Slots differ by what died in them, and by the stage that they belong to.
         let is_staged = self.ledger.rollout.as_ref().is_some_and(|it| it.is_staged(self.ledger.settings.target));
@@ -258,6 +274,15 @@ impl Run {
         let patient = self.rng.one_in(8);
         let fits = |process: &Process| process.children > 0 && (patient || process.children_doomed);
         let at = self.world.find(&mut self.rng, fits)?;
+        let process = &self.world.processes[at];
+        let (left_by, known) = (process.left_by, process.known);
+        // What was left may have left something in turn, which is found before it is told that its group is empty.
+        if let Some(worker) = left_by.filter(|_| known == Known::Group && self.rng.chance(self.plan.has_strays / 2)) {
+            let of_same = |it: &&Process| it.left_by == Some(worker) || it.pid == worker && it.known != Known::Nothing;
+            let is_only = self.world.processes.iter().filter(of_same).count() == 1;
+            let unknown = Pid(99);
+            self.find_stray(if is_only { worker } else { unknown });
+        }
         self.world.end_children(at);
         None
     }

@@ -63,6 +63,7 @@ counters!(
         VersionUnfit,
         WorkerExited,
         WorkerReaped,
+        LeftoverFound,
         GroupEmptied,
         DeadlinePassed,
     }
@@ -89,6 +90,8 @@ counters!(
         StoppedTooLong,
         Exited,
         GroupHasSurvivors,
+        LeftElsewhere,
+        Daemonized,
         Sending,
         Resending,
         SentAll,

@@ -49,7 +49,9 @@ impl Run {
                 let truth = (process.acked_at.is_some(), process.told);
                 hold!("I8", (*acked == Acked::Yes, *asked == Asked::Yes) == truth, "{pid} is told to be otherwise");
             }
-            Notice::GroupHasSurvivors { pid } => hold!("I2", self.step.outlived == Some(*pid), "{pid} left nothing"),
+            Notice::GroupHasSurvivors { .. } | Notice::LeftElsewhere { .. } | Notice::Daemonized { .. } => {
+                self.hear_of_leftovers(notice);
+            }
             Notice::Lingering { pids, .. } => {
                 let stays = |pid: &Pid| {
                     self.world.of(*pid).is_some_and(|process| process.told || process.known == Known::Group)
@@ -84,6 +86,20 @@ impl Run {
             | Notice::CullingGradually { .. }
             | Notice::CullingStale { .. }
             | Notice::CullingSurplus { .. } => {}
+        }
+    }
+
+    fn hear_of_leftovers(&mut self, notice: &Notice) {
+        match notice {
+            Notice::GroupHasSurvivors { pid } => hold!("I2", self.step.outlived == Some(*pid), "{pid} left nothing"),
+            Notice::LeftElsewhere { group, .. } => {
+                hold!("I2", self.step.strays.contains(group), "{group} was not left, or is told already");
+            }
+            Notice::Daemonized { pid, .. } => {
+                let told = self.ledger.daemon_to_tell.take();
+                hold!("I2", told == Some(*pid), "{pid} is said to be in the background");
+            }
+            other => panic!("I2 broken: {other:?} is not about what is left"),
         }
     }
 

@@ -4,10 +4,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use einhyrningsins::base::{Mono, Pid, Signal, Slot, Version, WorkerIndex};
+use einhyrningsins::base::{Ending, Mono, Pid, Signal, Slot, Version, WorkerIndex};
 use einhyrningsins::pool::{
-    AckMode, Command, EARLIER_MAX, Event, ExitReason, Group, Manner, QUIT_GRACE, Settings, TERM_GRACE, Terms,
-    UpgradeStyle,
+    AckMode, Command, DAEMON_GRACE, EARLIER_MAX, Event, ExitReason, Group, Manner, QUIT_GRACE, Settings, TERM_GRACE,
+    Terms, UpgradeStyle,
 };
 
 use crate::rollout::Rollout;
@@ -70,6 +70,9 @@ pub struct Ledger {
     pub last_linger_note: Mono,
     pub launching: Vec<Launching>,
     pub leftover_count: usize,
+    /// The version of which it was told last that its workers go to the background, and one of which this is to be told.
+    daemonized: Option<Version>,
+    pub daemon_to_tell: Option<Pid>,
     pub serial: u64,
     /// Below it the number of serving workers must not fall at all (L2); 0 where workers may die.
     pub floor: u32,
@@ -115,6 +118,8 @@ impl Ledger {
             last_linger_note: Mono::from_nanos(0),
             launching: Vec::new(),
             leftover_count: 0,
+            daemonized: None,
+            daemon_to_tell: None,
             serial: 0,
             floor: 0,
             acks_to_tell: 0,
@@ -158,11 +163,12 @@ impl Ledger {
                 note_worker(world, *pid, |process| process.stopped = false);
                 self.stopped_at.remove(pid);
             }
-            Event::WorkerExited { pid, .. } => {
+            Event::WorkerExited { pid, ending } => {
                 if let Some(at) = world.worker_at(*pid) {
-                    self.note_exit(world, at, now);
+                    self.note_exit(world, at, *ending, now);
                 }
             }
+            Event::LeftoverFound { group, elsewhere } => self.note_stray(world, *group, elsewhere.worker, now),
             Event::WorkerReaped { pid, group } => {
                 let Some(at) = world.at(*pid) else { return };
                 world.processes[at].killed = false;
@@ -175,6 +181,7 @@ impl Ledger {
             Event::GroupEmptied { pid } => {
                 let Some(at) = world.at(*pid) else { return };
                 world.processes[at].known = Known::Nothing;
+                world.processes[at].left_by = None;
                 self.leftover_count -= 1;
             }
             Event::ReleaseReady { version, settings } => {
@@ -366,16 +373,65 @@ impl Ledger {
         self.young.clear();
     }
 
-    fn note_exit(&mut self, world: &mut World, at: usize, now: Mono) {
+    fn note_exit(&mut self, world: &mut World, at: usize, ending: Ending, now: Mono) {
         world.workers.retain(|&worker| worker != at);
         self.leftover_count += 1;
+        let detached = self.note_detached(world, at, ending, now);
         let process = &mut world.processes[at];
         process.known = Known::Ended;
         if !process.told {
-            process.kill_at = Some(now.after(self.settings.signal_timeout.unwrap_or(TERM_GRACE)));
+            process.kill_at = Some(self.patience(now));
             let process = *process;
             self.count_failure(&process, now);
+            if detached && process.acked_at.is_some() && process.version == self.modern {
+                self.deaths += 1;
+                self.failures += u32::from(self.upgrading.is_some());
+            }
         }
+    }
+
+    /// When what a worker has left is killed that was not told to go.
+    fn patience(&self, now: Mono) -> Mono {
+        now.after(self.settings.signal_timeout.unwrap_or(TERM_GRACE))
+    }
+
+    /// A worker that leaves something elsewhere and ends well, soon and unasked has gone to the background.
+    fn note_detached(&mut self, world: &mut World, at: usize, ending: Ending, now: Mono) -> bool {
+        let Process { pid, told, spawned_at, version, .. } = world.processes[at];
+        let is_early = now.since(spawned_at) < Duration::from_secs(10);
+        if told || ending != Ending::Code(0) || !is_early {
+            return false;
+        }
+        let grace = self.settings.signal_timeout.unwrap_or(DAEMON_GRACE).min(DAEMON_GRACE);
+        let mut detached = false;
+        for left in world.processes.iter_mut().filter(|it| it.left_by == Some(pid) && it.known == Known::Ended) {
+            left.last_signal = Signal::TERM;
+            left.kill_at = earlier(left.kill_at, Some(now.after(grace)));
+            detached = true;
+        }
+        if detached && self.daemonized.replace(version) != Some(version) {
+            self.daemon_to_tell = Some(pid);
+        }
+        detached
+    }
+
+    /// What was found is as its worker is, or as what else that has left, or as what is launched now.
+    fn note_stray(&mut self, world: &mut World, group: Pid, worker: Pid, now: Mono) {
+        let Some(at) = world.at(group).filter(|&at| world.processes[at].known == Known::Nothing) else { return };
+        let alive = world.worker_at(worker);
+        let is_left = |it: &Process| it.left_by == Some(worker) && it.known != Known::Nothing;
+        let model = alive.or_else(|| world.processes.iter().position(is_left)).map(|at| world.processes[at]);
+        let graceful = model.map_or(self.settings.graceful, |model| model.graceful);
+        let has_limit = model.is_some_and(|model| alive.is_none() || model.told);
+        self.leftover_count += 1;
+        let patience = self.patience(now);
+        let stray = &mut world.processes[at];
+        stray.known = Known::Ended;
+        stray.left_by = Some(worker);
+        stray.graceful = graceful;
+        stray.last_signal = model.filter(|_| has_limit).map_or(graceful, |model| model.last_signal);
+        stray.kill_at = model.filter(|_| has_limit).map_or(Some(patience), |model| model.kill_at);
+        stray.killed = false;
     }
 
     /// A worker died, missed its ack, or was stopped for too long before it, that was not told to go.

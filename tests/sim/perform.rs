@@ -230,6 +230,12 @@ impl Run {
                     process.kill_at = earlier(process.kill_at, grace.map(|grace| self.now.after(grace)));
                 }
             }
+            Known::Ended if self.step.strays.contains(&pid) => {
+                hold!("I10", signal == process.last_signal, "what {pid} is hears {signal}");
+                process.killed = signal == Signal::KILL;
+                process.known = Known::Group;
+                self.step.strays.retain(|stray| *stray != pid);
+            }
             Known::Ended | Known::Nothing => panic!("I1 broken: {signal} goes to the group {pid}, which is no more"),
         }
         self.step.kill_announced = None;

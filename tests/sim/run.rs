@@ -16,7 +16,7 @@ use crate::reload::Reloading;
 use crate::rng::Rng;
 use crate::strength::Strength;
 use crate::trace::{Trace, portrait};
-use crate::world::World;
+use crate::world::{Known, Process, World};
 
 /// Ends the run with the name of the invariant that does not hold.
 #[macro_export]
@@ -76,6 +76,8 @@ pub struct Step {
     pub kill_announced: Option<Pid>,
     pub reap: Option<Pid>,
     pub outlived: Option<Pid>,
+    /// Groups elsewhere that are to be told to go now.
+    pub strays: Vec<Pid>,
     /// The latest launched among the serving workers that were culled.
     /// without and with a new one in their slot.
     pub culled_old: [Option<u64>; 2],
@@ -96,6 +98,7 @@ impl Step {
             kill_announced: None,
             reap: if let Cause::Exited(pid) = cause { Some(pid) } else { None },
             outlived: if let Cause::HasSurvivors(pid) = cause { Some(pid) } else { None },
+            strays: Vec::new(),
             culled_old: [None; 2],
         }
     }
@@ -200,6 +203,10 @@ impl Run {
         self.step_count += 1;
         self.note_cause(event);
         self.ledger.note(&mut self.world, self.now, event);
+        let is_due = |it: &&Process| {
+            it.known == Known::Ended && it.left_by.is_some_and(|worker| self.world.worker_at(worker).is_none())
+        };
+        self.step.strays = self.world.processes.iter().filter(is_due).map(|it| it.pid).collect();
         if let Cause::Stop(stop) = self.step.cause {
             self.begin_stop(stop);
         }
@@ -254,6 +261,7 @@ impl Run {
             | Event::WorkerContinued { .. }
             | Event::WorkerExited { .. }
             | Event::WorkerReaped { .. }
+            | Event::LeftoverFound { .. }
             | Event::GroupEmptied { .. } => Cause::Other,
         };
         self.step = Step::of(cause);

@@ -29,9 +29,9 @@ pub enum Life {
 pub enum Known {
     Nothing,
     Worker,
-    /// Ended, and asked to be reaped.
+    /// Ended, and asked to be reaped. Or a group elsewhere, whose worker's end is not told yet.
     Ended,
-    /// Reaped, and survived by its group.
+    /// Reaped, and survived by its group. Or a group elsewhere that a worker has left.
     Group,
 }
 
@@ -77,8 +77,12 @@ pub struct Process {
     pub children: u8,
     pub children_deaf: bool,
     pub children_doomed: bool,
+    /// How many groups elsewhere it leaves.
+    pub strays: u8,
     // What the pool was told of it, and what it did to it.
     pub known: Known,
+    /// Of a group elsewhere: the worker that left it.
+    pub left_by: Option<Pid>,
     pub index: WorkerIndex,
     pub slot: Slot,
     pub version: Version,
@@ -118,7 +122,9 @@ impl Process {
             children: 0,
             children_deaf: false,
             children_doomed: false,
+            strays: 0,
             known: Known::Nothing,
+            left_by: None,
             index: WorkerIndex(0),
             slot: Slot(0),
             version: Version(0),
@@ -146,6 +152,7 @@ impl Process {
     /// What the pool learns with `WorkerSpawned`.
     pub fn begin(&mut self, launch: Launching, serial: u64, now: Mono) {
         self.known = Known::Worker;
+        self.left_by = None;
         self.index = launch.index;
         self.slot = launch.slot;
         self.version = launch.version;
@@ -283,6 +290,16 @@ impl World {
         process.children = if rng.chance(plan.has_children) { 1 + rng.below(3) as u8 } else { 0 };
         process.children_deaf = rng.chance(plan.children_deaf);
         process.children_doomed = false;
+        process.strays = if rng.chance(plan.has_strays) { 1 + rng.below(2) as u8 } else { 0 };
+    }
+
+    /// A group of one process that was found in a session of its own; none when pids run out.
+    pub fn found(&mut self, rng: &mut Rng, plan: &Plan) -> Option<Pid> {
+        let at = self.find(rng, |process| process.life == Life::Free && process.known == Known::Nothing)?;
+        let process = &mut self.processes[at];
+        *process = Process { life: Life::Husk, children: 1, ..Process::new(process.pid) };
+        process.children_deaf = rng.chance(plan.children_deaf);
+        Some(process.pid)
     }
 
     pub fn signal(&mut self, at: usize, signal: Signal) {

@@ -189,6 +189,7 @@ fn defaults_are_einhorns_but_for_the_backlog() {
         socket_group: None,
         env: Env::default(),
         worker: WorkerSetup {
+            leave: vec![],
             user: None,
             group: None,
             directory: None,

@@ -42,10 +42,14 @@ const PIECES: [&str; 30] = [
 ];
 const NAMES: [&str; 6] = ["A", "a.b", "A B", "\u{e9}", "nofile", "core"];
 
+/// How many keys a file has, about: with many of them, one is wrong nearly always.
+const KEYS_ABOUT: usize = 5;
+
 /// A file that says a few things at random.
 fn file(random: &mut Random) -> String {
     let mut text = String::new();
-    for key in keys().filter(|_| random.below(10) == 0).collect::<Vec<_>>() {
+    let one_in = (keys().count() / KEYS_ABOUT) as u64;
+    for key in keys().filter(|_| random.below(one_in) == 0).collect::<Vec<_>>() {
         let mut piece = || toml::Value::String((*random.pick(&PIECES)).to_owned()).to_string();
         let value = match key.kind {
             Kind::Switch => "true".to_owned(),

@@ -1,0 +1,164 @@
+//! What an ended worker leaves behind outside of its process group: programs behind wrappers, and workers that go to the background
+//! (numbers 3 and 5 of "what real operators trip over"). Of compat.md: "what a dead worker left in a session or group of its own", "a worker that
+//! ends at once with status 0 and leaves a program behind (`--daemon`)".
+
+use nix::sys::signal::Signal;
+
+use crate::support::{LIMIT, Load, Master, Process, Setup, ask, example};
+
+/// A worker that leaves a process behind in a session of its own.
+const WITH_A_DAEMON: &str = "(setsid sleep 1000 &); exec sleep 1000";
+
+/// A worker that ends when its program runs in a session of its own.
+const TO_THE_BACKGROUND: &str = "setsid sleep 1000 & until [ \"$(cat /proc/$!/comm)\" = sleep ]; do :; done; exit 0";
+
+/// A server in a session of its own, behind a wrapper that passes no signal on. It is up once it serves.
+fn wrapped(options: &str, wrapper: &str) -> Master {
+    let script = format!("exec {wrapper} setsid --wait {}", example("http_worker").display());
+    let master = Setup::new("-m 0.5 -s 0.01").options(options).bind(",r").script(&script).release("old").start();
+    master.wait_for_log("timer ACKs", 1);
+    master
+}
+
+/// The processes of a master that run this program.
+fn running(master: &Master, program: &str) -> Vec<Process> {
+    let is_it = |process: &Process| process.program().is_some_and(|path| path.ends_with(program));
+    master.descendants().into_iter().filter(is_it).collect()
+}
+
+/// An upgrade of two workers, which leaves no server of before, and loses nothing.
+fn upgrade(wrapper: &str) {
+    let master = wrapped("-n 2", wrapper);
+    master.wait_for_log("Up to 2 / 2", 1);
+    let old = running(&master, "http_worker");
+    assert_eq!(old.len(), 2, "{}", master.log());
+    let load = Load::start(master.addr(), 2);
+    load.wait_for_release("old", 10);
+    master.release("new");
+    master.signal(Signal::SIGHUP);
+    master.wait_for_log("(setsid) has ended and left http_worker behind in process group ", 2);
+    master.wait_until("the old servers are gone", LIMIT, || !old.iter().any(|server| server.is_alive()));
+    load.wait_for_release("new", 20);
+    load.stop().assert_nothing_lost();
+    for number in 0..20 {
+        assert_eq!(ask(&master.addr().into(), &format!("/{number}")).unwrap().release, "new");
+    }
+    master.signal(Signal::SIGINT);
+    assert_eq!(master.wait_exit().code(), Some(0));
+    assert_eq!(master.descendants(), []);
+}
+
+#[test]
+fn a_server_behind_a_wrapper_goes_with_its_worker() {
+    upgrade("");
+}
+
+/// As sudo and `su -` do: then only its descent says whose it is.
+#[test]
+fn a_server_behind_a_wrapper_that_cleans_its_environment_goes_with_its_worker() {
+    upgrade("env -u EINHORN_MASTER_PID");
+}
+
+/// Nothing was to be seen before the wrapper was killed; what it leaves holds a socket of the master's.
+#[test]
+fn a_server_whose_wrapper_is_killed_goes_even_without_its_environment() {
+    for wrapper in ["", "env -u EINHORN_MASTER_PID"] {
+        let master = wrapped("-n 1", wrapper);
+        let (server, worker) = (running(&master, "http_worker")[0], master.workers()[0]);
+        assert_eq!(server.parent(), Some(worker));
+        worker.signal(Signal::SIGKILL);
+        master.wait_for_log(&format!("Worker {worker} (setsid) has ended and left http_worker behind"), 1);
+        master.wait_until("the server is gone", LIMIT, || !server.is_alive());
+        master.wait_for_log("Up to 1 / 1", 2);
+    }
+}
+
+#[test]
+fn leftovers_in_another_session_are_shown_killed_in_the_end_and_waited_for() {
+    let script = "exec setsid --wait sh -c \"trap '' USR2; echo deaf; while :; do sleep 1; done\"";
+    let master = Setup::new("-n 1 -m 0 -t 3").script(script).start();
+    master.wait_until("the program is deaf", LIMIT, || master.stdout().contains("deaf"));
+    let worker = master.wait_for_workers(1)[0];
+    let program = worker.children()[0];
+    master.signal(Signal::SIGINT);
+    master.wait_for_log(&format!("left sh behind in process group {program}, sending USR2 to it"), 1);
+    let status = master.control("{command: status, format: json}");
+    let shown = format!("{{\"group\":{program},\"killed\":false,\"left_program\":\"sh\",\"signal\":\"USR2\",");
+    assert!(status.contains(&shown) && status.contains(&format!("\"worker\":{worker}}}")), "{status}");
+    assert_eq!(master.wait_exit().code(), Some(0));
+    assert!(!program.is_alive());
+    assert_eq!(master.log().count(&format!("Child {program} is still active after ")), 1, "{}", master.log());
+}
+
+#[test]
+fn leftovers_of_leftovers_go_too() {
+    let script = "exec setsid --wait sh -c 'setsid --wait sleep 1000; true'";
+    let master = Setup::new("-n 1 -m 0 -t 20").script(script).start();
+    master.wait_until("the program runs", LIMIT, || running(&master, "sleep").len() == 1);
+    master.signal(Signal::SIGINT);
+    assert_eq!(master.wait_exit().code(), Some(0));
+    assert_eq!(master.descendants(), []);
+    assert_eq!(master.log().count("is still active after"), 0, "{}", master.log());
+}
+
+/// A daemon of another worker's, which lives, is not touched.
+#[test]
+fn a_daemon_goes_with_its_own_worker_and_with_no_other() {
+    let master = Setup::new("-n 2 -m 0 -s 0.01").script(WITH_A_DAEMON).start();
+    let is_worker = |it: &Process| master.log().count(&format!("Launched {it} ")) > 0;
+    let is_daemon = |it: &Process| it.group() == Some(it.0) && !is_worker(it);
+    let daemons = || running(&master, "sleep").into_iter().filter(is_daemon).collect::<Vec<_>>();
+    master.wait_until("each worker has its daemon", LIMIT, || daemons().len() == 2);
+    let index = |process: Process| process.environ()["EINHORN_CHILD_INDEX"].clone();
+    let both = daemons();
+    let worker = master.workers().into_iter().find(|it| index(*it) == index(both[0]) && !both.contains(it)).unwrap();
+    worker.signal(Signal::SIGKILL);
+    master.wait_for_log(&format!("Worker {worker} (sleep) has ended and left sleep behind"), 1);
+    master.wait_until("its daemon is gone", LIMIT, || !both[0].is_alive());
+    assert!(both[1].is_alive() && master.log().count("has ended and left") == 1, "{}", master.log());
+}
+
+#[test]
+fn a_daemon_that_may_be_left_outlives_its_worker_and_the_master() {
+    let setup = Setup::new("--config web.toml -n 1 -m 0").script(WITH_A_DAEMON);
+    setup.write("web.toml", "worker.leave = ['epmd', 'sleep']\n");
+    let master = setup.start();
+    let is_worker = |it: &Process| master.log().count(&format!("Launched {it} ")) > 0;
+    let daemon = || running(&master, "sleep").into_iter().find(|it| it.group() == Some(it.0) && !is_worker(it));
+    master.wait_for_log("Up to 1 / 1", 1);
+    master.wait_until("there is a daemon", LIMIT, || daemon().is_some());
+    let daemon = daemon().unwrap();
+    master.signal(Signal::SIGINT);
+    assert_eq!(master.wait_exit().code(), Some(0));
+    assert!(daemon.is_alive());
+    assert_eq!(master.log().count("has ended and left"), 0, "{}", master.log());
+}
+
+/// Number 5: `gunicorn --daemon`, and whatever else puts itself into the background.
+#[test]
+fn workers_that_go_to_the_background_are_failures_and_do_not_pile_up() {
+    let master = Setup::new("-n 1 -m 1 -s 0.01 --retries 3").script(TO_THE_BACKGROUND).start();
+    let exit = master.wait_exit();
+    let log = master.log();
+    assert_eq!(
+        log.count("has gone to the background: it ended at once with status 0 and left sleep behind"),
+        1,
+        "{log}"
+    );
+    assert_eq!(log.count("has ended and left sleep behind"), 3, "{log}");
+    assert_eq!(log.count("Giving up: 3 workers in a row died"), 1, "{log}");
+    assert_ne!(exit.code(), Some(0));
+    assert_eq!(master.descendants(), []);
+}
+
+/// One that acks at once, as with einhorn's `-m 0`, is launched again, and what it has left goes each time.
+#[test]
+fn background_workers_that_count_as_up_leave_nothing_either() {
+    let master = Setup::new("-n 1 -m 0 -s 0.1").script(TO_THE_BACKGROUND).start();
+    master.wait_for_log("has ended and left sleep behind", 5);
+    master.wait_until("what they left is gone", LIMIT, || running(&master, "sleep").len() <= 1);
+    assert_eq!(master.log().count("has gone to the background"), 1, "{}", master.log());
+    master.signal(Signal::SIGINT);
+    assert_eq!(master.wait_exit().code(), Some(0));
+    assert_eq!(master.descendants(), []);
+}
