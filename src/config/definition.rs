@@ -15,6 +15,8 @@ pub struct Definition<C: 'static> {
     pub short: Option<char>,
     /// Another name of the key.
     pub alias: Option<&'static str>,
+    /// What other programs call it: no name here, but a hint.
+    pub elsewhere: &'static [&'static str],
     pub kind: Kind,
     pub shape: Shape,
     pub group: Group,
@@ -173,6 +175,7 @@ const fn new<C>(group: Group, name: &'static str, kind: Kind, shape: Shape) -> D
         name,
         short: None,
         alias: None,
+        elsewhere: &[],
         kind,
         shape,
         group,
@@ -203,6 +206,7 @@ properties! {
     help(text: &'static str) => help: text,
     short(letter: char) => short: Some(letter),
     alias(name: &'static str) => alias: Some(name),
+    elsewhere(names: &'static [&'static str]) => elsewhere: names,
     default(value: &'static str) => default: Some(value),
     effect(effect: Effect) => effect: effect,
     not_einhorns() => is_einhorns: false,

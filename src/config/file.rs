@@ -13,12 +13,15 @@ use crate::config::bind::{BindKey, TABLE_KEYS};
 use crate::config::definition::{Kind, Shape};
 use crate::config::error::ConfigError;
 use crate::config::nearest::nearest;
-use crate::config::options::{Definition, keys, variables};
+use crate::config::options::{Definition, keys, known_elsewhere, variables};
 use crate::config::origin::{Origin, Place, Word};
+use crate::config::shell_signs;
 
 /// Where the profiles stand, and what one of them may say beside the keys.
 const PROFILES: &str = "profiles";
 const INHERITS: &str = "inherits";
+/// The table of variables.
+const ENV: &str = "env";
 /// Any single value.
 const ANY: Shape = Shape::Text("");
 
@@ -47,17 +50,36 @@ pub(super) fn read(name: &str, text: &str, problems: &mut Vec<ConfigError>) -> D
     if errors.is_empty() {
         document = reader.root(root.get_ref());
     }
-    for error in errors {
+    let errors = errors.into_iter().map(|error| {
         let span = error.span().unwrap_or(text.len()..text.len());
         let message = match (error.message(), text.get(span.clone())) {
             ("duplicate key", Some(key)) => format!("duplicate key {key:?}"),
             (message, _) => message.to_owned(),
         };
+        (span, message)
+    });
+    for (span, message) in without_echoes(errors.collect()) {
         reader.refuse(&span, message);
     }
     reader.found.sort_by_key(|(at, _)| *at);
     problems.extend(reader.found.into_iter().map(|(_, problem)| problem));
     document
+}
+
+/// Behind a bracket that is not closed, each line of the file is an error, and the place of the one that counts is the end of the file. It
+/// is told where the first of the others is, and they are left out.
+fn without_echoes(mut errors: Vec<(Range<usize>, String)>) -> Vec<(Range<usize>, String)> {
+    errors.sort_by_key(|(span, _)| span.start);
+    let is_unclosed =
+        |message: &str| message.starts_with("unclosed array") || message.starts_with("unclosed inline table");
+    let is_echo = |message: &str| message.starts_with("missing comma") || message.starts_with("missing key for inline");
+    let unclosed = errors.iter().find(|(_, message)| is_unclosed(message)).map(|(_, message)| message.clone());
+    let first = errors.iter().position(|(_, message)| is_echo(message));
+    if let (Some(message), Some(first)) = (unclosed, first) {
+        errors.truncate(first + 1);
+        errors[first].1 = format!("{message} before this place");
+    }
+    errors
 }
 
 /// The names that a file knows beside those of the definition: other names of keys, what a bind may say when it is a table,
@@ -203,6 +225,14 @@ impl Reader {
     }
 
     fn command_line(&mut self, name: &str, line: &str, value: &Node<'_>) -> Vec<Text> {
+        if let Some(sign) = shell_signs::first(line) {
+            let instead =
+                "write worker.directory for cd, env.set for variables, or [\"/bin/sh\", \"-c\", \"exec PROGRAM ...\"]";
+            let message =
+                format!("{name} {line:?}: no shell reads it, so {sign} would be taken as it stands: {instead}");
+            self.refuse(&value.span(), message);
+            return Vec::new();
+        }
         let words = shell_words::split(line).unwrap_or_else(|_| {
             self.refuse(&value.span(), format!("{name} {line:?}: need a command line with its quotes closed"));
             Vec::new()
@@ -285,7 +315,15 @@ impl Reader {
         // To forget the table, or to be still in one, is as likely as a slip of the fingers.
         let bare = bare_name(table, name);
         let displaced = known.iter().find(|known| **known == bare || bare_name(table_of(known), known) == bare);
-        let near = displaced.copied().or_else(|| nearest(name, known.iter().copied()));
+        // A variable, as it stands in a shell.
+        if table == ENV
+            && bare.starts_with(|char: char| char.is_ascii_uppercase())
+            && !bare.contains(|char: char| char.is_ascii_lowercase())
+        {
+            return self.unknown_key(name, span, Some(&format!("{ENV}.set.{bare}")));
+        }
+        let elsewhere = || known_elsewhere(bare).map(|key| key.name);
+        let near = displaced.copied().or_else(elsewhere).or_else(|| nearest(name, known.iter().copied()));
         self.unknown_key(name, span, near.filter(|near| *near != name));
     }
 

@@ -26,6 +26,7 @@ mod resolve;
 mod schema;
 mod sections;
 mod serialized;
+mod shell_signs;
 mod slots;
 mod usage;
 mod values;

@@ -112,6 +112,7 @@ const fn group(heading: &'static str, place: Place, effect: Effect) -> Group {
 
 pub(super) static OPTIONS: &[Definition] = &[
     list(SOCKETS, "bind", Shape::Bind("ADDR"))
+        .elsewhere(&["port", "ports", "listen", "address", "host", "socket"])
         .help(
             "Open a listening socket and pass it to every worker: ADDR:PORT, with ,r for SO_REUSEADDR and ,n for \
              O_NONBLOCK, or unix:/path, with ,mode=0660 for its permissions. Can be repeated",
@@ -138,6 +139,7 @@ pub(super) static OPTIONS: &[Definition] = &[
         .subject(Subject::Family)
         .read(|config, _| set(&mut config.family, Ok(Family::V6))),
     single(WORKERS, "number", Shape::Count("N"))
+        .elsewhere(&["workers", "processes", "instances", "replicas", "numprocs", "worker-processes"])
         .help("How many workers to run (default 1)")
         .short('n')
         .default("1")
@@ -291,9 +293,11 @@ pub(super) static OPTIONS: &[Definition] = &[
         .not_einhorns()
         .read(|config, value| set(&mut config.trace, values::path(value))),
     list(WORKER_KEYS, "command", Shape::CommandLine("WORD"))
+        .elsewhere(&["cmd", "exec", "program", "script", "run"])
         .help("The program and its arguments, as a list of words; what stands on the command line replaces it")
         .read(|config, value| push(&mut config.program, values::word(value))),
     map(WORKER_KEYS, "env.set")
+        .elsewhere(&["environment"])
         .help("Variables that each worker has in its environment")
         .secret()
         .read(|config, value| push(&mut config.env.set, values::assignment(value))),
@@ -310,6 +314,7 @@ pub(super) static OPTIONS: &[Definition] = &[
         .help("Group that the workers run as (default: the first group of the user)")
         .read(|config, value| set(&mut config.worker.group, values::group(value))),
     single(WORKER_KEYS, "worker.directory", Shape::Text("PATH"))
+        .elsewhere(&["cwd", "chdir", "workdir", "working-directory"])
         .help("Working directory of the workers (default: the master's)")
         .read(|config, value| set(&mut config.worker.directory, values::path(value))),
     single(WORKER_KEYS, "worker.umask", Shape::Permissions("MODE"))
@@ -457,6 +462,12 @@ pub fn keys() -> impl Iterator<Item = &'static Definition> + Clone {
 /// The tables whose names are variables of workers.
 pub(super) fn variables() -> impl Iterator<Item = &'static str> {
     keys().filter(|key| key.is_secret).map(|key| key.name)
+}
+
+/// The option that other programs call so.
+pub(super) fn known_elsewhere(name: &str) -> Option<&'static Definition> {
+    let plain = name.replace('_', "-");
+    OPTIONS.iter().find(|option| option.elsewhere.contains(&plain.as_str()))
 }
 
 /// The names of this option and of the others of its subject.

@@ -57,14 +57,25 @@ fn need_whole<T: Display>(value: &OsStr, range: &RangeInclusive<T>) -> Need {
 
 pub(super) fn respawn_seconds(value: &OsStr) -> Result<f64, Need> {
     let seconds = any_seconds(text(value)?).filter(|&seconds| seconds > 0.0 && seconds <= SECONDS_MAX);
-    seconds.ok_or_else(|| format!("need a number of seconds above 0, up to {SECONDS_MAX}"))
+    seconds.ok_or_else(|| or_time(value, format!("need a number of seconds above 0, up to {SECONDS_MAX}")))
 }
 
 /// A whole number of seconds, as a number or as a time such as `1m 30s`.
 pub(super) fn whole_seconds(value: &OsStr) -> Result<u32, Need> {
     let spelled_out = value.to_str().and_then(|text| humantime::parse_duration(text.trim()).ok());
     let seconds = spelled_out.filter(|span| span.subsec_nanos() == 0).map(|span| span.as_secs().to_string());
-    whole(seconds.as_ref().map_or(value, |seconds| OsStr::new(seconds)), 1..=u32::MAX)
+    let read = whole(seconds.as_ref().map_or(value, |seconds| OsStr::new(seconds)), 1..=u32::MAX);
+    read.map_err(|need| or_time(value, need))
+}
+
+/// What is needed in place of a value that was meant as a time.
+fn or_time(value: &OsStr, need: Need) -> Need {
+    let is_meant = value.to_str().is_some_and(|text| {
+        ruby_float(text).is_none()
+            && text.starts_with(|char: char| char.is_ascii_digit())
+            && text.contains(|char: char| char.is_ascii_alphabetic())
+    });
+    if is_meant { format!("{need}, or a time such as 1m 30s") } else { need }
 }
 
 /// A bare number of seconds, or a time such as `1m 30s`.
@@ -80,7 +91,7 @@ pub(super) fn ack_mode(value: &OsStr) -> Result<AckMode, Need> {
     }
     let seconds = any_seconds(text).filter(|seconds| (0.0..=SECONDS_MAX).contains(seconds));
     let need = || format!("need manual or a number of seconds from 0 to {SECONDS_MAX}");
-    seconds.map(|seconds| AckMode::Timer(Duration::from_secs_f64(seconds))).ok_or_else(need)
+    seconds.map(|seconds| AckMode::Timer(Duration::from_secs_f64(seconds))).ok_or_else(|| or_time(value, need()))
 }
 
 /// Whether a word after `-m` is its value: a mode's name or any number, in range or not.

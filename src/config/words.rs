@@ -10,7 +10,7 @@ use std::vec::IntoIter;
 use crate::config::definition::Act;
 use crate::config::error::{ConfigError, shown};
 use crate::config::nearest::nearest;
-use crate::config::options::{Definition, flags};
+use crate::config::options::{Definition, flags, known_elsewhere};
 use crate::config::origin::{Origin, Word, split_at_equals};
 use crate::config::values;
 
@@ -167,7 +167,11 @@ fn by_long(name: &str) -> Result<&'static Definition, ConfigError> {
     let spelled = format!("--{name}");
     match begun_by(name).as_slice() {
         [only] => Ok(only),
-        [] => Err(ConfigError::unknown_option(&spelled, nearest(name, flags().map(|flag| flag.name)))),
+        [] => {
+            let elsewhere = known_elsewhere(name).filter(|option| option.is_flag()).map(|option| option.name);
+            let near = elsewhere.or_else(|| nearest(name, flags().map(|flag| flag.name)));
+            Err(ConfigError::unknown_option(&spelled, near))
+        }
         several => {
             let candidates: Vec<String> = several.iter().map(|flag| format!("--{}", flag.name)).collect();
             let message = format!("ambiguous option {}: could be {}", shown(&spelled), candidates.join(" or "));
