@@ -1,6 +1,9 @@
 //! What an ended worker leaves behind outside of its process group: programs behind wrappers, and workers that go to the background
-//! (numbers 3 and 5 of "what real operators trip over"). Of compat.md: "what a dead worker left in a session or group of its own", "a worker that
+//! (numbers 3, 5 and 6 of "what real operators trip over"). Of compat.md: "what a dead worker left in a session or group of its own", "a worker that
 //! ends at once with status 0 and leaves a program behind (`--daemon`)".
+
+use std::io::ErrorKind;
+use std::net::TcpStream;
 
 use nix::sys::signal::Signal;
 
@@ -132,6 +135,29 @@ fn a_daemon_that_may_be_left_outlives_its_worker_and_the_master() {
     assert_eq!(master.wait_exit().code(), Some(0));
     assert!(daemon.is_alive());
     assert_eq!(master.log().count("has ended and left"), 0, "{}", master.log());
+}
+
+/// Number 6, and of compat.md "a socket that a left process holds when the master has ended".
+#[test]
+fn a_port_is_closed_at_the_end_although_a_process_that_was_left_holds_it() {
+    let setup = Setup::new("--config web.toml -n 1 -m 0").bind(",r").script(WITH_A_DAEMON);
+    setup.write("web.toml", "worker.leave = ['sleep']\n");
+    let master = setup.start();
+    master.wait_for_log("Up to 1 / 1", 1);
+    let holders =
+        || running(&master, "sleep").into_iter().filter(|it| it.listening_on().contains(&master.addr())).count();
+    master.wait_until("worker and daemon hold the socket", LIMIT, || holders() == 2);
+    drop(TcpStream::connect(master.addr()).expect("it listens"));
+    master.signal(Signal::SIGINT);
+    assert_eq!(master.wait_exit().code(), Some(0));
+    let left = running(&master, "sleep");
+    assert!(
+        left.len() == 1 && left[0].descriptors().values().any(|file| file.starts_with("socket:")),
+        "{}",
+        master.log()
+    );
+    let refused = TcpStream::connect(master.addr()).expect_err("it does not listen any more");
+    assert_eq!(refused.kind(), ErrorKind::ConnectionRefused);
 }
 
 /// Number 5: `gunicorn --daemon`, and whatever else puts itself into the background.
