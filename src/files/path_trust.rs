@@ -126,6 +126,12 @@ pub(super) fn trust_group(file: &File, meta: &Metadata) -> Result<(), Mistrust> 
     }
 }
 
+/// The user who has what stands there, if it is not ours.
+pub fn other_owner(path: &Path) -> Option<u32> {
+    let owner = path.symlink_metadata().ok()?.uid();
+    (owner != geteuid().as_raw()).then_some(owner)
+}
+
 /// Whether this is a directory, and no link to one, in which only root can have made anything.
 pub fn is_roots_alone(directory: &Path) -> bool {
     let opened = OpenOptions::new().read(true).custom_flags(libc::O_PATH | libc::O_NOFOLLOW).open(directory);

@@ -9,6 +9,7 @@ use crate::files::control_socket::{Access, bind_control_socket};
 use crate::files::directory::Demand;
 use crate::files::error::{FileCause, FileError};
 use crate::files::lockfile::Lock;
+use crate::files::path_trust::other_owner;
 use crate::files::pidfile::PidFile;
 use crate::files::unix_socket::{check_length, remove_socket};
 use crate::supervisor::process::own_pid;
@@ -32,7 +33,11 @@ impl Files {
 
     /// Claims the lock and the socket. Lock first: under it, no other master of ours looks for stale sockets.
     pub(crate) fn claim(config: &Config, directory: &Directory, access: Access) -> Result<(Self, SocketFile), String> {
-        let lock = Lock::acquire(&config::lock_path(config, directory)).map_err(|error| error.to_string())?;
+        let lock = Lock::acquire(&config::lock_path(config, directory));
+        let lock = lock.map_err(|error| {
+            let is_default = config.lockfile.is_none() && config.socket_path.is_none();
+            format!("{error}{}", hint_of_name(&error.path).filter(|_| is_default).unwrap_or_default())
+        })?;
         let socket_path = config::socket_path(config, directory);
         let bound = bind_control_socket(&socket_path, access, Demand::Trusted);
         let (listener, socket_id) = bound.map_err(|error| error.to_string())?;
@@ -42,14 +47,17 @@ impl Files {
     }
 
     /// A pid file that another living master holds stays its own: two that differ in `-d` alone both run, as with einhorn.
-    pub(crate) fn write_pid_file(&mut self, path: &Path) -> Result<(), String> {
+    pub(crate) fn write_pid_file(&mut self, path: &Path, config: &Config) -> Result<(), String> {
         self.pid_file = match PidFile::write(path, own_pid()) {
             Ok(file) => Some(file),
             Err(error) if matches!(error.cause, FileCause::OfAnotherMaster { .. }) => {
                 log::warn!("{error}; going on without a pid file (-e gives this master its own)");
                 None
             }
-            Err(error) => return Err(error.to_string()),
+            Err(error) => {
+                let hint = hint_of_name(path).filter(|_| config.pidfile.is_none());
+                return Err(format!("{error}{}", hint.unwrap_or_default()));
+            }
         };
         Ok(())
     }
@@ -82,6 +90,12 @@ impl Drop for Files {
             log::warn!("cannot remove {}: {error}", self.socket_path.display());
         }
     }
+}
+
+/// What helps where another user's master has, or had, the default names. Its lock stays there when it ends.
+fn hint_of_name(path: &Path) -> Option<String> {
+    let owner = other_owner(path)?;
+    Some(format!("; the file is one of the user with uid {owner}: -c NAME gives this master files of its own"))
 }
 
 /// A default directory may be too long for a socket. And one file cannot be two of them; what would come of it is a puzzling error of

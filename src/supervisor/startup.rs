@@ -187,7 +187,7 @@ fn open(
     }
     let bound_files = BoundFiles::default();
     let listeners = listeners::open_all(&config, &call, &birth, &[], &bound_files)?;
-    files.write_pid_file(&pid_path)?;
+    files.write_pid_file(&pid_path, &config)?;
     let history = History::of_start(Place::of(&exec_spec), clock::wall().0);
     Ok(Beginning {
         pool: State::new(settings::of(&config)),

@@ -231,6 +231,32 @@ fn hard_links_are_refused_as_lock_and_replaced_as_pid_file() {
     assert_eq!(fs::read_to_string(master.file("planted")).unwrap(), master.pid().to_string());
 }
 
+// Number 12 of what operators trip over: another user's master has ended, and its lock is still there.
+#[test]
+fn the_default_lock_of_another_user_is_refused_with_what_helps() {
+    if !is_root() {
+        return;
+    }
+    let setup = Setup::new("").script(WITNESS);
+    let lock = setup.write("einhorn.lock", "");
+    chown(&lock, Some(OTHER_UID), None).unwrap();
+    let shown = lock.display();
+    let helps = "; the file is one of the user with uid 65534: -c NAME gives this master files of its own";
+    setup.refused().assert(111, &format!("cannot lock {shown}: it belongs to uid 65534{helps}"));
+
+    let setup = Setup::new("").script(WITNESS);
+    let pid_file = setup.write("einhorn.pid", "1");
+    chown(&pid_file, Some(OTHER_UID), None).unwrap();
+    let refusal = setup.refused();
+    assert!(refusal.reason().ends_with(helps), "{refusal:?}");
+
+    let setup = Setup::new("-c mine").program(SLEEP);
+    chown(setup.write("einhorn.lock", ""), Some(OTHER_UID), None).unwrap();
+    let master = setup.start();
+    master.wait_for_log("===> Launched", 1);
+    end(&master);
+}
+
 // Failure modes 85, 87.
 #[test]
 fn files_of_another_user_are_refused_with_his_id() {
