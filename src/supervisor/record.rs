@@ -75,11 +75,16 @@ impl Supervisor {
 
     /// A worker was stopped by a signal. For one on trial this is a failure; it may be the last that is told of its version.
     pub(crate) fn record_stop(&mut self, pid: Pid, signal: Signal) {
-        let worker = self.pool.workers().iter().find(|worker| worker.pid == pid);
-        if !worker.is_some_and(|worker| worker.version == self.pool.modern() && !worker.is_told()) {
+        let Some(worker) = self.pool.workers().iter().find(|worker| worker.pid == pid) else { return };
+        let is_counted = worker.version == self.pool.modern() && !worker.is_told();
+        match of_terminal(signal) {
+            Some(deed) => log::warn!("Worker {pid} was stopped by SIG{signal}: {deed}; CONT lets it go on"),
+            None if is_counted => log::warn!("Worker {pid} was stopped by SIG{signal}"),
+            None => {}
+        }
+        if !is_counted {
             return;
         }
-        log::warn!("Worker {pid} was stopped by SIG{signal}");
         if self.pool.is_on_trial() {
             self.note_death(pid, Proof::Stopped { signal });
         }
@@ -95,5 +100,15 @@ impl Supervisor {
         let modern = self.pool.modern();
         let place = self.sockets.releases.get(&modern).map(|release| Place::of(&release.exec_spec));
         Known { modern, good: self.pool.good(), place, why: None, now: clock::wall().0 }
+    }
+}
+
+/// What a worker has done that the kernel stops by this signal: it is in the background of the terminal, for it has a process group of
+/// its own.
+fn of_terminal(signal: Signal) -> Option<&'static str> {
+    match signal {
+        Signal::TTIN => Some("reads from the terminal"),
+        Signal::TTOU => Some("writes to the terminal (stty tostop), or changes its settings"),
+        _ => None,
     }
 }

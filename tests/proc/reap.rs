@@ -246,6 +246,23 @@ fn a_stopped_worker_does_not_count_as_serving() {
     assert_eq!(culls_with(Some(Signal::SIGSTOP)), ["Killing off 2 old workers."]);
 }
 
+/// Number 9: at a debugger's prompt, for instance. An old worker that has been told to go is named, too.
+#[test]
+fn a_worker_that_the_terminal_stops_is_named_with_what_it_did() {
+    let master = Setup::new("-n 1 -m 0").script("trap '' USR2; echo deaf; while :; do sleep 0.1; done").start();
+    master.wait_until("it is deaf", LIMIT, || master.stdout().contains("deaf"));
+    let worker = wait_until_up(&master, 1)[0];
+    worker.signal(Signal::SIGTTIN);
+    master.wait_for_log(&format!("WARN: Worker {worker} was stopped by SIGTTIN: reads from the terminal"), 1);
+    worker.signal(Signal::SIGCONT);
+    let status = || master.control("{command: status, format: json}");
+    master.wait_until("the master knows that it goes on", LIMIT, || status().contains("\"serving\":1,"));
+    master.signal(Signal::SIGHUP);
+    master.wait_for_log(&format!("Sending USR2 to [{worker}]"), 1);
+    worker.signal(Signal::SIGTTOU);
+    master.wait_for_log(&format!("WARN: Worker {worker} was stopped by SIGTTOU: writes to the terminal"), 1);
+}
+
 // Failure modes 33 and 102. E13.
 #[test]
 fn death_signal_with_k_reaches_workers_when_the_master_is_killed() {
