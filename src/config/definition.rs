@@ -59,6 +59,8 @@ pub enum Shape {
     Count(&'static str),
     /// A whole number from 0.
     Number(&'static str),
+    /// A whole number from 1, or a word.
+    CountOrWord(&'static str),
     /// A nice level.
     Level(&'static str),
     /// A whole number, or a text such as `25%`.
@@ -241,7 +243,11 @@ impl<C> Definition<C> {
     pub fn value_name(&self) -> Option<&'static str> {
         match self.shape {
             Shape::Truth => None,
-            Shape::Text(name) | Shape::Count(name) | Shape::Number(name) | Shape::Level(name) => Some(name),
+            Shape::Text(name)
+            | Shape::Count(name)
+            | Shape::CountOrWord(name)
+            | Shape::Number(name)
+            | Shape::Level(name) => Some(name),
             Shape::Share(name) | Shape::Time(name) | Shape::TimeOrWord(name) => Some(name),
             Shape::Permissions(name) | Shape::Choice(name) | Shape::CommandLine(name) | Shape::Bind(name) => Some(name),
         }

@@ -40,7 +40,7 @@ pub use definition::{Commanded, Effect, Kind, Takes};
 pub use difference::{Difference, differences, effect_of, keep_commanded, keep_fixed};
 pub use error::{ConfigError, Problems};
 pub use file::further_names;
-pub use options::{Config, Definition, Family, NUMBER_MAX, commanded, flags, keys};
+pub use options::{Config, Definition, Family, commanded, flags, keys};
 pub use origin::{Origin, Provided, Word};
 pub use paths::{
     Directory, default_socket_path, lock_path, options_without_path, pid_path, service_directory, socket_path,
@@ -51,7 +51,7 @@ pub use sections::{Env, Log as LogSettings, LogLevel, WorkerSetup};
 pub use serialized::{from_foreign_words, to_args, unknown_to_einhorn};
 pub use slots::SlotSetup;
 pub use usage::{Detail, command_line, usage};
-pub use values::{Nice, SECONDS_MAX, is_masters};
+pub use values::{NUMBER_MAX, Nice, SECONDS_MAX, WorkerCount, is_masters};
 
 use std::ffi::{OsStr, OsString};
 use std::path::Path;

@@ -21,11 +21,10 @@ use crate::config::sections::{
     log_target, worker_output,
 };
 use crate::config::slots;
-use crate::config::values::{self, NICE_LEVELS, Nice};
+use crate::config::values::{self, NICE_LEVELS, NUMBER_MAX, Nice, WorkerCount};
 
 pub type Definition = definition::Definition<Config>;
 
-pub const NUMBER_MAX: u32 = 1000;
 /// listen(2) takes an int.
 const BACKLOG_MAX: u32 = i32::MAX as u32;
 const RETRIES_MAX: u32 = 1_000_000;
@@ -43,7 +42,7 @@ pub struct Config {
     pub family: Family,
     pub backlog: u32,
     /// Wanted workers, 1 to [`NUMBER_MAX`].
-    pub number: u32,
+    pub number: WorkerCount,
     /// Least time between two starts of dying workers, above 0.
     pub seconds: f64,
     /// New workers in a row that may fail before giving up; `None` is for ever.
@@ -138,13 +137,13 @@ pub(super) static OPTIONS: &[Definition] = &[
         .not_einhorns()
         .subject(Subject::Family)
         .read(|config, _| set(&mut config.family, Ok(Family::V6))),
-    single(WORKERS, "number", Shape::Count("N"))
+    single(WORKERS, "number", Shape::CountOrWord("N"))
         .elsewhere(&["workers", "processes", "instances", "replicas", "numprocs", "worker-processes"])
-        .help("How many workers to run (default 1)")
+        .help("How many workers to run, or auto: one for each processor that the master may use (default 1)")
         .short('n')
         .default("1")
         .commanded("number", Takes::Count(NUMBER_MAX))
-        .read(|config, value| set(&mut config.number, values::whole(value, 1..=NUMBER_MAX))),
+        .read(|config, value| set(&mut config.number, values::worker_count(value))),
     single(WORKERS, "seconds", Shape::Time("SECONDS"))
         .help("Least time from one start to the next when workers die, in seconds (default 1)")
         .short('s')

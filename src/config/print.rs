@@ -88,7 +88,7 @@ fn text_of<'a>(word: &Word, value: &'a OsStr) -> Result<&'a str, ConfigError> {
 /// A number where one is meant and TOML would read the same one; a string otherwise.
 fn value(key: &Definition, text: &str) -> Value {
     let is_number = match key.shape {
-        Shape::Count(_) | Shape::Number(_) | Shape::Level(_) | Shape::Share(_) => true,
+        Shape::Count(_) | Shape::CountOrWord(_) | Shape::Number(_) | Shape::Level(_) | Shape::Share(_) => true,
         Shape::Time(_) | Shape::TimeOrWord(_) => true,
         Shape::Truth | Shape::Text(_) | Shape::Permissions(_) => false,
         Shape::Choice(_) | Shape::CommandLine(_) | Shape::Bind(_) => false,

@@ -102,6 +102,7 @@ fn single(key: &Definition) -> Json {
         Shape::Truth => json!({ "type": "boolean" }),
         Shape::Text(_) | Shape::CommandLine(_) | Shape::Bind(_) => json!({ "type": "string" }),
         Shape::Count(_) => json!({ "type": "integer", "minimum": 1 }),
+        Shape::CountOrWord(_) => json!({ "type": ["integer", "string"], "minimum": 1 }),
         Shape::Number(_) => json!({ "type": "integer", "minimum": 0 }),
         Shape::Level(_) => json!({ "type": "integer", "minimum": NICE_LEVELS.start(), "maximum": NICE_LEVELS.end() }),
         Shape::Share(_) => json!({ "type": ["integer", "string"] }),

@@ -240,7 +240,7 @@ mod tests {
         };
         let words = vec![word("number", "2"), word("bind", "*:80"), word("bind", "a:81"), word("seconds", "1e9")];
         let (config, refused) = from_foreign_words(OsStr::new("einhorn"), words);
-        assert_eq!((config.number, config.binds.len(), config.seconds), (2, 1, 1.0));
+        assert_eq!((config.number.of(0), config.binds.len(), config.seconds), (2, 1, 1.0));
         assert_eq!(refused.len(), 2, "{refused:?}");
         assert!(refused[0].to_string().contains("*:80"), "{refused:?}");
     }

@@ -168,7 +168,7 @@ mod tests {
             let first_words = wrap(flag.help, WIDTH - HELP_COLUMN).remove(0);
             assert!(text.contains(&first_words), "{first_words}");
         }
-        assert!(text.contains("\n  -n, --number N              How many workers to run (default 1)\n"), "{text}");
+        assert!(text.contains("\n  -n, --number N              How many workers to run, or auto: "), "{text}");
     }
 
     #[test]
@@ -177,7 +177,7 @@ mod tests {
         let example = text.lines().find_map(|line| line.strip_prefix("    einhyrningsins ")).unwrap();
         let args: Vec<&str> = example.split(' ').collect();
         let config = crate::config::tests::config(&args);
-        assert_eq!((config.number, config.binds.len()), (4, 1));
+        assert_eq!((config.number.of(0), config.binds.len()), (4, 1));
     }
 
     #[test]

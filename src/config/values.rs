@@ -84,6 +84,42 @@ fn any_seconds(text: &str) -> Option<f64> {
     ruby_float(text).or_else(spelled_out)
 }
 
+/// The most workers.
+pub const NUMBER_MAX: u32 = 1000;
+
+/// How many workers are to run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum WorkerCount {
+    Fixed(u32),
+    /// One for each processor.
+    Processors,
+}
+
+impl Default for WorkerCount {
+    fn default() -> Self {
+        Self::Fixed(1)
+    }
+}
+
+impl WorkerCount {
+    /// The number, where so many processors may be used.
+    pub fn of(self, processors: u32) -> u32 {
+        match self {
+            Self::Fixed(number) => number,
+            Self::Processors => processors.clamp(1, NUMBER_MAX),
+        }
+    }
+}
+
+pub(super) fn worker_count(value: &OsStr) -> Result<WorkerCount, Need> {
+    if value == "auto" {
+        return Ok(WorkerCount::Processors);
+    }
+    let is_word = value.to_str().is_some_and(|text| text.starts_with(|char: char| char.is_alphabetic()));
+    let number = whole(value, 1..=NUMBER_MAX).map(WorkerCount::Fixed);
+    number.map_err(|need| if is_word { format!("{need}, or auto") } else { need })
+}
+
 pub(super) fn ack_mode(value: &OsStr) -> Result<AckMode, Need> {
     let text = text(value)?;
     if text == "manual" {

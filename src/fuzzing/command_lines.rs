@@ -68,7 +68,7 @@ fn read(args: Vec<OsString>) -> Result<Invocation, Vec<String>> {
 
 fn check(args: &[OsString], config: &Config) {
     assert!(args.ends_with(&config.program), "{args:?} runs {:?}", config.program);
-    assert!((1..=NUMBER_MAX).contains(&config.number) && config.log.level.verbosity() <= 2, "{args:?}");
+    assert!((1..=NUMBER_MAX).contains(&config.number.of(0)) && config.log.level.verbosity() <= 2, "{args:?}");
     assert!(config.program.iter().all(|word| !word.as_bytes().is_empty()) || config.program.len() > 1, "{args:?}");
     assert_eq!(handed_on(config).as_ref(), Ok(config), "{args:?} is another configuration in the next image");
     let again = to_args(config);

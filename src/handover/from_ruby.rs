@@ -281,7 +281,7 @@ mod tests {
     fn what_ruby_was_told_is_a_command_line_of_ours() {
         let plan = plan_of(BUSY).unwrap();
         let config = plan.held.facts.config();
-        assert_eq!((config.number, config.backlog, config.seconds, config.ack), (1, 100, 0.1, Ack::Manual));
+        assert_eq!((config.number.of(0), config.backlog, config.seconds, config.ack), (1, 100, 0.1, Ack::Manual));
         assert_eq!((config.signal_timeout, config.kill_children_on_exit, config.socket_as_fd), (Some(30), true, true));
         let args: Vec<String> =
             plan.held.facts.call.args.iter().map(|word| word.to_string_lossy().into_owned()).collect();

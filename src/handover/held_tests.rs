@@ -51,7 +51,11 @@ fn a_document_of_ours_means_what_it_meant() {
     );
     let config = facts.config();
     assert_eq!(
-        (config.number, facts.reload.in_force().loaded.number, facts.reload.of(pool.good).effective.number),
+        (
+            config.number.of(0),
+            facts.reload.in_force().loaded.number.of(0),
+            facts.reload.of(pool.good).effective.number.of(0)
+        ),
         (2, 3, 1)
     );
     assert_eq!(
@@ -132,7 +136,7 @@ fn an_option_that_is_not_named_has_its_default() {
     let held = golden();
     let config = held.facts.config();
     assert!(!GOLDEN.contains("\"backlog\"") && !GOLDEN.contains("graceful-signal"));
-    assert_eq!((config.backlog, config.number, config.worker.graceful_signal), (1024, 2, Signal::USR2));
+    assert_eq!((config.backlog, config.number.of(0), config.worker.graceful_signal), (1024, 2, Signal::USR2));
 }
 
 /// What is put where in a document of ours, and the refusal after "cannot read the handoff: ".

@@ -25,7 +25,7 @@ pub(crate) fn of(config: &Config) -> Settings {
     let has_trial = config.has_file() || is_limited;
     let cpu_count = || u32::try_from(limits::cpu_count()).unwrap_or(u32::MAX);
     Settings {
-        target: config.number,
+        target: config.number.of(cpu_count()),
         ack: config.ack,
         ack_timeout: config.ack_timeout,
         spacing_s: config.seconds,

@@ -253,3 +253,13 @@ fn the_schema_is_json() {
     let schema: serde_json::Value = serde_json::from_str(text).unwrap();
     assert_eq!(schema["properties"]["number"]["default"], 1);
 }
+
+/// Number 20 of what operators trip over.
+#[test]
+fn auto_is_a_worker_for_each_processor() {
+    let setup = Setup::new("--config web.toml").program(["sleep", "1000"]);
+    setup.write("web.toml", "number = 'auto'\n");
+    let master = setup.through(&["taskset", "-c", "0"]).start();
+    master.wait_for_workers(1);
+    master.wait_for_log("Launching 1 new workers", 1);
+}

@@ -20,7 +20,7 @@ fn the_first_word_that_is_no_option_begins_the_program() {
     program(&["-gkn", "3", "cmd"], &["cmd"]);
     program(&["--number=3", "cmd", "--", "-q"], &["cmd", "--", "-q"]);
     program(&["cmd", "--help", "--bogus"], &["cmd", "--help", "--bogus"]);
-    assert_eq!(run(&["-g", "cmd", "-n", "5"]).number, 1);
+    assert_eq!(run(&["-g", "cmd", "-n", "5"]).number.of(0), 1);
 }
 
 #[test]
@@ -85,7 +85,7 @@ fn m_takes_a_mode_and_leaves_all_else() {
         assert_eq!(config.given.is_given("manual"), !takes_mode, "{args:?}");
     }
     assert_eq!(run(&["-mv", "cmd"]).log.level.verbosity(), 0);
-    assert_eq!(run(&["-mn3", "cmd"]).number, 3);
+    assert_eq!(run(&["-mn3", "cmd"]).number.of(0), 3);
 }
 
 #[test]

@@ -9,7 +9,7 @@ use std::time::Duration;
 use crate::base::{AckMode, LogFormat, LogTarget, Share, Signal};
 use crate::config::sections::{Control, Env, Log, LogLevel, Rollout, WorkerSetup};
 use crate::config::tests::{config, parse_words, run, try_parse};
-use crate::config::{Config, Family, Invocation, Nice, Origin, Provided, SlotSetup, flags};
+use crate::config::{Config, Family, Invocation, Nice, Origin, Provided, SlotSetup, WorkerCount, flags};
 
 type Check = fn(&Config) -> bool;
 
@@ -21,7 +21,9 @@ const SETTINGS: &[(&str, &[&[&str]], Check)] = &[
     ("backlog", &[&["-l", "5"], &["-l5"], &["--backlog=5"], &["--ba", "5"]], |c| c.backlog == 5),
     ("ipv4-only", &[&["-4"], &["--ipv4-only"], &["--ipv4"]], |c| c.family == Family::V4),
     ("ipv6-only", &[&["-6"], &["--ipv6-only"], &["--ipv6"]], |c| c.family == Family::V6),
-    ("number", &[&["-n", "3"], &["-n3"], &["--number=3"], &["--number", "3"], &["--num", "3"]], |c| c.number == 3),
+    ("number", &[&["-n", "3"], &["-n3"], &["--number=3"], &["--number", "3"], &["--num", "3"]], |c| {
+        c.number.of(0) == 3
+    }),
     ("seconds", &[&["-s", "0.5"], &["-s.5"], &["--seconds=5e-1"], &["--sec", "0.5"]], |c| c.seconds == 0.5),
     ("retries", &[&["-r", "7"], &["-r7"], &["--retries=7"], &["--ret", "7"]], |c| c.retries == Some(7)),
     ("signal-timeout", &[&["-t", "16"], &["-t0x10"], &["--signal-timeout=16"], &["--sig", "16"]], |c| {
@@ -161,7 +163,7 @@ fn defaults_are_einhorns_but_for_the_backlog() {
         binds: vec![],
         family: Family::Any,
         backlog: 1024,
-        number: 1,
+        number: WorkerCount::Fixed(1),
         seconds: 1.0,
         retries: None,
         signal_timeout: None,
@@ -233,7 +235,7 @@ fn a_state_brings_its_program_along() {
 
 #[test]
 fn the_last_value_counts_and_lists_append() {
-    assert_eq!(config(&["-n", "3", "--number=4"]).number, 4);
+    assert_eq!(config(&["-n", "3", "--number=4"]).number.of(0), 4);
     assert_eq!(config(&["-t", "3", "-t4"]).signal_timeout, Some(4));
     assert_eq!(config(&["--syslog", "--syslog", "-gg", "-kk"]).log.level.verbosity(), 1);
     assert_eq!(config(&["--drop-env-var", "A", "-q", "--drop-env-var", "B"]).drop_env_vars, ["A", "B"]);

@@ -8,6 +8,7 @@ use crate::config::flags;
 use crate::config::tests::{config, error, parse_words, try_parse};
 
 const WORKERS: &str = "need a whole number from 1 to 1000";
+const WORKERS_OR_AUTO: &str = "need a whole number from 1 to 1000, or auto";
 const PORT_FORM: &str = "need ADDR:PORT[,OPT...] or unix:/path[,mode=0660]";
 const MODES: &str = "need manual or a number of seconds from 0 to 86400";
 const SECONDS: &str = "need a number of seconds above 0, up to 86400";
@@ -19,9 +20,9 @@ const SOCKET: &str = "need a path of 1 to 107 bytes";
 #[test]
 fn values_out_of_range_say_what_is_allowed() {
     for (options, value, need) in [
-        (&["-n", "abc"][..], "-n abc", WORKERS),
-        (&["-nabc"], "-n abc", WORKERS),
-        (&["--number=abc"], "--number abc", WORKERS),
+        (&["-n", "abc"][..], "-n abc", WORKERS_OR_AUTO),
+        (&["-nabc"], "-n abc", WORKERS_OR_AUTO),
+        (&["--number=abc"], "--number abc", WORKERS_OR_AUTO),
         (&["--num", "0"], "--num 0", WORKERS),
         (&["-n", "3x"], "-n 3x", WORKERS),
         (&["-n", "-1"], "-n -1", WORKERS),
@@ -31,7 +32,7 @@ fn values_out_of_range_say_what_is_allowed() {
         (&["-n=3"], "-n =3", WORKERS),
         (&["-n", ""], "-n \"\"", WORKERS),
         (&["-n", "--", "cmd"], "-n --", WORKERS),
-        (&["-gkn", "x"], "-n x", WORKERS),
+        (&["-gkn", "x"], "-n x", WORKERS_OR_AUTO),
         (&["--max-unacked", "0"], "--max-unacked 0", WORKERS),
         (&["--max-unacked=x"], "--max-unacked x", WORKERS),
         (&["--max-unacked=1001"], "--max-unacked 1001", WORKERS),

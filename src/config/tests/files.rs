@@ -49,14 +49,14 @@ fn problem(file: &str, args: &[&str]) -> String {
 fn the_example_of_the_manual_is_read() {
     let config = config(WEB, &[]);
     assert_eq!(config.program, ["/srv/web/current/bin/server", "--workers", "1"]);
-    assert_eq!((config.number, config.ack, config.ack_timeout.unwrap().as_secs()), (4, AckMode::Manual, 90));
+    assert_eq!((config.number.of(0), config.ack, config.ack_timeout.unwrap().as_secs()), (4, AckMode::Manual, 90));
     let binds: Vec<String> = config.binds.iter().map(ToString::to_string).collect();
     assert_eq!(binds, ["0.0.0.0:8080", "[::]:8080", "unix:/run/web/web.sock"]);
     assert_eq!(config.env.set, [("RAILS_ENV".into(), "production".into())]);
     assert_eq!(config.env.unset, ["DEBUG"]);
     assert_eq!((config.worker.user.as_deref(), config.worker.umask), (Some("www-data"), Some(0o027)));
     assert_eq!(config.worker.directory, Some(PathBuf::from("/srv/web/current")));
-    assert_eq!(super::files::config(WEB, &["--profile", "staging"]).number, 1);
+    assert_eq!(super::files::config(WEB, &["--profile", "staging"]).number.of(0), 1);
 }
 
 #[test]
@@ -115,15 +115,17 @@ fn profiles_begin_with_what_they_inherit() {
                 [profiles.base]\nnumber = 2\nretries = 2\n[profiles.mid]\ninherits = 'base'\nnumber = 3\n\
                 [profiles.top]\ninherits = ['mid', 'base']\nseconds = 4\n";
     let top = config(file, &["--profile", "top"]);
-    assert_eq!((top.number, top.retries, top.seconds), (3, Some(2), 4.0));
+    assert_eq!((top.number.of(0), top.retries, top.seconds), (3, Some(2), 4.0));
     let base_last = config(file, &["--profile", "top", "--profile", "base"]);
-    assert_eq!((base_last.number, base_last.seconds), (2, 4.0));
+    assert_eq!((base_last.number.of(0), base_last.seconds), (2, 4.0));
 }
 
 #[test]
 fn numbers_may_have_another_base() {
-    assert_eq!(config("command = 'x'\nnumber = 0x10", &[]).number, 16);
-    assert_eq!(config("command = 'x'\nnumber = 0o10\nsocket-mode = 0o640", &[]).number, 8);
+    assert_eq!(config("command = 'x'\nnumber = 0x10", &[]).number.of(0), 16);
+    let auto = config("command = 'x'\nnumber = 'auto'", &[]).number;
+    assert_eq!([0, 6, 5000].map(|processors| auto.of(processors)), [1, 6, 1000]);
+    assert_eq!(config("command = 'x'\nnumber = 0o10\nsocket-mode = 0o640", &[]).number.of(0), 8);
     assert_eq!(config("command = 'x'\nbacklog = 1_000", &[]).backlog, 1000);
 }
 

@@ -101,15 +101,15 @@ fn web_toml_is_right_as_it_stands_and_so_is_each_of_its_settings() {
 
 #[test]
 fn the_demo_and_the_profiles_are_right() {
-    assert_eq!(read(&sample("demo.toml"), &[]).number, 4);
+    assert_eq!(read(&sample("demo.toml"), &[]).number.of(0), 4);
     let profiles = sample("profiles.toml");
     let env = |config: &Config| config.env.set.clone();
     let developer = read(&profiles, &[]);
-    assert_eq!((developer.number, env(&developer)), (1, vec![("APP_ENV".into(), "development".into())]));
+    assert_eq!((developer.number.of(0), env(&developer)), (1, vec![("APP_ENV".into(), "development".into())]));
     let staging = read(&profiles, &["--profile", "staging"]);
-    assert_eq!((staging.number, staging.binds.len(), staging.retries), (2, 2, Some(3)));
+    assert_eq!((staging.number.of(0), staging.binds.len(), staging.retries), (2, 2, Some(3)));
     let production = read(&profiles, &["--profile", "production"]);
-    assert_eq!((production.number, production.worker.user.as_deref()), (16, Some("app")));
+    assert_eq!((production.number.of(0), production.worker.user.as_deref()), (16, Some("app")));
     assert_eq!(env(&production), [("APP_ENV".into(), "production".into())]);
     assert_eq!(production.control.allow_groups, ["deploy"]);
 }
