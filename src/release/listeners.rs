@@ -14,6 +14,7 @@ use nix::errno::Errno;
 use serde::{Deserialize, Serialize};
 
 use crate::base::exit_code::Problem;
+use crate::base::{Pid, printable};
 use crate::config::{Bind, Config, SHARED_DIRECTORY};
 use crate::files::directory::Demand;
 use crate::files::error::FileCause;
@@ -23,10 +24,13 @@ use crate::files::unix_socket::{Access, Wanted, check_length, listen_unix, set_a
 use crate::release::addresses::{Addresses, left_out, look_up, overlap};
 use crate::release::bound_files::{BoundFile, BoundFiles};
 use crate::release::call::Call;
+use crate::release::environment::MASTER_PID;
 use crate::release::unix_place;
 use crate::sys::birth::Birth;
 use crate::sys::errno::words;
 use crate::sys::fd::{self, Blocking};
+use crate::sys::port_use::{self, PortUse};
+use crate::sys::procfs;
 use crate::sys::refuse::refuse_all;
 use crate::sys::socket::{self, ListenError, LocalAddress, ReuseAddr};
 
@@ -352,9 +356,39 @@ fn refusal(error: &OpenError, ours: Option<&Arc<Listener>>) -> String {
         (OpenError::Listen(error), Some(ours)) if error.errno == Errno::EADDRINUSE => {
             format!("{error} by our own socket of {}, it takes a restart to have the one for the other", ours.bind)
         }
+        (OpenError::Listen(error), _) if error.errno == Errno::EADDRINUSE => {
+            format!("{error}{}", in_the_way(error.address))
+        }
         (OpenError::Listen(error), _) => error.to_string(),
         (OpenError::Keep(message), _) => message.clone(),
     }
+}
+
+/// What holds the port, and what can be done.
+fn in_the_way(address: SocketAddr) -> String {
+    let holders = match port_use::of(address) {
+        PortUse::Listening(holders) => holders.into_iter().filter(|pid| pid.0.unsigned_abs() != std::process::id()),
+        PortUse::Lingering => {
+            return "; connections of a former listener linger there, for a minute at most: with ,r no start need wait for them"
+                .to_owned();
+        }
+        PortUse::Unknown => return String::new(),
+    };
+    let named = |pid: &Pid| match procfs::names(*pid).first() {
+        Some(name) => format!("{pid} ({})", printable::line(name)),
+        None => pid.to_string(),
+    };
+    let holders: Vec<Pid> = holders.collect();
+    if holders.is_empty() {
+        return String::new();
+    }
+    let listed: Vec<String> = holders.iter().map(named).collect();
+    let master = |pid: &Pid| procfs::variable(*pid, MASTER_PID)?.parse().ok().map(Pid);
+    let orphan = holders.iter().filter_map(master).find(|master| !procfs::is_living(*master));
+    let advice = orphan.map_or(String::new(), |master| {
+        format!(", workers of master {master}, which is gone: they serve on until they are told to go (kill -USR2)")
+    });
+    format!("; held by process {}{advice}", listed.join(", "))
 }
 
 enum OpenError {

@@ -27,6 +27,7 @@ pub mod memfd;
 pub mod notify_socket;
 pub mod output_pipe;
 pub mod peer;
+pub mod port_use;
 pub mod prepared_exec;
 pub mod process;
 pub mod process_watch;

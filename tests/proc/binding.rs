@@ -10,7 +10,7 @@ use nix::sys::signal::Signal;
 use serde_json::Value;
 
 use crate::support::{
-    LIMIT, Master, Process, SOCKET_REPORT, Setup, Snapshot, Target, ask, free_address, socket_reports,
+    LIMIT, Master, Process, SOCKET_REPORT, Setup, Snapshot, Target, ask, free_address, socket_reports, wait_until,
 };
 
 /// A worker that shows that it was started, which a refused start must not come to.
@@ -227,13 +227,34 @@ fn an_address_in_use_refuses_the_start_and_leaves_nothing() {
     let address = occupant.local_addr().unwrap();
     for flags in ["", ",r"] {
         let refusal = refused(&format!("{FIRST} -b {address}{flags}"), |_| {});
-        refusal.assert(111, &format!("cannot bind {address}: address already in use"));
+        let own = Process::this();
+        let holder = format!("held by process {own} ({})", own.text("comm").trim());
+        refusal.assert(111, &format!("cannot bind {address}: address already in use; {holder}"));
     }
     // The same one twice, too.
     let address = free_address();
     refused(&format!("{FIRST} -b {address} -b {address}"), |_| {})
         .assert(111, &format!("cannot bind {address}: address already in use"));
     TcpListener::bind(address).unwrap();
+}
+
+/// Number 6 of "what real operators trip over".
+#[test]
+fn an_address_that_workers_of_a_killed_master_hold_is_refused_with_their_names() {
+    let master = Setup::new("-n 1 -m manual").bind(",r").http_worker("--ack manual").release("one").start();
+    master.wait_for_log("Up to 1 / 1", 1);
+    let worker = master.workers()[0];
+    master.signal(Signal::SIGKILL);
+    master.wait_exit();
+    let (address, gone) = (master.addr(), master.pid());
+    let refusal = refused(&format!("-b {address},r"), |_| {});
+    let advice =
+        format!("workers of master {gone}, which is gone: they serve on until they are told to go (kill -USR2)");
+    let why =
+        format!("cannot bind {address}: address already in use; held by process {worker} (http_worker), {advice}");
+    refusal.assert(111, &why);
+    assert!(worker.signal(Signal::SIGUSR2));
+    wait_until("the port is free", LIMIT, || TcpListener::bind(address).is_ok());
 }
 
 #[test]
