@@ -40,6 +40,12 @@ pub(super) enum Command {
         /// Again each second, until Ctrl-C
         #[arg(long)]
         watch: bool,
+        /// One line, and exit 0 only if all wanted workers serve and the master is not stopping
+        #[arg(long, conflicts_with_all = ["json", "watch"])]
+        check: bool,
+        /// With --check: so many workers are enough
+        #[arg(long, value_name = "N", requires = "check", value_parser = clap::value_parser!(u32).range(1..))]
+        ready: Option<u32>,
     },
     #[command(about = subcommand_help("upgrade"))]
     Upgrade {
@@ -209,7 +215,9 @@ mod tests {
 
     #[test]
     fn each_subcommand_is_read() {
-        assert_eq!(command("status --json"), Command::Status { json: true, watch: false });
+        assert_eq!(command("status --json"), Command::Status { json: true, watch: false, check: false, ready: None });
+        let check = Command::Status { json: false, watch: false, check: true, ready: Some(3) };
+        assert_eq!(command("status --check --ready 3"), check);
         let timeout = Some(Duration::from_secs(300));
         let reason = Some("login".to_owned());
         let none = Command::Upgrade {

@@ -36,7 +36,8 @@ enum Form {
 /// Runs any subcommand but the shell.
 pub(super) fn run(command: Command, connection: &mut Connection, screen: &mut Screen<'_>) -> Result<Exit, Failure> {
     match command {
-        Command::Status { json, watch } => {
+        Command::Status { check: true, ready, .. } => check_status(connection, ready, screen),
+        Command::Status { json, watch, check: false, .. } => {
             let form = if json { Form::Json } else { Form::Table };
             if watch { watch_status(connection, form, screen) } else { show_status(connection, form, screen) }
         }
@@ -93,6 +94,18 @@ fn show_status(connection: &mut Connection, form: Form, screen: &mut Screen<'_>)
     let answer = Question::new().ask_and_wait(connection, deadline())?;
     screen.say(render(&answer, form));
     Ok(Exit::Done)
+}
+
+/// For load balancers and containers: whether as many workers serve as are wanted, or as are enough, and will go on to.
+fn check_status(connection: &mut Connection, enough: Option<u32>, screen: &mut Screen<'_>) -> Result<Exit, Failure> {
+    let status = Question::new().ask_and_wait(connection, deadline())?.status;
+    let wanted = enough.map_or(status.target, i64::from);
+    let serving = i64::try_from(status.serving()).unwrap_or(i64::MAX);
+    let needed = enough.map_or_else(String::new, |enough| format!(", {enough} needed"));
+    let end = if status.stopping { ", and the master is stopping" } else { "" };
+    screen.say(&*format!("{serving} of {} workers serve{needed}{end}", status.target));
+    let is_ready = wanted > 0 && serving >= wanted && !status.stopping;
+    Ok(if is_ready { Exit::Done } else { Exit::Failed })
 }
 
 /// The document, as one line; a table the master makes itself.

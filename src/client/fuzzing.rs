@@ -62,8 +62,8 @@ fn converse(way: u8, said: &[u8], screen: &mut Screen<'_>) -> Result<Exit, Failu
     master.write_all(said).and_then(|()| master.shutdown(Shutdown::Write)).map_err(system)?;
     let mut connection = Connection::over(client, Pid(1), Interrupts::from_socket(interrupts));
     let command = match way {
-        STATUS => Command::Status { json: false, watch: false },
-        1 => Command::Status { json: true, watch: false },
+        STATUS => Command::Status { json: false, watch: false, check: false, ready: None },
+        1 => Command::Status { json: true, watch: false, check: false, ready: None },
         2 => Command::Upgrade {
             fleet: false,
             reason: None,

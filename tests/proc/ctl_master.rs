@@ -4,7 +4,9 @@
 use std::os::unix::process::CommandExt;
 use std::process::{Command, Stdio};
 
-use crate::support::{LIMIT, Load, Master, Setup, example};
+use nix::sys::signal::Signal;
+
+use crate::support::{HeldRequest, LIMIT, Load, Master, Setup, example};
 
 const CTL: &str = env!("CARGO_BIN_EXE_einhyrningsinsctl");
 
@@ -112,6 +114,34 @@ fn the_number_of_workers_is_set_raised_and_lowered() {
     assert_said(&ctl(&master, "workers +1"), 0, &["Incrementing number of workers from 3 -> 4"]);
     master.wait_for_workers(4);
     assert_said(&ctl(&master, "workers 0"), 2, &["a number from 1 to 1000"]);
+}
+
+/// Number 17: for load balancers and the health checks of containers.
+#[test]
+fn a_check_of_the_status_says_no_unless_all_serve() {
+    let master = Setup::new("-n 2 -m manual").bind(",r").http_worker("--ack manual").release("one").start();
+    master.wait_for_log("Up to 2 / 2", 1);
+    let check = |words: &str, code: i32, out: &str| {
+        let said = ctl(&master, &format!("status --check {words}"));
+        assert_eq!((said.code, said.out.as_str(), said.err.as_str()), (Some(code), out, ""));
+    };
+    check("", 0, "2 of 2 workers serve\n");
+    check("--ready 3", 1, "2 of 2 workers serve, 3 needed\n");
+    let held = HeldRequest::begin_many(&master, 1);
+    let stopped = master.workers()[0];
+    stopped.signal(Signal::SIGSTOP);
+    let says_no = || ctl(&master, "status --check").code == Some(1);
+    master.wait_until("a stopped worker is not ready", LIMIT, says_no);
+    check("", 1, "1 of 2 workers serve\n");
+    check("--ready 1", 0, "1 of 2 workers serve, 1 needed\n");
+    stopped.signal(Signal::SIGCONT);
+    master.wait_until("it is again", LIMIT, || !says_no());
+    master.signal(Signal::SIGINT);
+    master.wait_for_log("Sending USR2", 1);
+    check("--ready 1", 1, "0 of 2 workers serve, 1 needed, and the master is stopping\n");
+    held.into_iter().for_each(|request| drop(request.finish().unwrap()));
+    assert_eq!(master.wait_exit().code(), Some(0));
+    assert_eq!(ctl(&master, "status --check").code, Some(3));
 }
 
 #[test]
