@@ -195,7 +195,8 @@ fn a_syslog_that_was_full_is_told_how_much_it_missed() {
 /// The thread wakes up so slowly that they would be too late, were they not waited for.
 #[test]
 fn the_last_words_come_to_syslog_too() {
-    let setup = with_own_syslog("").script("setsid sleep 1000 & exec sleep 1000");
+    let setup = with_own_syslog("--config web.toml").script("setsid sleep 1000 & exec sleep 1000");
+    setup.write("web.toml", "[worker]\nleave = ['sleep']\n");
     let syslog = UnixDatagram::bind(setup.directory().join("syslog")).unwrap();
     let master = setup.start();
     let is_apart = |process: &Process| process.command_line() == ["sleep", "1000"];

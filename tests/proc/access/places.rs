@@ -15,11 +15,12 @@ use crate::support::{LIMIT, OTHER_UID, Setup};
 const NOT_JUDGED: [&str; 2] = ["preload", "worker.directory"];
 
 /// The options of the table, each with its row.
-pub(in crate::access) const ALL: [(&str, &str); 8] = [
+pub(in crate::access) const ALL: [(&str, &str); 9] = [
     ("socket-path", "`--socket-path`"),
     ("pidfile", "`--pidfile`"),
     ("lockfile", "`--lockfile`"),
     ("trace", "`--trace`"),
+    ("log.file", "`log.file`"),
     ("bind", "`--bind` of a unix socket"),
     ("shared bind", "`--bind` with `shared-directory`"),
     ("config", "`--config`"),
@@ -68,6 +69,8 @@ pub(in crate::access) fn outcome(side: Side, option: &str, place: Place) -> &'st
     let (path, mut file) = ("place/file", "number = 1\nack-mode = 0\n".to_owned());
     if option == "env.env-file" {
         file += &format!("[env]\nenv-file = ['{path}']\n");
+    } else if option == "log.file" {
+        file += &format!("[log]\nfile = '{}'\n", setup.directory().join(path).display());
     }
     setup.write("web.toml", &file);
     fs::create_dir(setup.directory().join("place")).unwrap();
@@ -84,6 +87,7 @@ pub(in crate::access) fn outcome(side: Side, option: &str, place: Place) -> &'st
             setup.write(path, "A=b\n");
             setup
         }
+        "log.file" => setup,
         option => setup.options(&format!("--{option} {path}")),
     };
     let setup = match side {
@@ -92,7 +96,9 @@ pub(in crate::access) fn outcome(side: Side, option: &str, place: Place) -> &'st
     };
     prepare(&setup, side, place);
     let master = setup.open_to_all().program(["/bin/sleep", "1000"]).start();
-    master.wait_until("it runs or ends", LIMIT, || !master.is_running() || master.log().count("===> Launched") > 0);
+    let logged = || fs::read_to_string(master.file(path)).unwrap_or_default();
+    let has_launched = || master.log().count("===> Launched") > 0 || logged().contains("===> Launched");
+    master.wait_until("it runs or ends", LIMIT, || !master.is_running() || has_launched());
     if master.is_running() {
         return "taken";
     }
