@@ -256,7 +256,7 @@ impl Supervisor {
         ancestors.take(ANCESTORS_MAX).find(|&pid| self.is_worker(pid))
     }
 
-    fn is_worker(&self, pid: Pid) -> bool {
+    pub(crate) fn is_worker(&self, pid: Pid) -> bool {
         self.pool.workers().iter().any(|worker| worker.pid == pid)
     }
 }

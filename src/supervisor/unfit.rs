@@ -54,8 +54,11 @@ impl Supervisor {
     }
 
     fn origin_of(&self, sender: Pid) -> Origin {
-        let Some(pid) = self.worker_above(sender) else {
-            let group = procfs::group(sender);
+        // It may have died since, of what its worker was told.
+        let noted = self.children.descendants.iter().find(|it| it.pid == sender).map(|it| it.worker);
+        let above = self.worker_above(sender).or_else(|| noted.filter(|worker| self.is_worker(*worker)));
+        let Some(pid) = above else {
+            let group = procfs::group(sender).or(noted);
             let left_by = self.pool.leftovers().iter().find(|leftover| Some(leftover.pid) == group);
             let is_judged = self.pool.settings().has_trial();
             return left_by

@@ -146,7 +146,7 @@ fn help_and_version_act_where_they_stand() {
 fn a_wrong_option_is_one_line_and_nothing_is_done() {
     let workers = "need a whole number from 1 to 1000";
     for (words, reason) in [
-        (&["-n", "abc"][..], format!("-n abc: {workers}")),
+        (&["-n", "abc"][..], format!("-n abc: {workers}, or auto")),
         (&["-n", "0"], format!("-n 0: {workers}")),
         (&["-n", "1001"], format!("-n 1001: {workers}")),
         (&["-n", "3x"], format!("-n 3x: {workers}")),

@@ -259,7 +259,7 @@ fn the_output_goes_on_when_the_master_becomes_einhorn() {
 fn what_a_worker_leaves_behind_is_heard_to_its_end() {
     let program = "subprocess.Popen(['/bin/sh', '-c', 'while ! [ -e end ]; do sleep 0.01; done; echo left'], start_new_session=True)\n\
         say('gone\\n')\nwait_for('never')";
-    let master = setup("", program).start();
+    let master = setup("[worker]\nleave = ['sh']\n", program).start();
     master.wait_for_log("] gone", 1);
     let mark = master.log().with("] gone")[0].strip_suffix("gone").unwrap().to_owned();
     master.wait_for_workers(1)[0].signal(Signal::SIGKILL);
