@@ -8,11 +8,14 @@ pub struct Slope {
     pub error: f64,
 }
 
+/// Of fewer, three standard errors are within chance: one growth in twenty is none, with four samples.
+const SAMPLES_MIN: usize = 20;
+
 impl Slope {
-    /// Of samples of seconds and values; none when there are too few to tell an error.
+    /// Of samples of seconds and values; none when there are too few to tell growth from chance.
     pub fn of(samples: &[(f64, f64)]) -> Option<Self> {
         let count = samples.len() as f64;
-        if samples.len() < 3 {
+        if samples.len() < SAMPLES_MIN {
             return None;
         }
         let mean = |of: fn(&(f64, f64)) -> f64| samples.iter().map(of).sum::<f64>() / count;
@@ -40,5 +43,5 @@ fn growth_is_told_from_noise() {
     let (flat, growing) = (samples(0.0), samples(4096.0));
     assert!(flat.error > 1.0 && !flat.is_above(100.0), "{flat:?}");
     assert!((growing.per_hour - 4096.0).abs() < 3.0 * growing.error && growing.is_above(1024.0), "{growing:?}");
-    assert_eq!(Slope::of(&[(1.0, 1.0), (2.0, 2.0)]), None);
+    assert_eq!(Slope::of(&[(1.0, 1.0); SAMPLES_MIN - 1]), None);
 }
