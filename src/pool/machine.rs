@@ -90,7 +90,7 @@ impl Pool {
         }
         self.cull(now, actions);
         // Those that may go before others serve may have been the last.
-        if self.is_dark_between_trials() {
+        if self.serving_count() == 0 {
             self.judge_trial(now, actions);
             self.cull(now, actions);
         }

@@ -44,7 +44,7 @@ impl Pool {
 
     /// Nothing serves in an upgrade whose old version is on trial and fails, too. There is a better one to go back to; so the new
     /// version is not waited for.
-    pub(in crate::pool) fn is_dark_between_trials(&self) -> bool {
+    fn is_dark_between_trials(&self) -> bool {
         let is_old_failing = self.state.good_is_on_trial && self.state.good_failures > ACCIDENTS;
         self.state.upgrade.is_some() && is_old_failing && self.serving_count() == 0
     }

@@ -227,6 +227,24 @@ fn version_that_fails_in_its_trial_is_left_as_soon_as_its_last_worker_may_go() {
     assert_eq!(play.pool.deadline().filter(|due| *due <= play.now), None);
 }
 
+/// The same on the way back: workers of the version after it serve, until a lowered target lets them go.
+#[test]
+fn version_gone_back_to_that_fails_is_left_as_soon_as_nothing_serves() {
+    let unavailable = Settings { max_unavailable: Share::Count(1), max_failures: 9, ..judged() };
+    let mut play = Play::serving(Settings { manner: Manner::Own, ack_timeout: None, ..unavailable });
+    upgraded(&mut play);
+    upgraded(&mut play);
+    play.command(Command::Abort);
+    assert_eq!(versions(&play), (Version(1), Version(0)));
+    for _ in 0..2 {
+        play.die(play.launched);
+        play.wait(5.0);
+    }
+    assert_eq!((versions(&play), play.pool.serving_count()), ((Version(1), Version(0)), 1));
+    play.command(Command::SetTarget(1));
+    assert_eq!((failure(&play), versions(&play)), (Some(UpgradeFailure::NothingServes), (Version(0), Version(0))));
+}
+
 #[test]
 fn deaths_under_an_upgrade_that_is_done_are_forgotten() {
     let mut play = Play::serving(Settings { manner: Manner::Own, max_failures: 5, ..judged() });
