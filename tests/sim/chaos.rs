@@ -221,7 +221,9 @@ impl Run {
         let state = |of: &Process| {
             let early = of.acked_at.map(|at| self.now.since(at).as_secs() < 10);
             let is_wanted = !self.ledger.is_surplus(of);
-            (of.strays, of.known, of.version, of.told, of.killed, of.stopped, early, is_wanted)
+            // Whether a death before the ack goes on a chain of them depends on when the worker was launched.
+            let launched = of.acked_at.is_none().then_some(of.spawned_at);
+            (of.strays, of.known, of.version, of.told, of.killed, of.stopped, early, is_wanted, launched)
         };
         // Slots differ by what died in them, and by the stage that they belong to.
         let is_staged = self.ledger.rollout.as_ref().is_some_and(|it| it.is_staged(self.ledger.settings.target));
