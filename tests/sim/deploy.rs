@@ -77,6 +77,10 @@ impl Run {
         self.record_state();
         self.deliver(Event::Started);
         self.converge();
+        // A first start that is given up is the end of the master.
+        if self.ledger.exited {
+            return;
+        }
         while self.step_count < self.plan.steps {
             let stuck = self.is_stuck();
             hold!(
