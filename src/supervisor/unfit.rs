@@ -8,7 +8,7 @@ use std::sync::Arc;
 use crate::base::{Mono, Pid, Version};
 use crate::pool::{Command, Event};
 use crate::release::listeners::Listener;
-use crate::supervisor::master::{Supervisor, Turn};
+use crate::supervisor::master::{Descendant, Supervisor, Turn};
 use crate::sys::accept_queue::Incoming;
 use crate::sys::signal::{Received, Sender};
 use crate::sys::{accept_queue, clock, procfs};
@@ -54,8 +54,10 @@ impl Supervisor {
     }
 
     fn origin_of(&self, sender: Pid) -> Origin {
-        // It may have died since, of what its worker was told.
-        let noted = self.children.descendants.iter().find(|it| it.pid == sender).map(|it| it.worker);
+        // It may have died since, of what its worker was told. A living one of another age has its number by chance.
+        let began = procfs::began(sender);
+        let is_sender = |it: &&Descendant| it.pid == sender && (began.is_none() || began == it.began);
+        let noted = self.children.descendants.iter().find(is_sender).map(|it| it.worker);
         let above = self.worker_above(sender).or_else(|| noted.filter(|worker| self.is_worker(*worker)));
         let Some(pid) = above else {
             let group = procfs::group(sender).or(noted);
