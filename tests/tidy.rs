@@ -208,6 +208,17 @@ fn the_master_starts_no_child_by_the_standard_library() {
 }
 
 #[test]
+fn no_directory_is_read_by_the_standard_library() {
+    hold(library_directories, &["src"], &["rs"]);
+    assert_breaks(
+        library_directories,
+        "src/client/x.rs",
+        "let names = fs::read_dir(path);\nfor it in path.read_dir()",
+        &[1, 2],
+    );
+}
+
+#[test]
 fn only_the_clock_reads_the_time() {
     hold(clock_readings, &["src"], &["rs"]);
     assert_breaks(clock_readings, "src/pool/x.rs", "let now = Instant::now();\nlet wall = SystemTime::now();", &[1, 2]);
@@ -459,6 +470,11 @@ fn impure_pool(source: &Source) -> Vec<usize> {
 /// Its waits would race with those of the reaper thread.
 fn library_children(source: &Source) -> Vec<usize> {
     lines_where(source.product(), |line| line.contains("process::Command") || line.contains("process::{Command"))
+}
+
+/// It panics when close(2) fails.
+fn library_directories(source: &Source) -> Vec<usize> {
+    lines_where(source.product(), |line| line.contains("read_dir("))
 }
 
 fn clock_readings(source: &Source) -> Vec<usize> {

@@ -12,6 +12,7 @@ use crate::client::failure::{Exit, Failure};
 use crate::config::{Directory, default_socket_path, service_directory};
 use crate::files::path_trust::is_roots_alone;
 use crate::files::tmpdir::temporary_directory;
+use crate::sys::directory;
 use crate::sys::errno::words;
 
 /// How long a master may take to let a connection in, and to read a request.
@@ -152,8 +153,8 @@ fn exists(path: &Path) -> bool {
 }
 
 fn names_in(directory: &Path) -> Vec<String> {
-    let entries = fs::read_dir(directory).into_iter().flatten();
-    entries.filter_map(|entry| entry.ok()?.file_name().into_string().ok()).collect()
+    let names = directory::names(directory).unwrap_or_default();
+    names.into_iter().filter_map(|name| name.into_string().ok()).collect()
 }
 
 /// The options that lead to the services that run.

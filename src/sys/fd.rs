@@ -5,12 +5,11 @@ use std::fs::OpenOptions;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, IntoRawFd, OwnedFd, RawFd};
 
-use nix::dir::Dir;
 use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, FdFlag, OFlag, fcntl};
-use nix::sys::stat::Mode;
 use nix::sys::statvfs::{FsFlags, fstatvfs};
 
+use crate::sys::directory;
 use crate::sys::errno::{insist, retry};
 
 /// Whether a call on a descriptor may wait. The flag belongs to the open file description, so that all that share a
@@ -115,20 +114,10 @@ pub fn look_at<T>(number: RawFd, look: impl FnOnce(BorrowedFd<'_>) -> T) -> Resu
 
 /// The numbers from 3 up that are open. None if /proc cannot be read.
 pub fn open_numbers() -> Option<Vec<RawFd>> {
-    let mut numbers = insist(listed_numbers).ok()?;
+    let mut numbers = insist(|| directory::numbers("/proc/self/fd")).ok()?;
     // The directory's own is among them, and closed by now.
     numbers.retain(|number| *number > libc::STDERR_FILENO && is_open(*number));
     Some(numbers)
-}
-
-/// What /proc lists, or nothing of it. Not with `std::fs::read_dir`: that panics when close(2) fails, and a new image has to go on.
-fn listed_numbers() -> Result<Vec<RawFd>, Errno> {
-    let mut directory = Dir::open("/proc/self/fd", OFlag::O_RDONLY | OFlag::O_CLOEXEC, Mode::empty())?;
-    let mut numbers = Vec::new();
-    for entry in directory.iter() {
-        numbers.extend(entry?.file_name().to_str().ok().and_then(|name| name.parse::<RawFd>().ok()));
-    }
-    Ok(numbers)
 }
 
 /// Closes numbers that came over an exec and that were not adopted. The caller sees to it that nothing owns them.
@@ -209,7 +198,7 @@ fn cloexec_between(keep: &[RawFd]) -> Result<(), Errno> {
 
 /// One by one, for kernels and sandboxes without close_range: what /proc lists, else every number that may be open.
 fn cloexec_each(keep: &[RawFd]) -> Result<(), Errno> {
-    let candidates = listed_numbers().unwrap_or_else(|_| (3..number_limit()).collect());
+    let candidates = directory::numbers("/proc/self/fd").unwrap_or_else(|_| (3..number_limit()).collect());
     let wanted = candidates.into_iter().filter(|fd| *fd >= 3 && !keep.contains(fd));
     wanted.map(cloexec_number).fold(Ok(()), Result::and)
 }

@@ -12,6 +12,7 @@ pub mod birth;
 mod capability;
 mod child;
 pub mod clock;
+pub mod directory;
 pub mod errno;
 pub mod exec_failure;
 pub mod exec_pipe;

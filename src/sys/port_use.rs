@@ -5,7 +5,7 @@ use std::fs;
 use std::net::SocketAddr;
 
 use crate::base::Pid;
-use crate::sys::procfs;
+use crate::sys::{directory, procfs};
 
 /// The state of a listening socket in /proc/net/tcp.
 const LISTENING: &str = "0A";
@@ -51,9 +51,8 @@ fn row(line: &str, port: u16) -> Option<(String, u64)> {
 }
 
 fn holders(inodes: &[u64]) -> Vec<Pid> {
-    let Ok(entries) = fs::read_dir("/proc") else { return Vec::new() };
-    let pids = entries.flatten().filter_map(|entry| entry.file_name().to_str()?.parse().ok().map(Pid));
-    pids.filter(|pid| procfs::holds_socket(*pid, inodes)).take(HOLDERS_MAX).collect()
+    let pids = directory::numbers("/proc").unwrap_or_default();
+    pids.into_iter().map(Pid).filter(|pid| procfs::holds_socket(*pid, inodes)).take(HOLDERS_MAX).collect()
 }
 
 #[cfg(test)]

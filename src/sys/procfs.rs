@@ -6,6 +6,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use crate::base::{Pid, Signal};
+use crate::sys::directory;
 use crate::sys::file_id::FileId;
 
 /// The parent of a process, if it is there and /proc shows it.
@@ -58,9 +59,14 @@ pub fn descendants(pid: Pid) -> Vec<Pid> {
 }
 
 fn children_of(pid: Pid) -> Vec<Pid> {
-    let Ok(threads) = fs::read_dir(format!("/proc/{pid}/task")) else { return Vec::new() };
-    let texts = threads.flatten().filter_map(|thread| fs::read_to_string(thread.path().join("children")).ok());
+    let texts = threads(pid).into_iter().filter_map(|thread| fs::read_to_string(thread.join("children")).ok());
     texts.filter_map(|text| pids(&text)).flatten().collect()
+}
+
+/// The directories of its threads.
+fn threads(pid: Pid) -> Vec<PathBuf> {
+    let directory = PathBuf::from(format!("/proc/{pid}/task"));
+    directory::names(&directory).unwrap_or_default().into_iter().map(|name| directory.join(name)).collect()
 }
 
 fn pids(text: &str) -> Option<Vec<Pid>> {
@@ -84,21 +90,21 @@ pub fn names(pid: Pid) -> Vec<String> {
 /// Whether a process has one of these sockets open, as far as we may see.
 pub fn holds_socket(pid: Pid, inodes: &[u64]) -> bool {
     let wanted: Vec<String> = inodes.iter().map(|inode| format!("socket:[{inode}]")).collect();
-    let Ok(descriptors) = fs::read_dir(format!("/proc/{pid}/fd")) else { return false };
-    let open = descriptors.flatten().filter_map(|descriptor| fs::read_link(descriptor.path()).ok());
-    open.into_iter().any(|file| wanted.iter().any(|wanted| file.as_os_str() == wanted.as_str()))
+    let numbers = directory::numbers(format!("/proc/{pid}/fd")).unwrap_or_default();
+    let mut open = numbers.iter().filter_map(|number| fs::read_link(format!("/proc/{pid}/fd/{number}")).ok());
+    open.any(|file| wanted.iter().any(|wanted| file.as_os_str() == wanted.as_str()))
 }
 
 /// Whether this process has a handler for a signal, or takes it by signalfd(2): then every thread blocks it. No, where /proc does not
 /// show it. No, too, while a thread waits for the signal in sigwait(3): the kernel shows it as not blocked then, as if it would end the
 /// process.
 pub fn catches(pid: Pid, signal: Signal) -> bool {
-    if signals(&format!("/proc/{pid}"), "SigCgt").is_some_and(|caught| caught.has(signal)) {
+    if signals(Path::new(&format!("/proc/{pid}")), "SigCgt").is_some_and(|caught| caught.has(signal)) {
         return true;
     }
-    let Ok(threads) = fs::read_dir(format!("/proc/{pid}/task")) else { return false };
-    let mut masks = threads.flatten().map(|thread| signals(&thread.path().display().to_string(), "SigBlk")).peekable();
-    masks.peek().is_some() && masks.all(|blocked| blocked.is_some_and(|blocked| blocked.has(signal)))
+    let threads = threads(pid);
+    let mut masks = threads.iter().map(|thread| signals(thread, "SigBlk"));
+    !threads.is_empty() && masks.all(|blocked| blocked.is_some_and(|blocked| blocked.has(signal)))
 }
 
 /// A set of signals, as a line of /proc/PID/status has it: signal 1 is the lowest bit.
@@ -111,8 +117,8 @@ impl Signals {
 }
 
 /// The set of this name in the status of a process or thread.
-fn signals(directory: &str, name: &str) -> Option<Signals> {
-    let status = fs::read_to_string(format!("{directory}/status")).ok()?;
+fn signals(directory: &Path, name: &str) -> Option<Signals> {
+    let status = fs::read_to_string(directory.join("status")).ok()?;
     let set = status.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'))?;
     u64::from_str_radix(set.trim(), 16).ok().map(Signals)
 }
