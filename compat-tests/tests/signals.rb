@@ -115,6 +115,18 @@ Suite.test('a worker that does not go is killed after -t, and the exit code is 0
   end
 end
 
+Suite.test('a master that goes down holds no bound socket', quotes: 'einhorn 1.1.1 as it runs', only: :ours) do |stage|
+  stage.differs('| bound sockets at a stop |')
+  crew = Crew.serving(stage, 1, '-b 127.0.0.1:0', habits: [:linger])
+  sockets = -> { Dir["/proc/#{crew.master.pid}/fd/*"].filter_map { |fd| File.readlink(fd) rescue nil }.grep(/\Asocket:/) }
+  held = Dir["/proc/#{crew.elders.first}/fd/*"].filter_map { |fd| File.readlink(fd) rescue nil }.grep(/\Asocket:/)
+  stage.holds('the worker has a socket of the master') { (held & sockets.call).any? }
+  crew.signal(:INT)
+  Wait.until('the master has closed it') { (held & sockets.call).empty? }
+  crew.kill(crew.elders.first)
+  stage.same(0, crew.master.exit_status, 'exit code')
+end
+
 Suite.test('INT in the middle of an upgrade tells old and new', quotes: 'einhorn 1.1.1 as it runs') do |stage|
   crew = Crew.serving(stage, 1, '-s 0.1')
   crew.master.take_up(:silent)

@@ -49,6 +49,8 @@ pub struct Config {
     pub retries: Option<u32>,
     /// Seconds from the stop signal to the kill of a worker.
     pub signal_timeout: Option<u32>,
+    /// How long workers serve on when the master is told to end.
+    pub stop_delay: Duration,
     pub kill_children_on_exit: bool,
     pub drop_env_vars: Vec<OsString>,
     pub nice: Nice,
@@ -161,6 +163,10 @@ pub(super) static OPTIONS: &[Definition] = &[
         .short('t')
         .commanded("signal_timeout", Takes::CountOrNil(u32::MAX))
         .read(|config, value| set(&mut config.signal_timeout, values::whole_seconds(value))),
+    single(WORKERS, "stop-delay", Shape::Time("DURATION"))
+        .help("Serve on for this time when told to end, while `status --check` says no (default: not at all)")
+        .not_einhorns()
+        .read(|config, value| set(&mut config.stop_delay, values::time(value))),
     switch(WORKERS, "kill-children-on-exit")
         .help("If the master dies unexpectedly, tell its workers to go")
         .short('k')

@@ -178,6 +178,10 @@ pub(crate) fn line(notice: &Notice, config: &Config) -> Line {
                 seconds(*wait)
             ),
         ),
+        Notice::StopDelayed { delay } => logged(
+            Level::Info,
+            format!("Stopping: the workers serve for another {}; a second signal ends that", seconds(*delay)),
+        ),
         Notice::NothingServes => logged(Level::Error, "No worker serves any more".to_owned()),
         Notice::UpgradeFailed { version, reason: UpgradeFailure::Stopping, .. } => {
             logged(Level::Info, format!("Upgrade to version {version} given up because we're exiting"))

@@ -71,6 +71,7 @@ impl Pool {
             self.patience_deadline(),
             self.linger_deadline(),
             self.launch_deadline(),
+            self.stop_deadline(),
         ];
         due.into_iter().fold(None, earlier)
     }
@@ -78,6 +79,7 @@ impl Pool {
     /// Asks for the difference between what is and what should be. Twice in a row, the second time asks for nothing. Signals come
     /// before launches: a child may be given the pid of a group that has just emptied, and must not hear what is meant for it.
     fn settle(&mut self, now: Mono, actions: &mut Vec<Action>) {
+        self.end_stop_delay(now, actions);
         self.run_ack_timers(now, actions);
         self.judge_trial(now, actions);
         self.advance_upgrade(now, actions);
@@ -196,6 +198,11 @@ impl Pool {
 
     pub fn is_stopping(&self) -> bool {
         self.state.stopping.is_some()
+    }
+
+    /// Whether new connections are wanted: until a stop has told the workers.
+    pub fn is_accepting(&self) -> bool {
+        self.state.stopping.is_none_or(|stopping| stopping.tell_at.is_some())
     }
 
     pub fn unacked_deaths(&self) -> u32 {

@@ -40,6 +40,8 @@ mod small_tests;
 #[cfg(test)]
 mod state_tests;
 #[cfg(test)]
+mod stop_tests;
+#[cfg(test)]
 mod testing;
 #[cfg(test)]
 mod tests;

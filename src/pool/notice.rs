@@ -153,6 +153,10 @@ pub enum Notice {
         wait: Duration,
     },
     NothingServes,
+    /// The workers serve so long before they are told to go.
+    StopDelayed {
+        delay: Duration,
+    },
 }
 
 /// What keeps a missing worker from being launched now.

@@ -61,7 +61,7 @@ impl Pool {
         let Launch { index, slot, version, graceful, asked_at: _ } = launch;
         self.state.workers.push(Worker { slot, ..Worker::new(pid, index, version, graceful, now) });
         actions.push(Action::Tell(Notice::Launched { pid, index }));
-        if let Some(stopping) = &self.state.stopping {
+        if let Some(stopping) = self.state.stopping.filter(|stopping| stopping.tell_at.is_none()) {
             let (stop_signal, grace) = (stopping.stop_signal, stopping.grace);
             self.tell_to_go(now, &[pid], stop_signal, grace, actions);
         }

@@ -88,6 +88,9 @@ pub struct Settings {
     /// How many workers fewer than the target may serve in an upgrade.
     #[serde(default = "none")]
     pub max_unavailable: Share,
+    /// How long workers go on to serve after a stop was asked for, before they are told.
+    #[serde(default)]
+    pub stop_delay: Duration,
 }
 
 /// Whose way it is done in, where einhorn's and ours differ.
@@ -126,6 +129,7 @@ impl Default for Settings {
             has_check: false,
             max_surge: None,
             max_unavailable: none(),
+            stop_delay: Duration::ZERO,
         }
     }
 }

@@ -3,10 +3,11 @@
 use crate::pool::state::Stopping;
 use std::time::Duration;
 
-use crate::base::earlier;
 use crate::base::{Mono, Pid, Signal};
+use crate::base::{due, earlier};
 use crate::pool::action::{Action, ExitReason};
 use crate::pool::machine::Pool;
+use crate::pool::notice::Notice;
 use crate::pool::settings::{QUIT_GRACE, TERM_GRACE};
 use crate::pool::worker::StopSignal;
 
@@ -18,7 +19,39 @@ impl Pool {
             Some(_) | None if stop_signal == StopSignal::Signal(Signal::QUIT) => ExitReason::Quit,
             Some(_) | None => ExitReason::Stopped,
         };
-        self.begin_stop(stop_signal, reason, actions);
+        let delay = self.stop_delay(stop_signal);
+        self.begin_stop(stop_signal, reason, delay.map(|delay| now.after(delay)), actions);
+        match delay {
+            Some(delay) => actions.push(Action::Tell(Notice::StopDelayed { delay })),
+            None => self.tell_all(now, stop_signal, actions),
+        }
+    }
+
+    /// None: the workers are told at once, since QUIT is urgent, a second stop ends the delay of the first, or none serves.
+    fn stop_delay(&self, stop_signal: StopSignal) -> Option<Duration> {
+        let delay = self.state.settings.stop_delay;
+        let is_urgent = self.is_stopping() || stop_signal == StopSignal::Signal(Signal::QUIT);
+        (!is_urgent && !delay.is_zero() && self.serving_count() > 0).then_some(delay)
+    }
+
+    /// When the delay of a stop is over.
+    pub(in crate::pool) fn stop_deadline(&self) -> Option<Mono> {
+        self.state.stopping?.tell_at
+    }
+
+    /// Tells the workers when the delay of a stop is over.
+    pub(in crate::pool) fn end_stop_delay(&mut self, now: Mono, actions: &mut Vec<Action>) {
+        if !due(self.stop_deadline(), now) {
+            return;
+        }
+        if let Some(stopping) = &mut self.state.stopping {
+            stopping.tell_at = None;
+            let stop_signal = stopping.stop_signal;
+            self.tell_all(now, stop_signal, actions);
+        }
+    }
+
+    fn tell_all(&mut self, now: Mono, stop_signal: StopSignal, actions: &mut Vec<Action>) {
         let grace = self.grace(stop_signal);
         let pids: Vec<Pid> = self.state.workers.iter().map(|worker| worker.pid).collect();
         self.tell_to_go(now, &pids, stop_signal, grace, actions);
@@ -33,7 +66,7 @@ impl Pool {
 
     /// The pool stops by itself here, so workers that were told to go already are not told again.
     pub(in crate::pool) fn stop_after_giving_up(&mut self, now: Mono, actions: &mut Vec<Action>) {
-        self.begin_stop(StopSignal::Graceful, ExitReason::GaveUp, actions);
+        self.begin_stop(StopSignal::Graceful, ExitReason::GaveUp, None, actions);
         let untold = self.state.workers.iter().filter(|worker| !worker.is_told());
         let pids: Vec<Pid> = untold.map(|worker| worker.pid).collect();
         self.tell_to_go(now, &pids, StopSignal::Graceful, self.grace(StopSignal::Graceful), actions);
@@ -49,16 +82,23 @@ impl Pool {
         let empty = self.state.workers.is_empty() && self.state.leftovers.is_empty() && self.launches.is_empty();
         if let Some(stopping) = &mut self.state.stopping {
             if empty && !stopping.concluded {
-                stopping.concluded = true;
+                (stopping.concluded, stopping.tell_at) = (true, None);
                 actions.push(Action::Exit(stopping.reason));
             }
         }
     }
 
-    fn begin_stop(&mut self, stop_signal: StopSignal, reason: ExitReason, actions: &mut Vec<Action>) {
+    fn begin_stop(
+        &mut self,
+        stop_signal: StopSignal,
+        reason: ExitReason,
+        tell_at: Option<Mono>,
+        actions: &mut Vec<Action>,
+    ) {
         let concluded = self.is_over();
         self.abandon_upgrade(actions);
-        self.state.stopping = Some(Stopping { stop_signal, grace: self.grace(stop_signal), reason, concluded });
+        self.state.stopping =
+            Some(Stopping { stop_signal, grace: self.grace(stop_signal), reason, tell_at, concluded });
     }
 
     /// How long workers may take to end. A graceful end may take for ever unless a signal timeout is set, as with einhorn:

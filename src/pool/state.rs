@@ -188,6 +188,8 @@ pub struct Stopping {
     /// How long it may take then; none means for ever.
     pub grace: Option<Duration>,
     pub reason: ExitReason,
+    /// When the workers will be told, where the stop has a delay; until then they serve. None: they were.
+    pub tell_at: Option<Mono>,
     /// Whether `Exit` was asked for; then nothing is handed on.
     #[serde(skip)]
     pub concluded: bool,

@@ -8,7 +8,7 @@ use std::net::SocketAddr;
 use std::os::fd::{AsFd, OwnedFd, RawFd};
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use nix::errno::Errno;
 use serde::{Deserialize, Serialize};
@@ -29,6 +29,7 @@ use crate::release::unix_place;
 use crate::sys::birth::Birth;
 use crate::sys::errno::words;
 use crate::sys::fd::{self, Blocking};
+use crate::sys::held_socket;
 use crate::sys::port_use::{self, PortUse};
 use crate::sys::procfs;
 use crate::sys::refuse::refuse_all;
@@ -51,6 +52,8 @@ pub(crate) struct Listener {
     options: Mutex<SocketOptions>,
     /// Whether this image has shut the socket down. The next finds out anew which ones are to be shut down.
     shut: AtomicBool,
+    /// The inode of the socket, once it was closed: the descriptor leads to /dev/null then.
+    closed: OnceLock<u64>,
 }
 
 /// What a bind says of its socket beside its address.
@@ -92,7 +95,7 @@ impl Listener {
         let address = socket::local_address(fd.as_fd()).or_else(|_| socket::local_address(fd.as_fd()));
         let address = address.unwrap_or(LocalAddress::Other);
         let options = Mutex::new(options.unwrap_or_else(|| SocketOptions::of(&bind, birth)));
-        Self { fd, bind, address, file, options, shut: AtomicBool::new(false) }
+        Self { fd, bind, address, file, options, shut: AtomicBool::new(false), closed: OnceLock::new() }
     }
 
     /// The file of a unix socket.
@@ -130,6 +133,11 @@ impl Listener {
         self.shut.load(Ordering::Relaxed)
     }
 
+    /// Of the socket, closed or not.
+    pub(crate) fn inode(&self) -> Option<u64> {
+        self.closed.get().copied().or_else(|| fd::inode(self.fd.as_fd()).ok())
+    }
+
     /// Shuts it down for all who hold it. The file goes first, so that new clients of a unix socket find none.
     pub(crate) fn shut(&self) {
         if let Some((file, files)) = &self.file {
@@ -138,8 +146,31 @@ impl Listener {
         if self.shut.swap(true, Ordering::Relaxed) {
             return;
         }
-        if let Err(errno) = refuse_all(self.fd.as_fd(), &self.address) {
+        let refused = match self.closed.get() {
+            None => refuse_all(self.fd.as_fd(), &self.address),
+            Some(inode) => match held_socket::take_back(*inode) {
+                Ok(None) => Ok(()),
+                Ok(Some(taken)) => refuse_all(taken.as_fd(), &self.address),
+                Err(holders) => return self.leave_to(&holders),
+            },
+        };
+        if let Err(errno) = refused {
             log::error!("clients of {} may wait until its last worker has ended: {}", self.bind, words(errno));
+        }
+    }
+
+    fn leave_to(&self, holders: &[Pid]) {
+        let holders = if holders.is_empty() { "a process that /proc does not show".to_owned() } else { named(holders) };
+        log::warn!("clients of {} may wait: it is held by {holders}, which lets no other shut it down", self.bind);
+    }
+
+    /// Leaves the socket to the workers that hold it. Its number stays taken, for the state document names it. What cannot be done for
+    /// want of a descriptor is done with the next call.
+    pub(crate) fn close(&self) {
+        let Some(inode) = self.inode().filter(|_| self.closed.get().is_none()) else { return };
+        match fd::leave(self.fd.as_fd()) {
+            Ok(()) => self.closed.set(inode).unwrap_or_default(),
+            Err(errno) => log::debug!("cannot close {}: {}", self.bind, words(errno)),
         }
     }
 
@@ -374,21 +405,24 @@ fn in_the_way(address: SocketAddr) -> String {
         }
         PortUse::Unknown => return String::new(),
     };
-    let named = |pid: &Pid| match procfs::names(*pid).first() {
-        Some(name) => format!("{pid} ({})", printable::line(name)),
-        None => pid.to_string(),
-    };
     let holders: Vec<Pid> = holders.collect();
     if holders.is_empty() {
         return String::new();
     }
-    let listed: Vec<String> = holders.iter().map(named).collect();
     let master = |pid: &Pid| procfs::variable(*pid, MASTER_PID)?.parse().ok().map(Pid);
     let orphan = holders.iter().filter_map(master).find(|master| !procfs::is_living(*master));
     let advice = orphan.map_or(String::new(), |master| {
         format!(", workers of master {master}, which is gone: they serve on until they are told to go (kill -USR2)")
     });
-    format!("; held by process {}{advice}", listed.join(", "))
+    format!("; held by {}{advice}", named(&holders))
+}
+
+fn named(pids: &[Pid]) -> String {
+    let names = pids.iter().map(|pid| match procfs::names(*pid).first() {
+        Some(name) => format!("{pid} ({})", printable::line(name)),
+        None => pid.to_string(),
+    });
+    format!("process {}", names.collect::<Vec<_>>().join(", "))
 }
 
 enum OpenError {
@@ -450,8 +484,8 @@ fn keep(
         format!("cannot keep the socket of {bind}: {error}")
     })?;
     let address = socket::local_address(fd.as_fd()).unwrap_or(LocalAddress::Other);
-    let (options, shut) = (Mutex::new(options), AtomicBool::new(false));
-    Ok(Listener { fd, bind: bind.clone(), address, file, options, shut })
+    let (options, shut, closed) = (Mutex::new(options), AtomicBool::new(false), OnceLock::new());
+    Ok(Listener { fd, bind: bind.clone(), address, file, options, shut, closed })
 }
 
 /// The first number that no worker of so many sockets finds a descriptor at.

@@ -79,6 +79,7 @@ impl Supervisor {
             }
         }
         self.shut_removed_binds();
+        self.close_when_stopping();
         match self.memory.tend(clock::now()) {
             Remedy::FreshImage => self.reload(),
             Remedy::None => {}

@@ -3,14 +3,13 @@
 //! The pool decides what becomes of it.
 
 use std::collections::BTreeSet;
-use std::os::fd::AsFd;
 
 use crate::base::{Pid, WorkerIndex, printable};
 use crate::pool::{Elsewhere, Event, Notice};
 use crate::release::environment::{CHILD_INDEX, MASTER_PID};
 use crate::supervisor::master::{Descendant, Supervisor};
 use crate::supervisor::process::own_pid;
-use crate::sys::{fd, procfs, wait};
+use crate::sys::{procfs, wait};
 
 impl Supervisor {
     /// One for each group in which a worker that ended has left something. `ended`: that of which this is about to be told, or from which
@@ -99,7 +98,7 @@ impl Supervisor {
     }
 
     fn socket_inodes(&self) -> Vec<u64> {
-        self.sockets.listeners.iter().filter_map(|listener| fd::inode(listener.fd.as_fd()).ok()).collect()
+        self.sockets.listeners.iter().filter_map(|listener| listener.inode()).collect()
     }
 }
 

@@ -41,6 +41,7 @@ pub(crate) fn of(config: &Config) -> Settings {
         bake: config.rollout.bake.unwrap_or_default(),
         has_check: !config.rollout.check.is_empty(),
         max_surge: config.max_surge,
+        stop_delay: config.stop_delay,
         max_unavailable: config.max_unavailable.unwrap_or(Share::Count(0)),
     }
 }

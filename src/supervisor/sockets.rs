@@ -15,6 +15,14 @@ use crate::sys::clock;
 const LEAVE_TAKING: Duration = Duration::from_secs(1);
 
 impl Supervisor {
+    /// Closes our own descriptors once a stop has told the workers: the kernel refuses new clients as soon as the workers have closed
+    /// theirs. What waits in the queue by then is for the workers.
+    pub(crate) fn close_when_stopping(&self) {
+        if !self.pool.is_accepting() {
+            self.sockets.listeners.iter().for_each(|listener| listener.close());
+        }
+    }
+
     /// Closes those that no version needs, neither for new workers nor because one of its workers is still there.
     pub(crate) fn close_unneeded_listeners(&mut self) {
         self.sockets.listeners.retain(|listener| {

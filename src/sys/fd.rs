@@ -1,7 +1,7 @@
 //! Descriptors: which are open at the start, which survive an exec, and where they stand. Never closes one that it does
 //! not own.
 
-use std::fs::OpenOptions;
+use std::fs::{File, OpenOptions};
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, IntoRawFd, OwnedFd, RawFd};
 
@@ -10,7 +10,7 @@ use nix::fcntl::{FcntlArg, FdFlag, OFlag, fcntl};
 use nix::sys::statvfs::{FsFlags, fstatvfs};
 
 use crate::sys::directory;
-use crate::sys::errno::{insist, retry};
+use crate::sys::errno::{errno_of, insist, retry};
 
 /// Whether a call on a descriptor may wait. The flag belongs to the open file description, so that all that share a
 /// socket share it too.
@@ -223,6 +223,16 @@ fn number_limit() -> RawFd {
 pub fn is_open(fd: RawFd) -> bool {
     // SAFETY: F_GETFD only asks, and takes no pointer.
     Errno::result(unsafe { libc::fcntl(fd, libc::F_GETFD) }) != Err(Errno::EBADF)
+}
+
+/// Closes what this descriptor leads to. The number stays taken: it leads to /dev/null.
+///
+/// # Errors
+/// EMFILE: no descriptor is to be had, which it takes for a moment.
+pub fn leave(fd: BorrowedFd<'_>) -> Result<(), Errno> {
+    let null = File::open("/dev/null").map_err(|error| errno_of(&error))?;
+    // SAFETY: both are open, the one by its owner here, the other by that of the borrow, which goes on to own the number.
+    retry(|| Errno::result(unsafe { libc::dup3(null.as_raw_fd(), fd.as_raw_fd(), libc::O_CLOEXEC) })).map(drop)
 }
 
 #[cfg(test)]

@@ -21,6 +21,7 @@ pub mod fd;
 pub mod fd_passing;
 pub mod file_id;
 pub mod file_lock;
+pub mod held_socket;
 pub mod identity;
 pub mod interrupt;
 pub mod limits;

@@ -2,6 +2,7 @@
 //! wrapper, for what an ended worker has left, and where nothing better is known; what is read may be outdated when it is used.
 
 use std::fs;
+use std::os::fd::RawFd;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
@@ -89,10 +90,15 @@ pub fn names(pid: Pid) -> Vec<String> {
 
 /// Whether a process has one of these sockets open, as far as we may see.
 pub fn holds_socket(pid: Pid, inodes: &[u64]) -> bool {
+    socket_descriptor(pid, inodes).is_some()
+}
+
+/// The number at which a process has one of these sockets open, as far as we may see.
+pub fn socket_descriptor(pid: Pid, inodes: &[u64]) -> Option<RawFd> {
     let wanted: Vec<String> = inodes.iter().map(|inode| format!("socket:[{inode}]")).collect();
-    let numbers = directory::numbers(format!("/proc/{pid}/fd")).unwrap_or_default();
-    let mut open = numbers.iter().filter_map(|number| fs::read_link(format!("/proc/{pid}/fd/{number}")).ok());
-    open.any(|file| wanted.iter().any(|wanted| file.as_os_str() == wanted.as_str()))
+    let mut numbers = directory::numbers(format!("/proc/{pid}/fd")).ok()?.into_iter();
+    let is_wanted = |file: &Path| wanted.iter().any(|wanted| file.as_os_str() == wanted.as_str());
+    numbers.find(|number| fs::read_link(format!("/proc/{pid}/fd/{number}")).is_ok_and(|file| is_wanted(&file)))
 }
 
 /// Whether this process has a handler for a signal, or takes it by signalfd(2): then every thread blocks it. No, where /proc does not

@@ -136,6 +136,7 @@ pub const CALLS: &[Call] = &[
     call("kill", libc::SYS_kill, &[EPERM]),
     call("tgkill", libc::SYS_tgkill, &[EPERM, EAGAIN]),
     call("pidfd_open", libc::SYS_pidfd_open, DESCRIPTORS),
+    call("pidfd_getfd", libc::SYS_pidfd_getfd, &[EMFILE, EPERM]),
     call("pidfd_send_signal", libc::SYS_pidfd_send_signal, &[EPERM]),
     call("setpgid", libc::SYS_setpgid, &[EPERM, EACCES]),
     call("getpgid", libc::SYS_getpgid, &[EPERM]),

@@ -1,10 +1,14 @@
 //! The end: every worker is told, the master waits for them as long as it said, and leaves nothing behind.
 
+use std::io::{ErrorKind, Read};
+use std::net::TcpStream;
 use std::ops::Range;
+use std::os::unix::net::UnixStream;
 use std::time::Duration;
 
 use nix::sys::signal::Signal;
 
+use crate::ctl::{ctl, said};
 use crate::support::{Failure, HeldRequest, LIMIT, Master, Process, Setup, Strace, ask, seconds_before_kill};
 
 /// Runs the rest of its arguments at a terminal of their own, shows on stderr what they write there, and types ^C when it
@@ -23,6 +27,42 @@ while True:
         break
     os.write(2, shown)
 sys.exit(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))
+"#;
+
+/// Takes no connection. At USR2 it serves those that wait in the queue, closes the socket, says so, and lives until TERM.
+const DRAINS: &str = r#"
+import os, signal, socket
+
+class Stop(Exception):
+    pass
+
+def stop(*_):
+    raise Stop
+
+def say(word):
+    os.write(1, f"{os.getpid()} {word}\n".encode())
+
+signal.signal(signal.SIGUSR2, stop)
+queue = socket.socket(fileno=int(os.environ["EINHORN_FD_0"]))
+say("ready")
+try:
+    while True:
+        signal.pause()
+except Stop:
+    pass
+queue.setblocking(False)
+try:
+    while True:
+        client, _ = queue.accept()
+        client.sendall(b"served")
+        client.close()
+except BlockingIOError:
+    pass
+queue.close()
+os.close(int(os.environ["EINHORN_FD_1"]))
+say("closed")
+while True:
+    signal.pause()
 "#;
 
 fn start_loggers(options: &str, ends: &str, count: usize) -> (Master, Vec<Process>) {
@@ -200,6 +240,77 @@ fn requests_in_flight_at_the_end_are_answered_and_later_ones_refused() {
     }
     assert_eq!(master.wait_exit().code(), Some(0));
     assert_eq!(ask(&master.addr().into(), "/late").unwrap_err().0, Failure::Refused);
+}
+
+/// Number 1 of "what real operators trip over". The master's own descriptors go when the workers are told, so that a load balancer
+/// goes elsewhere; the file of a unix socket stays until the end.
+#[test]
+fn a_stop_leaves_no_port_open_and_what_waits_is_served() {
+    let setup = Setup::new("-n 2 -m 0").bind(",r");
+    let path = setup.directory().join("web.sock");
+    let program = ["python3".to_owned(), setup.write("drains.py", DRAINS).display().to_string()];
+    let master = setup.options(&format!("-b unix:{}", path.display())).program(program).start();
+    let workers = master.wait_for_ready(2);
+    master.wait_for_log("Up to 2 / 2", 1);
+    assert_eq!(master.process().listening_on(), [master.addr()].into());
+    let mut waiting: Vec<TcpStream> = (0..3).map(|_| TcpStream::connect(master.addr()).unwrap()).collect();
+    master.signal(Signal::SIGINT);
+    master.wait_until("both have closed their sockets", LIMIT, || {
+        workers.iter().all(|worker| master.said_by(*worker).contains(&"closed".to_owned()))
+    });
+    master.wait_until("the master has, too", LIMIT, || master.process().listening_on().is_empty());
+    assert_eq!(TcpStream::connect(master.addr()).unwrap_err().kind(), ErrorKind::ConnectionRefused);
+    assert_eq!(UnixStream::connect(&path).unwrap_err().kind(), ErrorKind::ConnectionRefused);
+    for client in &mut waiting {
+        let mut answer = String::new();
+        client.read_to_string(&mut answer).unwrap();
+        assert_eq!(answer, "served");
+    }
+    assert!(master.is_running() && master.control("{command: state}").contains(&master.addr().port().to_string()));
+    master.signal(Signal::SIGTERM);
+    assert_eq!(master.wait_exit().code(), Some(0));
+    assert!(!path.exists());
+    assert_eq!(master.log().count("ERROR"), 0, "{}", master.log());
+}
+
+fn start_with_delay(delay: &str) -> Master {
+    let setup = Setup::new(&format!("-n 2 -m manual --stop-delay {delay}")).bind(",r");
+    let master = setup.http_worker("--ack manual").release("one").start();
+    master.wait_for_log("Up to 2 / 2", 1);
+    master
+}
+
+/// Number 1, too.
+#[test]
+fn a_delayed_stop_serves_on_until_a_second_signal() {
+    let master = start_with_delay("1h");
+    master.signal(Signal::SIGINT);
+    master.wait_for_log("INFO: Stopping: the workers serve for another 3600s; a second signal ends that", 1);
+    let status = master.control("{command: status, format: json}");
+    assert!(status.contains("\"stopping\":true,") && status.contains("\"serving\":2,"), "{status}");
+    let said = said(ctl(master.directory(), "status --check"));
+    assert_eq!((said.code, said.out.as_str()), (Some(1), "2 of 2 workers serve, and the master is stopping\n"));
+    assert_eq!(ask(&master.addr().into(), "/on").unwrap().release, "one");
+    assert_eq!(master.process().listening_on(), [master.addr()].into());
+    master.signal(Signal::SIGHUP);
+    master.wait_for_log("Not reloading einhorn because we're exiting", 1);
+    assert_eq!(master.log().count("Sending"), 0, "{}", master.log());
+    master.signal(Signal::SIGINT);
+    assert_eq!(master.wait_exit().code(), Some(0));
+    assert_eq!((master.log().count("Sending USR2"), master.log().count("Re-sending")), (1, 0), "{}", master.log());
+}
+
+#[test]
+fn a_delay_of_a_stop_ends_by_itself_and_quit_has_none() {
+    let master = start_with_delay("1s");
+    master.signal(Signal::SIGTERM);
+    master.wait_for_log("Stopping: the workers serve for another 1s", 1);
+    assert_eq!(master.wait_exit().code(), Some(0));
+    assert_eq!(master.log().count("Sending TERM"), 1, "{}", master.log());
+    let master = start_with_delay("1h");
+    master.signal(Signal::SIGQUIT);
+    master.wait_for_log("Sending QUIT", 1);
+    assert_eq!(master.wait_exit().code(), Some(1));
 }
 
 #[test]

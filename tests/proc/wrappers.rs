@@ -2,8 +2,9 @@
 //! (numbers 3, 5 and 6 of "what real operators trip over"). Of compat.md: "what a dead worker left in a session or group of its own", "a worker that
 //! ends at once with status 0 and leaves a program behind (`--daemon`)".
 
-use std::io::ErrorKind;
+use std::io::{ErrorKind, Read};
 use std::net::TcpStream;
+use std::os::unix::net::UnixStream;
 
 use nix::sys::signal::Signal;
 
@@ -142,14 +143,20 @@ fn a_daemon_that_may_be_left_outlives_its_worker_and_the_master() {
 fn a_port_is_closed_at_the_end_although_a_process_that_was_left_holds_it() {
     let setup = Setup::new("--config web.toml -n 1 -m 0").bind(",r").script(WITH_A_DAEMON);
     setup.write("web.toml", "worker.leave = ['sleep']\n");
-    let master = setup.start();
+    let path = setup.directory().join("web.sock");
+    let master = setup.options(&format!("-b unix:{}", path.display())).start();
     master.wait_for_log("Up to 1 / 1", 1);
     let holders =
         || running(&master, "sleep").into_iter().filter(|it| it.listening_on().contains(&master.addr())).count();
     master.wait_until("worker and daemon hold the socket", LIMIT, || holders() == 2);
-    drop(TcpStream::connect(master.addr()).expect("it listens"));
+    let mut waiting = (TcpStream::connect(master.addr()).expect("it listens"), UnixStream::connect(&path).unwrap());
+    waiting.0.set_read_timeout(Some(LIMIT)).unwrap();
+    waiting.1.set_read_timeout(Some(LIMIT)).unwrap();
     master.signal(Signal::SIGINT);
     assert_eq!(master.wait_exit().code(), Some(0));
+    assert_eq!(waiting.0.read(&mut [0]).unwrap_err().kind(), ErrorKind::ConnectionReset);
+    let end = waiting.1.read(&mut [0]).map_err(|error| error.kind());
+    assert!(matches!(end, Ok(0) | Err(ErrorKind::ConnectionReset)), "{end:?}");
     let left = running(&master, "sleep");
     assert!(
         left.len() == 1 && left[0].descriptors().values().any(|file| file.starts_with("socket:")),

@@ -114,6 +114,7 @@ counters!(
         GaveUp,
         SlotWaits,
         NothingServes,
+        StopDelayed,
     }
 );
 counters!(Blocks, BlockedKind, Blocked { Unacked, Capacity });

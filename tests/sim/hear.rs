@@ -63,6 +63,7 @@ impl Run {
             | Notice::Paused { .. }
             | Notice::Resumed { .. }
             | Notice::TrialPassed { .. } => self.hear_of_rollout(notice),
+            Notice::StopDelayed { delay } => self.hear_of_delay(*delay),
             Notice::NothingServes => {
                 let dark = self.world.serving() == 0 && self.ledger.ever_acked && !self.ledger.dark;
                 hold!("I36", dark, "nothing is said to serve, {} do", self.world.serving());
@@ -87,6 +88,11 @@ impl Run {
             | Notice::CullingStale { .. }
             | Notice::CullingSurplus { .. } => {}
         }
+    }
+
+    fn hear_of_delay(&self, delay: Duration) {
+        let due = self.ledger.stop_due.map(|(due, _)| due);
+        hold!("I11", due == Some(self.now.after(delay)), "the workers are told at {due:?}, not in {delay:?}");
     }
 
     fn hear_of_leftovers(&mut self, notice: &Notice) {
@@ -175,7 +181,7 @@ impl Run {
 
     /// Every worker and every group hears of it now, once.
     pub fn begin_stop(&mut self, stop: StopSignal) {
-        self.step.stop = Some(stop);
+        (self.step.stop, self.step.stops_told) = (Some(stop), true);
         let groups = self.world.processes.iter().filter(|process| process.known == Known::Group).count();
         self.step.signals_left = self.world.workers.len() + groups;
     }

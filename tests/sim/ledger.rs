@@ -55,6 +55,8 @@ pub struct Ledger {
     /// What the supervisor could launch: prepared, and not forgotten.
     pub releases: Vec<Version>,
     pub stopping: Option<ExitReason>,
+    /// When the workers hear of a stop that is delayed, and what.
+    pub stop_due: Option<(Mono, StopSignal)>,
     pub exited: bool,
     /// Modern workers that died or missed their ack, unasked, since the last ack, upgrade or return.
     pub deaths: u32,
@@ -107,6 +109,7 @@ impl Ledger {
             prepared_after: 0,
             releases: vec![Version(0)],
             stopping: None,
+            stop_due: None,
             exited: false,
             deaths: 0,
             failures: 0,

@@ -132,7 +132,7 @@ impl Run {
         };
         let first_in_step = self.step.signalled & (1 << at) == 0;
         let process = &self.world.processes[at];
-        let stop = self.stop_by(process, signal).filter(|_| !process.told || matches!(self.step.cause, Cause::Stop(_)));
+        let stop = self.stop_by(process, signal).filter(|_| !process.told || self.step.stops_told);
         // A pool that gives up in this step sends its stop last, perhaps by the same signal.
         let is_forwarded = self.step.cause == Cause::Forward(signal) && self.step.stop.is_none();
         let is_forwarded = is_forwarded && self.step.is_addressed(pid);
@@ -180,7 +180,8 @@ impl Run {
     fn judge_cull(&mut self, at: usize, signal: Signal) {
         let process = &self.world.processes[at];
         let pid = process.pid;
-        hold!("I11", self.ledger.stopping.is_none(), "{pid} is culled while stopping");
+        let is_ending = self.ledger.stopping.is_some() && self.ledger.stop_due.is_none();
+        hold!("I11", !is_ending, "{pid} is culled while stopping");
         hold!("I23", signal == process.graceful, "{pid} is culled by {signal}, not by {}", process.graceful);
         hold!("I10", !process.told, "{pid} is culled twice");
         let target = self.ledger.settings.target;
@@ -258,7 +259,7 @@ impl Run {
         hold!("I11", !alive, "exit while a process lives or waits to be reaped");
         let waits = self.master.as_ref().is_some_and(|master| master.reloading.has_waiting_clients());
         hold!("I30", !waits, "exit while a client waits for the end of an upgrade");
-        self.ledger.exited = true;
+        (self.ledger.exited, self.ledger.stop_due) = (true, None);
         self.coverage.ended += 1;
     }
 }

@@ -250,6 +250,7 @@ pub fn settings(rng: &mut Rng, target_max: u32) -> Settings {
         has_check: rng.one_in(3),
         max_surge: rng.pick(&[None, None, Some(Share::Count(1)), Some(Share::Percent(25)), Some(Share::Count(0))]),
         max_unavailable: rng.pick(&[Share::Count(0), Share::Count(0), Share::Count(1), Share::Percent(50)]),
+        stop_delay: ms(rng.pick(&[0, 0, 1, 5_000, 60_000])),
     }
 }
 

@@ -66,6 +66,8 @@ pub struct Step {
     pub went_back: bool,
     /// Set when every worker must hear this now.
     pub stop: Option<StopSignal>,
+    /// Those that were told before, too.
+    pub stops_told: bool,
     /// Signals that a command asked for, and that are still to be sent.
     pub signals_left: usize,
     /// Those that a signal is passed on to; none: all.
@@ -91,6 +93,7 @@ impl Step {
             spawned: false,
             went_back: false,
             stop: None,
+            stops_told: false,
             signals_left: 0,
             addressed: None,
             signalled: 0,
@@ -202,12 +205,19 @@ impl Run {
     pub fn begin(&mut self, event: &Event) {
         self.step_count += 1;
         self.note_cause(event);
+        let is_first = self.ledger.stopping.is_none();
         self.ledger.note(&mut self.world, self.now, event);
         let is_due = |it: &&Process| {
             it.known == Known::Ended && it.left_by.is_some_and(|worker| self.world.worker_at(worker).is_none())
         };
         self.step.strays = self.world.processes.iter().filter(is_due).map(|it| it.pid).collect();
         if let Cause::Stop(stop) = self.step.cause {
+            let delay = self.ledger.settings.stop_delay;
+            let waits = is_first && stop != StopSignal::Signal(Signal::QUIT) && self.world.serving() > 0;
+            let due = if waits { self.now.after(delay) } else { self.now };
+            self.ledger.stop_due = Some((due, stop));
+        }
+        if let Some((_, stop)) = self.ledger.stop_due.take_if(|(due, _)| *due <= self.now) {
             self.begin_stop(stop);
         }
     }

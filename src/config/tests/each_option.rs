@@ -80,6 +80,9 @@ const SETTINGS: &[(&str, &[&[&str]], Check)] = &[
     ("quiet", &[&["-q"], &["-qq"], &["--quiet"], &["--quiet", "-q"], &["-vq", "-q"]], |c| {
         c.log.level == LogLevel::Warn
     }),
+    ("stop-delay", &[&["--stop-delay=1m 30s"], &["--stop-delay", "90"], &["--st=90"]], |c| {
+        c.stop_delay == Duration::from_secs(90)
+    }),
     ("syslog", &[&["--syslog"], &["--sy"]], |c| c.log.target == LogTarget::Both),
     ("trace", &[&["--trace", "/t"], &["--trace=/t"], &["--tra", "/t"]], |c| c.trace == Some("/t".into())),
     ("with-state-fd", &[&["--with-state-fd", "7"], &["--with-state-fd=7"], &["--with", "7"]], |c| {
@@ -167,6 +170,7 @@ fn defaults_are_einhorns_but_for_the_backlog() {
         seconds: 1.0,
         retries: None,
         signal_timeout: None,
+        stop_delay: Duration::ZERO,
         kill_children_on_exit: false,
         drop_env_vars: vec![],
         nice: Nice::default(),

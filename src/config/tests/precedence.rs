@@ -19,7 +19,7 @@ fn values(key: &Definition) -> [(&'static str, &'static str); 3] {
         "max-surge" | "max-unavailable" | "upgrade.canary" => [("2", "2"), ("'3%'", "3%"), ("'4'", "4")],
         "upgrade.steps" => [("[1, '50%']", "1,50%"), ("2", "2"), ("['4']", "4")],
         "upgrade.check" => [("['a', 'b c']", "a,b c"), ("\"d 'e f'\"", "d,e f"), ("['g']", "g")],
-        "early-life" | "upgrade.bake" => [("0", "0"), ("'3s'", "3s"), ("4.5", "4.5")],
+        "early-life" | "upgrade.bake" | "stop-delay" => [("0", "0"), ("'3s'", "3s"), ("4.5", "4.5")],
         "ack-timeout" | "upgrade.check-timeout" => [("2", "2"), ("'3s'", "3s"), ("4.5", "4.5")],
         "nice" => [("'2:3'", "2:3"), ("3", "3"), ("'4'", "4")],
         "socket-mode" | "worker.umask" => [("'0600'", "0600"), ("0o660", "660"), ("640", "640")],
