@@ -24,7 +24,7 @@ FAULTS_CELLS_TEST = 100
 RUST = $(firstword $(CARGO))= cc=gcc /usr/include/stdio.h=libc6-dev
 demo.needs = $(RUST)
 check.needs = $(RUST) git cargo-deny@0.20.2
-test.needs = $(RUST) python3 strace mandoc ps=procps $(compat.needs)
+test.needs = $(RUST) python3 strace mandoc ps=procps sudo dumb-init tini $(compat.needs)
 compat.needs = $(RUST) ruby pgrep=procps python3 pip3=python3-pip php=php-cli socat nc=netcat-openbsd go=golang-go \
   /usr/share/gocode/src/github.com/zenazn/goji/goji.go=golang-github-zenazn-goji-dev
 servers.needs = $(RUST) gunicorn puma unicorn node=nodejs go=golang-go \

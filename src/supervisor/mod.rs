@@ -4,6 +4,7 @@
 mod begin;
 mod check;
 mod children;
+mod deaf;
 mod denials;
 mod end;
 mod event_loop;

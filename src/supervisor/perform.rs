@@ -36,8 +36,13 @@ impl Supervisor {
     /// A worker that was stopped (by job control, or in a debugger) would hear it only when it is continued.
     fn signal_worker(&mut self, pid: Pid, signal: Signal) {
         self.children.undelivered.send(Addressee::Worker(pid), signal);
-        if self.pool.workers().iter().any(|worker| worker.pid == pid && worker.stopped && worker.is_told()) {
+        let Some(worker) = self.pool.workers().iter().find(|worker| worker.pid == pid) else { return };
+        let Some(told) = &worker.told else { return };
+        if worker.stopped {
             self.children.undelivered.send(Addressee::Worker(pid), Signal::CONT);
+        }
+        if told.signals.contains(&signal) {
+            self.tell_for_the_deaf(pid, signal);
         }
     }
 

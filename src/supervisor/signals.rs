@@ -4,7 +4,7 @@ use crate::base::Signal;
 use crate::pool::{Command, Terms, UpgradeStyle, Worker};
 use crate::supervisor::master::Supervisor;
 use crate::supervisor::reply::Change;
-use crate::sys::procfs;
+use crate::sys::hearing::{Hearing, hearing};
 use crate::sys::signal::{Received, Sender};
 
 /// What the signal thread listens to.
@@ -54,7 +54,7 @@ impl Supervisor {
     fn forward_to_catchers(&self, signal: Signal) -> Command {
         let execed = self.pool.workers().iter().filter(|worker| worker.execed);
         let (catching, others): (Vec<&Worker>, Vec<&Worker>) =
-            execed.partition(|worker| procfs::catches(worker.pid, signal));
+            execed.partition(|worker| hearing(worker.pid, signal) == Hearing::Handled);
         if !others.is_empty() {
             let pids: Vec<String> = others.iter().map(|worker| worker.pid.to_string()).collect();
             log::info!("Not sending {signal} to [{}]: no handler for it", pids.join(", "));

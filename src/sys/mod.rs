@@ -22,6 +22,7 @@ pub mod fd_passing;
 pub mod file_id;
 pub mod file_lock;
 pub mod held_socket;
+pub mod hearing;
 pub mod identity;
 pub mod interrupt;
 pub mod limits;

@@ -1,4 +1,4 @@
-//! What /proc says of a process: whose child it is, what it was born with, what it holds, which signals it catches. For acks from behind a
+//! What /proc says of a process: whose child it is, what it was born with, what it holds. For acks from behind a
 //! wrapper, for what an ended worker has left, and where nothing better is known; what is read may be outdated when it is used.
 
 use std::fs;
@@ -6,7 +6,7 @@ use std::os::fd::RawFd;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
-use crate::base::{Pid, Signal};
+use crate::base::Pid;
 use crate::sys::directory;
 use crate::sys::file_id::FileId;
 
@@ -101,34 +101,6 @@ pub fn socket_descriptor(pid: Pid, inodes: &[u64]) -> Option<RawFd> {
     numbers.find(|number| fs::read_link(format!("/proc/{pid}/fd/{number}")).is_ok_and(|file| is_wanted(&file)))
 }
 
-/// Whether this process has a handler for a signal, or takes it by signalfd(2): then every thread blocks it. No, where /proc does not
-/// show it. No, too, while a thread waits for the signal in sigwait(3): the kernel shows it as not blocked then, as if it would end the
-/// process.
-pub fn catches(pid: Pid, signal: Signal) -> bool {
-    if signals(Path::new(&format!("/proc/{pid}")), "SigCgt").is_some_and(|caught| caught.has(signal)) {
-        return true;
-    }
-    let threads = threads(pid);
-    let mut masks = threads.iter().map(|thread| signals(thread, "SigBlk"));
-    !threads.is_empty() && masks.all(|blocked| blocked.is_some_and(|blocked| blocked.has(signal)))
-}
-
-/// A set of signals, as a line of /proc/PID/status has it: signal 1 is the lowest bit.
-struct Signals(u64);
-
-impl Signals {
-    fn has(&self, signal: Signal) -> bool {
-        self.0 >> (signal.number() - 1) & 1 == 1
-    }
-}
-
-/// The set of this name in the status of a process or thread.
-fn signals(directory: &Path, name: &str) -> Option<Signals> {
-    let status = fs::read_to_string(directory.join("status")).ok()?;
-    let set = status.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'))?;
-    u64::from_str_radix(set.trim(), 16).ok().map(Signals)
-}
-
 /// A variable of the environment that a process was born with.
 pub fn variable(pid: Pid, name: &str) -> Option<String> {
     let environ = fs::read(format!("/proc/{pid}/environ")).ok()?;
@@ -202,6 +174,7 @@ pub(super) fn field(stat: &str, number: usize) -> Option<&str> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::base::Signal;
     use crate::sys::testing::{self, LIMIT, in_own_process, sleeper, wait_until};
 
     #[test]
@@ -244,24 +217,6 @@ mod tests {
         for none in ["", "0::/\n", "0::/user.slice/user-0.slice/session-1.scope\n", "nonsense"] {
             assert_eq!(unit(none), None, "{none:?}");
         }
-    }
-
-    #[test]
-    fn a_signal_is_caught_by_a_process_with_a_handler_alone() {
-        let children = ["trap : USR1; echo; read x", "echo; read x", "trap '' USR1; echo; read x"];
-        let caught = children.map(|script| {
-            let mut command = std::process::Command::new("sh");
-            command.args(["-c", script]).stdin(std::process::Stdio::piped()).stdout(std::process::Stdio::piped());
-            let mut child = command.spawn().unwrap();
-            let mut line = String::new();
-            std::io::BufRead::read_line(&mut std::io::BufReader::new(child.stdout.take().unwrap()), &mut line).unwrap();
-            let caught = catches(Pid(i32::try_from(child.id()).unwrap()), Signal::USR1);
-            child.kill().unwrap();
-            child.wait().unwrap();
-            caught
-        });
-        assert_eq!(caught, [true, false, false]);
-        assert!(!catches(Pid(i32::MAX), Signal::USR1));
     }
 
     #[test]

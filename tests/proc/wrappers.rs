@@ -8,7 +8,7 @@ use std::os::unix::net::UnixStream;
 
 use nix::sys::signal::Signal;
 
-use crate::support::{LIMIT, Load, Master, Process, Setup, ask, example};
+use crate::support::{LIMIT, Load, Master, Process, Setup, ask, example, is_root};
 
 /// A worker that leaves a process behind in a session of its own.
 const WITH_A_DAEMON: &str = "(setsid sleep 1000 &); exec sleep 1000";
@@ -30,12 +30,17 @@ fn running(master: &Master, program: &str) -> Vec<Process> {
     master.descendants().into_iter().filter(is_it).collect()
 }
 
+/// The servers of two workers, whose wrappers may take longer than the timer.
+fn servers(master: &Master) -> Vec<Process> {
+    master.wait_until("both servers run", LIMIT, || running(master, "http_worker").len() == 2);
+    running(master, "http_worker")
+}
+
 /// An upgrade of two workers, which leaves no server of before, and loses nothing.
 fn upgrade(wrapper: &str) {
     let master = wrapped("-n 2", wrapper);
     master.wait_for_log("Up to 2 / 2", 1);
-    let old = running(&master, "http_worker");
-    assert_eq!(old.len(), 2, "{}", master.log());
+    let old = servers(&master);
     let load = Load::start(master.addr(), 2);
     load.wait_for_release("old", 10);
     master.release("new");
@@ -74,6 +79,68 @@ fn a_server_whose_wrapper_is_killed_goes_even_without_its_environment() {
         master.wait_for_log(&format!("Worker {worker} (setsid) has ended and left http_worker behind"), 1);
         master.wait_until("the server is gone", LIMIT, || !server.is_alive());
         master.wait_for_log("Up to 1 / 1", 2);
+    }
+}
+
+/// They pass signals on, or not, or end by them; whatever they do, their servers are those of their workers.
+#[test]
+fn servers_behind_the_wrappers_that_are_in_use_go_with_their_workers() {
+    let as_root = ["/usr/sbin/runuser -u root --", "/usr/sbin/runuser root -s /bin/sh -c", "su root -s /bin/sh -c"];
+    let wrappers =
+        ["dumb-init", "dumb-init --single-child", "tini --", "tini -g --", "setpriv --pdeathsig TERM", "nohup"];
+    let wrappers = wrappers.iter().chain(if is_root() { &as_root[..] } else { &[] });
+    let mut left = vec![];
+    for wrapper in wrappers {
+        let script = format!("exec {wrapper} {}", example("http_worker").display());
+        let master = Setup::new("-n 2 -m 0.5 -s 0.01").bind(",r").script(&script).release("old").start();
+        master.wait_for_log("Up to 2 / 2", 1);
+        let old = servers(&master);
+        let load = Load::start(master.addr(), 2);
+        load.wait_for_release("old", 10);
+        master.release("new");
+        master.signal(Signal::SIGHUP);
+        master.wait_until("the old servers are gone", LIMIT, || !old.iter().any(|server| server.is_alive()));
+        load.wait_for_release("new", 20);
+        load.stop().assert_nothing_lost();
+        master.signal(Signal::SIGINT);
+        assert_eq!(master.wait_exit().code(), Some(0), "{wrapper}");
+        left.extend(master.descendants());
+    }
+    assert_eq!(left, []);
+}
+
+/// It ignores the signal, and so does its program.
+#[test]
+fn a_worker_that_ignores_its_signal_is_named() {
+    let script = "trap '' USR2; sleep 1000 & wait";
+    let master = Setup::new("-m 0.1 -s 0.01 -t 1").script(script).start();
+    master.wait_for_log("Up to 1 / 1", 1);
+    let worker = master.workers()[0];
+    master.wait_until("it runs", LIMIT, || !running(&master, "sleep").is_empty());
+    master.signal(Signal::SIGHUP);
+    master.wait_for_log(") ignores or blocks USR2: it stays until it ends by itself or is killed", 1);
+    master.wait_until("it is gone", LIMIT, || !worker.is_alive());
+}
+
+/// sudo closes the sockets of a server; a program without any goes on behind it.
+#[test]
+fn a_program_behind_sudo_goes_with_its_worker() {
+    if !is_root() {
+        return;
+    }
+    for signal in ["INT", "USR2", "TERM"] {
+        let script = "exec sudo -n -u root -- sleep 1000";
+        let setup = Setup::new("--config web.toml -m 0.1 -s 0.01").script(script);
+        setup.write("web.toml", &format!("worker.graceful-signal = '{signal}'\n"));
+        let master = setup.start();
+        master.wait_for_log("Up to 1 / 1", 1);
+        master.wait_until("the program runs", LIMIT, || running(&master, "sleep").len() == 1);
+        let old = running(&master, "sleep");
+        master.signal(Signal::SIGHUP);
+        master.wait_until("the old program is gone", LIMIT, || !old.iter().any(|program| program.is_alive()));
+        master.signal(Signal::SIGINT);
+        assert_eq!(master.wait_exit().code(), Some(0));
+        assert_eq!(master.descendants(), []);
     }
 }
 
