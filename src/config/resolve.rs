@@ -6,7 +6,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::time::Duration;
 
-use crate::base::{AckMode, Share};
+use crate::base::{AckMode, Share, Signal};
 use crate::config::bind::Bind;
 use crate::config::definition::Kind;
 use crate::config::error::ConfigError;
@@ -62,6 +62,11 @@ impl Config {
             read.env.from_files = std::mem::take(&mut self.env.from_files);
             *self = read;
         }
+    }
+
+    /// Whether it is said by which signal the workers end gracefully, and it is not TERM.
+    pub fn drains_by_another_signal_than_term(&self) -> bool {
+        self.given.is_given("worker.graceful-signal") && self.worker.graceful_signal != Signal::TERM
     }
 
     /// What is wrong with some values of a list, by their numbers from 0, in ascending order.

@@ -95,6 +95,7 @@ impl Life {
                 0 => Command::Stop(Signal::TERM),
                 1 => Command::Stop(Signal::QUIT),
                 2 => Command::StopGracefully,
+                3 => Command::StopGracefullyThenTerm,
                 _ => self.configured(which),
             })],
         };
@@ -152,7 +153,7 @@ impl Life {
     fn tell(&mut self, event: Event) {
         let ends_service = match &event {
             Event::WorkerExited { .. } | Event::WorkerStopped { .. } => true,
-            Event::CommandGiven(Command::Stop(_) | Command::StopGracefully) => true,
+            Event::CommandGiven(Command::Stop(_) | Command::StopGracefully | Command::StopGracefullyThenTerm) => true,
             Event::Started
             | Event::Resumed
             | Event::CommandGiven(

@@ -114,7 +114,7 @@ fn preparing(state: &State, style: UpgradeStyle) -> Option<Preparing> {
 /// Ruby has told its clients already.
 fn stopping(state: &State, settings: &Settings) -> Option<Stopping> {
     let (stop_signal, grace, reason) = (StopSignal::Graceful, settings.signal_timeout, ExitReason::Stopped);
-    (!state.respawn).then_some(Stopping { stop_signal, grace, reason, tell_at: None, concluded: false })
+    (!state.respawn).then_some(Stopping { stop_signal, grace, reason, tell_at: None, term_at: None, concluded: false })
 }
 
 fn workers(state: &State, descriptors: &Descriptors, settings: &Settings, reader: &Reader<'_>) -> Vec<Worker> {

@@ -27,6 +27,8 @@ pub enum Command {
     Stop(Signal),
     /// The same, with each worker's own graceful signal; none of them is held to be more urgent for its name.
     StopGracefully,
+    /// The same, and TERM follows for those that are still there after the signal timeout.
+    StopGracefullyThenTerm,
     /// Pass a signal on to every worker; it is not held against them.
     Forward(Signal),
     /// The same, to these workers alone.

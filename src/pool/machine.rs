@@ -72,6 +72,7 @@ impl Pool {
             self.linger_deadline(),
             self.launch_deadline(),
             self.stop_deadline(),
+            self.term_deadline(),
         ];
         due.into_iter().fold(None, earlier)
     }
@@ -80,6 +81,7 @@ impl Pool {
     /// before launches: a child may be given the pid of a group that has just emptied, and must not hear what is meant for it.
     fn settle(&mut self, now: Mono, actions: &mut Vec<Action>) {
         self.end_stop_delay(now, actions);
+        self.end_with_term(now, actions);
         self.run_ack_timers(now, actions);
         self.judge_trial(now, actions);
         self.advance_upgrade(now, actions);
@@ -112,6 +114,7 @@ impl Pool {
             Command::RollBack(to) => self.roll_back(to, actions),
             Command::Stop(signal) => self.stop(now, StopSignal::Signal(signal), actions),
             Command::StopGracefully => self.stop(now, StopSignal::Graceful, actions),
+            Command::StopGracefullyThenTerm => self.stop(now, StopSignal::GracefulThenTerm, actions),
             Command::Forward(signal) => self.forward(signal, |_| true, actions),
             Command::ForwardTo { signal, pids } => self.forward(signal, |pid| pids.contains(&pid), actions),
             Command::SetTarget(target) => {

@@ -11,9 +11,21 @@ use crate::pool::notice::Notice;
 use crate::pool::settings::{QUIT_GRACE, TERM_GRACE};
 use crate::pool::worker::StopSignal;
 
+/// The least time between a graceful end and TERM, so that its deadline lies ahead.
+const TERM_AFTER_MIN: Duration = Duration::from_millis(1);
+
 impl Pool {
     /// Stops for good. A second stop sends its signal too; patience may only get shorter.
     pub(in crate::pool) fn stop(&mut self, now: Mono, stop_signal: StopSignal, actions: &mut Vec<Action>) {
+        let before = self.state.stopping.map(|stopping| stopping.stop_signal);
+        let stop_signal = match (before, stop_signal) {
+            // A graceful end that is asked for once more does not put TERM off.
+            (Some(StopSignal::GracefulThenTerm), StopSignal::Graceful | StopSignal::GracefulThenTerm) => {
+                let is_time = due(self.term_deadline(), now);
+                if is_time { StopSignal::Signal(Signal::TERM) } else { StopSignal::GracefulThenTerm }
+            }
+            (_, wanted) => wanted,
+        };
         let reason = match self.state.stopping {
             Some(stopping) if stopping.reason != ExitReason::Stopped => stopping.reason,
             Some(_) | None if stop_signal == StopSignal::Signal(Signal::QUIT) => ExitReason::Quit,
@@ -51,7 +63,22 @@ impl Pool {
         }
     }
 
+    /// When a graceful end becomes one by TERM.
+    pub(in crate::pool) fn term_deadline(&self) -> Option<Mono> {
+        self.state.stopping?.term_at
+    }
+
+    pub(in crate::pool) fn end_with_term(&mut self, now: Mono, actions: &mut Vec<Action>) {
+        if due(self.term_deadline(), now) {
+            self.stop(now, StopSignal::Signal(Signal::TERM), actions);
+        }
+    }
+
     fn tell_all(&mut self, now: Mono, stop_signal: StopSignal, actions: &mut Vec<Action>) {
+        if let (StopSignal::GracefulThenTerm, Some(stopping)) = (stop_signal, &mut self.state.stopping) {
+            let patience = self.state.settings.signal_timeout.unwrap_or(TERM_GRACE).max(TERM_AFTER_MIN);
+            stopping.term_at = earlier(stopping.term_at, Some(now.after(patience)));
+        }
         let grace = self.grace(stop_signal);
         let pids: Vec<Pid> = self.state.workers.iter().map(|worker| worker.pid).collect();
         self.tell_to_go(now, &pids, stop_signal, grace, actions);
@@ -82,7 +109,7 @@ impl Pool {
         let empty = self.state.workers.is_empty() && self.state.leftovers.is_empty() && self.launches.is_empty();
         if let Some(stopping) = &mut self.state.stopping {
             if empty && !stopping.concluded {
-                (stopping.concluded, stopping.tell_at) = (true, None);
+                (stopping.concluded, stopping.tell_at, stopping.term_at) = (true, None, None);
                 actions.push(Action::Exit(stopping.reason));
             }
         }
@@ -97,8 +124,9 @@ impl Pool {
     ) {
         let concluded = self.is_over();
         self.abandon_upgrade(actions);
-        self.state.stopping =
-            Some(Stopping { stop_signal, grace: self.grace(stop_signal), reason, tell_at, concluded });
+        let term_at = self.term_deadline().filter(|_| stop_signal == StopSignal::GracefulThenTerm);
+        let grace = self.grace(stop_signal);
+        self.state.stopping = Some(Stopping { stop_signal, grace, reason, tell_at, term_at, concluded });
     }
 
     /// How long workers may take to end. A graceful end may take for ever unless a signal timeout is set, as with einhorn:
@@ -109,6 +137,7 @@ impl Pool {
             StopSignal::Signal(Signal::TERM) => Some(timeout.unwrap_or(TERM_GRACE)),
             StopSignal::Signal(Signal::QUIT) => Some(timeout.map_or(QUIT_GRACE, |timeout| timeout.min(QUIT_GRACE))),
             StopSignal::Signal(_) | StopSignal::Graceful => timeout,
+            StopSignal::GracefulThenTerm => None,
         }
     }
 }

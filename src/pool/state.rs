@@ -190,6 +190,8 @@ pub struct Stopping {
     pub reason: ExitReason,
     /// When the workers will be told, where the stop has a delay; until then they serve. None: they were.
     pub tell_at: Option<Mono>,
+    /// When the workers that are still there will be told TERM.
+    pub term_at: Option<Mono>,
     /// Whether `Exit` was asked for; then nothing is handed on.
     #[serde(skip)]
     pub concluded: bool,

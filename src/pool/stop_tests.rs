@@ -1,4 +1,4 @@
-//! When workers hear of a stop: at once, or after its delay.
+//! When workers hear of a stop, at once or after its delay, and when TERM follows.
 
 use std::time::Duration;
 
@@ -57,4 +57,52 @@ fn a_stop_before_a_worker_serves_has_no_delay() {
     play.tell(crate::pool::Event::Started);
     play.command(Command::StopGracefully);
     assert_eq!(play.signals(), [(1, Signal::USR2), (2, Signal::USR2)]);
+}
+
+fn draining(signal_timeout: Option<Duration>) -> Play {
+    let mut play = Play::serving(Settings { graceful: Signal::QUIT, signal_timeout, ..settings() });
+    play.command(Command::StopGracefullyThenTerm);
+    assert_eq!(play.signals(), both(Signal::QUIT));
+    play
+}
+
+fn both(signal: Signal) -> [(i32, Signal); 2] {
+    [(1, signal), (2, signal)]
+}
+
+#[test]
+fn a_graceful_stop_becomes_term_and_then_kill_when_its_time_is_over() {
+    for (timeout, seconds) in [(Some(Duration::from_secs(20)), 20.0), (None, 90.0)] {
+        let mut play = draining(timeout);
+        for signal in [Signal::TERM, Signal::KILL] {
+            play.wait(seconds - 0.1);
+            assert_eq!(play.signals(), []);
+            play.wait(0.1);
+            assert_eq!(play.signals(), both(signal));
+        }
+    }
+}
+
+#[test]
+fn term_ends_the_wait_for_term_and_a_graceful_stop_puts_it_off_no_further() {
+    let mut play = draining(None);
+    play.command(Command::Stop(Signal::TERM));
+    assert_eq!(play.signals(), both(Signal::TERM));
+    let mut play = draining(None);
+    play.wait(60.0);
+    play.command(Command::StopGracefully);
+    assert_eq!(play.signals(), both(Signal::QUIT));
+    play.wait(30.0);
+    assert_eq!(play.signals(), both(Signal::TERM));
+}
+
+#[test]
+fn term_comes_after_a_delayed_stop_too_although_a_graceful_one_ends_its_delay() {
+    let delayed = Settings { stop_delay: Duration::from_secs(5), signal_timeout: None, ..settings() };
+    let mut play = Play::serving(delayed);
+    play.command(Command::StopGracefullyThenTerm);
+    play.command(Command::StopGracefully);
+    assert_eq!(play.signals(), both(Signal::USR2));
+    play.wait(90.0);
+    assert_eq!(play.signals(), both(Signal::TERM));
 }

@@ -175,6 +175,8 @@ impl Worker {
 pub enum StopSignal {
     /// Each by its own.
     Graceful,
+    /// The same, and none is killed: what is still there after a while hears TERM.
+    GracefulThenTerm,
     /// All by the signal that the command named.
     Signal(Signal),
 }
@@ -183,7 +185,7 @@ impl StopSignal {
     /// What it is for a worker whose own signal is `graceful`.
     pub(in crate::pool) fn signal(self, graceful: Signal) -> Signal {
         match self {
-            Self::Graceful => graceful,
+            Self::Graceful | Self::GracefulThenTerm => graceful,
             Self::Signal(signal) => signal,
         }
     }

@@ -27,7 +27,8 @@ impl Supervisor {
     pub(crate) fn command_of(&mut self, received: Received) -> Option<Command> {
         match received.signal {
             Signal::INT | Signal::USR2 => Some(Command::StopGracefully),
-            Signal::TERM | Signal::QUIT => Some(Command::Stop(received.signal)),
+            Signal::TERM => Some(self.terminate()),
+            Signal::QUIT => Some(Command::Stop(received.signal)),
             Signal::HUP | Signal::ALRM => {
                 Some(Command::Upgrade { style: UpgradeStyle::Smooth, terms: Terms::default() })
             }
@@ -41,6 +42,15 @@ impl Supervisor {
             }
             Signal::CONT => Some(Command::Forward(received.signal)),
             _ => None,
+        }
+    }
+
+    /// docker stop and Kubernetes send TERM, and mean a graceful end. The first one is that, where it is configured by which signal workers
+    /// end gracefully.
+    fn terminate(&self) -> Command {
+        match self.config().drains_by_another_signal_than_term() && !self.pool.is_stopping() {
+            true => Command::StopGracefullyThenTerm,
+            false => Command::Stop(Signal::TERM),
         }
     }
 

@@ -34,7 +34,9 @@ impl Supervisor {
         let signal = received.signal;
         let command = self.command_of(received)?;
         let origin = match (&command, received.sender) {
-            (Command::Stop(_) | Command::StopGracefully, Sender::Process(pid)) => self.origin_of(pid),
+            (Command::Stop(_) | Command::StopGracefully | Command::StopGracefullyThenTerm, Sender::Process(pid)) => {
+                self.origin_of(pid)
+            }
             _ => Origin::Elsewhere,
         };
         match origin {

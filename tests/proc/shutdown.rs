@@ -313,6 +313,45 @@ fn a_delay_of_a_stop_ends_by_itself_and_quit_has_none() {
     assert_eq!(master.wait_exit().code(), Some(1));
 }
 
+/// Number 4 of "what real operators trip over": where QUIT is the signal at which the program drains, as with nginx and unicorn, TERM of
+/// docker stop or Kubernetes drains, too. Of compat.md: "TERM where a file sets `worker.graceful-signal`".
+#[test]
+fn a_first_term_drains_where_a_graceful_signal_is_configured() {
+    let start = || {
+        let setup = Setup::new("-n 1 -m 0 --config web.toml").signal_logger("TERM");
+        setup.write("web.toml", "[worker]\ngraceful-signal = 'QUIT'\noutput = 'inherit'\n");
+        let master = setup.start();
+        let worker = master.wait_for_ready(1)[0];
+        master.wait_for_log("Up to 1 / 1", 1);
+        master.signal(Signal::SIGTERM);
+        master.wait_until("it hears QUIT", LIMIT, || master.said_by(worker) == ["ready", "QUIT"]);
+        (master, worker)
+    };
+    let (master, worker) = start();
+    master.signal(Signal::SIGTERM);
+    assert_eq!(master.wait_exit().code(), Some(0));
+    assert_eq!(master.said_by(worker), ["ready", "QUIT", "TERM"]);
+    // Told by name, it is what was named.
+    let (master, worker) = start();
+    master.control("{command: die, args: [TERM]}");
+    assert_eq!(master.wait_exit().code(), Some(0));
+    assert_eq!(master.said_by(worker), ["ready", "QUIT", "TERM"]);
+}
+
+/// The timeout has TERM come without a second one, and then KILL.
+#[test]
+fn a_first_term_that_drains_becomes_term_after_the_timeout() {
+    let setup = Setup::new("-n 1 -m 0 -t 1 --config web.toml").signal_logger("");
+    setup.write("web.toml", "[worker]\ngraceful-signal = 'QUIT'\noutput = 'inherit'\n");
+    let master = setup.start();
+    let worker = master.wait_for_ready(1)[0];
+    master.wait_for_log("Up to 1 / 1", 1);
+    master.signal(Signal::SIGTERM);
+    assert_eq!(master.wait_exit().code(), Some(0));
+    assert_eq!(master.said_by(worker), ["ready", "QUIT", "TERM"]);
+    assert_eq!(master.log().count("Sending SIGKILL"), 1, "{}", master.log());
+}
+
 #[test]
 fn a_stop_works_before_the_first_ack() {
     let master = Setup::new("-n 2 -m manual").signal_logger("USR2").start();

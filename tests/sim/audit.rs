@@ -46,6 +46,7 @@ impl Run {
         let deadline = self.ledger.rollout.as_ref().and_then(Rollout::deadline);
         tally.due = earlier(tally.due, deadline);
         tally.due = earlier(tally.due, self.ledger.stop_due.map(|(due, _)| due));
+        tally.due = earlier(tally.due, self.ledger.term_due);
         self.audit_remnants(&mut tally);
         self.audit_pool(&tally);
         if self.ledger.stopping.is_none() {

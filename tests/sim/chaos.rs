@@ -298,7 +298,11 @@ impl Run {
 
     pub fn stop(&mut self) -> Command {
         let named = Command::Stop(signal(self.rng.pick(&STOPS)));
-        if self.rng.one_in(2) { Command::StopGracefully } else { named }
+        match self.rng.below(4) {
+            0 => Command::StopGracefully,
+            1 => Command::StopGracefullyThenTerm,
+            _ => named,
+        }
     }
 
     fn command(&mut self) -> Command {

@@ -4,9 +4,10 @@
 use std::time::Duration;
 
 use einhyrningsins::base::{Mono, Pid, Slot};
-use einhyrningsins::pool::{AckIgnored, AckMode, Acked, Asked, EXEC_LIMIT, Notice, Settings, UpgradeStyle};
+use einhyrningsins::pool::{AckIgnored, AckMode, Acked, Asked, EXEC_LIMIT, Notice, Settings, TERM_GRACE, UpgradeStyle};
 
 use crate::hold;
+use crate::ledger::earlier;
 use crate::run::{Cause, Run, StopSignal};
 use crate::world::{Known, Process};
 
@@ -182,6 +183,10 @@ impl Run {
     /// Every worker and every group hears of it now, once.
     pub fn begin_stop(&mut self, stop: StopSignal) {
         (self.step.stop, self.step.stops_told) = (Some(stop), true);
+        if stop == StopSignal::GracefulThenTerm {
+            let patience = self.ledger.settings.signal_timeout.unwrap_or(TERM_GRACE).max(Duration::from_millis(1));
+            self.ledger.term_due = earlier(self.ledger.term_due, Some(self.now.after(patience)));
+        }
         let groups = self.world.processes.iter().filter(|process| process.known == Known::Group).count();
         self.step.signals_left = self.world.workers.len() + groups;
     }

@@ -57,6 +57,8 @@ pub struct Ledger {
     pub stopping: Option<ExitReason>,
     /// When the workers hear of a stop that is delayed, and what.
     pub stop_due: Option<(Mono, StopSignal)>,
+    /// When a graceful end becomes one by TERM.
+    pub term_due: Option<Mono>,
     pub exited: bool,
     /// Modern workers that died or missed their ack, unasked, since the last ack, upgrade or return.
     pub deaths: u32,
@@ -110,6 +112,7 @@ impl Ledger {
             releases: vec![Version(0)],
             stopping: None,
             stop_due: None,
+            term_due: None,
             exited: false,
             deaths: 0,
             failures: 0,
@@ -218,7 +221,7 @@ impl Ledger {
             Command::Stop(Signal::QUIT) if self.stopping != Some(ExitReason::GaveUp) => {
                 self.stopping = Some(ExitReason::Quit);
             }
-            Command::Stop(_) | Command::StopGracefully => {
+            Command::Stop(_) | Command::StopGracefully | Command::StopGracefullyThenTerm => {
                 self.stopping = self.stopping.or(Some(ExitReason::Stopped));
             }
             Command::SetTarget(target) => {
@@ -474,6 +477,20 @@ impl Ledger {
             StopSignal::Signal(Signal::TERM) => timeout.or(Some(TERM_GRACE)),
             StopSignal::Signal(Signal::QUIT) => Some(timeout.unwrap_or(QUIT_GRACE).min(QUIT_GRACE)),
             StopSignal::Signal(_) | StopSignal::Graceful => timeout,
+            StopSignal::GracefulThenTerm => None,
+        }
+    }
+
+    /// What a stop at this moment is that follows others: one that is graceful puts off no TERM that is to come.
+    pub fn once_more(&self, now: Mono, stop: StopSignal) -> StopSignal {
+        let is_delayed = self.stop_due.is_some_and(|(_, before)| before == StopSignal::GracefulThenTerm);
+        match stop {
+            StopSignal::Signal(_) => stop,
+            StopSignal::Graceful | StopSignal::GracefulThenTerm if self.term_due.is_some_and(|due| due <= now) => {
+                StopSignal::Signal(Signal::TERM)
+            }
+            StopSignal::Graceful if is_delayed || self.term_due.is_some() => StopSignal::GracefulThenTerm,
+            StopSignal::Graceful | StopSignal::GracefulThenTerm => stop,
         }
     }
 }

@@ -155,7 +155,7 @@ impl Run {
     /// The stop under way, if it sends this signal to this process or to what it left.
     fn stop_by(&self, process: &Process, signal: Signal) -> Option<StopSignal> {
         let wanted = |stop: &StopSignal| match *stop {
-            StopSignal::Graceful => process.graceful,
+            StopSignal::Graceful | StopSignal::GracefulThenTerm => process.graceful,
             StopSignal::Signal(named) => named,
         };
         self.step.stop.filter(|stop| wanted(stop) == signal)
@@ -259,7 +259,7 @@ impl Run {
         hold!("I11", !alive, "exit while a process lives or waits to be reaped");
         let waits = self.master.as_ref().is_some_and(|master| master.reloading.has_waiting_clients());
         hold!("I30", !waits, "exit while a client waits for the end of an upgrade");
-        (self.ledger.exited, self.ledger.stop_due) = (true, None);
+        (self.ledger.exited, self.ledger.stop_due, self.ledger.term_due) = (true, None, None);
         self.coverage.ended += 1;
     }
 }

@@ -33,6 +33,8 @@ macro_rules! hold {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum StopSignal {
     Graceful,
+    /// TERM comes later.
+    GracefulThenTerm,
     Signal(Signal),
 }
 
@@ -212,10 +214,15 @@ impl Run {
         };
         self.step.strays = self.world.processes.iter().filter(is_due).map(|it| it.pid).collect();
         if let Cause::Stop(stop) = self.step.cause {
+            let stop = self.ledger.once_more(self.now, stop);
             let delay = self.ledger.settings.stop_delay;
             let waits = is_first && stop != StopSignal::Signal(Signal::QUIT) && self.world.serving() > 0;
             let due = if waits { self.now.after(delay) } else { self.now };
             self.ledger.stop_due = Some((due, stop));
+            self.ledger.term_due = self.ledger.term_due.filter(|_| stop == StopSignal::GracefulThenTerm);
+        }
+        if self.ledger.term_due.take_if(|due| *due <= self.now).is_some() {
+            self.begin_stop(StopSignal::Signal(Signal::TERM));
         }
         if let Some((_, stop)) = self.ledger.stop_due.take_if(|(due, _)| *due <= self.now) {
             self.begin_stop(stop);
@@ -244,6 +251,7 @@ impl Run {
             }
             Event::CommandGiven(Command::Stop(signal)) => Cause::Stop(StopSignal::Signal(*signal)),
             Event::CommandGiven(Command::StopGracefully) => Cause::Stop(StopSignal::Graceful),
+            Event::CommandGiven(Command::StopGracefullyThenTerm) => Cause::Stop(StopSignal::GracefulThenTerm),
             Event::CommandGiven(Command::Abort) => Cause::Abort,
             Event::CommandGiven(Command::RollBack(to)) => Cause::RollBack(*to),
             Event::CommandGiven(
