@@ -88,6 +88,7 @@ impl Supervisor {
                 queues: QueueWatch::default(),
                 relay,
                 descendants: Vec::new(),
+                late_interrupts: 0,
                 recheck: PollBackoff::default(),
             },
             threads: Threads { inbox, crew, signals, reaper, jobs, control, output },

@@ -67,6 +67,8 @@ pub(crate) struct Children {
     pub(crate) queues: QueueWatch,
     /// The descendants that workers had when they were told something.
     pub(crate) descendants: Vec<Descendant>,
+    /// How often the master was sent INT after it had been told to end.
+    pub(crate) late_interrupts: u32,
     /// When to look again at what sends no event: the exec pipes, and groups that outlived their leader.
     pub(crate) recheck: PollBackoff,
 }

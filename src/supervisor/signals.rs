@@ -3,6 +3,7 @@
 use crate::base::Signal;
 use crate::pool::{Command, Terms, UpgradeStyle, Worker};
 use crate::supervisor::master::Supervisor;
+use crate::supervisor::process::own_pid;
 use crate::supervisor::reply::Change;
 use crate::sys::hearing::{Hearing, hearing};
 use crate::sys::signal::{Received, Sender};
@@ -26,7 +27,8 @@ impl Supervisor {
     /// worker more and one less, as with puma and unicorn; USR1 and CONT are for the workers.
     pub(crate) fn command_of(&mut self, received: Received) -> Option<Command> {
         match received.signal {
-            Signal::INT | Signal::USR2 => Some(Command::StopGracefully),
+            Signal::INT => Some(self.interrupt(received.sender)),
+            Signal::USR2 => Some(Command::StopGracefully),
             Signal::TERM => Some(self.terminate()),
             Signal::QUIT => Some(Command::Stop(received.signal)),
             Signal::HUP | Signal::ALRM => {
@@ -43,6 +45,24 @@ impl Supervisor {
             Signal::CONT => Some(Command::Forward(received.signal)),
             _ => None,
         }
+    }
+
+    /// A second one says how to force the end, and a further one of the terminal's does.
+    fn interrupt(&mut self, sender: Sender) -> Command {
+        if !self.pool.is_stopping() {
+            return Command::StopGracefully;
+        }
+        self.children.late_interrupts = self.children.late_interrupts.saturating_add(1);
+        let is_typed = sender == Sender::Kernel;
+        if is_typed && self.children.late_interrupts > 1 {
+            return Command::Stop(Signal::TERM);
+        }
+        let workers = self.pool.workers().iter().map(|worker| worker.pid);
+        let pids: Vec<String> =
+            workers.chain(self.pool.leftovers().iter().map(|left| left.pid)).map(|pid| pid.to_string()).collect();
+        let or_typed = if is_typed { ", or press Ctrl-C once more" } else { "" };
+        log::warn!("Still waiting for [{}]: to send TERM, run kill -TERM {}{or_typed}", pids.join(", "), own_pid());
+        Command::StopGracefully
     }
 
     /// docker stop and Kubernetes send TERM, and mean a graceful end. The first one is that, where it is configured by which signal workers

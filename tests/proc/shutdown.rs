@@ -9,25 +9,9 @@ use std::time::Duration;
 use nix::sys::signal::Signal;
 
 use crate::ctl::{ctl, said};
-use crate::support::{Failure, HeldRequest, LIMIT, Master, Process, Setup, Strace, ask, seconds_before_kill};
-
-/// Runs the rest of its arguments at a terminal of their own, shows on stderr what they write there, and types ^C when it
-/// is told so by USR1.
-const AT_A_TERMINAL: &str = r#"
-import os, pty, signal, sys
-
-pid, terminal = pty.fork()
-if pid == 0:
-    os.execvp(sys.argv[1], sys.argv[1:])
-signal.signal(signal.SIGUSR1, lambda *_: os.write(terminal, b"\x03"))
-while True:
-    try:
-        shown = os.read(terminal, 4096)
-    except OSError:
-        break
-    os.write(2, shown)
-sys.exit(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))
-"#;
+use crate::support::{
+    Failure, HeldRequest, LIMIT, Master, Process, Setup, Strace, TYPES_CTRL_C, ask, seconds_before_kill,
+};
 
 /// Takes no connection. At USR2 it serves those that wait in the queue, closes the socket, says so, and lives until TERM.
 const DRAINS: &str = r#"
@@ -376,7 +360,7 @@ fn a_stop_during_the_pause_between_launches_is_immediate() {
 // Failure mode 32.
 #[test]
 fn ctrl_c_at_a_terminal_reaches_the_master_alone() {
-    let setup = Setup::new("-n 2 -m 0").through(&["python3", "-c", AT_A_TERMINAL]).signal_logger("USR2 INT");
+    let setup = Setup::new("-n 2 -m 0").at_a_terminal(TYPES_CTRL_C).signal_logger("USR2 INT");
     let terminal = setup.start();
     terminal.wait_for_log(" ready", 2);
     terminal.wait_for_log("Up to 2 / 2", 1);
@@ -385,4 +369,44 @@ fn ctrl_c_at_a_terminal_reaches_the_master_alone() {
     let log = terminal.log();
     let heard = |word: &str| log.lines().iter().filter(|line| line.trim_end().ends_with(word)).count();
     assert_eq!((heard(" USR2"), heard(" INT")), (2, 0), "{log}");
+}
+
+/// Number 9, and of compat.md "Ctrl-C for the third time": INT from the terminal is graceful twice.
+#[test]
+fn a_second_ctrl_c_says_how_to_force_and_a_third_does() {
+    let terminal = Setup::new("-n 1 -m 0").at_a_terminal(TYPES_CTRL_C).signal_logger("TERM").start();
+    terminal.wait_for_log(" ready", 1);
+    terminal.wait_for_log("Up to 1 / 1", 1);
+    terminal.signal(Signal::SIGUSR1);
+    terminal.wait_for_log(" USR2", 1);
+    assert_eq!(terminal.log().count("Still waiting"), 0, "{}", terminal.log());
+    terminal.signal(Signal::SIGUSR1);
+    terminal.wait_for_log(": to send TERM, run kill -TERM ", 1);
+    terminal.wait_for_log(", or press Ctrl-C once more", 1);
+    terminal.signal(Signal::SIGUSR1);
+    assert_eq!(terminal.wait_exit().code(), Some(0));
+    assert_eq!(
+        (terminal.log().count("Re-sending USR2"), terminal.log().count("Sending TERM")),
+        (1, 1),
+        "{}",
+        terminal.log()
+    );
+}
+
+/// One that a process sends may come from a script, which sends it as often as it likes.
+#[test]
+fn a_second_int_says_how_to_force_and_no_further_one_does() {
+    let (master, workers) = start_loggers("-n 2 -m 0", "TERM", 2);
+    for sent in 1..=4 {
+        master.signal(Signal::SIGINT);
+        master.wait_for_log("INFO: Sending USR2", sent);
+    }
+    let hint = |pids: &[Process]| {
+        format!("WARN: Still waiting for [{}, {}]: to send TERM, run kill -TERM {}", pids[0], pids[1], master.process())
+    };
+    let hinted = [[workers[0], workers[1]], [workers[1], workers[0]]].map(|pids| master.log().count(&hint(&pids)));
+    assert_eq!(hinted.iter().sum::<usize>(), 3, "{}", master.log());
+    assert_eq!(master.log().count("Sending TERM"), 0, "{}", master.log());
+    master.signal(Signal::SIGTERM);
+    assert_eq!(master.wait_exit().code(), Some(0));
 }

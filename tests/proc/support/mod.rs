@@ -32,6 +32,7 @@ mod sockets;
 mod strace;
 mod stranger;
 mod successor;
+mod terminal;
 mod vitals;
 mod wait;
 
@@ -56,6 +57,7 @@ pub use sockets::{SOCKET_REPORT, socket_reports};
 pub use strace::Strace;
 pub use stranger::{Crowd, OTHER_UID, Stranger};
 pub use successor::AS_EINHORN;
+pub use terminal::TYPES_CTRL_C;
 pub use vitals::Vitals;
 pub use wait::{LIMIT, holds_within, wait_until};
 
