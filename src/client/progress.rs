@@ -12,8 +12,12 @@ use crate::client::status::Status;
 const UNKNOWN: &str = "{msg}";
 const KNOWN: &str = "[{bar:20}] {pos} of {len} acked  {msg}";
 
-/// How much of a message is shown beside the bar.
+/// The same with a second line.
+const WAITING: &str = "[{bar:20}] {pos} of {len} acked  {msg}\n{prefix}";
+
+/// How much of a message is shown beside the bar, and of what is waited for below it.
 const MESSAGE_CHARS_MAX: usize = 40;
+const PREFIX_CHARS_MAX: usize = 79;
 
 /// How many steps are told again when an upgrade has failed.
 const LAST_STEPS_MAX: usize = 20;
@@ -62,10 +66,13 @@ impl Progress {
         }
     }
 
-    /// How far it is.
+    /// How far it is, and what it waits for.
     pub(super) fn show(&self, status: &Status) {
-        let (Self::Bar(bar, _), Some(upgrade)) = (self, &status.upgrade) else { return };
-        bar.set_style(style(KNOWN));
+        let Self::Bar(bar, _) = self else { return };
+        let waits_for = status.waits_for.as_ref().map(|waits_for| printable::line(&waits_for.text));
+        bar.set_prefix(waits_for.iter().flat_map(|text| text.chars().take(PREFIX_CHARS_MAX)).collect::<String>());
+        let Some(upgrade) = &status.upgrade else { return };
+        bar.set_style(style(if waits_for.is_some() { WAITING } else { KNOWN }));
         bar.set_length(u64::try_from(upgrade.target).unwrap_or_default());
         bar.set_position(u64::try_from(upgrade.acked).unwrap_or_default());
     }
@@ -96,6 +103,7 @@ fn style(template: &str) -> ProgressStyle {
 mod tests {
     use super::*;
     use crate::base::printable::is_hidden;
+    use crate::client::status::{Upgrade, WaitsFor};
     use crate::client::text::Surface;
 
     fn message_of(said: &str) -> String {
@@ -122,6 +130,18 @@ mod tests {
         progress.tell_last_steps(&mut screen);
         let lines: Vec<String> = (5..LAST_STEPS_MAX + 5).map(|number| format!("step {number}")).collect();
         assert_eq!(String::from_utf8(out).unwrap(), lines.join("\n") + "\n");
+    }
+
+    #[test]
+    fn what_an_upgrade_waits_for_stands_below_its_bar() {
+        let bar = ProgressBar::hidden();
+        let progress = Progress::Bar(bar.clone(), VecDeque::new());
+        let waits_for = WaitsFor { text: format!("waits\n{}", "x".repeat(100)), ..WaitsFor::default() };
+        let upgrade = Some(Upgrade::default());
+        progress.show(&Status { upgrade: upgrade.clone(), waits_for: Some(waits_for), ..Status::default() });
+        assert_eq!(bar.prefix(), format!("waits\\x0a{}", "x".repeat(70)));
+        progress.show(&Status { upgrade, ..Status::default() });
+        assert_eq!(bar.prefix(), "");
     }
 
     /// An escape is longer than what it stands for, and the bar is one line.

@@ -19,6 +19,7 @@ pub(super) struct Status {
     pub(super) version: i64,
     pub(super) target: i64,
     pub(super) upgrade: Option<Upgrade>,
+    pub(super) waits_for: Option<WaitsFor>,
     /// That of the version that is launched now.
     pub(super) trial: Option<Trial>,
     /// Slots that wait because their workers died young.
@@ -47,6 +48,16 @@ pub(super) struct Upgrade {
     /// How many slots run it by now, at most.
     pub(super) stage: Option<i64>,
     pub(super) paused: bool,
+}
+
+/// What an upgrade waits for; after it, for which old worker.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub(super) struct WaitsFor {
+    pub(super) kind: String,
+    pub(super) pid: Option<i64>,
+    pub(super) slot: Option<i64>,
+    pub(super) text: String,
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]

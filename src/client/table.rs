@@ -28,6 +28,9 @@ pub(super) fn render(status: &Status) -> Text {
     if let Some(upgrade) = &status.upgrade {
         line(&upgrade_line(upgrade), Colour::Yellow);
     }
+    if let Some(waits_for) = &status.waits_for {
+        line(&printable::line(&waits_for.text), Colour::Yellow);
+    }
     if let Some(trial) = &status.trial {
         line(&trial_line(trial), Colour::Yellow);
     }
@@ -238,7 +241,7 @@ fn plural(count: i64, noun: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::client::status::Death;
+    use crate::client::status::{Death, WaitsFor};
     use crate::client::text::Surface;
 
     fn status() -> Status {
@@ -266,6 +269,7 @@ mod tests {
             version: 1,
             target: 2,
             upgrade: Some(upgrade),
+            waits_for: Some(WaitsFor { text: "waits for worker 12".to_owned(), ..WaitsFor::default() }),
             consecutive_deaths: 1,
             leftovers: vec![Leftover { told_s: 2.0, ..left }],
             release: Some(Release {
@@ -300,6 +304,7 @@ mod tests {
         let expected = "\
 master 7 (web): version 1, 1 of 2 workers serve (0 of version 1, 1 of version 0)
 upgrading to version 1 (fleet): 0 of 2 acked, 1 failure
+waits for worker 12
 worker 9 has ended and left sleep, process group 11, sent USR2 2.0s ago
 1 worker in a row died before their ack
 version 0 is /srv/1, since later, by deploy: login
@@ -363,6 +368,7 @@ launched 3, log lines dropped 0
         let lines = shown(&forged, Surface::Plain).lines().count();
         forged.name = Some(BREAKS.to_owned());
         forged.upgrade.as_mut().unwrap().style = BREAKS.to_owned();
+        forged.waits_for.as_mut().unwrap().text = BREAKS.to_owned();
         let release = forged.release.as_mut().unwrap();
         for text in [&mut release.path, &mut release.user, &mut release.reason] {
             *text = Some(BREAKS.to_owned());
@@ -375,6 +381,6 @@ launched 3, log lines dropped 0
         forged.workers[1].ping_id = Some(BREAKS.to_owned());
         let text = shown(&forged, Surface::Plain);
         assert_eq!(text.lines().count(), lines, "{text}");
-        assert_eq!(text.matches("a\\x0ab\\x09c\\x1b[2J\\x9b2J\\u{202e}").count(), 11, "{text}");
+        assert_eq!(text.matches("a\\x0ab\\x09c\\x1b[2J\\x9b2J\\u{202e}").count(), 12, "{text}");
     }
 }

@@ -9,6 +9,7 @@ use crate::client::failure::{Exit, Failure};
 use crate::client::progress::Progress;
 use crate::client::question::Question;
 use crate::client::reply::Reply;
+use crate::client::request::Request;
 use crate::client::screen::Screen;
 use crate::client::text::{Colour, Text};
 use crate::protocol::{PAUSED, UpgradeAsked};
@@ -52,7 +53,9 @@ fn follow(
     screen: &mut Screen<'_>,
 ) -> Result<String, Failure> {
     let command = asked.command();
-    let id = connection.ask(command, &asked.args())?;
+    let id = connection.next_id();
+    // einhorn's clients are not told what an upgrade waits for; those that ask in JSON are.
+    connection.send(&Request::new(id, command, &asked.args()).in_json())?;
     let mut question = Question::new();
     // Lines show every step, so that no status is needed.
     let mut next_request = progress.has_bar().then(|| clock::now().after(PROGRESS_EVERY));
@@ -151,7 +154,7 @@ mod tests {
         assert_eq!(result, Ok(Exit::Done));
         assert_eq!(out, "Upgrading smoothly, as commanded\n===> Launched 12 (index: 2)\nUpgrade done\n");
         assert_eq!(err, "");
-        assert_eq!(master.heard(), ["---%0Aid: 1%0Acommand: upgrade%0Aargs: []%0A"]);
+        assert_eq!(master.heard(), ["---%0Aid: 1%0Acommand: upgrade%0Aargs: []%0Aformat: json%0A"]);
     }
 
     #[test]

@@ -4,7 +4,7 @@
 use std::os::fd::AsFd;
 use std::time::Duration;
 
-use crate::base::Mono;
+use crate::base::{Mono, printable};
 use crate::client::connection::{Connection, Deadline};
 use crate::client::failure::{Exit, Failure};
 use crate::client::question::Question;
@@ -36,7 +36,7 @@ pub(super) fn for_old_workers(
     screen: &mut Screen<'_>,
 ) -> Result<Exit, Failure> {
     let mut question = Question::new();
-    let mut current = None;
+    let (mut current, mut named) = (None, None);
     loop {
         let status = look(connection, &mut question, deadline)?;
         let is_first = current.is_none();
@@ -46,6 +46,11 @@ pub(super) fn for_old_workers(
             1 if is_first => screen.say("Waiting for the last old worker"),
             left if is_first => screen.say(format!("Waiting for {left} old workers").as_str()),
             _ => {}
+        }
+        let waits_for = status.waits_for.filter(|waits_for| waits_for.pid.is_some() && waits_for.pid != named);
+        if let Some(waits_for) = waits_for {
+            screen.say(&*printable::line(&waits_for.text));
+            named = waits_for.pid;
         }
         pause(connection, deadline)?;
     }

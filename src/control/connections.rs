@@ -7,6 +7,7 @@ use std::os::fd::{OwnedFd, RawFd};
 use crate::base::{ClientId, Mono};
 use crate::control::connection::{Connection, Fault};
 use crate::control::handover::Clients;
+use crate::control::message::Hearing;
 use crate::logging::rate_limiter::LogRateLimiter;
 use crate::protocol::{More, Peer, Reply, Role};
 
@@ -46,15 +47,23 @@ impl Connections {
         self.all.iter_mut().filter(|connection| !matches!(connection.peer.role, Role::Worker(_)))
     }
 
-    /// Sends news to all that wait for an upgrade, but for these.
-    pub(crate) fn publish(&mut self, message: &str, more: More, except: &[ClientId], now: Mono) {
+    /// Sends news to those that wait for an upgrade.
+    pub(crate) fn publish(&mut self, message: &str, hearing: Hearing, now: Mono) {
+        let hears = |connection: &&mut Connection| {
+            connection.subscription.as_ref().is_some_and(|subscription| hearing.includes(subscription.format))
+        };
+        self.all.iter_mut().filter(hears).for_each(|connection| publish_to(connection, message, More::Follows, now));
+    }
+
+    /// Sends all that wait for an upgrade their last news, but for these.
+    pub(crate) fn conclude(&mut self, message: &str, except: &[ClientId], now: Mono) {
         for connection in self.all.iter_mut().filter(|connection| !except.contains(&connection.id)) {
-            publish_to(connection, message, more, now);
+            publish_to(connection, message, More::No, now);
         }
     }
 
     /// Sends one of them its last news.
-    pub(crate) fn conclude(&mut self, client: ClientId, message: &str, now: Mono) {
+    pub(crate) fn conclude_for(&mut self, client: ClientId, message: &str, now: Mono) {
         if let Some(connection) = self.find(client) {
             publish_to(connection, message, More::No, now);
         }

@@ -10,7 +10,7 @@ use crossbeam_channel::{Receiver, Sender, bounded};
 use crate::base::{ClientId, Pid};
 use crate::control::access::Policy;
 use crate::control::handover::Clients;
-use crate::control::message::{Message, Then};
+use crate::control::message::{Hearing, Message, Then};
 use crate::control::server::Server;
 use crate::control::socket_file::{Retired, SocketFile};
 use crate::files::control_socket::Access;
@@ -55,9 +55,9 @@ impl Control {
         self.send(Message::Reply { client, reply, format, then });
     }
 
-    /// Sends news to all clients that wait for an upgrade.
-    pub(crate) fn publish(&self, message: String) {
-        self.send(Message::Publish { message });
+    /// Sends news to clients that wait for an upgrade.
+    pub(crate) fn publish(&self, message: String, hearing: Hearing) {
+        self.send(Message::Publish { message, hearing });
     }
 
     /// Sends them the outcome, but for these; they wait no longer.

@@ -243,9 +243,9 @@ fn who_waits_for_an_upgrade_still_hears_of_it() {
         client.say(&state(1));
         house.answer_next("waiting", Then::Subscribe);
         assert_eq!(client.hear(), "waiting");
-        let house = way(house, &mut |house| house.control.publish("in between".to_owned()));
+        let house = way(house, &mut |house| house.control.publish("in between".to_owned(), Hearing::All));
         house.control.conclude("done".to_owned(), Vec::new());
-        house.control.publish("no client waits any more".to_owned());
+        house.control.publish("no client waits any more".to_owned(), Hearing::All);
         assert_eq!([client.hear(), client.hear()], ["in between", "done"]);
         client.say(&state(2));
         house.answer_next("last", Then::Nothing);

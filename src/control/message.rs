@@ -17,9 +17,10 @@ pub(crate) enum Message {
         format: Format,
         then: Then,
     },
-    /// News for all clients that wait for an upgrade.
+    /// News for clients that wait for an upgrade.
     Publish {
         message: String,
+        hearing: Hearing,
     },
     /// The last news of it.
     Conclude {
@@ -50,6 +51,23 @@ pub(crate) enum Message {
     Flush {
         done: Sender<()>,
     },
+}
+
+/// Which of the clients that wait for an upgrade are sent news of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Hearing {
+    All,
+    /// Those that asked for it in this format.
+    Only(Format),
+}
+
+impl Hearing {
+    pub(crate) fn includes(self, format: Format) -> bool {
+        match self {
+            Self::All => true,
+            Self::Only(wanted) => format == wanted,
+        }
+    }
 }
 
 /// What follows a reply.

@@ -17,4 +17,4 @@ pub(crate) mod socket_file;
 mod turns;
 
 pub(crate) use handle::{Control, ControlPaused, start};
-pub(crate) use message::Then;
+pub(crate) use message::{Hearing, Then};

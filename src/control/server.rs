@@ -17,7 +17,7 @@ use crate::control::message::{Message, Then};
 use crate::control::poll::{self, ClientEvent};
 use crate::control::requests::Requests;
 use crate::control::socket_file::SocketFile;
-use crate::protocol::{Format, More, Peer, Reply, Role};
+use crate::protocol::{Format, Peer, Reply, Role};
 use crate::sys::{allocator, clock};
 use crate::threads::Input;
 use crate::threads::gate::Gate;
@@ -142,9 +142,9 @@ impl Server {
         while let Ok(message) = self.messages.try_recv() {
             match *message {
                 Message::Reply { client, reply, format, then } => self.reply(client, reply, format, then, now),
-                Message::Publish { message } => self.connections.publish(&message, More::Follows, &[], now),
-                Message::Conclude { message, except } => self.connections.publish(&message, More::No, &except, now),
-                Message::ConcludeFor { client, message } => self.connections.conclude(client, &message, now),
+                Message::Publish { message, hearing } => self.connections.publish(&message, hearing, now),
+                Message::Conclude { message, except } => self.connections.conclude(&message, &except, now),
+                Message::ConcludeFor { client, message } => self.connections.conclude_for(client, &message, now),
                 Message::Adopt { connection, worker } => {
                     self.connections.add(connection, Peer::of_worker(worker), now);
                 }

@@ -15,3 +15,4 @@ pub(crate) mod systemd;
 pub(crate) mod systemd_status;
 pub(crate) mod title;
 pub(crate) mod view;
+pub(crate) mod waits;

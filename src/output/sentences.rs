@@ -7,6 +7,7 @@ use log::Level;
 
 use crate::base::{AckMode, Ending, Pid, Signal, printable};
 use crate::config::{Config, Difference, Effect};
+use crate::output::waits;
 use crate::pool::{AckIgnored, Acked, Asked, Blocked, Elsewhere, Notice, UpgradeFailure, UpgradeStyle};
 use crate::protocol::PAUSED;
 
@@ -22,6 +23,8 @@ pub(crate) enum Audience {
     LogOnly,
     /// All that wait for an upgrade.
     Subscribers,
+    /// Of those the ones that ask in JSON, as einhorn's clients do not: they know einhorn's lines alone.
+    OwnSubscribers,
 }
 
 /// One line.
@@ -32,9 +35,9 @@ pub(crate) struct Line {
     pub(crate) audience: Audience,
 }
 
-/// The line for a notice. How a worker ended unexpectedly is one more, see [`cause_of_death`].
+/// The line for a notice; `connections` are those of the worker that it says is waited for. How a worker ended unexpectedly is one more, see [`cause_of_death`].
 #[expect(clippy::too_many_lines, reason = "one match of all notices: the compiler sees that none is missing")]
-pub(crate) fn line(notice: &Notice, config: &Config) -> Line {
+pub(crate) fn line(notice: &Notice, config: &Config, connections: Option<usize>) -> Line {
     match notice {
         Notice::LaunchingMany { count } => logged(Level::Info, format!("Launching {count} new workers")),
         Notice::Launched { pid, index } => watched(Level::Info, format!("===> Launched {pid} (index: {index})")),
@@ -63,6 +66,11 @@ pub(crate) fn line(notice: &Notice, config: &Config) -> Line {
                  Waiting for old workers to exit before spinning up a process."
             ),
         ),
+        Notice::UpgradeWaits { version, wait, at } => Line {
+            level: Level::Info,
+            text: format!("Upgrade to version {version} {}", waits::sentence(wait, *at, connections)),
+            audience: Audience::OwnSubscribers,
+        },
         Notice::GaveUp { deaths } => {
             logged(Level::Error, format!("Giving up: {deaths} workers in a row died before any was ACKed (--retries)"))
         }

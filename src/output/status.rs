@@ -10,12 +10,13 @@ use crate::output::death::Death;
 use crate::output::history::History;
 use crate::output::releases;
 use crate::output::view::View;
+use crate::output::waits::Waiting;
 use crate::pool::{Leftover, Pool, UpgradeStyle, Worker};
 use crate::protocol::object;
 use crate::sys::clock;
 
 /// The whole of it.
-pub(crate) fn document(view: View<'_>) -> Json {
+pub(crate) fn document(view: View<'_>, waits_for: Option<&Waiting>) -> Json {
     let pool = view.pool;
     let name = view.config.command_name.clone().map_or(Json::Null, Json::String);
     object([
@@ -25,6 +26,7 @@ pub(crate) fn document(view: View<'_>) -> Json {
         ("target", pool.settings().target.into()),
         ("serving", pool.serving_count().into()),
         ("upgrade", upgrade(view)),
+        ("waits_for", waits_for.map_or(Json::Null, Waiting::document)),
         ("trial", trial(pool)),
         ("waiting", waiting(pool)),
         ("stopping", pool.is_stopping().into()),
@@ -145,7 +147,7 @@ fn seconds(span: Duration) -> Json {
 }
 
 /// For a client that asks with a bare line on the socket; einhyrningsinsctl makes its own of the JSON.
-pub(crate) fn table(view: View<'_>) -> String {
+pub(crate) fn table(view: View<'_>, waits_for: Option<&Waiting>) -> String {
     let pool = view.pool;
     let (serving, target) = (pool.serving_count(), pool.settings().target);
     let upgrade = match pool.upgrading() {
@@ -158,6 +160,7 @@ pub(crate) fn table(view: View<'_>) -> String {
         old => format!(" ({} of version {}, {old} of others)", u64::from(serving) - old, pool.modern()),
     };
     let mut table = format!("version {}, {serving} of {target} serving{by_version}{upgrade}\n", pool.modern());
+    waits_for.iter().for_each(|waiting| table.push_str(&format!("{}\n", waiting.text)));
     table.push_str(&releases::lines(view.history, running(pool)));
     table.push_str(&format!("{:>5} {:>8} {:>7} {:<8} {:>10}\n", "INDEX", "PID", "VERSION", "STATE", "AGE"));
     let now = clock::now();

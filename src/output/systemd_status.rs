@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use crate::base::printable;
 use crate::base::{Mono, Version};
 use crate::output::calendar::{Calendar, rfc3339};
+use crate::output::waits;
 use crate::pool::Pool;
 
 /// By how much each step forward puts off the end of the manager's patience with a start or an upgrade.
@@ -118,8 +119,9 @@ fn status(pool: &Pool, phase: Phase, exchange: Replacing, failure: Option<&str>)
         let stage = if stage < target { format!(", stage of {stage}") } else { String::new() };
         let paused = if pool.is_paused() { ", paused" } else { "" };
         let waiting = waiting(pool);
+        let long_wait = pool.long_wait().map_or_else(String::new, |wait| format!(", {}", waits::brief(&wait)));
         return format!(
-            "{serving}/{target} serving, upgrading to version {version}: {acked}/{target} acked{stage}{paused}{waiting}"
+            "{serving}/{target} serving, upgrading to version {version}: {acked}/{target} acked{stage}{paused}{waiting}{long_wait}"
         );
     }
     let about_to = match (phase, exchange) {

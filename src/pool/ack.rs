@@ -61,7 +61,7 @@ impl Pool {
     }
 
     /// By whose settings a worker is judged: an old one is another program, to which those of the new version mean nothing.
-    fn settings_of(&self, worker: &Worker) -> &Settings {
+    pub(in crate::pool) fn settings_of(&self, worker: &Worker) -> &Settings {
         if worker.version == self.state.modern { &self.state.settings } else { &self.state.fallback }
     }
 
@@ -80,7 +80,7 @@ impl Pool {
     }
 
     /// When its manual ack is overdue.
-    fn ack_limit(&self, worker: &Worker) -> Option<Mono> {
+    pub(in crate::pool) fn ack_limit(&self, worker: &Worker) -> Option<Mono> {
         let settings = self.settings_of(worker);
         let timeout = settings.ack_limit()?;
         let waiting = settings.ack == AckMode::Manual && self.is_awaited(worker);

@@ -73,6 +73,7 @@ impl Pool {
             self.launch_deadline(),
             self.stop_deadline(),
             self.term_deadline(),
+            self.wait_deadline(),
         ];
         due.into_iter().fold(None, earlier)
     }
@@ -102,6 +103,7 @@ impl Pool {
         self.note_serving(actions);
         self.replenish(now, actions);
         self.note_lingering(now, actions);
+        self.note_wait(now, actions);
         self.conclude_stop(actions);
     }
 

@@ -29,6 +29,8 @@ mod state;
 mod tell;
 mod trial;
 mod upgrade;
+mod wait;
+mod waits;
 mod worker;
 
 #[cfg(test)]
@@ -55,10 +57,11 @@ pub use command::{Command, Terms, UpgradeStyle};
 pub use event::{Event, Group};
 pub use machine::Pool;
 pub use notice::{AckIgnored, Acked, Asked, Blocked, Notice, UpgradeFailure};
-pub use settings::{DAEMON_GRACE, EXEC_LIMIT, Manner, QUIT_GRACE, REQUEST_ID_MAX, Settings, TERM_GRACE};
+pub use settings::{DAEMON_GRACE, EXEC_LIMIT, Manner, QUIT_GRACE, REQUEST_ID_MAX, Settings, TERM_GRACE, WAIT_NOTE};
 pub use slot_deaths::SlotDeaths;
 pub use slots::number_slots;
 pub use stage::{Phase, Upgrade};
 pub use state::{Earlier, Preparing, State, Stopping, Trial};
 pub use trial::EARLIER_MAX;
+pub use wait::{NotedWait, Wait, Waited};
 pub use worker::{Elsewhere, Leftover, Ping, StopSignal, Told, Worker};

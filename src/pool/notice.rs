@@ -4,8 +4,9 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::base::{Ending, Pid, Signal, Slot, Version, WorkerIndex};
+use crate::base::{Ending, Mono, Pid, Signal, Slot, Version, WorkerIndex};
 use crate::pool::command::UpgradeStyle;
+use crate::pool::wait::Wait;
 use crate::pool::worker::Elsewhere;
 
 /// One thing worth telling.
@@ -25,6 +26,12 @@ pub enum Notice {
         deaths: u32,
     },
     LaunchBlocked(Blocked),
+    /// The upgrade to this version has waited for long by now.
+    UpgradeWaits {
+        version: Version,
+        wait: Wait,
+        at: Mono,
+    },
     ExecStuck {
         pid: Pid,
         after: Duration,

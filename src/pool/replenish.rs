@@ -107,17 +107,24 @@ impl Pool {
     /// How many workers may be added beside those that live.
     pub(in crate::pool) fn room(&self) -> u32 {
         let settings = &self.state.settings;
-        let room = |additional: u32, beside: u32| {
-            settings.target.saturating_add(additional).saturating_sub(beside.saturating_add(self.launching()))
-        };
-        let additional = settings.max_upgrade_additional;
-        let of_all = additional.map_or(u32::MAX, |additional| room(additional, count(&self.state.workers, |_| true)));
         // A modern one above the target goes as soon as those below serve; it must not keep one of them away.
         let is_surplus =
             |worker: &Worker| worker.version == self.state.modern && !self.is_in_place(worker.slot, settings.target);
         let untold = || count(&self.state.workers, |worker| !worker.is_told() && !is_surplus(worker));
-        let of_surge = settings.max_surge.map(|surge| room(surge.rounded_up(settings.target), untold()));
-        of_all.min(of_surge.unwrap_or(u32::MAX))
+        let surge = settings.max_surge.map(|surge| surge.rounded_up(settings.target));
+        let of_surge = surge.map_or(u32::MAX, |surge| self.room_beside(surge, untold()));
+        self.room_beside_all().min(of_surge)
+    }
+
+    /// The same by the limit that counts those, too, that were told to go.
+    pub(in crate::pool) fn room_beside_all(&self) -> u32 {
+        let additional = self.state.settings.max_upgrade_additional;
+        additional.map_or(u32::MAX, |additional| self.room_beside(additional, count(&self.state.workers, |_| true)))
+    }
+
+    fn room_beside(&self, additional: u32, living: u32) -> u32 {
+        let most = self.state.settings.target.saturating_add(additional);
+        most.saturating_sub(living.saturating_add(self.launching()))
     }
 
     /// How many workers above the target may live at the most. None: no limit.

@@ -45,7 +45,7 @@ impl Pool {
         earlier(baked, upgrade.end())
     }
 
-    fn stage_serves(&self) -> bool {
+    pub(in crate::pool) fn stage_serves(&self) -> bool {
         let modern = |worker: &Worker| worker.version == self.state.modern && worker.serves();
         count(&self.state.workers, modern) >= self.stage_size()
     }

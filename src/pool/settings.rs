@@ -36,6 +36,9 @@ pub const DAEMON_GRACE: Duration = Duration::from_secs(10);
 /// How often the log names the workers that were told to go and stay.
 pub(super) const LINGER_NOTE: Duration = Duration::from_secs(60);
 
+/// How long an upgrade waits for a worker before that is told.
+pub const WAIT_NOTE: Duration = Duration::from_secs(10);
+
 /// How many failures in a row end an upgrade when an ack timeout is set and `--retries` is not.
 pub(super) const RETRIES_WITH_ACK_TIMEOUT: u32 = 3;
 

@@ -119,7 +119,7 @@ impl Pool {
         last.after(self.state.backoff.interval(self.state.settings.spacing_s))
     }
 
-    fn deaths(&self, slot: Slot, version: Version) -> Option<&SlotDeaths> {
+    pub(in crate::pool) fn deaths(&self, slot: Slot, version: Version) -> Option<&SlotDeaths> {
         self.state.slots.get(&slot).filter(|deaths| deaths.version == version)
     }
 

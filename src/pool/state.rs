@@ -17,6 +17,7 @@ use crate::pool::command::{Terms, UpgradeStyle};
 use crate::pool::settings::Settings;
 use crate::pool::slot_deaths::SlotDeaths;
 use crate::pool::stage::Upgrade;
+use crate::pool::wait::NotedWait;
 use crate::pool::worker::{Leftover, Worker};
 
 /// The least pid of a worker: a signal to 0, -1 or 1 would reach everything but a worker.
@@ -71,6 +72,8 @@ pub struct State {
     /// The version of which it was told that its workers go to the background.
     #[serde(default)]
     pub daemonized: Option<Version>,
+    /// What the upgrade under way waits for, or has waited for, as far as it was told.
+    pub noted_wait: Option<NotedWait>,
 }
 
 impl State {
@@ -102,6 +105,7 @@ impl State {
             dark: false,
             slots: BTreeMap::new(),
             daemonized: None,
+            noted_wait: None,
         }
     }
 

@@ -35,6 +35,7 @@ mod startup;
 mod surroundings;
 mod undelivered;
 mod unfit;
+mod waits;
 
 pub use signals::HEARD;
 pub use startup::main;

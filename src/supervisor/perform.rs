@@ -3,11 +3,13 @@
 use nix::errno::Errno;
 
 use crate::base::{Pid, Signal};
+use crate::control::Hearing;
 use crate::machines::reload::{Hearers, Input};
 use crate::output::last_words::LastWords;
 use crate::output::sentences;
 use crate::output::sentences::Audience;
 use crate::pool::{Action, Event, ExitReason, Group, Notice};
+use crate::protocol::Format;
 use crate::supervisor::master::Supervisor;
 use crate::supervisor::undelivered::Addressee;
 use crate::sys::{clock, wait};
@@ -64,13 +66,18 @@ impl Supervisor {
         }
         let verdict = self.record(notice);
         let hearers = self.follow_upgrade(notice);
-        let line = sentences::line(notice, self.config());
+        let connections = match notice {
+            Notice::UpgradeWaits { wait, .. } => self.connections_of(wait),
+            _ => None,
+        };
+        let line = sentences::line(notice, self.config(), connections);
         log::log!(line.level, "{}", line.text);
         if let Some(cause) = sentences::cause_of_death(notice) {
             log::warn!("{cause}");
         }
         match line.audience {
-            Audience::Subscribers => self.threads.control.publish(line.text),
+            Audience::Subscribers => self.threads.control.publish(line.text, Hearing::All),
+            Audience::OwnSubscribers => self.threads.control.publish(line.text, Hearing::Only(Format::Json)),
             Audience::LogOnly => {}
         }
         if let (Some(verdict), Some(hearers)) = (verdict, hearers) {

@@ -6,11 +6,12 @@ use std::sync::Arc;
 
 use crate::base::Version;
 use crate::config::{Difference, Effect};
+use crate::control::Hearing;
 use crate::logging;
 use crate::machines::reload::{Hearers, Input, JOB_NOTE, Output, Start, TOO_MUCH};
 use crate::output::{sentences, title};
 use crate::pool::Event;
-use crate::protocol::Asking;
+use crate::protocol::{Asking, Format};
 use crate::release::exec_spec::Release;
 use crate::release::listeners::Listener;
 use crate::release::prepare::{self, AppliedConfig, Found, InForce, Prepared};
@@ -103,10 +104,14 @@ impl Supervisor {
                 self.adapt(&before);
             }
             Output::Conclude(hearers) => driven.hearers = Some(hearers),
-            Output::NoteSlow => log::warn!(
-                "Still reading the configuration or looking up what it names, for {}s and more; upgrades wait for it",
-                JOB_NOTE.as_secs()
-            ),
+            Output::NoteSlow => {
+                let text = format!(
+                    "Still reading the configuration or looking up what it names, for {}s and more; upgrades wait for it",
+                    JOB_NOTE.as_secs()
+                );
+                log::warn!("{text}");
+                self.threads.control.publish(text, Hearing::Only(Format::Json));
+            }
         }
         None
     }

@@ -9,11 +9,16 @@ use std::path::Path;
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
+use crate::base::Pid;
+use crate::sys::procfs;
 use crate::sys::sock_diag;
 use crate::sys::socket::LocalAddress;
 
 /// In /proc/net/unix, sockets that wait to be accepted, or are connected.
 const UNIX_OPEN: [&[u8]; 2] = [b"02", b"03"];
+
+/// How many descriptors are looked at to find which process holds what: a look at each is a system call.
+const DESCRIPTORS_MAX: usize = 1024;
 
 /// The inode of a connection that no process has accepted.
 const NO_INODE: u64 = 0;
@@ -47,18 +52,35 @@ impl Incoming {
 /// Those that came in at this address; at one that stands for all, those that came in at its port. None: the kernel does not tell.
 pub fn incoming(address: &LocalAddress) -> Option<Incoming> {
     let mut found = Incoming::default();
+    each(address, |inode, name| found.add(inode, name))?;
+    Some(found)
+}
+
+/// Calls `take` for each, with its inode and its name.
+fn each(address: &LocalAddress, mut take: impl FnMut(u64, &[u8])) -> Option<()> {
     match address {
         LocalAddress::Inet(address) => {
-            sock_diag::each_open_tcp(*address, |connection| found.add(connection.inode, connection.ends)).ok()?;
+            sock_diag::each_open_tcp(*address, |connection| take(connection.inode, connection.ends)).ok()
         }
         LocalAddress::Unix(path) => {
             let table = fs::read("/proc/thread-self/net/unix").ok()?;
             let lines = table.split(|byte| *byte == b'\n');
-            lines.filter_map(|line| unix(line, path)).for_each(|(inode, name)| found.add(inode, name));
+            lines.filter_map(|line| unix(line, path)).for_each(|(inode, name)| take(inode, name));
+            Some(())
         }
-        LocalAddress::Other => return None,
+        LocalAddress::Other => None,
     }
-    Some(found)
+}
+
+/// How many connections that came in at these addresses a process and its descendants hold. None: that cannot be seen, or not soon.
+pub fn held_by(pid: Pid, addresses: &[&LocalAddress]) -> Option<usize> {
+    let pids: Vec<Pid> = std::iter::once(pid).chain(procfs::descendants(pid)).collect();
+    let held = procfs::sockets(&pids, DESCRIPTORS_MAX)?;
+    let mut found = BTreeSet::new();
+    for address in addresses {
+        each(address, |inode, _| found.extend(Some(inode).filter(|inode| held.contains(inode))))?;
+    }
+    Some(found.len())
 }
 
 /// The inode and the name, from `Num RefCount Protocol Flags Type St Inode Path`; the path may have blanks in it.

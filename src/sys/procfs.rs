@@ -1,6 +1,7 @@
 //! What /proc says of a process: whose child it is, what it was born with, what it holds. For acks from behind a
 //! wrapper, for what an ended worker has left, and where nothing better is known; what is read may be outdated when it is used.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::os::fd::RawFd;
 use std::os::unix::ffi::OsStrExt;
@@ -99,6 +100,22 @@ pub fn socket_descriptor(pid: Pid, inodes: &[u64]) -> Option<RawFd> {
     let mut numbers = directory::numbers(format!("/proc/{pid}/fd")).ok()?.into_iter();
     let is_wanted = |file: &Path| wanted.iter().any(|wanted| file.as_os_str() == wanted.as_str());
     numbers.find(|number| fs::read_link(format!("/proc/{pid}/fd/{number}")).is_ok_and(|file| is_wanted(&file)))
+}
+
+/// The sockets that these processes have open, by their inodes. None: that cannot be seen, or more than `max` descriptors would have to be
+/// looked at.
+pub fn sockets(pids: &[Pid], max: usize) -> Option<BTreeSet<u64>> {
+    let mut files = Vec::new();
+    for pid in pids {
+        let numbers = directory::numbers(format!("/proc/{pid}/fd")).ok()?;
+        files.extend(numbers.into_iter().map(|number| format!("/proc/{pid}/fd/{number}")));
+        if files.len() > max {
+            return None;
+        }
+    }
+    let targets = files.into_iter().filter_map(|file| fs::read_link(file).ok());
+    let inode = |target: PathBuf| target.to_str()?.strip_prefix("socket:[")?.strip_suffix(']')?.parse().ok();
+    Some(targets.filter_map(inode).collect())
 }
 
 /// A variable of the environment that a process was born with.

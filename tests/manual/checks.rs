@@ -252,7 +252,7 @@ pub(crate) fn exit_codes(manual: &Manual) -> Vec<String> {
 }
 
 pub(crate) fn fields(manual: &Manual) -> Vec<String> {
-    let status = ["status", "counters"]
+    let status = ["status", "counters", "waits"]
         .map(|file| fields_in(&fs::read_to_string(root().join(format!("src/output/{file}.rs"))).unwrap()));
     let status = union(status);
     let history = fields_in(&fs::read_to_string(root().join("src/output/releases.rs")).unwrap());

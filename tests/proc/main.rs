@@ -54,5 +54,6 @@ mod title;
 mod trace;
 mod unfit;
 mod upgrade;
+mod waits;
 mod worker;
 mod wrappers;

@@ -238,6 +238,18 @@ impl Run {
             );
         }
         self.audit_launch(tally);
+        self.audit_wait();
+    }
+
+    /// I43: an upgrade that does not get on waits for something that can be told.
+    fn audit_wait(&self) {
+        let is_any_killed = self.world.workers.iter().any(|&at| self.world.processes[at].killed);
+        let is_at_rest = self.ledger.upgrading.is_some() && self.ledger.launching.is_empty() && !is_any_killed;
+        hold!(
+            "I43",
+            !is_at_rest || self.pool.waits_for().is_some(),
+            "an upgrade stands still, for no reason that is known"
+        );
     }
 
     /// I5: serving workers go last, and of those the oldest first.

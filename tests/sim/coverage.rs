@@ -81,6 +81,7 @@ counters!(
         Launched,
         Relaunching,
         LaunchBlocked,
+        UpgradeWaits,
         ExecStuck,
         AckReceived,
         AckIgnored,

@@ -4,7 +4,9 @@
 use std::time::Duration;
 
 use einhyrningsins::base::{Mono, Pid, Slot};
-use einhyrningsins::pool::{AckIgnored, AckMode, Acked, Asked, EXEC_LIMIT, Notice, Settings, TERM_GRACE, UpgradeStyle};
+use einhyrningsins::pool::{
+    AckIgnored, AckMode, Acked, Asked, EXEC_LIMIT, Notice, Settings, TERM_GRACE, UpgradeStyle, WAIT_NOTE, Wait,
+};
 
 use crate::hold;
 use crate::ledger::earlier;
@@ -60,6 +62,7 @@ impl Run {
                 hold!("I10", !pids.is_empty() && pids.iter().all(stays), "{pids:?} are said to linger");
                 self.ledger.last_linger_note = self.now;
             }
+            Notice::UpgradeWaits { wait, .. } => self.hear_wait(wait),
             Notice::StageServes { .. }
             | Notice::Paused { .. }
             | Notice::Resumed { .. }
@@ -94,6 +97,21 @@ impl Run {
     fn hear_of_delay(&self, delay: Duration) {
         let due = self.ledger.stop_due.map(|(due, _)| due);
         hold!("I11", due == Some(self.now.after(delay)), "the workers are told at {due:?}, not in {delay:?}");
+    }
+
+    /// I43: only a long wait is told, of a worker that is as it says. Which wait it is of several, the unit tests of the pool show.
+    fn hear_wait(&mut self, wait: &Wait) {
+        let by = wait.worker().expect("only a wait for a worker is told");
+        let process = self.world.worker_at(by.pid).map(|at| &self.world.processes[at]).expect("it is listed");
+        let (acked, told) = (process.acked_at.is_some(), process.told);
+        let is_so = match wait {
+            Wait::Ack { .. } | Wait::Timer { .. } => !acked && !told && by.since == process.spawned_at,
+            Wait::Continue { .. } => process.stopped && !told,
+            Wait::Exit { .. } => told && by.since == process.told_at,
+            Wait::Resume { .. } | Wait::Check | Wait::Bake { .. } | Wait::Launch { .. } => false,
+        };
+        hold!("I43", is_so && self.ledger.upgrading.is_some(), "{wait:?} is told, and is none");
+        hold!("I43", by.since.after(WAIT_NOTE) <= self.now, "{wait:?} is told too early");
     }
 
     fn hear_of_leftovers(&mut self, notice: &Notice) {
