@@ -94,6 +94,14 @@ impl Run {
         }
     }
 
+    /// When TERM follows, once this is known: a stop gives an upgrade up, and its settings with it.
+    pub fn note_term(&mut self) {
+        if self.step.stop == Some(StopSignal::GracefulThenTerm) && !self.ledger.exited {
+            let patience = self.ledger.settings.signal_timeout.unwrap_or(TERM_GRACE).max(Duration::from_millis(1));
+            self.ledger.term_due = earlier(self.ledger.term_due, Some(self.now.after(patience)));
+        }
+    }
+
     fn hear_of_delay(&self, delay: Duration) {
         let due = self.ledger.stop_due.map(|(due, _)| due);
         hold!("I11", due == Some(self.now.after(delay)), "the workers are told at {due:?}, not in {delay:?}");
@@ -201,10 +209,6 @@ impl Run {
     /// Every worker and every group hears of it now, once.
     pub fn begin_stop(&mut self, stop: StopSignal) {
         (self.step.stop, self.step.stops_told) = (Some(stop), true);
-        if stop == StopSignal::GracefulThenTerm {
-            let patience = self.ledger.settings.signal_timeout.unwrap_or(TERM_GRACE).max(Duration::from_millis(1));
-            self.ledger.term_due = earlier(self.ledger.term_due, Some(self.now.after(patience)));
-        }
         let groups = self.world.processes.iter().filter(|process| process.known == Known::Group).count();
         self.step.signals_left = self.world.workers.len() + groups;
     }

@@ -236,6 +236,7 @@ impl Run {
             self.trace.line(|| format!("         -> {action:?}"));
             self.perform(action);
         }
+        self.note_term();
         if self.trace.is_on() {
             let text = portrait(&self.world, &self.ledger);
             self.trace.line(|| text);
