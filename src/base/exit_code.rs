@@ -9,7 +9,7 @@ pub(crate) const QUIT: u8 = 1;
 pub(crate) const BAD_OPTION: u8 = 100;
 /// Something that the start needs is not to be had.
 pub(crate) const CANNOT_START: u8 = 111;
-/// No worker ever served, and `--retries` is used up.
+/// No worker ever served, and `--retries` is used up; or one has ended with a code that no restart mends.
 pub(crate) const GAVE_UP: u8 = 112;
 /// Memory was refused, and the reserve is used up.
 pub(crate) const NO_MEMORY: u8 = 113;
@@ -17,6 +17,9 @@ pub(crate) const NO_MEMORY: u8 = 113;
 pub(crate) const NOT_EXECUTABLE: u8 = 126;
 /// The program is not there.
 pub(crate) const NOT_FOUND: u8 = 127;
+
+/// What a worker ends with whose configuration is wrong (sysexits.h); none of a master's.
+pub const EX_CONFIG: u8 = 78;
 
 /// Every one of them.
 pub const EXIT_CODES: [u8; 8] =

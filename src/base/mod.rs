@@ -18,6 +18,8 @@ pub use cpu_set::CpuSet;
 pub use ending::Ending;
 pub use ids::{ClientId, Pid, Slot, Version, WorkerIndex};
 pub use resource::{Resource, ResourceLimit};
-pub use settings::{AckMode, FACILITIES, LogFormat, LogTarget, STAGES_MAX, Share, Stages, WorkerOutput};
+pub use settings::{
+    AckMode, EXIT_CODES_MAX, ExitCodes, FACILITIES, LogFormat, LogTarget, STAGES_MAX, Share, Stages, WorkerOutput,
+};
 pub use signal::Signal;
 pub use time::{Mono, due, earlier};

@@ -1,5 +1,6 @@
 //! Values of the configuration that other rooms act on as they are.
 
+use std::num::NonZeroU8;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -57,6 +58,27 @@ impl std::fmt::Display for Share {
 
 fn of_hundred(percent: u32, total: u32, extra: u64) -> u32 {
     u32::try_from((u64::from(percent) * u64::from(total) + extra) / 100).unwrap_or(u32::MAX)
+}
+
+/// How many exit codes may be named.
+pub const EXIT_CODES_MAX: usize = 8;
+
+/// Exit codes of a process, but for 0.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ExitCodes([Option<NonZeroU8>; EXIT_CODES_MAX]);
+
+impl ExitCodes {
+    /// None: more than [`EXIT_CODES_MAX`].
+    pub fn new(codes: &[NonZeroU8]) -> Option<Self> {
+        let mut set = Self::default();
+        let places = set.0.get_mut(..codes.len())?;
+        places.iter_mut().zip(codes).for_each(|(place, code)| *place = Some(*code));
+        Some(set)
+    }
+
+    pub fn has(self, code: i32) -> bool {
+        self.0.into_iter().flatten().any(|known| i32::from(known.get()) == code)
+    }
 }
 
 /// How many stages an upgrade may have, beside the last one, which is all workers.

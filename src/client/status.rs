@@ -24,6 +24,8 @@ pub(super) struct Status {
     pub(super) trial: Option<Trial>,
     /// Slots that wait because their workers died young.
     pub(super) waiting: Vec<Waiting>,
+    /// Slots that stay down because no restart mends what their workers ended with.
+    pub(super) down: Vec<Down>,
     pub(super) stopping: bool,
     pub(super) consecutive_deaths: i64,
     pub(super) workers: Vec<Worker>,
@@ -76,6 +78,14 @@ pub(super) struct Waiting {
     pub(super) slot: i64,
     pub(super) deaths: i64,
     pub(super) next_in_s: f64,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub(super) struct Down {
+    pub(super) slot: i64,
+    pub(super) exit_status: i64,
+    pub(super) down_s: f64,
 }
 
 /// What a worker that ended has left.

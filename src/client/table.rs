@@ -3,7 +3,7 @@
 use std::fmt::Write;
 
 use crate::base::printable;
-use crate::client::status::{Leftover, Release, Status, Trial, Upgrade, Waiting, Worker};
+use crate::client::status::{Down, Leftover, Release, Status, Trial, Upgrade, Waiting, Worker};
 use crate::client::text::{Colour, Text};
 
 const HEADINGS: [&str; 7] = ["INDEX", "PID", "VERSION", "STATE", "AGE", "ACKED", "PING"];
@@ -35,6 +35,7 @@ pub(super) fn render(status: &Status) -> Text {
         line(&trial_line(trial), Colour::Yellow);
     }
     status.waiting.iter().for_each(|waiting| line(&waiting_line(waiting), Colour::Red));
+    status.down.iter().for_each(|down| line(&down_line(down), Colour::Red));
     status.leftovers.iter().for_each(|left| line(&leftover_line(left), Colour::Yellow));
     if status.stopping {
         line("stopping: no worker is launched any more", Colour::Yellow);
@@ -129,6 +130,14 @@ fn trial_line(trial: &Trial) -> String {
 fn waiting_line(waiting: &Waiting) -> String {
     let Waiting { slot, deaths, next_in_s } = waiting;
     format!("slot {slot} waits {next_in_s:.0}s for its next worker: {} died young in a row", plural(*deaths, "worker"))
+}
+
+fn down_line(down: &Down) -> String {
+    let Down { slot, exit_status, down_s } = down;
+    let since = duration(*down_s);
+    format!(
+        "slot {slot} stays down since {since}: its worker exited with {exit_status} (worker.no-restart); an upgrade launches it again"
+    )
 }
 
 fn leftover_line(left: &Leftover) -> String {

@@ -5,12 +5,13 @@
 //! Order and headings are those of the help.
 
 use std::ffi::OsString;
+use std::num::NonZeroU8;
 use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::base::limits::SOCKET_PATH_MAX;
-use crate::base::{AckMode, FACILITIES, LogTarget, STAGES_MAX, Share};
+use crate::base::{AckMode, EXIT_CODES_MAX, FACILITIES, LogTarget, STAGES_MAX, Share};
 use crate::config::bind::Bind;
 use crate::config::definition::{
     self, Act, Commanded, Effect, Group, Need, Place, Shape, Subject, Takes, list, map, single, switch,
@@ -342,6 +343,12 @@ pub(super) static OPTIONS: &[Definition] = &[
         .help("Programs, by their names, that go on running when the worker that has started them in a session or group of their own ends")
         .effect(Effect::AtOnce)
         .read(|config, value| push(&mut config.worker.leave, values::program_name(value))),
+    list(WORKER_KEYS, "worker.no-restart", Shape::Count("CODE"))
+        .help(
+            "Exit codes after which a worker is not launched again: a start or an upgrade ends, and the slot of a service stays down \
+             (default: 78, EX_CONFIG, where there is a file)",
+        )
+        .read(push_exit_code),
     list(WORKER_KEYS, "worker.slots.cpus", Shape::Text("CPUS"))
         .help(
             "Processors that the worker of each slot runs on, such as [\"0-3\", \"4-7\"], in turn where there are more slots \
@@ -507,6 +514,15 @@ fn push_stage(config: &mut Config, value: &std::ffi::OsStr) -> Result<(), Need> 
         return Err(format!("need at most {STAGES_MAX} stages"));
     }
     config.rollout.stages.push(share);
+    Ok(())
+}
+
+fn push_exit_code(config: &mut Config, value: &std::ffi::OsStr) -> Result<(), Need> {
+    let code = values::whole(value, 1..=u8::MAX)?;
+    if config.worker.no_restart.len() >= EXIT_CODES_MAX {
+        return Err(format!("need at most {EXIT_CODES_MAX} exit codes"));
+    }
+    config.worker.no_restart.extend(NonZeroU8::new(code));
     Ok(())
 }
 

@@ -2,11 +2,13 @@
 //! to know before it opens anything is decided here and nowhere later.
 
 use std::ffi::OsStr;
+use std::num::NonZeroU8;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::time::Duration;
 
-use crate::base::{AckMode, Share, Signal};
+use crate::base::exit_code::EX_CONFIG;
+use crate::base::{AckMode, ExitCodes, Share, Signal};
 use crate::config::bind::Bind;
 use crate::config::definition::Kind;
 use crate::config::error::ConfigError;
@@ -30,6 +32,14 @@ impl Config {
     /// Whether a configuration file was named; some defaults are other ones then.
     pub fn has_file(&self) -> bool {
         self.given.is_given("config")
+    }
+
+    /// The codes after which a worker is not launched again. A service with a file has one unless it says otherwise; scripts of einhorn's
+    /// know of none.
+    pub fn no_restart(&self) -> ExitCodes {
+        let is_default = self.has_file() && !self.given.is_given("worker.no-restart");
+        let default = NonZeroU8::new(EX_CONFIG);
+        ExitCodes::new(if is_default { default.as_slice() } else { &self.worker.no_restart }).unwrap_or_default()
     }
 
     /// Whether this program stands in for Ruby's einhorn: called by that name, and without a file.

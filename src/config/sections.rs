@@ -2,6 +2,7 @@
 //! file.
 
 use std::ffi::{OsStr, OsString};
+use std::num::NonZeroU8;
 use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -60,6 +61,8 @@ pub struct WorkerSetup {
     pub slots: SlotSetup,
     /// Programs that outlive their worker.
     pub leave: Vec<String>,
+    /// As it is given; [`Config::no_restart`](crate::config::Config::no_restart) is what counts.
+    pub no_restart: Vec<NonZeroU8>,
 }
 
 impl Default for WorkerSetup {
@@ -74,6 +77,7 @@ impl Default for WorkerSetup {
             output: None,
             slots: SlotSetup::default(),
             leave: Vec::new(),
+            no_restart: Vec::new(),
         }
     }
 }

@@ -58,7 +58,8 @@ Exit codes:
   100       an option or its value is wrong
   111       a required resource is unavailable: an address is in use, the lock
             is held, a file cannot be written
-  112       gave up: with --retries, no worker ever came up
+  112       gave up: with --retries, no worker ever came up; or one ended with a
+            code of worker.no-restart
   113       memory was refused, and the reserve for that is used up
   126, 127  the program cannot be run, or is not found
 ";

@@ -118,7 +118,7 @@ pub enum Output<C, A> {
     /// Open what the oldest job has found for this version. Answer: `Opened`.
     Open(Version),
     /// Tell the pool that the version can be started.
-    Ready { version: Version, settings: Settings },
+    Ready { version: Version, settings: Box<Settings> },
     /// Tell the pool that it cannot.
     Refuse { version: Version, reason: String },
     /// Answer with how that which the oldest job has read differs from what is in force.
@@ -193,7 +193,7 @@ impl<C: Configuration, A> Reload<C, A> {
             Input::Opened { version, result: Ok(read) } => {
                 // Something may have been commanded since the job began.
                 let coming = self.coming.insert(read.in_place_of(&self.in_force));
-                outputs.push(Output::Ready { version, settings: coming.settings() });
+                outputs.push(Output::Ready { version, settings: Box::new(coming.settings()) });
             }
             Input::Opened { version, result: Err(reason) } => outputs.push(Output::Refuse { version, reason }),
             Input::UpgradeAsked(client) if self.askers.contains(&client) => {}

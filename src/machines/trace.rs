@@ -27,7 +27,7 @@ pub trait Machine {
 #[serde(rename_all = "snake_case")]
 pub enum Line {
     State(Box<State>),
-    Pool(Step<Event, Action>),
+    Pool(Box<Step<Event, Action>>),
     Reexec(Step<reexec::Input, reexec::Output>),
 }
 
@@ -68,7 +68,7 @@ impl Machine for Pool {
     }
 
     fn line(step: Step<Event, Action>) -> Line {
-        Line::Pool(step)
+        Line::Pool(Box::new(step))
     }
 }
 

@@ -49,6 +49,7 @@ fn is_own_failure(reason: &UpgradeFailure) -> bool {
     match reason {
         UpgradeFailure::Failures(_) | UpgradeFailure::TooMany(_) | UpgradeFailure::NothingServes => true,
         UpgradeFailure::CheckFailed(_) | UpgradeFailure::Unfit(_) | UpgradeFailure::DeadlinePassed(_) => true,
+        UpgradeFailure::Final(_) => true,
         UpgradeFailure::Aborted | UpgradeFailure::RolledBack | UpgradeFailure::Stopping => false,
     }
 }

@@ -110,6 +110,7 @@ impl Outcome {
             UpgradeFailure::CheckFailed(_) | UpgradeFailure::Unfit(_) | UpgradeFailure::DeadlinePassed(_) => {
                 Self::Failed
             }
+            UpgradeFailure::Final(_) => Self::Failed,
             UpgradeFailure::Stopping => Self::Stopped,
             UpgradeFailure::Aborted => Self::Aborted,
             UpgradeFailure::RolledBack => Self::RolledBack,

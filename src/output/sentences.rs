@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use log::Level;
 
+use crate::base::exit_code::EX_CONFIG;
 use crate::base::{AckMode, Ending, Pid, Signal, printable};
 use crate::config::{Config, Difference, Effect};
 use crate::output::waits;
@@ -191,6 +192,21 @@ pub(crate) fn line(notice: &Notice, config: &Config, connections: Option<usize>)
             format!("Stopping: the workers serve for another {}; a second signal ends that", seconds(*delay)),
         ),
         Notice::NothingServes => logged(Level::Error, "No worker serves any more".to_owned()),
+        Notice::StartIsVain { pid, code } => logged(
+            Level::Error,
+            format!(
+                "Giving up: worker {pid} exited with {}, which no restart mends (worker.no-restart). Mend what it has said, and start again",
+                status(*code)
+            ),
+        ),
+        Notice::SlotStaysDown { slot, pid, code } => logged(
+            Level::Error,
+            format!(
+                "Slot {slot} stays down: worker {pid} exited with {}, which no restart mends (worker.no-restart). Mend what it has said, and \
+                 upgrade",
+                status(*code)
+            ),
+        ),
         Notice::UpgradeFailed { version, reason: UpgradeFailure::Stopping, .. } => {
             logged(Level::Info, format!("Upgrade to version {version} given up because we're exiting"))
         }
@@ -230,8 +246,17 @@ pub(crate) fn failure(reason: &UpgradeFailure) -> String {
         UpgradeFailure::DeadlinePassed(limit) => format!("it was not done within {}", seconds(*limit)),
         UpgradeFailure::Aborted => "it was aborted".to_owned(),
         UpgradeFailure::RolledBack => "it was rolled back".to_owned(),
+        UpgradeFailure::Final(code) => {
+            format!("a worker exited with {}, which no restart mends (worker.no-restart)", status(*code))
+        }
         UpgradeFailure::Stopping => "einhorn is going down".to_owned(),
     }
+}
+
+/// The one that sysexits.h has for it is known by its name, too.
+pub(crate) fn status(code: i32) -> String {
+    let name = if code == i32::from(EX_CONFIG) { " (EX_CONFIG, its configuration is wrong)" } else { "" };
+    format!("status {code}{name}")
 }
 
 /// einhorn says only that a worker exited; how it ended is what an operator asks next.

@@ -11,7 +11,7 @@ use crate::output::history::History;
 use crate::output::releases;
 use crate::output::view::View;
 use crate::output::waits::Waiting;
-use crate::pool::{Leftover, Pool, UpgradeStyle, Worker};
+use crate::pool::{Down, Leftover, Pool, UpgradeStyle, Worker};
 use crate::protocol::object;
 use crate::sys::clock;
 
@@ -29,6 +29,7 @@ pub(crate) fn document(view: View<'_>, waits_for: Option<&Waiting>) -> Json {
         ("waits_for", waits_for.map_or(Json::Null, Waiting::document)),
         ("trial", trial(pool)),
         ("waiting", waiting(pool)),
+        ("down", down(pool)),
         ("stopping", pool.is_stopping().into()),
         ("consecutive_deaths", pool.unacked_deaths().into()),
         ("workers", pool.workers().iter().map(worker).collect()),
@@ -76,6 +77,14 @@ fn waiting(pool: &Pool) -> Json {
         object([("slot", slot.0.into()), ("deaths", deaths.into()), ("next_in_s", seconds(at.since(now)))])
     };
     pool.waiting_slots().into_iter().map(slot).collect()
+}
+
+fn down(pool: &Pool) -> Json {
+    let now = clock::now();
+    let slot = |(slot, down): (Slot, Down)| {
+        object([("slot", slot.0.into()), ("exit_status", down.code.into()), ("down_s", seconds(now.since(down.at)))])
+    };
+    pool.down_slots().into_iter().map(slot).collect()
 }
 
 /// Of a worker that was not told to go, or that missed its ack.

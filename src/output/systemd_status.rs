@@ -6,7 +6,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::base::printable;
-use crate::base::{Mono, Version};
+use crate::base::{Mono, Slot, Version};
 use crate::output::calendar::{Calendar, rfc3339};
 use crate::output::waits;
 use crate::pool::Pool;
@@ -14,8 +14,8 @@ use crate::pool::Pool;
 /// By how much each step forward puts off the end of the manager's patience with a start or an upgrade.
 const EXTENSION: Duration = Duration::from_secs(300);
 
-/// How many of the slots that wait are named.
-const WAITING_SLOTS_MAX: usize = 10;
+/// How many of the slots that wait, or stay down, are named.
+const NAMED_SLOTS_MAX: usize = 10;
 
 /// As far as sd_notify(3) tells states apart.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -130,8 +130,8 @@ fn status(pool: &Pool, phase: Phase, exchange: Replacing, failure: Option<&str>)
         _ => "",
     };
     let failure = failure.map_or(String::new(), |failure| format!(". {failure}"));
-    let (trial, waiting) = (trial(pool), waiting(pool));
-    format!("{serving}/{target} serving, version {version}{about_to}{trial}{waiting}{failure}")
+    let (trial, waiting, down) = (trial(pool), waiting(pool), down(pool));
+    format!("{serving}/{target} serving, version {version}{about_to}{trial}{waiting}{down}{failure}")
 }
 
 /// Until when, rather than for how long: it does not change from second to second.
@@ -143,14 +143,24 @@ fn trial(pool: &Pool) -> String {
     format!(", on trial{until}, {failures} of {max} failures")
 }
 
-/// systemd drops a message of more than 4 KiB, so that not every slot of many is named.
 fn waiting(pool: &Pool) -> String {
-    let waiting = pool.waiting_slots();
-    let named: Vec<String> = waiting.iter().take(WAITING_SLOTS_MAX).map(|(slot, ..)| slot.to_string()).collect();
-    match waiting.len() - named.len() {
+    named("waiting after deaths", pool.waiting_slots().into_iter().map(|(slot, ..)| slot).collect())
+}
+
+/// With what the first of them ended; the others have as a rule ended with the same.
+fn down(pool: &Pool) -> String {
+    let down = pool.down_slots();
+    let Some((_, first)) = down.first() else { return String::new() };
+    named(&format!("down after exit status {}", first.code), down.into_iter().map(|(slot, _)| slot).collect())
+}
+
+/// systemd drops a message of more than 4 KiB, so that not every slot of many is named.
+fn named(what: &str, slots: Vec<Slot>) -> String {
+    let named: Vec<String> = slots.iter().take(NAMED_SLOTS_MAX).map(Slot::to_string).collect();
+    match slots.len() - named.len() {
         _ if named.is_empty() => String::new(),
-        0 => format!(", waiting after deaths: slot {}", named.join(" ")),
-        more => format!(", waiting after deaths: slot {} and {more} more", named.join(" ")),
+        0 => format!(", {what}: slot {}", named.join(" ")),
+        more => format!(", {what}: slot {} and {more} more", named.join(" ")),
     }
 }
 

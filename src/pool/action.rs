@@ -39,6 +39,6 @@ pub enum ExitReason {
     Stopped,
     /// It was told to by QUIT.
     Quit,
-    /// No worker ever served, and the retries are used up.
+    /// No worker ever served, and the retries are used up; or one has ended in the first start with a code that no restart mends.
     GaveUp,
 }

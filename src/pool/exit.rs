@@ -12,22 +12,30 @@ impl Pool {
     /// Lets the worker go, and has it reaped: until then its pid is listed here and can belong to no other process.
     pub(in crate::pool) fn on_exit(&mut self, now: Mono, pid: Pid, ending: Ending, actions: &mut Vec<Action>) {
         let Some(at) = self.state.workers.iter().position(|worker| worker.pid == pid) else { return };
+        self.note_established(now);
         let worker = self.state.workers.remove(at);
         let acked = if worker.is_acked() { Acked::Yes } else { Acked::Never };
         let asked = if worker.is_told() { Asked::Yes } else { Asked::No };
         let version = worker.version;
         actions.push(Action::Tell(Notice::Exited { pid, ending, acked, asked }));
         actions.push(Action::ReapWorker { pid });
+        let final_code = self.final_code(&worker, ending, asked);
         if asked == Asked::No {
-            self.note_death_in_slot(now, &worker, actions);
+            if final_code.is_none() {
+                self.note_death_in_slot(now, &worker, actions);
+            }
             self.count_against_trial(version, worker.slot);
         }
         // The rest of the group does not drain once its leader died: it would only run beside the replacement for ever.
         let patience = self.patience(now);
         let has_detached = self.end_leftovers_of(now, &worker, ending, actions);
-        self.state.leftovers.push(worker.into_leftover(now, Some(patience)));
-        if asked == Asked::No && (acked == Acked::Never || has_detached) {
-            self.on_failure(now, version, actions);
+        self.state.leftovers.push(worker.clone().into_leftover(now, Some(patience)));
+        match final_code {
+            Some(code) => self.on_final_exit(now, &worker, acked, code, actions),
+            None if asked == Asked::No && (acked == Acked::Never || has_detached) => {
+                self.on_failure(now, version, actions);
+            }
+            None => {}
         }
     }
 

@@ -122,13 +122,17 @@ impl Pool {
             Command::SetTarget(target) => {
                 assert!(target >= 1, "a pool has at least one worker");
                 self.each_settings(|_, settings| settings.target = target);
+                self.state.down.clear();
             }
-            Command::Configure(known) => self.each_settings(|version, settings| {
-                if let Some((_, new)) = known.iter().find(|(known, _)| *known == version) {
-                    assert!(new.target >= 1, "a pool has at least one worker");
-                    *settings = *new;
-                }
-            }),
+            Command::Configure(known) => {
+                self.each_settings(|version, settings| {
+                    if let Some((_, new)) = known.iter().find(|(known, _)| *known == version) {
+                        assert!(new.target >= 1, "a pool has at least one worker");
+                        *settings = *new;
+                    }
+                });
+                self.state.down.clear();
+            }
         }
     }
 

@@ -13,6 +13,7 @@ mod action;
 mod backoff;
 mod command;
 mod cull;
+mod down;
 mod event;
 mod exit;
 mod leaving;
@@ -61,7 +62,7 @@ pub use settings::{DAEMON_GRACE, EXEC_LIMIT, Manner, QUIT_GRACE, REQUEST_ID_MAX,
 pub use slot_deaths::SlotDeaths;
 pub use slots::number_slots;
 pub use stage::{Phase, Upgrade};
-pub use state::{Earlier, Preparing, State, Stopping, Trial};
+pub use state::{Down, Earlier, Preparing, State, Stopping, Trial};
 pub use trial::EARLIER_MAX;
 pub use wait::{NotedWait, Wait, Waited};
 pub use worker::{Elsewhere, Leftover, Ping, StopSignal, Told, Worker};

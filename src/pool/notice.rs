@@ -164,6 +164,17 @@ pub enum Notice {
     StopDelayed {
         delay: Duration,
     },
+    /// No worker of the first start has lived for long, and one ended with a code that no restart mends.
+    StartIsVain {
+        pid: Pid,
+        code: i32,
+    },
+    /// The last worker of the slot ended with such a code.
+    SlotStaysDown {
+        slot: Slot,
+        pid: Pid,
+        code: i32,
+    },
 }
 
 /// What keeps a missing worker from being launched now.
@@ -219,4 +230,6 @@ pub enum UpgradeFailure {
     DeadlinePassed(Duration),
     Aborted,
     RolledBack,
+    /// A worker ended with this code, which no restart mends.
+    Final(i32),
 }

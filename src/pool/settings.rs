@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::base::{AckMode, Share, Signal, Stages};
+use crate::base::{AckMode, ExitCodes, Share, Signal, Stages};
 
 /// A worker that dies this soon after its ack, unasked, counts as a sign of a crash loop.
 pub(super) const EARLY_LIFE: Duration = Duration::from_secs(10);
@@ -94,6 +94,9 @@ pub struct Settings {
     /// How long workers go on to serve after a stop was asked for, before they are told.
     #[serde(default)]
     pub stop_delay: Duration,
+    /// A worker that ends with one of them, unasked, is not launched again.
+    #[serde(default)]
+    pub no_restart: ExitCodes,
 }
 
 /// Whose way it is done in, where einhorn's and ours differ.
@@ -133,6 +136,7 @@ impl Default for Settings {
             max_surge: None,
             max_unavailable: none(),
             stop_delay: Duration::ZERO,
+            no_restart: ExitCodes::default(),
         }
     }
 }

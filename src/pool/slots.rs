@@ -62,7 +62,9 @@ impl Pool {
         };
         let modern = count(&self.state.workers, |worker| worker.version == self.state.modern && counts(worker));
         let launching = self.launches.iter().filter(|launch| launch.version == self.state.modern).count();
-        stage.saturating_sub(modern.saturating_add(u32::try_from(launching).unwrap_or(u32::MAX)))
+        let launching = u32::try_from(launching).unwrap_or(u32::MAX);
+        let down = self.count_down(self.state.modern, stage);
+        stage.saturating_sub(modern.saturating_add(launching).saturating_add(down))
     }
 
     /// The slots in which a worker is to be launched, with what runs there.
@@ -81,6 +83,7 @@ impl Pool {
             self.state.workers.iter().filter(modern).partition(|worker| worker.is_told());
         let launched = self.launches.iter().filter(|launch| launch.version == self.state.modern);
         let filled = untold.into_iter().map(|worker| worker.slot).chain(launched.map(|launch| launch.slot));
+        let filled = filled.chain(self.slots_down(self.state.modern, self.stage_size()));
         let mut empty = slots_without(0..self.stage_size(), filled);
         empty.sort_by_cached_key(|slot| told.iter().any(|worker| worker.slot == *slot));
         empty
@@ -92,6 +95,7 @@ impl Pool {
             self.state.workers.iter().filter(|worker| worker.version != self.state.modern && !worker.is_told());
         let launched = self.launches.iter().filter(|launch| launch.version != self.state.modern);
         let filled = filled.map(|worker| worker.slot).chain(launched.map(|launch| launch.slot));
+        let filled = filled.chain(self.slots_down(self.state.good, self.state.settings.target));
         slots_without(self.stage_size()..self.state.settings.target, filled)
     }
 
@@ -183,7 +187,9 @@ impl Pool {
     /// Says so when nothing serves any more, once. The way back is over when all serve that shall.
     pub(in crate::pool) fn note_serving(&mut self, actions: &mut Vec<Action>) {
         let modern = |worker: &Worker| worker.version == self.state.modern && worker.serves();
-        self.state.returning &= count(&self.state.workers, modern) < self.state.settings.target;
+        let target = self.state.settings.target;
+        let down = self.count_down(self.state.modern, target);
+        self.state.returning &= count(&self.state.workers, modern).saturating_add(down) < target;
         let dark = self.state.ever_acked && !self.is_stopping() && self.serving_count() == 0;
         if dark && !self.state.dark {
             actions.push(Action::Tell(Notice::NothingServes));

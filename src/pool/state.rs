@@ -74,6 +74,12 @@ pub struct State {
     pub daemonized: Option<Version>,
     /// What the upgrade under way waits for, or has waited for, as far as it was told.
     pub noted_wait: Option<NotedWait>,
+    /// A worker has outlived its early life.
+    #[serde(default)]
+    pub established: bool,
+    /// Slots that are not filled again, since their workers ended with a code of `no_restart`.
+    #[serde(default)]
+    pub down: BTreeMap<Slot, Down>,
 }
 
 impl State {
@@ -106,6 +112,8 @@ impl State {
             slots: BTreeMap::new(),
             daemonized: None,
             noted_wait: None,
+            established: false,
+            down: BTreeMap::new(),
         }
     }
 
@@ -173,6 +181,16 @@ pub struct Preparing {
 pub struct Trial {
     /// Its workers that died, stopped or missed their ack.
     pub failures: u32,
+}
+
+/// Why a slot is not filled.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Down {
+    /// That of its last worker; workers of others may fill the slot.
+    pub version: Version,
+    /// With which exit code it ended.
+    pub code: i32,
+    pub at: Mono,
 }
 
 /// A version that can be gone back to.

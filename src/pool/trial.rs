@@ -168,6 +168,7 @@ impl Pool {
         }
         state.backoff = Default::default();
         state.slots.clear();
+        state.down.clear();
         (state.launch_at_once, state.returning) = (true, true);
         actions.push(Action::Tell(Notice::UpgradeFailed { version, back_to, reason }));
         self.keep_releases(actions);

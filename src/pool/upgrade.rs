@@ -56,6 +56,7 @@ impl Pool {
         self.state.last_style = Some(preparing.style);
         self.state.backoff = Default::default();
         self.state.slots.clear();
+        self.state.down.clear();
         self.state.returning = false;
         self.state.trial = Self::trial_of(&settings);
         self.state.upgrade = Some(Upgrade::begin(now, preparing.style, preparing.terms, &settings));

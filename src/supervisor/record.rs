@@ -33,6 +33,7 @@ impl Supervisor {
             UpgradeFailure::Failures(_)
             | UpgradeFailure::TooMany(_)
             | UpgradeFailure::NothingServes
+            | UpgradeFailure::Final(_)
             | UpgradeFailure::DeadlinePassed(_) => self.facts.history.failure.clone(),
             // The reason says it all; a worker that died before was another matter.
             UpgradeFailure::CheckFailed(_) | UpgradeFailure::Unfit(_) => None,

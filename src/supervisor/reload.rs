@@ -81,7 +81,9 @@ impl Supervisor {
     ) -> Option<Input<AppliedConfig, Asking>> {
         match output {
             Output::Open(version) => return Some(Input::Opened { version, result: self.open_version(version) }),
-            Output::Ready { version, settings } => driven.event = Some(Event::ReleaseReady { version, settings }),
+            Output::Ready { version, settings } => {
+                driven.event = Some(Event::ReleaseReady { version, settings: *settings })
+            }
             Output::Refuse { version, reason } => driven.event = Some(Event::ReleaseRefused { version, reason }),
             Output::TellDifferences(asking) => {
                 let read = match self.threads.jobs.result() {

@@ -43,6 +43,7 @@ pub(crate) fn of(config: &Config) -> Settings {
         max_surge: config.max_surge,
         stop_delay: config.stop_delay,
         max_unavailable: config.max_unavailable.unwrap_or(Share::Count(0)),
+        no_restart: config.no_restart(),
     }
 }
 

@@ -27,6 +27,7 @@ mod leftovers;
 mod log;
 mod log_file;
 mod memory;
+mod no_restart;
 mod output;
 mod pacing;
 mod picture;

@@ -41,7 +41,8 @@ impl Run {
     pub fn audit(&mut self, action_count: usize) {
         self.audit_step();
         let mut tally = self.tally();
-        self.ledger.returning &= tally.modern_serving < self.ledger.settings.target;
+        let (modern, target) = (self.ledger.modern, self.ledger.settings.target);
+        self.ledger.returning &= tally.modern_serving + self.ledger.count_down(modern, target) < target;
         self.ledger.dark &= tally.serving == 0;
         let deadline = self.ledger.rollout.as_ref().and_then(Rollout::deadline);
         tally.due = earlier(tally.due, deadline);
@@ -76,6 +77,7 @@ impl Run {
             let wanted = version == ledger.modern || ledger.exited || !ledger.releases.contains(&version);
             hold!("I26", wanted, "version {version} was found without a request, and is kept");
         }
+        hold!("I44", ledger.final_end.is_none(), "{:?}, and nothing is made of it", ledger.final_end);
         hold!("L3", ledger.asked.is_none() || ledger.outstanding.is_some(), "an upgrade was asked for and forgotten");
     }
 
@@ -271,7 +273,7 @@ impl Run {
         let rollout = ledger.rollout.as_ref();
         let stage = rollout.map_or(settings.target, |rollout| rollout.least_size(settings.target));
         let launching_modern = ledger.launching.iter().filter(|launch| launch.version == ledger.modern).count() as u32;
-        let missing = tally.modern + launching_modern < stage;
+        let missing = tally.modern + launching_modern + ledger.count_down(ledger.modern, stage) < stage;
         let acking = tally.modern_waiting + launching < settings.max_unacked;
         let untold = self.staying() + launching;
         let room = settings.max_upgrade_additional.is_none_or(|additional| living < settings.target + additional)

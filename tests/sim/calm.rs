@@ -43,6 +43,10 @@ impl Run {
         let (steps_max, ends_at) = (self.step_count + self.step_bound(), self.now.after(self.time_bound()));
         while !self.is_at_rest() {
             let stuck = self.next_moment().is_none() && !self.something_can_happen();
+            if stuck && self.is_waited_for() {
+                self.launch_down_slots();
+                continue;
+            }
             hold!("L1", !stuck, "not at rest, and waiting for nothing");
             hold!("L1", self.step_count < steps_max, "not at rest after {} steps", self.step_bound());
             hold!("L1", self.now < ends_at, "not at rest after {:?}", self.time_bound());

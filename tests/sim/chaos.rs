@@ -6,6 +6,7 @@ use std::time::Duration;
 use einhyrningsins::base::{Ending, Pid, Signal, Version};
 use einhyrningsins::pool::{Action, Command, Elsewhere, Event, Settings, UpgradeStyle};
 
+use crate::final_end::MISCONFIGURED;
 use crate::plan::{GRACEFUL, Kind};
 use crate::reload::Change;
 use crate::run::Run;
@@ -171,8 +172,13 @@ impl Run {
 
     pub fn heed(&mut self) -> Option<Event> {
         let at = self.world.find(&mut self.rng, Process::may_die_now)?;
-        let killed = self.world.processes[at].kill_pending;
-        self.world.die(at, if killed { Ending::Signal(Signal::KILL) } else { Ending::Code(0) });
+        let process = &self.world.processes[at];
+        let ending = match process.kill_pending {
+            true => Ending::Signal(Signal::KILL),
+            false if process.fate.is_misconfigured && process.fate.dies_at.is_none() => Ending::Code(MISCONFIGURED),
+            false => Ending::Code(0),
+        };
+        self.world.die(at, ending);
         None
     }
 
@@ -223,7 +229,8 @@ impl Run {
             let is_wanted = !self.ledger.is_surplus(of);
             // Whether a death before the ack goes on a chain of them depends on when the worker was launched.
             let launched = of.acked_at.is_none().then_some(of.spawned_at);
-            (of.strays, of.known, of.version, of.told, of.killed, of.stopped, early, is_wanted, launched)
+            let is_final = self.is_final(of);
+            (of.strays, of.known, of.version, of.told, of.killed, of.stopped, early, is_wanted, (launched, is_final))
         };
         // Slots differ by what died in them, and by the stage that they belong to.
         let is_staged = self.ledger.rollout.as_ref().is_some_and(|it| it.is_staged(self.ledger.settings.target));

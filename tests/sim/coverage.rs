@@ -116,6 +116,8 @@ counters!(
         SlotWaits,
         NothingServes,
         StopDelayed,
+        StartIsVain,
+        SlotStaysDown,
     }
 );
 counters!(Blocks, BlockedKind, Blocked { Unacked, Capacity });
@@ -133,17 +135,41 @@ counters!(
         DeadlinePassed,
         Aborted,
         RolledBack,
+        Final,
     }
 );
 counters!(
     Faults,
     FaultKind,
-    Fault { Sound, DiesAtLaunch, DiesAtAge, NeverAcks, Hangs, Flaps, DiesInSlot, DiesWhenFull, Stops, AcceptsNothing }
+    Fault {
+        Sound,
+        DiesAtLaunch,
+        DiesAtAge,
+        NeverAcks,
+        Hangs,
+        Flaps,
+        DiesInSlot,
+        DiesWhenFull,
+        Stops,
+        AcceptsNothing,
+        IsMisconfigured
+    }
 );
 counters!(
     Outcomes,
     OutcomeKind,
-    Outcome { Passed, Failures, TooMany, NothingServes, CheckFailed, Unfit, DeadlinePassed, Aborted, RolledBack }
+    Outcome {
+        Passed,
+        Failures,
+        TooMany,
+        NothingServes,
+        CheckFailed,
+        Unfit,
+        DeadlinePassed,
+        Aborted,
+        RolledBack,
+        Final
+    }
 );
 counters!(
     LastWords,

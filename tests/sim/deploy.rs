@@ -25,6 +25,7 @@ pub enum Outcome {
     DeadlinePassed,
     Aborted,
     RolledBack,
+    Final,
 }
 
 impl Outcome {
@@ -38,6 +39,7 @@ impl Outcome {
             UpgradeFailure::DeadlinePassed(_) => Self::DeadlinePassed,
             UpgradeFailure::Aborted => Self::Aborted,
             UpgradeFailure::RolledBack => Self::RolledBack,
+            UpgradeFailure::Final(_) => Self::Final,
             UpgradeFailure::Stopping => panic!("no deploy ends with a stop"),
         }
     }
@@ -155,6 +157,7 @@ impl Run {
                     is_mended = true;
                     self.deploy_sound();
                 }
+                () if self.is_stuck() && self.is_waited_for() => self.launch_down_slots(),
                 () if self.is_stuck() => {
                     is_mended = false;
                     self.call_off();

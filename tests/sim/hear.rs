@@ -73,6 +73,7 @@ impl Run {
                 hold!("I36", dark, "nothing is said to serve, {} do", self.world.serving());
                 self.ledger.dark = true;
             }
+            Notice::StartIsVain { .. } | Notice::SlotStaysDown { .. } => self.hear_of_final_end(notice),
             Notice::UpgradeStarted { .. }
             | Notice::UpgradeStartedOver { .. }
             | Notice::Upgraded { .. }

@@ -10,6 +10,7 @@ use einhyrningsins::pool::{
     Terms, UpgradeStyle,
 };
 
+use crate::final_end::FinalEnd;
 use crate::rollout::Rollout;
 use crate::run::StopSignal;
 use crate::world::{Known, Launching, Process, World};
@@ -77,6 +78,12 @@ pub struct Ledger {
     /// The version of which it was told last that its workers go to the background, and one of which this is to be told.
     daemonized: Option<Version>,
     pub daemon_to_tell: Option<Pid>,
+    /// Whether a worker has outlived its early life.
+    pub established: bool,
+    /// Slots that stay down, with the version that is not to fill them.
+    pub down: BTreeMap<Slot, Version>,
+    /// A worker that ended so that no restart mends it, until something is made of it.
+    pub final_end: Option<FinalEnd>,
     pub serial: u64,
     /// Below it the number of serving workers must not fall at all (L2); 0 where workers may die.
     pub floor: u32,
@@ -126,6 +133,9 @@ impl Ledger {
             leftover_count: 0,
             daemonized: None,
             daemon_to_tell: None,
+            established: false,
+            down: BTreeMap::new(),
+            final_end: None,
             serial: 0,
             floor: 0,
             acks_to_tell: 0,
@@ -226,11 +236,15 @@ impl Ledger {
             }
             Command::SetTarget(target) => {
                 self.each_known(|_, settings| settings.target = *target);
+                self.down.clear();
             }
-            Command::Configure(known) => self.each_known(|version, settings| {
-                let new = known.iter().find(|(known, _)| *known == version);
-                *settings = new.map_or(*settings, |(_, new)| *new);
-            }),
+            Command::Configure(known) => {
+                self.each_known(|version, settings| {
+                    let new = known.iter().find(|(known, _)| *known == version);
+                    *settings = new.map_or(*settings, |(_, new)| *new);
+                });
+                self.down.clear();
+            }
             Command::Pause => self.rollout.iter_mut().for_each(|rollout| rollout.pause(now)),
             Command::Resume => self.rollout.iter_mut().for_each(|rollout| rollout.resume(now)),
             Command::Forward(_) | Command::ForwardTo { .. } | Command::Abort | Command::RollBack(_) => {}
@@ -377,9 +391,11 @@ impl Ledger {
         self.failures = 0;
         (self.failed_launches, self.last_failed) = (0, None);
         self.young.clear();
+        self.down.clear();
     }
 
     fn note_exit(&mut self, world: &mut World, at: usize, ending: Ending, now: Mono) {
+        self.note_established(world, now);
         world.workers.retain(|&worker| worker != at);
         self.leftover_count += 1;
         let detached = self.note_detached(world, at, ending, now);
@@ -388,7 +404,11 @@ impl Ledger {
         if !process.told {
             process.kill_at = Some(self.patience(now));
             let process = *process;
-            self.count_failure(&process, now);
+            let final_code = self.final_code(&process, ending);
+            match final_code {
+                Some(code) => self.note_final_end(&process, code),
+                None => self.count_failure(&process, now),
+            }
             if detached && process.acked_at.is_some() && process.version == self.modern {
                 self.deaths += 1;
                 self.failures += u32::from(self.upgrading.is_some());

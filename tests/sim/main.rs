@@ -18,7 +18,7 @@
 //!   I13 it then asks for the same as one that was never handed on; I27 and I28 the order of a re-exec's steps, in `master`; I29 to I32
 //!   what is in force, and which client hears of it, in `reload`; I33 to I38 slots, stages and trials, in `rollout`;
 //!   I39, I40 and I42 what a bad release may cost, in `strength`; I41 that every command leads to rest, in `deploy`;
-//!   I43 what an upgrade waits for, in `hear` and `audit`.
+//!   I43 what an upgrade waits for, in `hear` and `audit`; I44 what becomes of workers that no restart mends, in `final_end`.
 //! - L1 rest after faults (`calm`), L2 upgrades to code that never acks (`scenarios`), L3 each upgrade starts or is refused.
 //!
 //! In one run of four (`deploy`) nothing goes wrong but what releases do (`release`); in the others they do it, too.
@@ -33,6 +33,7 @@ mod calm;
 mod chaos;
 mod coverage;
 mod deploy;
+mod final_end;
 mod hear;
 mod ledger;
 mod master;

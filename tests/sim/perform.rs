@@ -49,6 +49,7 @@ impl Run {
         let is_wanted = is_modern || version == ledger.good && of_later_stage;
         hold!("I9", is_wanted, "version {version} is launched, modern is {}", ledger.modern);
         hold!("I9", ledger.releases.contains(&version), "version {version} was forgotten and is launched");
+        hold!("I44", !ledger.is_down(slot, version), "slot {slot} is filled, and no restart mends it");
         let launching = ledger.launching.len() as u32;
         let (mut modern, mut unacked, mut held) = (0, launching, 0_u128);
         for &at in &self.world.workers {

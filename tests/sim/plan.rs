@@ -1,11 +1,13 @@
 //! What one seed draws before it begins: settings, and how often what goes wrong (swarm testing: most faults are off in
 //! most seeds, so that each is seen alone, in company, and all the time).
 
+use std::num::NonZeroU8;
 use std::time::Duration;
 
-use einhyrningsins::base::Signal;
+use einhyrningsins::base::{ExitCodes, Signal};
 use einhyrningsins::pool::{AckMode, Manner, Settings, Share, Stages};
 
+use crate::final_end::MISCONFIGURED;
 use crate::rng::Rng;
 
 /// What can happen next.
@@ -251,7 +253,18 @@ pub fn settings(rng: &mut Rng, target_max: u32) -> Settings {
         max_surge: rng.pick(&[None, None, Some(Share::Count(1)), Some(Share::Percent(25)), Some(Share::Count(0))]),
         max_unavailable: rng.pick(&[Share::Count(0), Share::Count(0), Share::Count(1), Share::Percent(50)]),
         stop_delay: ms(rng.pick(&[0, 0, 1, 5_000, 60_000])),
+        no_restart: match rng.below(4) {
+            0 | 1 => exit_codes(&[MISCONFIGURED]),
+            2 => exit_codes(&[]),
+            // Those of workers that die at their ack, and of children that could not be executed.
+            _ => exit_codes(&[1, 127, MISCONFIGURED]),
+        },
     }
+}
+
+fn exit_codes(codes: &[i32]) -> ExitCodes {
+    let codes: Vec<_> = codes.iter().filter_map(|code| NonZeroU8::new(*code as u8)).collect();
+    ExitCodes::new(&codes).expect("there are not too many")
 }
 
 /// The same, with a trial, and with an end of each worker that was told to go.

@@ -31,9 +31,11 @@ pub enum Fault {
     Stops,
     /// The master sees that connections wait.
     AcceptsNothing,
+    /// It ends with the code that says so.
+    IsMisconfigured,
 }
 
-const BAD: [Fault; 9] = [
+const BAD: [Fault; 10] = [
     Fault::DiesAtLaunch,
     Fault::DiesAtAge,
     Fault::NeverAcks,
@@ -43,6 +45,7 @@ const BAD: [Fault; 9] = [
     Fault::DiesWhenFull,
     Fault::Stops,
     Fault::AcceptsNothing,
+    Fault::IsMisconfigured,
 ];
 
 /// Ages on both sides of each limit: the ack's timer and timeout, the early life of a slot (10 s) and that of a trial (1 s or 30 s).
@@ -75,6 +78,7 @@ pub struct Fate {
     /// When it is seen that connections wait.
     pub seen_at: Option<Mono>,
     pub accepts_nothing: bool,
+    pub is_misconfigured: bool,
     /// It has stopped itself, or will now, and nothing but a signal makes it go on.
     pub stays_stopped: bool,
 }
@@ -154,6 +158,9 @@ impl Run {
             Fault::Sound | Fault::DiesWhenFull => {}
             Fault::DiesAtLaunch if has_fault => process.fate.dies_at = Some(self.now),
             Fault::DiesAtAge if has_fault => process.fate.dies_at = at_age,
+            Fault::IsMisconfigured if has_fault => {
+                (process.fate.dies_at, process.fate.is_misconfigured) = (at_age, true);
+            }
             Fault::Flaps if life >= release.good_lives => process.fate.dies_at = at_age,
             Fault::DiesInSlot if slot == release.slot => process.fate.dies_at = at_age,
             Fault::NeverAcks if has_fault => {
@@ -170,7 +177,8 @@ impl Run {
             | Fault::NeverAcks
             | Fault::Hangs
             | Fault::Stops
-            | Fault::AcceptsNothing => {}
+            | Fault::AcceptsNothing
+            | Fault::IsMisconfigured => {}
         }
         self.releases.due = earlier(self.releases.due, process.fate.next());
     }

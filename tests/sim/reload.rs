@@ -317,7 +317,7 @@ impl Run {
                 self.reloading().ends(Purpose::Upgrade(version), now);
                 return Some(Input::Opened { version, result: self.open(version) });
             }
-            Output::Ready { version, settings } => *event = Some(Event::ReleaseReady { version, settings }),
+            Output::Ready { version, settings } => *event = Some(Event::ReleaseReady { version, settings: *settings }),
             Output::Refuse { version, reason } => *event = Some(Event::ReleaseRefused { version, reason }),
             Output::TellDifferences(asker) => {
                 self.reloading().ends(Purpose::Comparison(asker), now);

@@ -264,6 +264,10 @@ impl Run {
             UpgradeFailure::RolledBack => {
                 matches!(self.step.cause, Cause::RollBack(to) if to.is_none_or(|to| to == back_to))
             }
+            UpgradeFailure::Final(code) => {
+                let ended = ledger.final_end.map(|end| (end.version, end.code));
+                ended == Some((ledger.modern, *code))
+            }
         }
     }
 
@@ -278,7 +282,8 @@ impl Run {
     pub fn audit_return(&self, modern: u32) {
         let Settings { target, max_upgrade_additional, max_surge, .. } = self.ledger.settings;
         let launching = self.ledger.launching.len() as u32;
-        if !self.step.went_back || self.ledger.stopping.is_some() || modern + launching >= target {
+        let down = self.ledger.count_down(self.ledger.modern, target);
+        if !self.step.went_back || self.ledger.stopping.is_some() || modern + launching + down >= target {
             return;
         }
         let living = self.world.workers.len() as u32 + launching;

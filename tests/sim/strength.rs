@@ -129,7 +129,8 @@ impl Run {
             | UpgradeFailure::Unfit(_)
             | UpgradeFailure::DeadlinePassed(_)
             | UpgradeFailure::Aborted
-            | UpgradeFailure::RolledBack => false,
+            | UpgradeFailure::RolledBack
+            | UpgradeFailure::Final(_) => false,
         };
         let (serving, target) = (self.modern_serving(), self.ledger.settings.target);
         hold!("I40", !for_failures || serving < target, "given up for {reason:?}, and {serving} of {target} serve");

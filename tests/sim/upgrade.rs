@@ -95,14 +95,18 @@ impl Run {
                     retries.is_some_and(|retries| *deaths >= retries) || max_failures > 0 && *deaths > max_failures;
                 let just = used_up && *deaths == ledger.deaths && !ledger.ever_acked && ledger.upgrading.is_none();
                 hold!("I11", just && ledger.stopping.is_none(), "given up after {deaths} deaths");
-                self.ledger.stopping = Some(ExitReason::GaveUp);
-                self.step.stop = Some(StopSignal::Graceful);
-                self.step.signalled = 0;
-                self.step.signals_left =
-                    self.world.workers.iter().filter(|&&at| !self.world.processes[at].told).count();
+                self.begin_giving_up();
             }
             _ => {}
         }
+    }
+
+    /// The pool stops by itself.
+    pub fn begin_giving_up(&mut self) {
+        self.ledger.stopping = Some(ExitReason::GaveUp);
+        self.step.stop = Some(StopSignal::Graceful);
+        self.step.signalled = 0;
+        self.step.signals_left = self.world.workers.iter().filter(|&&at| !self.world.processes[at].told).count();
     }
 
     /// I26: a deploy may have come between two requests, and nothing that was found before it answers the second.
@@ -138,6 +142,9 @@ impl Run {
         }
         let is_between_trials = *reason == UpgradeFailure::NothingServes && ledger.upgrading.is_some();
         let failures = ledger.good_failures;
+        if let UpgradeFailure::Final(_) = reason {
+            self.ledger.final_end = None;
+        }
         self.ledger.go_back(back_to);
         self.ledger.trial.iter_mut().filter(|_| is_between_trials).for_each(|trial| *trial = failures);
         self.step.went_back = true;

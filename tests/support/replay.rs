@@ -81,7 +81,7 @@ impl Replay {
         let outcome = match (line, &mut self.machines) {
             (Line::State(state), _) => self.restore(*state),
             (_, None) => Err("a trace begins with a state line".to_owned()),
-            (Line::Pool(step), Some(machines)) => compare("pool", &mut machines.pool, step, pool),
+            (Line::Pool(step), Some(machines)) => compare("pool", &mut machines.pool, *step, pool),
             (Line::Reexec(step), Some(machines)) => compare("re-exec", &mut machines.reexec, step, reexec),
         };
         outcome.map_err(|difference| self.blame(&difference))

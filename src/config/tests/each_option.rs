@@ -196,6 +196,7 @@ fn defaults_are_einhorns_but_for_the_backlog() {
         env: Env::default(),
         worker: WorkerSetup {
             leave: vec![],
+            no_restart: vec![],
             user: None,
             group: None,
             directory: None,

@@ -46,6 +46,7 @@ fn values(key: &Definition) -> [(&'static str, &'static str); 3] {
         "worker.output" => [("'capture'", "capture"), ("'inherit'", "inherit"), ("'capture'", "capture")],
         "log.facility" => [("'user'", "user"), ("'cron'", "cron"), ("'local7'", "local7")],
         "control.allow-users" | "control.allow-groups" => [("['a']", "a"), ("['b', '3']", "b,3"), ("'c'", "c")],
+        "worker.no-restart" => [("[78]", "78"), ("[1, '2']", "1,2"), ("3", "3")],
         "worker.leave" => [("['a']", "a"), ("['b', 'c']", "b,c"), ("'c'", "c")],
         "preload" | "command-name" | "socket-path" | "pidfile" | "lockfile" | "socket-group" | "trace"
         | "worker.user" | "worker.group" | "worker.directory" | "log.ident" => {
