@@ -1,35 +1,62 @@
 //! A worker that does not hear the signal by which it is told to go: `su` and `runuser` block it and wait for their program. Then those of
 //! its descendants hear it that are nearest to it and can.
 
-use crate::base::{Pid, Signal, printable};
+use std::time::Duration;
+
+use crate::base::{Mono, Pid, Signal, printable};
 use crate::supervisor::master::Supervisor;
-use crate::sys::hearing::{Hearing, hearing};
-use crate::sys::{procfs, signal};
+use crate::sys::hearing::{Hearing, has_taken, hearing};
+use crate::sys::{clock, procfs, signal};
+
+/// How long a worker may take to take a signal that it blocks: one that takes it by sigwait(3) may be busy with another.
+const TAKEN_WITHIN: Duration = Duration::from_millis(200);
+
+/// Those that were told to go a moment ago.
+#[derive(Default)]
+pub(crate) struct HardlyTold(Vec<(Pid, Signal, Mono)>);
+
+impl HardlyTold {
+    pub(crate) fn add(&mut self, worker: Pid, told: Signal) {
+        self.0.push((worker, told, clock::now().after(TAKEN_WITHIN)));
+    }
+
+    /// When to look at the next.
+    pub(crate) fn deadline(&self) -> Option<Mono> {
+        self.0.iter().map(|(.., due)| *due).min()
+    }
+
+    fn take_due(&mut self, now: Mono) -> Vec<(Pid, Signal)> {
+        let (due, later) = std::mem::take(&mut self.0).into_iter().partition(|(.., due)| *due <= now);
+        self.0 = later;
+        let due: Vec<(Pid, Signal, Mono)> = due;
+        due.into_iter().map(|(worker, told, _)| (worker, told)).collect()
+    }
+}
 
 impl Supervisor {
-    /// After the signal was sent to the worker itself.
-    pub(crate) fn tell_for_the_deaf(&self, worker: Pid, told: Signal) {
-        if hearing(worker, told) != Hearing::Never {
-            return;
-        }
-        let name = procfs::names(worker).into_iter().next().unwrap_or_default();
-        let name = printable::line(&name);
-        let hearers = hearers_below(worker, told);
-        if hearers.is_empty() {
-            log::warn!(
-                "Worker {worker} ({name}) ignores or blocks {told}: it stays until it ends by itself or is killed"
-            );
-            return;
-        }
-        let pids: Vec<String> = hearers.iter().map(Pid::to_string).collect();
-        log::warn!(
-            "Worker {worker} ({name}) ignores or blocks {told}: sending it to its children [{}]",
-            pids.join(", ")
-        );
-        for pid in hearers {
-            if let Err(errno) = signal::send(pid, told) {
-                log::error!("cannot send {told} to {pid}: {errno}");
+    pub(crate) fn tell_for_the_deaf(&mut self) {
+        for (worker, told) in self.children.hardly_told.take_due(clock::now()) {
+            let is_listed = self.pool.workers().iter().any(|it| it.pid == worker);
+            if is_listed && hearing(worker, told) == Hearing::Never && !has_taken(worker, told) {
+                tell_for(worker, told);
             }
+        }
+    }
+}
+
+fn tell_for(worker: Pid, told: Signal) {
+    let name = procfs::names(worker).into_iter().next().unwrap_or_default();
+    let name = printable::line(&name);
+    let hearers = hearers_below(worker, told);
+    if hearers.is_empty() {
+        log::warn!("Worker {worker} ({name}) ignores or blocks {told}: it stays until it ends by itself or is killed");
+        return;
+    }
+    let pids: Vec<String> = hearers.iter().map(Pid::to_string).collect();
+    log::warn!("Worker {worker} ({name}) ignores or blocks {told}: sending it to its children [{}]", pids.join(", "));
+    for pid in hearers {
+        if let Err(errno) = signal::send(pid, told) {
+            log::error!("cannot send {told} to {pid}: {errno}");
         }
     }
 }

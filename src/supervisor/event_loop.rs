@@ -106,6 +106,7 @@ impl Supervisor {
             self.memory.deadline(),
             self.service_manager.deadline(),
             self.children.undelivered.deadline(),
+            self.children.hardly_told.deadline(),
             self.removed_binds_deadline(),
             self.check_deadline(),
             self.queue_watch_deadline(),
@@ -180,6 +181,7 @@ impl Supervisor {
     fn poll_untracked(&mut self) -> Turn {
         self.drive_reload(Reload::TimePassed);
         self.children.undelivered.send_again(clock::now(), &self.pool);
+        self.tell_for_the_deaf();
         self.end_overdue_check();
         self.watch_queues()?;
         self.poll_exec_pipes()?;

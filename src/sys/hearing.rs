@@ -34,6 +34,12 @@ pub fn hearing(pid: Pid, signal: Signal) -> Hearing {
     }
 }
 
+/// Whether a signal that was sent to this process is not waiting for it any more. No, if it ignores the signal.
+pub fn has_taken(pid: Pid, signal: Signal) -> bool {
+    let process = PathBuf::from(format!("/proc/{pid}"));
+    !has(&process, "SigIgn", signal) && !has(&process, "ShdPnd", signal)
+}
+
 /// By every thread.
 fn is_blocked(process: &Path, signal: Signal) -> bool {
     let tasks = process.join("task");
@@ -62,13 +68,25 @@ mod tests {
     use std::process::{Command, Stdio};
 
     use super::*;
+    use crate::sys::testing::{LIMIT, wait_until};
 
     /// Of what says by a line that it is ready, and ends with its input.
     fn of(program: &[&str]) -> Hearing {
         let mut command = Command::new(program[0]);
         let mut child = command.args(&program[1..]).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
         BufReader::new(child.stdout.take().unwrap()).read_line(&mut String::new()).unwrap();
-        let hearing = hearing(Pid(i32::try_from(child.id()).unwrap()), Signal::USR1);
+        let pid = Pid(i32::try_from(child.id()).unwrap());
+        let hearing = hearing(pid, Signal::USR1);
+        if hearing != Hearing::Default {
+            crate::sys::signal::send(pid, Signal::USR1).unwrap();
+        }
+        // What has no handler stays where it is; what is ignored is gone at once.
+        let is_taken = || has_taken(pid, Signal::USR1);
+        match hearing {
+            Hearing::Never => assert!(!is_taken()),
+            Hearing::Default => {}
+            Hearing::Handled => assert!(wait_until(LIMIT, || is_taken() || program[0] == "python3")),
+        }
         child.kill().unwrap();
         child.wait().unwrap();
         hearing
