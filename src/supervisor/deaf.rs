@@ -4,9 +4,9 @@
 use std::time::Duration;
 
 use crate::base::{Mono, Pid, Signal, printable};
-use crate::supervisor::master::Supervisor;
+use crate::pool::Pool;
 use crate::sys::hearing::{Hearing, has_taken, hearing};
-use crate::sys::{clock, procfs, signal};
+use crate::sys::{procfs, signal};
 
 /// How long a worker may take to take a signal that it blocks: one that takes it by sigwait(3) may be busy with another.
 const TAKEN_WITHIN: Duration = Duration::from_millis(200);
@@ -16,8 +16,8 @@ const TAKEN_WITHIN: Duration = Duration::from_millis(200);
 pub(crate) struct HardlyTold(Vec<(Pid, Signal, Mono)>);
 
 impl HardlyTold {
-    pub(crate) fn add(&mut self, worker: Pid, told: Signal) {
-        self.0.push((worker, told, clock::now().after(TAKEN_WITHIN)));
+    pub(crate) fn add(&mut self, now: Mono, worker: Pid, told: Signal) {
+        self.0.push((worker, told, now.after(TAKEN_WITHIN)));
     }
 
     /// When to look at the next.
@@ -31,12 +31,11 @@ impl HardlyTold {
         let due: Vec<(Pid, Signal, Mono)> = due;
         due.into_iter().map(|(worker, told, _)| (worker, told)).collect()
     }
-}
 
-impl Supervisor {
-    pub(crate) fn tell_for_the_deaf(&mut self) {
-        for (worker, told) in self.children.hardly_told.take_due(clock::now()) {
-            let is_listed = self.pool.workers().iter().any(|it| it.pid == worker);
+    /// Looks whether they have taken their signals, and tells their children if not.
+    pub(crate) fn look_again(&mut self, now: Mono, pool: &Pool) {
+        for (worker, told) in self.take_due(now) {
+            let is_listed = pool.workers().iter().any(|it| it.pid == worker);
             if is_listed && hearing(worker, told) == Hearing::Never && !has_taken(worker, told) {
                 tell_for(worker, told);
             }

@@ -181,7 +181,7 @@ impl Supervisor {
     fn poll_untracked(&mut self) -> Turn {
         self.drive_reload(Reload::TimePassed);
         self.children.undelivered.send_again(clock::now(), &self.pool);
-        self.tell_for_the_deaf();
+        self.children.hardly_told.look_again(clock::now(), &self.pool);
         self.end_overdue_check();
         self.watch_queues()?;
         self.poll_exec_pipes()?;
