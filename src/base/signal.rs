@@ -54,6 +54,7 @@ impl Signal {
     pub const ALRM: Self = Self(libc::SIGALRM);
     pub const TERM: Self = Self(libc::SIGTERM);
     pub const CONT: Self = Self(libc::SIGCONT);
+    pub const TSTP: Self = Self(libc::SIGTSTP);
     pub const TTIN: Self = Self(libc::SIGTTIN);
     pub const TTOU: Self = Self(libc::SIGTTOU);
 

@@ -53,6 +53,8 @@ pub struct Config {
     /// How long workers serve on when the master is told to end.
     pub stop_delay: Duration,
     pub kill_children_on_exit: bool,
+    /// The terminal is the one worker's.
+    pub foreground: bool,
     pub drop_env_vars: Vec<OsString>,
     pub nice: Nice,
     pub ack: AckMode,
@@ -173,6 +175,11 @@ pub(super) static OPTIONS: &[Definition] = &[
         .short('k')
         .effect(Effect::NewWorkers)
         .read(|config, _| set(&mut config.kill_children_on_exit, Ok(true))),
+    switch(WORKERS, "foreground")
+        .help("Give the terminal to the one worker, for a debugger's prompt; its end by Ctrl-C, or with 0, is the master's")
+        .effect(Effect::Restart)
+        .not_einhorns()
+        .read(|config, _| set(&mut config.foreground, Ok(true))),
     list(WORKERS, "drop-env-var", Shape::Text("VAR"))
         .help("Remove a variable from the environment of the workers. Can be repeated")
         .effect(Effect::NewWorkers)

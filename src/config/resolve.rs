@@ -14,6 +14,7 @@ use crate::config::definition::Kind;
 use crate::config::error::ConfigError;
 use crate::config::options::{Config, Definition, Family, OPTIONS, aliases};
 use crate::config::origin::{Origin, Provided, Word, split_at_equals};
+use crate::config::values::WorkerCount;
 
 /// The seed's grace period: `-m` without a mode, and `--manual`.
 const MANUAL_ACK_TIMEOUT: Duration = Duration::from_secs(60);
@@ -135,7 +136,10 @@ pub(super) fn check_together(config: &Config) -> Vec<ConfigError> {
         let other = given.origin("ipv4-only").referred("ipv4-only");
         return vec![ConfigError::conflict(&given.spelled("ipv6-only"), &other)];
     }
-    [check_families(config), check_timeout(config), check_surge(config)].into_iter().flatten().collect()
+    [check_families(config), check_timeout(config), check_surge(config), check_foreground(config)]
+        .into_iter()
+        .flatten()
+        .collect()
 }
 
 /// With neither a worker more nor a worker less, none can be replaced.
@@ -147,6 +151,16 @@ fn check_surge(config: &Config) -> Option<ConfigError> {
     let need = "would never let an upgrade start, need max-unavailable above 0 too";
     let surge = *config.given.values("max-surge").last()?;
     Some(ConfigError::bad_value(&config.given.spelled("max-surge"), surge, need))
+}
+
+/// A terminal has one foreground.
+fn check_foreground(config: &Config) -> Option<ConfigError> {
+    if !config.foreground || config.number == WorkerCount::Fixed(1) {
+        return None;
+    }
+    let number = *config.given.values("number").last()?;
+    let need = format!("is more than one for {}, need 1", config.given.origin("foreground").referred("foreground"));
+    Some(ConfigError::bad_value(&config.given.spelled("number"), number, &need))
 }
 
 /// Where acks come from a timer, nothing times out.

@@ -161,9 +161,10 @@ pub(crate) fn as_it_stands(config: &Config, call: &Call) -> ExecSpec {
     }
 }
 
-/// A service that is a file has its workers' words in one log; einhorn's command line leaves them where einhorn does.
+/// A service that is a file has its workers' words in one log; einhorn's command line leaves them where einhorn does. What a worker in the
+/// foreground says is for its terminal.
 fn output(config: &Config) -> WorkerOutput {
-    config.worker.output.unwrap_or(match config.given.is_given("config") {
+    config.worker.output.unwrap_or(match config.given.is_given("config") && !config.foreground {
         true => WorkerOutput::Capture,
         false => WorkerOutput::Inherit,
     })

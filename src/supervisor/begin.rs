@@ -90,6 +90,7 @@ impl Supervisor {
                 queues: QueueWatch::default(),
                 relay,
                 descendants: Vec::new(),
+                terminal_of: None,
                 late_interrupts: 0,
                 recheck: PollBackoff::default(),
             },

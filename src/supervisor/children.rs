@@ -35,6 +35,7 @@ impl Supervisor {
                 self.relisten();
                 self.threads.control.forget(pid);
                 self.record_end(pid, ending);
+                self.end_with_foreground(pid, ending)?;
                 let left = self.find_leftovers(Some(pid));
                 self.dispatch_all(left)?;
                 self.dispatch(Event::WorkerExited { pid, ending })?;
@@ -53,6 +54,11 @@ impl Supervisor {
                 self.dispatch_all(event)
             }
             ChildChange::Exited(_) => self.reap_orphan(pid),
+            ChildChange::Stopped(signal) if self.is_stop_in_foreground(pid, signal) => {
+                self.note_job_change(pid, Event::WorkerStopped { pid })?;
+                self.let_go_on(pid);
+                ControlFlow::Continue(())
+            }
             ChildChange::Stopped(signal) => {
                 self.record_stop(pid, signal);
                 self.note_job_change(pid, Event::WorkerStopped { pid })

@@ -24,6 +24,7 @@ pub(crate) fn supervise(
     to_the_end: impl FnOnce(&mut Supervisor) -> ExitReason,
 ) -> ExitCode {
     let reason = to_the_end(&mut supervisor);
+    supervisor.take_terminal_back();
     supervisor.service_manager.notify_stopping();
     supervisor.threads.control.retire();
     supervisor.end_output();

@@ -80,6 +80,7 @@ impl Supervisor {
         }
         self.shut_removed_binds();
         self.close_when_stopping();
+        self.hand_over_terminal();
         match self.memory.tend(clock::now()) {
             Remedy::FreshImage => self.reload(),
             Remedy::None => {}

@@ -70,6 +70,8 @@ pub(crate) struct Children {
     pub(crate) queues: QueueWatch,
     /// The descendants that workers had when they were told something.
     pub(crate) descendants: Vec<Descendant>,
+    /// The worker that has the terminal (`--foreground`).
+    pub(crate) terminal_of: Option<Pid>,
     /// How often the master was sent INT after it had been told to end.
     pub(crate) late_interrupts: u32,
     /// When to look again at what sends no event: the exec pipes, and groups that outlived their leader.

@@ -9,6 +9,7 @@ mod denials;
 mod end;
 mod event_loop;
 mod files;
+mod foreground;
 mod hand_over;
 mod launch;
 mod leftovers;

@@ -33,7 +33,7 @@ use crate::supervisor::files::{Files, check_paths};
 use crate::supervisor::master::Supervisor;
 use crate::supervisor::next_image::Reexec;
 use crate::supervisor::process::{configure_process, report_error, report_errors, report_warnings};
-use crate::supervisor::{end, log_file, resume, settings, surroundings};
+use crate::supervisor::{end, foreground, log_file, resume, settings, surroundings};
 use crate::sys::birth::Birth;
 use crate::sys::errno::words;
 use crate::sys::title::Title;
@@ -173,6 +173,7 @@ fn open(
     exec_spec: ExecSpec,
     access_control: AccessControl,
 ) -> Result<Beginning, String> {
+    foreground::check(&config)?;
     configure_process(&birth);
     say_what_is_not_done(&config);
     let directory = directory_of(&config, &call.environ)?;

@@ -43,6 +43,7 @@ pub mod signal;
 mod sock_diag;
 pub mod socket;
 pub mod stderr;
+pub mod terminal;
 #[cfg(test)]
 pub(crate) mod testing;
 pub mod title;

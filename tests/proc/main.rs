@@ -19,6 +19,7 @@ mod ctl_master;
 mod ctl_strangers;
 mod directories;
 mod files;
+mod foreground;
 mod history;
 mod http_worker;
 mod idle;

@@ -13,7 +13,7 @@ while True:
 sys.exit(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))
 "#;
 
-/// Execs the rest of its arguments there, and types ^C when it is told so by USR1.
+/// Execs the rest of its arguments there, and types ^C when it is told so by USR1, and ^Z and a line at USR2.
 pub const TYPES_CTRL_C: &str = r#"
 import os, pty, signal, sys
 
@@ -21,6 +21,7 @@ pid, terminal = pty.fork()
 if pid == 0:
     os.execvp(sys.argv[1], sys.argv[1:])
 signal.signal(signal.SIGUSR1, lambda *_: os.write(terminal, b"\x03"))
+signal.signal(signal.SIGUSR2, lambda *_: os.write(terminal, b"\x1ahello\n"))
 "#;
 
 impl Setup {
