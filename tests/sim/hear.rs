@@ -68,11 +68,7 @@ impl Run {
             | Notice::Resumed { .. }
             | Notice::TrialPassed { .. } => self.hear_of_rollout(notice),
             Notice::StopDelayed { delay } => self.hear_of_delay(*delay),
-            Notice::NothingServes => {
-                let dark = self.world.serving() == 0 && self.ledger.ever_acked && !self.ledger.dark;
-                hold!("I36", dark, "nothing is said to serve, {} do", self.world.serving());
-                self.ledger.dark = true;
-            }
+            Notice::NothingServes => self.hear_of_darkness(),
             Notice::StartIsVain { .. } | Notice::SlotStaysDown { .. } => self.hear_of_final_end(notice),
             Notice::UpgradeStarted { .. }
             | Notice::UpgradeStartedOver { .. }
@@ -93,6 +89,12 @@ impl Run {
             | Notice::CullingStale { .. }
             | Notice::CullingSurplus { .. } => {}
         }
+    }
+
+    fn hear_of_darkness(&mut self) {
+        let dark = self.world.serving() == 0 && self.ledger.ever_acked && !self.ledger.dark;
+        hold!("I36", dark, "nothing is said to serve, {} do", self.world.serving());
+        self.ledger.dark = true;
     }
 
     /// When TERM follows, once this is known: a stop gives an upgrade up, and its settings with it.
@@ -210,7 +212,9 @@ impl Run {
     /// Every worker and every group hears of it now, once.
     pub fn begin_stop(&mut self, stop: StopSignal) {
         (self.step.stop, self.step.stops_told) = (Some(stop), true);
-        let groups = self.world.processes.iter().filter(|process| process.known == Known::Group).count();
+        // What becomes known as left in this step hears of a stop whose time has come, too.
+        let is_left = |it: &&Process| it.known == Known::Group || self.step.strays.contains(&it.pid);
+        let groups = self.world.processes.iter().filter(is_left).count();
         self.step.signals_left = self.world.workers.len() + groups;
     }
 
