@@ -26,6 +26,8 @@ pub(super) struct Status {
     pub(super) waiting: Vec<Waiting>,
     /// Slots that stay down because no restart mends what their workers ended with.
     pub(super) down: Vec<Down>,
+    /// Unix binds whose files are gone.
+    pub(super) lost_sockets: Vec<String>,
     pub(super) stopping: bool,
     pub(super) consecutive_deaths: i64,
     pub(super) workers: Vec<Worker>,

@@ -37,6 +37,7 @@ pub(super) fn render(status: &Status) -> Text {
     status.waiting.iter().for_each(|waiting| line(&waiting_line(waiting), Colour::Red));
     status.down.iter().for_each(|down| line(&down_line(down), Colour::Red));
     status.leftovers.iter().for_each(|left| line(&leftover_line(left), Colour::Yellow));
+    status.lost_sockets.iter().for_each(|bind| line(&lost_line(bind), Colour::Red));
     if status.stopping {
         line("stopping: no worker is launched any more", Colour::Yellow);
     }
@@ -138,6 +139,10 @@ fn down_line(down: &Down) -> String {
     format!(
         "slot {slot} stays down since {since}: its worker exited with {exit_status} (worker.no-restart); an upgrade launches it again"
     )
+}
+
+fn lost_line(bind: &str) -> String {
+    format!("the file of {} is gone: no client can connect, an upgrade makes it anew", printable::line(bind))
 }
 
 fn leftover_line(left: &Leftover) -> String {

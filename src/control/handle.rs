@@ -3,6 +3,7 @@
 
 use std::io;
 use std::os::fd::OwnedFd;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use crossbeam_channel::{Receiver, Sender, bounded};
@@ -83,6 +84,11 @@ impl Control {
     /// Changes who may connect, and what they may ask for.
     pub(crate) fn set_access(&self, policy: Policy, access: Access) {
         self.send(Message::SetAccess { policy, access });
+    }
+
+    /// Has these files watched, in place of those before: `Input::FilesChanged` comes now, and whenever something happens to one.
+    pub(crate) fn watch(&self, paths: Vec<PathBuf>) {
+        self.send(Message::Watch { paths });
     }
 
     /// Stops the thread where nothing is half done; every request that was passed on is in the inbox. None: the thread is busy, and

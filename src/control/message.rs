@@ -1,6 +1,7 @@
 //! What the main thread says to the control thread.
 
 use std::os::fd::OwnedFd;
+use std::path::PathBuf;
 
 use crossbeam_channel::Sender;
 
@@ -46,6 +47,10 @@ pub(crate) enum Message {
     SetAccess {
         policy: Policy,
         access: Access,
+    },
+    /// Watch these files, in place of those before.
+    Watch {
+        paths: Vec<PathBuf>,
     },
     /// Its sender waits until it is dropped: earlier messages have been written by then.
     Flush {

@@ -15,6 +15,7 @@ mod requests;
 mod server;
 pub(crate) mod socket_file;
 mod turns;
+mod watched;
 
 pub(crate) use handle::{Control, ControlPaused, start};
 pub(crate) use message::{Hearing, Then};

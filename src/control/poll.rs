@@ -1,5 +1,6 @@
 //! The control thread's one blocking call, and what it found. Reads and writes nothing.
 
+use std::os::fd::BorrowedFd;
 use std::time::Duration;
 
 use nix::errno::Errno;
@@ -17,6 +18,7 @@ const FAILURE_PAUSE: Duration = Duration::from_millis(50);
 #[derive(Default)]
 pub(crate) struct Ready {
     pub(crate) socket_changed: bool,
+    pub(crate) files_changed: bool,
     pub(crate) accept: bool,
     pub(crate) clients: Vec<(ClientId, ClientEvent)>,
 }
@@ -31,19 +33,22 @@ pub(crate) enum ClientEvent {
 /// Waits so long at most; None: for ever. The listener is asked for `accepting`.
 pub(crate) fn wait(
     socket: &SocketFile,
+    files: Option<BorrowedFd<'_>>,
     accepting: PollFlags,
     connections: &[Connection],
     timeout: Option<Duration>,
 ) -> Ready {
     let polled: Vec<&Connection> = connections.iter().filter(|connection| connection.is_worth_polling()).collect();
-    let mut fds: Vec<PollFd<'_>> = Vec::with_capacity(polled.len() + 2);
+    let mut fds: Vec<PollFd<'_>> = Vec::with_capacity(polled.len() + 3);
     fds.push(PollFd::new(socket.listener_fd(), accepting));
     fds.extend(polled.iter().map(|connection| connection.poll_fd()));
+    fds.extend(files.map(|watch| PollFd::new(watch, PollFlags::POLLIN)));
+    let files_count = usize::from(files.is_some());
     fds.extend(socket.watch_fd().map(|watch| PollFd::new(watch, PollFlags::POLLIN)));
     match wakeup::poll(&mut fds, timeout) {
         Ok(_) => {
             let is_overdue = socket.deadline().is_some_and(|moment| moment <= clock::now());
-            let mut ready = ready(&fds, &polled);
+            let mut ready = ready(&fds, &polled, files_count);
             ready.socket_changed |= is_overdue;
             ready
         }
@@ -55,11 +60,12 @@ pub(crate) fn wait(
     }
 }
 
-/// The listener comes first, then these connections, then the watch on the socket's file.
-fn ready(fds: &[PollFd<'_>], polled: &[&Connection]) -> Ready {
+/// The listener comes first, then these connections, then the watch on other files if there is one, then that on the socket's file.
+fn ready(fds: &[PollFd<'_>], polled: &[&Connection], files_count: usize) -> Ready {
     let found = |fd: &PollFd<'_>| fd.revents().unwrap_or(PollFlags::empty());
     let (listener, others) = fds.split_at(1);
-    let (connections, watch) = others.split_at(polled.len());
+    let (connections, watches) = others.split_at(polled.len());
+    let (files, watch) = watches.split_at(files_count);
     let mut clients = Vec::new();
     for (fd, connection) in connections.iter().zip(polled) {
         let events = found(fd);
@@ -74,6 +80,7 @@ fn ready(fds: &[PollFd<'_>], polled: &[&Connection]) -> Ready {
     }
     Ready {
         socket_changed: watch.iter().any(|watch| !found(watch).is_empty()),
+        files_changed: files.iter().any(|watch| !found(watch).is_empty()),
         accept: listener.iter().any(|listener| found(listener).contains(PollFlags::POLLIN)),
         clients,
     }

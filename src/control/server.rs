@@ -17,6 +17,7 @@ use crate::control::message::{Message, Then};
 use crate::control::poll::{self, ClientEvent};
 use crate::control::requests::Requests;
 use crate::control::socket_file::SocketFile;
+use crate::control::watched::Watched;
 use crate::protocol::{Format, Peer, Reply, Role};
 use crate::sys::{allocator, clock};
 use crate::threads::Input;
@@ -36,6 +37,7 @@ pub(crate) struct Server {
     acceptor: Acceptor,
     connections: Connections,
     requests: Requests,
+    watched: Watched,
     /// There may be something to do of which poll(2) tells nothing: messages, and lines that can be passed on now.
     has_more: bool,
     /// As the main thread was told last.
@@ -80,7 +82,8 @@ impl Server {
         let connections = Connections::resume(clients, clock::now());
         let (acceptor, requests) = (Acceptor::new(policy), Requests::new(gate));
         let (has_more, memory_is_short) = (true, false);
-        Self { socket, inbox, messages, acceptor, connections, requests, has_more, memory_is_short }
+        let watched = Watched::default();
+        Self { socket, inbox, messages, acceptor, connections, requests, watched, has_more, memory_is_short }
     }
 
     /// Does what there is to do. `send` takes what is for the main thread.
@@ -88,6 +91,9 @@ impl Server {
         let ready = self.wait(wait);
         let now = clock::now();
         self.read_mailbox(now);
+        if self.watched.take_change(ready.files_changed) {
+            send(Input::FilesChanged);
+        }
         if ready.socket_changed {
             // The listener of the old file goes, and with it connections that were not accepted.
             self.acceptor.accept(self.socket.listener_fd(), ACCEPTED_AT_A_MOVE, &mut self.connections, now);
@@ -134,7 +140,7 @@ impl Server {
             Wait::UntilReady | Wait::NotAtAll => Some(Duration::ZERO),
         };
         let accepting = if paused_until.is_some() { PollFlags::empty() } else { PollFlags::POLLIN };
-        poll::wait(&self.socket, accepting, &self.connections.all, timeout)
+        poll::wait(&self.socket, self.watched.fd(), accepting, &self.connections.all, timeout)
     }
 
     /// Does what the main thread says.
@@ -155,6 +161,7 @@ impl Server {
                     self.socket.set_access(access);
                     self.acceptor.set_policy(policy, &mut self.connections);
                 }
+                Message::Watch { paths } => self.watched = Watched::begin(paths),
                 Message::Flush { done } => drop(done),
             }
         }

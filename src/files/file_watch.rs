@@ -4,7 +4,7 @@
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify};
 
@@ -23,6 +23,23 @@ impl FileWatch {
         Ok(watch)
     }
 
+    /// A watch on these files, also on what is written to them. What is not there is passed over.
+    ///
+    /// # Errors
+    /// There is no descriptor or no watch to have.
+    pub fn of(paths: &[PathBuf]) -> io::Result<Self> {
+        let watch = Self(Inotify::init(InitFlags::IN_CLOEXEC | InitFlags::IN_NONBLOCK)?);
+        watch.follow_all(paths);
+        Ok(watch)
+    }
+
+    /// Watches what is at these paths now, too.
+    pub fn follow_all(&self, paths: &[PathBuf]) {
+        for path in paths {
+            let _it_may_not_be_there = self.follow(path);
+        }
+    }
+
     /// Watches the file that is at `path` now, too, and what the path leads through now. What cannot be watched on the way is
     /// passed over.
     ///
@@ -31,7 +48,7 @@ impl FileWatch {
     pub fn follow(&self, path: &Path) -> io::Result<()> {
         let gone = AddWatchFlags::IN_DELETE_SELF | AddWatchFlags::IN_MOVE_SELF;
         // Of a link or a file that has no name any more, the change of the link count is told.
-        let itself = gone | AddWatchFlags::IN_ATTRIB | AddWatchFlags::IN_DONT_FOLLOW;
+        let itself = gone | AddWatchFlags::IN_ATTRIB | AddWatchFlags::IN_CLOSE_WRITE | AddWatchFlags::IN_DONT_FOLLOW;
         self.0.add_watch(path, itself)?;
         let mut places = places_on(path);
         places.pop();

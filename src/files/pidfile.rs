@@ -6,6 +6,7 @@ use std::ffi::OsString;
 use std::fs::File;
 use std::io::{self, Write};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -28,6 +29,13 @@ const LEFTOVERS_MAX: u32 = 100;
 /// How long to wait for another process that has the flock(2) of a file that no master has: a master that replaces it is done
 /// at once, and any other process keeps no master away.
 const RACE_PAUSE: Duration = Duration::from_millis(10);
+
+/// What became of a pid file that something may have happened to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Restored {
+    Intact,
+    Written,
+}
 
 /// A pid file of ours.
 #[derive(Debug)]
@@ -63,6 +71,34 @@ impl PidFile {
 
     pub fn path(&self) -> &Path {
         &self.path
+    }
+
+    /// Whether it is still there, and says what it was written for.
+    pub fn is_intact(&self, pid: Pid) -> bool {
+        let is_said = || std::fs::read(&self.path).is_ok_and(|text| text == pid.to_string().as_bytes());
+        self.stands_at_its_path() && is_said()
+    }
+
+    fn stands_at_its_path(&self) -> bool {
+        self.file.metadata().is_ok_and(|meta| FileId::of(&meta).stands_at(&self.path))
+    }
+
+    /// Writes the file anew if it is gone, is another one, or says something else.
+    ///
+    /// # Errors
+    /// As of [`PidFile::write`].
+    pub fn restore(&mut self, pid: Pid) -> Result<Restored, FileError> {
+        if self.is_intact(pid) {
+            return Ok(Restored::Intact);
+        }
+        if !self.stands_at_its_path() {
+            *self = Self::write(&self.path, pid)?;
+            return Ok(Restored::Written);
+        }
+        // In place: another file would be without the lock for a moment.
+        let rewrite = || self.file.set_len(0).and_then(|()| self.file.write_all_at(pid.to_string().as_bytes(), 0));
+        rewrite().map_err(|error| FileError::new("write pid file", &self.path, error.into()))?;
+        Ok(Restored::Written)
     }
 
     /// Removes the file, but not another one that has taken its place.

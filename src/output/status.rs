@@ -16,7 +16,7 @@ use crate::protocol::object;
 use crate::sys::clock;
 
 /// The whole of it.
-pub(crate) fn document(view: View<'_>, waits_for: Option<&Waiting>) -> Json {
+pub(crate) fn document(view: View<'_>, waits_for: Option<&Waiting>, lost_sockets: Vec<String>) -> Json {
     let pool = view.pool;
     let name = view.config.command_name.clone().map_or(Json::Null, Json::String);
     object([
@@ -30,6 +30,7 @@ pub(crate) fn document(view: View<'_>, waits_for: Option<&Waiting>) -> Json {
         ("trial", trial(pool)),
         ("waiting", waiting(pool)),
         ("down", down(pool)),
+        ("lost_sockets", lost_sockets.into()),
         ("stopping", pool.is_stopping().into()),
         ("consecutive_deaths", pool.unacked_deaths().into()),
         ("workers", pool.workers().iter().map(worker).collect()),

@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::io;
 use std::net::SocketAddr;
 use std::os::fd::{AsFd, OwnedFd, RawFd};
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
@@ -29,6 +30,7 @@ use crate::release::unix_place;
 use crate::sys::birth::Birth;
 use crate::sys::errno::words;
 use crate::sys::fd::{self, Blocking};
+use crate::sys::file_id::FileId;
 use crate::sys::held_socket;
 use crate::sys::port_use::{self, PortUse};
 use crate::sys::procfs;
@@ -101,6 +103,19 @@ impl Listener {
     /// The file of a unix socket.
     pub(crate) fn file(&self) -> Option<&BoundFile> {
         self.file.as_ref().map(|(file, _)| file)
+    }
+
+    /// The permissions of its file. None: there is none, or what stands there is not ours.
+    pub(crate) fn file_mode(&self) -> Option<u32> {
+        let (path, id) = self.file()?;
+        let meta = std::fs::symlink_metadata(path).ok()?;
+        (FileId::of(&meta) == *id).then(|| meta.mode() & 0o777)
+    }
+
+    /// Gives the file back the permissions that were set.
+    pub(crate) fn restore_mode(&self) -> std::io::Result<()> {
+        let Some((path, id)) = self.file() else { return Ok(()) };
+        set_access(path, *id, Access { mode: self.options().mode, group: None })
     }
 
     pub(crate) fn options(&self) -> SocketOptions {

@@ -17,6 +17,7 @@ use crate::release::exec_spec::Sockets;
 use crate::supervisor::deaf::HardlyTold;
 use crate::supervisor::denials::DenialLog;
 use crate::supervisor::files::Files;
+use crate::supervisor::lookout::Lookout;
 use crate::supervisor::master::{Children, Relay, Supervisor, Threads};
 use crate::supervisor::memory::Memory;
 use crate::supervisor::next_image::Reexec;
@@ -82,6 +83,7 @@ impl Supervisor {
             pool: Pool::restore(pool),
             facts,
             sockets,
+            lookout: Lookout::default(),
             children: Children {
                 exec_pipes,
                 hardly_told: HardlyTold::default(),

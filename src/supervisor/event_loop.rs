@@ -67,6 +67,7 @@ impl Supervisor {
     fn turn(&mut self) -> Turn {
         self.trace.keep_state(&self.pool, &self.reexec.machine);
         self.tell_service_manager();
+        self.watch_files();
         let input = self.receive();
         self.stand_in()?;
         self.poll_untracked()?;
@@ -142,6 +143,10 @@ impl Supervisor {
             Input::MemoryRefused => ControlFlow::Continue(()),
             Input::SocketMoved(file) => {
                 self.files.socket_moved(file);
+                ControlFlow::Continue(())
+            }
+            Input::FilesChanged => {
+                self.look_at_files();
                 ControlFlow::Continue(())
             }
             Input::JobDone => {

@@ -3,6 +3,7 @@
 
 use std::path::{Path, PathBuf};
 
+use crate::base::Pid;
 use crate::config::{self, Config, Directory};
 use crate::control::socket_file::SocketFile;
 use crate::files::control_socket::{Access, bind_control_socket};
@@ -10,7 +11,7 @@ use crate::files::directory::Demand;
 use crate::files::error::{FileCause, FileError};
 use crate::files::lockfile::Lock;
 use crate::files::path_trust::other_owner;
-use crate::files::pidfile::PidFile;
+use crate::files::pidfile::{PidFile, Restored};
 use crate::files::unix_socket::{check_length, remove_socket};
 use crate::supervisor::process::own_pid;
 use crate::sys::file_id::FileId;
@@ -68,6 +69,11 @@ impl Files {
 
     pub(crate) fn pid_file(&self) -> Option<&PidFile> {
         self.pid_file.as_ref()
+    }
+
+    /// Writes the pid file anew if something has happened to it.
+    pub(crate) fn restore_pid_file(&mut self, pid: Pid) -> Result<Restored, FileError> {
+        self.pid_file.as_mut().map_or(Ok(Restored::Intact), |file| file.restore(pid))
     }
 
     /// As the user gave it.

@@ -18,6 +18,7 @@ use crate::release::prepare::Found;
 use crate::supervisor::deaf::HardlyTold;
 use crate::supervisor::denials::DenialLog;
 use crate::supervisor::files::Files;
+use crate::supervisor::lookout::Lookout;
 use crate::supervisor::memory::Memory;
 use crate::supervisor::next_image::Reexec;
 use crate::supervisor::queue_watch::QueueWatch;
@@ -40,6 +41,7 @@ pub(crate) struct Supervisor {
     /// What it goes by beside; it is handed on as it is.
     pub(crate) facts: Facts,
     pub(crate) sockets: Sockets,
+    pub(crate) lookout: Lookout,
     pub(crate) children: Children,
     pub(crate) threads: Threads,
     pub(crate) files: Files,

@@ -14,6 +14,8 @@ mod hand_over;
 mod launch;
 mod leftovers;
 mod log_file;
+mod lookout;
+mod lost_files;
 mod master;
 mod memory;
 mod next_image;

@@ -117,7 +117,8 @@ impl Supervisor {
 
     fn tell_status(&self, asking: Asking) -> Vec<Event> {
         let waiting = self.waits_for();
-        let data = (asking.format == Format::Json).then(|| ("status", status::document(self.view(), waiting.as_ref())));
+        let data = (asking.format == Format::Json)
+            .then(|| ("status", status::document(self.view(), waiting.as_ref(), self.lost_sockets())));
         let reply = Reply { data, ..Reply::last(status::table(self.view(), waiting.as_ref()), asking.id) };
         self.threads.control.reply(asking.client, reply, asking.format, Then::Nothing);
         Vec::new()

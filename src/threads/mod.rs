@@ -33,6 +33,8 @@ pub(crate) enum Input {
     Requested { client: ClientId, peer: Peer, request: Request, ticket: Option<Ticket> },
     /// The control socket's file was removed and made anew, as this one.
     SocketMoved(FileId),
+    /// Something has happened to a file that is watched, or may have before it was.
+    FilesChanged,
     /// The job thread has finished the oldest of its jobs.
     JobDone,
     /// Memory was refused to the control thread.

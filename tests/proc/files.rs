@@ -374,7 +374,9 @@ fn a_path_too_long_for_a_socket_is_refused_and_never_cut() {
 // Failure mode 88.
 #[test]
 fn the_end_removes_only_the_masters_own_files() {
-    let master = Setup::new("").program(SLEEP).start();
+    // Called otherwise, it would take the place of the other's pid file at once.
+    let as_einhorn = ["/bin/bash", "-c", "exec -a einhorn \"$@\"", "bash"];
+    let master = Setup::new("").program(SLEEP).through(&as_einhorn).start();
     master.wait_for_workers(1);
     fs::write(master.file("new"), "4711").unwrap();
     fs::rename(master.file("new"), master.file("einhorn.pid")).unwrap();
@@ -396,9 +398,10 @@ fn files_that_were_removed_do_not_hinder_the_end() {
         fs::remove_file(master.file(name)).unwrap();
     }
     master.wait_for_log("was removed, made it anew", 1);
+    master.wait_for_log("was removed or changed, wrote it anew", 1);
     end(&master);
-    assert_eq!(master.log().count("WARN") + master.log().count("ERROR"), 1, "{}", master.log());
-    assert!(!master.socket().exists(), "the new one is gone as well");
+    assert_eq!(master.log().count("WARN") + master.log().count("ERROR"), 2, "{}", master.log());
+    assert!(!master.socket().exists() && !master.file("einhorn.pid").exists(), "the new ones are gone as well");
 }
 
 // Failure mode 85.

@@ -154,7 +154,9 @@ fn directories_that_have_gone_do_not_hinder_the_end() {
     let master = setup.start();
     master.wait_for_workers(1);
     fs::remove_dir_all(master.file("run")).unwrap();
+    master.wait_for_log("ERROR: the file of unix:run/web.sock was removed", 1);
+    master.wait_for_log("ERROR: the pid file was removed or changed: cannot write pid file run/master.pid", 1);
     master.signal(Signal::SIGINT);
     assert_eq!(master.wait_exit().code(), Some(0));
-    assert_eq!(master.log().count("WARN") + master.log().count("ERROR"), 0, "{}", master.log());
+    assert_eq!(master.log().count("WARN") + master.log().count("ERROR"), 2, "{}", master.log());
 }

@@ -27,6 +27,7 @@ mod launch;
 mod leftovers;
 mod log;
 mod log_file;
+mod lost_files;
 mod memory;
 mod no_restart;
 mod output;
