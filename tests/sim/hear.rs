@@ -125,12 +125,6 @@ impl Run {
         hold!("I43", by.since.after(WAIT_NOTE) <= self.now, "{wait:?} is told too early");
     }
 
-    fn hear_of_darkness(&mut self) {
-        let dark = self.world.serving() == 0 && self.ledger.ever_acked && !self.ledger.dark;
-        hold!("I36", dark, "nothing is said to serve, {} do", self.world.serving());
-        self.ledger.dark = true;
-    }
-
     fn hear_of_leftovers(&mut self, notice: &Notice) {
         match notice {
             Notice::GroupHasSurvivors { pid } => hold!("I2", self.step.outlived == Some(*pid), "{pid} left nothing"),
