@@ -11,7 +11,8 @@ use toml::de::{DeArray, DeTable, DeValue};
 
 use crate::config::bind::{BindKey, TABLE_KEYS};
 use crate::config::definition::{Kind, Shape};
-use crate::config::error::ConfigError;
+use crate::config::error::{ConfigError, shown};
+use crate::config::expansion::{self, EXPANDED_MAX, Fault, Variable};
 use crate::config::nearest::nearest;
 use crate::config::options::{Definition, keys, known_elsewhere, variables};
 use crate::config::origin::{Origin, Place, Word};
@@ -39,11 +40,14 @@ pub(super) struct Profile {
     /// The profiles that it begins with.
     pub inherits: Vec<(String, Place)>,
     pub words: Vec<Word>,
+    /// Variables without a value, which matter only to a profile that counts.
+    pub unset: Vec<ConfigError>,
 }
 
 /// Reads the text of a file; `name` is how errors call it. What is wrong is added to `problems`, in the order of the text.
-pub(super) fn read(name: &str, text: &str, problems: &mut Vec<ConfigError>) -> Document {
-    let mut reader = Reader { file: name.into(), positions: positions(text), found: Vec::new() };
+pub(super) fn read(name: &str, text: &str, variable: Variable<'_>, problems: &mut Vec<ConfigError>) -> Document {
+    let (positions, left) = (positions(text), EXPANDED_MAX);
+    let mut reader = Reader { file: name.into(), positions, found: Vec::new(), variable, left, unset: Vec::new() };
     let (root, errors) = DeTable::parse_recoverable(text);
     let mut document = Document::default();
     // What was made out of a broken text would be refused for what it is not.
@@ -95,14 +99,19 @@ type Entry<'a, 'i> = (&'a Spanned<Cow<'i, str>>, &'a Node<'i>);
 /// A value as the command line would have it, and where it stands.
 type Text = (String, Range<usize>);
 
-struct Reader {
+struct Reader<'v> {
     file: Arc<str>,
     positions: Vec<(u32, u32)>,
     /// Each with the byte where it was found.
     found: Vec<(usize, ConfigError)>,
+    variable: Variable<'v>,
+    /// How much longer variables may make the text.
+    left: usize,
+    /// As `found`: variables without a value.
+    unset: Vec<(usize, ConfigError)>,
 }
 
-impl Reader {
+impl Reader<'_> {
     fn root(&mut self, root: &DeTable<'_>) -> Document {
         let mut document = Document::default();
         for entry in root {
@@ -110,6 +119,7 @@ impl Reader {
                 document.profiles = self.profiles(entry.1);
             } else {
                 self.entry("", entry, &mut document.words);
+                self.found.append(&mut self.unset);
             }
         }
         document
@@ -122,7 +132,7 @@ impl Reader {
 
     fn profile(&mut self, name: &str, value: &Node<'_>) -> Option<Profile> {
         let table = self.table(&format!("{PROFILES}.{name}"), value)?;
-        let mut profile = Profile { name: name.to_owned(), inherits: Vec::new(), words: Vec::new() };
+        let mut profile = Profile { name: name.to_owned(), inherits: Vec::new(), words: Vec::new(), unset: Vec::new() };
         for entry in table {
             if entry.0.get_ref() == INHERITS {
                 profile.inherits = self.inherited(entry.1);
@@ -130,6 +140,7 @@ impl Reader {
                 self.entry("", entry, &mut profile.words);
             }
         }
+        profile.unset = std::mem::take(&mut self.unset).into_iter().map(|(_, problem)| problem).collect();
         Some(profile)
     }
 
@@ -137,7 +148,7 @@ impl Reader {
     fn inherited(&mut self, value: &Node<'_>) -> Vec<(String, Place)> {
         let found = match value.get_ref() {
             DeValue::Array(items) => self.array(INHERITS, items),
-            DeValue::String(text) => vec![(text.to_string(), value.span())],
+            DeValue::String(text) => self.expanded(INHERITS, text, &value.span()).into_iter().collect(),
             _ => self.mistaken(INHERITS, value, "a string or a list of strings").into_iter().collect(),
         };
         found.into_iter().map(|(text, span)| (text, self.place(INHERITS, &span))).collect()
@@ -185,6 +196,14 @@ impl Reader {
     fn switch(&mut self, name: &str, value: &Node<'_>) -> Option<Text> {
         match value.get_ref() {
             DeValue::Boolean(on) => Some((on.to_string(), value.span())),
+            DeValue::String(text) if expansion::has_any(text) => {
+                let (text, span) = self.expanded(name, text, &value.span())?;
+                if text != "true" && text != "false" {
+                    self.refuse(&span, format!("{name}: need true or false, not {}", shown(&text)));
+                    return None;
+                }
+                Some((text, span))
+            }
             _ => self.mistaken(name, value, "true or false"),
         }
     }
@@ -196,6 +215,7 @@ impl Reader {
             DeValue::Integer(number) if is_permissions && ![8, 10].contains(&number.radix()) => {
                 self.mistaken(name, value, "octal digits, as in \"0660\" or 0o660")
             }
+            DeValue::String(text) => self.expanded(name, text, &value.span()),
             other => match scalar(shape, other) {
                 Some(text) => Some((text, value.span())),
                 None => self.mistaken(name, value, need),
@@ -207,6 +227,11 @@ impl Reader {
         match value.get_ref() {
             DeValue::Array(words) if key.is_command_line() => {
                 let words = self.array(name, words).into_iter().map(|(word, _)| word);
+                Some((shell_words::join(words), value.span()))
+            }
+            // Each word by itself: what a variable holds is not split.
+            DeValue::String(line) if key.is_command_line() && expansion::has_any(line) => {
+                let words = self.split(name, line, value).into_iter().map(|(word, _)| word);
                 Some((shell_words::join(words), value.span()))
             }
             _ => self.text(key.shape, name, value, "a string or a number"),
@@ -233,11 +258,16 @@ impl Reader {
             self.refuse(&value.span(), message);
             return Vec::new();
         }
+        self.split(name, line, value)
+    }
+
+    /// The words of a command line, each with what its variables hold.
+    fn split(&mut self, name: &str, line: &str, value: &Node<'_>) -> Vec<Text> {
         let words = shell_words::split(line).unwrap_or_else(|_| {
             self.refuse(&value.span(), format!("{name} {line:?}: need a command line with its quotes closed"));
             Vec::new()
         });
-        words.into_iter().map(|word| (word, value.span())).collect()
+        words.iter().filter_map(|word| self.expanded(name, word, &value.span())).collect()
     }
 
     fn array(&mut self, name: &str, items: &DeArray<'_>) -> Vec<Text> {
@@ -266,7 +296,7 @@ impl Reader {
     /// A bind, as a string or as a table, in its short form.
     fn bind(&mut self, name: &str, value: &Node<'_>) -> Option<Text> {
         match value.get_ref() {
-            DeValue::String(text) => Some((text.to_string(), value.span())),
+            DeValue::String(text) => self.expanded(name, text, &value.span()),
             DeValue::Table(table) => self.bind_table(table, value.span()),
             _ => self.mistaken(name, value, "strings or tables in this list"),
         }
@@ -278,7 +308,7 @@ impl Reader {
             let name = format!("bind.{}", key.get_ref());
             match TABLE_KEYS.iter().find(|(known, ..)| known == key.get_ref()).map(|(_, kind, _)| kind) {
                 Some(BindKey::Address) => match value.get_ref() {
-                    DeValue::String(text) => address = Some((text.to_string(), value.span())),
+                    DeValue::String(text) => address = Some(self.expanded(&name, text, &value.span())?),
                     _ => self.mistaken(&name, value, "a string")?,
                 },
                 Some(BindKey::Flag(flag)) => {
@@ -299,6 +329,29 @@ impl Reader {
             self.refuse(&span, "bind: need an address in this table, as in address = \"0.0.0.0:80\"".to_owned());
         }
         address.map(|(address, span)| (address + &flags, span))
+    }
+
+    /// A string, with what its variables hold.
+    fn expanded(&mut self, name: &str, text: &str, span: &Range<usize>) -> Option<Text> {
+        let fault = match expansion::expand(text, self.variable) {
+            Ok(expanded) if expanded.len() <= text.len().saturating_add(self.left) => {
+                self.left -= expanded.len().saturating_sub(text.len());
+                return Some((expanded.into_owned(), span.clone()));
+            }
+            Ok(_) => Fault::Other(format!("variables make the file longer by more than {EXPANDED_MAX} bytes")),
+            Err(fault) => fault,
+        };
+        match fault {
+            Fault::Other(need) => self.refuse(span, format!("{name}: {need}")),
+            Fault::Unset(variable) => {
+                let message = format!(
+                    "{name}: the variable {variable} is not set where this runs: set it, write ${{{variable}:-DEFAULT}}, or $${{{variable}}} \
+                     for what stays as it is"
+                );
+                self.unset.push((span.start, ConfigError::in_file(&self.place("", span), &message)));
+            }
+        }
+        None
     }
 
     fn table<'t, 'i>(&mut self, name: &str, value: &'t Node<'i>) -> Option<&'t DeTable<'i>> {

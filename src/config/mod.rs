@@ -14,6 +14,7 @@ mod definition;
 mod difference;
 mod env_file;
 mod error;
+mod expansion;
 mod file;
 mod layers;
 mod nearest;
@@ -39,6 +40,7 @@ pub use bind::{Bind, BindFlags, SHARED_DIRECTORY};
 pub use definition::{Commanded, Effect, Kind, Takes};
 pub use difference::{Difference, differences, effect_of, keep_commanded, keep_fixed};
 pub use error::{ConfigError, Problems};
+pub use expansion::Variable;
 pub use file::further_names;
 pub use options::{Config, Definition, Family, commanded, flags, keys};
 pub use origin::{Origin, Provided, Word};
@@ -97,14 +99,19 @@ pub enum Unread {
     Other(String),
 }
 
-/// Reads a command line, and the files that it names; `args` are the words after `argv0`.
+/// Reads a command line, and the files that it names; `args` are the words after `argv0`, `variable` is what a file may refer to.
 ///
 /// As in einhorn, `-h`, `--version` and `--upgrade-check` act when they are reached: what is wrong before them is an
 /// error, what comes after them is never looked at. What they come after is read for itself, without any file.
 ///
 /// # Errors
 /// Everything that is wrong, in the order in which it was found.
-pub fn parse(argv0: &OsStr, args: Vec<OsString>, read_file: ReadFile<'_>) -> Result<Invocation, Problems> {
+pub fn parse(
+    argv0: &OsStr,
+    args: Vec<OsString>,
+    read_file: ReadFile<'_>,
+    variable: Variable<'_>,
+) -> Result<Invocation, Problems> {
     let (words, end) = words::split(args)?;
     let line = words::settle(words);
     let program = match end {
@@ -116,7 +123,7 @@ pub fn parse(argv0: &OsStr, args: Vec<OsString>, read_file: ReadFile<'_>) -> Res
     let (is_print, is_check) = (is_asked("print-config"), is_asked("check-config"));
     let trust = if is_asked("trust-config") { Trust::Given } else { Trust::Needed };
     let read_file = |path: &Path| read_file(path, trust);
-    let below = read_layers(&line, &read_file, &mut problems);
+    let below = read_layers(&line, &read_file, variable, &mut problems);
     let line = line.into_iter().chain(words_of(&program)).collect();
     let words = layers::complete(layers::merge([vec![layers::defaults()], below, vec![line]].concat()));
     let mut config = resolve::read_each(argv0, Provided::new(words), &mut problems);
@@ -163,7 +170,12 @@ fn invoke(argv0: &OsStr, line: Vec<Word>, act: Act) -> Result<Invocation, Proble
 }
 
 /// The layers between the defaults and the command line: the file, and the profiles that were asked for.
-fn read_layers(line: &[Word], read_file: &ReadTrusted<'_>, problems: &mut Vec<ConfigError>) -> Vec<Vec<Word>> {
+fn read_layers(
+    line: &[Word],
+    read_file: &ReadTrusted<'_>,
+    variable: Variable<'_>,
+    problems: &mut Vec<ConfigError>,
+) -> Vec<Vec<Word>> {
     let asked = |flag: &'static str| line.iter().filter(move |word| word.flag == flag);
     let profiles: Vec<_> = asked("profile").filter_map(named).collect();
     let Some(path) = asked("config").next_back().and_then(|word| word.value.clone()) else {
@@ -182,7 +194,7 @@ fn read_layers(line: &[Word], read_file: &ReadTrusted<'_>, problems: &mut Vec<Co
             return Vec::new();
         }
     };
-    let document = file::read(&path.to_string_lossy(), &text, problems);
+    let document = file::read(&path.to_string_lossy(), &text, variable, problems);
     let profiles = profiles::layers(&document, &profiles, problems);
     let every_layer = document.profiles.iter().map(|profile| &profile.words).chain([&document.words]);
     problems.extend(every_layer.flat_map(|layer| layers::contradictions(layer)));

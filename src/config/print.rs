@@ -8,6 +8,7 @@ use toml::Value;
 use crate::base::printable::is_hidden;
 use crate::config::definition::{Kind, Shape};
 use crate::config::error::ConfigError;
+use crate::config::expansion::escaped;
 use crate::config::options::{Config, Definition, keys};
 use crate::config::origin::{Word, split_at_equals};
 
@@ -75,7 +76,8 @@ fn entries(config: &Config, key: &Definition) -> Result<Vec<(String, String)>, C
         let (name, content) = split_at_equals(given.as_encoded_bytes());
         let name = text_of(word, std::os::unix::ffi::OsStrExt::from_bytes(name))?;
         let content = text_of(word, content.unwrap_or_default())?;
-        lines.push((format!("{} = {}", quoted(name), toml_string(content)), word.origin.shown(key.name)));
+        let content = escaped(content);
+        lines.push((format!("{} = {}", quoted(name), toml_string(&content)), word.origin.shown(key.name)));
     }
     Ok(lines)
 }
@@ -97,7 +99,7 @@ fn value(key: &Definition, text: &str) -> Value {
         (Kind::Switch, _, _) => Value::Boolean(text == "true"),
         (_, Ok(whole), _) if is_number && whole.to_string() == text => Value::Integer(whole),
         (_, _, Ok(float)) if is_number && Value::Float(float).to_string() == text => Value::Float(float),
-        _ => Value::String(text.to_owned()),
+        _ => Value::String(escaped(text).into_owned()),
     }
 }
 

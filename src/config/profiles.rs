@@ -31,6 +31,7 @@ pub(super) fn layers(
     let mut met = BTreeSet::new();
     order.reverse();
     order.retain(|profile| met.insert(profile.name.as_str()));
+    problems.extend(order.iter().rev().flat_map(|profile| profile.unset.clone()));
     order.into_iter().rev().map(|profile| profile.words.clone()).collect()
 }
 

@@ -97,7 +97,15 @@ fn property(key: &Definition) -> Json {
     with_help(schema, key.help)
 }
 
+/// A value, or a string that becomes one when its variables are expanded.
 fn single(key: &Definition) -> Json {
+    let plain = plain(key);
+    let is_string =
+        plain["type"] == "string" || plain["type"].as_array().is_some_and(|kinds| kinds.contains(&json!("string")));
+    if is_string { plain } else { json!({ "anyOf": [plain, { "type": "string", "pattern": "[$][{]" }] }) }
+}
+
+fn plain(key: &Definition) -> Json {
     match key.shape {
         Shape::Truth => json!({ "type": "boolean" }),
         Shape::Text(_) | Shape::CommandLine(_) | Shape::Bind(_) => json!({ "type": "string" }),
@@ -115,10 +123,10 @@ fn single(key: &Definition) -> Json {
 fn bind() -> Json {
     let property = |(name, key, help): &(&str, BindKey, &str)| {
         let shape = match key {
-            BindKey::Address | BindKey::Mode => "string",
-            BindKey::Flag(_) => "boolean",
+            BindKey::Address | BindKey::Mode => json!({ "type": "string" }),
+            BindKey::Flag(_) => json!({ "anyOf": [{ "type": "boolean" }, { "type": "string", "pattern": "[$][{]" }] }),
         };
-        ((*name).to_owned(), with_help(json!({ "type": shape }), help))
+        ((*name).to_owned(), with_help(shape, help))
     };
     let mut table = object(TABLE_KEYS.iter().map(property).collect(), "");
     table["required"] = json!(["address"]);

@@ -62,7 +62,7 @@ fn read(args: Vec<OsString>) -> Result<Invocation, Vec<String>> {
     let no_file = |path: &Path, _: Trust| {
         Err(Unread::Missing(format!("cannot find {}", path.display().to_string().escape_debug())))
     };
-    parse(OsStr::new("einhorn"), args, &no_file)
+    parse(OsStr::new("einhorn"), args, &no_file, &|_| None)
         .map_err(|problems| problems.0.iter().map(ToString::to_string).collect())
 }
 

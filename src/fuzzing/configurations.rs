@@ -24,8 +24,10 @@ pub fn toml(data: &[u8]) {
 /// Without any file of variables: those are `env_files`' concern.
 fn read(text: &str) -> Result<Config, Problems> {
     let read_file = |path: &Path, _: Trust| Ok(if path == Path::new(FILE) { text } else { "" }.to_owned());
+    // So that there is one with each kind of value.
+    let variable = |name: &str| (name.len() > 1).then(|| OsString::from(&name[1..]));
     let args = ["--config", FILE, "--print-config"].map(OsString::from).to_vec();
-    match parse(OsStr::new("einhyrningsins"), args, &read_file)? {
+    match parse(OsStr::new("einhyrningsins"), args, &read_file, &variable)? {
         Invocation::PrintConfig(config) => Ok(*config),
         other => panic!("{other:?}"),
     }

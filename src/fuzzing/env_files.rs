@@ -32,7 +32,7 @@ pub fn env_file(data: &[u8]) {
 fn read(text: &str) -> Result<Config, Problems> {
     let read_file =
         |path: &Path, _: Trust| Ok(if path == Path::new("web.toml") { CONFIGURATION } else { text }.to_owned());
-    match parse(OsStr::new(ARGV0), ["--config", "web.toml"].map(Into::into).to_vec(), &read_file)? {
+    match parse(OsStr::new(ARGV0), ["--config", "web.toml"].map(Into::into).to_vec(), &read_file, &|_| None)? {
         Invocation::Run(config) => Ok(*config),
         other => panic!("{other:?}"),
     }

@@ -51,7 +51,7 @@ mod tests {
 
     fn config(words: &[&str]) -> Config {
         let words = words.iter().map(OsString::from).collect();
-        match config::parse("einhyrningsins".as_ref(), words, &|_, _| panic!("there is no file")) {
+        match config::parse("einhyrningsins".as_ref(), words, &|_, _| panic!("there is no file"), &|_| None) {
             Ok(Invocation::Run(config)) => *config,
             other => panic!("{other:?}"),
         }

@@ -51,6 +51,11 @@ impl Call {
 }
 
 impl Call {
+    /// What a configuration may refer to: a variable that the master was born with.
+    pub(crate) fn variable(&self, name: &str) -> Option<OsString> {
+        self.environ.iter().find(|(known, _)| known == name).map(|(_, value)| value.clone())
+    }
+
     /// The call of the first image, made anew in this one. The name of the directory is kept although its links may
     /// lead elsewhere by now (a shell on the way may have put another name into PWD), unless the directory itself is another.
     pub(crate) fn resumed(self, first: Self) -> Self {

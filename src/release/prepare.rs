@@ -81,7 +81,7 @@ pub(crate) fn read_file(path: &Path, trust: Trust) -> Result<String, Unread> {
 /// # Errors
 /// Every line that says what is wrong.
 pub(crate) fn reread(call: &Call) -> Result<Box<Config>, Vec<String>> {
-    match config::parse(&call.argv0, call.args.clone(), &read_file) {
+    match config::parse(&call.argv0, call.args.clone(), &read_file, &|name| call.variable(name)) {
         Ok(Invocation::Run(config)) => Ok(config),
         Ok(_) => Err(vec!["the configuration names no program any more".to_owned()]),
         Err(problems) => Err(problems.0.iter().map(ToString::to_string).collect()),

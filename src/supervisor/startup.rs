@@ -221,7 +221,7 @@ pub fn main() -> ExitCode {
         return report_error(&error, exit_code::CANNOT_START);
     }
     let call = Call::of_this_process();
-    match crate::config::parse(&call.argv0, call.args.clone(), &prepare::read_file) {
+    match crate::config::parse(&call.argv0, call.args.clone(), &prepare::read_file, &|name| call.variable(name)) {
         Ok(Invocation::Run(config)) => run(*config, call),
         Ok(invocation) => answer(invocation, &call),
         Err(problems) => report_errors(&problems.0, exit_code::BAD_OPTION),

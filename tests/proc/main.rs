@@ -57,6 +57,7 @@ mod title;
 mod trace;
 mod unfit;
 mod upgrade;
+mod variables;
 mod waits;
 mod worker;
 mod wrappers;

@@ -10,6 +10,7 @@ pub(crate) mod linear;
 mod precedence;
 mod round_trip;
 mod samples;
+mod variables;
 
 use std::ffi::{OsStr, OsString};
 use std::path::Path;
@@ -31,10 +32,21 @@ pub fn parse_words(args: Vec<OsString>) -> Result<Invocation, Problems> {
 
 /// The same where there are these files.
 pub fn parse_with(args: Vec<OsString>, files: &[(&str, &str)]) -> Result<Invocation, Problems> {
-    parse(OsStr::new("einhorn"), args, &|path, _| {
+    parse_among(args, files, &[])
+}
+
+/// The same where these variables are set, too.
+pub fn parse_among(
+    args: Vec<OsString>,
+    files: &[(&str, &str)],
+    environ: &[(&str, &str)],
+) -> Result<Invocation, Problems> {
+    let read_file = |path: &Path, _| {
         let found = files.iter().find(|(name, _)| Path::new(name) == path).map(|(_, text)| (*text).to_owned());
         found.ok_or_else(|| Unread::Missing(format!("cannot find {}", path.display().to_string().escape_debug())))
-    })
+    };
+    let variable = |name: &str| environ.iter().find(|(known, _)| *known == name).map(|(_, value)| value.into());
+    parse(OsStr::new("einhorn"), args, &read_file, &variable)
 }
 
 /// What these words become when they are the whole command line, which must name a program.
