@@ -139,7 +139,9 @@ impl Run {
             let noted_at = self.ledger.last_linger_note.max(process.told_at);
             return earlier(due, Some(noted_at.after(LINGER_NOTE)));
         }
-        if process.acked_at.is_some() || process.told {
+        // In the delay of a stop, a worker of the version that it has given up is still there, and no ack of it counts.
+        let is_wanted = process.version == self.ledger.modern || process.version == self.ledger.good;
+        if process.acked_at.is_some() || process.told || !is_wanted {
             return due;
         }
         let set = self.ledger.set_for(process.version);
