@@ -32,11 +32,11 @@ impl HardlyTold {
         due.into_iter().map(|(worker, told, _)| (worker, told)).collect()
     }
 
-    /// Looks whether they have taken their signals, and tells their children if not.
+    /// Looks whether those that are still there have taken their signals, and tells their children if not.
     pub(crate) fn look_again(&mut self, now: Mono, pool: &Pool) {
+        self.0.retain(|(worker, ..)| pool.workers().iter().any(|it| it.pid == *worker));
         for (worker, told) in self.take_due(now) {
-            let is_listed = pool.workers().iter().any(|it| it.pid == worker);
-            if is_listed && hearing(worker, told) == Hearing::Never && !has_taken(worker, told) {
+            if hearing(worker, told) == Hearing::Never && !has_taken(worker, told) {
                 tell_for(worker, told);
             }
         }

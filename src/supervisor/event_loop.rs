@@ -79,6 +79,7 @@ impl Supervisor {
                 return ControlFlow::Break(ExitReason::Quit);
             }
         }
+        self.children.hardly_told.look_again(clock::now(), &self.pool);
         self.shut_removed_binds();
         self.close_when_stopping();
         self.hand_over_terminal();
@@ -187,7 +188,6 @@ impl Supervisor {
     fn poll_untracked(&mut self) -> Turn {
         self.drive_reload(Reload::TimePassed);
         self.children.undelivered.send_again(clock::now(), &self.pool);
-        self.children.hardly_told.look_again(clock::now(), &self.pool);
         self.end_overdue_check();
         self.watch_queues()?;
         self.poll_exec_pipes()?;
