@@ -148,6 +148,8 @@ impl Run {
         self.ledger.go_back(back_to);
         self.ledger.trial.iter_mut().filter(|_| is_between_trials).for_each(|trial| *trial = failures);
         self.step.went_back = true;
+        // Those that were culled before are to be judged by what was old then, and that is no longer known.
+        self.step.culled_old = [None; 2];
         for &at in &self.world.workers {
             let process = &mut self.world.processes[at];
             process.excluded_from_target |= process.version == self.ledger.modern && process.told;
