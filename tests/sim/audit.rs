@@ -69,7 +69,8 @@ impl Run {
         hold!("I2", step.strays.is_empty(), "{:?} were left elsewhere and are not told to go", step.strays);
         hold!("I2", self.ledger.daemon_to_tell.is_none(), "a worker went to the background, and it is not told");
         hold!("I7", step.burst == 0, "{} launches were announced and not made", step.burst);
-        hold!("I11", step.signals_left == 0, "{} signals were asked for and not sent", step.signals_left);
+        let signals_left = step.forwards_left + step.signals_left;
+        hold!("I11", signals_left == 0, "{signals_left} signals were asked for and not sent");
         hold!("I10", step.kill_announced.is_none(), "{:?} was to be killed and is not", step.kill_announced);
         hold!("I8", self.ledger.acks_to_tell == 0, "an ack came and is not told");
         let ledger = &self.ledger;

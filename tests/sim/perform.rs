@@ -134,11 +134,15 @@ impl Run {
         let first_in_step = self.step.signalled & (1 << at) == 0;
         let process = &self.world.processes[at];
         let stop = self.stop_by(process, signal).filter(|_| !process.told || self.step.stops_told);
-        // A pool that gives up in this step sends its stop last, perhaps by the same signal.
-        let is_forwarded = self.step.cause == Cause::Forward(signal) && self.step.stop.is_none();
-        let is_forwarded = is_forwarded && self.step.is_addressed(pid);
-        if is_forwarded && first_in_step && self.step.signals_left > 0 {
-            self.step.signals_left -= 1;
+        self.step.signalled |= 1 << at;
+        if self.step.forwards_left > 0 {
+            let is_forwarded = self.step.cause == Cause::Forward(signal) && self.step.is_addressed(pid);
+            hold!("I11", is_forwarded && first_in_step, "{signal} goes to {pid} instead of what is passed on");
+            self.step.forwards_left -= 1;
+            // A stop may follow in this step, perhaps by the same signal.
+            if self.step.forwards_left == 0 {
+                self.step.signalled = 0;
+            }
         } else if let Some(stop) = stop.filter(|_| first_in_step) {
             self.step.signals_left -= 1;
             self.note_told(at, signal, self.ledger.stop_grace(stop));
@@ -149,7 +153,6 @@ impl Run {
             let grace = if missed { Some(timeout.unwrap_or(UNACKED_GRACE).min(UNACKED_GRACE)) } else { timeout };
             self.note_told(at, signal, grace);
         }
-        self.step.signalled |= 1 << at;
         self.world.signal(at, signal);
     }
 

@@ -70,11 +70,13 @@ pub struct Step {
     pub stop: Option<StopSignal>,
     /// Those that were told before, too.
     pub stops_told: bool,
-    /// Signals that a command asked for, and that are still to be sent.
+    /// Signals that are still to be passed on, before any other.
+    pub forwards_left: usize,
+    /// Signals of a stop that are still to be sent.
     pub signals_left: usize,
     /// Those that a signal is passed on to; none: all.
     pub addressed: Option<Vec<Pid>>,
-    /// A bit for each place that was signalled.
+    /// A bit for each place that was signalled, by what is passed on or by the stop.
     pub signalled: u128,
     pub missed: Option<Pid>,
     pub kill_announced: Option<Pid>,
@@ -96,6 +98,7 @@ impl Step {
             went_back: false,
             stop: None,
             stops_told: false,
+            forwards_left: 0,
             signals_left: 0,
             addressed: None,
             signalled: 0,
@@ -290,7 +293,7 @@ impl Run {
             }
             let processes = &self.world.processes;
             let listens = |at: &&usize| processes[**at].execed && self.step.is_addressed(processes[**at].pid);
-            self.step.signals_left = self.world.workers.iter().filter(listens).count();
+            self.step.forwards_left = self.world.workers.iter().filter(listens).count();
         }
     }
 }
