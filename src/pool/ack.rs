@@ -66,7 +66,7 @@ impl Pool {
     }
 
     /// Whether an ack is still expected. No ack of an abandoned version is: its settings are gone, and `cull` stops its workers
-    /// in this step.
+    /// in this step. If a stop with a delay has given the version up, they are told with all others when the delay is over.
     fn is_awaited(&self, worker: &Worker) -> bool {
         let wanted = worker.version == self.state.modern || worker.version == self.state.good;
         wanted && !worker.is_acked() && !worker.is_told()
