@@ -14,12 +14,10 @@ use nix::sys::stat::Mode;
 use nix::unistd::geteuid;
 
 use crate::files::path_trust::{DirectoryError, Mistrust, Shared, sharing, trust_group, trust_owner};
+use crate::sys::closed_directory::{LINKS_MAX, closed_directory};
 use crate::sys::errno::{errno_of, retry};
 use crate::sys::fd::is_read_only;
 use crate::sys::file_id::FileId;
-
-/// As many as the kernel follows in one path, see path_resolution(7).
-const LINKS_MAX: u32 = 40;
 
 /// Whether a directory has to pass the judgement.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -161,7 +159,10 @@ enum Goal {
 
 impl Walk {
     fn to(path: &Path, goal: Goal) -> Result<Self, DirectoryError> {
-        let failed = |errno| DirectoryError::System { directory: path.to_owned(), errno };
+        let failed = |errno| match closed_directory(path).filter(|_| errno == Errno::EACCES) {
+            Some(directory) => DirectoryError::Closed { directory },
+            None => DirectoryError::System { directory: path.to_owned(), errno },
+        };
         let mut walk = Self::begin(path).map_err(failed)?;
         walk.goal = goal;
         walk.look_ahead(path);

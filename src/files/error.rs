@@ -8,6 +8,7 @@ use thiserror::Error;
 
 use crate::base::limits::SOCKET_PATH_MAX;
 use crate::files::path_trust::{DirectoryError, Mistrust};
+use crate::sys::closed_directory::{closed, closed_directory};
 use crate::sys::errno::{errno_of, words};
 
 /// What was tried, the path as it was given, and the cause.
@@ -21,7 +22,11 @@ pub struct FileError {
 
 impl FileError {
     pub(super) fn new(attempt: &'static str, path: &Path, cause: FileCause) -> Self {
-        Self { attempt, path: path.to_owned(), cause }
+        let closed = match cause {
+            FileCause::System(Errno::EACCES) => closed_directory(path).map(|directory| FileCause::Closed { directory }),
+            _ => None,
+        };
+        Self { attempt, path: path.to_owned(), cause: closed.unwrap_or(cause) }
     }
 }
 
@@ -56,6 +61,9 @@ pub enum FileCause {
     /// Where the first byte stands that is none, from 1; columns are characters.
     #[error("it is not UTF-8 at line {line}, column {column}")]
     NotUtf8 { line: usize, column: usize },
+    /// A directory on the way is closed to us.
+    #[error("{}", closed(directory))]
+    Closed { directory: PathBuf },
     #[error("{}", words(*.0))]
     System(#[from] Errno),
 }

@@ -10,6 +10,7 @@ use nix::unistd::geteuid;
 use thiserror::Error;
 
 use crate::sys::access_list::lets_others_write;
+use crate::sys::closed_directory::closed;
 use crate::sys::errno::words;
 
 /// Which other users may make and replace files in a directory.
@@ -44,6 +45,9 @@ pub enum DirectoryError {
     ForeignLink { link: PathBuf, uid: u32 },
     #[error("{} is not a directory", directory.display())]
     NotADirectory { directory: PathBuf },
+    /// We may not pass it.
+    #[error("{}", closed(directory))]
+    Closed { directory: PathBuf },
     #[error("directory {}: {}", directory.display(), words(*errno))]
     System { directory: PathBuf, errno: Errno },
 }
@@ -53,7 +57,7 @@ impl DirectoryError {
     pub fn is_doubt(&self) -> bool {
         match self {
             Self::Unprotected { .. } | Self::Mistrusted { .. } | Self::ForeignLink { .. } => true,
-            Self::NotADirectory { .. } | Self::System { .. } => false,
+            Self::NotADirectory { .. } | Self::Closed { .. } | Self::System { .. } => false,
         }
     }
 }

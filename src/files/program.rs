@@ -9,6 +9,8 @@ use std::path::{Path, PathBuf};
 use nix::unistd::{AccessFlags, eaccess};
 use thiserror::Error;
 
+use crate::sys::closed_directory::{closed, closed_directory};
+
 /// Searched when there is no PATH at all, as execvp(3) does.
 const DEFAULT_PATH: &str = "/bin:/usr/bin";
 
@@ -24,12 +26,15 @@ pub enum FindError {
     NotInPath { name: OsString },
     #[error("cannot run {}: the file is not executable", path.display())]
     NotExecutable { path: PathBuf },
+    /// It may be there, behind a directory that is closed to us.
+    #[error("cannot run {}: {}", path.display(), closed(directory))]
+    Closed { path: PathBuf, directory: PathBuf },
     #[error("cannot run {}: not a regular file", path.display())]
     NotAFile { path: PathBuf },
 }
 
 /// The program's path: the name itself if it has a `/`, else the first executable file of that name in `path_var`. A file
-/// that may not be executed is passed over, and named only if nothing better is found.
+/// that may not be executed is passed over, and named only if nothing better is found; so is a directory that may not be searched.
 ///
 /// # Errors
 /// There is none, or it may not be executed.
@@ -47,6 +52,13 @@ pub fn find_program(name: &OsStr, path_var: Option<&OsStr>) -> Result<PathBuf, F
         match judge(Path::new(directory).join(name)) {
             Ok(path) => return Ok(path),
             Err(found @ FindError::NotExecutable { .. }) => refusal = found,
+            Err(found @ FindError::Closed { .. }) => match refusal {
+                FindError::NotInPath { .. } => refusal = found,
+                FindError::NotExecutable { .. }
+                | FindError::Closed { .. }
+                | FindError::NoSuchFile { .. }
+                | FindError::NotAFile { .. } => {}
+            },
             Err(FindError::NoSuchFile { .. } | FindError::NotInPath { .. } | FindError::NotAFile { .. }) => {}
         }
     }
@@ -79,7 +91,10 @@ fn head(path: &Path) -> io::Result<Vec<u8>> {
 
 fn judge(path: PathBuf) -> Result<PathBuf, FindError> {
     match fs::metadata(&path) {
-        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => Err(FindError::NotExecutable { path }),
+        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => Err(match closed_directory(&path) {
+            Some(directory) => FindError::Closed { path, directory },
+            None => FindError::NotExecutable { path },
+        }),
         Err(_) => Err(FindError::NoSuchFile { path }),
         Ok(meta) if !meta.is_file() => Err(FindError::NotAFile { path }),
         Ok(_) if eaccess(&path, AccessFlags::X_OK).is_err() => Err(FindError::NotExecutable { path }),

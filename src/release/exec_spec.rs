@@ -23,6 +23,7 @@ use crate::release::links::Links;
 use crate::release::listeners::Listener;
 use crate::release::unpinned;
 use crate::sys::account::{self, Account};
+use crate::sys::closed_directory::{closed, closed_directory};
 use crate::sys::errno::{errno_of, words};
 use crate::sys::identity::Identity;
 use crate::sys::limits;
@@ -249,9 +250,16 @@ fn slots(config: &Config, problems: &mut Vec<Problem>) -> SlotSetup {
 fn directory(config: &Config, logical: Option<&Path>) -> Result<Option<PathBuf>, Problem> {
     let Some(directory) = &config.worker.directory else { return Ok(logical.and_then(moved)) };
     let cause = match std::fs::metadata(directory).and_then(|meta| Ok((meta, canonicalize(directory)?))) {
-        Ok((meta, real)) if meta.is_dir() => return Ok(Some(real)),
+        // Another user's workers enter it with that user's rights.
+        Ok((meta, real)) if meta.is_dir() && config.worker.user.is_some() => return Ok(Some(real)),
+        Ok((meta, real)) if meta.is_dir() => match closed_directory(&real.join("inside")) {
+            None => return Ok(Some(real)),
+            Some(directory) => closed(&directory),
+        },
         Ok(_) => "it is not a directory".to_owned(),
-        Err(error) => words(errno_of(&error)),
+        Err(error) => {
+            closed_directory(directory).map_or_else(|| words(errno_of(&error)), |directory| closed(&directory))
+        }
     };
     Err(refuse(config, "worker.directory", &format!("cannot enter {}: {cause}", directory.display())))
 }
@@ -275,7 +283,7 @@ fn find(config: &Config, directory: Option<&Path>, environment: &Environment) ->
     program::find_program(&looked_up, path_var).map_err(|error| {
         let code = match error {
             FindError::NoSuchFile { .. } | FindError::NotInPath { .. } => NOT_FOUND,
-            FindError::NotExecutable { .. } | FindError::NotAFile { .. } => NOT_EXECUTABLE,
+            FindError::NotExecutable { .. } | FindError::Closed { .. } | FindError::NotAFile { .. } => NOT_EXECUTABLE,
         };
         Problem { code, message: config.blame("command", &error.to_string()) }
     })

@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use nix::errno::Errno;
 use nix::unistd::{AccessFlags, eaccess};
 
+use crate::sys::closed_directory::{closed, closed_directory};
 use crate::sys::errno::words;
 
 /// As much of a `#!` line as the kernel reads.
@@ -51,8 +52,8 @@ fn missing(path: &Path) -> String {
 
 /// EACCES is for a directory on the way, for the file, or for its interpreter.
 fn denied(path: &Path) -> String {
-    if let Some(directory) = unsearchable(path) {
-        return format!("directory {} may not be searched", directory.display());
+    if let Some(directory) = closed_directory(path) {
+        return closed(&directory);
     }
     let Ok(meta) = fs::metadata(path) else {
         return words(Errno::EACCES);
@@ -91,14 +92,6 @@ fn is_for_this_machine(head: &[u8]) -> bool {
 /// Word size and byte order, and the field e_machine, see elf(5).
 fn kind_of_machine(head: &[u8]) -> Option<(&[u8], &[u8])> {
     Some((head.get(4..6)?, head.get(18..20)?))
-}
-
-/// The first directory above the file that we may not search.
-fn unsearchable(path: &Path) -> Option<PathBuf> {
-    let mut above: Vec<&Path> =
-        path.ancestors().skip(1).filter(|directory| !directory.as_os_str().is_empty()).collect();
-    above.reverse();
-    above.into_iter().find(|directory| eaccess(*directory, AccessFlags::X_OK) == Err(Errno::EACCES)).map(Path::to_owned)
 }
 
 /// What the file's `#!` line names.

@@ -12,6 +12,7 @@ pub mod birth;
 mod capability;
 mod child;
 pub mod clock;
+pub mod closed_directory;
 pub mod directory;
 pub mod errno;
 pub mod exec_failure;

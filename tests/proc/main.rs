@@ -6,6 +6,7 @@
 
 mod access;
 mod binding;
+mod closed;
 mod command_line;
 mod config_file;
 mod control;
