@@ -105,6 +105,16 @@ impl Run {
         }
     }
 
+    /// What is not reaped yet, or is found beside its worker, hears of a stop of this step when that has come to pass.
+    pub fn note_stop_of_ended(&mut self) {
+        let Some(stop) = self.step.stop.filter(|_| self.step.stops_told) else { return };
+        let kill_at = self.ledger.stop_grace(stop).map(|grace| self.now.after(grace));
+        for process in self.world.processes.iter_mut().filter(|process| process.known == Known::Ended) {
+            process.last_signal = stop.signal(process.graceful);
+            process.kill_at = earlier(process.kill_at, kill_at);
+        }
+    }
+
     fn hear_of_delay(&self, delay: Duration) {
         let due = self.ledger.stop_due.map(|(due, _)| due);
         hold!("I11", due == Some(self.now.after(delay)), "the workers are told at {due:?}, not in {delay:?}");

@@ -158,11 +158,7 @@ impl Run {
 
     /// The stop under way, if it sends this signal to this process or to what it left.
     fn stop_by(&self, process: &Process, signal: Signal) -> Option<StopSignal> {
-        let wanted = |stop: &StopSignal| match *stop {
-            StopSignal::Graceful | StopSignal::GracefulThenTerm => process.graceful,
-            StopSignal::Signal(named) => named,
-        };
-        self.step.stop.filter(|stop| wanted(stop) == signal)
+        self.step.stop.filter(|stop| stop.signal(process.graceful) == signal)
     }
 
     fn note_told(&mut self, at: usize, signal: Signal, grace: Option<Duration>) {

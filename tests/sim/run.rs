@@ -38,6 +38,16 @@ pub enum StopSignal {
     Signal(Signal),
 }
 
+impl StopSignal {
+    /// What it is for a worker, or what that left, whose own signal is `graceful`.
+    pub fn signal(self, graceful: Signal) -> Signal {
+        match self {
+            Self::Graceful | Self::GracefulThenTerm => graceful,
+            Self::Signal(named) => named,
+        }
+    }
+}
+
 /// What a step was caused by, as far as it matters to what may follow.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Cause {
@@ -240,6 +250,7 @@ impl Run {
             self.perform(action);
         }
         self.note_term();
+        self.note_stop_of_ended();
         if self.trace.is_on() {
             let text = portrait(&self.world, &self.ledger);
             self.trace.line(|| text);
