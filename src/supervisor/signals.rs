@@ -57,6 +57,10 @@ impl Supervisor {
         if is_typed && self.children.late_interrupts > 1 {
             return Command::Stop(Signal::TERM);
         }
+        // A script that sends a second one may read the log as einhorn writes it.
+        if !is_typed && self.config().stands_in_for_einhorn() {
+            return Command::StopGracefully;
+        }
         let workers = self.pool.workers().iter().map(|worker| worker.pid);
         let pids: Vec<String> =
             workers.chain(self.pool.leftovers().iter().map(|left| left.pid)).map(|pid| pid.to_string()).collect();
