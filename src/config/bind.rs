@@ -1,5 +1,5 @@
 //! Reads `-b`: `ADDR:PORT[,OPT...]` as einhorn does, IPv6 addresses in brackets, and `unix:/path[,mode=0660]`. Resolves no
-//! host name and opens nothing.
+//! name of a host, user or group, and opens nothing.
 
 use std::ffi::{OsStr, OsString};
 use std::fmt;
@@ -12,7 +12,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::base::limits::SOCKET_PATH_MAX;
 use crate::base::wire;
-use crate::config::definition::Need;
+use crate::config::definition::{Need, Shape};
 use crate::config::values;
 
 /// Longest host name in the DNS.
@@ -21,7 +21,7 @@ const MODE_MAX: u32 = 0o777;
 
 const NEED_BIND: &str = "need ADDR:PORT[,OPT...] or unix:/path[,mode=0660]";
 const NEED_TCP_FLAG: &str = "need r (so_reuseaddr) or n (o_nonblock)";
-const NEED_UNIX_FLAG: &str = "need mode=OCTAL, n (o_nonblock) or shared-directory";
+const NEED_UNIX_FLAG: &str = "need mode=OCTAL, user=USER, group=GROUP, n (o_nonblock) or shared-directory";
 
 /// A unix socket's directory may be one in which other users can exchange the socket.
 pub const SHARED_DIRECTORY: &str = "shared-directory";
@@ -29,17 +29,20 @@ pub const SHARED_DIRECTORY: &str = "shared-directory";
 /// A key of a bind that is a table of the file.
 pub(super) enum BindKey {
     Address,
-    Mode,
+    /// One that has the same name in the short form.
+    Setting(Shape),
     /// A switch, with its flag in the short form.
     Flag(&'static str),
 }
 
 /// Each with its name and its help, in the order of the short form.
-pub(super) const TABLE_KEYS: [(&str, BindKey, &str); 5] = [
+pub(super) const TABLE_KEYS: [(&str, BindKey, &str); 7] = [
     ("address", BindKey::Address, "ADDR:PORT or unix:/path"),
     ("reuse-addr", BindKey::Flag("r"), "SO_REUSEADDR"),
     ("nonblock", BindKey::Flag("n"), "O_NONBLOCK"),
-    ("mode", BindKey::Mode, "Permissions of a unix socket, in octal"),
+    ("mode", BindKey::Setting(Shape::Permissions("MODE")), "Permissions of a unix socket, in octal"),
+    ("user", BindKey::Setting(Shape::Text("USER")), "Owner of a unix socket's file, by name or number"),
+    ("group", BindKey::Setting(Shape::Text("GROUP")), "Group of a unix socket's file, by name or number"),
     (SHARED_DIRECTORY, BindKey::Flag(SHARED_DIRECTORY), "Other users may exchange the socket in its directory"),
 ];
 
@@ -48,8 +51,9 @@ pub(super) const TABLE_KEYS: [(&str, BindKey, &str); 5] = [
 pub enum Bind {
     /// `host` is an address or a name; an IPv6 address stands here without its brackets.
     Tcp { host: String, port: u16, flags: BindFlags },
-    /// `mode` is the file's permissions; `None` leaves them to the umask.
-    Unix { path: PathBuf, mode: Option<u32>, flags: BindFlags },
+    /// `mode` is the file's permissions; `None` leaves them to the umask. `user` and `group` are its owner by name or number; `None`
+    /// leaves that to the system.
+    Unix { path: PathBuf, mode: Option<u32>, user: Option<String>, group: Option<String>, flags: BindFlags },
 }
 
 /// The options of a bind as written, in lower case: einhorn's state document shows them so.
@@ -227,8 +231,13 @@ fn read_tcp_flag(text: &str) -> Result<String, Need> {
     let flag = text.to_ascii_lowercase();
     match flag.as_str() {
         "r" | "so_reuseaddr" | "n" | "o_nonblock" => Ok(flag),
+        _ if is_for_unix(&flag) => Err(format!("option ,{} is for unix sockets: {NEED_TCP_FLAG}", text.escape_debug())),
         _ => Err(unknown_flag(text, NEED_TCP_FLAG)),
     }
+}
+
+fn is_for_unix(flag: &str) -> bool {
+    flag == SHARED_DIRECTORY || ["mode=", "user=", "group="].iter().any(|setting| flag.starts_with(setting))
 }
 
 fn unknown_flag(text: &str, need: &str) -> Need {
@@ -240,18 +249,29 @@ fn read_unix(rest: &[u8]) -> Result<Bind, Need> {
     let mut parts = rest.split(|&byte| byte == b',');
     let path = OsStr::from_bytes(parts.next().unwrap_or_default());
     let path = values::limited_path(path, SOCKET_PATH_MAX)?;
-    let (mut mode, mut flags) = (None, Vec::new());
+    let (mut mode, mut user, mut group, mut flags) = (None, None, None, Vec::new());
     for part in parts {
         let text = String::from_utf8_lossy(part);
         let flag = text.to_ascii_lowercase();
-        match (flag.strip_prefix("mode="), flag.as_str()) {
-            (Some(octal), _) => mode = Some(read_mode(octal)?),
-            (None, "n" | "o_nonblock" | SHARED_DIRECTORY) => {}
-            (None, _) => return Err(unknown_flag(&text, NEED_UNIX_FLAG)),
+        // Names have small and capital letters, in whatever bytes.
+        let value = part.splitn(2, |&byte| byte == b'=').nth(1).map(OsStr::from_bytes);
+        let key = flag.split_once('=').map_or(flag.as_str(), |(key, _)| key);
+        let mut named = |name: String| {
+            flags.push(format!("{key}={name}"));
+            Some(name)
+        };
+        match (key, value) {
+            ("user", Some(value)) => user = named(values::user(value)?),
+            ("group", Some(value)) => group = named(values::group(value)?),
+            ("mode", Some(value)) => {
+                mode = Some(read_mode(&value.to_string_lossy())?);
+                flags.push(flag);
+            }
+            ("n" | "o_nonblock" | SHARED_DIRECTORY, None) => flags.push(flag),
+            _ => return Err(unknown_flag(&text, NEED_UNIX_FLAG)),
         }
-        flags.push(flag);
     }
-    Ok(Bind::Unix { path, mode, flags: BindFlags(flags) })
+    Ok(Bind::Unix { path, mode, user, group, flags: BindFlags(flags) })
 }
 
 fn read_mode(octal: &str) -> Result<u32, Need> {
@@ -309,7 +329,7 @@ mod tests {
     #[test]
     fn unix_sockets_have_a_path_a_mode_and_nonblock() {
         let read = |text: &str| match Bind::read(OsStr::new(text)) {
-            Ok(Bind::Unix { path, mode, flags }) => (path, mode, flags.0),
+            Ok(Bind::Unix { path, mode, flags, .. }) => (path, mode, flags.0),
             other => panic!("{text}: {other:?}"),
         };
         assert_eq!(read("unix:/x.sock"), (PathBuf::from("/x.sock"), None, vec![]));
@@ -322,6 +342,15 @@ mod tests {
         let bytes = Bind::read(OsStr::from_bytes(b"unix:/\xff,n")).unwrap();
         assert!(matches!(&bytes, Bind::Unix { path, .. } if path == Path::new(OsStr::from_bytes(b"/\xff"))));
         assert!(bytes.flags().nonblock());
+    }
+
+    #[test]
+    fn unix_sockets_have_an_owner_whose_name_keeps_its_letters() {
+        let bind = Bind::read(OsStr::new("unix:/x,USER=Www,group=33,n")).unwrap();
+        let Bind::Unix { user, group, flags, .. } = &bind else { panic!("{bind:?}") };
+        assert_eq!((user.as_deref(), group.as_deref()), (Some("Www"), Some("33")));
+        assert_eq!(flags.words(), ["user=Www", "group=33", "n"]);
+        assert_eq!(Bind::read(&bind.to_word()), Ok(bind));
     }
 
     #[test]
@@ -364,8 +393,22 @@ mod tests {
     fn unknown_options_list_the_known_ones() {
         refused("a:80,rn", "unknown option ,rn: need r (so_reuseaddr) or n (o_nonblock)");
         refused("a:80,", "unknown option ,: need r (so_reuseaddr) or n (o_nonblock)");
-        refused("a:80,mode=0660", "unknown option ,mode=0660: need r (so_reuseaddr) or n (o_nonblock)");
-        refused("unix:/x,r", "unknown option ,r: need mode=OCTAL, n (o_nonblock) or shared-directory");
+        for flag in ["mode=0660", "user=www", "GROUP=www", "shared-directory"] {
+            let need = format!("option ,{flag} is for unix sockets: need r (so_reuseaddr) or n (o_nonblock)");
+            refused(&format!("a:80,{flag}"), &need);
+        }
+        for (flag, shown) in [("r", "r"), ("user", "user"), ("n=1", "n=1"), ("\u{130}=x", "\u{130}=x")] {
+            refused(&format!("unix:/x,{flag}"), &format!("unknown option ,{shown}: {NEED_UNIX_FLAG}"));
+        }
+        assert!(
+            Bind::read(OsStr::from_bytes(b"unix:/x,\xff=1")).unwrap_err().starts_with("unknown option ,\u{fffd}=1: ")
+        );
+        refused("unix:/x,user=", "need the name or number of a user");
+        refused("unix:/x,group=a:b", "need the name or number of a group");
+        assert_eq!(
+            Bind::read(OsStr::from_bytes(b"unix:/x,user=\xff")),
+            Err("need the name or number of a user".into())
+        );
         for mode in ["", "8", "1000", "+7", "-1", "0o7", "77777777777777"] {
             refused(&format!("unix:/x,mode={mode}"), "need an octal mode from 0 to 0777, as in mode=0660");
         }

@@ -315,9 +315,13 @@ impl Reader<'_> {
                     let (on, _) = self.switch(&name, value)?;
                     flags.push_str(&if on == "true" { format!(",{flag}") } else { String::new() });
                 }
-                Some(BindKey::Mode) => {
-                    let mode = self.text(Shape::Permissions("MODE"), &name, value, "a string or a number");
-                    flags.push_str(&mode.map(|(mode, _)| format!(",mode={mode}")).unwrap_or_default());
+                Some(BindKey::Setting(shape)) => {
+                    if let Some((text, span)) = self.text(*shape, &name, value, "a string or a number") {
+                        if text.contains(',') {
+                            self.refuse(&span, format!("{name}: cannot have a comma"));
+                        }
+                        flags.push_str(&format!(",{}={text}", key.get_ref()));
+                    }
                 }
                 None => {
                     let near = nearest(key.get_ref(), TABLE_KEYS.iter().map(|(known, ..)| *known));

@@ -123,7 +123,7 @@ fn plain(key: &Definition) -> Json {
 fn bind() -> Json {
     let property = |(name, key, help): &(&str, BindKey, &str)| {
         let shape = match key {
-            BindKey::Address | BindKey::Mode => json!({ "type": "string" }),
+            BindKey::Address | BindKey::Setting(_) => json!({ "type": "string" }),
             BindKey::Flag(_) => json!({ "anyOf": [{ "type": "boolean" }, { "type": "string", "pattern": "[$][{]" }] }),
         };
         ((*name).to_owned(), with_help(shape, help))

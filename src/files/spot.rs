@@ -13,7 +13,7 @@ use std::rc::Rc;
 use nix::errno::Errno;
 use nix::fcntl::{AtFlags, OFlag, RenameFlags, openat, renameat2};
 use nix::sys::stat::Mode;
-use nix::unistd::{Gid, UnlinkatFlags, fchownat, geteuid, unlinkat};
+use nix::unistd::{Gid, Uid, UnlinkatFlags, fchownat, geteuid, unlinkat};
 
 use crate::files::directory::{Demand, Directory};
 use crate::files::error::FileCause;
@@ -177,7 +177,9 @@ impl Found {
         }
     }
 
-    pub(super) fn set_group(&self, gid: u32) -> Result<(), Errno> {
-        retry(|| fchownat(self.file.as_fd(), c"", None, Some(Gid::from_raw(gid)), AtFlags::AT_EMPTY_PATH))
+    /// None: it stays as it is.
+    pub(super) fn set_owner(&self, uid: Option<u32>, gid: Option<u32>) -> Result<(), Errno> {
+        let (uid, gid) = (uid.map(Uid::from_raw), gid.map(Gid::from_raw));
+        retry(|| fchownat(self.file.as_fd(), c"", uid, gid, AtFlags::AT_EMPTY_PATH))
     }
 }

@@ -115,7 +115,7 @@ fn exchange_directory(socket: &Path, victim: &Path) {
 }
 
 fn wanted(mode: u32) -> Wanted {
-    let access = Access { mode, group: None };
+    let access = Access { mode, ..Access::OWN };
     Wanted { access, backlog: 10, blocking: Blocking::Blocking, demand: Demand::Any }
 }
 
@@ -128,14 +128,14 @@ fn bind_a_listener(path: &Path) -> Result<(), FileError> {
 fn change_a_mode(path: &Path) -> Result<(), FileError> {
     let (_listener, id) = listen_unix(path, wanted(0o600))?;
     for mode in [0o666, 0o660] {
-        let _it_was_exchanged = set_access(path, id, Access { mode, group: None });
+        let _it_was_exchanged = set_access(path, id, Access { mode, ..Access::OWN });
     }
     let _it_was_exchanged = remove_socket(path, id);
     Ok(())
 }
 
 fn make_a_control_socket_twice(path: &Path) -> Result<(), FileError> {
-    let access = Access { mode: 0o660, group: Some(ATTACKER) };
+    let access = Access { mode: 0o660, group: Some(ATTACKER), ..Access::OWN };
     let (_listener, id) = bind_control_socket(path, access, Demand::Any)?;
     let _it_was_exchanged = remove_socket(path, id);
     let (_anew, id) = bind_control_socket(path, access, Demand::Any)?;

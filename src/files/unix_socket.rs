@@ -1,5 +1,5 @@
 //! Listening unix sockets. Takes the place of a dead one's socket file, and of nothing else: what lives, and what is no
-//! socket, is refused and stays as it is. Gives mode and group to the file of the socket that it has bound, by a descriptor,
+//! socket, is refused and stays as it is. Gives mode, user and group to the file of the socket that it has bound, by a descriptor,
 //! and never to what stands at a path by then.
 
 use std::io;
@@ -10,30 +10,36 @@ use std::path::Path;
 use nix::errno::Errno;
 use nix::sys::socket::{AddressFamily, SockFlag, SockType, UnixAddr, connect, socket};
 use nix::sys::stat::{Mode, fchmod};
-use nix::unistd::geteuid;
+use nix::unistd::{getegid, geteuid};
 use serde::{Deserialize, Serialize};
 
 use crate::base::limits::SOCKET_PATH_MAX;
 use crate::files::directory::Demand;
 use crate::files::error::{FileCause, FileError};
-use crate::files::path_trust::kind;
+use crate::files::path_trust::{kind, parent_of};
 use crate::files::spot::{Found, Spot};
 use crate::sys::errno::{insist, retry};
 use crate::sys::fd::{Blocking, set_blocking};
 use crate::sys::file_id::FileId;
 use crate::sys::socket::{bind_to, bound_file, relisten};
 
-/// Who may connect, as the file's mode and group say: connecting needs the right to write.
+/// Of the mode of a directory.
+const SET_GROUP_ID: u32 = 0o2000;
+
+/// Who may connect, as the file's mode and owner say: connecting needs the right to write.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Access {
     pub mode: u32,
+    /// None: it stays as it is.
+    #[serde(default)]
+    pub user: Option<u32>,
     /// None: the group that a new file has.
     pub group: Option<u32>,
 }
 
 impl Access {
     /// Ourselves and root.
-    pub const OWN: Self = Self { mode: 0o600, group: None };
+    pub const OWN: Self = Self { mode: 0o600, user: None, group: None };
 }
 
 /// How a socket shall be made.
@@ -69,7 +75,7 @@ pub(super) fn listen_unless(
     listen().map_err(|cause| FileError::new("bind", path, cause))
 }
 
-/// Changes the mode and group of the socket file `id`, if it still stands at the path.
+/// Changes the mode, user and group of the socket file `id`, if it still stands at the path.
 ///
 /// # Errors
 /// The system refuses the change, or does not say what stands there.
@@ -79,6 +85,13 @@ pub fn set_access(path: &Path, id: FileId, access: Access) -> io::Result<()> {
         Some(found) => admit(&found, access),
         None => Ok(()),
     }
+}
+
+/// The user and the group that a new file at this path has of itself. The mode of a directory may say that its group is that of its
+/// files, see inode(7).
+pub fn new_file_owner(path: &Path) -> (u32, u32) {
+    let directory = std::fs::metadata(parent_of(path)).ok().filter(|meta| meta.mode() & SET_GROUP_ID != 0);
+    (geteuid().as_raw(), directory.map_or(getegid().as_raw(), |meta| meta.gid()))
 }
 
 /// Removes a socket file if it still is this one; what another process has put there stays.
@@ -198,14 +211,19 @@ fn remove_stray(found: &Found) {
     }
 }
 
-/// The group comes before the mode, which must not be meant for another group even for a moment.
+/// The group comes before the mode, which must not be meant for another group even for a moment. The user comes last: it takes more
+/// than CAP_CHOWN to change the mode of another user's file.
 fn admit(found: &Found, access: Access) -> io::Result<()> {
     if let Some(group) = access.group {
         found.set_mode(Access::OWN.mode)?;
-        found.set_group(group)?;
+        found.set_owner(None, Some(group))?;
     }
     // Gives back what the umask took from it.
-    found.set_mode(access.mode)
+    found.set_mode(access.mode)?;
+    match access.user {
+        Some(user) => Ok(found.set_owner(Some(user), None)?),
+        None => Ok(()),
+    }
 }
 
 /// By the descriptor; by the path where there is no /proc.
@@ -255,7 +273,7 @@ mod tests {
     }
 
     fn wanted(mode: u32) -> Wanted {
-        let access = Access { mode, group: None };
+        let access = Access { mode, ..Access::OWN };
         Wanted { access, backlog: 10, blocking: Blocking::Blocking, demand: Demand::Trusted }
     }
 

@@ -202,7 +202,7 @@ fn listener(bind: &RubyBind, fd: Fd, address: &LocalAddress) -> OpenListener {
     let bind = as_given.unwrap_or_else(|| match address {
         LocalAddress::Inet(SocketAddr::V4(at)) => Bind::Tcp { host: at.ip().to_string(), port: at.port(), flags },
         LocalAddress::Inet(SocketAddr::V6(at)) => Bind::Tcp { host: at.ip().to_string(), port: at.port(), flags },
-        LocalAddress::Unix(path) => Bind::Unix { path: path.clone(), mode: None, flags },
+        LocalAddress::Unix(path) => Bind::Unix { path: path.clone(), mode: None, user: None, group: None, flags },
         LocalAddress::Other => Bind::Tcp { host: "0.0.0.0".to_owned(), port: bind.port, flags },
     });
     let file = match &bind {

@@ -24,8 +24,8 @@ use crate::protocol::Asking;
 use crate::release::bound_files::BoundFile;
 use crate::release::call::Call;
 use crate::release::exec_spec::ExecSpec;
-use crate::release::listeners::SocketOptions;
 use crate::release::prepare::AppliedConfig;
+use crate::release::socket_options::SocketOptions;
 use crate::sys::birth::Birth;
 use crate::sys::file_id::FileId;
 

@@ -1,5 +1,5 @@
-//! The users and groups that may connect to the control socket and speak on it, worked out from names. Looks up users and
-//! groups, and changes nothing.
+//! The users and groups that may connect to the control socket and speak on it, and whose the files of unix binds are, worked out from
+//! names. Looks up users and groups, and changes nothing.
 
 use serde::{Deserialize, Serialize};
 
@@ -7,6 +7,7 @@ use crate::base::exit_code::Problem;
 use crate::config::Config;
 use crate::control::access::Policy;
 use crate::files::control_socket::Access;
+use crate::release::socket_options::{self, BindOwner};
 use crate::sys::identity::Identity;
 use crate::sys::{account, limits};
 
@@ -30,12 +31,15 @@ pub(crate) struct AccessControl {
     /// Users that may do everything, beside root and our own user.
     pub(crate) users: Vec<u32>,
     pub(crate) groups: Vec<u32>,
+    /// Whose the file of each bind shall be, in the order of the binds.
+    #[serde(default)]
+    pub(crate) bind_owners: Vec<BindOwner>,
 }
 
 impl AccessControl {
     /// Only root and our own user.
     pub(crate) fn closed() -> Self {
-        Self { access: Access::OWN, users: Vec::new(), groups: Vec::new() }
+        Self { access: Access::OWN, users: Vec::new(), groups: Vec::new(), bind_owners: Vec::new() }
     }
 
     /// Which client may speak as what. Half of the descriptors stay for workers, and what is to be opened for them.
@@ -54,7 +58,7 @@ impl AccessControl {
 /// `workers` is the identity of the workers, which have to be able to ack.
 ///
 /// # Errors
-/// Each user or group that is not known.
+/// Each user or group that is not known, or that no file of ours can be given to.
 pub(crate) fn resolve(config: &Config, workers: Option<&Identity>) -> Result<AccessControl, Vec<Problem>> {
     let mut problems = Vec::new();
     let mut each = |key: &str, names: &[String], find: fn(&str) -> Result<u32, String>| {
@@ -74,12 +78,16 @@ pub(crate) fn resolve(config: &Config, workers: Option<&Identity>) -> Result<Acc
     let allowed = each("control.allow-groups", &config.control.allow_groups, group);
     let users = each("control.allow-users", &config.control.allow_users, user);
     let groups: Vec<u32> = own_group.into_iter().chain(allowed).collect();
+    let bind_owners = socket_options::owners(config).unwrap_or_else(|found| {
+        problems.extend(found);
+        Vec::new()
+    });
     if !problems.is_empty() {
         return Err(problems);
     }
     let several = !users.is_empty() || !config.control.allow_groups.is_empty();
     let access = access(config.socket_mode, own_group, several, workers);
-    Ok(AccessControl { access, users, groups })
+    Ok(AccessControl { access, users, groups, bind_owners })
 }
 
 /// Workers of another user come by their group, unless the socket has one already: then the configuration has to
@@ -94,7 +102,7 @@ fn access(mode: Option<u32>, own_group: Option<u32>, several: bool, workers: Opt
     } else {
         Access::OWN.mode
     };
-    Access { mode: mode.unwrap_or(by_default), group }
+    Access { mode: mode.unwrap_or(by_default), group, ..Access::OWN }
 }
 
 #[cfg(test)]
@@ -108,9 +116,12 @@ mod tests {
         let closed = Access::OWN;
         assert_eq!(access(None, None, false, None), closed);
         assert_eq!(access(None, None, false, Some(&ourselves)), closed);
-        assert_eq!(access(None, None, false, Some(&stranger)), Access { mode: 0o660, group: Some(7) });
-        assert_eq!(access(None, Some(9), false, Some(&stranger)), Access { mode: 0o660, group: Some(9) });
-        assert_eq!(access(None, None, true, None), Access { mode: 0o666, group: None });
-        assert_eq!(access(Some(0o600), Some(9), true, Some(&stranger)), Access { mode: 0o600, group: Some(9) });
+        assert_eq!(access(None, None, false, Some(&stranger)), Access { mode: 0o660, group: Some(7), ..closed });
+        assert_eq!(access(None, Some(9), false, Some(&stranger)), Access { mode: 0o660, group: Some(9), ..closed });
+        assert_eq!(access(None, None, true, None), Access { mode: 0o666, ..closed });
+        assert_eq!(
+            access(Some(0o600), Some(9), true, Some(&stranger)),
+            Access { mode: 0o600, group: Some(9), ..closed }
+        );
     }
 }

@@ -12,7 +12,6 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use nix::errno::Errno;
-use serde::{Deserialize, Serialize};
 
 use crate::base::exit_code::Problem;
 use crate::base::{Pid, printable};
@@ -21,15 +20,16 @@ use crate::files::directory::Demand;
 use crate::files::error::FileCause;
 use crate::files::path_trust::DirectoryError;
 use crate::files::spot::Spot;
-use crate::files::unix_socket::{Access, Wanted, check_length, listen_unix, set_access};
+use crate::files::unix_socket::{Access, Wanted, check_length, listen_unix, new_file_owner, set_access};
 use crate::release::addresses::{Addresses, left_out, look_up, overlap};
 use crate::release::bound_files::{BoundFile, BoundFiles};
 use crate::release::call::Call;
 use crate::release::environment::MASTER_PID;
+use crate::release::socket_options::{BindOwner, SocketOptions};
 use crate::release::unix_place;
 use crate::sys::birth::Birth;
 use crate::sys::errno::words;
-use crate::sys::fd::{self, Blocking};
+use crate::sys::fd;
 use crate::sys::file_id::FileId;
 use crate::sys::held_socket;
 use crate::sys::port_use::{self, PortUse};
@@ -58,29 +58,6 @@ pub(crate) struct Listener {
     closed: OnceLock<u64>,
 }
 
-/// What a bind says of its socket beside its address.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct SocketOptions {
-    pub(crate) nonblock: bool,
-    /// Of a unix socket's file.
-    pub(crate) mode: u32,
-}
-
-impl SocketOptions {
-    /// A mode that is not said is what the umask leaves.
-    fn of(bind: &Bind, birth: &Birth) -> Self {
-        let mode = match bind {
-            Bind::Unix { mode, .. } => *mode,
-            Bind::Tcp { .. } => None,
-        };
-        Self { nonblock: bind.flags().nonblock(), mode: mode.unwrap_or(0o777 & !birth.umask) }
-    }
-
-    fn blocking(self) -> Blocking {
-        if self.nonblock { Blocking::NonBlocking } else { Blocking::Blocking }
-    }
-}
-
 impl Listener {
     /// One that another image of the master has opened.
     pub(crate) fn adopt(
@@ -96,7 +73,7 @@ impl Listener {
         // The kernel may have no room for the answer, for a moment.
         let address = socket::local_address(fd.as_fd()).or_else(|_| socket::local_address(fd.as_fd()));
         let address = address.unwrap_or(LocalAddress::Other);
-        let options = Mutex::new(options.unwrap_or_else(|| SocketOptions::of(&bind, birth)));
+        let options = Mutex::new(options.unwrap_or_else(|| SocketOptions::of(&bind, BindOwner::default(), birth)));
         Self { fd, bind, address, file, options, shut: AtomicBool::new(false), closed: OnceLock::new() }
     }
 
@@ -115,7 +92,7 @@ impl Listener {
     /// Gives the file back the permissions that were set.
     pub(crate) fn restore_mode(&self) -> std::io::Result<()> {
         let Some((path, id)) = self.file() else { return Ok(()) };
-        set_access(path, *id, Access { mode: self.options().mode, group: None })
+        set_access(path, *id, Access { mode: self.options().mode, ..Access::OWN })
     }
 
     pub(crate) fn options(&self) -> SocketOptions {
@@ -123,17 +100,22 @@ impl Listener {
     }
 
     /// Takes over what a bind says otherwise of this socket than the one before. What both say is left as workers have made it.
-    pub(crate) fn adapt(&self, bind: &Bind, birth: &Birth) -> Result<(), String> {
+    pub(crate) fn adapt(&self, bind: &Bind, owner: BindOwner, birth: &Birth) -> Result<(), String> {
         let said = |error: &dyn std::fmt::Display| format!("cannot change {bind}: {error}");
-        let wanted = SocketOptions::of(bind, birth);
+        let wanted = SocketOptions::of(bind, owner, birth);
         let mut options = self.options.lock().unwrap_or_else(PoisonError::into_inner);
         if options.nonblock != wanted.nonblock {
             fd::set_blocking(self.fd.as_fd(), wanted.blocking()).map_err(|errno| said(&errno))?;
             options.nonblock = wanted.nonblock;
         }
-        let Some((path, id)) = self.file().filter(|_| options.mode != wanted.mode) else { return Ok(()) };
-        set_access(path, *id, Access { mode: wanted.mode, group: None }).map_err(|error| said(&error))?;
-        options.mode = wanted.mode;
+        let (before, after) = ((options.mode, options.owner), (wanted.mode, wanted.owner));
+        let Some((path, id)) = self.file().filter(|_| before != after) else { return Ok(()) };
+        // An owner that is not said any more is the one that a new file has.
+        let natural = new_file_owner(path);
+        let user = wanted.owner.user.or(options.owner.user.map(|_| natural.0));
+        let group = wanted.owner.group.or(options.owner.group.map(|_| natural.1));
+        set_access(path, *id, Access { mode: wanted.mode, user, group }).map_err(|error| said(&error))?;
+        (options.mode, options.owner) = after;
         Ok(())
     }
 
@@ -253,12 +235,18 @@ impl Drop for Listener {
     }
 }
 
+/// A document of an older version has none.
+pub(crate) fn owner_at(owners: &[BindOwner], at: usize) -> BindOwner {
+    owners.get(at).copied().unwrap_or_default()
+}
+
 /// Finds among those that are open, or opens, every socket of `-b`, in order.
 ///
 /// # Errors
 /// The first that cannot be had, in a sentence that names it; those opened before are closed.
 pub(crate) fn open_all(
     config: &Config,
+    owners: &[BindOwner],
     call: &Call,
     birth: &Birth,
     open: &[Arc<Listener>],
@@ -267,7 +255,7 @@ pub(crate) fn open_all(
     let mut found: Vec<Arc<Listener>> = Vec::new();
     // Mostly the binds are the same and in the same order, so that the first of these is the one.
     let mut unused: VecDeque<&Arc<Listener>> = open.iter().collect();
-    for bind in &config.binds {
+    for (at, bind) in config.binds.iter().enumerate() {
         let mut take = |serves: &dyn Fn(&Listener) -> bool| {
             let at = unused.iter().position(|known| serves(known))?;
             unused.remove(at).map(Arc::clone)
@@ -289,7 +277,10 @@ pub(crate) fn open_all(
                 let path = unix_place::named(path, config, call);
                 match take(&|known| known.serves_file(&path)) {
                     Some(listener) => listener,
-                    None => Arc::new(open_unix(bind, &path, config, birth, bound_files)?),
+                    None => {
+                        let options = SocketOptions::of(bind, owner_at(owners, at), birth);
+                        Arc::new(open_unix(bind, &path, config, options, bound_files)?)
+                    }
                 }
             }
         };
@@ -449,7 +440,7 @@ fn open_tcp(bind: &Bind, addresses: &Addresses, config: &Config, birth: &Birth) 
     log::info!("Binding to {bind} with flags {:?}", bind.flags().words());
     let address = addresses.first;
     let reuse = if bind.flags().reuse_addr() { ReuseAddr::Yes } else { ReuseAddr::No };
-    let options = SocketOptions::of(bind, birth);
+    let options = SocketOptions::of(bind, BindOwner::default(), birth);
     let backlog = queue_length(config.backlog);
     let listening = socket::listen_tcp(address, reuse, options.blocking(), backlog);
     let listener = keep(listening.map_err(OpenError::Listen)?, None, bind, options, config).map_err(OpenError::Keep)?;
@@ -466,12 +457,11 @@ fn open_unix(
     bind: &Bind,
     path: &Path,
     config: &Config,
-    birth: &Birth,
+    options: SocketOptions,
     bound_files: &BoundFiles,
 ) -> Result<Listener, String> {
     log::info!("Binding to {bind} with flags {:?}", bind.flags().words());
-    let options = SocketOptions::of(bind, birth);
-    let access = Access { mode: options.mode, group: None };
+    let access = Access { mode: options.mode, user: options.owner.user, group: options.owner.group };
     let backlog = queue_length(config.backlog);
     let wanted = Wanted { access, backlog, blocking: options.blocking(), demand: demand(bind) };
     let (fd, file) = bound_files.make(|| match listen_unix(path, wanted) {

@@ -11,5 +11,6 @@ pub(crate) mod exec_spec;
 pub(crate) mod links;
 pub(crate) mod listeners;
 pub(crate) mod prepare;
+pub(crate) mod socket_options;
 pub(crate) mod unix_place;
 mod unpinned;

@@ -135,7 +135,9 @@ pub(crate) fn prepare(call: &Call, in_force: &InForce) -> Result<Prepared, Vec<S
     // einhorn's first workers still see the variables that are to be dropped; these are not the first.
     let worked_out = work_out(config, call, &config.drop_env_vars);
     let (exec_spec, access_control) = worked_out.map_err(messages)?;
-    let listeners = listeners::open_all(config, call, &in_force.birth, &in_force.listeners, &in_force.bound_files);
+    let owners = &access_control.bind_owners;
+    let listeners =
+        listeners::open_all(config, owners, call, &in_force.birth, &in_force.listeners, &in_force.bound_files);
     let listeners = listeners.map_err(|message| vec![message])?;
     Ok(Prepared { loaded, exec_spec, listeners, access_control })
 }

@@ -13,7 +13,7 @@ use crate::output::{sentences, title};
 use crate::pool::Event;
 use crate::protocol::{Asking, Format};
 use crate::release::exec_spec::Release;
-use crate::release::listeners::Listener;
+use crate::release::listeners::{Listener, owner_at};
 use crate::release::prepare::{self, AppliedConfig, Found, InForce, Prepared};
 use crate::supervisor::master::Supervisor;
 use crate::supervisor::settings;
@@ -173,8 +173,9 @@ impl Supervisor {
     /// Sockets stay when what is said of their address changes, and change with it. By now the version that is modern is the
     /// one whose configuration counts.
     fn adapt_listeners(&self, backlog_before: u32) {
-        for (listener, bind) in self.modern_listeners().iter().zip(&self.config().binds) {
-            if let Err(error) = listener.adapt(bind, &self.facts.birth) {
+        let owners = &self.facts.reload.in_force().access_control.bind_owners;
+        for (at, (listener, bind)) in self.modern_listeners().iter().zip(&self.config().binds).enumerate() {
+            if let Err(error) = listener.adapt(bind, owner_at(owners, at), &self.facts.birth) {
                 log::error!("{error}");
             }
         }

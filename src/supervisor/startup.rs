@@ -187,7 +187,7 @@ fn open(
         trace::open(path)?;
     }
     let bound_files = BoundFiles::default();
-    let listeners = listeners::open_all(&config, &call, &birth, &[], &bound_files)?;
+    let listeners = listeners::open_all(&config, &access_control.bind_owners, &call, &birth, &[], &bound_files)?;
     files.write_pid_file(&pid_path, &config)?;
     let history = History::of_start(Place::of(&exec_spec), clock::wall().0);
     Ok(Beginning {

@@ -5,7 +5,7 @@ use std::ffi::CString;
 use std::path::PathBuf;
 
 use nix::errno::Errno;
-use nix::unistd::{Gid, Group, Uid, User, getegid, geteuid, getgrouplist};
+use nix::unistd::{Gid, Group, Uid, User, getegid, geteuid, getgrouplist, getgroups};
 use thiserror::Error;
 
 use crate::sys::capability;
@@ -96,6 +96,17 @@ fn failure(what: &'static str, name: &str) -> impl Fn(Errno) -> AccountError {
 /// CAP_KILL is one of them: without it, we could not signal the child later, nor would its parent-death signal come.
 pub fn may_change_identity() -> bool {
     geteuid().is_root() || capability::has(&[capability::KILL, capability::SETGID, capability::SETUID])
+}
+
+/// Whether chown(2) gives a file of ours to this user. Without /proc the kernel alone knows.
+pub fn may_give_to_user(uid: u32) -> bool {
+    uid == own_uid() || !capability::lacks(capability::CHOWN)
+}
+
+/// The same for a group.
+pub fn may_give_to_group(gid: u32) -> bool {
+    let is_own = || getgroups().is_ok_and(|groups| groups.contains(&Gid::from_raw(gid)));
+    gid == own_gid() || is_own() || !capability::lacks(capability::CHOWN)
 }
 
 /// The user whose rights this process has.

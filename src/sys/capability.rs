@@ -6,6 +6,7 @@ use std::fs;
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Capability(u32);
 
+pub(super) const CHOWN: Capability = Capability(0);
 pub(super) const KILL: Capability = Capability(5);
 pub(super) const SETGID: Capability = Capability(6);
 pub(super) const SETUID: Capability = Capability(7);
@@ -16,6 +17,11 @@ pub(super) const SYS_RESOURCE: Capability = Capability(24);
 /// there only, and may yet be refused.
 pub(super) fn has(needed: &[Capability]) -> bool {
     fs::read_to_string("/proc/thread-self/status").is_ok_and(|status| are_listed(needed, &status))
+}
+
+/// Whether it is known not to be in the effective set.
+pub(super) fn lacks(needed: Capability) -> bool {
+    fs::read_to_string("/proc/thread-self/status").is_ok_and(|status| !are_listed(&[needed], &status))
 }
 
 fn are_listed(needed: &[Capability], status: &str) -> bool {

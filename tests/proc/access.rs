@@ -15,7 +15,9 @@ use std::thread;
 use einhyrningsins::protocol::COMMANDS;
 
 use crate::access::actor::{Actor, Column};
+pub(crate) use crate::access::actor::{MASTER_UID, SOCKET_GROUP};
 use crate::access::places::Place;
+pub(crate) use crate::access::stage::as_ordinary_user;
 use crate::access::stage::{Admittance, Side, Stage};
 use crate::access::table::Table;
 use crate::support::is_root;

@@ -5,6 +5,7 @@
 #![allow(clippy::disallowed_methods, reason = "tests read the clock and start threads of their own")]
 
 mod access;
+mod bind_owner;
 mod binding;
 mod closed;
 mod command_line;

@@ -4,12 +4,12 @@ use crate::access::stage::Side;
 use crate::support::{OTHER_UID, Stranger};
 
 /// The user of an ordinary master and of its workers.
-pub(in crate::access) const MASTER_UID: u32 = 64_998;
+pub(crate) const MASTER_UID: u32 = 64_998;
 /// The user of the workers of root's master, and his group.
 pub(in crate::access) const WORKER_UID: u32 = 64_999;
 pub(in crate::access) const WORKER_GID: u32 = 64_999;
 /// The group of the control socket.
-pub(in crate::access) const SOCKET_GROUP: u32 = 65_500;
+pub(crate) const SOCKET_GROUP: u32 = 65_500;
 /// The user in `control.allow-users`, and the group in `control.allow-groups`.
 pub(in crate::access) const ALLOWED_UID: u32 = 64_997;
 pub(in crate::access) const ALLOWED_GROUP: u32 = 65_502;

@@ -35,7 +35,7 @@ impl Whose {
 }
 
 /// The rows of the table.
-pub(in crate::access) const ALL: [(&str, Deed); 19] = [
+pub(in crate::access) const ALL: [(&str, Deed); 20] = [
     ("connect to the control socket, where the configuration allows no user", Deed::Enter(Admittance::NoUser)),
     ("connect to the control socket, with `--socket-group`", Deed::Enter(Admittance::SocketGroup)),
     (
@@ -50,6 +50,10 @@ pub(in crate::access) const ALL: [(&str, Deed); 19] = [
     ("replace the lock file", Deed::File("replace", "einhorn.lock")),
     ("connect to a unix socket that is bound for the workers", Deed::File("connect", "served")),
     ("connect to a unix socket that is bound with `mode=0666`", Deed::File("connect", "open")),
+    (
+        "connect to a unix socket that is bound with `mode=0660` and `group=` of the socket group",
+        Deed::File("connect", "grouped"),
+    ),
     ("replace a unix socket that is bound", Deed::File("replace", "served")),
     ("send a signal to the master", Deed::Process("signal", Whose::Masters)),
     ("send a signal to a worker", Deed::Process("signal", Whose::Workers)),

@@ -60,7 +60,9 @@ pub(in crate::access) struct Stage {
 impl Stage {
     #[track_caller]
     pub(in crate::access) fn start(side: Side, admittance: Admittance) -> Self {
-        let setup = Setup::new("--config web.toml").options("-b unix:served -b unix:open,mode=0666 -e einhorn.pid");
+        let setup = Setup::new("--config web.toml")
+            .options("-b unix:served -b unix:open,mode=0666 -e einhorn.pid")
+            .options(&format!("-b unix:grouped,mode=0660,group={SOCKET_GROUP}"));
         let workers = match side {
             Side::Root => format!("[worker]\nuser = {WORKER_UID}\ngroup = {WORKER_GID}\n"),
             Side::Ordinary => String::new(),
@@ -155,7 +157,7 @@ impl Stage {
 
 /// From a copy of the program, for that user may not be able to reach where it was built; in the socket's group, which only a
 /// member can give to a file.
-pub(in crate::access) fn as_ordinary_user(setup: Setup) -> Setup {
+pub(crate) fn as_ordinary_user(setup: Setup) -> Setup {
     copy_program(EINHYRNINGSINS, setup.directory().join("master"));
     chown(setup.directory(), Some(Uid::from_raw(MASTER_UID)), Some(Gid::from_raw(MASTER_UID))).unwrap();
     let become_user = format!("setpriv --reuid={MASTER_UID} --regid={MASTER_UID} --groups={SOCKET_GROUP}");
