@@ -33,6 +33,13 @@ pub(crate) struct Problem {
     pub(crate) message: String,
 }
 
+impl From<String> for Problem {
+    /// What a start needs and does not get.
+    fn from(message: String) -> Self {
+        Self { code: CANNOT_START, message }
+    }
+}
+
 impl Problem {
     /// What the configuration says cannot be done.
     pub(crate) fn of_option(message: String) -> Self {

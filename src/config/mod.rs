@@ -45,7 +45,8 @@ pub use file::further_names;
 pub use options::{Config, Definition, Family, commanded, flags, keys};
 pub use origin::{Origin, Provided, Word};
 pub use paths::{
-    Directory, default_socket_path, lock_path, options_without_path, pid_path, service_directory, socket_path,
+    Directory, default_socket_path, lock_path, options_without_path, pid_path, service_directory, service_unit,
+    socket_path,
 };
 pub use print::print;
 pub use schema::schema;
@@ -56,7 +57,7 @@ pub use usage::{Detail, command_line, usage};
 pub use values::{NUMBER_MAX, Nice, SECONDS_MAX, WorkerCount, is_masters};
 
 use std::ffi::{OsStr, OsString};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use crate::config::definition::Act;
 use crate::config::sections::Presence;
@@ -99,6 +100,25 @@ pub enum Unread {
     Other(String),
 }
 
+/// A check, as far as it has to be known before any file is read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AskedCheck {
+    pub file: Option<PathBuf>,
+    /// As which user to look.
+    pub user: Option<String>,
+}
+
+/// Whether this command line asks for a check. What is wrong with it, [`parse`] says.
+pub fn asked_check(args: Vec<OsString>) -> Option<AskedCheck> {
+    let (words, _) = words::split(args).ok()?;
+    let last = |flag: &str| words.iter().rev().find(|word| word.flag == flag);
+    let value = |flag: &str| last(flag)?.value.clone();
+    last("check-config").map(|_| AskedCheck {
+        file: value("config").map(PathBuf::from),
+        user: value("as").map(|user| user.to_string_lossy().into_owned()),
+    })
+}
+
 /// Reads a command line, and the files that it names; `args` are the words after `argv0`, `variable` is what a file may refer to.
 ///
 /// As in einhorn, `-h`, `--version` and `--upgrade-check` act when they are reached: what is wrong before them is an
@@ -121,6 +141,9 @@ pub fn parse(
     let mut problems = Vec::new();
     let is_asked = |flag: &str| line.iter().any(|word| word.flag == flag);
     let (is_print, is_check) = (is_asked("print-config"), is_asked("check-config"));
+    if is_asked("as") && !is_check {
+        problems.push(ConfigError::new("--as: need --check-config too, a start takes no other user on".to_owned()));
+    }
     let trust = if is_asked("trust-config") { Trust::Given } else { Trust::Needed };
     let read_file = |path: &Path| read_file(path, trust);
     let below = read_layers(&line, &read_file, variable, &mut problems);

@@ -458,6 +458,9 @@ pub(super) static OPTIONS: &[Definition] = &[
     switch(CONFIGURATION, "check-config")
         .help("Check all that can be checked without a start, show everything that is wrong, and exit")
         .not_einhorns(),
+    single(CONFIGURATION, "as", Shape::Text("USER"))
+        .help("Check as this user; of a file in /etc/einhyrningsins that is its service's, of any other your own")
+        .not_einhorns(),
     single(OTHER, "with-state-fd", Shape::Text("FD"))
         .help("Internal: go on from the state in this file descriptor")
         .read(|config, value| set(&mut config.with_state_fd, values::whole(value, STATE_FDS))),

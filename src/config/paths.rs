@@ -72,6 +72,21 @@ pub fn service_directory(name: &str, base: &Path) -> Option<Directory> {
     is_one.then(|| Directory::Own(base.join(name)))
 }
 
+/// The unit of the package whose configuration this file is, such as `einhyrningsins@web`; packaging/systemd has the same.
+pub fn service_unit(file: &Path) -> Option<String> {
+    let is_service = file.parent() == Some(Path::new(SERVICES)) && file.extension().is_some_and(|end| end == "toml");
+    Some(format!("einhyrningsins@{}", file.file_stem()?.to_str()?)).filter(|_| is_service)
+}
+
+impl Config {
+    /// The unit that runs with this configuration.
+    pub fn service_unit(&self) -> Option<String> {
+        service_unit(Path::new(self.given.values("config").last()?))
+    }
+}
+
+const SERVICES: &str = "/etc/einhyrningsins";
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -114,6 +129,15 @@ mod tests {
         let expected = ["/run/web/einhorn.sock", "/run/web/einhorn.lock", "/run/web/einhorn.pid"];
         assert_eq!(paths_in(&["-c", "x"], &own), expected);
         assert_eq!(paths_in(&["-c", "x", "-d", "/s"], &own), ["/s", "/s.lock", "/run/web/einhorn.pid"]);
+    }
+
+    #[test]
+    fn a_file_of_the_services_belongs_to_a_unit() {
+        let unit = |path: &str| service_unit(Path::new(path));
+        assert_eq!(unit("/etc/einhyrningsins/web.toml").as_deref(), Some("einhyrningsins@web"));
+        for other in ["web.toml", "/etc/einhyrningsins/web.env", "/etc/einhyrningsins/old/web.toml", "/etc/web.toml"] {
+            assert_eq!(unit(other), None, "{other}");
+        }
     }
 
     #[test]

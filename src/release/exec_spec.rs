@@ -18,6 +18,7 @@ use crate::config::{Config, SlotSetup};
 use crate::files::program::{self, FindError};
 use crate::release::bound_files::BoundFiles;
 use crate::release::call::Call;
+use crate::release::drop_ins;
 use crate::release::environment::{self, Environment};
 use crate::release::links::Links;
 use crate::release::listeners::Listener;
@@ -207,7 +208,8 @@ fn identity(config: &Config, user: Option<&Account>) -> Result<Option<Identity>,
     let is_ours = (wanted.uid, wanted.gid) == (account::own_uid(), account::own_gid());
     if !is_ours && !account::may_change_identity() {
         let key = if user.is_some() { "worker.user" } else { "worker.group" };
-        return Err(refuse(config, key, "cannot become another user or group without being root"));
+        let hint = drop_ins::for_another_user(config);
+        return Err(refuse(config, key, &format!("cannot become another user or group without being root{hint}")));
     }
     Ok(Some(wanted))
 }

@@ -13,7 +13,7 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use nix::errno::Errno;
 
-use crate::base::exit_code::Problem;
+use crate::base::exit_code::{BAD_OPTION, CANNOT_START, Problem};
 use crate::base::{Pid, printable};
 use crate::config::{Bind, Config, SHARED_DIRECTORY};
 use crate::files::directory::Demand;
@@ -24,10 +24,12 @@ use crate::files::unix_socket::{Access, Wanted, check_length, listen_unix, new_f
 use crate::release::addresses::{Addresses, left_out, look_up, overlap};
 use crate::release::bound_files::{BoundFile, BoundFiles};
 use crate::release::call::Call;
+use crate::release::drop_ins;
 use crate::release::environment::MASTER_PID;
 use crate::release::socket_options::{BindOwner, SocketOptions};
 use crate::release::unix_place;
 use crate::sys::birth::Birth;
+use crate::sys::capability::may_bind;
 use crate::sys::errno::words;
 use crate::sys::fd;
 use crate::sys::file_id::FileId;
@@ -251,7 +253,7 @@ pub(crate) fn open_all(
     birth: &Birth,
     open: &[Arc<Listener>],
     bound_files: &BoundFiles,
-) -> Result<Vec<Arc<Listener>>, String> {
+) -> Result<Vec<Arc<Listener>>, Problem> {
     let mut found: Vec<Arc<Listener>> = Vec::new();
     // Mostly the binds are the same and in the same order, so that the first of these is the one.
     let mut unused: VecDeque<&Arc<Listener>> = open.iter().collect();
@@ -267,7 +269,7 @@ pub(crate) fn open_all(
                     None => {
                         let opened = open_tcp(bind, &addresses, config, birth);
                         let ours = open.iter().find(|own| own.is_in_the_way_of(addresses.first));
-                        Arc::new(opened.map_err(|error| refusal(&error, ours))?)
+                        Arc::new(opened.map_err(|error| refused(&error, ours, config))?)
                     }
                 },
                 // A name server that is away must not stop a deploy that changes no address.
@@ -329,6 +331,9 @@ fn place(bind: &Bind, config: &Config, call: &Call) -> Result<Option<LocalAddres
     match bind {
         Bind::Tcp { host, port, .. } => {
             let address = look_up(host, *port, config.family)?.first;
+            if !may_bind(*port) {
+                return Err(format!("{bind}: {}{}", words(Errno::EACCES), drop_ins::for_low_port(config)));
+            }
             Ok((*port != 0).then_some(LocalAddress::Inet(address)))
         }
         Bind::Unix { path, .. } => {
@@ -387,14 +392,26 @@ impl Listener {
     }
 }
 
+fn refused(error: &OpenError, ours: Option<&Arc<Listener>>, config: &Config) -> Problem {
+    let code = match error {
+        // No later start may do more.
+        OpenError::Listen(error) if error.errno == Errno::EACCES => BAD_OPTION,
+        OpenError::Listen(_) | OpenError::Keep(_) => CANNOT_START,
+    };
+    Problem { code, message: refusal(error, ours, config) }
+}
+
 /// Why an address cannot be had, with the socket of our own that has it. Its queue would be lost if it were closed first.
-fn refusal(error: &OpenError, ours: Option<&Arc<Listener>>) -> String {
+fn refusal(error: &OpenError, ours: Option<&Arc<Listener>>, config: &Config) -> String {
     match (error, ours) {
         (OpenError::Listen(error), Some(ours)) if error.errno == Errno::EADDRINUSE => {
             format!("{error} by our own socket of {}, it takes a restart to have the one for the other", ours.bind)
         }
         (OpenError::Listen(error), _) if error.errno == Errno::EADDRINUSE => {
             format!("{error}{}", in_the_way(error.address))
+        }
+        (OpenError::Listen(error), _) if !may_bind(error.address.port()) => {
+            format!("{error}{}", drop_ins::for_low_port(config))
         }
         (OpenError::Listen(error), _) => error.to_string(),
         (OpenError::Keep(message), _) => message.clone(),

@@ -6,6 +6,7 @@ mod addresses;
 pub(crate) mod bound_files;
 pub(crate) mod call;
 pub(crate) mod directory;
+mod drop_ins;
 pub(crate) mod environment;
 pub(crate) mod exec_spec;
 pub(crate) mod links;

@@ -138,6 +138,6 @@ pub(crate) fn prepare(call: &Call, in_force: &InForce) -> Result<Prepared, Vec<S
     let owners = &access_control.bind_owners;
     let listeners =
         listeners::open_all(config, owners, call, &in_force.birth, &in_force.listeners, &in_force.bound_files);
-    let listeners = listeners.map_err(|message| vec![message])?;
+    let listeners = listeners.map_err(|problem| vec![problem.message])?;
     Ok(Prepared { loaded, exec_spec, listeners, access_control })
 }

@@ -3,6 +3,7 @@
 
 mod begin;
 mod check;
+mod check_as;
 mod children;
 mod deaf;
 mod denials;

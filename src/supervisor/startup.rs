@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
+use std::fmt::Display;
 use std::io::Write;
 use std::path::Path;
 use std::process::ExitCode;
@@ -29,6 +30,7 @@ use crate::release::exec_spec::{ExecSpec, Release, Sockets};
 use crate::release::prepare::AppliedConfig;
 use crate::release::{listeners, prepare};
 use crate::supervisor::begin::{Beginning, Inherited};
+use crate::supervisor::check_as::{self, Guise};
 use crate::supervisor::files::{Files, check_paths};
 use crate::supervisor::master::Supervisor;
 use crate::supervisor::next_image::Reexec;
@@ -55,7 +57,7 @@ pub(crate) fn early_init() -> std::io::Result<()> {
 }
 
 /// What needs no supervisor.
-pub(crate) fn answer(invocation: Invocation, call: &Call) -> ExitCode {
+pub(crate) fn answer(invocation: Invocation, call: &Call, guise: &Guise) -> ExitCode {
     let as_einhorn = Path::new(&call.argv0).file_name() == Some(OsStr::new("einhorn"));
     let (text, code) = match invocation {
         Invocation::Version if as_einhorn => (format!("{EINHORN_VERSION}\n"), 0),
@@ -71,9 +73,10 @@ pub(crate) fn answer(invocation: Invocation, call: &Call) -> ExitCode {
         Invocation::CheckConfig(config) => match check_alone(&config, call) {
             Ok(warnings) => {
                 report_warnings(&warnings);
-                ("The configuration can be used\n".to_owned(), 0)
+                let by = guise.as_ref().map_or(String::new(), |user| format!(" by {user}"));
+                (format!("The configuration can be used{by}\n"), 0)
             }
-            Err(problems) => return report_errors(&messages(&problems), exit_code::BAD_OPTION),
+            Err(problems) => return refuse_check(&messages(&problems), guise),
         },
         Invocation::UpgradeCheck => {
             return preflight::answer(std::env::var(CHECK_VARIABLE).ok().as_deref());
@@ -83,6 +86,15 @@ pub(crate) fn answer(invocation: Invocation, call: &Call) -> ExitCode {
     };
     let _may_be_closed = std::io::stdout().write_all(text.as_bytes());
     ExitCode::from(code)
+}
+
+/// What is wrong, and for whom, if that is another user than the one who asked.
+fn refuse_check(problems: &[impl Display], guise: &Guise) -> ExitCode {
+    let code = report_errors(problems, exit_code::BAD_OPTION);
+    if let Some(user) = guise {
+        report_warnings(&[format!("this was checked as {user}; --as root checks as root")]);
+    }
+    code
 }
 
 fn messages(problems: &[Problem]) -> Vec<&str> {
@@ -128,13 +140,13 @@ pub(crate) fn run(config: Config, call: Call) -> ExitCode {
         log::error!("cannot set the nice level of the master, going on without: {}", words(errno));
     }
     let started = open(config, call, birth, exec_spec, access_control);
-    let started = started.and_then(|opened| Supervisor::begin(Beginning { title, ..opened }, crew));
+    let started = started.and_then(|opened| Ok(Supervisor::begin(Beginning { title, ..opened }, crew)?));
     match started {
         Ok(supervisor) => end::supervise(supervisor, &logging, Supervisor::run),
-        Err(message) => {
+        Err(problem) => {
             logging.finish();
             before.restore();
-            report_error(&message, exit_code::CANNOT_START)
+            report_error(&problem.message, problem.code)
         }
     }
 }
@@ -172,7 +184,7 @@ fn open(
     birth: Birth,
     exec_spec: ExecSpec,
     access_control: AccessControl,
-) -> Result<Beginning, String> {
+) -> Result<Beginning, Problem> {
     foreground::check(&config)?;
     configure_process(&birth);
     say_what_is_not_done(&config);
@@ -221,9 +233,15 @@ pub fn main() -> ExitCode {
         return report_error(&error, exit_code::CANNOT_START);
     }
     let call = Call::of_this_process();
+    let guise = match config::asked_check(call.args.clone())
+        .map_or(Ok(None), |asked| check_as::take_on(&asked, &call.environ))
+    {
+        Ok(guise) => guise,
+        Err(message) => return report_error(&message, exit_code::BAD_OPTION),
+    };
     match crate::config::parse(&call.argv0, call.args.clone(), &prepare::read_file, &|name| call.variable(name)) {
         Ok(Invocation::Run(config)) => run(*config, call),
-        Ok(invocation) => answer(invocation, &call),
-        Err(problems) => report_errors(&problems.0, exit_code::BAD_OPTION),
+        Ok(invocation) => answer(invocation, &call, &guise),
+        Err(problems) => refuse_check(&problems.0, &guise),
     }
 }

@@ -8,9 +8,11 @@ use libc::{SYS_setgroups as SYS_SETGROUPS, SYS_setresgid as SYS_SETRESGID, SYS_s
 #[cfg(any(target_arch = "x86", target_arch = "arm", target_arch = "sparc"))]
 use libc::{SYS_setgroups32 as SYS_SETGROUPS, SYS_setresgid32 as SYS_SETRESGID, SYS_setresuid32 as SYS_SETRESUID};
 use nix::errno::Errno;
+use nix::sys::prctl::set_keepcaps;
 use nix::unistd::{Gid, ResGid, ResUid, Uid, getresgid, getresuid};
 use serde::{Deserialize, Serialize};
 
+use crate::sys::capability::Capabilities;
 use crate::sys::exec_pipe::Stage;
 
 /// A user and groups by their numbers. `u32::MAX` is no user's number, see setresuid(2).
@@ -34,15 +36,32 @@ impl Identity {
     ///
     /// Async-signal-safe: the child of a fork calls it.
     pub(super) fn assume(&self) -> Result<(), (Stage, Errno)> {
+        self.change()?;
+        if self.uid != ROOT {
+            set_capabilities(Capabilities::default())
+                .and_then(|()| check_no_way_back())
+                .map_err(|errno| (Stage::User, errno))?;
+        }
+        Ok(())
+    }
+
+    /// Takes it on for the calling thread with these capabilities, as far as it has them: they may be a way back.
+    ///
+    /// # Errors
+    /// The system refuses it; what was changed by then stays so.
+    pub fn put_on(&self, capabilities: &Capabilities) -> Result<(), Errno> {
+        let kept = capabilities.and(Capabilities::own());
+        set_keepcaps(true)?;
+        self.change().map_err(|(_, errno)| errno)?;
+        set_capabilities(kept)
+    }
+
+    fn change(&self) -> Result<(), (Stage, Errno)> {
         set_groups(&self.groups).map_err(|errno| (Stage::Groups, errno))?;
         set_ids(SYS_SETRESGID, self.gid).map_err(|errno| (Stage::Group, errno))?;
         set_ids(SYS_SETRESUID, self.uid).map_err(|errno| (Stage::User, errno))?;
         check_group(self.gid).map_err(|errno| (Stage::Group, errno))?;
-        check_user(self.uid).map_err(|errno| (Stage::User, errno))?;
-        if self.uid != ROOT {
-            give_up_capabilities().and_then(|()| check_no_way_back()).map_err(|errno| (Stage::User, errno))?;
-        }
-        Ok(())
+        check_user(self.uid).map_err(|errno| (Stage::User, errno))
     }
 }
 
@@ -83,13 +102,13 @@ fn check_group(gid: u32) -> Result<(), Errno> {
 
 /// The kernel takes them only from a process that was root: a master that is another user but has CAP_SETUID would leave its workers
 /// the same. See capabilities(7); nix and libc have no capset(2).
-fn give_up_capabilities() -> Result<(), Errno> {
+fn set_capabilities(kept: Capabilities) -> Result<(), Errno> {
     // _LINUX_CAPABILITY_VERSION_3, and ourselves.
     let header: [u32; 2] = [0x2008_0522, 0];
     // Twice 32 bits: effective, permitted, inheritable. The ambient ones go with the permitted.
-    let none: [[u32; 3]; 2] = [[0; 3]; 2];
+    let sets: [[u32; 3]; 2] = kept.halves().map(|half| [half, half, 0]);
     // SAFETY: both are readable, and as long as this version says.
-    Errno::result(unsafe { libc::syscall(libc::SYS_capset, header.as_ptr(), none.as_ptr()) }).map(drop)
+    Errno::result(unsafe { libc::syscall(libc::SYS_capset, header.as_ptr(), sets.as_ptr()) }).map(drop)
 }
 
 /// EPERM if the effective uid can be root's.

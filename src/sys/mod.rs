@@ -9,7 +9,7 @@ pub mod access_list;
 pub mod account;
 pub mod allocator;
 pub mod birth;
-mod capability;
+pub mod capability;
 mod child;
 pub mod clock;
 pub mod closed_directory;

@@ -7,6 +7,7 @@
 mod access;
 mod bind_owner;
 mod binding;
+mod check_as;
 mod closed;
 mod command_line;
 mod config_file;

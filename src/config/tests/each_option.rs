@@ -106,7 +106,7 @@ const ACTS: &[(&str, &[&str], Invocation)] = &[
 ];
 
 /// Flags that mean nothing without a file; the tests of files use them.
-const OF_FILES: [&str; 5] = ["config", "trust-config", "profile", "print-config", "check-config"];
+const OF_FILES: [&str; 6] = ["config", "trust-config", "profile", "print-config", "check-config", "as"];
 
 /// The same values, wherever they came from.
 fn without_origins(config: Config) -> Config {
