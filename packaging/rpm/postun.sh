@@ -8,6 +8,7 @@ if [ "$1" -eq 0 ]; then
 	if [ -d /run/systemd/system ]; then
 		systemctl --system reset-failed 'einhyrningsins@*.service' >/dev/null 2>&1 || :
 	fi
+	rm -rf /var/cache/einhyrningsins
 	rmdir /etc/einhyrningsins /run/einhyrningsins 2>/dev/null || :
 	# cargo-generate-rpm 0.21 cannot own directories either.
 	find /usr/share/doc/einhyrningsins /usr/share/licenses/einhyrningsins -depth -type d -empty -delete 2>/dev/null || :

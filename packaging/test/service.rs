@@ -53,6 +53,9 @@ fn a_start_waits_until_all_workers_serve_and_instances_live_side_by_side() {
             let environment = site.ok(&format!("tr '\\0' '\\n' </proc/{pid}/environ"));
             assert_eq!(environment.lines().find(|line| HIDDEN.iter().any(|hidden| line.starts_with(hidden))), None);
             assert!(environment.contains("EINHORN_FD_0=3"), "{environment}");
+            let home = format!("/var/cache/einhyrningsins/{name}");
+            assert!(environment.lines().any(|line| line == format!("HOME={home}")), "{environment}");
+            assert_eq!(site.ok(&format!("stat -c '%U %a' {home}")), "einhyrningsins 700");
         }
     }
     assert_eq!(site.ok(&format!("ps -o user:20= -p {}", site.main_pid())), "einhyrningsins");
