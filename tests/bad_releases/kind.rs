@@ -222,7 +222,7 @@ pub const KINDS: &[Kind] = &[
     ),
     kind("ten thousand lines of traceback", Script(TRACEBACK), fails("RecursionError: too deep")),
     long("a line of a megabyte, then exit 1", Script("head -c 1000000 /dev/zero | tr '\\0' x >&2; exit 1"), GIVEN_UP),
-    kind("writes random bytes, then exit 1", Script("head -c 300000 /dev/urandom >&2; exit 1"), fails("exit status 1")),
+    kind("writes random bytes, then exit 1", Script("head -c 60000 /dev/urandom >&2; exit 1"), fails("exit status 1")),
     kind("a backslash is the last that it writes", Script(r"printf 'C:\\srv\\' >&2; exit 1"), fails(r"C:\srv")),
     kind("exit 0 at once", Script("exit 0"), fails("exit status 0")),
     kind("exit 3 at once", Script("exit 3"), fails("exit status 3")),

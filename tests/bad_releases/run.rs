@@ -13,7 +13,7 @@ use crate::table::table;
 use crate::watch::Watch;
 
 /// How many masters run side by side.
-const JOBS: usize = 16;
+const JOBS: usize = 12;
 /// The same with servers that take their time to start.
 const SAMPLE_JOBS: usize = 3;
 /// The load of each.
@@ -70,8 +70,13 @@ pub fn run_samples(ways: &[Way]) {
 }
 
 fn run_kinds(kinds: impl Iterator<Item = &'static Kind>, ways: &[Way], jobs: usize) {
-    let cells = kinds.flat_map(|kind| ways.iter().map(move |way| (kind, *way)));
+    let kinds: Vec<&'static Kind> = kinds.collect();
+    // All kinds in one way, then in the next: those that take the whole processor do not run side by side in all ways.
+    let cells = ways.iter().flat_map(|way| kinds.iter().map(move |kind| (*kind, *way)));
     let outcomes = side_by_side(jobs, cells.collect(), |(kind, way)| try_out(kind, way));
+    let mut outcomes: Vec<(usize, Outcome)> = outcomes.into_iter().enumerate().collect();
+    outcomes.sort_by_key(|(at, _)| (at % kinds.len(), at / kinds.len()));
+    let outcomes: Vec<Outcome> = outcomes.into_iter().map(|(_, outcome)| outcome).collect();
     for host in [Host::Alone, Host::Manager] {
         let styles: Vec<_> = ways.iter().filter(|way| way.1 == host).map(|(style, _)| style.name()).collect();
         let here: Vec<_> = outcomes.iter().filter(|outcome| outcome.way.1 == host).collect();
