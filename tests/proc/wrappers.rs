@@ -36,19 +36,24 @@ fn servers(master: &Master) -> Vec<Process> {
     running(master, "http_worker")
 }
 
-/// An upgrade of two workers, which leaves no server of before, and loses nothing.
-fn upgrade(wrapper: &str) {
-    let master = wrapped("-n 2", wrapper);
-    master.wait_for_log("Up to 2 / 2", 1);
-    let old = servers(&master);
+/// Until the old servers are gone and the new ones have answered.
+fn upgrade_under_load(master: &Master) {
+    let old = servers(master);
     let load = Load::start(master.addr(), 2);
     load.wait_for_release("old", 10);
     master.release("new");
     master.signal(Signal::SIGHUP);
-    master.wait_for_log("(setsid) has ended and left http_worker behind in process group ", 2);
     master.wait_until("the old servers are gone", LIMIT, || !old.iter().any(|server| server.is_alive()));
     load.wait_for_release("new", 20);
     load.stop().assert_nothing_lost();
+}
+
+/// An upgrade of two workers, which leaves no server of before, and loses nothing.
+fn upgrade(wrapper: &str) {
+    let master = wrapped("-n 2", wrapper);
+    master.wait_for_log("Up to 2 / 2", 1);
+    upgrade_under_load(&master);
+    master.wait_for_log("(setsid) has ended and left http_worker behind in process group ", 2);
     for number in 0..20 {
         assert_eq!(ask(&master.addr().into(), &format!("/{number}")).unwrap().release, "new");
     }
@@ -94,14 +99,7 @@ fn servers_behind_the_wrappers_that_are_in_use_go_with_their_workers() {
         let script = format!("exec {wrapper} {}", example("http_worker").display());
         let master = Setup::new("-n 2 -m 0.5 -s 0.01").bind(",r").script(&script).release("old").start();
         master.wait_for_log("Up to 2 / 2", 1);
-        let old = servers(&master);
-        let load = Load::start(master.addr(), 2);
-        load.wait_for_release("old", 10);
-        master.release("new");
-        master.signal(Signal::SIGHUP);
-        master.wait_until("the old servers are gone", LIMIT, || !old.iter().any(|server| server.is_alive()));
-        load.wait_for_release("new", 20);
-        load.stop().assert_nothing_lost();
+        upgrade_under_load(&master);
         master.signal(Signal::SIGINT);
         assert_eq!(master.wait_exit().code(), Some(0), "{wrapper}");
         left.extend(master.descendants());
