@@ -5,9 +5,9 @@ pub(crate) const STOPPED: u8 = 0;
 /// No program was given (einhorn's), or the stop was by QUIT (einhorn's).
 pub(crate) const NO_PROGRAM: u8 = 1;
 pub(crate) const QUIT: u8 = 1;
-/// An option or its value is wrong.
+/// An option or its value is wrong, or the system refuses what it says until a human changes that. A service manager need not try again.
 pub(crate) const BAD_OPTION: u8 = 100;
-/// Something that the start needs is not to be had.
+/// Something that the start needs is not to be had, and may be later.
 pub(crate) const CANNOT_START: u8 = 111;
 /// No worker ever served, and `--retries` is used up; or one has ended with a code that no restart mends.
 pub(crate) const GAVE_UP: u8 = 112;

@@ -55,9 +55,10 @@ const EXIT_CODES: &str = "
 Exit codes:
   0         ended cleanly
   1         no program was given, or stopped by SIGQUIT
-  100       an option or its value is wrong
-  111       a required resource is unavailable: an address is in use, the lock
-            is held, a file cannot be written
+  100       an option or its value is wrong, or a port or file that it names may
+            not be had
+  111       a required resource is unavailable, and may be there later: an
+            address is in use, the lock is held, the disk is full
   112       gave up: with --retries, no worker ever came up; or one ended with a
             code of worker.no-restart
   113       memory was refused, and the reserve for that is used up

@@ -6,10 +6,11 @@ use std::path::{Path, PathBuf};
 use nix::errno::Errno;
 use thiserror::Error;
 
+use crate::base::exit_code::{BAD_OPTION, CANNOT_START, Problem};
 use crate::base::limits::SOCKET_PATH_MAX;
 use crate::files::path_trust::{DirectoryError, Mistrust};
 use crate::sys::closed_directory::{closed, closed_directory};
-use crate::sys::errno::{errno_of, words};
+use crate::sys::errno::{errno_of, exit_code, words};
 
 /// What was tried, the path as it was given, and the cause.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
@@ -21,7 +22,7 @@ pub struct FileError {
 }
 
 impl FileError {
-    pub(super) fn new(attempt: &'static str, path: &Path, cause: FileCause) -> Self {
+    pub(crate) fn new(attempt: &'static str, path: &Path, cause: FileCause) -> Self {
         let closed = match cause {
             FileCause::System(Errno::EACCES) => closed_directory(path).map(|directory| FileCause::Closed { directory }),
             _ => None,
@@ -64,8 +65,48 @@ pub enum FileCause {
     /// A directory on the way is closed to us.
     #[error("{}", closed(directory))]
     Closed { directory: PathBuf },
+    #[error("it is a file of another kind")]
+    OfAnotherKind,
     #[error("{}", words(*.0))]
     System(#[from] Errno),
+}
+
+impl FileCause {
+    /// How a start ends for want of the file. What another process has may be free when that has ended.
+    pub(crate) fn exit_code(&self) -> u8 {
+        match self {
+            Self::Held { .. }
+            | Self::OfAnotherMaster { .. }
+            | Self::Unstable
+            | Self::InUse
+            | Self::ForeignSocket { .. }
+            | Self::Exchanged => CANNOT_START,
+            Self::Mistrusted(_)
+            | Self::TooLong { .. }
+            | Self::NotASocket { .. }
+            | Self::TooLarge { .. }
+            | Self::NotUtf8 { .. }
+            | Self::Closed { .. }
+            | Self::OfAnotherKind => BAD_OPTION,
+            Self::Directory(error) => error.exit_code(),
+            Self::System(errno) => exit_code(*errno),
+        }
+    }
+}
+
+impl From<FileError> for Problem {
+    fn from(error: FileError) -> Self {
+        Self { code: error.cause.exit_code(), message: error.to_string() }
+    }
+}
+
+impl From<FileCause> for io::Error {
+    fn from(cause: FileCause) -> Self {
+        match cause {
+            FileCause::System(errno) => errno.into(),
+            other => Self::other(other),
+        }
+    }
 }
 
 impl From<io::Error> for FileCause {

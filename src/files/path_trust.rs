@@ -9,9 +9,10 @@ use nix::errno::Errno;
 use nix::unistd::geteuid;
 use thiserror::Error;
 
+use crate::base::exit_code::BAD_OPTION;
 use crate::sys::access_list::lets_others_write;
 use crate::sys::closed_directory::closed;
-use crate::sys::errno::words;
+use crate::sys::errno::{exit_code, words};
 
 /// Which other users may make and replace files in a directory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -53,6 +54,18 @@ pub enum DirectoryError {
 }
 
 impl DirectoryError {
+    /// How a start ends for want of the directory.
+    pub(crate) fn exit_code(&self) -> u8 {
+        match self {
+            Self::Unprotected { .. }
+            | Self::Mistrusted { .. }
+            | Self::ForeignLink { .. }
+            | Self::NotADirectory { .. }
+            | Self::Closed { .. } => BAD_OPTION,
+            Self::System { errno, .. } => exit_code(*errno),
+        }
+    }
+
     /// Whether there is a directory that could be used, though it is not trusted.
     pub fn is_doubt(&self) -> bool {
         match self {

@@ -36,24 +36,24 @@ impl PrivateFile {
             Directory::open(there, Demand::Trusted).map_err(io::Error::other)?;
         }
         DirBuilder::new().recursive(true).mode(0o700).create(directory)?;
-        Self::in_directory_of(path)
+        Ok(Self::in_directory_of(path)?)
     }
 
     /// The same in a directory that is there.
     ///
     /// # Errors
     /// The directory is not there, or is not trusted.
-    pub(crate) fn in_directory_of(path: &Path) -> io::Result<Self> {
-        Ok(Self(Spot::find(path, Demand::Trusted).map_err(io::Error::other)?))
+    pub(crate) fn in_directory_of(path: &Path) -> Result<Self, FileCause> {
+        Ok(Self(Spot::find(path, Demand::Trusted)?))
     }
 
     /// To be read; None: there is none yet.
     ///
     /// # Errors
     /// It cannot be opened, or is not this user's alone.
-    pub fn open(&self) -> io::Result<Option<File>> {
+    pub fn open(&self) -> Result<Option<File>, FileCause> {
         match self.own(OFlag::O_RDONLY) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(FileCause::System(Errno::ENOENT)) => Ok(None),
             opened => opened.map(Some),
         }
     }
@@ -62,7 +62,7 @@ impl PrivateFile {
     ///
     /// # Errors
     /// As [`Self::open`].
-    pub fn append(&self) -> io::Result<File> {
+    pub fn append(&self) -> Result<File, FileCause> {
         let file = self.own(OFlag::O_WRONLY | OFlag::O_APPEND | OFlag::O_CREAT)?;
         // It may be older than this rule.
         file.set_permissions(Permissions::from_mode(MODE))?;
@@ -100,15 +100,12 @@ impl PrivateFile {
     }
 
     /// Not even a file of root's, which another user has linked there.
-    fn own(&self, flags: OFlag) -> io::Result<File> {
-        let (file, meta) = self.0.open_trusted(flags, MODE).map_err(|cause| match cause {
-            FileCause::System(errno) => errno.into(),
-            other => io::Error::other(other),
-        })?;
+    fn own(&self, flags: OFlag) -> Result<File, FileCause> {
+        let (file, meta) = self.0.open_trusted(flags, MODE)?;
         if meta.uid() != geteuid().as_raw() {
-            return Err(io::Error::other(Mistrust::Foreign { uid: meta.uid() }));
+            return Err(Mistrust::Foreign { uid: meta.uid() }.into());
         }
-        if meta.nlink() > 1 { Err(io::Error::other(Mistrust::HardLinked)) } else { Ok(file) }
+        if meta.nlink() > 1 { Err(Mistrust::HardLinked.into()) } else { Ok(file) }
     }
 }
 

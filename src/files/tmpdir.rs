@@ -5,11 +5,13 @@ use std::ffi::OsString;
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use nix::errno::Errno;
 use nix::unistd::{AccessFlags, eaccess};
 use thiserror::Error;
 
+use crate::base::exit_code::{BAD_OPTION, CANNOT_START};
 use crate::files::path_trust::{Shared, sharing};
-use crate::sys::errno::{errno_of, words};
+use crate::sys::errno::{errno_of, exit_code, words};
 
 /// In Ruby's order; `/tmp` comes after them.
 const VARIABLES: [&str; 3] = ["TMPDIR", "TMP", "TEMP"];
@@ -19,7 +21,27 @@ const VARIABLES: [&str; 3] = ["TMPDIR", "TMP", "TEMP"];
 #[error("cannot find a directory for temporary files, tried {}", listed(tried))]
 pub struct NoTemporaryDirectory {
     /// Each with why it cannot be used.
-    tried: Vec<(PathBuf, String)>,
+    tried: Vec<(PathBuf, Unusable)>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+enum Unusable {
+    #[error("writable by all users and not sticky")]
+    Unprotected,
+    #[error("{}", words(*.0))]
+    System(Errno),
+}
+
+impl NoTemporaryDirectory {
+    /// How a start ends for want of one: whether one of them may be used later.
+    pub(crate) fn exit_code(&self) -> u8 {
+        let code = |cause: &Unusable| match cause {
+            Unusable::Unprotected => BAD_OPTION,
+            Unusable::System(errno) => exit_code(*errno),
+        };
+        let all_last = self.tried.iter().all(|(_, cause)| code(cause) == BAD_OPTION);
+        if all_last { BAD_OPTION } else { CANNOT_START }
+    }
 }
 
 /// The first of the directories named by TMPDIR, TMP and TEMP, and `/tmp`, that may be used. `variable` looks up the
@@ -38,7 +60,7 @@ pub fn temporary_directory(variable: impl Fn(&str) -> Option<OsString>) -> Resul
     Err(NoTemporaryDirectory { tried })
 }
 
-fn listed(tried: &[(PathBuf, String)]) -> String {
+fn listed(tried: &[(PathBuf, Unusable)]) -> String {
     tried.iter().map(|(path, cause)| format!("{} ({cause})", path.display())).collect::<Vec<_>>().join(", ")
 }
 
@@ -48,15 +70,15 @@ fn candidates(variable: impl Fn(&str) -> Option<OsString>) -> Vec<PathBuf> {
 }
 
 /// A directory that we may write, and in which others cannot replace our files.
-fn check(path: &Path) -> Result<(), String> {
-    let meta = fs::metadata(path).map_err(|error| words(errno_of(&error)))?;
+fn check(path: &Path) -> Result<(), Unusable> {
+    let meta = fs::metadata(path).map_err(|error| Unusable::System(errno_of(&error)))?;
     if !meta.is_dir() {
-        return Err("not a directory".to_owned());
+        return Err(Unusable::System(Errno::ENOTDIR));
     }
     if sharing(&meta) == Shared::Unprotected {
-        return Err("writable by all users and not sticky".to_owned());
+        return Err(Unusable::Unprotected);
     }
-    eaccess(path, AccessFlags::W_OK).map_err(words)
+    eaccess(path, AccessFlags::W_OK).map_err(Unusable::System)
 }
 
 #[cfg(test)]
@@ -73,10 +95,10 @@ mod tests {
             set_mode(mode);
             assert_eq!(check(dir.path()).is_ok(), usable, "{mode:o}");
         }
-        assert_eq!(check(&dir.path().join("none")), Err("no such file or directory".to_owned()));
+        assert_eq!(check(&dir.path().join("none")), Err(Unusable::System(Errno::ENOENT)));
         let file = dir.path().join("file");
         fs::write(&file, "").unwrap();
-        assert_eq!(check(&file), Err("not a directory".to_owned()));
+        assert_eq!(check(&file), Err(Unusable::System(Errno::ENOTDIR)));
     }
 
     #[test]
@@ -102,11 +124,22 @@ mod tests {
 
     #[test]
     fn what_was_tried_is_named() {
-        let tried = ["/a", "/tmp"].map(|path| (PathBuf::from(path), "read-only file system".to_owned())).into();
+        let tried = ["/a", "/tmp"].map(|path| (PathBuf::from(path), Unusable::System(Errno::EROFS))).into();
         let said = "tried /a (read-only file system), /tmp (read-only file system)";
         assert_eq!(
             NoTemporaryDirectory { tried }.to_string(),
             format!("cannot find a directory for temporary files, {said}")
         );
+    }
+
+    #[test]
+    fn a_directory_that_is_missing_may_be_there_later() {
+        let code = |causes: &[Unusable]| {
+            let tried = causes.iter().map(|cause| (PathBuf::from("/tmp"), *cause)).collect();
+            NoTemporaryDirectory { tried }.exit_code()
+        };
+        let read_only = Unusable::System(Errno::EROFS);
+        assert_eq!(code(&[read_only, Unusable::Unprotected]), BAD_OPTION);
+        assert_eq!(code(&[read_only, Unusable::System(Errno::ENOENT)]), CANNOT_START);
     }
 }

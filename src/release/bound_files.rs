@@ -4,6 +4,7 @@
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use crate::base::exit_code::Problem;
 use crate::files::unix_socket::remove_socket;
 use crate::sys::file_id::FileId;
 
@@ -35,11 +36,11 @@ impl BoundFiles {
     /// What `bind` says, or that the master is ending.
     pub(crate) fn make<T>(
         &self,
-        bind: impl FnOnce() -> Result<(T, BoundFile), String>,
-    ) -> Result<(T, BoundFile), String> {
+        bind: impl FnOnce() -> Result<(T, BoundFile), Problem>,
+    ) -> Result<(T, BoundFile), Problem> {
         let mut known = self.lock();
         if known.stage == Stage::Ending {
-            return Err("the master is ending".to_owned());
+            return Err("the master is ending".to_owned().into());
         }
         let (made, file) = bind()?;
         known.files.push(file.clone());
@@ -137,7 +138,7 @@ mod tests {
         files.remove(&closed.1);
         assert!(!dir.path().join("closed").exists() && dir.path().join("open").exists());
         files.remove_all();
-        assert_eq!(bind("late").map(|_| ()), Err("the master is ending".to_owned()));
+        assert_eq!(bind("late").map(|_| ()), Err("the master is ending".to_owned().into()));
         assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 0);
         drop(open);
     }

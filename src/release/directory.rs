@@ -4,6 +4,7 @@ use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::PathBuf;
 
+use crate::base::exit_code::Problem;
 use crate::config::{Config, Directory, options_without_path};
 use crate::files::tmpdir::temporary_directory;
 use crate::release::environment::Environment;
@@ -13,7 +14,7 @@ const RUNTIME_DIRECTORY: &str = "RUNTIME_DIRECTORY";
 
 /// Where the files go that were given no path; any directory where there are none. einhorn's command line means einhorn's places, if
 /// they can be used; a service that is a file has the directory that its service manager made for it.
-pub(crate) fn directory_of(config: &Config, environ: &Environment) -> Result<Directory, String> {
+pub(crate) fn directory_of(config: &Config, environ: &Environment) -> Result<Directory, Problem> {
     let born_with = |name: &str| environ.iter().find(|(known, _)| known == name).map(|(_, value)| value.clone());
     let own = runtime_directory(born_with(RUNTIME_DIRECTORY)).map(Directory::Own);
     let missing = options_without_path(config);
@@ -22,9 +23,10 @@ pub(crate) fn directory_of(config: &Config, environ: &Environment) -> Result<Dir
         (_, Ok(shared)) => Ok(Directory::Shared(shared)),
         (Some(own), Err(_)) => Ok(own),
         (None, Err(_)) if missing.is_empty() => Ok(Directory::Shared(PathBuf::new())),
-        (None, Err(error)) => {
-            Err(format!("{error}; set TMPDIR to one, or say with {} where the files go", missing.join(" and ")))
-        }
+        (None, Err(error)) => Err(Problem {
+            code: error.exit_code(),
+            message: format!("{error}; set TMPDIR to one, or say with {} where the files go", missing.join(" and ")),
+        }),
     }
 }
 

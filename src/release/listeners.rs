@@ -13,7 +13,7 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use nix::errno::Errno;
 
-use crate::base::exit_code::{BAD_OPTION, CANNOT_START, Problem};
+use crate::base::exit_code::{CANNOT_START, Problem};
 use crate::base::{Pid, printable};
 use crate::config::{Bind, Config, SHARED_DIRECTORY};
 use crate::files::directory::Demand;
@@ -30,7 +30,7 @@ use crate::release::socket_options::{BindOwner, SocketOptions};
 use crate::release::unix_place;
 use crate::sys::birth::Birth;
 use crate::sys::capability::may_bind;
-use crate::sys::errno::words;
+use crate::sys::errno::{exit_code, words};
 use crate::sys::fd;
 use crate::sys::file_id::FileId;
 use crate::sys::held_socket;
@@ -394,9 +394,8 @@ impl Listener {
 
 fn refused(error: &OpenError, ours: Option<&Arc<Listener>>, config: &Config) -> Problem {
     let code = match error {
-        // No later start may do more.
-        OpenError::Listen(error) if error.errno == Errno::EACCES => BAD_OPTION,
-        OpenError::Listen(_) | OpenError::Keep(_) => CANNOT_START,
+        OpenError::Listen(error) => exit_code(error.errno),
+        OpenError::Keep(_) => CANNOT_START,
     };
     Problem { code, message: refusal(error, ours, config) }
 }
@@ -476,19 +475,22 @@ fn open_unix(
     config: &Config,
     options: SocketOptions,
     bound_files: &BoundFiles,
-) -> Result<Listener, String> {
+) -> Result<Listener, Problem> {
     log::info!("Binding to {bind} with flags {:?}", bind.flags().words());
     let access = Access { mode: options.mode, user: options.owner.user, group: options.owner.group };
     let backlog = queue_length(config.backlog);
     let wanted = Wanted { access, backlog, blocking: options.blocking(), demand: demand(bind) };
     let (fd, file) = bound_files.make(|| match listen_unix(path, wanted) {
         Ok((fd, id)) => Ok((fd, (unix_place::real(path.to_owned()), id))),
-        Err(error) => Err(match &error.cause {
-            FileCause::Directory(doubt) => format!("{error}{}", advice(doubt, bind)),
-            _ => error.to_string(),
-        }),
+        Err(error) => {
+            let advice = match &error.cause {
+                FileCause::Directory(doubt) => advice(doubt, bind),
+                _ => String::new(),
+            };
+            Err(Problem { code: error.cause.exit_code(), message: format!("{error}{advice}") })
+        }
     })?;
-    keep(fd, Some((file, bound_files.clone())), bind, options, config)
+    Ok(keep(fd, Some((file, bound_files.clone())), bind, options, config)?)
 }
 
 fn keep(

@@ -4,6 +4,7 @@
 use std::path::{Path, PathBuf};
 
 use crate::base::Pid;
+use crate::base::exit_code::Problem;
 use crate::config::{self, Config, Directory};
 use crate::control::socket_file::SocketFile;
 use crate::files::control_socket::{Access, bind_control_socket};
@@ -33,32 +34,29 @@ impl Files {
     }
 
     /// Claims the lock and the socket. Lock first: under it, no other master of ours looks for stale sockets.
-    pub(crate) fn claim(config: &Config, directory: &Directory, access: Access) -> Result<(Self, SocketFile), String> {
+    pub(crate) fn claim(config: &Config, directory: &Directory, access: Access) -> Result<(Self, SocketFile), Problem> {
         let lock = Lock::acquire(&config::lock_path(config, directory));
         let lock = lock.map_err(|error| {
             let is_default = config.lockfile.is_none() && config.socket_path.is_none();
-            format!("{error}{}", hint_of_name(&error.path).filter(|_| is_default).unwrap_or_default())
+            let hint = hint_of_name(&error.path).filter(|_| is_default);
+            refused(&error, hint)
         })?;
         let socket_path = config::socket_path(config, directory);
-        let bound = bind_control_socket(&socket_path, access, Demand::Trusted);
-        let (listener, socket_id) = bound.map_err(|error| error.to_string())?;
+        let (listener, socket_id) = bind_control_socket(&socket_path, access, Demand::Trusted)?;
         let files = Self { socket_path: socket_path.clone(), socket_id, pid_file: None, lock: Some(lock) };
         let socket = SocketFile::new(socket_path, access, Demand::Trusted, listener, socket_id);
         Ok((files, socket))
     }
 
     /// A pid file that another living master holds stays its own: two that differ in `-d` alone both run, as with einhorn.
-    pub(crate) fn write_pid_file(&mut self, path: &Path, config: &Config) -> Result<(), String> {
+    pub(crate) fn write_pid_file(&mut self, path: &Path, config: &Config) -> Result<(), Problem> {
         self.pid_file = match PidFile::write(path, own_pid()) {
             Ok(file) => Some(file),
             Err(error) if matches!(error.cause, FileCause::OfAnotherMaster { .. }) => {
                 log::warn!("{error}; going on without a pid file (-e gives this master its own)");
                 None
             }
-            Err(error) => {
-                let hint = hint_of_name(path).filter(|_| config.pidfile.is_none());
-                return Err(format!("{error}{}", hint.unwrap_or_default()));
-            }
+            Err(error) => return Err(refused(&error, hint_of_name(path).filter(|_| config.pidfile.is_none()))),
         };
         Ok(())
     }
@@ -98,6 +96,10 @@ impl Drop for Files {
     }
 }
 
+fn refused(error: &FileError, hint: Option<String>) -> Problem {
+    Problem { code: error.cause.exit_code(), message: format!("{error}{}", hint.unwrap_or_default()) }
+}
+
 /// What helps where another user's master has, or had, the default names. Its lock stays there when it ends.
 fn hint_of_name(path: &Path) -> Option<String> {
     let owner = other_owner(path)?;
@@ -106,9 +108,9 @@ fn hint_of_name(path: &Path) -> Option<String> {
 
 /// A default directory may be too long for a socket. And one file cannot be two of them; what would come of it is a puzzling error of
 /// our own making.
-pub(crate) fn check_paths(config: &Config, directory: &Directory) -> Result<(), String> {
+pub(crate) fn check_paths(config: &Config, directory: &Directory) -> Result<(), Problem> {
     let path = config::socket_path(config, directory);
-    check_length(&path).map_err(|cause| FileError { attempt: "bind", path: path.clone(), cause }.to_string())?;
+    check_length(&path).map_err(|cause| FileError::new("bind", &path, cause))?;
     let socket = ("control socket", path);
     let lock = ("lock file", config::lock_path(config, directory));
     let pid_file = ("pid file", config::pid_path(config, directory));
@@ -116,7 +118,7 @@ pub(crate) fn check_paths(config: &Config, directory: &Directory) -> Result<(), 
     let mut files: Vec<_> = [socket, lock, pid_file].into_iter().chain(trace).collect();
     while let Some((what, path)) = files.pop() {
         if let Some((other, _)) = files.iter().find(|(_, other)| *other == path) {
-            return Err(format!("cannot use {} as {other} and {what}", path.display()));
+            return Err(Problem::of_option(format!("cannot use {} as {other} and {what}", path.display())));
         }
     }
     Ok(())

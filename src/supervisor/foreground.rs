@@ -3,6 +3,7 @@
 
 use std::ops::ControlFlow;
 
+use crate::base::exit_code::{self, Problem};
 use crate::base::{Ending, Pid, Signal};
 use crate::config::Config;
 use crate::pool::{Command, Event, Worker};
@@ -23,12 +24,17 @@ const EXIT_INTERRUPTED: i32 = 128 + libc::SIGINT;
 
 /// # Errors
 /// This process cannot give a terminal away, since it has none.
-pub(crate) fn check(config: &Config) -> Result<(), String> {
-    let is_ours = || terminal::foreground().is_ok_and(|group| Some(group) == procfs::group(own_pid()));
-    if !config.foreground || is_ours() {
+pub(crate) fn check(config: &Config) -> Result<(), Problem> {
+    if !config.foreground {
         return Ok(());
     }
-    Err("cannot give the worker the terminal (--foreground): standard input is none, or another has it".to_owned())
+    let code = match terminal::foreground() {
+        Ok(group) if Some(group) == procfs::group(own_pid()) => return Ok(()),
+        Ok(_) => exit_code::CANNOT_START,
+        Err(_) => exit_code::BAD_OPTION,
+    };
+    let message = "cannot give the worker the terminal (--foreground): standard input is none, or another has it";
+    Err(Problem { code, message: message.to_owned() })
 }
 
 impl Supervisor {

@@ -4,6 +4,7 @@ use std::fs::File;
 use std::os::fd::OwnedFd;
 use std::path::Path;
 
+use crate::base::exit_code::Problem;
 use crate::config::LogSettings;
 use crate::files::log_file;
 use crate::supervisor::master::Supervisor;
@@ -26,16 +27,16 @@ impl Before {
 ///
 /// # Errors
 /// Why that cannot be, in a sentence.
-pub(crate) fn redirect(log: &LogSettings) -> Result<Before, String> {
+pub(crate) fn redirect(log: &LogSettings) -> Result<Before, Problem> {
     let Some(path) = &log.file else { return Ok(Before(None)) };
     let before = stderr::duplicate().ok();
     send_to(path)?;
     Ok(Before(before))
 }
 
-fn send_to(path: &Path) -> Result<(), String> {
-    let file: File = log_file::open(path).map_err(|error| error.to_string())?;
-    stderr::send_to(&file).map_err(|errno| format!("cannot write the log {}: {}", path.display(), words(errno)))
+fn send_to(path: &Path) -> Result<(), Problem> {
+    let file: File = log_file::open(path)?;
+    Ok(stderr::send_to(&file).map_err(|errno| format!("cannot write the log {}: {}", path.display(), words(errno)))?)
 }
 
 impl Supervisor {
@@ -44,7 +45,7 @@ impl Supervisor {
         let Some(path) = &self.config().log.file else { return };
         match send_to(path) {
             Ok(()) => log::debug!("Opened the log anew"),
-            Err(message) => log::error!("{message}; going on with the file that was open"),
+            Err(Problem { message, .. }) => log::error!("{message}; going on with the file that was open"),
         }
     }
 }

@@ -69,8 +69,8 @@ pub(crate) fn run(config: &Config, call: Call, env: HandoffEnv) -> ExitCode {
             return process::report_error(&reason, exit_code::CANNOT_START);
         }
     };
-    if let Err(message) = redirected {
-        log::error!("{message}; going on with the file that was open");
+    if let Err(problem) = redirected {
+        log::error!("{}; going on with the file that was open", problem.message);
     }
     if let Some(title) = &mut title {
         title.set(&title::of(plan.held.facts.config()));

@@ -129,7 +129,7 @@ pub(crate) fn run(config: Config, call: Call) -> ExitCode {
     let nice = config.nice.master.map_or(Ok(()), limits::set_nice);
     let before = match log_file::redirect(&config.log) {
         Ok(before) => before,
-        Err(message) => return report_error(&message, exit_code::CANNOT_START),
+        Err(problem) => return report_error(&problem.message, problem.code),
     };
     let mut crew = Crew::required();
     let logging = match logging::start(&settings::log_plan(&config.log), &mut crew) {
@@ -173,7 +173,7 @@ fn check_alone(config: &Config, call: &Call) -> Result<Vec<String>, Vec<Problem>
     let log = config.log.file.as_deref().map_or(Ok(()), files::log_file::check);
     problems.extend(log.err().map(|error| Problem::of_option(error.to_string())));
     let directory = directory_of(config, &call.environ).and_then(|directory| check_paths(config, &directory));
-    problems.extend(directory.err().map(Problem::of_option));
+    problems.extend(directory.err());
     if problems.is_empty() { Ok(warnings) } else { Err(problems) }
 }
 

@@ -4,6 +4,8 @@ use std::io;
 
 use nix::errno::Errno;
 
+use crate::base::exit_code::{BAD_OPTION, CANNOT_START};
+
 /// Makes the call again for as long as a signal interrupts it.
 ///
 /// # Errors
@@ -39,6 +41,14 @@ pub fn insist<T, E>(mut attempt: impl FnMut() -> Result<T, E>) -> Result<T, E> {
 /// Whether the same call may succeed later, when the system has again what it lacks now.
 pub fn may_pass(errno: Errno) -> bool {
     [Errno::ENOMEM, Errno::EAGAIN, Errno::ENFILE, Errno::EMFILE, Errno::ENOBUFS, Errno::EIO].contains(&errno)
+}
+
+/// How a start ends for want of a call that failed so: whether only a human can change that, or it may pass. What is not known to last may
+/// pass: a directory that is missing may be mounted yet.
+pub(crate) fn exit_code(errno: Errno) -> u8 {
+    let lasts =
+        [Errno::EACCES, Errno::EPERM, Errno::EROFS, Errno::ENOTDIR, Errno::EISDIR, Errno::ELOOP, Errno::ENAMETOOLONG];
+    if lasts.contains(&errno) { BAD_OPTION } else { CANNOT_START }
 }
 
 /// The errno inside a standard library error; EIO for the few that have none.

@@ -13,6 +13,8 @@ use crossbeam_channel::{Receiver, Sender, bounded};
 use nix::errno::Errno;
 
 use crate::base::Mono;
+use crate::base::exit_code::Problem;
+use crate::files::error::{FileCause, FileError};
 use crate::files::private_file::PrivateFile;
 use crate::logging::rate_limiter::LogRateLimiter;
 use crate::sys::clock;
@@ -127,21 +129,22 @@ impl TraceQueue {
 ///
 /// # Errors
 /// Why there can be no trace, in a sentence: it is another kind of file, or others could write to it or put another in its place.
-pub(crate) fn open(path: &Path) -> Result<File, String> {
-    let said = |error: io::Error| {
-        format!("cannot write the trace {}: {}; need a trace or a path without a file", path.display(), cause(&error))
-    };
-    open_trace(path).map_err(said)
+pub(crate) fn open(path: &Path) -> Result<File, Problem> {
+    open_trace(path).map_err(|cause| {
+        let code = cause.exit_code();
+        let error = FileError::new("write the trace", path, cause);
+        Problem { code, message: format!("{error}; need a trace or a path without a file") }
+    })
 }
 
-fn open_trace(path: &Path) -> io::Result<File> {
+fn open_trace(path: &Path) -> Result<File, FileCause> {
     let place = PrivateFile::in_directory_of(path)?;
     let mut start = Vec::new();
     if let Some(file) = place.open()? {
         file.take(TRACE_START.len() as u64).read_to_end(&mut start)?;
     }
     if !TRACE_START.starts_with(&start) {
-        return Err(io::Error::other("it is a file of another kind"));
+        return Err(FileCause::OfAnotherKind);
     }
     place.append()
 }

@@ -193,9 +193,9 @@ fn a_file_that_is_no_trace_is_refused_and_stays_as_it_is() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("trace");
     let refused = |cause: &str| {
-        let expected =
+        let message =
             format!("cannot write the trace {}: {cause}; need a trace or a path without a file", path.display());
-        assert_eq!(open(&path).map(drop), Err(expected));
+        assert_eq!(open(&path).map(drop), Err(Problem::of_option(message)));
         fs::remove_file(&path).or_else(|_| fs::remove_dir(&path)).unwrap();
     };
     mkfifo(&path, Mode::S_IRWXU).unwrap();
@@ -212,5 +212,5 @@ fn a_file_that_is_no_trace_is_refused_and_stays_as_it_is() {
     assert_eq!(fs::metadata(&path).unwrap().permissions().mode(), mode);
     refused("it is a file of another kind");
     assert!(open(&path).is_ok());
-    assert!(open(&directory.path().join("none/trace")).unwrap_err().contains("no such file or directory"));
+    assert!(open(&directory.path().join("none/trace")).unwrap_err().message.contains("no such file or directory"));
 }

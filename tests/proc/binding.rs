@@ -207,7 +207,7 @@ fn other_files_at_a_unix_sockets_path_stay_and_are_reported() {
     ];
     for (kind, make) in kinds {
         let refusal = refused(&format!("{FIRST} -b unix:web.sock"), |directory| make(&directory.join("web.sock")));
-        refusal.assert(111, &format!("cannot bind web.sock: there is {kind}, remove it or choose another path"));
+        refusal.assert(100, &format!("cannot bind web.sock: there is {kind}, remove it or choose another path"));
     }
 }
 

@@ -140,7 +140,7 @@ fn only_root_checks_as_another_user() {
     }
 }
 
-/// The packaged unit tries a start again after 111, and not after 100.
+/// The packaged unit tries a start again after 111, and not after 100: `| what no later start can do either, … |` of compat.md.
 #[test]
 fn a_start_that_may_not_bind_its_port_ends_as_one_with_a_wrong_option() {
     if !is_root() {

@@ -47,7 +47,7 @@ fn every_directory_on_the_way_to_a_file_is_judged() {
             foreign_way(&setup);
             let file = if option == "-d" { format!("{place}/x.lock") } else { format!("{place}/x") };
             let reason = format!("cannot {refused} {file}: directory one: it belongs to uid 65534");
-            setup.refused().assert(111, &reason);
+            setup.refused().assert(100, &reason);
         }
     }
     let setup = Setup::new("-f lock -d one/two/x").script(WITNESS);
@@ -89,7 +89,7 @@ fn a_bind_in_another_users_directory_needs_shared_directory() {
             "cannot bind {place}/web.sock: directory one: it belongs to uid 65534; choose a directory that no other user can \
              change, or write unix:{place}/web.sock,shared-directory if its other users may have the socket"
         );
-        setup.refused().assert(111, &reason);
+        setup.refused().assert(100, &reason);
         let setup = Setup::new(&format!("-b unix:{place}/web.sock,mode=0666,shared-directory"));
         foreign_way(&setup);
         let master = setup.http_worker("").release("one").start();
@@ -171,7 +171,7 @@ fn a_group_that_may_write_is_named() {
     chown(&one, None, Some(OTHER_UID)).unwrap();
     fs::set_permissions(&one, Permissions::from_mode(0o775)).unwrap();
     let reason = "cannot write pid file one/x: directory one: it is writable by the group with gid 65534";
-    setup.beside("-e one/x").script(WITNESS).refused().assert(111, reason);
+    setup.beside("-e one/x").script(WITNESS).refused().assert(100, reason);
     // No user can take another's file from a directory like /tmp.
     fs::set_permissions(&one, Permissions::from_mode(0o1775)).unwrap();
     let master = setup.start();

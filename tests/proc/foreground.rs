@@ -69,7 +69,7 @@ fn a_worker_that_fails_in_the_foreground_is_launched_again_and_has_the_terminal(
 #[test]
 fn a_terminal_that_cannot_be_given_refuses_the_start() {
     let reason = "cannot give the worker the terminal (--foreground): standard input is none, or another has it";
-    Setup::new("--foreground").script("exec sleep 1000").refused().assert(111, reason);
+    Setup::new("--foreground").script("exec sleep 1000").refused().assert(100, reason);
     let reason = "-n 2: is more than one for --foreground, need 1";
     Setup::new("-n 2 --foreground").script("exec sleep 1000").refused().assert(100, reason);
 }

@@ -11,6 +11,7 @@ use crate::reload::{file, upgrade, wait_for_first};
 use crate::replay::replay;
 use crate::support::{LIMIT, Master, Setup, free_address};
 
+const BAD_OPTION: i32 = 100;
 const CANNOT_START: i32 = 111;
 
 /// Two workers with manual acks, which write down what they do.
@@ -130,23 +131,26 @@ fn an_upgrade_begins_and_ends_a_trace() {
 #[test]
 fn a_trace_that_cannot_be_written_refuses_the_start() {
     type Prepare = fn(&Setup);
-    let cases: [(&str, &str, Prepare); 5] = [
-        ("fifo", "it is a FIFO", |setup| mkfifo(&setup.directory().join("fifo"), Mode::S_IRWXU).unwrap()),
-        ("link", "it is a symbolic link", |setup| symlink("elsewhere", setup.directory().join("link")).unwrap()),
-        ("web.toml", "it is a file of another kind", |setup| drop(setup.write("web.toml", "number = 1\n"))),
-        ("none/trace", "directory none: no such file or directory", |_| {}),
-        (".", "it is a directory", |_| {}),
+    let cases: [(&str, i32, &str, Prepare); 5] = [
+        ("fifo", BAD_OPTION, "it is a FIFO", |setup| mkfifo(&setup.directory().join("fifo"), Mode::S_IRWXU).unwrap()),
+        ("link", BAD_OPTION, "it is a symbolic link", |setup| {
+            symlink("elsewhere", setup.directory().join("link")).unwrap()
+        }),
+        ("web.toml", BAD_OPTION, "it is a file of another kind", |setup| {
+            setup.write("web.toml", "number = 1\n");
+        }),
+        ("none/trace", CANNOT_START, "directory none: no such file or directory", |_| {}),
+        (".", BAD_OPTION, "it is a directory", |_| {}),
     ];
-    for (path, cause, prepare) in cases {
+    for (path, code, cause, prepare) in cases {
         let setup = Setup::new("-n 1 --trace").options(path).program(["/bin/sleep", "1000"]);
         prepare(&setup);
-        setup.refused().assert(
-            CANNOT_START,
-            &format!("cannot write the trace {path}: {cause}; need a trace or a path without a file"),
-        );
+        setup
+            .refused()
+            .assert(code, &format!("cannot write the trace {path}: {cause}; need a trace or a path without a file"));
     }
     let setup = Setup::new("-n 1 --trace same -e same").program(["/bin/sleep", "1000"]);
-    setup.refused().assert(CANNOT_START, "cannot use same as pid file and trace");
+    setup.refused().assert(BAD_OPTION, "cannot use same as pid file and trace");
 }
 
 /// A limit for files stands for the disk: the trace has grown to it, and the log has not.
