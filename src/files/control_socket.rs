@@ -11,7 +11,7 @@ use crate::files::directory::Demand;
 use crate::files::error::{FileCause, FileError};
 use crate::files::spot::Spot;
 pub use crate::files::unix_socket::Access;
-use crate::files::unix_socket::{Wanted, listen_unless};
+use crate::files::unix_socket::{Wanted, check_place_unless, listen_unless};
 use crate::sys::fd::Blocking;
 use crate::sys::file_id::FileId;
 
@@ -25,6 +25,14 @@ const BACKLOG: i32 = 128;
 pub fn bind_control_socket(path: &Path, access: Access, demand: Demand) -> Result<(OwnedFd, FileId), FileError> {
     let wanted = Wanted { access, backlog: BACKLOG, blocking: Blocking::NonBlocking, demand };
     listen_unless(path, wanted, refuse_foreign)
+}
+
+/// What can be known without binding it; one that is there may be that of a master that runs with these files.
+///
+/// # Errors
+/// As [`bind_control_socket`], but for another process that listens there.
+pub fn check_control_socket(path: &Path, demand: Demand) -> Result<(), FileError> {
+    check_place_unless(path, demand, refuse_foreign)
 }
 
 /// Not even a dead one is taken from another user, nor a living one spoken to. Not from root either: root's clients would

@@ -9,7 +9,7 @@ use thiserror::Error;
 use crate::base::exit_code::{BAD_OPTION, CANNOT_START, Problem};
 use crate::base::limits::SOCKET_PATH_MAX;
 use crate::files::path_trust::{DirectoryError, Mistrust};
-use crate::sys::closed_directory::{closed, closed_directory};
+use crate::sys::closed_directory::{closed, closed_directory, unwritable_directory};
 use crate::sys::errno::{errno_of, exit_code, words};
 
 /// What was tried, the path as it was given, and the cause.
@@ -23,11 +23,15 @@ pub struct FileError {
 
 impl FileError {
     pub(crate) fn new(attempt: &'static str, path: &Path, cause: FileCause) -> Self {
-        let closed = match cause {
-            FileCause::System(Errno::EACCES) => closed_directory(path).map(|directory| FileCause::Closed { directory }),
+        let in_the_way = match cause {
+            FileCause::System(Errno::EACCES | Errno::EROFS) => {
+                closed_directory(path).map(|directory| FileCause::Closed { directory }).or_else(|| {
+                    unwritable_directory(path).map(|(directory, errno)| FileCause::Unwritable { directory, errno })
+                })
+            }
             _ => None,
         };
-        Self { attempt, path: path.to_owned(), cause: closed.unwrap_or(cause) }
+        Self { attempt, path: path.to_owned(), cause: in_the_way.unwrap_or(cause) }
     }
 }
 
@@ -65,6 +69,9 @@ pub enum FileCause {
     /// A directory on the way is closed to us.
     #[error("{}", closed(directory))]
     Closed { directory: PathBuf },
+    /// There is no file, and we may make none.
+    #[error("no file can be made in {}: {}", directory.display(), words(*errno))]
+    Unwritable { directory: PathBuf, errno: Errno },
     #[error("it is a file of another kind")]
     OfAnotherKind,
     #[error("{}", words(*.0))]
@@ -89,7 +96,7 @@ impl FileCause {
             | Self::Closed { .. }
             | Self::OfAnotherKind => BAD_OPTION,
             Self::Directory(error) => error.exit_code(),
-            Self::System(errno) => exit_code(*errno),
+            Self::Unwritable { errno, .. } | Self::System(errno) => exit_code(*errno),
         }
     }
 }

@@ -13,6 +13,7 @@ use nix::fcntl::OFlag;
 use crate::files::directory::Demand;
 use crate::files::error::{FileCause, FileError};
 use crate::files::path_trust::Mistrust;
+use crate::files::room::check_writable;
 use crate::files::spot::{RACES_MAX, Spot};
 use crate::sys::file_id::FileId;
 use crate::sys::file_lock::try_flock;
@@ -32,6 +33,14 @@ impl Lock {
     pub fn acquire(path: &Path) -> Result<Self, FileError> {
         let file = acquire(path).map_err(|cause| FileError::new("lock", path, cause))?;
         Ok(Self { path: path.to_owned(), file })
+    }
+
+    /// What can be known of it without taking it.
+    ///
+    /// # Errors
+    /// As [`Lock::acquire`], but for another master.
+    pub fn check(path: &Path) -> Result<(), FileError> {
+        check_writable(path).map_err(|cause| FileError::new("lock", path, cause))
     }
 
     /// Goes on holding a lock that came with a re-exec: the old image's end has not released it.

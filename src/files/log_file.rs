@@ -9,7 +9,8 @@ use nix::fcntl::OFlag;
 
 use crate::files::directory::Demand;
 use crate::files::error::{FileCause, FileError};
-use crate::files::path_trust::{Mistrust, trust};
+use crate::files::path_trust::Mistrust;
+use crate::files::room::check_writable;
 use crate::files::spot::Spot;
 
 /// Of one that is made; without what the umask takes away.
@@ -29,12 +30,7 @@ pub fn open(path: &Path) -> Result<File, FileError> {
 /// # Errors
 /// As [`open`].
 pub fn check(path: &Path) -> Result<(), FileError> {
-    let look = |place: Spot| match place.look()? {
-        Some(found) => Ok(trust(found.meta())?),
-        None => Ok(()),
-    };
-    let place = Spot::find(path, Demand::Trusted).map_err(FileCause::Directory);
-    place.and_then(look).map_err(|cause| FileError::new("write the log", path, cause))
+    check_writable(path).map_err(|cause| FileError::new("write the log", path, cause))
 }
 
 fn append(place: &Spot) -> Result<File, FileCause> {

@@ -11,6 +11,7 @@ pub mod path_trust;
 pub mod pidfile;
 pub mod private_file;
 pub mod program;
+pub mod room;
 pub mod spot;
 pub mod tmpdir;
 pub mod trusted_file;

@@ -17,6 +17,8 @@ use crate::base::Pid;
 use crate::files::directory::Demand;
 use crate::files::error::{FileCause, FileError};
 use crate::files::lockfile::read_pid;
+use crate::files::path_trust::trust;
+use crate::files::room::check_room;
 use crate::files::spot::{RACES_MAX, Spot};
 use crate::sys::errno::insist;
 use crate::sys::file_id::FileId;
@@ -52,6 +54,19 @@ impl PidFile {
     pub fn write(path: &Path, pid: Pid) -> Result<Self, FileError> {
         let file = write(path, pid).map_err(|cause| FileError::new("write pid file", path, cause))?;
         Ok(Self { path: path.to_owned(), file })
+    }
+
+    /// What can be known of it without writing it.
+    ///
+    /// # Errors
+    /// As [`PidFile::write`], but for a living master.
+    pub fn check(path: &Path) -> Result<(), FileError> {
+        let look = || {
+            let spot = Spot::find(path, Demand::Trusted)?;
+            spot.look()?.map_or(Ok(()), |found| trust(found.meta()))?;
+            check_room(path, &spot)
+        };
+        look().map_err(|cause| FileError::new("write pid file", path, cause))
     }
 
     /// Holds the file at the path from now on if it has this pid in it, and no other process holds it: another program has

@@ -13,7 +13,7 @@ use std::rc::Rc;
 use nix::errno::Errno;
 use nix::fcntl::{AtFlags, OFlag, RenameFlags, openat, renameat2};
 use nix::sys::stat::Mode;
-use nix::unistd::{Gid, Uid, UnlinkatFlags, fchownat, geteuid, unlinkat};
+use nix::unistd::{AccessFlags, Gid, Uid, UnlinkatFlags, faccessat, fchownat, geteuid, unlinkat};
 
 use crate::files::directory::{Demand, Directory};
 use crate::files::error::FileCause;
@@ -80,6 +80,17 @@ impl Spot {
             Err(Errno::ENOENT) => Ok(None),
             Err(errno) => Err(errno),
         }
+    }
+
+    /// Whether a file can be made here.
+    pub(super) fn check_room(&self) -> Result<(), Errno> {
+        let flags = AccessFlags::W_OK | AccessFlags::X_OK;
+        retry(|| faccessat(&*self.directory, ".", flags, AtFlags::AT_EACCESS))
+    }
+
+    /// Whether what stands here, which is no link, may be used so.
+    pub(super) fn check_access(&self, flags: AccessFlags) -> Result<(), Errno> {
+        retry(|| faccessat(&*self.directory, self.name.as_os_str(), flags, AtFlags::AT_EACCESS))
     }
 
     /// Whether this file stands here now.
@@ -149,6 +160,10 @@ impl Found {
 
     pub fn id(&self) -> FileId {
         FileId::of(&self.meta)
+    }
+
+    pub(super) fn is_hard_linked(&self) -> bool {
+        self.meta.nlink() > 1
     }
 
     /// Whether it is a socket that has one name. Another user can link a socket of ours to a second name, where the system

@@ -17,6 +17,7 @@ use crate::base::limits::SOCKET_PATH_MAX;
 use crate::files::directory::Demand;
 use crate::files::error::{FileCause, FileError};
 use crate::files::path_trust::{kind, parent_of};
+use crate::files::room::check_room;
 use crate::files::spot::{Found, Spot};
 use crate::sys::errno::{insist, retry};
 use crate::sys::fd::{Blocking, set_blocking};
@@ -73,6 +74,32 @@ pub(super) fn listen_unless(
         bind_and_listen(path, &spot, stale, wanted)
     };
     listen().map_err(|cause| FileError::new("bind", path, cause))
+}
+
+/// What can be known of the place of a socket without binding it; one that is there may be our own.
+///
+/// # Errors
+/// As [`listen_unix`], but for another process that listens there.
+pub fn check_place(path: &Path, demand: Demand) -> Result<(), FileError> {
+    check_place_unless(path, demand, |_| Ok(()))
+}
+
+/// The same, if `check` has nothing against what stands there.
+pub(super) fn check_place_unless(
+    path: &Path,
+    demand: Demand,
+    check: impl FnOnce(&Spot) -> Result<(), FileCause>,
+) -> Result<(), FileError> {
+    let look = || {
+        check_length(path)?;
+        let spot = Spot::find(path, demand)?;
+        match spot.look()?.map(|found| found.meta().file_type()) {
+            Some(file_type) if !file_type.is_socket() => return Err(FileCause::NotASocket { kind: kind(file_type) }),
+            Some(_) | None => check(&spot)?,
+        }
+        check_room(path, &spot)
+    };
+    look().map_err(|cause| FileError::new("bind", path, cause))
 }
 
 /// Changes the mode, user and group of the socket file `id`, if it still stands at the path.

@@ -19,8 +19,7 @@ use crate::config::{Bind, Config, SHARED_DIRECTORY};
 use crate::files::directory::Demand;
 use crate::files::error::FileCause;
 use crate::files::path_trust::DirectoryError;
-use crate::files::spot::Spot;
-use crate::files::unix_socket::{Access, Wanted, check_length, listen_unix, new_file_owner, set_access};
+use crate::files::unix_socket::{Access, Wanted, check_place, listen_unix, new_file_owner, set_access};
 use crate::release::addresses::{Addresses, left_out, look_up, overlap};
 use crate::release::bound_files::{BoundFile, BoundFiles};
 use crate::release::call::Call;
@@ -338,10 +337,10 @@ fn place(bind: &Bind, config: &Config, call: &Call) -> Result<Option<LocalAddres
         }
         Bind::Unix { path, .. } => {
             let path = unix_place::named(path, config, call);
-            check_length(&path).map_err(|cause| format!("{}: {cause}", path.display()))?;
-            match Spot::find(&path, demand(bind)) {
-                Ok(_) => Ok(Some(LocalAddress::Unix(path))),
-                Err(error) => Err(format!("{error}{}", advice(&error, bind))),
+            match check_place(&path, demand(bind)).map_err(|error| error.cause) {
+                Ok(()) => Ok(Some(LocalAddress::Unix(path))),
+                Err(FileCause::Directory(error)) => Err(format!("{error}{}", advice(&error, bind))),
+                Err(cause) => Err(format!("{}: {cause}", path.display())),
             }
         }
     }

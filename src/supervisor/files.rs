@@ -101,7 +101,7 @@ fn refused(error: &FileError, hint: Option<String>) -> Problem {
 }
 
 /// What helps where another user's master has, or had, the default names. Its lock stays there when it ends.
-fn hint_of_name(path: &Path) -> Option<String> {
+pub(crate) fn hint_of_name(path: &Path) -> Option<String> {
     let owner = other_owner(path)?;
     Some(format!("; the file is one of the user with uid {owner}: -c NAME gives this master files of its own"))
 }

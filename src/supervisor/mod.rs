@@ -4,6 +4,7 @@
 mod begin;
 mod check;
 mod check_as;
+mod check_places;
 mod children;
 mod deaf;
 mod denials;

@@ -31,6 +31,7 @@ use crate::release::prepare::AppliedConfig;
 use crate::release::{listeners, prepare};
 use crate::supervisor::begin::{Beginning, Inherited};
 use crate::supervisor::check_as::{self, Guise};
+use crate::supervisor::check_places::{Findings, check_as_workers, check_own_files};
 use crate::supervisor::files::{Files, check_paths};
 use crate::supervisor::master::Supervisor;
 use crate::supervisor::next_image::Reexec;
@@ -160,10 +161,14 @@ fn check(config: &Config, call: &Call) -> Result<(ExecSpec, AccessControl), Vec<
 /// The same for `--check-config`, with what a start would find out on its way. That the program is still to be
 /// named is a problem then, too. What a start would put up with is returned, a sentence for each.
 fn check_alone(config: &Config, call: &Call) -> Result<Vec<String>, Vec<Problem>> {
-    let (warnings, mut problems) = match check(config, call) {
-        Ok((exec_spec, _)) => ([exec_spec.unpinned, listeners::remarks(config, call)].concat(), Vec::new()),
-        Err(problems) => (Vec::new(), problems),
+    let (exec_spec, mut problems) = match check(config, call) {
+        Ok((exec_spec, _)) => (Some(exec_spec), Vec::new()),
+        Err(problems) => (None, problems),
     };
+    let mut warnings = Vec::new();
+    if let Some(exec_spec) = &exec_spec {
+        warnings = [exec_spec.unpinned.clone(), listeners::remarks(config, call)].concat();
+    }
     if config.program.is_empty() {
         problems.retain(|problem| problem.code != exit_code::NOT_FOUND);
         let message = ConfigError::no_program().to_string();
@@ -172,8 +177,17 @@ fn check_alone(config: &Config, call: &Call) -> Result<Vec<String>, Vec<Problem>
     problems.extend(listeners::check(config, call));
     let log = config.log.file.as_deref().map_or(Ok(()), files::log_file::check);
     problems.extend(log.err().map(|error| Problem::of_option(error.to_string())));
-    let directory = directory_of(config, &call.environ).and_then(|directory| check_paths(config, &directory));
-    problems.extend(directory.err());
+    problems.extend(config.trace.as_deref().and_then(|path| trace::check(path).err()));
+    match directory_of(config, &call.environ) {
+        Ok(directory) => {
+            let Findings { problems: found, remarks } = check_own_files(config, &directory);
+            problems.extend(check_paths(config, &directory).map_or_else(|problem| vec![problem], |()| found));
+            warnings.extend(remarks);
+        }
+        Err(problem) => problems.push(problem),
+    }
+    // The last, since this process is the workers' user afterwards.
+    problems.extend(exec_spec.iter().flat_map(|exec_spec| check_as_workers(config, exec_spec)));
     if problems.is_empty() { Ok(warnings) } else { Err(problems) }
 }
 

@@ -20,7 +20,18 @@ pub fn closed_directory(path: &Path) -> Option<PathBuf> {
     on_the_way(path, LINKS_MAX)
 }
 
-/// The sentence about it.
+/// The directory of a file that is not there, in which we may make none, and why.
+pub fn unwritable_directory(path: &Path) -> Option<(PathBuf, Errno)> {
+    let directory = match path.parent()? {
+        here if here.as_os_str().is_empty() => Path::new("."),
+        directory => directory,
+    };
+    let is_missing = fs::symlink_metadata(path).is_err_and(|error| errno_of(&error) == Errno::ENOENT);
+    let errno = eaccess(directory, AccessFlags::W_OK).err().filter(|_| is_missing)?;
+    Some((directory.to_owned(), errno))
+}
+
+/// The sentence about a closed one.
 pub fn closed(directory: &Path) -> String {
     format!("directory {} may not be searched", directory.display())
 }

@@ -3,7 +3,7 @@
 
 mod writer;
 
-pub(crate) use writer::open;
+pub(crate) use writer::{check, open};
 
 use std::io;
 use std::path::Path;

@@ -16,6 +16,7 @@ use crate::base::Mono;
 use crate::base::exit_code::Problem;
 use crate::files::error::{FileCause, FileError};
 use crate::files::private_file::PrivateFile;
+use crate::files::room::check_writable;
 use crate::logging::rate_limiter::LogRateLimiter;
 use crate::sys::clock;
 use crate::sys::errno::words;
@@ -125,19 +126,34 @@ impl TraceQueue {
     }
 }
 
+/// What can be known of it without making it.
+///
+/// # Errors
+/// As [`open`].
+pub(crate) fn check(path: &Path) -> Result<(), Problem> {
+    place_of(path).and_then(|_| check_writable(path)).map_err(|cause| refused(path, cause))
+}
+
 /// Opens the file, to be written at its end.
 ///
 /// # Errors
 /// Why there can be no trace, in a sentence: it is another kind of file, or others could write to it or put another in its place.
 pub(crate) fn open(path: &Path) -> Result<File, Problem> {
-    open_trace(path).map_err(|cause| {
-        let code = cause.exit_code();
-        let error = FileError::new("write the trace", path, cause);
-        Problem { code, message: format!("{error}; need a trace or a path without a file") }
-    })
+    open_trace(path).map_err(|cause| refused(path, cause))
+}
+
+fn refused(path: &Path, cause: FileCause) -> Problem {
+    let error = FileError::new("write the trace", path, cause);
+    let message = format!("{error}; need a trace or a path without a file");
+    Problem { code: error.cause.exit_code(), message }
 }
 
 fn open_trace(path: &Path) -> Result<File, FileCause> {
+    place_of(path)?.append()
+}
+
+/// Where nothing stands that is no trace.
+fn place_of(path: &Path) -> Result<PrivateFile, FileCause> {
     let place = PrivateFile::in_directory_of(path)?;
     let mut start = Vec::new();
     if let Some(file) = place.open()? {
@@ -146,7 +162,7 @@ fn open_trace(path: &Path) -> Result<File, FileCause> {
     if !TRACE_START.starts_with(&start) {
         return Err(FileCause::OfAnotherKind);
     }
-    place.append()
+    Ok(place)
 }
 
 fn cause(error: &io::Error) -> String {

@@ -25,6 +25,12 @@ fn service(file: &str, properties: &str) -> Setup {
         let _may_be_missing = fs::copy(format!("/etc/{name}"), etc.join(name));
     }
     fs::write(etc.join("einhyrningsins/web.toml"), file).unwrap();
+    // Its files do not go there, but where the unit has its RuntimeDirectory=.
+    let tmp = setup.directory().join("tmp");
+    fs::create_dir(&tmp).unwrap();
+    fs::set_permissions(&tmp, fs::Permissions::from_mode(0o1777)).unwrap();
+    fs::write(tmp.join("einhorn.lock"), "").unwrap();
+    chown(&tmp.join("einhorn.lock"), Some(OTHER_UID.into()), None).unwrap();
     fs::create_dir(setup.directory().join("bin")).unwrap();
     let systemctl = setup.write("bin/systemctl", &format!("#!/bin/sh\nprintf '{properties}'\n"));
     fs::set_permissions(systemctl, fs::Permissions::from_mode(0o755)).unwrap();
@@ -40,7 +46,8 @@ fn check(setup: &Setup, words: &str) -> Output {
     let path = format!("{}/bin:/usr/bin:/bin", directory.display());
     let mut command = Command::new("unshare");
     command.args(["-m", "-n", "/bin/sh", "-ec", &script]).current_dir(directory).env_clear();
-    command.env("PATH", path).env("TMPDIR", "/tmp").output().unwrap()
+    let tmp = Some(directory.join("tmp")).filter(|tmp| tmp.exists()).unwrap_or("/tmp".into());
+    command.env("PATH", path).env("TMPDIR", tmp).output().unwrap()
 }
 
 /// The words behind the program's name, and the code.
@@ -79,7 +86,12 @@ fn a_check_as_another_user_finds_what_that_user_may_not() {
         &format!("WARN: this was checked as user {OTHER_UID}; --as root checks as root"),
     ];
     assert_said(&check(&setup, &words), 100, "", &lines);
-    assert_eq!(check(&setup, "--config web.toml").status.code(), Some(0));
+    // Root may do all of that, and its workers cannot run the program.
+    let of_workers = format!(
+        "web.toml:3:15: worker.user: user \"bin\": cannot run {0}/server: directory {0} may not be searched",
+        closed.display()
+    );
+    assert_said(&check(&setup, "--config web.toml"), 100, "", &[&of_workers]);
     fs::set_permissions(setup.directory().join("web.toml"), fs::Permissions::from_mode(0o600)).unwrap();
     let lines = ["cannot read web.toml: permission denied", lines[3]];
     assert_said(&check(&setup, &words), 100, "", &lines);

@@ -20,6 +20,7 @@ mod control_roles;
 mod ctl;
 mod ctl_master;
 mod ctl_strangers;
+mod denied_files;
 mod directories;
 mod files;
 mod foreground;
