@@ -218,7 +218,7 @@ fn runtimes_of_all_kinds_run_under_the_hardening_of_the_unit() {
     let programs = [
         (
             "node",
-            "node -e 'require(\"http\").createServer((q, a) => a.end(`cpus ${require(\"os\").cpus().length}`)).listen({fd: 3})'",
+            "node -e 'require(\"http\").createServer((q, a) => a.end(`cpus $${require(\"os\").cpus().length}`)).listen({fd: 3})'",
         ),
         (
             "ruby",
