@@ -92,6 +92,7 @@ impl Supervisor {
                 queues: QueueWatch::default(),
                 relay,
                 descendants: Vec::new(),
+                unheard: Vec::new(),
                 terminal_of: None,
                 late_interrupts: 0,
                 recheck: PollBackoff::default(),

@@ -28,6 +28,9 @@ impl Supervisor {
     fn look_at(&mut self, child: &Child) -> Turn {
         let pid = child.pid;
         let known = self.pool.workers().iter().any(|worker| worker.pid == pid);
+        if matches!(child.change, ChildChange::Exited(_)) {
+            self.note_unheard(pid);
+        }
         match child.change {
             ChildChange::Exited(ending) if known => {
                 self.drain_exec_pipe(pid);

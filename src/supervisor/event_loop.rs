@@ -128,8 +128,8 @@ impl Supervisor {
 
     fn handle_input(&mut self, input: Input) -> Turn {
         match input {
-            Input::Signaled(received) => {
-                let event = self.hear(received);
+            Input::Signaled(received, lineage) => {
+                let event = self.hear(received, &lineage);
                 self.dispatch_all(event)
             }
             Input::ChildrenChanged => self.handle_children(),

@@ -72,6 +72,8 @@ pub(crate) struct Children {
     pub(crate) queues: QueueWatch,
     /// The descendants that workers had when they were told something.
     pub(crate) descendants: Vec<Descendant>,
+    /// Ended not long ago, of a release that may not stop the master.
+    pub(crate) unheard: Vec<Unheard>,
     /// The worker that has the terminal (`--foreground`).
     pub(crate) terminal_of: Option<Pid>,
     /// How often the master was sent INT after it had been told to end.
@@ -85,6 +87,12 @@ pub(crate) struct Descendant {
     pub(crate) worker: Pid,
     pub(crate) pid: Pid,
     pub(crate) began: Option<u64>,
+}
+
+/// A child that has ended, whose signals to the master are not obeyed if they are read only now.
+pub(crate) struct Unheard {
+    pub(crate) process: Descendant,
+    pub(crate) until: Mono,
 }
 
 /// What is known of the process that holds the pipes of the workers' output.

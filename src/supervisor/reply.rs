@@ -16,9 +16,6 @@ use crate::supervisor::master::Supervisor;
 use crate::sys::{clock, procfs};
 use crate::yaml;
 
-/// How far up a worker is looked for when a process in its tree acks.
-const ANCESTORS_MAX: usize = 8;
-
 impl Supervisor {
     /// Answers, and says what the pool has to hear of it.
     pub(crate) fn answer(&mut self, client: ClientId, peer: &Peer, request: Request) -> Vec<Event> {
@@ -254,8 +251,7 @@ impl Supervisor {
 
     /// The worker that a process is or descends from.
     pub(crate) fn worker_above(&self, pid: Pid) -> Option<Pid> {
-        let ancestors = std::iter::successors(Some(pid), |&pid| procfs::parent(pid));
-        ancestors.take(ANCESTORS_MAX).find(|&pid| self.is_worker(pid))
+        procfs::lineage(pid).find(|&pid| self.is_worker(pid))
     }
 
     pub(crate) fn is_worker(&self, pid: Pid) -> bool {

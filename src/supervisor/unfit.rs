@@ -4,14 +4,18 @@
 use std::ops::ControlFlow;
 use std::os::fd::AsFd;
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::base::{Mono, Pid, Version};
 use crate::pool::{Command, Event};
 use crate::release::listeners::Listener;
-use crate::supervisor::master::{Descendant, Supervisor, Turn};
+use crate::supervisor::master::{Descendant, Supervisor, Turn, Unheard};
 use crate::sys::accept_queue::Incoming;
 use crate::sys::signal::{Received, Sender};
 use crate::sys::{accept_queue, clock, procfs};
+
+/// How long after the end of a child a signal of it may be read: the signal thread has got no time until then.
+const UNHEARD_FOR: Duration = Duration::from_secs(10);
 
 /// Where a signal comes from.
 enum Origin {
@@ -30,12 +34,12 @@ enum Origin {
 impl Supervisor {
     /// What a signal means for the pool. A release that stops its master would take the service down, although the one before it can
     /// run: stops by a version on trial, or by one that is not wanted any more, are not obeyed.
-    pub(crate) fn hear(&mut self, received: Received) -> Option<Event> {
+    pub(crate) fn hear(&mut self, received: Received, lineage: &[Pid]) -> Option<Event> {
         let signal = received.signal;
         let command = self.command_of(received)?;
         let origin = match (&command, received.sender) {
             (Command::Stop(_) | Command::StopGracefully | Command::StopGracefullyThenTerm, Sender::Process(pid)) => {
-                self.origin_of(pid)
+                self.origin_of(pid, lineage)
             }
             _ => Origin::Elsewhere,
         };
@@ -55,13 +59,35 @@ impl Supervisor {
         }
     }
 
-    fn origin_of(&self, sender: Pid) -> Origin {
+    /// Before an ended child is forgotten: what it has sent may be read later than its end.
+    pub(crate) fn note_unheard(&mut self, pid: Pid) {
+        let now = clock::now();
+        let origin = self.origin_of(pid, &[]);
+        self.children.unheard.retain(|it| it.until > now);
+        match origin {
+            Origin::OnTrial { pid: worker, .. } | Origin::Unwanted { pid: worker } => {
+                let process = Descendant { worker, pid, began: procfs::began(pid) };
+                self.children.unheard.push(Unheard { process, until: now.after(UNHEARD_FOR) });
+            }
+            Origin::Elsewhere => {}
+        }
+    }
+
+    /// The lineage is that of the sender when its signal was taken.
+    fn origin_of(&self, sender: Pid, lineage: &[Pid]) -> Origin {
         // It may have died since, of what its worker was told. A living one of another age has its number by chance.
         let began = procfs::began(sender);
         let is_sender = |it: &&Descendant| it.pid == sender && (began.is_none() || began == it.began);
         let noted = self.children.descendants.iter().find(is_sender).map(|it| it.worker);
-        let above = self.worker_above(sender).or_else(|| noted.filter(|worker| self.is_worker(*worker)));
+        let taken = lineage.iter().copied().find(|&pid| self.is_worker(pid));
+        let above = self.worker_above(sender).or(taken).or_else(|| noted.filter(|worker| self.is_worker(*worker)));
         let Some(pid) = above else {
+            let now = clock::now();
+            let ended = self.children.unheard.iter().filter(|it| it.until > now).map(|it| &it.process);
+            let mut above = ended.filter(|it| is_sender(it) || lineage.contains(&it.pid));
+            if let Some(ended) = above.next() {
+                return Origin::Unwanted { pid: ended.worker };
+            }
             let group = procfs::group(sender).or(noted);
             let left_by = self.pool.leftovers().iter().find(|leftover| Some(leftover.pid) == group);
             let is_judged = self.pool.settings().has_trial();

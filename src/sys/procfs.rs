@@ -16,6 +16,14 @@ pub fn parent(pid: Pid) -> Option<Pid> {
     stat_field(pid, 4)?.parse().ok().map(Pid)
 }
 
+/// How many processes of a lineage are looked at, at most.
+const LINEAGE_MAX: usize = 8;
+
+/// A process, its parent and so on, as far as /proc shows them.
+pub fn lineage(pid: Pid) -> impl Iterator<Item = Pid> {
+    std::iter::successors(Some(pid), |&pid| parent(pid)).take(LINEAGE_MAX)
+}
+
 /// The process group of a process, by its leader; if the process is there and /proc shows it.
 pub fn group(pid: Pid) -> Option<Pid> {
     stat_field(pid, 5)?.parse().ok().map(Pid)

@@ -13,7 +13,7 @@ pub(crate) mod reaper;
 pub(crate) mod signals;
 pub(crate) mod spawn;
 
-use crate::base::ClientId;
+use crate::base::{ClientId, Pid};
 use crate::protocol::{Peer, Request};
 use crate::sys::file_id::FileId;
 use crate::sys::signal::Received;
@@ -25,8 +25,8 @@ pub(crate) const INBOX_MAX: usize = 1024;
 /// What a thread saw.
 #[derive(Debug)]
 pub(crate) enum Input {
-    /// The master was sent a signal.
-    Signaled(Received),
+    /// The master was sent a signal, by a process of this lineage: it may have ended before the main thread looks.
+    Signaled(Received, Vec<Pid>),
     /// Some child ended, was stopped or was continued.
     ChildrenChanged,
     /// A client sent a request that its role allows. One that gets no reply has a ticket, to be dropped when it is done.

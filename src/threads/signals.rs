@@ -8,7 +8,8 @@ use std::sync::Arc;
 use crossbeam_channel::Sender;
 
 use crate::base::Signal;
-use crate::sys::wakeup;
+use crate::sys::signal::{self, Received};
+use crate::sys::{procfs, wakeup};
 use crate::threads::Input;
 use crate::threads::crew::Crew;
 use crate::threads::handle::{Paused, Pauses, ThreadHandle, Work};
@@ -48,7 +49,7 @@ impl Work for SignalReader {
     fn serve(&mut self, pauses: &Pauses) {
         while !pauses.is_requested() {
             let Some(received) = wakeup::wait_for(self.wanted) else { continue };
-            if self.inbox.send(Input::Signaled(received)).is_err() {
+            if self.inbox.send(input(received)).is_err() {
                 return;
             }
         }
@@ -57,8 +58,16 @@ impl Work for SignalReader {
     fn turn(&mut self) -> Vec<Input> {
         let pending = std::iter::from_fn(|| wakeup::take_pending(self.wanted));
         // Of each there is one at most, unless signals are sent without end.
-        pending.take(self.wanted.len()).map(Input::Signaled).collect()
+        pending.take(self.wanted.len()).map(input).collect()
     }
+}
+
+fn input(received: Received) -> Input {
+    let lineage = match received.sender {
+        signal::Sender::Process(pid) => procfs::lineage(pid).collect(),
+        signal::Sender::Unnumbered | signal::Sender::Kernel => Vec::new(),
+    };
+    Input::Signaled(received, lineage)
 }
 
 #[cfg(test)]

@@ -41,7 +41,7 @@ fn send_each(times: usize) {
 
 fn number(input: &Input) -> i32 {
     match input {
-        Input::Signaled(received) => received.signal.number(),
+        Input::Signaled(received, _) => received.signal.number(),
         other => panic!("{other:?}"),
     }
 }

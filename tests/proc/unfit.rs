@@ -1,9 +1,14 @@
 //! Versions on trial whose workers live and do not serve, or turn against their master: each is given up, and nothing is lost that the
 //! version itself did not hold.
 
+use std::fs;
 use std::net::SocketAddr;
 use std::process::{Command, Stdio};
 
+use nix::sys::ptrace;
+use nix::sys::signal::Signal;
+use nix::sys::wait::{WaitPidFlag, waitpid};
+use nix::unistd::Pid;
 use serde_json::Value as Json;
 
 use crate::ctl::{CTL, Said, said};
@@ -124,6 +129,29 @@ fn a_release_is_not_blamed_while_a_connection_is_held() {
     assert_eq!(site.master.log().count("Going back"), 0, "{}", site.master.log());
     held.finish().unwrap();
     site.master.wait_for_log("Going back to version 0", 1);
+    load.wait_for(20);
+    load.stop().assert_nothing_lost();
+}
+
+/// What a worker has sent before its end is read after it has been forgotten.
+#[test]
+fn a_release_that_ends_its_parent_and_itself_is_not_obeyed() {
+    let site = Site::start();
+    let load = Load::start(site.address, 2);
+    load.wait_for(20);
+    let go = site.master.file("go");
+    site.next_is(&format!("until [ -e {} ]; do sleep 0.1; done; kill -TERM $EINHORN_MASTER_PID; exit 3", go.display()));
+    site.master.signal(Signal::SIGHUP);
+    // By the next image, which goes on as it was.
+    site.master.wait_for_log("===> Launched", 3);
+    let thread = Pid::from_raw(site.master.wait_for_thread("signals").0);
+    ptrace::seize(thread, ptrace::Options::empty()).unwrap();
+    ptrace::interrupt(thread).unwrap();
+    waitpid(thread, Some(WaitPidFlag::__WALL)).unwrap();
+    fs::write(go, "").unwrap();
+    site.master.wait_for_log("Going back to version 0", 1);
+    ptrace::detach(thread, None).unwrap();
+    site.master.wait_for_log("Ignoring SIGTERM: it comes from worker", 1);
     load.wait_for(20);
     load.stop().assert_nothing_lost();
 }
