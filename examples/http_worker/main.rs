@@ -15,11 +15,13 @@ use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use std::process::{self, ExitCode};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Duration;
 
 use nix::errno::Errno;
-use nix::sys::signal::{SigSet, Signal};
+use nix::sys::signal::{SigSet, Signal, kill};
+use nix::unistd::Pid;
 
 use crate::accept::{Reception, adopt, pause};
 use crate::answer::Birth;
@@ -32,9 +34,13 @@ const HEARD: [Signal; 6] =
 const USAGE: &str = "usage: http_worker [--ack manual|none] [--ack-after MS] [--ignore-usr2] [--exit-before-ack] \
 [--die-after MS] [--fault NAME[=NUMBER]] [--tally DIRECTORY]";
 
+/// Whether it ends for that.
+static CANNOT_ACK: AtomicBool = AtomicBool::new(false);
+
 fn main() -> ExitCode {
     let birth = Birth::now();
     match serve(birth) {
+        Ok(()) if CANNOT_ACK.load(Ordering::Relaxed) => ExitCode::from(3),
         Ok(()) => ExitCode::SUCCESS,
         Err(message) => {
             eprintln!("http_worker {}: {message}", process::id());
@@ -107,7 +113,10 @@ impl Options {
             }
             if let Err(why) = send_ack() {
                 eprintln!("http_worker {}: cannot ack: {why}", process::id());
-                process::exit(3);
+                // Not at once: it may have a connection in hand.
+                CANNOT_ACK.store(true, Ordering::Relaxed);
+                let _ended_already = kill(Pid::this(), Signal::SIGTERM);
+                return;
             }
             faults.on_ack();
         });

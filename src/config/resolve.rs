@@ -43,6 +43,11 @@ impl Config {
         ExitCodes::new(if is_default { default.as_slice() } else { &self.worker.no_restart }).unwrap_or_default()
     }
 
+    /// Whether a start takes over the workers of a killed master.
+    pub fn adopts(&self) -> bool {
+        self.has_file()
+    }
+
     /// Whether this program stands in for Ruby's einhorn: called by that name, and without a file.
     pub fn stands_in_for_einhorn(&self) -> bool {
         Path::new(&self.argv0).file_name() == Some(OsStr::new("einhorn")) && !self.has_file()

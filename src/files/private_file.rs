@@ -4,7 +4,7 @@
 
 use std::ffi::OsString;
 use std::fs::{DirBuilder, File, Permissions};
-use std::io::{self, Write};
+use std::io::{self, Read, Write};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
 use std::path::Path;
 
@@ -97,6 +97,28 @@ impl PrivateFile {
         let mut file = new.open(OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_EXCL, MODE)?;
         file.write_all(content)?;
         Ok(new.rename(&self.0, RenameFlags::empty())?)
+    }
+
+    /// What stands in it, up to so many bytes. None: there is none.
+    ///
+    /// # Errors
+    /// As [`Self::open`], or it is longer.
+    pub(crate) fn read(&self, bytes_max: u64) -> Result<Option<Vec<u8>>, FileCause> {
+        let Some(file) = self.open()? else { return Ok(None) };
+        let mut content = Vec::new();
+        file.take(bytes_max + 1).read_to_end(&mut content)?;
+        if content.len() as u64 > bytes_max { Err(Errno::EFBIG.into()) } else { Ok(Some(content)) }
+    }
+
+    /// That there is none is no error.
+    ///
+    /// # Errors
+    /// The system refuses it.
+    pub(crate) fn remove(&self) -> Result<(), FileCause> {
+        match self.0.unlink() {
+            Ok(()) | Err(Errno::ENOENT) => Ok(()),
+            Err(errno) => Err(errno.into()),
+        }
     }
 
     /// Not even a file of root's, which another user has linked there.

@@ -32,7 +32,8 @@ pub(in crate::handoff) fn verify(text: &str) -> Verdict {
     if digits == format!("{:08x}", crc32(body.as_bytes())) { Verdict::Intact } else { Verdict::Damaged }
 }
 
-fn crc32(bytes: &[u8]) -> u32 {
+/// As in Ethernet and zip.
+pub fn crc32(bytes: &[u8]) -> u32 {
     let mut sum: u32 = !0;
     for byte in bytes {
         sum = sum >> 8 ^ TABLE[(sum as u8 ^ byte) as usize];

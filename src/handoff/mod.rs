@@ -25,6 +25,7 @@ mod testing;
 #[cfg(test)]
 mod tests;
 
+pub use checksum::crc32;
 pub use document::{Document, check_ids};
 pub use error::HandoffError;
 pub use field::{Fd, Number, Wall};

@@ -15,6 +15,7 @@ use crate::capture::output::Carried;
 use crate::config::{Bind, Config};
 use crate::control::handover::Clients;
 use crate::handoff::{Fd, Ours, check_ids};
+use crate::handover::journal::Process;
 use crate::machines::reload::Reload;
 use crate::output::counters::Counters;
 use crate::output::history::History;
@@ -62,6 +63,9 @@ pub(crate) struct Facts {
     /// Which releases there were, and how they fared.
     #[serde(default)]
     pub(crate) history: History,
+    /// Workers of a master that was killed.
+    #[serde(default)]
+    pub(crate) adopted: Vec<Process>,
     /// Lines that are missing in the trace, and of which no line of it tells yet.
     #[serde(default)]
     pub(crate) lost_trace_lines: u64,
@@ -164,7 +168,7 @@ impl Facts {
     /// Those of a master that has just been started.
     pub(crate) fn new(settled: AppliedConfig, call: Call, birth: Birth) -> Self {
         let (counters, history) = (Counters::default(), History::default());
-        Self { reload: Reload::new(settled), call, birth, counters, history, lost_trace_lines: 0 }
+        Self { reload: Reload::new(settled), call, birth, counters, history, lost_trace_lines: 0, adopted: Vec::new() }
     }
 
     /// The configuration as it counts: what commands have changed is in it.

@@ -117,6 +117,30 @@ impl State {
         }
     }
 
+    /// That of a new master which goes on with what is there of a killed one's workers: an upgrade is asked for, so that workers of
+    /// its own take their places, new ones first. What the other was about to do is over.
+    pub fn after_death(self, settings: Settings, is_there: impl Fn(Pid) -> bool) -> Self {
+        let version = if self.upgrade.is_some() { self.good } else { self.modern };
+        let newest = self.preparing.map_or(self.newest, |preparing| preparing.version.max(self.newest));
+        let preparing = Preparing {
+            version: Version(newest.0 + 1),
+            style: UpgradeStyle::Smooth,
+            terms: Terms::default(),
+            asked_again: false,
+            dropped: false,
+        };
+        Self {
+            workers: self.workers.into_iter().filter(|worker| is_there(worker.pid)).collect(),
+            modern: version,
+            good: version,
+            newest,
+            preparing: Some(preparing),
+            ever_acked: self.ever_acked,
+            last_spinup: self.last_spinup.or(Some(Mono::from_nanos(0))),
+            ..Self::new(settings)
+        }
+    }
+
     /// Whether a pool can be in this state; to be asked of what another image wrote.
     ///
     /// # Errors

@@ -14,9 +14,11 @@ use crate::handover::held::Facts;
 use crate::output::systemd::{Remembered, ServiceManager};
 use crate::pool::{Pool, State};
 use crate::release::exec_spec::Sockets;
+use crate::supervisor::adopted::Adopted;
 use crate::supervisor::deaf::HardlyTold;
 use crate::supervisor::denials::DenialLog;
 use crate::supervisor::files::Files;
+use crate::supervisor::journal::JournalFile;
 use crate::supervisor::lookout::Lookout;
 use crate::supervisor::master::{Children, Relay, Supervisor, Threads};
 use crate::supervisor::memory::Memory;
@@ -71,6 +73,11 @@ impl Supervisor {
         let signals = threads::signals::start(signals::HEARD, sender.clone(), &mut crew).map_err(said)?;
         let reaper = reaper::start(sender.clone(), &mut crew).map_err(said)?;
         let jobs = jobs::start(sender.clone(), &mut crew).map_err(said)?;
+        let adopted = Adopted::of(&facts.adopted);
+        adopted
+            .watches()
+            .and_then(|watches| threads::adopted::start(watches, sender.clone(), &mut crew))
+            .map_err(said)?;
         let output = Output::start(output, &mut crew).map_err(said)?;
         // Last, for this thread makes the socket's file anew when a start that fails removes it.
         let policy = facts.reload.in_force().access_control.policy();
@@ -78,6 +85,8 @@ impl Supervisor {
         let mut trace = Trace::default();
         trace.follow(facts.config().trace.as_deref(), facts.lost_trace_lines, &mut crew).map_err(said)?;
         crew.allow_missing();
+        let lock = files.lock().filter(|_| facts.config().adopts());
+        let journal = lock.map(|lock| JournalFile::beside(lock.path())).unwrap_or_default();
         let service_manager = ServiceManager::of(&facts.call.environ, process::own_pid(), service);
         Ok(Self {
             pool: Pool::restore(pool),
@@ -91,6 +100,7 @@ impl Supervisor {
                 check: None,
                 queues: QueueWatch::default(),
                 relay,
+                adopted,
                 descendants: Vec::new(),
                 unheard: Vec::new(),
                 terminal_of: None,
@@ -99,6 +109,7 @@ impl Supervisor {
             },
             threads: Threads { inbox, crew, signals, reaper, jobs, control, output },
             files,
+            journal,
             reexec,
             memory: Memory::at_the_start(),
             denials: DenialLog::default(),

@@ -5,7 +5,7 @@ use std::ops::ControlFlow;
 use std::path::PathBuf;
 
 use crate::base::{Ending, Pid};
-use crate::pool::Event;
+use crate::pool::{Event, Group};
 use crate::supervisor::master::{Supervisor, Turn};
 use crate::sys::errno::words;
 use crate::sys::exec_failure::explain_exec_failure;
@@ -22,6 +22,7 @@ impl Supervisor {
             self.look_at(&child)?;
         }
         self.threads.reaper.resume();
+        self.end_adopted()?;
         ControlFlow::Continue(())
     }
 
@@ -68,6 +69,24 @@ impl Supervisor {
             }
             ChildChange::Continued => self.note_job_change(pid, Event::WorkerContinued { pid }),
         }
+    }
+
+    /// Workers that are no children: their exit status is unknown.
+    pub(crate) fn end_adopted(&mut self) -> Turn {
+        let ended = self.children.adopted.take_ended();
+        for &pid in &ended {
+            self.relisten();
+            self.threads.control.forget(pid);
+            self.record_end(pid, UNKNOWN_ENDING);
+        }
+        self.dispatch_all(ended.into_iter().map(|pid| Event::WorkerExited { pid, ending: UNKNOWN_ENDING }))
+    }
+
+    /// One that has ended is reaped by its parent, whichever that is; its number is not ours to keep.
+    pub(crate) fn forget_adopted(&mut self, pid: Pid) -> Event {
+        self.facts.adopted.retain(|process| process.pid != pid);
+        self.forget_unneeded_releases();
+        Event::WorkerReaped { pid, group: Group::Empty }
     }
 
     fn note_job_change(&mut self, pid: Pid, event: Event) -> Turn {

@@ -38,6 +38,7 @@ pub(crate) fn supervise(
     supervisor.sockets.bound_files.remove_all();
     // A process that a worker has left may hold one still; its clients would wait for ever.
     supervisor.sockets.listeners.iter().for_each(|listener| listener.shut());
+    supervisor.journal.remove();
     let bound_files = supervisor.sockets.bound_files.clone();
     drop(supervisor);
     bound_files.remove_the_rest();

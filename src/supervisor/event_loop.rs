@@ -20,8 +20,14 @@ impl Supervisor {
     /// Supervises from the beginning until the pool says that it is over.
     pub(crate) fn run(&mut self) -> ExitReason {
         self.trace.keep_state(&self.pool, &self.reexec.machine);
+        self.journal.keep(&self.pool, &self.sockets);
         let turn = self.dispatch(Event::Started);
         self.supervise(turn)
+    }
+
+    /// The first, or what a killed master has begun.
+    pub(crate) fn begin_or_go_on(&mut self) -> ExitReason {
+        if self.facts.adopted.is_empty() { self.run() } else { self.go_on(&[]) }
     }
 
     /// The same, from where another image has stopped. These are the workers that another program has reaped.
@@ -68,6 +74,7 @@ impl Supervisor {
         self.trace.keep_state(&self.pool, &self.reexec.machine);
         self.tell_service_manager();
         self.watch_files();
+        self.journal.keep(&self.pool, &self.sockets);
         let input = self.receive();
         self.stand_in()?;
         self.poll_untracked()?;
@@ -187,7 +194,7 @@ impl Supervisor {
     /// Finds out what sends no event: whether children became their programs, and whether groups are empty.
     fn poll_untracked(&mut self) -> Turn {
         self.drive_reload(Reload::TimePassed);
-        self.children.undelivered.send_again(clock::now(), &self.pool);
+        self.children.undelivered.send_again(clock::now(), &self.children.adopted, &self.pool);
         self.end_overdue_check();
         self.watch_queues()?;
         self.poll_exec_pipes()?;

@@ -68,8 +68,8 @@ impl Supervisor {
 
     pub(crate) fn let_go_on(&mut self, pid: Pid) {
         if self.pool.workers().iter().any(|worker| worker.pid == pid && worker.stopped) {
-            self.children.undelivered.send(Addressee::Group(pid), Signal::CONT);
-            self.children.undelivered.send(Addressee::Worker(pid), Signal::CONT);
+            self.children.send(Addressee::Group(pid), Signal::CONT);
+            self.children.send(Addressee::Worker(pid), Signal::CONT);
         }
     }
 

@@ -3,7 +3,7 @@
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
-use crate::base::{Mono, Pid};
+use crate::base::{Mono, Pid, Signal};
 use crate::capture::output::Output;
 use crate::config::Config;
 use crate::control::Control;
@@ -15,16 +15,18 @@ use crate::pool::{Action, ExitReason, Pool};
 use crate::release::exec_spec::Sockets;
 use crate::release::listeners::Listener;
 use crate::release::prepare::Found;
+use crate::supervisor::adopted::Adopted;
 use crate::supervisor::deaf::HardlyTold;
 use crate::supervisor::denials::DenialLog;
 use crate::supervisor::files::Files;
+use crate::supervisor::journal::JournalFile;
 use crate::supervisor::lookout::Lookout;
 use crate::supervisor::memory::Memory;
 use crate::supervisor::next_image::Reexec;
 use crate::supervisor::queue_watch::QueueWatch;
 use crate::supervisor::recheck::PollBackoff;
 use crate::supervisor::running_check::RunningCheck;
-use crate::supervisor::undelivered::Undelivered;
+use crate::supervisor::undelivered::{Addressee, Undelivered};
 use crate::sys::exec_pipe::ExecPipe;
 use crate::sys::title::Title;
 use crate::threads::Input;
@@ -45,6 +47,7 @@ pub(crate) struct Supervisor {
     pub(crate) children: Children,
     pub(crate) threads: Threads,
     pub(crate) files: Files,
+    pub(crate) journal: JournalFile,
     pub(crate) reexec: Reexec,
     pub(crate) memory: Memory,
     pub(crate) denials: DenialLog,
@@ -70,6 +73,8 @@ pub(crate) struct Children {
     pub(crate) relay: Relay,
     /// Whether a version on trial takes the connections that come.
     pub(crate) queues: QueueWatch,
+    /// Workers that are no children.
+    pub(crate) adopted: Adopted,
     /// The descendants that workers had when they were told something.
     pub(crate) descendants: Vec<Descendant>,
     /// Ended not long ago, of a release that may not stop the master.
@@ -118,6 +123,13 @@ pub(crate) struct Threads {
 
 /// Whether the master goes on after an input, or ends, and why.
 pub(crate) type Turn = ControlFlow<ExitReason>;
+
+impl Children {
+    /// Sends it, now or later.
+    pub(crate) fn send(&mut self, to: Addressee, signal: Signal) {
+        self.undelivered.send(&self.adopted, to, signal);
+    }
+}
 
 impl Supervisor {
     /// As it counts: what commands have changed is in it.

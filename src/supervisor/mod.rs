@@ -1,6 +1,8 @@
 //! The main thread: it starts everything, then does what the pool decides. The only one that forks, signals, reaps and
 //! execs; it never waits for anything but the next input or deadline.
 
+mod adopt;
+mod adopted;
 mod begin;
 mod check;
 mod check_as;
@@ -13,6 +15,7 @@ mod event_loop;
 mod files;
 mod foreground;
 mod hand_over;
+mod journal;
 mod launch;
 mod leftovers;
 mod log_file;

@@ -37,11 +37,11 @@ impl Supervisor {
 
     /// A worker that was stopped (by job control, or in a debugger) would hear it only when it is continued.
     fn signal_worker(&mut self, pid: Pid, signal: Signal) {
-        self.children.undelivered.send(Addressee::Worker(pid), signal);
+        self.children.send(Addressee::Worker(pid), signal);
         let Some(worker) = self.pool.workers().iter().find(|worker| worker.pid == pid) else { return };
         let Some(told) = &worker.told else { return };
         if worker.stopped {
-            self.children.undelivered.send(Addressee::Worker(pid), Signal::CONT);
+            self.children.send(Addressee::Worker(pid), Signal::CONT);
         }
         if told.signals.contains(&signal) {
             self.children.hardly_told.add(clock::now(), pid, signal);
@@ -50,9 +50,9 @@ impl Supervisor {
 
     /// A worker's group, and the worker, which may have left it. A pid that the pool lists is not reaped, and thus ours.
     fn signal_group(&mut self, pid: Pid, signal: Signal) {
-        self.children.undelivered.send(Addressee::Group(pid), signal);
+        self.children.send(Addressee::Group(pid), signal);
         if self.pool.workers().iter().any(|worker| worker.pid == pid) {
-            self.children.undelivered.send(Addressee::Worker(pid), signal);
+            self.children.send(Addressee::Worker(pid), signal);
         }
     }
 
@@ -114,6 +114,9 @@ impl Supervisor {
     }
 
     fn reap(&mut self, pid: Pid) -> Event {
+        if self.facts.adopted.iter().any(|process| process.pid == pid) {
+            return self.forget_adopted(pid);
+        }
         match wait::reap(pid) {
             // Another program has, in the middle of a re-exec; it was said then.
             Ok(_) | Err(Errno::ECHILD) => {}

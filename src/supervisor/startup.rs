@@ -8,8 +8,8 @@ use std::io::Write;
 use std::path::Path;
 use std::process::ExitCode;
 
+use crate::base::exit_code;
 use crate::base::exit_code::Problem;
-use crate::base::{Version, exit_code};
 use crate::capture::relay;
 use crate::config::{self, Config, ConfigError, Detail, Invocation};
 use crate::files;
@@ -36,7 +36,7 @@ use crate::supervisor::files::{Files, check_paths};
 use crate::supervisor::master::Supervisor;
 use crate::supervisor::next_image::Reexec;
 use crate::supervisor::process::{configure_process, report_error, report_errors, report_warnings};
-use crate::supervisor::{end, foreground, log_file, resume, settings, surroundings};
+use crate::supervisor::{adopt, end, foreground, log_file, resume, settings, surroundings};
 use crate::sys::birth::Birth;
 use crate::sys::errno::words;
 use crate::sys::title::Title;
@@ -143,7 +143,7 @@ pub(crate) fn run(config: Config, call: Call) -> ExitCode {
     let started = open(config, call, birth, exec_spec, access_control);
     let started = started.and_then(|opened| Ok(Supervisor::begin(Beginning { title, ..opened }, crew)?));
     match started {
-        Ok(supervisor) => end::supervise(supervisor, &logging, Supervisor::run),
+        Ok(supervisor) => end::supervise(supervisor, &logging, Supervisor::begin_or_go_on),
         Err(problem) => {
             logging.finish();
             before.restore();
@@ -213,21 +213,26 @@ fn open(
         trace::open(path)?;
     }
     let bound_files = BoundFiles::default();
-    let listeners = listeners::open_all(&config, &access_control.bind_owners, &call, &birth, &[], &bound_files)?;
+    let found = files.lock().and_then(|lock| adopt::find(&config, lock.path(), &birth, &bound_files));
+    let (pool, adopted, open) = match found {
+        Some(adopt::Found { pool, workers, listeners }) => (pool, workers, listeners),
+        None => (State::new(settings::of(&config)), Vec::new(), Vec::new()),
+    };
+    let listeners = listeners::open_all(&config, &access_control.bind_owners, &call, &birth, &open, &bound_files)?;
     files.write_pid_file(&pid_path, &config)?;
     let history = History::of_start(Place::of(&exec_spec), clock::wall().0);
     Ok(Beginning {
-        pool: State::new(settings::of(&config)),
-        facts: Facts { history, ..Facts::new(AppliedConfig::new(config, access_control), call, birth) },
+        facts: Facts { history, adopted, ..Facts::new(AppliedConfig::new(config, access_control), call, birth) },
         title: None,
-        reexec: Reexec::new(None, 0, Origin::Elsewhere),
+        reexec: Reexec::new(None, 0, if pool.preparing.is_some() { Origin::Upgrade } else { Origin::Elsewhere }),
         files,
         socket,
         sockets: Sockets {
-            releases: BTreeMap::from([(Version(0), Release { exec_spec, listeners: listeners.clone() })]),
+            releases: BTreeMap::from([(pool.modern, Release { exec_spec, listeners: listeners.clone() })]),
             listeners,
             bound_files,
         },
+        pool,
         inherited: Inherited::default(),
     })
 }

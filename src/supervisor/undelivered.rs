@@ -9,6 +9,7 @@ use nix::errno::Errno;
 
 use crate::base::{Mono, Pid, Signal};
 use crate::pool::Pool;
+use crate::supervisor::adopted::Adopted;
 use crate::sys::errno::words;
 use crate::sys::{clock, signal};
 
@@ -53,8 +54,8 @@ pub(crate) struct Undelivered(Vec<Waiting>);
 
 impl Undelivered {
     /// Sends it, now or later. A missing process is no error: its end is about to be noticed.
-    pub(crate) fn send(&mut self, to: Addressee, signal: Signal) {
-        match attempt(to, signal) {
+    pub(crate) fn send(&mut self, adopted: &Adopted, to: Addressee, signal: Signal) {
+        match attempt(adopted, to, signal) {
             Ok(()) => {}
             Err(Errno::ESRCH) => log::debug!("cannot send {signal} to {to}: {}", words(Errno::ESRCH)),
             Err(errno) => {
@@ -70,7 +71,7 @@ impl Undelivered {
     }
 
     /// Makes those that are due.
-    pub(crate) fn send_again(&mut self, now: Mono, pool: &Pool) {
+    pub(crate) fn send_again(&mut self, now: Mono, adopted: &Adopted, pool: &Pool) {
         if self.deadline().is_none_or(|due| due > now) {
             return;
         }
@@ -82,7 +83,7 @@ impl Undelivered {
                 self.0.push(it);
                 continue;
             }
-            match attempt(it.to, it.signal) {
+            match attempt(adopted, it.to, it.signal) {
                 Ok(()) | Err(Errno::ESRCH) => {}
                 Err(errno) if it.since.after(GIVE_UP_AFTER) <= now => {
                     log::error!("cannot send {} to {}, giving up: {}", it.signal, it.to, words(errno));
@@ -103,10 +104,10 @@ fn is_listed(to: Addressee, pool: &Pool) -> bool {
     }
 }
 
-fn attempt(to: Addressee, wanted: Signal) -> Result<(), Errno> {
+fn attempt(adopted: &Adopted, to: Addressee, wanted: Signal) -> Result<(), Errno> {
     match to {
-        Addressee::Worker(pid) => signal::send(pid, wanted),
-        Addressee::Group(pid) => signal::send_group(pid, wanted),
+        Addressee::Worker(pid) => adopted.send(pid, wanted).unwrap_or_else(|| signal::send(pid, wanted)),
+        Addressee::Group(pid) => adopted.send_to_group(pid, wanted).unwrap_or_else(|| signal::send_group(pid, wanted)),
     }
 }
 

@@ -64,7 +64,7 @@ impl Drop for Stream {
 ///
 /// # Errors
 /// As [`names`].
-pub(super) fn numbers(directory: impl AsRef<Path>) -> Result<Vec<i32>, Errno> {
+pub fn numbers(directory: impl AsRef<Path>) -> Result<Vec<i32>, Errno> {
     Ok(names(directory)?.iter().filter_map(|name| name.to_str()?.parse().ok()).collect())
 }
 

@@ -34,7 +34,8 @@ fn is_listed(inode: u64) -> bool {
     lists.into_iter().any(|list| list.split(|byte| byte.is_ascii_whitespace()).any(|word| word == inode.as_bytes()))
 }
 
-fn take_from(pid: Pid, inode: u64) -> Option<OwnedFd> {
+/// The same from this process. None, too, where the kernel does not let us.
+pub fn take_from(pid: Pid, inode: u64) -> Option<OwnedFd> {
     let process = ProcessWatch::of(pid).ok()?;
     let there = procfs::socket_descriptor(pid, &[inode])?;
     let taken = retry(|| {

@@ -37,7 +37,7 @@ pub fn of(address: SocketAddr) -> PortUse {
         (false, true) => PortUse::Lingering,
         (false, false) => match holders(&inodes) {
             holders if holders.is_empty() => PortUse::Unknown,
-            holders => PortUse::Listening(holders),
+            holders => PortUse::Listening(holders.into_iter().take(HOLDERS_MAX).collect()),
         },
     }
 }
@@ -51,7 +51,8 @@ fn row(line: &str, port: u16) -> Option<(String, u64)> {
 }
 
 /// The processes that have one of these sockets open, as far as we may see, and not too many.
-pub(super) fn holders(inodes: &[u64]) -> Vec<Pid> {
+/// The processes that hold one of these sockets, as far as /proc shows it.
+pub fn holders(inodes: &[u64]) -> Vec<Pid> {
     let pids = directory::numbers("/proc").unwrap_or_default();
     pids.into_iter().map(Pid).filter(|pid| procfs::holds_socket(*pid, inodes)).take(HOLDERS_MAX).collect()
 }

@@ -1,10 +1,11 @@
-//! The end of a process that is no child, as something that can be polled: pidfd_open(2). Sends it nothing.
+//! A process that is no child, held by a pidfd_open(2): its end can be polled, and a signal reaches it and no other.
 
-use std::os::fd::{AsFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 
 use nix::errno::Errno;
 
-use crate::base::Pid;
+use crate::base::{Mono, Pid, Signal};
+use crate::sys::unix_client::wait_readable;
 
 /// Readable once the process has ended, reaped or not.
 pub struct ProcessWatch(OwnedFd);
@@ -18,6 +19,31 @@ impl ProcessWatch {
         let fd = RawFd::try_from(fd).map_err(|_| Errno::EBADF)?;
         // SAFETY: the kernel has just opened it for us, and it closes on exec.
         Ok(Self(unsafe { OwnedFd::from_raw_fd(fd) }))
+    }
+}
+
+impl ProcessWatch {
+    /// Whether it has ended by now. No, where the system has no answer.
+    pub fn has_ended(&self, now: Mono) -> bool {
+        wait_readable(&[self.as_fd()], Some(now)).is_ok_and(|ended| ended.is_some())
+    }
+
+    /// pidfd_send_signal(2): to this process and never to another that has its number by now.
+    ///
+    /// # Errors
+    /// ESRCH: it has ended and was reaped. Else as kill(2).
+    pub fn send(&self, signal: Signal) -> Result<(), Errno> {
+        let no_info = std::ptr::null::<libc::siginfo_t>();
+        // SAFETY: a descriptor of ours; the kernel makes the information itself.
+        let sent =
+            unsafe { libc::syscall(libc::SYS_pidfd_send_signal, self.0.as_raw_fd(), signal.number(), no_info, 0) };
+        Errno::result(sent).map(drop)
+    }
+
+    /// # Errors
+    /// There is no room for a descriptor.
+    pub fn duplicate(&self) -> std::io::Result<Self> {
+        self.0.try_clone().map(Self)
     }
 }
 

@@ -5,6 +5,7 @@
 //! may wait for room in it, since the main thread never waits for a thread. What the main thread says to a thread goes
 //! through bounded queues too, and never blocks it: a queue is either large enough by construction or drops and counts.
 
+pub(crate) mod adopted;
 pub(crate) mod crew;
 pub(crate) mod gate;
 pub(crate) mod handle;

@@ -5,6 +5,7 @@
 #![allow(clippy::disallowed_methods, reason = "tests read the clock and start threads of their own")]
 
 mod access;
+mod adoption;
 mod bind_owner;
 mod binding;
 mod check_as;
@@ -48,6 +49,9 @@ mod reload;
 mod removed_bind;
 #[path = "../support/replay.rs"]
 mod replay;
+#[path = "../sim/rng.rs"]
+#[allow(dead_code, reason = "the simulator draws more kinds of things")]
+mod rng;
 mod rollout;
 mod service_manager;
 mod shutdown;

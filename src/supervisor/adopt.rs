@@ -1,0 +1,107 @@
+//! Whether a start finds the workers of a killed master, and takes them and their sockets over. It looks at what that master wrote down, and
+//! believes none of it that the kernel does not confirm: a process by its number and the time when it began, a socket by its inode.
+
+use std::os::fd::OwnedFd;
+use std::path::Path;
+use std::sync::Arc;
+
+use crate::base::{Pid, WorkerIndex};
+use crate::config::Config;
+use crate::files::private_file::PrivateFile;
+use crate::handover::journal::{Journal, JournalSocket, Process};
+use crate::pool::{State, Worker};
+use crate::release::bound_files::{BoundFile, BoundFiles};
+use crate::release::environment::{CHILD_INDEX, MASTER_PID};
+use crate::release::listeners::{Listener, worker_fds_end};
+use crate::supervisor::{journal, settings};
+use crate::sys::birth::Birth;
+use crate::sys::{clock, fd, held_socket, port_use, procfs};
+
+/// What a killed master has left, and is ours now.
+pub(crate) struct Found {
+    pub(crate) pool: State,
+    pub(crate) workers: Vec<Process>,
+    pub(crate) listeners: Vec<Arc<Listener>>,
+}
+
+/// None: there is nothing that could be taken over. To be called with the lock held: the master of before is gone.
+pub(crate) fn find(config: &Config, lock: &Path, birth: &Birth, bound_files: &BoundFiles) -> Option<Found> {
+    if !config.adopts() {
+        return None;
+    }
+    let journal = read(&journal::path(lock))?;
+    if is_there(&journal.master) {
+        log::warn!("Master {} lives and has let go of its lock: its workers are not adopted", journal.master.pid);
+        return None;
+    }
+    let mut workers: Vec<Process> = journal.workers.iter().copied().filter(is_there).collect();
+    let unlisted = unlisted(&journal, &workers);
+    workers.extend(&unlisted);
+    if workers.is_empty() {
+        return None;
+    }
+    let listeners = journal.sockets.iter().filter_map(|socket| take_back(socket, &workers, config, birth, bound_files));
+    let listeners: Vec<Arc<Listener>> = listeners.map(Arc::new).collect();
+    let pids: Vec<String> = workers.iter().map(|worker| worker.pid.to_string()).collect();
+    log::warn!(
+        "Master {} was killed: adopting its workers [{}] and {} of its {} sockets",
+        journal.master.pid,
+        pids.join(", "),
+        listeners.len(),
+        journal.sockets.len()
+    );
+    let listed = |pid: Pid| workers.iter().any(|worker| worker.pid == pid);
+    let mut pool = journal.pool.after_death(settings::of(config), listed);
+    for pid in unlisted.iter().map(|process| process.pid) {
+        let index = procfs::variable(pid, CHILD_INDEX).and_then(|index| index.parse().ok()).unwrap_or_default();
+        let worker = Worker::new(pid, WorkerIndex(index), pool.modern, pool.settings.graceful, clock::now());
+        pool.workers.push(Worker { execed: true, ..worker });
+    }
+    Some(Found { pool, workers, listeners })
+}
+
+fn read(path: &Path) -> Option<Journal> {
+    let said = |cause: &dyn std::fmt::Display| {
+        log::warn!("Leaving {} alone, which a master before has written: {cause}", path.display())
+    };
+    let file = PrivateFile::in_directory_of(path).and_then(|file| file.read(journal::BYTES_MAX));
+    let text = file.inspect_err(|error| said(error)).ok()??;
+    let author = journal::author()?;
+    Journal::read(&text, &author.boot, author.uid).inspect_err(|cause| said(cause)).ok()
+}
+
+fn is_there(process: &Process) -> bool {
+    procfs::began(process.pid) == Some(process.began) && procfs::is_living(process.pid)
+}
+
+/// Workers that were launched after the last that was written down: they hold a socket, lead a group, have what a worker has in its
+/// environment, and descend from no worker.
+fn unlisted(journal: &Journal, known: &[Process]) -> Vec<Process> {
+    let inodes: Vec<u64> = journal.sockets.iter().map(|socket| socket.inode).collect();
+    let is_known = |pid: Pid| known.iter().any(|worker| worker.pid == pid);
+    let is_worker = |pid: &Pid| {
+        procfs::group(*pid) == Some(*pid)
+            && !std::iter::successors(Some(*pid), |pid| procfs::parent(*pid).filter(|parent| parent.0 > 1))
+                .any(is_known)
+            && procfs::variable(*pid, MASTER_PID).is_some()
+            && procfs::variable(*pid, CHILD_INDEX).is_some()
+    };
+    let holders = port_use::holders(&inodes).into_iter().filter(is_worker);
+    holders.filter_map(|pid| Some(Process { pid, began: procfs::began(pid)? })).collect()
+}
+
+fn take_back(
+    socket: &JournalSocket,
+    workers: &[Process],
+    config: &Config,
+    birth: &Birth,
+    bound_files: &BoundFiles,
+) -> Option<Listener> {
+    let taken = workers.iter().find_map(|worker| held_socket::take_from(worker.pid, socket.inode));
+    let taken = taken.or_else(|| held_socket::take_back(socket.inode).ok()?)?;
+    let fd: OwnedFd = fd::lift(taken, worker_fds_end(config.binds.len()))
+        .inspect_err(|error| log::error!("cannot keep the socket of {}: {error}", socket.bind))
+        .ok()?;
+    let file = socket.file.clone().map(|file| (BoundFile::from(file), bound_files.clone()));
+    Some(Listener::adopt(fd, socket.bind.clone(), file, Some(socket.options), birth))
+}
