@@ -7,10 +7,11 @@
 
 use std::os::fd::{AsFd, AsRawFd};
 use std::path::PathBuf;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::base::{Pid, Version, wire};
+use crate::base::{Mono, Pid, Version, wire};
 use crate::capture::output::Carried;
 use crate::config::{Bind, Config};
 use crate::control::handover::Clients;
@@ -66,6 +67,9 @@ pub(crate) struct Facts {
     /// Workers of a master that was killed.
     #[serde(default)]
     pub(crate) adopted: Vec<Process>,
+    /// The last panic of the main thread.
+    #[serde(default)]
+    pub(crate) last_crash: Option<Crash>,
     /// Lines that are missing in the trace, and of which no line of it tells yet.
     #[serde(default)]
     pub(crate) lost_trace_lines: u64,
@@ -164,11 +168,38 @@ impl Held {
     }
 }
 
+/// Panics that are further apart have nothing to do with each other.
+const SOON: Duration = Duration::from_secs(60);
+
+/// The last panic, as the images after it know it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Crash {
+    at: Mono,
+    /// How many there were, each soon after the one before.
+    pub(crate) in_a_row: u32,
+}
+
+impl Crash {
+    pub(crate) fn after(before: Option<Self>, now: Mono) -> Self {
+        let soon = before.filter(|before| now.since(before.at) < SOON);
+        Self { at: now, in_a_row: soon.map_or(1, |before| before.in_a_row + 1) }
+    }
+}
+
 impl Facts {
     /// Those of a master that has just been started.
     pub(crate) fn new(settled: AppliedConfig, call: Call, birth: Birth) -> Self {
         let (counters, history) = (Counters::default(), History::default());
-        Self { reload: Reload::new(settled), call, birth, counters, history, lost_trace_lines: 0, adopted: Vec::new() }
+        Self {
+            reload: Reload::new(settled),
+            call,
+            birth,
+            counters,
+            history,
+            adopted: Vec::new(),
+            last_crash: None,
+            lost_trace_lines: 0,
+        }
     }
 
     /// The configuration as it counts: what commands have changed is in it.

@@ -29,19 +29,29 @@ impl NextProgram {
     /// # Errors
     /// `--reexec-as` names nothing that can be run, or it is not known from which file this program was started.
     pub(crate) fn of(config: &Config, image: Option<&Path>, environ: &Environment) -> Result<Self, String> {
-        let dropped: BTreeSet<&OsString> = config.drop_env_vars.iter().collect();
-        let environment: Environment = environ.iter().filter(|(name, _)| !dropped.contains(name)).cloned().collect();
-        let (path, head, title) = match (&config.reexec_as, image) {
+        let environment = environment(config, environ);
+        let (path, head) = match (&config.reexec_as, image) {
             (Some(words), _) => {
                 let words: Vec<OsString> = words.iter().map(OsString::from).collect();
                 let path_var = environment.iter().find(|(name, _)| name == "PATH").map(|(_, value)| value.as_os_str());
                 let name = words.first().map_or(OsStr::new(""), |name| name.as_os_str());
-                (find_program(name, path_var).map_err(|error| error.to_string())?, words, None)
+                (find_program(name, path_var).map_err(|error| error.to_string())?, words)
             }
-            (None, Some(image)) => (image.to_owned(), vec![image.as_os_str().to_owned()], Some(title::of(config))),
+            (None, Some(image)) => return Ok(Self::of_image(config, image, environ)),
             (None, None) => return Err("the file that this program was started from is not known".to_owned()),
         };
-        Ok(Self { path, head, title, command: config.program.clone(), environment })
+        Ok(Self { path, head, title: None, command: config.program.clone(), environment })
+    }
+
+    /// Where this program was called from.
+    pub(crate) fn of_image(config: &Config, image: &Path, environ: &Environment) -> Self {
+        Self {
+            path: image.to_owned(),
+            head: vec![image.as_os_str().to_owned()],
+            title: Some(title::of(config)),
+            command: config.program.clone(),
+            environment: environment(config, environ),
+        }
     }
 
     /// What `--reexec-as` says, or the path of the image.
@@ -73,4 +83,9 @@ impl NextProgram {
         let words = self.argv(self.head.clone(), &[OsStr::new("--with-state-fd"), OsStr::new(&fd.to_string())]);
         format!("{:?}", words.iter().map(|word| word.to_string_lossy()).collect::<Vec<_>>())
     }
+}
+
+fn environment(config: &Config, environ: &Environment) -> Environment {
+    let dropped: BTreeSet<&OsString> = config.drop_env_vars.iter().collect();
+    environ.iter().filter(|(name, _)| !dropped.contains(name)).cloned().collect()
 }

@@ -13,6 +13,7 @@ use crate::pool::{State, Worker};
 use crate::release::bound_files::{BoundFile, BoundFiles};
 use crate::release::environment::{CHILD_INDEX, MASTER_PID};
 use crate::release::listeners::{Listener, worker_fds_end};
+use crate::supervisor::process::own_pid;
 use crate::supervisor::{journal, settings};
 use crate::sys::birth::Birth;
 use crate::sys::{clock, fd, held_socket, port_use, procfs};
@@ -35,8 +36,10 @@ pub(crate) fn find(config: &Config, lock: &Path, birth: &Birth, bound_files: &Bo
         return None;
     }
     let mut workers: Vec<Process> = journal.workers.iter().copied().filter(is_there).collect();
-    let unlisted = unlisted(&journal, &workers);
-    workers.extend(&unlisted);
+    let listed = |pid: Pid| workers.iter().any(|worker| worker.pid == pid);
+    let mut pool = journal.pool.after_death(settings::of(config), listed);
+    let inodes: Vec<u64> = journal.sockets.iter().map(|socket| socket.inode).collect();
+    workers.extend(add_unlisted(&mut pool, &inodes));
     if workers.is_empty() {
         return None;
     }
@@ -50,13 +53,6 @@ pub(crate) fn find(config: &Config, lock: &Path, birth: &Birth, bound_files: &Bo
         listeners.len(),
         journal.sockets.len()
     );
-    let listed = |pid: Pid| workers.iter().any(|worker| worker.pid == pid);
-    let mut pool = journal.pool.after_death(settings::of(config), listed);
-    for pid in unlisted.iter().map(|process| process.pid) {
-        let index = procfs::variable(pid, CHILD_INDEX).and_then(|index| index.parse().ok()).unwrap_or_default();
-        let worker = Worker::new(pid, WorkerIndex(index), pool.modern, pool.settings.graceful, clock::now());
-        pool.workers.push(Worker { execed: true, ..worker });
-    }
     Some(Found { pool, workers, listeners })
 }
 
@@ -74,11 +70,22 @@ fn is_there(process: &Process) -> bool {
     procfs::began(process.pid) == Some(process.began) && procfs::is_living(process.pid)
 }
 
+/// Adds the workers that hold one of these sockets, and that the pool does not know.
+pub(crate) fn add_unlisted(pool: &mut State, inodes: &[u64]) -> Vec<Process> {
+    let known: Vec<Pid> = pool.workers.iter().map(|worker| worker.pid).collect();
+    let unlisted = unlisted(inodes, &known);
+    for pid in unlisted.iter().map(|process| process.pid) {
+        let index = procfs::variable(pid, CHILD_INDEX).and_then(|index| index.parse().ok()).unwrap_or_default();
+        let worker = Worker::new(pid, WorkerIndex(index), pool.modern, pool.settings.graceful, clock::now());
+        pool.workers.push(Worker { execed: true, ..worker });
+    }
+    unlisted
+}
+
 /// Workers that were launched after the last that was written down: they hold a socket, lead a group, have what a worker has in its
 /// environment, and descend from no worker.
-fn unlisted(journal: &Journal, known: &[Process]) -> Vec<Process> {
-    let inodes: Vec<u64> = journal.sockets.iter().map(|socket| socket.inode).collect();
-    let is_known = |pid: Pid| known.iter().any(|worker| worker.pid == pid);
+fn unlisted(inodes: &[u64], known: &[Pid]) -> Vec<Process> {
+    let is_known = |pid: Pid| known.contains(&pid) || pid == own_pid();
     let is_worker = |pid: &Pid| {
         procfs::group(*pid) == Some(*pid)
             && !std::iter::successors(Some(*pid), |pid| procfs::parent(*pid).filter(|parent| parent.0 > 1))
@@ -86,7 +93,7 @@ fn unlisted(journal: &Journal, known: &[Process]) -> Vec<Process> {
             && procfs::variable(*pid, MASTER_PID).is_some()
             && procfs::variable(*pid, CHILD_INDEX).is_some()
     };
-    let holders = port_use::holders(&inodes).into_iter().filter(is_worker);
+    let holders = port_use::holders(inodes).into_iter().filter(is_worker);
     holders.filter_map(|pid| Some(Process { pid, began: procfs::began(pid)? })).collect()
 }
 

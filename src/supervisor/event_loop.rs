@@ -21,8 +21,7 @@ impl Supervisor {
     pub(crate) fn run(&mut self) -> ExitReason {
         self.trace.keep_state(&self.pool, &self.reexec.machine);
         self.journal.keep(&self.pool, &self.sockets);
-        let turn = self.dispatch(Event::Started);
-        self.supervise(turn)
+        self.supervise(|supervisor| supervisor.dispatch(Event::Started))
     }
 
     /// The first, or what a killed master has begun.
@@ -32,6 +31,10 @@ impl Supervisor {
 
     /// The same, from where another image has stopped. These are the workers that another program has reaped.
     pub(crate) fn go_on(&mut self, reaped: &[Pid]) -> ExitReason {
+        self.supervise(|supervisor| supervisor.take_up(reaped))
+    }
+
+    fn take_up(&mut self, reaped: &[Pid]) -> Turn {
         self.trace.keep_state(&self.pool, &self.reexec.machine);
         // First what can no longer be told anything: its pid may be a stranger's.
         for pid in reaped {
@@ -45,7 +48,7 @@ impl Supervisor {
         self.forget_unneeded_releases();
         self.renew_relay();
         self.poll_soon(clock::now());
-        self.supervise(turn)
+        turn
     }
 
     /// Tells systemd what has changed.
@@ -59,13 +62,13 @@ impl Supervisor {
         self.service_manager.update(&self.pool, exchange);
     }
 
-    fn supervise(&mut self, first: Turn) -> ExitReason {
-        let mut turn = first;
+    fn supervise(&mut self, first: impl FnOnce(&mut Self) -> Turn) -> ExitReason {
+        let mut turn = self.guarded(first);
         loop {
             if let ControlFlow::Break(reason) = turn {
                 return reason;
             }
-            turn = self.turn();
+            turn = self.guarded(Self::turn);
         }
     }
 
@@ -133,9 +136,11 @@ impl Supervisor {
         self.threads.crew.turn(clock::now()).into_iter().try_for_each(|input| self.handle_input(input))
     }
 
-    fn handle_input(&mut self, input: Input) -> Turn {
+    pub(crate) fn handle_input(&mut self, input: Input) -> Turn {
         match input {
             Input::Signaled(received, lineage) => {
+                #[cfg(debug_assertions)]
+                self.fail_if_asked(received.signal);
                 let event = self.hear(received, &lineage);
                 self.dispatch_all(event)
             }

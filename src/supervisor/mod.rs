@@ -8,6 +8,7 @@ mod check;
 mod check_as;
 mod check_places;
 mod children;
+mod crash;
 mod deaf;
 mod denials;
 mod end;

@@ -190,7 +190,7 @@ impl Supervisor {
         }
     }
 
-    fn stop_threads(&mut self) -> Freeze {
+    pub(crate) fn stop_threads(&mut self) -> Freeze {
         let Some(signals) = self.threads.signals.pause() else { return Freeze::Busy };
         let Some(control) = self.threads.control.pause() else { return Freeze::Busy };
         let output = self.threads.output.pause();
@@ -265,7 +265,11 @@ impl Supervisor {
     }
 
     /// The state, in a sealed file in memory, and the descriptors that it names.
-    fn written_down(&self, kind: ImageKind, control: &mut ControlPaused) -> Result<(OwnedFd, Vec<RawFd>), String> {
+    pub(crate) fn written_down(
+        &self,
+        kind: ImageKind,
+        control: &mut ControlPaused,
+    ) -> Result<(OwnedFd, Vec<RawFd>), String> {
         let state = control.describe().ok_or("the control thread is gone")?;
         let text = self.document(Some(&state), kind)?.to_yaml();
         if text.len() > Document::BYTES_MAX {

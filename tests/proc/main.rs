@@ -18,6 +18,7 @@ mod control_guests;
 mod control_hostile;
 mod control_limits;
 mod control_roles;
+mod crash;
 mod ctl;
 mod ctl_master;
 mod ctl_strangers;
