@@ -150,7 +150,7 @@ pub enum Act {
     ConfigSchema,
 }
 
-/// An option that is true or false, and false by default.
+/// An option that is true or false, and false where nothing else is said.
 pub(super) const fn switch<C>(group: Group, name: &'static str) -> Definition<C> {
     let default = match group.place {
         Place::Anywhere | Place::File => Some("false"),
@@ -210,6 +210,7 @@ properties! {
     alias(name: &'static str) => alias: Some(name),
     elsewhere(names: &'static [&'static str]) => elsewhere: names,
     default(value: &'static str) => default: Some(value),
+    without_default() => default: None,
     effect(effect: Effect) => effect: effect,
     not_einhorns() => is_einhorns: false,
     subject(subject: Subject) => subject: Some(subject),

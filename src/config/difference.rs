@@ -82,8 +82,9 @@ fn effect(key: &Definition, old: &Config, new: &Config) -> Effect {
 
 fn shown(given: &Provided, key: &Definition) -> Option<String> {
     let values: Vec<String> = given.values(key.name).iter().map(|value| value.to_string_lossy().into_owned()).collect();
-    // A switch that is off says nothing.
-    let values: Vec<String> = values.into_iter().filter(|value| value != "false").collect();
+    // A switch that is off says nothing, unless it may be on by default.
+    let is_nothing = |value: &str| value == "false" && key.default == Some("false");
+    let values: Vec<String> = values.into_iter().filter(|value| !is_nothing(value)).collect();
     (!values.is_empty()).then(|| values.join(if key.is_command_line() { " " } else { ", " }))
 }
 

@@ -152,11 +152,11 @@ mod tests {
     }
 
     #[test]
-    fn each_default_belongs_to_a_key_and_each_switch_has_one() {
+    fn each_default_belongs_to_a_key_and_that_of_no_switch_is_on() {
         for option in OPTIONS {
             assert!(option.is_key() || option.default.is_none(), "{}", option.name);
             assert!(
-                option.default == Some("false") || !option.is_key() || option.kind != Kind::Switch,
+                option.default != Some("true") || !option.is_key() || option.kind != Kind::Switch,
                 "{}",
                 option.name
             );

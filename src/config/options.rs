@@ -53,6 +53,8 @@ pub struct Config {
     /// How long workers serve on when the master is told to end.
     pub stop_delay: Duration,
     pub kill_children_on_exit: bool,
+    /// As it was given: [`Config::adopts`] knows the default.
+    pub adopt: bool,
     /// The terminal is the one worker's.
     pub foreground: bool,
     pub drop_env_vars: Vec<OsString>,
@@ -175,6 +177,11 @@ pub(super) static OPTIONS: &[Definition] = &[
         .short('k')
         .effect(Effect::NewWorkers)
         .read(|config, _| set(&mut config.kill_children_on_exit, Ok(true))),
+    switch(WORKERS, "adopt")
+        .help("Take over the workers and sockets that a killed master has left (default with --config)")
+        .without_default()
+        .not_einhorns()
+        .read(|config, _| set(&mut config.adopt, Ok(true))),
     switch(WORKERS, "foreground")
         .help("Give the terminal to the one worker, for a debugger's prompt; its end by Ctrl-C, or with 0, is the master's")
         .effect(Effect::Restart)

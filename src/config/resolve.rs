@@ -43,9 +43,9 @@ impl Config {
         ExitCodes::new(if is_default { default.as_slice() } else { &self.worker.no_restart }).unwrap_or_default()
     }
 
-    /// Whether a start takes over the workers of a killed master.
+    /// Whether a start takes over the workers of a killed master, and writes down what another may take over. A service with a file does, unless it says otherwise.
     pub fn adopts(&self) -> bool {
-        self.has_file()
+        if self.given.is_given("adopt") { self.adopt } else { self.has_file() }
     }
 
     /// Whether this program stands in for Ruby's einhorn: called by that name, and without a file.

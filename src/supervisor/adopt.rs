@@ -18,6 +18,13 @@ use crate::supervisor::{journal, settings};
 use crate::sys::birth::Birth;
 use crate::sys::{clock, fd, held_socket, port_use, procfs};
 
+/// What stands of a master of before.
+pub(crate) enum Before {
+    Nothing,
+    Taken(Box<Found>),
+    LeftAlone(LeftAlone),
+}
+
 /// What a killed master has left, and is ours now.
 pub(crate) struct Found {
     pub(crate) pool: State,
@@ -25,40 +32,84 @@ pub(crate) struct Found {
     pub(crate) listeners: Vec<Arc<Listener>>,
 }
 
-/// None: there is nothing that could be taken over. To be called with the lock held: the master of before is gone.
-pub(crate) fn find(config: &Config, lock: &Path, birth: &Birth, bound_files: &BoundFiles) -> Option<Found> {
-    if !config.adopts() {
-        return None;
+/// Workers of a killed master that this start does not take over.
+pub(crate) struct LeftAlone {
+    master: Pid,
+    workers: Vec<Process>,
+}
+
+impl LeftAlone {
+    /// What helps a start that is refused, behind the reason: the journal stays as it is.
+    pub(crate) fn advice(&self) -> String {
+        let Self { master, workers } = self;
+        format!("; master {master} was killed and has left workers [{}], which --adopt takes over", pids(workers))
     }
-    let journal = read(&journal::path(lock))?;
+
+    /// A start that succeeds writes a journal of its own.
+    pub(crate) fn say(&self) {
+        let Self { master, workers } = self;
+        log::warn!(
+            "Master {master} was killed and has left workers [{}]: they stay as they are, kill -USR2 ends them (a start with --adopt \
+             would have taken them over)",
+            pids(workers)
+        );
+    }
+}
+
+/// To be called with the lock held: the master of before is gone.
+pub(crate) fn look(config: &Config, lock: &Path, birth: &Birth, bound_files: &BoundFiles) -> Before {
+    let Some(Left { journal, listed, unlisted }) = left(config, lock) else { return Before::Nothing };
+    let workers: Vec<Process> = listed.iter().chain(&unlisted).copied().collect();
+    if workers.is_empty() {
+        return Before::Nothing;
+    }
+    if !config.adopts() {
+        return Before::LeftAlone(LeftAlone { master: journal.master.pid, workers });
+    }
+    let listeners = journal.sockets.iter().filter_map(|socket| take_back(socket, &workers, config, birth, bound_files));
+    let listeners: Vec<Arc<Listener>> = listeners.map(Arc::new).collect();
+    log::warn!(
+        "Master {} was killed: adopting its workers [{}] and {} of its {} sockets",
+        journal.master.pid,
+        pids(&workers),
+        listeners.len(),
+        journal.sockets.len()
+    );
+    let mut pool = journal.pool.after_death(settings::of(config), |pid| listed.iter().any(|worker| worker.pid == pid));
+    add(&mut pool, &unlisted);
+    Before::Taken(Box::new(Found { pool, workers, listeners }))
+}
+
+/// A journal of a master that is gone, and its workers that are there: in it, and not.
+struct Left {
+    journal: Journal,
+    listed: Vec<Process>,
+    unlisted: Vec<Process>,
+}
+
+fn left(config: &Config, lock: &Path) -> Option<Left> {
+    let journal = read(config, &journal::path(lock))?;
     if is_there(&journal.master) {
         log::warn!("Master {} lives and has let go of its lock: its workers are not adopted", journal.master.pid);
         return None;
     }
-    let mut workers: Vec<Process> = journal.workers.iter().copied().filter(is_there).collect();
-    let listed = |pid: Pid| workers.iter().any(|worker| worker.pid == pid);
-    let mut pool = journal.pool.after_death(settings::of(config), listed);
+    let listed: Vec<Process> = journal.workers.iter().copied().filter(is_there).collect();
+    let known: Vec<Pid> = listed.iter().map(|worker| worker.pid).collect();
     let inodes: Vec<u64> = journal.sockets.iter().map(|socket| socket.inode).collect();
-    workers.extend(add_unlisted(&mut pool, &inodes));
-    if workers.is_empty() {
-        return None;
-    }
-    let listeners = journal.sockets.iter().filter_map(|socket| take_back(socket, &workers, config, birth, bound_files));
-    let listeners: Vec<Arc<Listener>> = listeners.map(Arc::new).collect();
-    let pids: Vec<String> = workers.iter().map(|worker| worker.pid.to_string()).collect();
-    log::warn!(
-        "Master {} was killed: adopting its workers [{}] and {} of its {} sockets",
-        journal.master.pid,
-        pids.join(", "),
-        listeners.len(),
-        journal.sockets.len()
-    );
-    Some(Found { pool, workers, listeners })
+    let unlisted = unlisted(&inodes, &known);
+    Some(Left { journal, listed, unlisted })
 }
 
-fn read(path: &Path) -> Option<Journal> {
+fn pids(workers: &[Process]) -> String {
+    let pids: Vec<String> = workers.iter().map(|worker| worker.pid.to_string()).collect();
+    pids.join(", ")
+}
+
+/// What cannot be read is of no use to a start that would take nothing over.
+fn read(config: &Config, path: &Path) -> Option<Journal> {
+    let level = if config.adopts() { log::Level::Warn } else { log::Level::Debug };
     let said = |cause: &dyn std::fmt::Display| {
-        log::warn!("Leaving {} alone, which a master before has written: {cause}", path.display())
+        log::log!(level, "Adopting no workers, {} is of no use: {cause}", path.display());
     };
     let file = PrivateFile::in_directory_of(path).and_then(|file| file.read(journal::BYTES_MAX));
     let text = file.inspect_err(|error| said(error)).ok()??;
@@ -74,12 +125,16 @@ fn is_there(process: &Process) -> bool {
 pub(crate) fn add_unlisted(pool: &mut State, inodes: &[u64]) -> Vec<Process> {
     let known: Vec<Pid> = pool.workers.iter().map(|worker| worker.pid).collect();
     let unlisted = unlisted(inodes, &known);
-    for pid in unlisted.iter().map(|process| process.pid) {
+    add(pool, &unlisted);
+    unlisted
+}
+
+fn add(pool: &mut State, workers: &[Process]) {
+    for pid in workers.iter().map(|process| process.pid) {
         let index = procfs::variable(pid, CHILD_INDEX).and_then(|index| index.parse().ok()).unwrap_or_default();
         let worker = Worker::new(pid, WorkerIndex(index), pool.modern, pool.settings.graceful, clock::now());
         pool.workers.push(Worker { execed: true, ..worker });
     }
-    unlisted
 }
 
 /// Workers that were launched after the last that was written down: they hold a socket, lead a group, have what a worker has in its

@@ -29,6 +29,7 @@ use crate::release::directory::directory_of;
 use crate::release::exec_spec::{ExecSpec, Release, Sockets};
 use crate::release::prepare::AppliedConfig;
 use crate::release::{listeners, prepare};
+use crate::supervisor::adopt::{Before, Found, LeftAlone};
 use crate::supervisor::begin::{Beginning, Inherited};
 use crate::supervisor::check_as::{self, Guise};
 use crate::supervisor::check_places::{Findings, check_as_workers, check_own_files};
@@ -213,12 +214,22 @@ fn open(
         trace::open(path)?;
     }
     let bound_files = BoundFiles::default();
-    let found = files.lock().and_then(|lock| adopt::find(&config, lock.path(), &birth, &bound_files));
-    let (pool, adopted, open) = match found {
-        Some(adopt::Found { pool, workers, listeners }) => (pool, workers, listeners),
-        None => (State::new(settings::of(&config)), Vec::new(), Vec::new()),
+    let before = files.lock().map_or(Before::Nothing, |lock| adopt::look(&config, lock.path(), &birth, &bound_files));
+    let nothing = |left_alone| {
+        let pool = State::new(settings::of(&config));
+        (Found { pool, workers: Vec::new(), listeners: Vec::new() }, left_alone)
     };
-    let listeners = listeners::open_all(&config, &access_control.bind_owners, &call, &birth, &open, &bound_files)?;
+    let (Found { pool, workers: adopted, listeners: open }, left_alone) = match before {
+        Before::Taken(found) => (*found, None),
+        Before::LeftAlone(left) => nothing(Some(left)),
+        Before::Nothing => nothing(None),
+    };
+    let listeners = listeners::open_all(&config, &access_control.bind_owners, &call, &birth, &open, &bound_files)
+        .map_err(|problem| {
+            let advice = left_alone.as_ref().map_or(String::new(), LeftAlone::advice);
+            Problem { message: format!("{}{advice}", problem.message), ..problem }
+        })?;
+    left_alone.iter().for_each(LeftAlone::say);
     files.write_pid_file(&pid_path, &config)?;
     let history = History::of_start(Place::of(&exec_spec), clock::wall().0);
     Ok(Beginning {

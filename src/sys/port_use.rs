@@ -50,11 +50,10 @@ fn row(line: &str, port: u16) -> Option<(String, u64)> {
     is_it.then_some(((*fields.get(3)?).to_owned(), fields.get(9)?.parse().ok()?))
 }
 
-/// The processes that have one of these sockets open, as far as we may see, and not too many.
-/// The processes that hold one of these sockets, as far as /proc shows it.
+/// The processes that have one of these sockets open, as far as we may see.
 pub fn holders(inodes: &[u64]) -> Vec<Pid> {
     let pids = directory::numbers("/proc").unwrap_or_default();
-    pids.into_iter().map(Pid).filter(|pid| procfs::holds_socket(*pid, inodes)).take(HOLDERS_MAX).collect()
+    pids.into_iter().map(Pid).filter(|pid| procfs::holds_socket(*pid, inodes)).collect()
 }
 
 #[cfg(test)]

@@ -67,6 +67,52 @@ fn workers_of_a_killed_master_serve_on_and_are_replaced() {
     assert!(!Path::exists(&second.file("einhorn.lock.journal")));
 }
 
+/// Number 17; of compat.md: "a killed master's workers".
+#[test]
+fn workers_of_a_killed_master_are_named_where_none_may_be_adopted() {
+    let first = Setup::new("--adopt").bind(",r").http_worker("").start();
+    first.wait_for_log("Up to 1 / 1", 1);
+    let (address, worker, gone) = (first.addr(), first.workers()[0], first.pid());
+    kill(&first, Signal::SIGKILL);
+    let start = |options: &str| first.beside(&format!("{options} -b {address},r")).http_worker("");
+    let advice = format!("; master {gone} was killed and has left workers [{worker}], which --adopt takes over");
+    first.beside("").write("web.toml", "adopt = false\n");
+    for options in ["", "--config web.toml"] {
+        let refusal = start(options).refused();
+        assert_eq!(refusal.code, Some(111), "{refusal:?}");
+        assert!(refusal.reason().contains("kill -USR2") && refusal.reason().ends_with(&advice), "{refusal:?}");
+    }
+    assert!(worker.is_alive() && !first.was_signalled(worker));
+    // As it stands in the reason, and before the file, too.
+    let second = start("--config web.toml --adopt").bound_by_file(address).start();
+    second
+        .wait_for_log(&format!("Master {gone} was killed: adopting its workers [{worker}] and 1 of its 1 sockets"), 1);
+    second.wait_for_log("Upgraded successfully", 1);
+    // One that needs nothing of what they hold goes on without them.
+    let left = second.workers()[0];
+    kill(&second, Signal::SIGKILL);
+    let third = second.beside("-b 127.0.0.1:0").http_worker("").start();
+    third.wait_for_log(
+        &format!("Master {} was killed and has left workers [{left}]: they stay as they are", second.pid()),
+        1,
+    );
+    third.wait_for_log("Up to 1 / 1", 1);
+    assert!(left.is_alive());
+}
+
+/// Without a file, and called einhorn, it makes no file that einhorn does not make, unless it is asked for.
+#[test]
+fn no_journal_is_kept_without_a_file_unless_adopt_is_given() {
+    let as_einhorn = ["/bin/bash", "-c", "exec -a einhorn \"$@\"", "bash"];
+    let journals = |options: &str, through: &[&str]| {
+        let master = Setup::new(options).http_worker("").through(through).start();
+        master.wait_for_log("Up to 1 / 1", 1);
+        Path::exists(&master.file("einhorn.lock.journal"))
+    };
+    let each = [&[][..], &as_einhorn].map(|through| ["", "--adopt"].map(|options| journals(options, through)));
+    assert_eq!(each, [[false, true]; 2]);
+}
+
 /// KILL, ABRT and SEGV at random moments of whatever the master does then.
 #[test]
 fn no_request_is_lost_however_often_the_master_is_killed() {

@@ -32,7 +32,7 @@ fn read_by(terminal: &Master, at: usize) {
     terminal.wait_for_log(&format!("{pid} has read hello"), 1);
 }
 
-/// Of compat.md: "`--ack-timeout`, `--stop-delay`, `--foreground`".
+/// Of compat.md: "`--ack-timeout`, `--stop-delay`, `--foreground`, `--adopt`".
 #[test]
 fn a_worker_in_the_foreground_reads_and_ctrl_c_ends_it_and_the_master() {
     let terminal = start();

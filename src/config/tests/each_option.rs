@@ -83,6 +83,7 @@ const SETTINGS: &[(&str, &[&[&str]], Check)] = &[
     ("stop-delay", &[&["--stop-delay=1m 30s"], &["--stop-delay", "90"], &["--st=90"]], |c| {
         c.stop_delay == Duration::from_secs(90)
     }),
+    ("adopt", &[&["--adopt"], &["--ad"]], |c| c.adopt && c.adopts()),
     ("foreground", &[&["--foreground"], &["--fo"]], |c| c.foreground),
     ("syslog", &[&["--syslog"], &["--sy"]], |c| c.log.target == LogTarget::Both),
     ("trace", &[&["--trace", "/t"], &["--trace=/t"], &["--tra", "/t"]], |c| c.trace == Some("/t".into())),
@@ -173,6 +174,7 @@ fn defaults_are_einhorns_but_for_the_backlog() {
         signal_timeout: None,
         stop_delay: Duration::ZERO,
         foreground: false,
+        adopt: false,
         kill_children_on_exit: false,
         drop_env_vars: vec![],
         nice: Nice::default(),

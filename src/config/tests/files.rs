@@ -183,6 +183,11 @@ fn differences_are_named_with_what_they_take() {
     ]);
     assert_eq!(found, expected);
     assert_eq!(differences(&old, &old), []);
+    // It is on by default, where there is a file.
+    let adopt = |text: &str| config(&format!("command = 'x'\n{text}"), &[]);
+    let found = serde_json::to_value(differences(&adopt(""), &adopt("adopt = false"))).unwrap();
+    assert_eq!((&found[0]["key"], &found[0]["to"]), (&"adopt".into(), &"false".into()));
+    assert_eq!([adopt(""), adopt("adopt = false")].map(|config| config.adopts()), [true, false]);
 }
 
 #[test]
