@@ -16,7 +16,7 @@ use crate::capture::output::Carried;
 use crate::config::{Bind, Config};
 use crate::control::handover::Clients;
 use crate::handoff::{Fd, Ours, check_ids};
-use crate::handover::journal::Process;
+use crate::handover::process::Process;
 use crate::machines::reload::Reload;
 use crate::output::counters::Counters;
 use crate::output::history::History;

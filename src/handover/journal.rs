@@ -4,10 +4,10 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::base::Pid;
 use crate::config::Bind;
 use crate::handoff::crc32;
 use crate::handover::held::NamedFile;
+use crate::handover::process::Process;
 use crate::pool::State;
 use crate::release::socket_options::SocketOptions;
 
@@ -26,14 +26,6 @@ pub(crate) struct Journal {
     /// When each worker began.
     pub(crate) workers: Vec<Process>,
     pub(crate) pool: State,
-}
-
-/// One process for ever.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Process {
-    pub(crate) pid: Pid,
-    /// In ticks of the kernel's clock.
-    pub(crate) began: u64,
 }
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -95,6 +87,7 @@ impl Journal {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::base::Pid;
     use crate::pool::Settings;
 
     const BOOT: &str = "5d0c1f5e-2c41-4a0e-a6a6-9b3a6f1d7f10";

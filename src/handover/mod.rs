@@ -11,4 +11,5 @@ pub(crate) mod journal;
 pub(crate) mod next_program;
 pub(crate) mod plan;
 pub(crate) mod preflight;
+pub(crate) mod process;
 mod salvage;

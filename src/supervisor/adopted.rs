@@ -6,7 +6,7 @@ use std::io;
 use nix::errno::Errno;
 
 use crate::base::{Pid, Signal};
-use crate::handover::journal::Process;
+use crate::handover::process::Process;
 use crate::sys::process_watch::ProcessWatch;
 use crate::sys::{clock, directory, procfs};
 
