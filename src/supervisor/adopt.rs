@@ -5,7 +5,7 @@ use std::os::fd::OwnedFd;
 use std::path::Path;
 use std::sync::Arc;
 
-use crate::base::{Pid, WorkerIndex};
+use crate::base::{Pid, Version, WorkerIndex};
 use crate::config::Config;
 use crate::files::private_file::PrivateFile;
 use crate::handover::journal::{Journal, JournalSocket};
@@ -76,8 +76,9 @@ pub(crate) fn look(config: &Config, lock: &Path, birth: &Birth, bound_files: &Bo
         listeners.len(),
         journal.sockets.len()
     );
+    let version = journal.pool.modern;
     let mut pool = journal.pool.after_death(settings::of(config), |pid| listed.iter().any(|worker| worker.pid == pid));
-    add(&mut pool, &unlisted);
+    add(&mut pool, version, &unlisted);
     Before::Taken(Box::new(Found { pool, workers, listeners }))
 }
 
@@ -122,18 +123,19 @@ fn is_there(process: &Process) -> bool {
     procfs::began(process.pid) == Some(process.began) && procfs::is_living(process.pid)
 }
 
-/// Adds the workers that hold one of these sockets, and that the pool does not know.
-pub(crate) fn add_unlisted(pool: &mut State, inodes: &[u64]) -> Vec<Process> {
+/// Adds the workers that hold one of these sockets, and that the pool does not know: of the version that was launched last.
+pub(crate) fn add_unlisted(pool: &mut State, version: Version, inodes: &[u64]) -> Vec<Process> {
     let known: Vec<Pid> = pool.workers.iter().map(|worker| worker.pid).collect();
     let unlisted = unlisted(inodes, &known);
-    add(pool, &unlisted);
+    add(pool, version, &unlisted);
     unlisted
 }
 
-fn add(pool: &mut State, workers: &[Process]) {
+fn add(pool: &mut State, version: Version, workers: &[Process]) {
     for pid in workers.iter().map(|process| process.pid) {
         let index = procfs::variable(pid, CHILD_INDEX).and_then(|index| index.parse().ok()).unwrap_or_default();
-        let worker = Worker::new(pid, WorkerIndex(index), pool.modern, pool.settings.graceful, clock::now());
+        let worker = Worker::new(pid, WorkerIndex(index), version, pool.settings.graceful, clock::now());
+        pool.last_spinup = Some(clock::now());
         pool.workers.push(Worker { execed: true, ..worker });
     }
 }

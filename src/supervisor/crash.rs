@@ -98,9 +98,10 @@ impl Supervisor {
     /// Nothing of what the pool was about to do can be trusted.
     fn begin_anew(&mut self) {
         let is_there = |pid: Pid| self.children.adopted.contains(pid) || wait::is_child(pid) && procfs::is_living(pid);
+        let version = self.pool.modern();
         let mut pool = self.pool.state().clone().after_death(settings::of(self.config()), is_there);
         let inodes: Vec<u64> = self.sockets.listeners.iter().filter_map(|listener| listener.inode()).collect();
-        adopt::add_unlisted(&mut pool, &inodes);
+        adopt::add_unlisted(&mut pool, version, &inodes);
         self.pool = Pool::restore(pool);
     }
 

@@ -210,6 +210,10 @@ pub struct Coverage {
     /// Pools that were handed on, upgrades that were being prepared then, and steps that were compared with a pool that
     /// was not handed on.
     pub reexecs: u64,
+    pub deaths: u64,
+    pub deaths_in_upgrades: u64,
+    pub deaths_at_stops: u64,
+    pub found_unlisted: u64,
     pub prepared_anew: u64,
     pub compared: u64,
     /// Re-execs that the master has begun and given up, and upgrades that the next image went back with.
@@ -276,6 +280,10 @@ impl Coverage {
         self.given_back += other.given_back;
         self.acked_otherwise += other.acked_otherwise;
         self.reexecs += other.reexecs;
+        self.deaths += other.deaths;
+        self.deaths_in_upgrades += other.deaths_in_upgrades;
+        self.deaths_at_stops += other.deaths_at_stops;
+        self.found_unlisted += other.found_unlisted;
         self.prepared_anew += other.prepared_anew;
         self.compared += other.compared;
         self.reexecs_begun += other.reexecs_begun;
@@ -305,6 +313,10 @@ impl Coverage {
             ("settings given back", self.given_back),
             ("old workers acked their own way", self.acked_otherwise),
             ("re-execs", self.reexecs),
+            ("deaths of the master", self.deaths),
+            ("deaths in upgrades", self.deaths_in_upgrades),
+            ("deaths at stops", self.deaths_at_stops),
+            ("workers found that no journal has", self.found_unlisted),
             ("releases prepared anew after one", self.prepared_anew),
             ("steps compared with no re-exec", self.compared),
             ("re-execs begun by steps", self.reexecs_begun),

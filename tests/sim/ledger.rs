@@ -24,7 +24,7 @@ pub struct Ledger {
     /// What came with the release that was found last.
     pub offered: Settings,
     /// What was set for versions that are neither wanted nor gone back to, when they were last.
-    gone: BTreeMap<Version, Settings>,
+    pub gone: BTreeMap<Version, Settings>,
     pub modern: Version,
     pub good: Version,
     pub newest: Version,
@@ -76,7 +76,7 @@ pub struct Ledger {
     pub launching: Vec<Launching>,
     pub leftover_count: usize,
     /// The version of which it was told last that its workers go to the background, and one of which this is to be told.
-    daemonized: Option<Version>,
+    pub daemonized: Option<Version>,
     pub daemon_to_tell: Option<Pid>,
     /// Whether a worker has outlived its early life.
     pub established: bool,

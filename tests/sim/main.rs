@@ -18,7 +18,7 @@
 //!   I13 it then asks for the same as one that was never handed on; I27 and I28 the order of a re-exec's steps, in `master`; I29 to I32
 //!   what is in force, and which client hears of it, in `reload`; I33 to I38 slots, stages and trials, in `rollout`;
 //!   I39, I40 and I42 what a bad release may cost, in `strength`; I41 that every command leads to rest, in `deploy`;
-//!   I43 what an upgrade waits for, in `hear` and `audit`; I44 what becomes of workers that no restart mends, in `final_end`.
+//!   I45 what is adopted after a death, in `death`; I43 what an upgrade waits for, in `hear` and `audit`; I44 what becomes of workers that no restart mends, in `final_end`.
 //! - L1 rest after faults (`calm`), L2 upgrades to code that never acks (`scenarios`), L3 each upgrade starts or is refused.
 //!
 //! In one run of four (`deploy`) nothing goes wrong but what releases do (`release`); in the others they do it, too.
@@ -32,6 +32,7 @@ mod audit;
 mod calm;
 mod chaos;
 mod coverage;
+mod death;
 mod deploy;
 mod final_end;
 mod hear;
@@ -106,7 +107,7 @@ fn a_run_is_a_trace_that_replays() {
         let run = attempt(seed, Trace::recording());
         let replayed = replay(run.trace.record()).unwrap_or_else(|error| panic!("seed {seed}: {error}"));
         let seen = (replayed.pool.inputs, replayed.states);
-        assert_eq!(seen, (run.step_count, 1 + run.coverage.reexecs), "seed {seed}: {replayed}");
+        assert_eq!(seen, (run.step_count, 1 + run.coverage.reexecs + run.coverage.deaths), "seed {seed}: {replayed}");
     }
 }
 

@@ -72,6 +72,8 @@ pub struct Plan {
     pub stops: u64,
     /// Out of 65,536 turns: one costs as much as hundreds of steps.
     pub reexecs: u64,
+    /// The master dies, out of 65,536 turns.
+    pub deaths: u64,
     /// Whether there is a master, with the steps of its re-execs and reloads; what follows is how often each of them fails.
     pub has_master: bool,
     pub program_unknown: u64,
@@ -99,6 +101,7 @@ pub struct Plan {
 const PIDS_OF_DEPLOYS: usize = 120;
 
 const REEXECS: [u64; 6] = [0, 0, 8, 32, 64, 256];
+const DEATHS: [u64; 4] = [0, 0, 16, 128];
 const OFTEN: [u64; 4] = [0, 8, 64, 250];
 /// What programs end at gracefully: einhorn's workers, gunicorn, nginx, Apache.
 pub const GRACEFUL: [Signal; 5] = [Signal::USR2, Signal::USR2, Signal::TERM, Signal::QUIT, Signal::INT];
@@ -133,6 +136,7 @@ impl Plan {
             keeps_all: false,
             stops: rng.pick(&[0, 0, 1, 8, 64]),
             reexecs: rng.pick(&REEXECS),
+            deaths: rng.pick(&DEATHS),
             has_master: rng.one_in(2),
             program_unknown: rng.pick(&SELDOM),
             check_starts_not: rng.pick(&SELDOM),
@@ -166,6 +170,7 @@ impl Plan {
             renews: rng.pick(&OFTEN),
             keeps_target: rng.one_in(4),
             reexecs: rng.pick(&REEXECS),
+            deaths: rng.pick(&DEATHS),
             has_master: rng.one_in(2),
             version_fails: rng.pick(&SELDOM),
             bad_releases: rng.pick(&[128, 200, 256]),
@@ -209,6 +214,7 @@ impl Plan {
             keeps_all: false,
             stops: 0,
             reexecs: 0,
+            deaths: 0,
             has_master: false,
             program_unknown: 0,
             check_starts_not: 0,

@@ -76,7 +76,7 @@ impl Run {
     }
 }
 
-fn handed_on(pool: &State) -> Result<State, String> {
+pub fn handed_on(pool: &State) -> Result<State, String> {
     let document =
         Document { state: EinhornState::default(), descriptors: Descriptors::default(), ours: Some(Ours::of(pool)?) };
     let read = Document::from_yaml(&document.to_yaml()).map_err(|error| error.to_string())?;

@@ -107,7 +107,12 @@ pub struct Reloading {
 
 impl Reloading {
     pub fn new(settings: Settings) -> Self {
-        let model = Model { version: Version(0), read: settings, commanded: Commanded::default() };
+        Self::of(Version(0), settings)
+    }
+
+    /// The file is that of the version which a new master begins with.
+    pub fn of(version: Version, settings: Settings) -> Self {
+        let model = Model { version, read: settings, commanded: Commanded::default() };
         Self {
             machine: Reload::new(model),
             jobs: VecDeque::new(),

@@ -186,6 +186,9 @@ impl Run {
             self.reexec();
             self.feed_replies();
         }
+        if self.may_die() && self.rng.below(65_536) < self.plan.deaths {
+            self.die();
+        }
     }
 
     /// The same, in a turn that goes on.

@@ -42,7 +42,7 @@ impl Run {
     }
 
     /// Those in force, or what was written for the new version.
-    fn next_settings(&mut self) -> Settings {
+    pub fn next_settings(&mut self) -> Settings {
         let current = self.ledger.settings;
         if !self.rng.chance(self.plan.renews) {
             return current;
