@@ -16,6 +16,7 @@ use crate::config::{Bind, Config};
 use crate::control::handover::Clients;
 use crate::handoff::{Fd, Ours, check_ids};
 use crate::machines::reload::Reload;
+use crate::output::complaints::Complaints;
 use crate::output::counters::Counters;
 use crate::output::history::History;
 use crate::output::systemd::Remembered;
@@ -65,6 +66,9 @@ pub(crate) struct Facts {
     /// Lines that are missing in the trace, and of which no line of it tells yet.
     #[serde(default)]
     pub(crate) lost_trace_lines: u64,
+    /// What was said of files that are not as they should be.
+    #[serde(default)]
+    pub(crate) complaints: Complaints,
 }
 
 /// Every descriptor that is handed on, and what belongs to it.
@@ -163,8 +167,8 @@ impl Held {
 impl Facts {
     /// Those of a master that has just been started.
     pub(crate) fn new(settled: AppliedConfig, call: Call, birth: Birth) -> Self {
-        let (counters, history) = (Counters::default(), History::default());
-        Self { reload: Reload::new(settled), call, birth, counters, history, lost_trace_lines: 0 }
+        let (counters, history, complaints) = (Counters::default(), History::default(), Complaints::default());
+        Self { reload: Reload::new(settled), call, birth, counters, history, lost_trace_lines: 0, complaints }
     }
 
     /// The configuration as it counts: what commands have changed is in it.

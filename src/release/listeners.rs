@@ -19,7 +19,7 @@ use crate::config::{Bind, Config, SHARED_DIRECTORY};
 use crate::files::directory::Demand;
 use crate::files::error::FileCause;
 use crate::files::path_trust::DirectoryError;
-use crate::files::unix_socket::{Access, Wanted, check_place, listen_unix, new_file_owner, set_access};
+use crate::files::unix_socket::{Access, Wanted, check_place, listen_unix, new_file_owner, set_access, set_owner};
 use crate::release::addresses::{Addresses, left_out, look_up, overlap};
 use crate::release::bound_files::{BoundFile, BoundFiles};
 use crate::release::call::Call;
@@ -59,6 +59,14 @@ pub(crate) struct Listener {
     closed: OnceLock<u64>,
 }
 
+/// Who may connect to a unix socket, as its file says.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct FileRights {
+    pub(crate) mode: u32,
+    pub(crate) user: u32,
+    pub(crate) group: u32,
+}
+
 impl Listener {
     /// One that another image of the master has opened.
     pub(crate) fn adopt(
@@ -84,16 +92,24 @@ impl Listener {
     }
 
     /// The permissions of its file. None: there is none, or what stands there is not ours.
-    pub(crate) fn file_mode(&self) -> Option<u32> {
+    pub(crate) fn file_rights(&self) -> Option<FileRights> {
         let (path, id) = self.file()?;
         let meta = std::fs::symlink_metadata(path).ok()?;
-        (FileId::of(&meta) == *id).then(|| meta.mode() & 0o777)
+        let rights = FileRights { mode: meta.mode() & 0o777, user: meta.uid(), group: meta.gid() };
+        (FileId::of(&meta) == *id).then_some(rights)
     }
 
     /// Gives the file back the permissions that were set.
     pub(crate) fn restore_mode(&self) -> std::io::Result<()> {
         let Some((path, id)) = self.file() else { return Ok(()) };
         set_access(path, *id, Access { mode: self.options().mode, ..Access::OWN })
+    }
+
+    /// And the user and the group.
+    pub(crate) fn restore_owner(&self) -> std::io::Result<()> {
+        let Some((path, id)) = self.file() else { return Ok(()) };
+        let owner = self.options().owner;
+        set_owner(path, *id, owner.user, owner.group)
     }
 
     pub(crate) fn options(&self) -> SocketOptions {

@@ -17,7 +17,6 @@ use crate::release::exec_spec::Sockets;
 use crate::supervisor::deaf::HardlyTold;
 use crate::supervisor::denials::DenialLog;
 use crate::supervisor::files::Files;
-use crate::supervisor::lookout::Lookout;
 use crate::supervisor::master::{Children, Relay, Supervisor, Threads};
 use crate::supervisor::memory::Memory;
 use crate::supervisor::next_image::Reexec;
@@ -83,7 +82,7 @@ impl Supervisor {
             pool: Pool::restore(pool),
             facts,
             sockets,
-            lookout: Lookout::default(),
+            watched: Vec::new(),
             children: Children {
                 exec_pipes,
                 hardly_told: HardlyTold::default(),

@@ -1,6 +1,7 @@
 //! All that the main thread holds while it supervises. What it does with it is in the other files of the room.
 
 use std::ops::ControlFlow;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use crate::base::{Mono, Pid};
@@ -18,7 +19,6 @@ use crate::release::prepare::Found;
 use crate::supervisor::deaf::HardlyTold;
 use crate::supervisor::denials::DenialLog;
 use crate::supervisor::files::Files;
-use crate::supervisor::lookout::Lookout;
 use crate::supervisor::memory::Memory;
 use crate::supervisor::next_image::Reexec;
 use crate::supervisor::queue_watch::QueueWatch;
@@ -26,6 +26,7 @@ use crate::supervisor::recheck::PollBackoff;
 use crate::supervisor::running_check::RunningCheck;
 use crate::supervisor::undelivered::Undelivered;
 use crate::sys::exec_pipe::ExecPipe;
+use crate::sys::file_id::FileId;
 use crate::sys::title::Title;
 use crate::threads::Input;
 use crate::threads::crew::Crew;
@@ -41,7 +42,8 @@ pub(crate) struct Supervisor {
     /// What it goes by beside; it is handed on as it is.
     pub(crate) facts: Facts,
     pub(crate) sockets: Sockets,
-    pub(crate) lookout: Lookout,
+    /// The files that the control thread watches for us; of a socket with which one it was.
+    pub(crate) watched: Vec<(PathBuf, Option<FileId>)>,
     pub(crate) children: Children,
     pub(crate) threads: Threads,
     pub(crate) files: Files,

@@ -16,7 +16,6 @@ mod hand_over;
 mod launch;
 mod leftovers;
 mod log_file;
-mod lookout;
 mod lost_files;
 mod master;
 mod memory;
