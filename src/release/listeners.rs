@@ -13,8 +13,8 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use nix::errno::Errno;
 
+use crate::base::Pid;
 use crate::base::exit_code::{CANNOT_START, Problem};
-use crate::base::{Pid, printable};
 use crate::config::{Bind, Config, SHARED_DIRECTORY};
 use crate::files::directory::Demand;
 use crate::files::error::FileCause;
@@ -24,7 +24,7 @@ use crate::release::addresses::{Addresses, left_out, look_up, overlap};
 use crate::release::bound_files::{BoundFile, BoundFiles};
 use crate::release::call::Call;
 use crate::release::drop_ins;
-use crate::release::environment::MASTER_PID;
+use crate::release::in_the_way::{in_the_way, named};
 use crate::release::socket_options::{BindOwner, SocketOptions};
 use crate::release::unix_place;
 use crate::sys::birth::Birth;
@@ -33,8 +33,6 @@ use crate::sys::errno::{exit_code, words};
 use crate::sys::fd;
 use crate::sys::file_id::FileId;
 use crate::sys::held_socket;
-use crate::sys::port_use::{self, PortUse};
-use crate::sys::procfs;
 use crate::sys::refuse::refuse_all;
 use crate::sys::socket::{self, ListenError, LocalAddress, ReuseAddr};
 
@@ -430,36 +428,6 @@ fn refusal(error: &OpenError, ours: Option<&Arc<Listener>>, config: &Config) -> 
         (OpenError::Listen(error), _) => error.to_string(),
         (OpenError::Keep(message), _) => message.clone(),
     }
-}
-
-/// What holds the port, and what can be done.
-fn in_the_way(address: SocketAddr) -> String {
-    let holders = match port_use::of(address) {
-        PortUse::Listening(holders) => holders.into_iter().filter(|pid| pid.0.unsigned_abs() != std::process::id()),
-        PortUse::Lingering => {
-            return "; connections of a former listener linger there, for a minute at most: with ,r no start need wait for them"
-                .to_owned();
-        }
-        PortUse::Unknown => return String::new(),
-    };
-    let holders: Vec<Pid> = holders.collect();
-    if holders.is_empty() {
-        return String::new();
-    }
-    let master = |pid: &Pid| procfs::variable(*pid, MASTER_PID)?.parse().ok().map(Pid);
-    let orphan = holders.iter().filter_map(master).find(|master| !procfs::is_living(*master));
-    let advice = orphan.map_or(String::new(), |master| {
-        format!(", workers of master {master}, which is gone: they serve on until they are told to go (kill -USR2)")
-    });
-    format!("; held by {}{advice}", named(&holders))
-}
-
-fn named(pids: &[Pid]) -> String {
-    let names = pids.iter().map(|pid| match procfs::names(*pid).first() {
-        Some(name) => format!("{pid} ({})", printable::line(name)),
-        None => pid.to_string(),
-    });
-    format!("process {}", names.collect::<Vec<_>>().join(", "))
 }
 
 enum OpenError {

@@ -8,7 +8,7 @@ use std::os::unix::net::UnixStream;
 
 use nix::sys::signal::Signal;
 
-use crate::support::{LIMIT, Load, Master, Process, Setup, ask, example, is_root};
+use crate::support::{Injection, LIMIT, Load, Master, Process, Setup, ask, example, is_root};
 
 /// A worker that leaves a process behind in a session of its own.
 const WITH_A_DAEMON: &str = "(setsid sleep 1000 &); exec sleep 1000";
@@ -230,6 +230,24 @@ fn a_port_is_closed_at_the_end_although_a_process_that_was_left_holds_it() {
     );
     let refused = TcpStream::connect(master.addr()).expect_err("it does not listen any more");
     assert_eq!(refused.kind(), ErrorKind::ConnectionRefused);
+}
+
+/// Number 6. It takes the right to trace the holder, which a sandbox may refuse to root, too.
+#[test]
+fn a_port_that_its_holder_does_not_give_back_is_told_at_the_end() {
+    let setup = Setup::new("--config web.toml -n 1 -m 0").bind(",r").script(WITH_A_DAEMON);
+    setup.write("web.toml", "worker.leave = ['sleep']\n");
+    let master = setup.start();
+    master.wait_for_log("Up to 1 / 1", 1);
+    master.wait_until("worker and daemon hold the socket", LIMIT, || running(&master, "sleep").len() == 2);
+    let _refusal = Injection::attach(&master, "pidfd_getfd:error=EPERM");
+    master.signal(Signal::SIGINT);
+    assert_eq!(master.wait_exit().code(), Some(0));
+    let [holder] = running(&master, "sleep")[..] else { panic!("{}", master.log()) };
+    let line = master.wait_for_log("lets no other shut it down", 1).remove(0);
+    let told = format!("clients of {} may wait: it is held by process {holder} (sleep), which", master.addr());
+    assert!(line.contains("WARN") && line.contains(&told), "{line}");
+    TcpStream::connect(master.addr()).expect("it listens");
 }
 
 /// Number 5: `gunicorn --daemon`, and whatever else puts itself into the background.
