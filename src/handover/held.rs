@@ -10,7 +10,7 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
-use crate::base::{Pid, Version, wire};
+use crate::base::{Mono, Pid, Signal, Version, wire};
 use crate::capture::output::Carried;
 use crate::config::{Bind, Config};
 use crate::control::handover::Clients;
@@ -69,6 +69,18 @@ pub(crate) struct Facts {
     /// What was said of files that are not as they should be.
     #[serde(default)]
     pub(crate) complaints: Complaints,
+    /// Whether these have heard it is still to be seen.
+    #[serde(default)]
+    pub(crate) hardly_told: Vec<HardlyTold>,
+}
+
+/// A worker that was told to go a moment ago.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct HardlyTold {
+    pub(crate) worker: Pid,
+    pub(crate) signal: Signal,
+    /// When to look.
+    pub(crate) due: Mono,
 }
 
 /// Every descriptor that is handed on, and what belongs to it.
@@ -167,8 +179,16 @@ impl Held {
 impl Facts {
     /// Those of a master that has just been started.
     pub(crate) fn new(settled: AppliedConfig, call: Call, birth: Birth) -> Self {
-        let (counters, history, complaints) = (Counters::default(), History::default(), Complaints::default());
-        Self { reload: Reload::new(settled), call, birth, counters, history, lost_trace_lines: 0, complaints }
+        Self {
+            reload: Reload::new(settled),
+            call,
+            birth,
+            counters: Counters::default(),
+            history: History::default(),
+            lost_trace_lines: 0,
+            complaints: Complaints::default(),
+            hardly_told: Vec::new(),
+        }
     }
 
     /// The configuration as it counts: what commands have changed is in it.

@@ -14,7 +14,6 @@ use crate::handover::held::Facts;
 use crate::output::systemd::{Remembered, ServiceManager};
 use crate::pool::{Pool, State};
 use crate::release::exec_spec::Sockets;
-use crate::supervisor::deaf::HardlyTold;
 use crate::supervisor::denials::DenialLog;
 use crate::supervisor::files::Files;
 use crate::supervisor::master::{Children, Relay, Supervisor, Threads};
@@ -85,7 +84,6 @@ impl Supervisor {
             watched: Vec::new(),
             children: Children {
                 exec_pipes,
-                hardly_told: HardlyTold::default(),
                 undelivered: Undelivered::default(),
                 check: None,
                 queues: QueueWatch::default(),

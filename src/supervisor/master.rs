@@ -16,7 +16,6 @@ use crate::pool::{Action, ExitReason, Pool};
 use crate::release::exec_spec::Sockets;
 use crate::release::listeners::Listener;
 use crate::release::prepare::Found;
-use crate::supervisor::deaf::HardlyTold;
 use crate::supervisor::denials::DenialLog;
 use crate::supervisor::files::Files;
 use crate::supervisor::memory::Memory;
@@ -62,8 +61,6 @@ pub(crate) struct Supervisor {
 pub(crate) struct Children {
     /// Those of which it is not known yet whether they became their program.
     pub(crate) exec_pipes: Vec<(Pid, ExecPipe)>,
-    /// Whether workers have heard by what they were told to go.
-    pub(crate) hardly_told: HardlyTold,
     /// Signals that could not be sent, and are sent again.
     pub(crate) undelivered: Undelivered,
     /// The check of an upgrade.

@@ -120,6 +120,18 @@ fn a_worker_that_ignores_its_signal_is_named() {
     master.wait_until("it is gone", LIMIT, || !worker.is_alive());
 }
 
+/// Number 3: it was told just before a re-exec, so that the next image has to see whether it has heard.
+#[test]
+fn a_worker_that_ignores_its_signal_is_named_by_the_next_image() {
+    let script = "trap '' USR2; sleep 1000 & wait";
+    let master = Setup::new("-n 2 -m 0.1 -s 0.01").script(script).start();
+    master.wait_for_log("Up to 2 / 2", 1);
+    master.wait_until("both run", LIMIT, || running(&master, "sleep").len() == 2);
+    master.control("{command: dec}");
+    master.reload();
+    master.wait_for_log(") ignores or blocks USR2: it stays until it ends by itself or is killed", 1);
+}
+
 /// sudo closes the sockets of a server; a program without any goes on behind it.
 #[test]
 fn a_program_behind_sudo_goes_with_its_worker() {
