@@ -244,6 +244,28 @@ fn a_port_is_closed_at_the_end_although_a_process_that_was_left_holds_it() {
     assert_eq!(refused.kind(), ErrorKind::ConnectionRefused);
 }
 
+/// Numbers 6 and 9: what the log says to do at the second INT does it.
+#[test]
+fn two_ints_with_a_leftover_that_holds_the_socket_name_it_and_term_ends_it() {
+    let script = "(setsid sh -c \"trap '' USR2; echo deaf; sleep 1000\" &); exec sleep 1000";
+    let master = Setup::new("-n 1 -m 0").bind(",r").script(script).start();
+    master.wait_until("the program is deaf", LIMIT, || master.stdout().contains("deaf"));
+    master.signal(Signal::SIGINT);
+    let line = master.wait_for_log("has ended and left sh behind in process group ", 1).remove(0);
+    let group = line.split(" in process group ").nth(1).unwrap().split(',').next().unwrap();
+    let leftover = Process(group.parse().unwrap());
+    master.signal(Signal::SIGINT);
+    let hint = format!("Still waiting for [{leftover}]: to send TERM, run kill -TERM {}", master.process());
+    master.wait_for_log(&hint, 1);
+    assert!(leftover.is_alive());
+    TcpStream::connect(master.addr()).expect("it is held");
+    master.signal(Signal::SIGTERM);
+    assert_eq!(master.wait_exit().code(), Some(0));
+    assert!(!leftover.is_alive());
+    let refused = TcpStream::connect(master.addr()).expect_err("it does not listen any more");
+    assert_eq!(refused.kind(), ErrorKind::ConnectionRefused);
+}
+
 /// Number 6. It takes the right to trace the holder, which a sandbox may refuse to root, too.
 #[test]
 fn a_port_that_its_holder_does_not_give_back_is_told_at_the_end() {
