@@ -72,7 +72,7 @@ fn a_worker_that_fails_in_the_foreground_is_launched_again_and_has_the_terminal(
 /// The shell that has started the master reads from it then. Had the worker's group kept it, the shell could not.
 #[test]
 fn the_terminal_is_taken_back_at_the_end() {
-    let setup = Setup::new("-n 1 -m 0.1 --foreground").from_a_shell_at_a_terminal(TYPES_CTRL_C);
+    let setup = Setup::new("-n 1 -m 0.1 --foreground").behind_a_shell_at_a_terminal(TYPES_CTRL_C);
     let terminal = setup.script(READS).start();
     terminal.wait_for_log("Up to 1 / 1", 1);
     read_by(&terminal, 0);

@@ -30,7 +30,7 @@ const READS_AFTERWARDS: &str =
 
 impl Setup {
     /// The same, with a shell between the two.
-    pub fn from_a_shell_at_a_terminal(self, script: &str) -> Self {
+    pub fn behind_a_shell_at_a_terminal(self, script: &str) -> Self {
         self.through(&["python3", "-c", &format!("{script}{SHOWS}"), "/bin/sh", "-c", READS_AFTERWARDS, "sh"])
     }
 
