@@ -169,7 +169,7 @@ impl Found {
     /// Whether it is a socket that has one name. Another user can link a socket of ours to a second name, where the system
     /// lets them, but not take the first from it.
     pub(super) fn is_sole_socket(&self) -> bool {
-        self.meta.file_type().is_socket() && self.meta.nlink() == 1
+        self.meta.file_type().is_socket() && !self.is_hard_linked()
     }
 
     /// The same, of one that we have made.

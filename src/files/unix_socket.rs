@@ -16,7 +16,7 @@ use serde::{Deserialize, Serialize};
 use crate::base::limits::SOCKET_PATH_MAX;
 use crate::files::directory::Demand;
 use crate::files::error::{FileCause, FileError};
-use crate::files::path_trust::{kind, parent_of};
+use crate::files::path_trust::{Mistrust, kind, parent_of};
 use crate::files::room::check_room;
 use crate::files::spot::{Found, Spot};
 use crate::sys::errno::{insist, retry};
@@ -105,12 +105,25 @@ pub(super) fn check_place_unless(
 /// Changes the mode, user and group of the socket file `id`, if it still stands at the path.
 ///
 /// # Errors
-/// The system refuses the change, or does not say what stands there.
+/// The system refuses the change, or does not say what stands there; or the file has a second name, which another user may have given it.
 pub fn set_access(path: &Path, id: FileId, access: Access) -> io::Result<()> {
-    let Some(spot) = Spot::find_left(path)? else { return Ok(()) };
-    match spot.look()?.filter(|found| found.id() == id && found.is_sole_socket()) {
-        Some(found) => admit(&found, access),
-        None => Ok(()),
+    own_file(path, id)?.map_or(Ok(()), |found| admit(&found, access))
+}
+
+/// The same of user and group alone.
+///
+/// # Errors
+/// As [`set_access`].
+pub fn set_owner(path: &Path, id: FileId, user: Option<u32>, group: Option<u32>) -> io::Result<()> {
+    own_file(path, id)?.map_or(Ok(()), |found| Ok(found.set_owner(user, group)?))
+}
+
+/// None: it does not stand there any more.
+fn own_file(path: &Path, id: FileId) -> io::Result<Option<Found>> {
+    let Some(spot) = Spot::find_left(path)? else { return Ok(None) };
+    match spot.look()?.filter(|found| found.id() == id && found.meta().file_type().is_socket()) {
+        Some(found) if found.is_hard_linked() => Err(FileCause::Mistrusted(Mistrust::HardLinked).into()),
+        found => Ok(found),
     }
 }
 
@@ -328,6 +341,18 @@ mod tests {
         assert_eq!(refusal.to_string(), format!("cannot bind {}: in use by another process", path.display()));
         assert!(before.stands_at(&path));
         drop(living);
+    }
+
+    #[test]
+    fn a_socket_with_two_names_is_not_changed() {
+        let (dir, path) = place();
+        let (_listener, id) = listen_unix(&path, wanted(0o600)).unwrap();
+        let set = |mode| set_access(&path, id, Access { mode, ..Access::OWN }).map_err(|error| error.to_string());
+        fs::hard_link(&path, dir.path().join("second")).unwrap();
+        assert_eq!(set(0o666), Err("it has more than one name".to_owned()));
+        assert_eq!(fs::metadata(&path).unwrap().mode() & 0o7777, 0o600);
+        fs::remove_file(dir.path().join("second")).unwrap();
+        assert_eq!((set(0o666), fs::metadata(&path).unwrap().mode() & 0o7777), (Ok(()), 0o666));
     }
 
     #[test]

@@ -11,13 +11,14 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::base::{Mono, Pid, Version, wire};
+use crate::base::{Mono, Pid, Signal, Version, wire};
 use crate::capture::output::Carried;
 use crate::config::{Bind, Config};
 use crate::control::handover::Clients;
 use crate::handoff::{Fd, Ours, check_ids};
 use crate::handover::process::Process;
 use crate::machines::reload::Reload;
+use crate::output::complaints::Complaints;
 use crate::output::counters::Counters;
 use crate::output::history::History;
 use crate::output::systemd::Remembered;
@@ -73,6 +74,21 @@ pub(crate) struct Facts {
     /// Lines that are missing in the trace, and of which no line of it tells yet.
     #[serde(default)]
     pub(crate) lost_trace_lines: u64,
+    /// What was said of files that are not as they should be.
+    #[serde(default)]
+    pub(crate) complaints: Complaints,
+    /// Whether these have heard it is still to be seen.
+    #[serde(default)]
+    pub(crate) hardly_told: Vec<HardlyTold>,
+}
+
+/// A worker that was told to go a moment ago.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct HardlyTold {
+    pub(crate) worker: Pid,
+    pub(crate) signal: Signal,
+    /// When to look.
+    pub(crate) due: Mono,
 }
 
 /// Every descriptor that is handed on, and what belongs to it.
@@ -189,16 +205,17 @@ impl Crash {
 impl Facts {
     /// Those of a master that has just been started.
     pub(crate) fn new(settled: AppliedConfig, call: Call, birth: Birth) -> Self {
-        let (counters, history) = (Counters::default(), History::default());
         Self {
             reload: Reload::new(settled),
             call,
             birth,
-            counters,
-            history,
             adopted: Vec::new(),
             last_crash: None,
             lost_trace_lines: 0,
+            counters: Counters::default(),
+            history: History::default(),
+            complaints: Complaints::default(),
+            hardly_told: Vec::new(),
         }
     }
 

@@ -2,6 +2,7 @@
 //! systemd, the process title, help. Only looks at what it describes.
 
 pub(crate) mod calendar;
+pub(crate) mod complaints;
 pub(crate) mod counters;
 pub(crate) mod death;
 pub(crate) mod einhorn_state;

@@ -13,18 +13,18 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use nix::errno::Errno;
 
+use crate::base::Pid;
 use crate::base::exit_code::{CANNOT_START, Problem};
-use crate::base::{Pid, printable};
 use crate::config::{Bind, Config, SHARED_DIRECTORY};
 use crate::files::directory::Demand;
 use crate::files::error::FileCause;
 use crate::files::path_trust::DirectoryError;
-use crate::files::unix_socket::{Access, Wanted, check_place, listen_unix, new_file_owner, set_access};
+use crate::files::unix_socket::{Access, Wanted, check_place, listen_unix, new_file_owner, set_access, set_owner};
 use crate::release::addresses::{Addresses, left_out, look_up, overlap};
 use crate::release::bound_files::{BoundFile, BoundFiles};
 use crate::release::call::Call;
 use crate::release::drop_ins;
-use crate::release::environment::MASTER_PID;
+use crate::release::in_the_way::{in_the_way, named};
 use crate::release::socket_options::{BindOwner, SocketOptions};
 use crate::release::unix_place;
 use crate::sys::birth::Birth;
@@ -33,8 +33,6 @@ use crate::sys::errno::{exit_code, words};
 use crate::sys::fd;
 use crate::sys::file_id::FileId;
 use crate::sys::held_socket;
-use crate::sys::port_use::{self, PortUse};
-use crate::sys::procfs;
 use crate::sys::refuse::refuse_all;
 use crate::sys::socket::{self, ListenError, LocalAddress, ReuseAddr};
 
@@ -57,6 +55,14 @@ pub(crate) struct Listener {
     shut: AtomicBool,
     /// The inode of the socket, once it was closed: the descriptor leads to /dev/null then.
     closed: OnceLock<u64>,
+}
+
+/// Who may connect to a unix socket, as its file says.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct FileRights {
+    pub(crate) mode: u32,
+    pub(crate) user: u32,
+    pub(crate) group: u32,
 }
 
 impl Listener {
@@ -84,16 +90,24 @@ impl Listener {
     }
 
     /// The permissions of its file. None: there is none, or what stands there is not ours.
-    pub(crate) fn file_mode(&self) -> Option<u32> {
+    pub(crate) fn file_rights(&self) -> Option<FileRights> {
         let (path, id) = self.file()?;
         let meta = std::fs::symlink_metadata(path).ok()?;
-        (FileId::of(&meta) == *id).then(|| meta.mode() & 0o777)
+        let rights = FileRights { mode: meta.mode() & 0o777, user: meta.uid(), group: meta.gid() };
+        (FileId::of(&meta) == *id).then_some(rights)
     }
 
     /// Gives the file back the permissions that were set.
     pub(crate) fn restore_mode(&self) -> std::io::Result<()> {
         let Some((path, id)) = self.file() else { return Ok(()) };
         set_access(path, *id, Access { mode: self.options().mode, ..Access::OWN })
+    }
+
+    /// And the user and the group.
+    pub(crate) fn restore_owner(&self) -> std::io::Result<()> {
+        let Some((path, id)) = self.file() else { return Ok(()) };
+        let owner = self.options().owner;
+        set_owner(path, *id, owner.user, owner.group)
     }
 
     pub(crate) fn options(&self) -> SocketOptions {
@@ -414,36 +428,6 @@ fn refusal(error: &OpenError, ours: Option<&Arc<Listener>>, config: &Config) -> 
         (OpenError::Listen(error), _) => error.to_string(),
         (OpenError::Keep(message), _) => message.clone(),
     }
-}
-
-/// What holds the port, and what can be done.
-fn in_the_way(address: SocketAddr) -> String {
-    let holders = match port_use::of(address) {
-        PortUse::Listening(holders) => holders.into_iter().filter(|pid| pid.0.unsigned_abs() != std::process::id()),
-        PortUse::Lingering => {
-            return "; connections of a former listener linger there, for a minute at most: with ,r no start need wait for them"
-                .to_owned();
-        }
-        PortUse::Unknown => return String::new(),
-    };
-    let holders: Vec<Pid> = holders.collect();
-    if holders.is_empty() {
-        return String::new();
-    }
-    let master = |pid: &Pid| procfs::variable(*pid, MASTER_PID)?.parse().ok().map(Pid);
-    let orphan = holders.iter().filter_map(master).find(|master| !procfs::is_living(*master));
-    let advice = orphan.map_or(String::new(), |master| {
-        format!(", workers of master {master}, which is gone: they serve on until they are told to go (kill -USR2)")
-    });
-    format!("; held by {}{advice}", named(&holders))
-}
-
-fn named(pids: &[Pid]) -> String {
-    let names = pids.iter().map(|pid| match procfs::names(*pid).first() {
-        Some(name) => format!("{pid} ({})", printable::line(name)),
-        None => pid.to_string(),
-    });
-    format!("process {}", names.collect::<Vec<_>>().join(", "))
 }
 
 enum OpenError {

@@ -9,6 +9,7 @@ pub(crate) mod directory;
 mod drop_ins;
 pub(crate) mod environment;
 pub(crate) mod exec_spec;
+mod in_the_way;
 pub(crate) mod links;
 pub(crate) mod listeners;
 pub(crate) mod prepare;

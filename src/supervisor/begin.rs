@@ -15,11 +15,9 @@ use crate::output::systemd::{Remembered, ServiceManager};
 use crate::pool::{Pool, State};
 use crate::release::exec_spec::Sockets;
 use crate::supervisor::adopted::Adopted;
-use crate::supervisor::deaf::HardlyTold;
 use crate::supervisor::denials::DenialLog;
 use crate::supervisor::files::Files;
 use crate::supervisor::journal::JournalFile;
-use crate::supervisor::lookout::Lookout;
 use crate::supervisor::master::{Children, Relay, Supervisor, Threads};
 use crate::supervisor::memory::Memory;
 use crate::supervisor::next_image::Reexec;
@@ -92,10 +90,9 @@ impl Supervisor {
             pool: Pool::restore(pool),
             facts,
             sockets,
-            lookout: Lookout::default(),
+            watched: Vec::new(),
             children: Children {
                 exec_pipes,
-                hardly_told: HardlyTold::default(),
                 undelivered: Undelivered::default(),
                 check: None,
                 queues: QueueWatch::default(),

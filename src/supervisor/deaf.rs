@@ -4,40 +4,34 @@
 use std::time::Duration;
 
 use crate::base::{Mono, Pid, Signal, printable};
-use crate::pool::Pool;
+use crate::handover::held::HardlyTold;
+use crate::supervisor::master::Supervisor;
 use crate::sys::hearing::{Hearing, has_taken, hearing};
 use crate::sys::{procfs, signal};
 
 /// How long a worker may take to take a signal that it blocks: one that takes it by sigwait(3) may be busy with another.
 const TAKEN_WITHIN: Duration = Duration::from_millis(200);
 
-/// Those that were told to go a moment ago.
-#[derive(Default)]
-pub(crate) struct HardlyTold(Vec<(Pid, Signal, Mono)>);
-
-impl HardlyTold {
-    pub(crate) fn add(&mut self, now: Mono, worker: Pid, told: Signal) {
-        self.0.push((worker, told, now.after(TAKEN_WITHIN)));
+impl Supervisor {
+    /// It was told to go by this signal, just now.
+    pub(crate) fn see_whether_it_hears(&mut self, now: Mono, worker: Pid, signal: Signal) {
+        self.facts.hardly_told.push(HardlyTold { worker, signal, due: now.after(TAKEN_WITHIN) });
     }
 
     /// When to look at the next.
-    pub(crate) fn deadline(&self) -> Option<Mono> {
-        self.0.iter().map(|(.., due)| *due).min()
-    }
-
-    fn take_due(&mut self, now: Mono) -> Vec<(Pid, Signal)> {
-        let (due, later) = std::mem::take(&mut self.0).into_iter().partition(|(.., due)| *due <= now);
-        self.0 = later;
-        let due: Vec<(Pid, Signal, Mono)> = due;
-        due.into_iter().map(|(worker, told, _)| (worker, told)).collect()
+    pub(crate) fn hearing_deadline(&self) -> Option<Mono> {
+        self.facts.hardly_told.iter().map(|told| told.due).min()
     }
 
     /// Looks whether those that are still there have taken their signals, and tells their children if not.
-    pub(crate) fn look_again(&mut self, now: Mono, pool: &Pool) {
-        self.0.retain(|(worker, ..)| pool.workers().iter().any(|it| it.pid == *worker));
-        for (worker, told) in self.take_due(now) {
-            if hearing(worker, told) == Hearing::Never && !has_taken(worker, told) {
-                tell_for(worker, told);
+    pub(crate) fn look_at_hardly_told(&mut self, now: Mono) {
+        let (due, later) = self.facts.hardly_told.iter().partition(|told| told.due <= now);
+        self.facts.hardly_told = later;
+        let due: Vec<HardlyTold> = due;
+        let is_there = |told: &&HardlyTold| self.pool.workers().iter().any(|it| it.pid == told.worker);
+        for HardlyTold { worker, signal, .. } in due.iter().filter(is_there) {
+            if hearing(*worker, *signal) == Hearing::Never && !has_taken(*worker, *signal) {
+                tell_for(*worker, *signal);
             }
         }
     }

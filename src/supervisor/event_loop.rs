@@ -89,7 +89,7 @@ impl Supervisor {
                 return ControlFlow::Break(ExitReason::Quit);
             }
         }
-        self.children.hardly_told.look_again(clock::now(), &self.pool);
+        self.look_at_hardly_told(clock::now());
         self.shut_removed_binds();
         self.close_when_stopping();
         self.hand_over_terminal();
@@ -119,7 +119,7 @@ impl Supervisor {
             self.memory.deadline(),
             self.service_manager.deadline(),
             self.children.undelivered.deadline(),
-            self.children.hardly_told.deadline(),
+            self.hearing_deadline(),
             self.removed_binds_deadline(),
             self.check_deadline(),
             self.queue_watch_deadline(),

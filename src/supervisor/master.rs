@@ -1,6 +1,7 @@
 //! All that the main thread holds while it supervises. What it does with it is in the other files of the room.
 
 use std::ops::ControlFlow;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use crate::base::{Mono, Pid, Signal};
@@ -16,11 +17,9 @@ use crate::release::exec_spec::Sockets;
 use crate::release::listeners::Listener;
 use crate::release::prepare::Found;
 use crate::supervisor::adopted::Adopted;
-use crate::supervisor::deaf::HardlyTold;
 use crate::supervisor::denials::DenialLog;
 use crate::supervisor::files::Files;
 use crate::supervisor::journal::JournalFile;
-use crate::supervisor::lookout::Lookout;
 use crate::supervisor::memory::Memory;
 use crate::supervisor::next_image::Reexec;
 use crate::supervisor::queue_watch::QueueWatch;
@@ -28,6 +27,7 @@ use crate::supervisor::recheck::PollBackoff;
 use crate::supervisor::running_check::RunningCheck;
 use crate::supervisor::undelivered::{Addressee, Undelivered};
 use crate::sys::exec_pipe::ExecPipe;
+use crate::sys::file_id::FileId;
 use crate::sys::title::Title;
 use crate::threads::Input;
 use crate::threads::crew::Crew;
@@ -43,7 +43,8 @@ pub(crate) struct Supervisor {
     /// What it goes by beside; it is handed on as it is.
     pub(crate) facts: Facts,
     pub(crate) sockets: Sockets,
-    pub(crate) lookout: Lookout,
+    /// The files that the control thread watches for us; of a socket with which one it was.
+    pub(crate) watched: Vec<(PathBuf, Option<FileId>)>,
     pub(crate) children: Children,
     pub(crate) threads: Threads,
     pub(crate) files: Files,
@@ -63,8 +64,6 @@ pub(crate) struct Supervisor {
 pub(crate) struct Children {
     /// Those of which it is not known yet whether they became their program.
     pub(crate) exec_pipes: Vec<(Pid, ExecPipe)>,
-    /// Whether workers have heard by what they were told to go.
-    pub(crate) hardly_told: HardlyTold,
     /// Signals that could not be sent, and are sent again.
     pub(crate) undelivered: Undelivered,
     /// The check of an upgrade.

@@ -20,7 +20,6 @@ mod journal;
 mod launch;
 mod leftovers;
 mod log_file;
-mod lookout;
 mod lost_files;
 mod master;
 mod memory;

@@ -44,7 +44,7 @@ impl Supervisor {
             self.children.send(Addressee::Worker(pid), Signal::CONT);
         }
         if told.signals.contains(&signal) {
-            self.children.hardly_told.add(clock::now(), pid, signal);
+            self.see_whether_it_hears(clock::now(), pid, signal);
         }
     }
 

@@ -16,7 +16,7 @@ use thiserror::Error;
 use crate::sys::errno::{retry, words};
 use crate::sys::fd::{Blocking, set_blocking};
 
-/// SO_REUSEADDR: binds although connections of a former listener linger.
+/// SO_REUSEADDR: binds although connections of a former listener that had it, too, are still there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ReuseAddr {
     Yes,
@@ -57,6 +57,11 @@ pub fn listen_tcp(
     relisten(fd.as_fd(), backlog).map_err(failed("listen on"))?;
     set_blocking(fd.as_fd(), blocking).map_err(failed("open a socket for"))?;
     Ok(fd)
+}
+
+/// Whether SO_REUSEADDR would have let a bind pass that found the address in use.
+pub fn could_bind_with_reuse(address: SocketAddr) -> bool {
+    open_tcp(address, ReuseAddr::Yes).and_then(|fd| bind_inet(&fd, address)).is_ok()
 }
 
 /// The addresses of a host name, in the resolver's order. It may ask the network, and take its time.

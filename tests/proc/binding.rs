@@ -2,11 +2,15 @@
 
 use std::fs;
 use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::os::fd::AsRawFd;
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::Path;
 
 use nix::sys::signal::Signal;
+use nix::sys::socket::{
+    AddressFamily, Backlog, SockFlag, SockType, SockaddrIn, bind, listen, setsockopt, socket, sockopt,
+};
 use serde_json::Value;
 
 use crate::support::{
@@ -255,6 +259,53 @@ fn an_address_that_workers_of_a_killed_master_hold_is_refused_with_their_names()
     refusal.assert(111, &why);
     assert!(worker.signal(Signal::SIGUSR2));
     wait_until("the port is free", LIMIT, || TcpListener::bind(address).is_ok());
+}
+
+/// A connection whose listener, with SO_REUSEADDR or without, is closed.
+fn connection_without_listener(reuse: bool) -> (SocketAddr, TcpStream, TcpStream) {
+    let fd = socket(AddressFamily::Inet, SockType::Stream, SockFlag::SOCK_CLOEXEC, None).unwrap();
+    setsockopt(&fd, sockopt::ReuseAddr, &reuse).unwrap();
+    let SocketAddr::V4(address) = free_address() else { panic!("it is of IPv4") };
+    bind(fd.as_raw_fd(), &SockaddrIn::from(address)).unwrap();
+    listen(&fd, Backlog::new(5).unwrap()).unwrap();
+    let listener = TcpListener::from(fd);
+    let client = TcpStream::connect(address).unwrap();
+    let (accepted, _) = listener.accept().unwrap();
+    (address.into(), client, accepted)
+}
+
+/// The states of the sockets at an address.
+fn states(address: SocketAddr) -> Vec<String> {
+    let SocketAddr::V4(v4) = address else { panic!("it is of IPv4") };
+    let local = format!("{:08X}:{:04X}", u32::from_ne_bytes(v4.ip().octets()), v4.port());
+    let is_there = |fields: &Vec<&str>| fields[1] == local;
+    let list = fs::read_to_string("/proc/net/tcp").unwrap();
+    list.lines().map(|line| line.split_whitespace().collect()).filter(is_there).map(|row| row[3].to_owned()).collect()
+}
+
+/// Number 6: SO_REUSEADDR has to be the former listener's, too.
+#[test]
+fn connections_of_a_former_listener_are_in_the_way_unless_both_have_r() {
+    let in_use = |address| format!("cannot bind {address}: address already in use; connections");
+    let without = ": they are of a listener without ,r; if it had that, and this one has, no start need wait";
+    let with = ": with ,r no start need wait for them";
+    for (reuse, flags, advice) in [(false, "", without), (false, ",r", without), (true, "", with)] {
+        let (address, client, accepted) = connection_without_listener(reuse);
+        wait_until("nothing listens", LIMIT, || !states(address).contains(&"0A".to_owned()));
+        let own = Process::this();
+        let holder = format!("process {own} ({})", own.text("comm").trim());
+        let held = format!("{} there are held by {holder}{advice}", in_use(address));
+        refused(&format!("{FIRST} -b {address}{flags}"), |_| {}).assert(111, &held);
+        drop(accepted);
+        drop(client);
+        wait_until("it waits", LIMIT, || states(address) == ["06"]);
+        let lingers = format!("{} of a former listener linger there, for a minute at most{advice}", in_use(address));
+        refused(&format!("{FIRST} -b {address}{flags}"), |_| {}).assert(111, &lingers);
+    }
+    let (address, _client, _accepted) = connection_without_listener(true);
+    let master = Setup::new(&format!("-b {address},r")).program(["sleep", "1000"]).start();
+    master.wait_for_workers(1);
+    TcpStream::connect(address).unwrap();
 }
 
 #[test]

@@ -1,5 +1,8 @@
 //! A worker that has the terminal of the master (`--foreground`; number 9 of "what real operators trip over").
 
+use std::io::ErrorKind;
+use std::net::TcpStream;
+
 use nix::sys::signal::Signal;
 
 use crate::support::{LIMIT, Master, Process, Setup, TYPES_CTRL_C};
@@ -64,6 +67,39 @@ fn a_worker_that_fails_in_the_foreground_is_launched_again_and_has_the_terminal(
     read_by(&terminal, 1);
     terminal.signal(Signal::SIGUSR1);
     terminal.wait_until("it ends", LIMIT, || !terminal.is_running());
+}
+
+/// The shell that has started the master reads from it then. Had the worker's group kept it, the shell could not.
+#[test]
+fn the_terminal_is_taken_back_at_the_end() {
+    let setup = Setup::new("-n 1 -m 0.1 --foreground").behind_a_shell_at_a_terminal(TYPES_CTRL_C);
+    let terminal = setup.script(READS).start();
+    terminal.wait_for_log("Up to 1 / 1", 1);
+    read_by(&terminal, 0);
+    terminal.control("{command: die}");
+    terminal.wait_for_log("shell asks", 1);
+    terminal.signal(Signal::SIGUSR2);
+    terminal.wait_for_log("shell has read hello", 1);
+    assert_eq!(terminal.wait_exit().code(), Some(0));
+}
+
+/// What the worker has left is waited for, and holds the socket. Ctrl-C reaches the master by then.
+#[test]
+fn ctrl_c_reaches_the_master_when_the_worker_has_ended_and_left_a_process() {
+    let script = "(setsid sh -c \"trap '' USR2 INT; echo deaf; sleep 1000\" &); exec sleep 1000";
+    let terminal = Setup::new("-n 1 -m 0.1 --foreground").at_a_terminal(TYPES_CTRL_C).bind(",r").script(script).start();
+    terminal.wait_for_log("Up to 1 / 1", 1);
+    terminal.wait_for_log("deaf", 1);
+    terminal.signal(Signal::SIGUSR1);
+    terminal.wait_for_log("has ended and left sh behind", 1);
+    terminal.wait_for_log("had the terminal and has ended", 1);
+    terminal.signal(Signal::SIGUSR1);
+    terminal.wait_for_log(", or press Ctrl-C once more", 1);
+    TcpStream::connect(terminal.addr()).expect("it is held");
+    terminal.signal(Signal::SIGUSR1);
+    assert_eq!(terminal.wait_exit().code(), Some(0));
+    let refused = TcpStream::connect(terminal.addr()).expect_err("it does not listen any more");
+    assert_eq!(refused.kind(), ErrorKind::ConnectionRefused);
 }
 
 #[test]

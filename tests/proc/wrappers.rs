@@ -8,7 +8,7 @@ use std::os::unix::net::UnixStream;
 
 use nix::sys::signal::Signal;
 
-use crate::support::{LIMIT, Load, Master, Process, Setup, ask, example, is_root};
+use crate::support::{Injection, LIMIT, Load, Master, Process, Setup, ask, example, is_root};
 
 /// A worker that leaves a process behind in a session of its own.
 const WITH_A_DAEMON: &str = "(setsid sleep 1000 &); exec sleep 1000";
@@ -118,6 +118,18 @@ fn a_worker_that_ignores_its_signal_is_named() {
     master.signal(Signal::SIGHUP);
     master.wait_for_log(") ignores or blocks USR2: it stays until it ends by itself or is killed", 1);
     master.wait_until("it is gone", LIMIT, || !worker.is_alive());
+}
+
+/// Number 3: it was told just before a re-exec, so that the next image has to see whether it has heard.
+#[test]
+fn a_worker_that_ignores_its_signal_is_named_by_the_next_image() {
+    let script = "trap '' USR2; sleep 1000 & wait";
+    let master = Setup::new("-n 2 -m 0.1 -s 0.01").script(script).start();
+    master.wait_for_log("Up to 2 / 2", 1);
+    master.wait_until("both run", LIMIT, || running(&master, "sleep").len() == 2);
+    master.control("{command: dec}");
+    master.reload();
+    master.wait_for_log(") ignores or blocks USR2: it stays until it ends by itself or is killed", 1);
 }
 
 /// sudo closes the sockets of a server; a program without any goes on behind it.
@@ -230,6 +242,46 @@ fn a_port_is_closed_at_the_end_although_a_process_that_was_left_holds_it() {
     );
     let refused = TcpStream::connect(master.addr()).expect_err("it does not listen any more");
     assert_eq!(refused.kind(), ErrorKind::ConnectionRefused);
+}
+
+/// Numbers 6 and 9: what the log says to do at the second INT does it.
+#[test]
+fn two_ints_with_a_leftover_that_holds_the_socket_name_it_and_term_ends_it() {
+    let script = "(setsid sh -c \"trap '' USR2; echo deaf; sleep 1000\" &); exec sleep 1000";
+    let master = Setup::new("-n 1 -m 0").bind(",r").script(script).start();
+    master.wait_until("the program is deaf", LIMIT, || master.stdout().contains("deaf"));
+    master.signal(Signal::SIGINT);
+    let line = master.wait_for_log("has ended and left sh behind in process group ", 1).remove(0);
+    let group = line.split(" in process group ").nth(1).unwrap().split(',').next().unwrap();
+    let leftover = Process(group.parse().unwrap());
+    master.signal(Signal::SIGINT);
+    let hint = format!("Still waiting for [{leftover}]: to send TERM, run kill -TERM {}", master.process());
+    master.wait_for_log(&hint, 1);
+    assert!(leftover.is_alive());
+    TcpStream::connect(master.addr()).expect("it is held");
+    master.signal(Signal::SIGTERM);
+    assert_eq!(master.wait_exit().code(), Some(0));
+    assert!(!leftover.is_alive());
+    let refused = TcpStream::connect(master.addr()).expect_err("it does not listen any more");
+    assert_eq!(refused.kind(), ErrorKind::ConnectionRefused);
+}
+
+/// Number 6. It takes the right to trace the holder, which a sandbox may refuse to root, too.
+#[test]
+fn a_port_that_its_holder_does_not_give_back_is_told_at_the_end() {
+    let setup = Setup::new("--config web.toml -n 1 -m 0").bind(",r").script(WITH_A_DAEMON);
+    setup.write("web.toml", "worker.leave = ['sleep']\n");
+    let master = setup.start();
+    master.wait_for_log("Up to 1 / 1", 1);
+    master.wait_until("worker and daemon hold the socket", LIMIT, || running(&master, "sleep").len() == 2);
+    let _refusal = Injection::attach(&master, "pidfd_getfd:error=EPERM");
+    master.signal(Signal::SIGINT);
+    assert_eq!(master.wait_exit().code(), Some(0));
+    let [holder] = running(&master, "sleep")[..] else { panic!("{}", master.log()) };
+    let line = master.wait_for_log("lets no other shut it down", 1).remove(0);
+    let told = format!("clients of {} may wait: it is held by process {holder} (sleep), which", master.addr());
+    assert!(line.contains("WARN") && line.contains(&told), "{line}");
+    TcpStream::connect(master.addr()).expect("it listens");
 }
 
 /// Number 5: `gunicorn --daemon`, and whatever else puts itself into the background.

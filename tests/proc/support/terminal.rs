@@ -24,7 +24,16 @@ signal.signal(signal.SIGUSR1, lambda *_: os.write(terminal, b"\x03"))
 signal.signal(signal.SIGUSR2, lambda *_: os.write(terminal, b"\x1ahello\n"))
 "#;
 
+/// Reads a line when the program has ended that it was given, as the shell does that an operator has started the master from.
+const READS_AFTERWARDS: &str =
+    r#""$@"; code=$?; echo "shell asks"; read -r line; echo "shell has read $line"; exit $code"#;
+
 impl Setup {
+    /// The same, with a shell between the two.
+    pub fn behind_a_shell_at_a_terminal(self, script: &str) -> Self {
+        self.through(&["python3", "-c", &format!("{script}{SHOWS}"), "/bin/sh", "-c", READS_AFTERWARDS, "sh"])
+    }
+
     /// Has a script start the master at a terminal: it leaves the pid of the child in `pid`, and the other end of the terminal in
     /// `terminal`.
     pub fn at_a_terminal(self, script: &str) -> Self {
