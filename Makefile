@@ -34,6 +34,7 @@ replay.needs = $(RUST)
 faults.needs = $(RUST) python3
 bad-releases.needs = $(RUST) python3 gunicorn puma node=nodejs go=golang-go
 chaos.needs = $(RUST)
+kills.needs = $(RUST)
 soak.needs = $(RUST)
 compare.needs = $(RUST)
 compare-releases.needs = $(RUST) gunicorn puma node=nodejs
@@ -57,7 +58,7 @@ NEED = @.ci/need 'make $@' $($@.needs)
 # Each works on its own in what there is.
 .NOTPARALLEL:
 
-.PHONY: help demo check test compat servers sim replay faults bad-releases chaos soak compare compare-releases mutants fuzz bench reexec picture deb rpm package-test fresh-test size build install
+.PHONY: help demo check test compat servers sim replay faults bad-releases chaos kills soak compare compare-releases mutants fuzz bench reexec picture deb rpm package-test fresh-test size build install
 
 help:
 	@echo 'make demo     run four workers on 127.0.0.1:$(PORT) (PORT=...) and say how to ask and upgrade them'
@@ -70,6 +71,7 @@ help:
 	@echo 'make faults   make each system call of a master fail in each phase (FAULTS_SEED=, _CELLS=, _ONLY=, _SECONDS=, _JOBS=)'
 	@echo 'make bad-releases  deploy bad releases of all kinds under load, and count what is lost and when the old strength is back'
 	@echo 'make chaos    upgrades, changes and kills under the load of 10,000,000 requests, and what was lost (CHAOS_REQUESTS=, CHAOS_SEED=)'
+	@echo 'make kills    kill the master 1,000 times under load, and start the next one (KILLS=, KILLS_SEED=)'
 	@echo 'make soak     deaths, re-execs and vanishing clients for MINUTES=10: what descriptors, threads and memory of the master do'
 	@echo 'make compare  the same load and restarts on other supervisors (COMPARE_EINHORN=, COMPARE_SUPERVISORD=, COMPARE_CIRCUS=)'
 	@echo 'make compare-releases  the same bad releases on gunicorn and puma by themselves and on pm2 (COMPARE_PM2=DIRECTORY)'
@@ -156,6 +158,11 @@ chaos:
 	$(NEED)
 	$(CARGO) build --release --example http_worker
 	$(CARGO) test --release --test chaos -- --nocapture --ignored --exact chaos
+
+kills:
+	$(NEED)
+	$(CARGO) build --release --example http_worker
+	KILLS=$(or $(KILLS),1000) $(CARGO) test --release --test proc -- --nocapture --exact kills::no_request_is_lost_however_often_the_master_is_killed
 
 soak:
 	$(NEED)

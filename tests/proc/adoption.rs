@@ -4,8 +4,7 @@ use std::path::Path;
 
 use nix::sys::signal::Signal;
 
-use crate::rng::Rng;
-use crate::support::{LIMIT, Load, Master, Process, Setup, wait_until};
+use crate::support::{LIMIT, Load, Master, Setup, wait_until};
 
 /// On each kind of socket; the names of the addresses are those that `load` asks.
 fn site(options: &str) -> Setup {
@@ -26,22 +25,8 @@ fn kill(master: &Master, signal: Signal) {
     master.wait_exit();
 }
 
-fn workers(master: &Master, of: &Master) -> Vec<Process> {
-    let is_of = |process: &Process| process.environ().get("EINHORN_MASTER_PID") == Some(&of.pid().to_string());
-    master.descendants().into_iter().filter(is_of).collect()
-}
-
 fn load(master: &Master) -> [Load; 2] {
     [Load::start(master.addr(), 2), Load::start(master.file("web.sock").as_path(), 2)]
-}
-
-/// With as many workers as it wants, and none of another master.
-fn wait_until_alone(master: &Master) {
-    master.wait_for_log("Upgraded successfully", 1);
-    master.wait_until("its own workers serve alone", LIMIT, || {
-        let all = master.descendants().len();
-        all >= 2 && workers(master, master).len() == all
-    });
 }
 
 #[test]
@@ -111,47 +96,4 @@ fn no_journal_is_kept_without_a_file_unless_adopt_is_given() {
     };
     let each = [&[][..], &as_einhorn].map(|through| ["", "--adopt"].map(|options| journals(options, through)));
     assert_eq!(each, [[false, true]; 2]);
-}
-
-/// KILL, ABRT and SEGV at random moments of whatever the master does then.
-#[test]
-fn no_request_is_lost_however_often_the_master_is_killed() {
-    let kills = std::env::var("KILLS").map_or(12, |kills| kills.parse().unwrap());
-    let seed = std::env::var("KILLS_SEED").map_or_else(|_| u64::from(std::process::id()), |seed| seed.parse().unwrap());
-    eprintln!("KILLS_SEED={seed}");
-    let mut rng = Rng::new(seed);
-    let mut masters = vec![site("").start()];
-    masters[0].wait_for_log("Up to 2 / 2", 1);
-    let loads = load(&masters[0]);
-    for round in 0..kills {
-        let master = masters.last().unwrap();
-        // Before, a signal is the kernel's.
-        master.wait_for_log("Writing PID", 1);
-        match rng.below(4) {
-            0 => master.signal(Signal::SIGHUP),
-            1 => {
-                master.wait_for_log("Up to 2 / ", 1);
-            }
-            2 => master.signal(Signal::SIGTTIN),
-            _ => {}
-        }
-        std::thread::sleep(std::time::Duration::from_millis(rng.below(400)));
-        kill(master, rng.pick(&[Signal::SIGKILL, Signal::SIGABRT, Signal::SIGSEGV]));
-        let next = next(master);
-        masters.push(next);
-        if round % 4 == 3 {
-            let last = masters.pop().unwrap();
-            wait_until_alone(&last);
-            // What is dropped kills its workers.
-            masters = vec![last];
-        }
-    }
-    let last = masters.pop().unwrap();
-    wait_until_alone(&last);
-    for load in loads {
-        load.stop().assert_nothing_lost();
-    }
-    last.signal(Signal::SIGINT);
-    assert_eq!(last.wait_exit().code(), Some(0));
-    assert_eq!(last.descendants(), []);
 }

@@ -29,6 +29,7 @@ mod foreground;
 mod history;
 mod http_worker;
 mod idle;
+mod kills;
 mod launch;
 mod leftovers;
 mod log;
