@@ -147,6 +147,7 @@ pub enum Act {
     Version,
     UpgradeCheck,
     Relay,
+    Holder,
     ConfigSchema,
 }
 

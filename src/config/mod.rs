@@ -75,6 +75,8 @@ pub enum Invocation {
     UpgradeCheck,
     /// Be the process that keeps the workers' output readable.
     Relay,
+    /// Be the process that holds the listening sockets for the next master.
+    Holder,
     PrintConfig(Box<Config>),
     /// The program may be missing.
     CheckConfig(Box<Config>),
@@ -188,6 +190,7 @@ fn invoke(argv0: &OsStr, line: Vec<Word>, act: Act) -> Result<Invocation, Proble
         Act::Version => Invocation::Version,
         Act::UpgradeCheck => Invocation::UpgradeCheck,
         Act::Relay => Invocation::Relay,
+        Act::Holder => Invocation::Holder,
         Act::ConfigSchema => Invocation::ConfigSchema,
     })
 }

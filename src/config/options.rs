@@ -443,6 +443,10 @@ pub(super) static OPTIONS: &[Definition] = &[
         .help("Internal: keep the workers' output readable, and write it to standard error when the master is gone")
         .not_einhorns()
         .act(Act::Relay),
+    switch(OTHER, "holder")
+        .help("Internal: hold the listening sockets for the next master")
+        .not_einhorns()
+        .act(Act::Holder),
     switch(CONFIGURATION, "config-schema")
         .help("Show a JSON schema of the configuration file, for editors")
         .not_einhorns()

@@ -41,6 +41,7 @@ pub(in crate::fuzzing) fn hold(args: Vec<OsString>) -> Read {
             | Invocation::Version
             | Invocation::UpgradeCheck
             | Invocation::Relay
+            | Invocation::Holder
             | Invocation::ConfigSchema
             | Invocation::PrintConfig(_)
             | Invocation::CheckConfig(_),

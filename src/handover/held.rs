@@ -68,6 +68,9 @@ pub(crate) struct Facts {
     /// Workers of a master that was killed.
     #[serde(default)]
     pub(crate) adopted: Vec<Process>,
+    /// The process that has the listening sockets, too.
+    #[serde(default)]
+    pub(crate) holder: Option<Holder>,
     /// The last panic of the main thread.
     #[serde(default)]
     pub(crate) last_crash: Option<Crash>,
@@ -187,6 +190,13 @@ impl Held {
 /// Panics that are further apart have nothing to do with each other.
 const SOON: Duration = Duration::from_secs(60);
 
+/// What was given to the holder (`handover::holder`). None: it could not be started, or has ended.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Holder {
+    pub(crate) process: Option<Process>,
+    pub(crate) inodes: Vec<u64>,
+}
+
 /// The last panic, as the images after it know it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Crash {
@@ -210,6 +220,7 @@ impl Facts {
             call,
             birth,
             adopted: Vec::new(),
+            holder: None,
             last_crash: None,
             lost_trace_lines: 0,
             counters: Counters::default(),

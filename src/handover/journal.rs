@@ -25,6 +25,8 @@ pub(crate) struct Journal {
     pub(crate) sockets: Vec<JournalSocket>,
     /// When each worker began.
     pub(crate) workers: Vec<Process>,
+    /// The process that has the sockets, too.
+    pub(crate) holder: Option<Process>,
     pub(crate) pool: State,
 }
 
@@ -47,7 +49,11 @@ pub(crate) struct Author {
 impl Journal {
     pub(crate) fn new(author: Author, sockets: Vec<JournalSocket>, workers: Vec<Process>, pool: State) -> Self {
         let Author { boot, uid, master } = author;
-        Self { format: FORMAT, boot, uid, master, sockets, workers, pool }
+        Self { format: FORMAT, boot, uid, master, sockets, workers, holder: None, pool }
+    }
+
+    pub(crate) fn with_holder(self, holder: Option<Process>) -> Self {
+        Self { holder, ..self }
     }
 
     /// One line of JSON, and its checksum in another.

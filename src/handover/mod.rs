@@ -7,6 +7,7 @@ mod from_ruby;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod fuzzing;
 pub(crate) mod held;
+pub(crate) mod holder;
 pub(crate) mod journal;
 pub(crate) mod next_program;
 pub(crate) mod plan;

@@ -1,11 +1,12 @@
 //! Whether a start finds the workers of a killed master, and takes them and their sockets over. It looks at what that master wrote down, and
 //! believes none of it that the kernel does not confirm: a process by its number and the time when it began, a socket by its inode.
 
-use std::os::fd::OwnedFd;
+use std::cell::OnceCell;
+use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 use std::sync::Arc;
 
-use crate::base::{Pid, Version, WorkerIndex};
+use crate::base::{Pid, Signal, Version, WorkerIndex};
 use crate::config::Config;
 use crate::files::private_file::PrivateFile;
 use crate::handover::journal::{Journal, JournalSocket};
@@ -15,9 +16,9 @@ use crate::release::bound_files::{BoundFile, BoundFiles};
 use crate::release::environment::{CHILD_INDEX, MASTER_PID};
 use crate::release::listeners::{Listener, worker_fds_end};
 use crate::supervisor::process::own_pid;
-use crate::supervisor::{journal, settings};
+use crate::supervisor::{adopted, journal, settings};
 use crate::sys::birth::Birth;
-use crate::sys::{clock, fd, held_socket, port_use, procfs};
+use crate::sys::{clock, fd, held_socket, meeting_point, port_use, procfs};
 
 /// What stands of a master of before.
 pub(crate) enum Before {
@@ -67,7 +68,14 @@ pub(crate) fn look(config: &Config, lock: &Path, birth: &Birth, bound_files: &Bo
     if !config.adopts() {
         return Before::LeftAlone(LeftAlone { master: journal.master.pid, workers });
     }
-    let listeners = journal.sockets.iter().filter_map(|socket| take_back(socket, &workers, config, birth, bound_files));
+    let given = OnceCell::new();
+    let held = |inode| {
+        let given =
+            given.get_or_init(|| journal.holder.map(|it| meeting_point::take(it.pid, it.began)).unwrap_or_default());
+        given.iter().find(|fd| fd::inode(fd.as_fd()) == Ok(inode))?.try_clone().ok()
+    };
+    let sockets = journal.sockets.iter();
+    let listeners = sockets.filter_map(|socket| take_back(socket, &workers, &held, config, birth, bound_files));
     let listeners: Vec<Arc<Listener>> = listeners.map(Arc::new).collect();
     log::warn!(
         "Master {} was killed: adopting its workers [{}] and {} of its {} sockets",
@@ -76,6 +84,10 @@ pub(crate) fn look(config: &Config, lock: &Path, birth: &Birth, bound_files: &Bo
         listeners.len(),
         journal.sockets.len()
     );
+    if let Some(holder) = journal.holder.filter(is_there) {
+        // Its copies would keep clients waiting after a stop.
+        let _gone_already = adopted::watch(holder).map(|holder| holder.send(Signal::KILL));
+    }
     let version = journal.pool.modern;
     let mut pool = journal.pool.after_death(settings::of(config), |pid| listed.iter().any(|worker| worker.pid == pid));
     add(&mut pool, version, &unlisted);
@@ -158,12 +170,13 @@ fn unlisted(inodes: &[u64], known: &[Pid]) -> Vec<Process> {
 fn take_back(
     socket: &JournalSocket,
     workers: &[Process],
+    held: &impl Fn(u64) -> Option<OwnedFd>,
     config: &Config,
     birth: &Birth,
     bound_files: &BoundFiles,
 ) -> Option<Listener> {
     let taken = workers.iter().find_map(|worker| held_socket::take_from(worker.pid, socket.inode));
-    let taken = taken.or_else(|| held_socket::take_back(socket.inode).ok()?)?;
+    let taken = taken.or_else(|| held(socket.inode)).or_else(|| held_socket::take_back(socket.inode).ok()?)?;
     let fd: OwnedFd = fd::lift(taken, worker_fds_end(config.binds.len()))
         .inspect_err(|error| log::error!("cannot keep the socket of {}: {error}", socket.bind))
         .ok()?;

@@ -64,7 +64,7 @@ impl Adopted {
 }
 
 /// Opened first, and looked at then: the process that it holds is the one that began at that time.
-fn watch(process: Process) -> Option<ProcessWatch> {
+pub(crate) fn watch(process: Process) -> Option<ProcessWatch> {
     let watch = ProcessWatch::of(process.pid).ok()?;
     (procfs::began(process.pid) == Some(process.began) && procfs::is_living(process.pid)).then_some(watch)
 }

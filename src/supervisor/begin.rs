@@ -26,6 +26,7 @@ use crate::supervisor::recheck::PollBackoff;
 use crate::supervisor::undelivered::Undelivered;
 use crate::supervisor::{process, signals};
 use crate::sys::exec_pipe::ExecPipe;
+use crate::sys::meeting_point;
 use crate::sys::title::Title;
 use crate::sys::wait;
 use crate::threads;
@@ -83,6 +84,7 @@ impl Supervisor {
         let mut trace = Trace::default();
         trace.follow(facts.config().trace.as_deref(), facts.lost_trace_lines, &mut crew).map_err(said)?;
         crew.allow_missing();
+        let needs_holder = facts.config().adopts() && meeting_point::is_needed();
         let lock = files.lock().filter(|_| facts.config().adopts());
         let journal = lock.map(|lock| JournalFile::beside(lock.path())).unwrap_or_default();
         let service_manager = ServiceManager::of(&facts.call.environ, process::own_pid(), service);
@@ -96,6 +98,7 @@ impl Supervisor {
                 undelivered: Undelivered::default(),
                 check: None,
                 queues: QueueWatch::default(),
+                needs_holder,
                 relay,
                 adopted,
                 descendants: Vec::new(),

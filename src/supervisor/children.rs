@@ -52,6 +52,10 @@ impl Supervisor {
                 self.on_relay_ended(pid);
                 ControlFlow::Continue(())
             }
+            ChildChange::Exited(_) if self.is_holder(pid) => {
+                self.on_holder_ended(pid);
+                ControlFlow::Continue(())
+            }
             ChildChange::Exited(_) if self.is_version_check(pid) => {
                 let ending = wait::reap(pid).ok().flatten().unwrap_or(UNKNOWN_ENDING);
                 let event = self.on_version_check_ended(ending);

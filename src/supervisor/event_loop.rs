@@ -20,7 +20,7 @@ impl Supervisor {
     /// Supervises from the beginning until the pool says that it is over.
     pub(crate) fn run(&mut self) -> ExitReason {
         self.trace.keep_state(&self.pool, &self.reexec.machine);
-        self.journal.keep(&self.pool, &self.sockets);
+        self.journal.keep(&self.pool, &self.sockets, None);
         self.supervise(|supervisor| supervisor.dispatch(Event::Started))
     }
 
@@ -77,7 +77,8 @@ impl Supervisor {
         self.trace.keep_state(&self.pool, &self.reexec.machine);
         self.tell_service_manager();
         self.watch_files();
-        self.journal.keep(&self.pool, &self.sockets);
+        self.tend_holder();
+        self.journal.keep(&self.pool, &self.sockets, self.holder_process());
         let input = self.receive();
         self.stand_in()?;
         self.poll_untracked()?;

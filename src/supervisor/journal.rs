@@ -25,7 +25,7 @@ struct Place {
     path: PathBuf,
     author: Author,
     /// None: nothing yet.
-    written: Option<Vec<Line>>,
+    written: Option<(Vec<Line>, Option<Process>)>,
     workers: Vec<Process>,
     has_failed: bool,
 }
@@ -77,7 +77,7 @@ impl JournalFile {
 
 impl JournalFile {
     /// Writes it if there is something new in it. What cannot be written is tried again with the next change.
-    pub(crate) fn keep(&mut self, pool: &Pool, sockets: &Sockets) {
+    pub(crate) fn keep(&mut self, pool: &Pool, sockets: &Sockets, holder: Option<Process>) {
         let Some(place) = &mut self.0 else { return };
         let lines = pool.workers().iter().map(|worker| Line {
             pid: worker.pid,
@@ -86,7 +86,7 @@ impl JournalFile {
             told: worker.is_told(),
         });
         let lines: Vec<Line> = lines.collect();
-        if place.written.as_ref() == Some(&lines) {
+        if place.written.as_ref() == Some(&(lines.clone(), holder)) {
             return;
         }
         place.workers.retain(|known| lines.iter().any(|line| line.pid == known.pid));
@@ -106,6 +106,7 @@ impl JournalFile {
         });
         let journal =
             Journal::new(place.author.clone(), sockets.collect(), place.workers.clone(), pool.state().clone());
+        let journal = journal.with_holder(holder);
         let written = PrivateFile::in_directory_of(&place.path).and_then(|file| Ok(file.replace(&journal.text())?));
         match written {
             Ok(()) => place.has_failed = false,
@@ -115,6 +116,6 @@ impl JournalFile {
             }
             Err(_) => {}
         }
-        place.written = Some(lines);
+        place.written = Some((lines, holder));
     }
 }

@@ -65,6 +65,7 @@ impl Supervisor {
     fn is_ours(&self, pid: Pid) -> bool {
         self.pool.workers().iter().any(|worker| worker.pid == pid)
             || self.is_relay(pid)
+            || self.is_holder(pid)
             || self.is_check(pid)
             || self.is_version_check(pid)
     }

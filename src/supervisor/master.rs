@@ -68,6 +68,8 @@ pub(crate) struct Children {
     pub(crate) undelivered: Undelivered,
     /// The check of an upgrade.
     pub(crate) check: Option<RunningCheck>,
+    /// Whether a next master needs a holder of the sockets (`handover::holder`).
+    pub(crate) needs_holder: bool,
     /// The process that holds the pipes of the workers' output, too.
     pub(crate) relay: Relay,
     /// Whether a version on trial takes the connections that come.

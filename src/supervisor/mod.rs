@@ -16,6 +16,7 @@ mod event_loop;
 mod files;
 mod foreground;
 mod hand_over;
+mod holder;
 mod journal;
 mod launch;
 mod leftovers;

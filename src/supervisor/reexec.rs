@@ -244,6 +244,7 @@ impl Supervisor {
             self.service_manager.end_reloading();
             // It knows nothing of lines that are half read. The relay reads what is written from now on.
             self.threads.output.finish();
+            self.end_holder();
         }
         // What is not written now is lost, and counted in the document.
         logging::flush();

@@ -1,7 +1,7 @@
 //! The relay (`capture::relay`), from the master's side: started when the first worker's output is captured, and again when it has ended
 //! though it should not have. It is a child that is no worker: the pool does not know of it.
 
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd, RawFd};
 use std::path::Path;
 use std::time::Duration;
 
@@ -62,21 +62,28 @@ impl Supervisor {
     }
 
     fn spawn_relay(&self) -> Result<(Pid, OwnedFd), Errno> {
-        let image = self.reexec.image().ok_or(Errno::ENOENT)?;
         let (ours, theirs) = socket::socket_pair()?;
         let lift = |fd| fd::lift(fd, CONNECTION_FD + 1).map_err(|error| errno_of(&error));
         let (ours, theirs) = (lift(ours)?, lift(theirs)?);
-        let file = fd::duplicate_above(image.as_fd(), CONNECTION_FD + 1)?;
+        let pid = self.spawn_itself("--relay", &[(theirs.as_fd(), CONNECTION_FD)])?;
+        Ok((pid, ours))
+    }
+
+    /// A child that is this program, with this flag, and has these descriptors by these numbers. Each is open by a higher number than those.
+    pub(crate) fn spawn_itself(&self, flag: &str, descriptors: &[(BorrowedFd<'_>, RawFd)]) -> Result<Pid, Errno> {
+        let image = self.reexec.image().ok_or(Errno::ENOENT)?;
+        let above = descriptors.iter().map(|(_, number)| number + 1).max().unwrap_or_default();
+        let file = fd::duplicate_above(image.as_fd(), above)?;
         let spawned = process::spawn(&SpawnRequest {
             path: image.path(),
             file: Some(file.as_fd()),
-            argv: &["einhyrningsins".into(), "--relay".into()],
+            argv: &["einhyrningsins".into(), flag.into()],
             // Nothing in it that a worker has: a master that finds no document would take it for one.
             env: &inherited(&self.facts.call.environ, &[]),
             own_pid_variable: None,
             // It keeps no file system busy.
             directory: Some(Path::new("/")),
-            descriptors: &[(theirs.as_fd(), CONNECTION_FD)],
+            descriptors,
             birth: &self.facts.birth,
             umask: None,
             nice: self.config().nice.master,
@@ -85,7 +92,7 @@ impl Supervisor {
             identity: None,
             parent_death: None,
         })?;
-        Ok((spawned.pid, ours))
+        Ok(spawned.pid)
     }
 
     pub(crate) fn is_relay(&self, pid: Pid) -> bool {

@@ -15,6 +15,7 @@ use crate::config::{self, Config, ConfigError, Detail, Invocation};
 use crate::files;
 use crate::handover::arrival::HandoffEnv;
 use crate::handover::held::Facts;
+use crate::handover::holder;
 use crate::handover::preflight;
 use crate::logging;
 use crate::machines::reexec::Origin;
@@ -84,6 +85,7 @@ pub(crate) fn answer(invocation: Invocation, call: &Call, guise: &Guise) -> Exit
             return preflight::answer(std::env::var(CHECK_VARIABLE).ok().as_deref());
         }
         Invocation::Relay => return relay::main(),
+        Invocation::Holder => return holder::main(),
         Invocation::Run(_) => return ExitCode::from(exit_code::CANNOT_START),
     };
     let _may_be_closed = std::io::stdout().write_all(text.as_bytes());

@@ -14,6 +14,7 @@ pub(super) const KILL: Capability = Capability(5);
 pub(super) const SETGID: Capability = Capability(6);
 pub(super) const SETUID: Capability = Capability(7);
 pub(super) const NET_BIND_SERVICE: Capability = Capability(10);
+pub(super) const PTRACE: Capability = Capability(19);
 pub(super) const SYS_NICE: Capability = Capability(23);
 pub(super) const SYS_RESOURCE: Capability = Capability(24);
 

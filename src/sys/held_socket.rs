@@ -4,10 +4,12 @@ use std::fs;
 use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd, RawFd};
 
 use nix::errno::Errno;
+use nix::unistd::getpid;
 
 use crate::base::Pid;
 use crate::sys::errno::retry;
 use crate::sys::process_watch::ProcessWatch;
+use crate::sys::socket::socket_pair;
 use crate::sys::{fd, port_use, procfs};
 
 /// Where the kernel lists sockets with their inodes.
@@ -32,6 +34,12 @@ fn is_listed(inode: u64) -> bool {
     let inode = inode.to_string();
     let lists = LISTS.iter().filter_map(|list| fs::read(list).ok());
     lists.into_iter().any(|list| list.split(|byte| byte.is_ascii_whitespace()).any(|word| word == inode.as_bytes()))
+}
+
+/// Whether this kernel and its filters let a process of ours do it at all.
+pub fn can_take() -> bool {
+    let Ok((probe, _other)) = socket_pair() else { return true };
+    fd::inode(probe.as_fd()).is_ok_and(|inode| take_from(Pid(getpid().as_raw()), inode).is_some())
 }
 
 /// The same from this process. None, too, where the kernel does not let us.

@@ -27,6 +27,7 @@ pub mod held_socket;
 pub mod identity;
 pub mod interrupt;
 pub mod limits;
+pub mod meeting_point;
 pub mod memfd;
 pub mod notify_socket;
 pub mod output_pipe;

@@ -97,3 +97,30 @@ fn no_journal_is_kept_without_a_file_unless_adopt_is_given() {
     let each = [&[][..], &as_einhorn].map(|through| ["", "--adopt"].map(|options| journals(options, through)));
     assert_eq!(each, [[false, true]; 2]);
 }
+
+/// As an old kernel, a filter of system calls, or Yama has it.
+#[test]
+fn sockets_come_from_the_holder_where_they_cannot_be_taken_from_the_workers() {
+    let refusing = ["strace", "-D", "-f", "-qq", "-o", "/dev/null", "-e", "inject=pidfd_getfd:error=EPERM"];
+    let setup = Setup::new("--config web.toml").bind(",r").options("-b unix:web.sock").through(&refusing);
+    setup.write("web.toml", "number = 2\nack-mode = 'manual'\n");
+    let first = setup.http_worker("--ack manual").start();
+    first.wait_for_log("Up to 2 / 2", 1);
+    let loads = [Load::start(first.addr(), 2), Load::start(first.file("web.sock").as_path(), 2)];
+    loads[1].wait_for(10);
+    // The sockets of an upgrade are held, too.
+    first.signal(Signal::SIGHUP);
+    first.wait_for_log("Upgraded successfully", 1);
+    kill(&first, Signal::SIGKILL);
+    let address = first.addr();
+    let options = format!("--config web.toml -b {address},r -b unix:web.sock");
+    let second = first.beside(&options).bound_by_file(address).http_worker("--ack manual").through(&refusing).start();
+    second.wait_for_log("and 2 of its 2 sockets", 1);
+    second.wait_for_log("Upgraded successfully", 1);
+    for load in loads {
+        load.wait_for(10);
+        load.stop().assert_nothing_lost();
+    }
+    second.signal(Signal::SIGINT);
+    assert_eq!(second.wait_exit().code(), Some(0));
+}

@@ -103,6 +103,7 @@ const ACTS: &[(&str, &[&str], Invocation)] = &[
     ("version", &["--version", "--vers"], Invocation::Version),
     ("upgrade-check", &["--upgrade-check", "--up"], Invocation::UpgradeCheck),
     ("relay", &["--relay", "--rel"], Invocation::Relay),
+    ("holder", &["--holder", "--ho"], Invocation::Holder),
     ("config-schema", &["--config-schema", "--config-s"], Invocation::ConfigSchema),
 ];
 
