@@ -1,6 +1,7 @@
 //! Whether a start finds the workers of a killed master, and takes them and their sockets over. It looks at what that master wrote down, and
 //! believes none of it that the kernel does not confirm: a process by its number and the time when it began, a socket by its inode.
 
+use std::collections::BTreeMap;
 use std::os::fd::OwnedFd;
 use std::path::Path;
 use std::sync::Arc;
@@ -57,24 +58,41 @@ impl LeftAlone {
     }
 }
 
-/// To be called with the lock held: the master of before is gone.
-pub(crate) fn look(config: &Config, lock: &Path, birth: &Birth, bound_files: &BoundFiles) -> Before {
+/// To be called with the lock held: the master of before is gone. What the service manager has kept for this one is in `stored`, by its
+/// inodes, and stays there if it is of no use.
+pub(crate) fn look(
+    config: &Config,
+    lock: &Path,
+    birth: &Birth,
+    bound_files: &BoundFiles,
+    stored: &mut BTreeMap<u64, OwnedFd>,
+) -> Before {
     let Some(Left { journal, listed, unlisted }) = left(config, lock) else { return Before::Nothing };
     let workers: Vec<Process> = listed.iter().chain(&unlisted).copied().collect();
-    if workers.is_empty() {
-        return Before::Nothing;
-    }
     if !config.adopts() {
-        return Before::LeftAlone(LeftAlone { master: journal.master.pid, workers });
+        let left_alone = LeftAlone { master: journal.master.pid, workers };
+        return if left_alone.workers.is_empty() { Before::Nothing } else { Before::LeftAlone(left_alone) };
     }
-    let listeners = journal.sockets.iter().filter_map(|socket| take_back(socket, &workers, config, birth, bound_files));
-    let listeners: Vec<Arc<Listener>> = listeners.map(Arc::new).collect();
+    let taken = journal.sockets.iter().filter_map(|socket| {
+        let fd = stored.remove(&socket.inode).or_else(|| take_back(socket, &workers))?;
+        keep(socket, fd, config, birth, bound_files)
+    });
+    let listeners: Vec<Arc<Listener>> = taken.map(Arc::new).collect();
+    let (open, all) = (listeners.len(), journal.sockets.len());
+    if workers.is_empty() {
+        if listeners.is_empty() {
+            return Before::Nothing;
+        }
+        log::warn!(
+            "Master {} was killed, and its workers have ended: taking {open} of its {all} sockets",
+            journal.master.pid
+        );
+        return Before::Taken(Box::new(Found { pool: State::new(settings::of(config)), workers, listeners }));
+    }
     log::warn!(
-        "Master {} was killed: adopting its workers [{}] and {} of its {} sockets",
+        "Master {} was killed: adopting its workers [{}] and {open} of its {all} sockets",
         journal.master.pid,
-        pids(&workers),
-        listeners.len(),
-        journal.sockets.len()
+        pids(&workers)
     );
     let version = journal.pool.modern;
     let mut pool = journal.pool.after_death(settings::of(config), |pid| listed.iter().any(|worker| worker.pid == pid));
@@ -155,15 +173,19 @@ fn unlisted(inodes: &[u64], known: &[Pid]) -> Vec<Process> {
     holders.filter_map(|pid| Some(Process { pid, began: procfs::began(pid)? })).collect()
 }
 
-fn take_back(
+/// From a process that holds it. None: there is none, or the kernel does not let us.
+fn take_back(socket: &JournalSocket, workers: &[Process]) -> Option<OwnedFd> {
+    let taken = workers.iter().find_map(|worker| held_socket::take_from(worker.pid, socket.inode));
+    taken.or_else(|| if workers.is_empty() { None } else { held_socket::take_back(socket.inode).ok()? })
+}
+
+fn keep(
     socket: &JournalSocket,
-    workers: &[Process],
+    taken: OwnedFd,
     config: &Config,
     birth: &Birth,
     bound_files: &BoundFiles,
 ) -> Option<Listener> {
-    let taken = workers.iter().find_map(|worker| held_socket::take_from(worker.pid, socket.inode));
-    let taken = taken.or_else(|| held_socket::take_back(socket.inode).ok()?)?;
     let fd: OwnedFd = fd::lift(taken, worker_fds_end(config.binds.len()))
         .inspect_err(|error| log::error!("cannot keep the socket of {}: {error}", socket.bind))
         .ok()?;

@@ -21,6 +21,8 @@ impl Supervisor {
     pub(crate) fn run(&mut self) -> ExitReason {
         self.trace.keep_state(&self.pool, &self.reexec.machine);
         self.journal.keep(&self.pool, &self.sockets);
+        // Before there is a worker, the service manager keeps the sockets.
+        self.tell_service_manager();
         self.supervise(|supervisor| supervisor.dispatch(Event::Started))
     }
 
@@ -59,7 +61,10 @@ impl Supervisor {
             (false, true) => Replacing::Master,
             (false, false) => Replacing::Nothing,
         };
-        self.service_manager.update(&self.pool, exchange);
+        // At a stop no new client shall wait at a socket that the manager holds.
+        let is_kept = self.config().adopts() && self.pool.is_accepting();
+        let kept = if is_kept { self.sockets.listeners.as_slice() } else { &[] };
+        self.service_manager.update(&self.pool, exchange, kept);
     }
 
     fn supervise(&mut self, first: impl FnOnce(&mut Self) -> Turn) -> ExitReason {
