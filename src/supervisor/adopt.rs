@@ -9,12 +9,13 @@ use std::sync::Arc;
 use crate::base::{Pid, Version, WorkerIndex};
 use crate::config::Config;
 use crate::files::private_file::PrivateFile;
-use crate::handover::journal::{Journal, JournalSocket};
+use crate::handover::journal::{BYTES_MAX, Journal, JournalSocket};
 use crate::handover::process::Process;
 use crate::pool::{State, Worker};
 use crate::release::bound_files::{BoundFile, BoundFiles};
 use crate::release::environment::{CHILD_INDEX, MASTER_PID};
 use crate::release::listeners::{Listener, worker_fds_end};
+use crate::supervisor::adopted::is_gone;
 use crate::supervisor::process::own_pid;
 use crate::supervisor::{journal, settings};
 use crate::sys::birth::Birth;
@@ -131,14 +132,15 @@ fn read(config: &Config, path: &Path) -> Option<Journal> {
     let said = |cause: &dyn std::fmt::Display| {
         log::log!(level, "Adopting no workers, {} is of no use: {cause}", path.display());
     };
-    let file = PrivateFile::in_directory_of(path).and_then(|file| file.read(journal::BYTES_MAX));
+    let file = PrivateFile::in_directory_of(path).and_then(|file| file.read(BYTES_MAX));
     let text = file.inspect_err(|error| said(error)).ok()??;
     let author = journal::author()?;
     Journal::read(&text, &author.boot, author.uid).inspect_err(|cause| said(cause)).ok()
 }
 
+/// What cannot be seen may be there.
 fn is_there(process: &Process) -> bool {
-    procfs::began(process.pid) == Some(process.began) && procfs::is_living(process.pid)
+    !is_gone(process)
 }
 
 /// Adds the workers that hold one of these sockets, and that the pool does not know: of the version that was launched last.

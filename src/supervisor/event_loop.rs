@@ -82,7 +82,7 @@ impl Supervisor {
         self.trace.keep_state(&self.pool, &self.reexec.machine);
         self.tell_service_manager();
         self.watch_files();
-        self.journal.keep(&self.pool, &self.sockets);
+        self.journal.keep_later(&self.pool, &self.sockets, self.threads.inbox.len());
         let input = self.receive();
         self.stand_in()?;
         self.poll_untracked()?;
@@ -209,7 +209,11 @@ impl Supervisor {
         self.watch_queues()?;
         self.poll_exec_pipes()?;
         self.poll_groups()?;
-        if self.children.exec_pipes.is_empty() && self.pool.leftovers().is_empty() {
+        let has_unwatched = self.children.adopted.is_unwatched();
+        if has_unwatched {
+            self.end_adopted()?;
+        }
+        if self.children.exec_pipes.is_empty() && self.pool.leftovers().is_empty() && !has_unwatched {
             self.children.recheck.rest();
         } else {
             self.children.recheck.again(clock::now());
