@@ -161,8 +161,8 @@ chaos:
 
 kills:
 	$(NEED)
-	$(CARGO) build --release --example http_worker
-	KILLS=$(or $(KILLS),1000) $(CARGO) test --release --test proc -- --nocapture --exact kills::no_request_is_lost_however_often_the_master_is_killed
+	$(CARGO) build --bins --example http_worker
+	KILLS=$(or $(KILLS),1000) $(CARGO) test --test proc -- --nocapture --exact kills::no_request_is_lost_however_often_the_master_is_killed
 
 soak:
 	$(NEED)

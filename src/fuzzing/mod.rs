@@ -12,6 +12,7 @@ mod configurations;
 mod documents;
 mod env_files;
 mod handoffs;
+mod journals;
 mod life;
 mod replies;
 mod requests;
@@ -27,7 +28,7 @@ pub struct Target {
 }
 
 /// In the order in which `make fuzz` runs them.
-pub const TARGETS: [Target; 8] = [
+pub const TARGETS: [Target; 9] = [
     Target { name: "requests", run: requests::requests },
     Target { name: "yaml", run: documents::yaml },
     Target { name: "handoff", run: handoffs::handoff },
@@ -36,6 +37,7 @@ pub const TARGETS: [Target; 8] = [
     Target { name: "argv", run: command_lines::argv },
     Target { name: "replies", run: replies::replies },
     Target { name: "env-file", run: env_files::env_file },
+    Target { name: "journal", run: journals::journal },
 ];
 
 /// The target of this name.

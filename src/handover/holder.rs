@@ -1,6 +1,6 @@
 //! The holder: a process beside the master that holds its listening sockets, where the kernel would not let a next master take them from
-//! the workers. It does nothing while the master lives. When that is gone, it gives them to the next master, which asks for them
-//! (`sys::meeting_point`), and ends; or it ends once no worker has them any more.
+//! the workers. It does nothing while the master lives. When that is gone, it gives them to each next master that asks for them
+//! (`sys::meeting_point`): one that comes to supervise kills it. Or it ends once no worker has them any more.
 
 use std::ffi::OsStr;
 use std::os::fd::{AsFd, OwnedFd};
@@ -46,8 +46,10 @@ fn hold(sockets: &[OwnedFd]) -> Option<()> {
     loop {
         let until = clock::now().after(LOOK_EVERY);
         let asked = wait_readable(&[point.as_fd()], Some(until)).ok()?;
-        let is_given = asked.is_some() && meeting_point::give(point.as_fd(), sockets);
-        if is_given || port_use::holders(&inodes).iter().all(|pid| *pid == own) {
+        if asked.is_some() {
+            meeting_point::give(point.as_fd(), sockets);
+        }
+        if port_use::holders(&inodes).iter().all(|pid| *pid == own) {
             return Some(());
         }
     }

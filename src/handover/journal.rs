@@ -11,6 +11,9 @@ use crate::handover::process::Process;
 use crate::pool::State;
 use crate::release::socket_options::SocketOptions;
 
+/// What is read of one at most: ten times what a pool of as many workers as there may be takes.
+pub(crate) const BYTES_MAX: u64 = 16 << 20;
+
 /// What a reader has to understand; another number is another format.
 const FORMAT: u32 = 1;
 
@@ -68,6 +71,19 @@ impl Journal {
     /// # Errors
     /// Why nothing can be made of it, in a sentence.
     pub(crate) fn read(text: &[u8], boot: &str, uid: u32) -> Result<Self, String> {
+        let journal = Self::of_any(text)?;
+        if journal.boot != boot {
+            return Err("it was written before the machine was started".to_owned());
+        }
+        if journal.uid != uid {
+            return Err(format!("it was written by a master of uid {}", journal.uid));
+        }
+        Ok(journal)
+    }
+
+    /// # Errors
+    /// As [`Self::read`], of whichever boot and user it is.
+    pub(in crate::handover) fn of_any(text: &[u8]) -> Result<Self, String> {
         let lines = text.strip_suffix(b"\n").and_then(|text| text.iter().rposition(|byte| *byte == b'\n'));
         let at = lines.ok_or("it is not whole")?;
         let (body, sum) = (&text[..at], &text[at + 1..text.len() - 1]);
@@ -79,11 +95,9 @@ impl Journal {
         if journal.format != FORMAT {
             return Err(format!("it is of another version: format {}", journal.format));
         }
-        if journal.boot != boot {
-            return Err("it was written before the machine was started".to_owned());
-        }
-        if journal.uid != uid {
-            return Err(format!("it was written by a master of uid {}", journal.uid));
+        // Numbers up to 1 mean no process of a worker's, and some of them all.
+        if let Some(worker) = journal.workers.iter().find(|worker| worker.pid.0 <= 1) {
+            return Err(format!("no worker has the process id {}", worker.pid));
         }
         journal.pool.check()?;
         Ok(journal)
@@ -93,11 +107,12 @@ impl Journal {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::base::Pid;
-    use crate::pool::Settings;
+    use crate::base::{Mono, Pid, Signal, Version, WorkerIndex};
+    use crate::pool::{Ping, Settings, Told, Worker};
 
     const BOOT: &str = "5d0c1f5e-2c41-4a0e-a6a6-9b3a6f1d7f10";
     const UID: u32 = 1000;
+    const NOW: Mono = Mono::from_nanos(100_000_000_000_000);
 
     fn journal() -> Journal {
         let master = Process { pid: Pid(100), began: 7 };
@@ -114,6 +129,30 @@ mod tests {
     fn what_was_written_is_read() {
         let read = Journal::read(&journal().text(), BOOT, UID).unwrap();
         assert_eq!((read.master, read.workers, read.pool), (journal().master, journal().workers, journal().pool));
+    }
+
+    /// A thousand workers are allowed, and there may be old ones beside them.
+    #[test]
+    fn a_journal_of_ten_thousand_workers_is_read() {
+        let of = |count: i32| {
+            let mut pool = State::new(Settings::default());
+            let told = Told { signals: vec![Signal::USR2], first_at: NOW, last_at: NOW, kill_at: Some(NOW) };
+            let ping = Ping { at: NOW, request_id: "x".repeat(64) };
+            let worker = |pid: i32| Worker {
+                acked_at: Some(NOW),
+                told: Some(told.clone()),
+                ping: Some(ping.clone()),
+                ..Worker::new(Pid(pid), WorkerIndex(0), Version(0), Signal::USR2, NOW)
+            };
+            pool.workers = (2..count + 2).map(|pid| worker(4_000_000 + pid)).collect();
+            let workers = pool.workers.iter().map(|worker| Process { pid: worker.pid, began: u64::MAX });
+            Journal { workers: workers.collect(), pool, ..journal() }
+        };
+        let (small, large) = (of(1000).text().len(), of(10_000).text());
+        println!("{small} bytes of 1,000 workers, {} of 10,000", large.len());
+        assert!(u64::try_from(large.len()).unwrap() <= BYTES_MAX);
+        let read = Journal::read(&large, BOOT, UID).unwrap();
+        assert_eq!((read.workers.len(), read.pool), (10_000, of(10_000).pool));
     }
 
     /// As a disk leaves it that has lost its power.

@@ -6,6 +6,7 @@ pub(crate) mod complaints;
 pub(crate) mod counters;
 pub(crate) mod death;
 pub(crate) mod einhorn_state;
+pub(crate) mod fd_store;
 pub(crate) mod help;
 pub(crate) mod history;
 pub(crate) mod last_words;

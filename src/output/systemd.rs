@@ -1,8 +1,10 @@
 //! Tells the service manager (systemd) how the service stands, by sd_notify(3), and that this thread is alive. After every turn
-//! it compares how things stand with what was said last, and says the difference; what cannot be said now is said later. It decides
-//! nothing, and nothing waits for it.
+//! it compares how things stand with what was said last, and says the difference, and has it keep the listening sockets for the next
+//! master; what cannot be said now is said later. It decides nothing, and nothing waits for it.
 
+use std::collections::BTreeSet;
 use std::ffi::OsStr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use nix::errno::Errno;
@@ -10,10 +12,12 @@ use serde::{Deserialize, Serialize};
 
 use crate::base::printable;
 use crate::base::{Mono, Pid};
+use crate::output::fd_store::{self, FdStore};
 use crate::output::systemd_status::{Phase, Readiness, Replacing, Stand};
 use crate::pool::Pool;
 use crate::release::environment::Environment;
 use crate::release::environment::{NOTIFY_SOCKET, WATCHDOG_PID, WATCHDOG_USEC};
+use crate::release::listeners::Listener;
 use crate::sys::clock;
 use crate::sys::errno::words;
 use crate::sys::notify_socket::NotifySocket;
@@ -45,6 +49,9 @@ pub(crate) struct Remembered {
     pub(crate) readiness: Readiness,
     /// Why the last upgrade failed, until the next begins.
     pub(crate) failure: Option<String>,
+    /// The inodes of the sockets that the manager keeps for the next master.
+    #[serde(default)]
+    pub(crate) stored: BTreeSet<u64>,
 }
 
 /// The connection to it, and what was said over it.
@@ -53,6 +60,7 @@ pub(crate) struct ServiceManager {
     socket: Option<NotifySocket>,
     remembered: Remembered,
     told: Stand,
+    store: FdStore,
     watchdog: Option<Watchdog>,
     retry: Option<Retry>,
 }
@@ -60,12 +68,12 @@ pub(crate) struct ServiceManager {
 impl ServiceManager {
     /// The one that the environment names, if it does.
     pub(crate) fn of(environ: &Environment, own_pid: Pid, remembered: Remembered) -> Self {
-        let find = |name: &str| environ.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_os_str());
         let open = |name| NotifySocket::open(name).inspect_err(|error| log::warn!("{error}; going on without")).ok();
-        let socket = find(NOTIFY_SOCKET).and_then(open);
-        let every = socket.as_ref().and_then(|_| watchdog(find(WATCHDOG_USEC), find(WATCHDOG_PID), own_pid));
+        let socket = find(environ, NOTIFY_SOCKET).and_then(open);
+        let (micros, pid) = (find(environ, WATCHDOG_USEC), find(environ, WATCHDOG_PID));
+        let every = socket.as_ref().and_then(|_| watchdog(micros, pid, own_pid));
         let watchdog = every.map(|every| Watchdog { every, due: Mono::from_nanos(0) });
-        Self { socket, remembered, told: Stand::unknown(), watchdog, retry: None }
+        Self { socket, remembered, told: Stand::unknown(), store: FdStore::default(), watchdog, retry: None }
     }
 
     /// To be passed on to the next image.
@@ -97,16 +105,22 @@ impl ServiceManager {
     }
 
     fn tell(&mut self, now: Mono, stand: Stand) {
-        let Some(socket) = &self.socket else { return };
         let lines = self.lines(now, &stand);
-        if lines.is_empty() {
+        if lines.is_empty() && !self.store.has_unsaid() {
             self.retry = None;
         } else if self.retry.as_ref().is_none_or(|retry| retry.due <= now) {
-            match socket.send(&lines.join("\n")) {
+            match self.send(&lines) {
                 Ok(()) => self.on_told(now, stand),
                 Err(errno) => self.try_again(now, errno),
             }
         }
+    }
+
+    /// First the sockets: what is said of workers is said when a kill of the master does not cost them theirs any more.
+    fn send(&mut self, lines: &[String]) -> Result<(), Errno> {
+        let Some(socket) = &self.socket else { return Ok(()) };
+        self.store.tell(socket, &mut self.remembered.stored)?;
+        if lines.is_empty() { Ok(()) } else { socket.send(&lines.join("\n")) }
     }
 
     /// The last words, whatever the reason for the end is. There is no second attempt.
@@ -152,15 +166,16 @@ impl ServiceManager {
         self.retry = Some(Retry { due: now.after(wait), wait });
     }
 
-    /// Says what has changed since it was called last.
-    pub(crate) fn update(&mut self, pool: &Pool, exchange: Replacing) {
+    /// Says what has changed since it was called last. The manager keeps these sockets, and no others of ours.
+    pub(crate) fn update(&mut self, pool: &Pool, exchange: Replacing, kept: &[Arc<Listener>]) {
         if self.socket.is_none() {
             return;
         }
+        self.store.want(kept, &self.remembered.stored);
         if pool.serving_count() >= pool.settings().target {
             self.remembered.readiness = Readiness::Reached;
         }
-        let Remembered { readiness, failure } = &self.remembered;
+        let Remembered { readiness, failure, stored: _ } = &self.remembered;
         let stand = self.told.next(pool, *readiness, exchange, failure.as_deref());
         self.tell(clock::now(), stand);
     }
@@ -172,6 +187,20 @@ impl ServiceManager {
             self.tell(clock::now(), stand);
         }
     }
+}
+
+/// Has the manager close these sockets, which no start of ours can use: an address stays in use as long as it has them.
+pub(crate) fn forget_sockets(environ: &Environment, inodes: impl Iterator<Item = u64>) {
+    let Some(manager) = find(environ, NOTIFY_SOCKET).and_then(|name| NotifySocket::open(name).ok()) else { return };
+    for inode in inodes {
+        if let Err(errno) = fd_store::forget(&manager, inode) {
+            log::warn!("cannot have the service manager close a socket of a master before: {}", words(errno));
+        }
+    }
+}
+
+fn find<'a>(environ: &'a Environment, name: &str) -> Option<&'a OsStr> {
+    environ.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_os_str())
 }
 
 /// How often to send WATCHDOG=1: twice per interval, if the variables are meant for this process.

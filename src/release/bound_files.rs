@@ -18,6 +18,8 @@ pub(crate) struct BoundFiles(Arc<Mutex<Known>>);
 #[derive(Debug, Default)]
 struct Known {
     files: Vec<BoundFile>,
+    /// Of these, those that were adopted, until the start has succeeded: the workers that it has found serve there.
+    adopted: Vec<BoundFile>,
     stage: Stage,
 }
 
@@ -47,15 +49,22 @@ impl BoundFiles {
         Ok((made, file))
     }
 
-    /// One that another image of the master has bound.
+    /// One that another image of the master has bound, or a master that was killed.
     pub(crate) fn adopt(&self, file: &BoundFile) {
-        self.lock().files.push(file.clone());
+        let mut known = self.lock();
+        known.files.push(file.clone());
+        known.adopted.push(file.clone());
+    }
+
+    /// To be called when the start has succeeded: from now on they go like the others.
+    pub(crate) fn own_adopted(&self) {
+        self.lock().adopted.clear();
     }
 
     /// Removes the file of a socket that is to be closed. One that cannot be removed is tried again at the end.
     pub(crate) fn remove(&self, file: &BoundFile) {
         let mut known = self.lock();
-        if known.stage == Stage::Ending {
+        if known.stage == Stage::Ending || known.adopted.contains(file) {
             return;
         }
         if let Some(at) = known.files.iter().position(|other| other == file) {
@@ -94,6 +103,8 @@ impl Known {
 /// Of a start that has failed.
 impl Drop for Known {
     fn drop(&mut self) {
+        let adopted = std::mem::take(&mut self.adopted);
+        self.files.retain(|file| !adopted.contains(file));
         self.remove_the_rest();
     }
 }

@@ -2,21 +2,23 @@
 //! believes none of it that the kernel does not confirm: a process by its number and the time when it began, a socket by its inode.
 
 use std::cell::OnceCell;
+use std::collections::BTreeMap;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 use std::sync::Arc;
 
-use crate::base::{Pid, Signal, Version, WorkerIndex};
+use crate::base::{Pid, Version, WorkerIndex};
 use crate::config::Config;
 use crate::files::private_file::PrivateFile;
-use crate::handover::journal::{Journal, JournalSocket};
+use crate::handover::journal::{BYTES_MAX, Journal, JournalSocket};
 use crate::handover::process::Process;
 use crate::pool::{State, Worker};
 use crate::release::bound_files::{BoundFile, BoundFiles};
 use crate::release::environment::{CHILD_INDEX, MASTER_PID};
 use crate::release::listeners::{Listener, worker_fds_end};
+use crate::supervisor::adopted::is_gone;
 use crate::supervisor::process::own_pid;
-use crate::supervisor::{adopted, journal, settings};
+use crate::supervisor::{journal, settings};
 use crate::sys::birth::Birth;
 use crate::sys::{clock, fd, held_socket, meeting_point, port_use, procfs};
 
@@ -32,6 +34,8 @@ pub(crate) struct Found {
     pub(crate) pool: State,
     pub(crate) workers: Vec<Process>,
     pub(crate) listeners: Vec<Arc<Listener>>,
+    /// Of the killed master: this one has its sockets now.
+    pub(crate) holder: Option<Process>,
 }
 
 /// Workers of a killed master that this start does not take over.
@@ -58,40 +62,57 @@ impl LeftAlone {
     }
 }
 
-/// To be called with the lock held: the master of before is gone.
-pub(crate) fn look(config: &Config, lock: &Path, birth: &Birth, bound_files: &BoundFiles) -> Before {
+/// To be called with the lock held: the master of before is gone. What the service manager has kept for this one is in `stored`, by its
+/// inodes, and stays there if it is of no use.
+pub(crate) fn look(
+    config: &Config,
+    lock: &Path,
+    birth: &Birth,
+    bound_files: &BoundFiles,
+    stored: &mut BTreeMap<u64, OwnedFd>,
+) -> Before {
     let Some(Left { journal, listed, unlisted }) = left(config, lock) else { return Before::Nothing };
     let workers: Vec<Process> = listed.iter().chain(&unlisted).copied().collect();
-    if workers.is_empty() {
-        return Before::Nothing;
-    }
     if !config.adopts() {
-        return Before::LeftAlone(LeftAlone { master: journal.master.pid, workers });
+        let left_alone = LeftAlone { master: journal.master.pid, workers };
+        return if left_alone.workers.is_empty() { Before::Nothing } else { Before::LeftAlone(left_alone) };
     }
     let given = OnceCell::new();
-    let held = |inode| {
-        let given =
+    let give = |inode| {
+        let all =
             given.get_or_init(|| journal.holder.map(|it| meeting_point::take(it.pid, it.began)).unwrap_or_default());
-        given.iter().find(|fd| fd::inode(fd.as_fd()) == Ok(inode))?.try_clone().ok()
+        all.iter().find(|fd| fd::inode(fd.as_fd()) == Ok(inode))?.try_clone().ok()
     };
-    let sockets = journal.sockets.iter();
-    let listeners = sockets.filter_map(|socket| take_back(socket, &workers, &held, config, birth, bound_files));
-    let listeners: Vec<Arc<Listener>> = listeners.map(Arc::new).collect();
-    log::warn!(
-        "Master {} was killed: adopting its workers [{}] and {} of its {} sockets",
-        journal.master.pid,
-        pids(&workers),
-        listeners.len(),
-        journal.sockets.len()
-    );
-    if let Some(holder) = journal.holder.filter(is_there) {
-        // Its copies would keep clients waiting after a stop.
-        let _gone_already = adopted::watch(holder).map(|holder| holder.send(Signal::KILL));
+    let taken = journal.sockets.iter().filter_map(|socket| {
+        let fd = stored.remove(&socket.inode).or_else(|| take_back(socket, &workers)).or_else(|| give(socket.inode))?;
+        keep(socket, fd, config, birth, bound_files)
+    });
+    let listeners: Vec<Arc<Listener>> = taken.map(Arc::new).collect();
+    let (open, all) = (listeners.len(), journal.sockets.len());
+    if workers.is_empty() {
+        if listeners.is_empty() {
+            return Before::Nothing;
+        }
+        log::warn!(
+            "Master {} was killed, and its workers have ended: taking {open} of its {all} sockets",
+            journal.master.pid
+        );
+        return Before::Taken(Box::new(Found {
+            pool: State::new(settings::of(config)),
+            workers,
+            listeners,
+            holder: journal.holder,
+        }));
     }
+    log::warn!(
+        "Master {} was killed: adopting its workers [{}] and {open} of its {all} sockets",
+        journal.master.pid,
+        pids(&workers)
+    );
     let version = journal.pool.modern;
     let mut pool = journal.pool.after_death(settings::of(config), |pid| listed.iter().any(|worker| worker.pid == pid));
     add(&mut pool, version, &unlisted);
-    Before::Taken(Box::new(Found { pool, workers, listeners }))
+    Before::Taken(Box::new(Found { pool, workers, listeners, holder: journal.holder }))
 }
 
 /// A journal of a master that is gone, and its workers that are there: in it, and not.
@@ -125,14 +146,15 @@ fn read(config: &Config, path: &Path) -> Option<Journal> {
     let said = |cause: &dyn std::fmt::Display| {
         log::log!(level, "Adopting no workers, {} is of no use: {cause}", path.display());
     };
-    let file = PrivateFile::in_directory_of(path).and_then(|file| file.read(journal::BYTES_MAX));
+    let file = PrivateFile::in_directory_of(path).and_then(|file| file.read(BYTES_MAX));
     let text = file.inspect_err(|error| said(error)).ok()??;
     let author = journal::author()?;
     Journal::read(&text, &author.boot, author.uid).inspect_err(|cause| said(cause)).ok()
 }
 
+/// What cannot be seen may be there.
 fn is_there(process: &Process) -> bool {
-    procfs::began(process.pid) == Some(process.began) && procfs::is_living(process.pid)
+    !is_gone(process)
 }
 
 /// Adds the workers that hold one of these sockets, and that the pool does not know: of the version that was launched last.
@@ -167,16 +189,19 @@ fn unlisted(inodes: &[u64], known: &[Pid]) -> Vec<Process> {
     holders.filter_map(|pid| Some(Process { pid, began: procfs::began(pid)? })).collect()
 }
 
-fn take_back(
+/// From a process that holds it. None: there is none, or the kernel does not let us.
+fn take_back(socket: &JournalSocket, workers: &[Process]) -> Option<OwnedFd> {
+    let taken = workers.iter().find_map(|worker| held_socket::take_from(worker.pid, socket.inode));
+    taken.or_else(|| if workers.is_empty() { None } else { held_socket::take_back(socket.inode).ok()? })
+}
+
+fn keep(
     socket: &JournalSocket,
-    workers: &[Process],
-    held: &impl Fn(u64) -> Option<OwnedFd>,
+    taken: OwnedFd,
     config: &Config,
     birth: &Birth,
     bound_files: &BoundFiles,
 ) -> Option<Listener> {
-    let taken = workers.iter().find_map(|worker| held_socket::take_from(worker.pid, socket.inode));
-    let taken = taken.or_else(|| held(socket.inode)).or_else(|| held_socket::take_back(socket.inode).ok()?)?;
     let fd: OwnedFd = fd::lift(taken, worker_fds_end(config.binds.len()))
         .inspect_err(|error| log::error!("cannot keep the socket of {}: {error}", socket.bind))
         .ok()?;

@@ -73,10 +73,7 @@ impl Supervisor {
         let reaper = reaper::start(sender.clone(), &mut crew).map_err(said)?;
         let jobs = jobs::start(sender.clone(), &mut crew).map_err(said)?;
         let adopted = Adopted::of(&facts.adopted);
-        adopted
-            .watches()
-            .and_then(|watches| threads::adopted::start(watches, sender.clone(), &mut crew))
-            .map_err(said)?;
+        threads::adopted::start(adopted.watches(), sender.clone(), &mut crew).map_err(said)?;
         let output = Output::start(output, &mut crew).map_err(said)?;
         // Last, for this thread makes the socket's file anew when a start that fails removes it.
         let policy = facts.reload.in_force().access_control.policy();
@@ -87,6 +84,7 @@ impl Supervisor {
         let needs_holder = facts.config().adopts() && meeting_point::is_needed();
         let lock = files.lock().filter(|_| facts.config().adopts());
         let journal = lock.map(|lock| JournalFile::beside(lock.path())).unwrap_or_default();
+        sockets.bound_files.own_adopted();
         let service_manager = ServiceManager::of(&facts.call.environ, process::own_pid(), service);
         Ok(Self {
             pool: Pool::restore(pool),

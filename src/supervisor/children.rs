@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use crate::base::{Ending, Pid};
 use crate::pool::{Event, Group};
 use crate::supervisor::master::{Supervisor, Turn};
+use crate::sys::clock;
 use crate::sys::errno::words;
 use crate::sys::exec_failure::explain_exec_failure;
 use crate::sys::exec_pipe::{ExecState, Stage};
@@ -77,20 +78,37 @@ impl Supervisor {
 
     /// Workers that are no children: their exit status is unknown.
     pub(crate) fn end_adopted(&mut self) -> Turn {
-        let ended = self.children.adopted.take_ended();
-        for &pid in &ended {
+        for pid in self.children.adopted.take_ended() {
             self.relisten();
             self.threads.control.forget(pid);
-            self.record_end(pid, UNKNOWN_ENDING);
+            self.name_what_adopted_left(pid);
+            if self.pool.workers().iter().any(|worker| worker.pid == pid) {
+                self.record_end(pid, UNKNOWN_ENDING);
+                self.dispatch(Event::WorkerExited { pid, ending: UNKNOWN_ENDING })?;
+            }
         }
-        self.dispatch_all(ended.into_iter().map(|pid| Event::WorkerExited { pid, ending: UNKNOWN_ENDING }))
+        ControlFlow::Continue(())
     }
 
-    /// One that has ended is reaped by its parent, whichever that is; its number is not ours to keep.
-    pub(crate) fn forget_adopted(&mut self, pid: Pid) -> Event {
-        self.facts.adopted.retain(|process| process.pid != pid);
+    /// One that has ended is reaped by its parent, whichever that is.
+    pub(crate) fn let_go_of_adopted(&mut self, pid: Pid) -> Event {
+        let group = self.group_of(pid);
+        match group {
+            Group::HasSurvivors => self.poll_soon(clock::now()),
+            Group::Empty => self.forget_adopted(pid),
+        }
         self.forget_unneeded_releases();
-        Event::WorkerReaped { pid, group: Group::Empty }
+        Event::WorkerReaped { pid, group }
+    }
+
+    fn forget_adopted(&mut self, pid: Pid) {
+        self.children.adopted.forget(pid);
+        self.facts.adopted.retain(|process| process.pid != pid);
+    }
+
+    pub(crate) fn group_of(&self, pid: Pid) -> Group {
+        let lives = self.children.adopted.group_lives(pid).unwrap_or_else(|| wait::group_lives(pid));
+        if lives { Group::HasSurvivors } else { Group::Empty }
     }
 
     fn note_job_change(&mut self, pid: Pid, event: Event) -> Turn {
@@ -175,8 +193,9 @@ impl Supervisor {
     /// A group may have emptied with the last death in it, or by its last member's leaving for a group of its own.
     pub(crate) fn poll_groups(&mut self) -> Turn {
         let left = self.pool.leftovers().iter().filter(|leftover| leftover.reaped).map(|leftover| leftover.pid);
-        let emptied: Vec<Pid> = left.filter(|&pid| !wait::group_lives(pid)).collect();
+        let emptied: Vec<Pid> = left.filter(|&pid| self.group_of(pid) == Group::Empty).collect();
         for &group in &emptied {
+            self.forget_adopted(group);
             let origin = self.origin_of_group(group);
             let left = self.find_leftovers(origin);
             self.dispatch_all(left)?;

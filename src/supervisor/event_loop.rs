@@ -21,6 +21,8 @@ impl Supervisor {
     pub(crate) fn run(&mut self) -> ExitReason {
         self.trace.keep_state(&self.pool, &self.reexec.machine);
         self.journal.keep(&self.pool, &self.sockets, None);
+        // Before there is a worker, the service manager keeps the sockets.
+        self.tell_service_manager();
         self.supervise(|supervisor| supervisor.dispatch(Event::Started))
     }
 
@@ -59,7 +61,10 @@ impl Supervisor {
             (false, true) => Replacing::Master,
             (false, false) => Replacing::Nothing,
         };
-        self.service_manager.update(&self.pool, exchange);
+        // At a stop no new client shall wait at a socket that the manager holds.
+        let is_kept = self.config().adopts() && self.pool.is_accepting();
+        let kept = if is_kept { self.sockets.listeners.as_slice() } else { &[] };
+        self.service_manager.update(&self.pool, exchange, kept);
     }
 
     fn supervise(&mut self, first: impl FnOnce(&mut Self) -> Turn) -> ExitReason {
@@ -78,7 +83,7 @@ impl Supervisor {
         self.tell_service_manager();
         self.watch_files();
         self.tend_holder();
-        self.journal.keep(&self.pool, &self.sockets, self.holder_process());
+        self.journal.keep_later(&self.pool, &self.sockets, self.holder_process(), self.threads.inbox.len());
         let input = self.receive();
         self.stand_in()?;
         self.poll_untracked()?;
@@ -205,7 +210,11 @@ impl Supervisor {
         self.watch_queues()?;
         self.poll_exec_pipes()?;
         self.poll_groups()?;
-        if self.children.exec_pipes.is_empty() && self.pool.leftovers().is_empty() {
+        let has_unwatched = self.children.adopted.is_unwatched();
+        if has_unwatched {
+            self.end_adopted()?;
+        }
+        if self.children.exec_pipes.is_empty() && self.pool.leftovers().is_empty() && !has_unwatched {
             self.children.recheck.rest();
         } else {
             self.children.recheck.again(clock::now());

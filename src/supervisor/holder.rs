@@ -12,15 +12,17 @@ use crate::handover::held::Holder;
 use crate::handover::holder::FIRST_FD;
 use crate::handover::process::Process;
 use crate::release::listeners::Listener;
+use crate::supervisor::adopted::watch;
 use crate::supervisor::master::Supervisor;
 use crate::sys::errno::words;
-use crate::sys::{procfs, signal, wait};
+use crate::sys::{procfs, wait};
 
 impl Supervisor {
     /// Lets it have what it shall.
     pub(crate) fn tend_holder(&mut self) {
+        // That of a killed master has what this one has now.
         if !self.children.needs_holder {
-            return;
+            return self.end_holder();
         }
         let listeners = self.listeners_to_hold();
         let inodes: Vec<u64> = listeners.iter().filter_map(|listener| listener.inode()).collect();
@@ -56,9 +58,13 @@ impl Supervisor {
 
     /// At the end, too.
     pub(crate) fn end_holder(&mut self) {
-        let Some(Process { pid, .. }) = self.facts.holder.take().and_then(|holder| holder.process) else { return };
-        let _gone_already = signal::send(pid, Signal::KILL);
-        let _reaped = wait::reap_killed(pid);
+        let Some(process) = self.facts.holder.take().and_then(|holder| holder.process) else { return };
+        if let Ok(watch) = watch(process) {
+            let _gone_already = watch.send(Signal::KILL);
+        }
+        if wait::is_child(process.pid) {
+            let _reaped = wait::reap_killed(process.pid);
+        }
     }
 
     pub(crate) fn is_holder(&self, pid: Pid) -> bool {

@@ -1,10 +1,11 @@
 //! Writes the journal (`handover::journal`) beside the lock at each change of what stands in it.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use nix::unistd::geteuid;
 
-use crate::base::{Pid, Version};
+use crate::base::{Mono, Pid, Version};
 use crate::files::private_file::PrivateFile;
 use crate::handover::held::NamedFile;
 use crate::handover::journal::{Author, Journal, JournalSocket};
@@ -14,8 +15,8 @@ use crate::release::exec_spec::Sockets;
 use crate::supervisor::process::own_pid;
 use crate::sys::procfs;
 
-/// What is read of one at most; a thousand workers take a quarter of it.
-pub(crate) const BYTES_MAX: u64 = 1 << 20;
+/// So many inputs in a row put it off at most.
+const PUT_OFF_MAX: u32 = 16;
 
 /// What it was last, and where it is. None: this master writes none.
 #[derive(Default)]
@@ -26,14 +27,19 @@ struct Place {
     author: Author,
     /// None: nothing yet.
     written: Option<(Vec<Line>, Option<Process>)>,
-    workers: Vec<Process>,
+    /// When each worker began, as long as it is one.
+    began: BTreeMap<(Pid, Mono), u64>,
     has_failed: bool,
+    /// For how many turns it was not looked whether there is something new.
+    put_off: u32,
 }
 
 /// What of a worker is worth a new journal.
 #[derive(Clone, Copy, PartialEq, Eq)]
 struct Line {
     pid: Pid,
+    /// Another may have the number of one that has ended.
+    spawned_at: Mono,
     version: Version,
     acked: bool,
     told: bool,
@@ -60,8 +66,9 @@ impl JournalFile {
             path: path(lock),
             author,
             written: None,
-            workers: Vec::new(),
+            began: BTreeMap::new(),
             has_failed: false,
+            put_off: 0,
         }))
     }
 
@@ -76,11 +83,21 @@ impl JournalFile {
 }
 
 impl JournalFile {
+    /// The same, if no input waits: it may bring another change. Acks of a thousand workers that come together are one write.
+    pub(crate) fn keep_later(&mut self, pool: &Pool, sockets: &Sockets, holder: Option<Process>, waiting: usize) {
+        let Some(place) = &mut self.0 else { return };
+        place.put_off = if waiting == 0 { 0 } else { (place.put_off + 1) % PUT_OFF_MAX };
+        if place.put_off == 0 {
+            self.keep(pool, sockets, holder);
+        }
+    }
+
     /// Writes it if there is something new in it. What cannot be written is tried again with the next change.
     pub(crate) fn keep(&mut self, pool: &Pool, sockets: &Sockets, holder: Option<Process>) {
         let Some(place) = &mut self.0 else { return };
         let lines = pool.workers().iter().map(|worker| Line {
             pid: worker.pid,
+            spawned_at: worker.spawned_at,
             version: worker.version,
             acked: worker.is_acked(),
             told: worker.is_told(),
@@ -89,12 +106,10 @@ impl JournalFile {
         if place.written.as_ref() == Some(&(lines.clone(), holder)) {
             return;
         }
-        place.workers.retain(|known| lines.iter().any(|line| line.pid == known.pid));
-        for line in &lines {
-            if place.workers.iter().all(|known| known.pid != line.pid) {
-                place.workers.extend(procfs::began(line.pid).map(|began| Process { pid: line.pid, began }));
-            }
-        }
+        let known = |line: &Line| place.began.get(&(line.pid, line.spawned_at)).copied();
+        let began = |line: &Line| Some(((line.pid, line.spawned_at), known(line).or_else(|| procfs::began(line.pid))?));
+        place.began = lines.iter().filter_map(began).collect();
+        let workers = place.began.iter().map(|(&(pid, _), &began)| Process { pid, began });
         let sockets = sockets.listeners.iter().filter_map(|listener| {
             let file = listener.file().map(|(path, id)| NamedFile { path: path.clone(), id: *id });
             Some(JournalSocket {
@@ -104,8 +119,7 @@ impl JournalFile {
                 options: listener.options(),
             })
         });
-        let journal =
-            Journal::new(place.author.clone(), sockets.collect(), place.workers.clone(), pool.state().clone());
+        let journal = Journal::new(place.author.clone(), sockets.collect(), workers.collect(), pool.state().clone());
         let journal = journal.with_holder(holder);
         let written = PrivateFile::in_directory_of(&place.path).and_then(|file| Ok(file.replace(&journal.text())?));
         match written {

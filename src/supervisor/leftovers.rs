@@ -62,6 +62,20 @@ impl Supervisor {
         }
     }
 
+    /// What descends from an adopted worker that has ended is no child of ours, and is left alone where it is in another group.
+    pub(crate) fn name_what_adopted_left(&self, worker: Pid) {
+        let left = self.children.descendants.iter().filter(|it| it.worker == worker);
+        for pid in left.filter(|it| it.began.is_some() && it.began == procfs::began(it.pid)).map(|it| it.pid) {
+            if procfs::is_living(pid) && procfs::group(pid) != Some(worker) {
+                let name = procfs::names(pid).into_iter().next().unwrap_or_default();
+                let name = printable::line(&name);
+                log::warn!(
+                    "Worker {worker}, which was adopted, has left {name} ({pid}) in a group of its own: it is not told to go"
+                );
+            }
+        }
+    }
+
     fn is_ours(&self, pid: Pid) -> bool {
         self.pool.workers().iter().any(|worker| worker.pid == pid)
             || self.is_relay(pid)

@@ -15,6 +15,7 @@ mod end;
 mod event_loop;
 mod files;
 mod foreground;
+mod given;
 mod hand_over;
 mod holder;
 mod journal;

@@ -114,15 +114,15 @@ impl Supervisor {
     }
 
     fn reap(&mut self, pid: Pid) -> Event {
-        if self.facts.adopted.iter().any(|process| process.pid == pid) {
-            return self.forget_adopted(pid);
+        if self.children.adopted.knows(pid) {
+            return self.let_go_of_adopted(pid);
         }
         match wait::reap(pid) {
             // Another program has, in the middle of a re-exec; it was said then.
             Ok(_) | Err(Errno::ECHILD) => {}
             Err(errno) => log::error!("cannot reap worker {pid}: {errno}"),
         }
-        let group = if wait::group_lives(pid) { Group::HasSurvivors } else { Group::Empty };
+        let group = self.group_of(pid);
         if group == Group::HasSurvivors {
             self.poll_soon(clock::now());
         }

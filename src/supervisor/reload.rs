@@ -133,6 +133,8 @@ impl Supervisor {
         self.reopen(&listeners)?;
         self.keep_open(&listeners);
         self.sockets.releases.insert(version, Release { exec_spec, listeners });
+        // It keeps the sockets before a worker has them.
+        self.tell_service_manager();
         Ok(AppliedConfig::new(*loaded, access_control))
     }
 

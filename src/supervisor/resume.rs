@@ -30,7 +30,6 @@ use crate::release::call::Call;
 use crate::release::directory::directory_of;
 use crate::release::exec_spec::{Release, Sockets};
 use crate::release::listeners::Listener;
-use crate::supervisor::adopted::Adopted;
 use crate::supervisor::begin::{Beginning, Inherited};
 use crate::supervisor::files::Files;
 use crate::supervisor::master::Supervisor;
@@ -76,14 +75,9 @@ pub(crate) fn run(config: &Config, call: Call, env: HandoffEnv) -> ExitCode {
     if let Some(title) = &mut title {
         title.set(&title::of(plan.held.facts.config()));
     }
-    let reaped: Vec<Pid> = plan
-        .held
-        .pool
-        .workers
-        .iter()
-        .map(|worker| worker.pid)
-        .filter(|&pid| !wait::is_child(pid) && !Adopted::of(&plan.held.facts.adopted).contains(pid))
-        .collect();
+    let is_adopted = |pid: Pid| plan.held.facts.adopted.iter().any(|process| process.pid == pid);
+    let pids = plan.held.pool.workers.iter().map(|worker| worker.pid);
+    let reaped: Vec<Pid> = pids.filter(|&pid| !wait::is_child(pid) && !is_adopted(pid)).collect();
     for pid in &reaped {
         log::warn!("Worker {pid} was reaped by another program, its exit status is unknown");
     }

@@ -1,7 +1,7 @@
 //! From a configuration to a running supervisor. What can be wrong is found before anything is opened; what is opened is
 //! put away again when a later step fails. A start that is refused changes nothing on disk.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsStr;
 use std::fmt::Display;
 use std::io::Write;
@@ -15,12 +15,14 @@ use crate::config::{self, Config, ConfigError, Detail, Invocation};
 use crate::files;
 use crate::handover::arrival::HandoffEnv;
 use crate::handover::held::Facts;
+use crate::handover::held::Holder;
 use crate::handover::holder;
 use crate::handover::preflight;
 use crate::logging;
 use crate::machines::reexec::Origin;
 use crate::output::history::{History, Place};
 use crate::output::sentences::EINHORN_VERSION;
+use crate::output::systemd::Remembered;
 use crate::output::title;
 use crate::pool::State;
 use crate::release::access_control::AccessControl;
@@ -35,10 +37,11 @@ use crate::supervisor::begin::{Beginning, Inherited};
 use crate::supervisor::check_as::{self, Guise};
 use crate::supervisor::check_places::{Findings, check_as_workers, check_own_files};
 use crate::supervisor::files::{Files, check_paths};
+use crate::supervisor::given::Given;
 use crate::supervisor::master::Supervisor;
 use crate::supervisor::next_image::Reexec;
 use crate::supervisor::process::{configure_process, report_error, report_errors, report_warnings};
-use crate::supervisor::{adopt, end, foreground, log_file, resume, settings, surroundings};
+use crate::supervisor::{adopt, end, foreground, given, log_file, resume, settings, surroundings};
 use crate::sys::birth::Birth;
 use crate::sys::errno::words;
 use crate::sys::title::Title;
@@ -110,6 +113,7 @@ pub(crate) fn run(config: Config, call: Call) -> ExitCode {
     if let Some(fd) = config.with_state_fd {
         return resume::run(&config, call, HandoffEnv::look(fd));
     }
+    let given = given::take(&call.environ);
     let birth = match Birth::record() {
         Ok(birth) => birth,
         Err(errno) => return report_error(&words(errno), exit_code::CANNOT_START),
@@ -143,7 +147,7 @@ pub(crate) fn run(config: Config, call: Call) -> ExitCode {
     if let Err(errno) = nice {
         log::error!("cannot set the nice level of the master, going on without: {}", words(errno));
     }
-    let started = open(config, call, birth, exec_spec, access_control);
+    let started = open(config, call, birth, exec_spec, access_control, given);
     let started = started.and_then(|opened| Ok(Supervisor::begin(Beginning { title, ..opened }, crew)?));
     match started {
         Ok(supervisor) => end::supervise(supervisor, &logging, Supervisor::begin_or_go_on),
@@ -201,12 +205,13 @@ fn open(
     birth: Birth,
     exec_spec: ExecSpec,
     access_control: AccessControl,
+    mut given: Given,
 ) -> Result<Beginning, Problem> {
     foreground::check(&config)?;
     configure_process(&birth);
     say_what_is_not_done(&config);
     let directory = directory_of(&config, &call.environ)?;
-    surroundings::warn_of_unused_sockets(&call.environ);
+    surroundings::warn_of_unused_sockets(given.other_count);
     surroundings::warn_of_hidden_files(&config, &directory);
     let pid_path = config::pid_path(&config, &directory);
     check_paths(&config, &directory)?;
@@ -216,12 +221,18 @@ fn open(
         trace::open(path)?;
     }
     let bound_files = BoundFiles::default();
-    let before = files.lock().map_or(Before::Nothing, |lock| adopt::look(&config, lock.path(), &birth, &bound_files));
+    let mut stored: BTreeSet<u64> = given.sockets.keys().copied().collect();
+    let before = files
+        .lock()
+        .map_or(Before::Nothing, |lock| adopt::look(&config, lock.path(), &birth, &bound_files, &mut given.sockets));
+    stored.retain(|inode| !given.sockets.contains_key(inode));
+    // Before another is bound to an address of theirs.
+    given.give_back(&call.environ);
     let nothing = |left_alone| {
         let pool = State::new(settings::of(&config));
-        (Found { pool, workers: Vec::new(), listeners: Vec::new() }, left_alone)
+        (Found { pool, workers: Vec::new(), listeners: Vec::new(), holder: None }, left_alone)
     };
-    let (Found { pool, workers: adopted, listeners: open }, left_alone) = match before {
+    let (Found { pool, workers: adopted, listeners: open, holder }, left_alone) = match before {
         Before::Taken(found) => (*found, None),
         Before::LeftAlone(left) => nothing(Some(left)),
         Before::Nothing => nothing(None),
@@ -234,8 +245,14 @@ fn open(
     left_alone.iter().for_each(LeftAlone::say);
     files.write_pid_file(&pid_path, &config)?;
     let history = History::of_start(Place::of(&exec_spec), clock::wall().0);
+    let holder = holder.map(|process| Holder { process: Some(process), inodes: Vec::new() });
     Ok(Beginning {
-        facts: Facts { history, adopted, ..Facts::new(AppliedConfig::new(config, access_control), call, birth) },
+        facts: Facts {
+            history,
+            adopted,
+            holder,
+            ..Facts::new(AppliedConfig::new(config, access_control), call, birth)
+        },
         title: None,
         reexec: Reexec::new(None, 0, if pool.preparing.is_some() { Origin::Upgrade } else { Origin::Elsewhere }),
         files,
@@ -246,7 +263,7 @@ fn open(
             bound_files,
         },
         pool,
-        inherited: Inherited::default(),
+        inherited: Inherited { service: Remembered { stored, ..Remembered::default() }, ..Inherited::default() },
     })
 }
 

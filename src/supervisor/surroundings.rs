@@ -4,18 +4,11 @@
 use std::path::Path;
 
 use crate::config::{self, Config, Directory};
-use crate::release::environment::Environment;
 use crate::sys::procfs::is_in_private_tmp;
 
-/// sd_listen_fds(3): for whom sockets were opened, and how many.
-const LISTEN_PID: &str = "LISTEN_PID";
-const LISTEN_FDS: &str = "LISTEN_FDS";
-
-pub(crate) fn warn_of_unused_sockets(environ: &Environment) {
-    let value = |wanted: &str| environ.iter().find(|(name, _)| name == wanted).and_then(|(_, value)| value.to_str());
-    let is_ours = value(LISTEN_PID) == Some(&std::process::id().to_string());
-    let count = value(LISTEN_FDS).and_then(|count| count.parse().ok()).filter(|count: &u32| is_ours && *count > 0);
-    if let Some(count) = count {
+/// Those beside the ones that a master of ours has had systemd keep.
+pub(crate) fn warn_of_unused_sockets(count: usize) {
+    if count > 0 {
         log::warn!(
             "The {count} sockets of a .socket unit (LISTEN_FDS) are not used: name their addresses with -b, and disable that unit"
         );

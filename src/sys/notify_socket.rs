@@ -1,16 +1,21 @@
 //! The socket on which a service manager hears its service, see sd_notify(3): one datagram a message, to a path or to an abstract
-//! name. It never waits for room in the other side's queue, and knows nothing of what the messages mean.
+//! name, with a descriptor beside it where the manager shall keep one. It never waits for room in the other side's queue, and knows nothing of what the messages mean.
 
 use std::cell::OnceCell;
 use std::ffi::OsStr;
-use std::os::fd::{AsRawFd, OwnedFd};
+use std::io::IoSlice;
+use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 
 use nix::errno::Errno;
-use nix::sys::socket::{AddressFamily, MsgFlags, SockFlag, SockType, UnixAddr, sendto, socket};
+use nix::sys::socket::{
+    AddressFamily, ControlMessage, MsgFlags, SockFlag, SockType, UnixAddr, sendmsg, sendto, socket,
+};
 use thiserror::Error;
 
 use crate::sys::errno::{retry, words};
+
+const FLAGS: MsgFlags = MsgFlags::MSG_DONTWAIT.union(MsgFlags::MSG_NOSIGNAL);
 
 /// Our end. It belongs to no connection, so that it does not matter whether the other side is there yet, or again.
 #[derive(Debug)]
@@ -49,8 +54,18 @@ impl NotifySocket {
     /// side; EMFILE and others when there is no socket to be had.
     pub fn send(&self, message: &str) -> Result<(), Errno> {
         let fd = self.fd()?.as_raw_fd();
-        let flags = MsgFlags::MSG_DONTWAIT | MsgFlags::MSG_NOSIGNAL;
-        retry(|| sendto(fd, message.as_bytes(), &self.address, flags)).map(drop)
+        retry(|| sendto(fd, message.as_bytes(), &self.address, FLAGS)).map(drop)
+    }
+
+    /// The same with a copy of a descriptor, which belongs to the other side from then on.
+    ///
+    /// # Errors
+    /// As [`Self::send`], and ETOOMANYREFS when too many descriptors are on their way.
+    pub fn send_with(&self, message: &str, passed: BorrowedFd<'_>) -> Result<(), Errno> {
+        let fd = self.fd()?.as_raw_fd();
+        let (text, passed) = ([IoSlice::new(message.as_bytes())], [passed.as_raw_fd()]);
+        let passed = [ControlMessage::ScmRights(&passed)];
+        retry(|| sendmsg(fd, &text, &passed, FLAGS, Some(&self.address))).map(drop)
     }
 
     fn fd(&self) -> Result<&OwnedFd, Errno> {
@@ -65,8 +80,11 @@ impl NotifySocket {
 
 #[cfg(test)]
 mod tests {
+    use std::os::fd::{AsFd, FromRawFd};
     use std::os::linux::net::SocketAddrExt;
     use std::os::unix::net::{SocketAddr, UnixDatagram};
+
+    use nix::sys::socket::{ControlMessageOwned, recvmsg};
 
     use super::*;
 
@@ -88,6 +106,29 @@ mod tests {
         let manager = UnixDatagram::bind_addr(&SocketAddr::from_abstract_name(&name).unwrap()).unwrap();
         NotifySocket::open(OsStr::new(&format!("@{name}"))).unwrap().send("STATUS=x").unwrap();
         assert_eq!(read(&manager), "STATUS=x");
+    }
+
+    #[test]
+    fn a_descriptor_comes_with_its_message() {
+        let dir = tempfile::tempdir().unwrap();
+        let manager = UnixDatagram::bind(dir.path().join("notify")).unwrap();
+        let (reader, writer) = nix::unistd::pipe().unwrap();
+        let socket = NotifySocket::open(dir.path().join("notify").as_os_str()).unwrap();
+        socket.send_with("FDSTORE=1", writer.as_fd()).unwrap();
+        drop(writer);
+        let mut space = nix::cmsg_space!(std::os::fd::RawFd);
+        let mut text = [0; 100];
+        let mut parts = [std::io::IoSliceMut::new(&mut text)];
+        let message = recvmsg::<()>(manager.as_raw_fd(), &mut parts, Some(&mut space), MsgFlags::empty()).unwrap();
+        let passed = message.cmsgs().unwrap().find_map(|control| match control {
+            ControlMessageOwned::ScmRights(passed) => passed.first().copied(),
+            _ => None,
+        });
+        assert_eq!(message.bytes, "FDSTORE=1".len());
+        // SAFETY: it came with this message, and nothing else knows its number.
+        let passed = unsafe { OwnedFd::from_raw_fd(passed.unwrap()) };
+        nix::unistd::write(&passed, b"x").unwrap();
+        assert_eq!(nix::unistd::read(&reader, &mut [0; 2]), Ok(1));
     }
 
     #[test]

@@ -39,12 +39,6 @@ impl ProcessWatch {
             unsafe { libc::syscall(libc::SYS_pidfd_send_signal, self.0.as_raw_fd(), signal.number(), no_info, 0) };
         Errno::result(sent).map(drop)
     }
-
-    /// # Errors
-    /// There is no room for a descriptor.
-    pub fn duplicate(&self) -> std::io::Result<Self> {
-        self.0.try_clone().map(Self)
-    }
 }
 
 impl AsFd for ProcessWatch {

@@ -26,6 +26,8 @@ pub struct Phase {
     pub name: &'static str,
     pub scope: Scope,
     pub setup: fn() -> Setup,
+    /// What has happened by then.
+    pub before: fn(Setup) -> Before,
     /// Begins it; asks and waits for answers as long as it likes.
     pub act: fn(&Scene),
     /// Whether it is over, if nothing fails.
@@ -44,13 +46,30 @@ pub enum Wanted {
     WorksOrEnds,
     /// It has ended, and left nothing behind.
     Ends,
+    /// As [`Self::CanBeUpgraded`], or the start was refused: the workers of the killed master serve, and a later start can adopt them.
+    AdoptsOrLeaves,
+}
+
+/// What a phase finds.
+pub struct Before {
+    setup: Setup,
+    /// A master of before, and its workers.
+    killed: Option<(Master, Vec<Process>)>,
+}
+
+impl Before {
+    fn nothing(setup: Setup) -> Self {
+        Self { setup, killed: None }
+    }
 }
 
 /// A master in a phase.
 pub struct Scene {
     pub master: Master,
-    /// Its workers at the beginning.
+    /// Its workers at the beginning, or those that it is to adopt.
     pub workers: Vec<Process>,
+    /// What is dropped ends its workers.
+    _killed: Option<Master>,
     /// What its log had said by then: that all serve, that it was upgraded, that a worker ended.
     before: [usize; 3],
 }
@@ -59,7 +78,8 @@ pub const PHASES: &[Phase] = &[
     Phase {
         name: "start",
         scope: Scope::Master { images_later: 1 },
-        setup: behind_a_gate,
+        setup: || behind_a_gate(plain()),
+        before: Before::nothing,
         act: |scene| fs::write(scene.master.file(GATE), "go\n").unwrap(),
         over: |scene| scene.said_since(ALL_SERVE) >= 1,
         wanted: Wanted::WorksOrEnds,
@@ -109,6 +129,7 @@ pub const PHASES: &[Phase] = &[
         name: "return",
         scope: Scope::Master { images_later: 2 },
         setup: through_a_wrapper_that_loses_the_state,
+        before: Before::nothing,
         act: reload,
         over: |scene| scene.master.log().count("Could not reload!") >= 1,
         wanted: Wanted::CanBeUpgraded,
@@ -122,9 +143,19 @@ pub const PHASES: &[Phase] = &[
         ..STEADY
     },
     Phase {
+        name: "adopt",
+        scope: Scope::Master { images_later: 1 },
+        setup: of_a_file,
+        before: a_master_was_killed,
+        act: |scene| fs::write(scene.master.file(GATE), "go\n").unwrap(),
+        over: is_upgraded,
+        wanted: Wanted::AdoptsOrLeaves,
+    },
+    Phase {
         name: "binds",
         scope: Scope::Master { images_later: 1 },
         setup: of_a_file,
+        before: Before::nothing,
         act: change_the_binds,
         over: is_upgraded,
         wanted: Wanted::CanBeUpgraded,
@@ -138,6 +169,7 @@ const STEADY: Phase = Phase {
     name: "",
     scope: Scope::Master { images_later: 0 },
     setup: plain,
+    before: Before::nothing,
     act: |_| {},
     over: |_| true,
     wanted: Wanted::Works,
@@ -148,17 +180,19 @@ const ENDING: Phase = Phase { over: |scene| !scene.master.process().is_alive(), 
 impl Phase {
     /// Starts a master and waits until all its workers serve, unless the start itself is the phase.
     pub fn begin(&self) -> Scene {
-        let master = (self.setup)().start();
-        let workers = if self.wanted == Wanted::WorksOrEnds {
+        let Before { setup, killed } = (self.before)((self.setup)());
+        let (killed, orphans) = killed.unzip();
+        let master = setup.start();
+        let workers = if matches!(self.wanted, Wanted::WorksOrEnds | Wanted::AdoptsOrLeaves) {
             let waits = || fs::read_link(format!("/proc/{}/exe", master.process())).is_ok_and(|exe| is_shell(&exe));
             master.wait_until("the shell waits at its gate", LIMIT, || waits() && master.process().is_waiting());
-            Vec::new()
+            orphans.unwrap_or_default()
         } else {
             master.wait_for_log(ALL_SERVE, 1);
             master.wait_for_idle_workers(WORKERS)
         };
         let before = COUNTED.map(|text| master.log().count(text));
-        Scene { master, workers, before }
+        Scene { master, workers, before, _killed: killed }
     }
 }
 
@@ -189,14 +223,16 @@ fn plain() -> Setup {
 
 /// With a path for each of its files: one that cannot look at its directory would take another.
 fn in_its_place(options: &str) -> Setup {
-    let setup = Setup::new(options);
+    in_its_place_of(Setup::new(options))
+}
+
+fn in_its_place_of(setup: Setup) -> Setup {
     let [socket, pid_file, lock] =
         ["sock", "pid", "lock"].map(|suffix| setup.directory().join(format!("einhorn.{suffix}")));
     setup.socket(socket).options(&format!("-e {} -f {}", pid_file.display(), lock.display()))
 }
 
-fn behind_a_gate() -> Setup {
-    let setup = plain();
+fn behind_a_gate(setup: Setup) -> Setup {
     nix::unistd::mkfifo(&setup.directory().join(GATE), nix::sys::stat::Mode::S_IRWXU).unwrap();
     setup.through(&["/bin/sh", "-c", "read line <gate; exec \"$@\"", "sh"])
 }
@@ -226,6 +262,16 @@ fn of_a_file() -> Setup {
     let text = file(&[address], &setup.directory().join("web.sock"));
     setup.write("web.toml", &text);
     setup
+}
+
+fn a_master_was_killed(setup: Setup) -> Before {
+    let master = setup.start();
+    master.wait_for_log(ALL_SERVE, 1);
+    let workers = master.wait_for_idle_workers(WORKERS);
+    master.signal(Signal::SIGKILL);
+    master.wait_exit();
+    let next = in_its_place_of(master.beside("--config web.toml")).bound_by_file(master.addr());
+    Before { setup: behind_a_gate(next), killed: Some((master, workers)) }
 }
 
 fn change_the_binds(scene: &Scene) {

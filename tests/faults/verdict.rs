@@ -43,6 +43,10 @@ fn come(scene: &Scene, wanted: Wanted, limit: Duration) -> Result<Came, String> 
             Err(_) if !scene.master.process().is_alive() => ended(scene, limit).map(Came::ToAnEnd),
             outcome => outcome.map(Came::Through),
         },
+        Wanted::AdoptsOrLeaves => match works(scene, limit, can_be_upgraded) {
+            Err(_) if !scene.master.process().is_alive() => left_alone(scene).map(Came::ToAnEnd),
+            outcome => outcome.map(Came::Through),
+        },
         Wanted::Works => works(scene, limit, replaces_and_hears).map(Came::Through),
         Wanted::CanBeUpgraded => works(scene, limit, can_be_upgraded).map(Came::Through),
     }
@@ -150,13 +154,30 @@ fn only_these(scene: &Scene, status: &Value) -> Result<(), String> {
     if others.is_empty() { Ok(()) } else { Err(format!("there are other processes: {others:?}")) }
 }
 
+/// A start that was refused, and the workers that it has found.
+fn left_alone(scene: &Scene) -> Result<i32, String> {
+    let code = code_of(scene)?;
+    is_served(scene.master.addr()).map_err(|error| format!("refused, {}: {error}", scene.master.addr()))?;
+    is_served_at(&scene.unix_socket()).map_err(|error| format!("refused, the unix socket: {error}"))?;
+    let gone: Vec<_> = scene.workers.iter().filter(|worker| !worker.is_alive()).collect();
+    match (gone.is_empty(), scene.master.file("einhorn.lock.journal").exists()) {
+        (true, true) => Ok(code),
+        (false, _) => Err(format!("refused, and {gone:?} are gone")),
+        (true, false) => Err("refused, and the journal is gone".to_owned()),
+    }
+}
+
+fn code_of(scene: &Scene) -> Result<i32, String> {
+    let code = scene.master.wait_exit().code().filter(|code| EXIT_CODES.iter().any(|known| i32::from(*known) == *code));
+    code.ok_or_else(|| format!("it has ended, {}", ending(scene)))
+}
+
 /// Waits for the end, and looks at what is left.
 fn ended(scene: &Scene, limit: Duration) -> Result<i32, String> {
     if !holds_within(limit, || !scene.master.process().is_alive()) {
         return Err(format!("it has not ended within {limit:?}"));
     }
-    let code = scene.master.wait_exit().code().filter(|code| EXIT_CODES.iter().any(|known| i32::from(*known) == *code));
-    let Some(code) = code else { return Err(format!("it has ended, {}", ending(scene))) };
+    let code = code_of(scene)?;
     if !holds_within(limit, || scene.master.descendants().is_empty()) {
         return Err(format!("it has ended with code {code} and left {} orphans", scene.master.descendants().len()));
     }

@@ -124,3 +124,30 @@ fn sockets_come_from_the_holder_where_they_cannot_be_taken_from_the_workers() {
     second.signal(Signal::SIGINT);
     assert_eq!(second.wait_exit().code(), Some(0));
 }
+
+/// It has found their sockets by then, and another address is in use.
+#[test]
+fn a_refused_start_leaves_the_sockets_of_a_killed_master_as_they_are() {
+    let first = site("").start();
+    first.wait_for_log("Up to 2 / 2", 1);
+    let loads = load(&first);
+    loads.iter().for_each(|load| load.wait_for(10));
+    kill(&first, Signal::SIGKILL);
+    let occupant = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let refusal = first
+        .beside(&format!(
+            "--config web.toml -b {},r -b unix:web.sock -b {}",
+            first.addr(),
+            occupant.local_addr().unwrap()
+        ))
+        .http_worker("--ack manual")
+        .refused();
+    assert_eq!(refusal.code, Some(111), "{refusal:?}");
+    let is_kept = |name: &str| refusal.changes.iter().all(|change| !change.starts_with(name));
+    assert!(is_kept("web.sock") && is_kept("einhorn.lock.journal"), "{refusal:?}");
+    let second = next(&first);
+    second.wait_for_log("Upgraded successfully", 1);
+    for load in loads {
+        load.stop().assert_nothing_lost();
+    }
+}

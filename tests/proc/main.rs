@@ -24,6 +24,7 @@ mod ctl_master;
 mod ctl_strangers;
 mod denied_files;
 mod directories;
+mod fd_store;
 mod files;
 mod foreground;
 mod history;

@@ -136,7 +136,9 @@ fn last_words_of_a_worker_do_not_keep_systemd_from_hearing_that_the_upgrade_is_o
 /// Number 26 of what operators trip over: a .socket unit beside the service.
 #[test]
 fn sockets_of_a_socket_unit_that_are_not_used_are_said() {
-    let setup = Setup::new("-n 1").program(["sleep", "1000"]).env("LISTEN_FDS", "2");
+    let setup = Setup::new("-n 1").program(["sleep", "1000"]).env("LISTEN_FDS", "3");
+    // One of them is of a master before.
+    let setup = setup.env("LISTEN_FDNAMES", "web:einhyrningsins-socket-7");
     let master = setup.through(&["/bin/sh", "-c", "LISTEN_PID=$$ exec \"$@\"", "sh"]).start();
     master.wait_for_log("WARN: The 2 sockets of a .socket unit (LISTEN_FDS) are not used", 1);
     // What is meant for another process is no word to this one.
@@ -315,7 +317,7 @@ fn a_service_has_its_files_in_its_runtime_directory() {
     master.wait_for_log("Up to 1 / 1", 1);
     let mut files: Vec<_> = fs::read_dir(&own).unwrap().map(|entry| entry.unwrap().file_name()).collect();
     files.sort();
-    assert_eq!(files, ["einhorn.lock", "einhorn.pid", "einhorn.sock"]);
+    assert_eq!(files, ["einhorn.lock", "einhorn.lock.journal", "einhorn.pid", "einhorn.sock"]);
     let socket = master.workers()[0].environ().get("EINHORN_SOCK_PATH").cloned();
     assert_eq!(socket, Some(own.join("einhorn.sock").display().to_string()));
 

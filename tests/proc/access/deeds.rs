@@ -35,7 +35,7 @@ impl Whose {
 }
 
 /// The rows of the table.
-pub(in crate::access) const ALL: [(&str, Deed); 20] = [
+pub(in crate::access) const ALL: [(&str, Deed); 23] = [
     ("connect to the control socket, where the configuration allows no user", Deed::Enter(Admittance::NoUser)),
     ("connect to the control socket, with `--socket-group`", Deed::Enter(Admittance::SocketGroup)),
     (
@@ -48,6 +48,9 @@ pub(in crate::access) const ALL: [(&str, Deed); 20] = [
     ("read the lock file", Deed::File("read", "einhorn.lock")),
     ("write to the lock file", Deed::File("write", "einhorn.lock")),
     ("replace the lock file", Deed::File("replace", "einhorn.lock")),
+    ("read the journal beside the lock file", Deed::File("read", "einhorn.lock.journal")),
+    ("write to the journal", Deed::File("write", "einhorn.lock.journal")),
+    ("replace the journal", Deed::File("replace", "einhorn.lock.journal")),
     ("connect to a unix socket that is bound for the workers", Deed::File("connect", "served")),
     ("connect to a unix socket that is bound with `mode=0666`", Deed::File("connect", "open")),
     (

@@ -1,21 +1,41 @@
-//! A service manager as far as sd_notify(3) goes: hears what a master says, in its order, and from which process each message came.
+//! A service manager as far as sd_notify(3) goes: hears what a master says, in its order, and from which process each message came. It keeps
+//! the descriptors that it is given, and starts the next master with them.
 
+use std::collections::BTreeMap;
 use std::ffi::OsString;
-use std::io::IoSliceMut;
-use std::os::fd::{AsRawFd, OwnedFd};
+use std::io::{IoSlice, IoSliceMut};
+use std::os::fd::{AsRawFd, OwnedFd, RawFd};
+use std::os::unix::net::UnixListener;
 use std::path::Path;
 
 use nix::errno::Errno;
 use nix::sys::socket::{
-    AddressFamily, ControlMessageOwned, MsgFlags, SockFlag, SockType, UnixAddr, UnixCredentials, bind, recvmsg,
-    setsockopt, socket, sockopt,
+    AddressFamily, ControlMessage, ControlMessageOwned, MsgFlags, SockFlag, SockType, UnixAddr, UnixCredentials, bind,
+    recvmsg, sendmsg, setsockopt, socket, sockopt,
 };
 
 use crate::support::master::Master;
+use crate::support::setup::Setup;
 use crate::support::wait::{LIMIT, holds_within};
 
 /// What a message must be shorter than.
 const MESSAGE_BYTES_MAX: usize = 4096;
+
+/// Takes descriptors from a unix socket, and becomes the program behind that with them, as sd_listen_fds(3) has it.
+const TAKE_AND_EXEC: &str = r#"
+import fcntl, os, socket, sys
+giver = socket.socket(socket.AF_UNIX)
+giver.connect(sys.argv[1])
+_, taken, _, _ = socket.recv_fds(giver, 1, 64)
+giver.close()
+high = [fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, 100) for fd in taken]
+for fd in taken:
+    os.close(fd)
+for place, fd in enumerate(high, 3):
+    os.dup2(fd, place)
+os.environ["LISTEN_PID"] = str(os.getpid())
+os.execv(sys.argv[2], sys.argv[2:])
+"#;
 
 /// Messages are lines here, one for each variable.
 pub struct Manager {
@@ -23,6 +43,17 @@ pub struct Manager {
     name: OsString,
     heard: Vec<String>,
     senders: Vec<i32>,
+    /// By their names.
+    stored: BTreeMap<String, Vec<Kept>>,
+}
+
+/// A descriptor that came with a message.
+struct Kept(RawFd);
+
+impl Drop for Kept {
+    fn drop(&mut self) {
+        let _it_is_ours = nix::unistd::close(self.0);
+    }
 }
 
 impl Manager {
@@ -39,12 +70,37 @@ impl Manager {
         let fd = socket(AddressFamily::Unix, SockType::Datagram, flags, None).unwrap();
         setsockopt(&fd, sockopt::PassCred, &true).unwrap();
         bind(fd.as_raw_fd(), address).unwrap();
-        Self { fd, name, heard: Vec::new(), senders: Vec::new() }
+        Self { fd, name, heard: Vec::new(), senders: Vec::new(), stored: BTreeMap::new() }
     }
 
     /// For NOTIFY_SOCKET.
     pub fn name(&self) -> &str {
         self.name.to_str().unwrap()
+    }
+
+    /// How many descriptors it keeps now.
+    pub fn stored_count(&mut self) -> usize {
+        self.heard();
+        self.stored.values().map(Vec::len).sum()
+    }
+
+    /// Starts a master with what it keeps, the last first: a manager does not keep their order.
+    #[track_caller]
+    pub fn start(&mut self, setup: Setup) -> Master {
+        self.heard();
+        let path = setup.directory().join("giver");
+        let _former = std::fs::remove_file(&path);
+        let giver = UnixListener::bind(&path).unwrap();
+        let kept = || self.stored.iter().rev().flat_map(|(name, fds)| fds.iter().map(move |fd| (name.as_str(), fd)));
+        let names: Vec<&str> = kept().map(|(name, _)| name).collect();
+        let fds: Vec<RawFd> = kept().map(|(_, fd)| fd.0).collect();
+        let setup = setup.env("NOTIFY_SOCKET", self.name()).env("LISTEN_FDS", &fds.len().to_string());
+        let setup = setup.env("LISTEN_FDNAMES", &names.join(":"));
+        let master = setup.through(&["python3", "-c", TAKE_AND_EXEC, path.to_str().unwrap()]).start();
+        let (taker, _) = giver.accept().unwrap();
+        let passed = [ControlMessage::ScmRights(&fds)];
+        sendmsg::<()>(taker.as_raw_fd(), &[IoSlice::new(b"x")], &passed, MsgFlags::empty(), None).unwrap();
+        master
     }
 
     /// Everything that was said until now.
@@ -84,23 +140,37 @@ impl Manager {
     fn hear_one(&mut self) -> bool {
         let mut bytes = [0; MESSAGE_BYTES_MAX];
         let mut parts = [IoSliceMut::new(&mut bytes)];
-        let mut space = nix::cmsg_space!(UnixCredentials);
-        let message = recvmsg::<()>(self.fd.as_raw_fd(), &mut parts, Some(&mut space), MsgFlags::empty());
-        let (length, sender) = match message {
-            Ok(message) => {
-                let sender = message.cmsgs().unwrap().find_map(|control| match control {
-                    ControlMessageOwned::ScmCredentials(credentials) => Some(credentials.pid()),
-                    _ => None,
-                });
-                (message.bytes, sender)
-            }
+        let mut space = nix::cmsg_space!(UnixCredentials, RawFd);
+        let message = recvmsg::<()>(self.fd.as_raw_fd(), &mut parts, Some(&mut space), MsgFlags::MSG_CMSG_CLOEXEC);
+        let message = match message {
+            Ok(message) => message,
             Err(Errno::EAGAIN) => return false,
             Err(errno) => panic!("cannot hear: {errno}"),
         };
+        let (length, mut given) = (message.bytes, Vec::new());
+        for control in message.cmsgs().unwrap() {
+            match control {
+                ControlMessageOwned::ScmCredentials(credentials) => self.senders.push(credentials.pid()),
+                ControlMessageOwned::ScmRights(fds) => given.extend(fds.into_iter().map(Kept)),
+                other => panic!("what is {other:?}?"),
+            }
+        }
         let message = String::from_utf8(bytes[..length].to_vec()).unwrap();
-        self.heard.extend(lines_of(&message).unwrap_or_else(|| panic!("systemd would drop this message: {message:?}")));
-        self.senders.extend(sender);
+        let lines = lines_of(&message).unwrap_or_else(|| panic!("systemd would drop this message: {message:?}"));
+        self.store(&lines, given);
+        self.heard.extend(lines);
         true
+    }
+
+    fn store(&mut self, lines: &[String], given: Vec<Kept>) {
+        let is_said = |line: &str| lines.iter().any(|said| said == line);
+        let name = lines.iter().find_map(|line| line.strip_prefix("FDNAME="));
+        assert_eq!(is_said("FDSTORE=1"), !given.is_empty(), "{lines:?}");
+        match name {
+            Some(name) if is_said("FDSTORE=1") => self.stored.entry(name.to_owned()).or_default().extend(given),
+            Some(name) if is_said("FDSTOREREMOVE=1") => drop(self.stored.remove(name)),
+            _ => assert!(given.is_empty(), "{lines:?}"),
+        }
     }
 }
 
