@@ -1,7 +1,10 @@
 //! What of its files and directories a start, or a worker of another user, could not have: for `--check-config`. Makes nothing.
 
+use std::path::Path;
+
 use nix::errno::Errno;
 
+use crate::base::AckMode;
 use crate::base::exit_code::Problem;
 use crate::config::{self, Config, Directory};
 use crate::files::control_socket::check_control_socket;
@@ -73,8 +76,9 @@ impl Findings {
     }
 }
 
-/// Of the program and of `worker.directory`, where the workers are another user. This process becomes that user for good.
-pub(crate) fn check_as_workers(config: &Config, exec_spec: &ExecSpec) -> Vec<Problem> {
+/// Of the program, of `worker.directory` and of the control socket, where the workers are another user. This process becomes that user for
+/// good.
+pub(crate) fn check_as_workers(config: &Config, exec_spec: &ExecSpec, socket: Option<&Path>) -> Vec<Problem> {
     let identity = exec_spec.identity.as_ref().filter(|identity| identity.uid != own_uid());
     let (Some(identity), Some(user)) = (identity, &config.worker.user) else { return Vec::new() };
     let blame = |cause: &str| Problem::of_option(config.blame("worker.user", &format!("user {user:?}: {cause}")));
@@ -86,5 +90,14 @@ pub(crate) fn check_as_workers(config: &Config, exec_spec: &ExecSpec) -> Vec<Pro
         Some(format!("cannot enter {}: {}", directory.display(), closed(&in_the_way)))
     });
     let run = find_program(exec_spec.real_file().as_os_str(), None).err().map(|error| error.to_string());
-    entered.iter().chain(&run).map(|cause| blame(cause)).collect()
+    // A manual ack goes there, unless the worker has a connection from its birth.
+    let acks = socket.filter(|_| config.ack == AckMode::Manual && !config.socket_as_fd);
+    let acked = acks.and_then(|socket| {
+        let in_the_way = closed(&closed_directory(socket)?);
+        Some(format!(
+            "cannot ack at {}: {in_the_way}; --command-socket-as-fd passes each worker a connection",
+            socket.display()
+        ))
+    });
+    [entered, run, acked].iter().flatten().map(|cause| blame(cause)).collect()
 }

@@ -185,8 +185,10 @@ fn check_alone(config: &Config, call: &Call) -> Result<Vec<String>, Vec<Problem>
     let log = config.log.file.as_deref().map_or(Ok(()), files::log_file::check);
     problems.extend(log.err().map(|error| Problem::of_option(error.to_string())));
     problems.extend(config.trace.as_deref().and_then(|path| trace::check(path).err()));
+    let mut socket = None;
     match directory_of(config, &call.environ) {
         Ok(directory) => {
+            socket = Some(config::socket_path(config, &directory));
             let Findings { problems: found, remarks } = check_own_files(config, &directory);
             problems.extend(check_paths(config, &directory).map_or_else(|problem| vec![problem], |()| found));
             warnings.extend(remarks);
@@ -194,7 +196,7 @@ fn check_alone(config: &Config, call: &Call) -> Result<Vec<String>, Vec<Problem>
         Err(problem) => problems.push(problem),
     }
     // The last, since this process is the workers' user afterwards.
-    problems.extend(exec_spec.iter().flat_map(|exec_spec| check_as_workers(config, exec_spec)));
+    problems.extend(exec_spec.iter().flat_map(|exec_spec| check_as_workers(config, exec_spec, socket.as_deref())));
     if problems.is_empty() { Ok(warnings) } else { Err(problems) }
 }
 

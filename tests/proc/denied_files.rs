@@ -149,4 +149,11 @@ fn a_check_names_the_directory_that_the_workers_user_cannot_pass() {
     assert_eq!(refusal.code, Some(100));
     assert_eq!(check(&server, &open).lines, [said(&format!("run {}", server.display()))]);
     assert_eq!(check(&open.join("server"), &open).code, Some(0));
+    // Its acks go to the control socket.
+    let socket = closed.join("inner/s");
+    let acking = |options: &str| checked(setup.beside(&format!("-d {} -m manual {options}", socket.display())));
+    let refusal = acking("");
+    let hint = "; --command-socket-as-fd passes each worker a connection";
+    assert_eq!(refusal.lines, [format!("{}{hint}", said(&format!("ack at {}", socket.display())))]);
+    assert_eq!((refusal.code, acking("-g").code), (Some(100), Some(0)));
 }

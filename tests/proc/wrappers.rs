@@ -199,6 +199,26 @@ fn a_daemon_goes_with_its_own_worker_and_with_no_other() {
     assert!(both[1].is_alive() && master.log().count("has ended and left") == 1, "{}", master.log());
 }
 
+/// Number 3: nothing tells whose it is. It has no socket, so that no client meets it.
+#[test]
+fn a_daemon_without_environment_and_socket_is_not_found_and_the_end_speaks_of_it() {
+    let script = "(env -i PATH=\"$PATH\" setsid sleep 1000 &); exec sleep 1001";
+    let master = Setup::new("-n 1 -m 0 -s 0.01").script(script).start();
+    let daemons = || {
+        let is_daemon = |it: &Process| !it.environ().contains_key("EINHORN_CHILD_INDEX");
+        running(&master, "sleep").into_iter().filter(is_daemon).collect::<Vec<_>>()
+    };
+    master.wait_until("there is a daemon", LIMIT, || daemons().len() == 1);
+    master.workers()[0].signal(Signal::SIGKILL);
+    master.wait_until("there is another daemon", LIMIT, || daemons().len() == 2);
+    master.signal(Signal::SIGINT);
+    assert_eq!(master.wait_exit().code(), Some(0));
+    assert_eq!(daemons().len(), 2);
+    let log = master.log();
+    let told = "WARN: Workers left processes behind in sessions or groups of their own; they live on";
+    assert_eq!((log.count("has ended and left"), log.count(told)), (0, 1), "{log}");
+}
+
 #[test]
 fn a_daemon_that_may_be_left_outlives_its_worker_and_the_master() {
     let setup = Setup::new("--config web.toml -n 1 -m 0").script(WITH_A_DAEMON);
