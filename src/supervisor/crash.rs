@@ -121,7 +121,7 @@ impl Supervisor {
     pub(crate) fn fail_if_asked(&self, signal: Signal) {
         let mut variables = self.facts.call.environ.iter();
         let asked =
-            variables.any(|(name, value)| name == "EINHYRNINGSINS_FAIL_AT" && *value == *format!("SIG{signal}"));
+            variables.any(|(name, value)| name == "einhyrningsins_fails_at" && *value == *format!("SIG{signal}"));
         assert!(!asked, "SIG{signal} came");
     }
 }

@@ -6,7 +6,7 @@ use crate::support::{LIMIT, Load, Master, Process, Setup};
 
 /// What a client sees as one master: its pid, its socket, its workers.
 fn site() -> (Master, Vec<Process>, Load) {
-    let setup = Setup::new("-m manual -n 2").bind(",r").env("EINHYRNINGSINS_FAIL_AT", "SIGUSR1");
+    let setup = Setup::new("-m manual -n 2").bind(",r").env("einhyrningsins_fails_at", "SIGUSR1");
     let master = setup.http_worker("--ack manual").start();
     master.wait_for_log("Up to 2 / 2", 1);
     let (workers, load) = (master.workers(), Load::start(master.addr(), 2));
