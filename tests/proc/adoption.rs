@@ -1,10 +1,11 @@
 //! A killed master, and the next one, which takes over its workers and its sockets.
 
+use std::net::TcpStream;
 use std::path::Path;
 
 use nix::sys::signal::Signal;
 
-use crate::support::{LIMIT, Load, Master, Setup, wait_until};
+use crate::support::{HeldRequest, LIMIT, Load, Master, Process, Setup, wait_until};
 
 /// On each kind of socket; the names of the addresses are those that `load` asks.
 fn site(options: &str) -> Setup {
@@ -111,6 +112,8 @@ fn sockets_come_from_the_holder_where_they_cannot_be_taken_from_the_workers() {
     // The sockets of an upgrade are held, too.
     first.signal(Signal::SIGHUP);
     first.wait_for_log("Upgraded successfully", 1);
+    let old = holders(&first);
+    assert_eq!(old.len(), 1);
     kill(&first, Signal::SIGKILL);
     let address = first.addr();
     let options = format!("--config web.toml -b {address},r -b unix:web.sock");
@@ -121,8 +124,20 @@ fn sockets_come_from_the_holder_where_they_cannot_be_taken_from_the_workers() {
         load.wait_for(10);
         load.stop().assert_nothing_lost();
     }
+    // At a stop the kernel refuses new clients once the workers have closed theirs: no holder keeps the sockets open.
+    let new = holders(&second);
+    assert_eq!(new.len(), 1);
+    let held = HeldRequest::begin(address, "/held");
     second.signal(Signal::SIGINT);
+    wait_until("the holders are gone", LIMIT, || !old.iter().chain(&new).any(|holder| holder.is_alive()));
+    wait_until("new clients are refused", LIMIT, || TcpStream::connect(address).is_err());
+    held.finish().unwrap();
     assert_eq!(second.wait_exit().code(), Some(0));
+}
+
+fn holders(master: &Master) -> Vec<Process> {
+    let is_holder = |process: &Process| process.status("Name").as_deref() == Some("einhyr-holder");
+    master.descendants().into_iter().filter(is_holder).collect()
 }
 
 /// It has found their sockets by then, and another address is in use.
