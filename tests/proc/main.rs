@@ -41,6 +41,7 @@ mod no_restart;
 mod output;
 mod pacing;
 mod picture;
+mod pid_reuse;
 mod privileges;
 mod reap;
 mod reexec;
