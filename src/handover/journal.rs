@@ -4,6 +4,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::base::printable;
 use crate::config::Bind;
 use crate::handoff::crc32;
 use crate::handover::held::NamedFile;
@@ -91,7 +92,7 @@ impl Journal {
             return Err("it is damaged".to_owned());
         }
         let journal: Self =
-            serde_json::from_slice(body).map_err(|error| format!("it is of another version: {error}"))?;
+            serde_json::from_slice(body).map_err(|error| format!("it is of another version: {}", shown(&error)))?;
         if journal.format != FORMAT {
             return Err(format!("it is of another version: format {}", journal.format));
         }
@@ -102,6 +103,11 @@ impl Journal {
         journal.pool.check()?;
         Ok(journal)
     }
+}
+
+/// It may quote what stands there.
+fn shown(error: &serde_json::Error) -> String {
+    printable::line(&error.to_string()).into_owned()
 }
 
 #[cfg(test)]

@@ -91,6 +91,7 @@ pub(crate) fn look(
     let (open, all) = (listeners.len(), journal.sockets.len());
     if workers.is_empty() {
         if listeners.is_empty() {
+            log::info!("Master {} was killed, and none of its workers is there", journal.master.pid);
             return Before::Nothing;
         }
         log::warn!(

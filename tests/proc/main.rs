@@ -6,6 +6,8 @@
 
 mod access;
 mod adoption;
+mod adoption_after;
+mod adoption_journal;
 mod bind_owner;
 mod binding;
 mod check_as;

@@ -1,0 +1,149 @@
+//! Number 17: what may happen soon after an adoption, to the master and to the workers that it has adopted.
+
+use std::fs;
+
+use nix::sys::signal::Signal;
+
+use crate::adoption_journal::{heard, listening};
+use crate::support::{HeldRequest, LIMIT, Load, Master, OTHER_UID, Process, Setup, is_root, wait_until};
+
+const OPTIONS: &str = "--config web.toml";
+
+fn killed(setup: Setup, count: usize) -> (Master, Vec<Process>) {
+    let master = setup.start();
+    master.wait_for_log(&format!("Up to {count} / {count}"), 1);
+    let workers = master.workers();
+    master.signal(Signal::SIGKILL);
+    master.wait_exit();
+    (master, workers)
+}
+
+fn site(file: &str) -> Setup {
+    let setup = Setup::new(OPTIONS).bind(",r").release("one");
+    setup.write("web.toml", &format!("number = 2\n{file}"));
+    setup
+}
+
+/// Of the same configuration.
+fn next(master: &Master) -> Setup {
+    master.beside(&format!("{OPTIONS} -b {},r", master.addr())).bound_by_file(master.addr())
+}
+
+fn wait_until_gone(workers: &[Process]) {
+    wait_until("those that were adopted are gone", LIMIT, || !workers.iter().any(|worker| worker.is_alive()));
+}
+
+#[test]
+fn a_stop_right_after_an_adoption_ends_all_gracefully() {
+    let first = site("ack-mode = 'manual'\n").http_worker("--ack manual").start();
+    first.wait_for_log("Up to 2 / 2", 1);
+    let (old, held) = (first.workers(), HeldRequest::begin_many(&first, 2));
+    first.signal(Signal::SIGKILL);
+    first.wait_exit();
+    let second = next(&first).http_worker("--ack manual").start();
+    second.wait_for_log("adopting its workers", 1);
+    second.signal(Signal::SIGINT);
+    second.wait_for_log("Sending USR2 to [", 1);
+    held.into_iter().for_each(|request| drop(request.finish().unwrap()));
+    assert_eq!(second.wait_exit().code(), Some(0), "{:?}", second.log().lines());
+    assert_eq!((second.descendants(), old.iter().any(|worker| worker.is_alive())), (vec![], false));
+}
+
+/// Those that were adopted go on to be known: nothing of them is lost, and none of them stays.
+#[test]
+fn a_reexec_right_after_an_adoption_goes_on_with_those_that_were_adopted() {
+    let (first, old) = killed(site("ack-mode = 'manual'\n").http_worker("--ack manual"), 2);
+    // None of its own serves, so that those of before stay.
+    first.replace("web.toml", "number = 2\nack-mode = 'manual'\n");
+    let second = next(&first).http_worker("").start();
+    let load = Load::start(first.addr(), 2);
+    second.wait_for_log("===> Launched", 1);
+    second.control("{command: reload}");
+    second.wait_for_log("Using loaded state: generation 1", 1);
+    load.wait_for(10);
+    assert!(old.iter().all(|worker| worker.is_alive()) && second.log().count("reaped by another") == 0);
+    // One that ends is noticed by the next image, too.
+    assert!(old[0].signal(Signal::SIGKILL));
+    second.wait_for_log(&format!("===> Exited worker {}", old[0]), 1);
+    load.stop();
+    second.signal(Signal::SIGTERM);
+    assert_eq!(second.wait_exit().code(), Some(0), "{:?}", second.log().lines());
+    wait_until_gone(&old);
+    assert_eq!(second.descendants(), []);
+}
+
+#[test]
+fn a_worker_that_had_not_acked_is_adopted_and_replaced() {
+    let setup = site("ack-mode = 'manual'\n").http_worker("");
+    let first = setup.start();
+    first.wait_for_log("===> Launched", 2);
+    let old = first.wait_for_workers(2);
+    // What the journal says of them is written by then.
+    wait_until("they are listed", LIMIT, || {
+        let journal = fs::read_to_string(first.file("einhorn.lock.journal")).unwrap_or_default();
+        old.iter().all(|worker| journal.contains(&worker.to_string()))
+    });
+    first.signal(Signal::SIGKILL);
+    first.wait_exit();
+    let second = next(&first).http_worker("--ack manual").start();
+    second.wait_for_log("adopting its workers", 1);
+    second.wait_for_log("Upgraded successfully", 1);
+    wait_until_gone(&old);
+    assert_eq!(second.workers().len(), 2);
+}
+
+#[test]
+fn workers_of_another_user_are_adopted_by_root() {
+    if !is_root() {
+        return;
+    }
+    let file = format!("ack-mode = 'manual'\n[worker]\nuser = {OTHER_UID}\ngroup = {OTHER_UID}\n");
+    let (first, old) = killed(site(&file).open_to_all().http_worker("--ack manual"), 2);
+    let load = Load::start(first.addr(), 2);
+    load.wait_for(10);
+    let second = next(&first).http_worker("--ack manual").start();
+    second.wait_for_log("and 1 of its 1 sockets", 1);
+    second.wait_for_log("Upgraded successfully", 1);
+    wait_until_gone(&old);
+    load.stop().assert_nothing_lost();
+}
+
+/// In its own group it is told to go as the worker was, and in another one it is named.
+#[test]
+fn what_an_adopted_worker_leaves_is_told_to_go_or_named() {
+    let script = "python3 listener.py & echo $! >in-group; setsid python3 listener.py & echo $! >apart; wait";
+    let setup = site("ack-mode = 0.3\n");
+    let setup = listening(setup).script(script);
+    let (first, old) = killed(setup, 2);
+    let read = |name: &str| fs::read_to_string(first.file(name)).unwrap().trim().parse().map(Process).unwrap();
+    let (child, apart) = (read("in-group"), read("apart"));
+    wait_until("they listen", LIMIT, || [child, apart].iter().all(|it| heard(&first, *it) == ["ready"]));
+    let second = next(&first).http_worker("").start();
+    second.wait_for_log("Upgraded successfully", 1);
+    wait_until_gone(&old);
+    wait_until("what it left is gone", LIMIT, || !child.is_alive());
+    assert_eq!(heard(&first, child), ["ready", "SIGUSR2"]);
+    second.wait_for_log(&format!("which was adopted, has left python3 ({apart})"), 1);
+    assert_eq!((apart.is_alive(), heard(&first, apart)), (true, vec!["ready".to_owned()]));
+    apart.signal(Signal::SIGKILL);
+    second.signal(Signal::SIGINT);
+    assert_eq!(second.wait_exit().code(), Some(0));
+}
+
+/// The relay of the killed master reads on, so that they are not ended by what they write.
+#[test]
+fn output_of_adopted_workers_is_read_on() {
+    let setup = site("ack-mode = 0.1\n[worker]\noutput = 'capture'\n");
+    let chatty = "trap 'echo last words; exit 0' USR2; n=0; while true; do echo line $n; n=$((n+1)); sleep 0.02; done";
+    let (first, old) = killed(setup.script(chatty), 2);
+    first.replace("web.toml", "number = 2\nack-mode = 'manual'\n");
+    let second = next(&first).http_worker("").start();
+    second.wait_for_log("===> Launched", 1);
+    let said = first.log().count("] line ");
+    wait_until("what they write is read", LIMIT, || first.log().count("] line ") >= said + 100);
+    assert!(old.iter().all(|worker| worker.is_alive()));
+    second.signal(Signal::SIGINT);
+    assert_eq!(second.wait_exit().code(), Some(0));
+    wait_until_gone(&old);
+    wait_until("it is read to its end", LIMIT, || first.log().count("] last words") == 2);
+}
