@@ -20,6 +20,7 @@ fn everything_lands_below_destdir_and_prefix() {
         ("bin/einhyrningsins", 0o755),
         ("bin/einhyrningsinsctl", 0o755),
         ("lib/systemd/system/einhyrningsins@.service", 0o644),
+        ("libexec/einhyrningsins/after-master", 0o755),
         ("lib/sysusers.d/einhyrningsins.conf", 0o644),
         ("share/man/man1/einhyrningsins.1", 0o644),
         ("share/man/man1/einhyrningsinsctl.1", 0o644),
@@ -58,6 +59,8 @@ fn the_unit_of_a_prefix_runs_the_program_there() {
     machine.sh("systemctl start einhyrningsins@web");
     let pid = machine.property("einhyrningsins@web", "MainPID");
     assert_eq!(machine.sh(&format!("readlink /proc/{pid}/exe")), "/usr/local/bin/einhyrningsins");
+    let after = machine.property("einhyrningsins@web", "ExecStopPost");
+    assert!(after.contains("path=/usr/local/libexec/einhyrningsins/after-master "), "{after}");
     machine.sh("systemctl reload einhyrningsins@web && systemctl stop einhyrningsins@web");
 }
 

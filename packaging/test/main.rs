@@ -10,6 +10,7 @@ mod completions;
 mod deb;
 mod deploys;
 mod install;
+mod killed;
 #[path = "../../tests/bad_releases/kind.rs"]
 #[allow(dead_code, reason = "not all kinds can be tried out here")]
 mod kind;

@@ -36,7 +36,18 @@ fn each_drop_in_is_right_beside_the_unit_and_lets_a_service_run() {
         assert_eq!(machine.sh("pgrep --count --exact sleep"), "2", "{name}");
         let of_web = machine.try_sh("pgrep --count --exact --euid web sleep");
         assert_eq!(of_web.status.success(), is_web, "{name}");
+        // The next master adopts the workers, and replaces them.
+        let workers = machine.sh("pgrep --exact sleep");
+        machine.sh(&format!("kill -KILL $(systemctl show --value --property=MainPID {INSTANCE})"));
+        machine.wait_until("there is a next master", || machine.property(INSTANCE, "NRestarts") == "1");
+        machine.wait_until("it has replaced the workers", || {
+            let now = machine.sh("pgrep --exact sleep");
+            now.lines().count() == 2 && now.lines().all(|pid| !workers.lines().any(|before| before == pid))
+        });
+        let journal = machine.journal(INSTANCE);
+        assert!(journal.contains("was killed: adopting its workers"), "{name}: {journal}");
         machine.sh(&format!("systemctl reload {INSTANCE} && systemctl stop {INSTANCE}"));
+        assert!(!machine.try_sh("pgrep --exact sleep").status.success(), "{name}");
         machine.sh(&format!("rm -r {directory}; systemctl daemon-reload"));
         exposure
     };

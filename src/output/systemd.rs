@@ -172,9 +172,12 @@ impl ServiceManager {
             return;
         }
         self.store.want(kept, &self.remembered.stored);
+        let before = self.remembered.readiness;
         if pool.serving_count() >= pool.settings().target {
             self.remembered.readiness = Readiness::Reached;
         }
+        // Adopted workers make a service ready, and are replaced then: the manager hears that in this order.
+        let exchange = if before == Readiness::NotYet { Replacing::Nothing } else { exchange };
         let Remembered { readiness, failure, stored: _ } = &self.remembered;
         let stand = self.told.next(pool, *readiness, exchange, failure.as_deref());
         self.tell(clock::now(), stand);

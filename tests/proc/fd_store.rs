@@ -93,13 +93,17 @@ fn stored_sockets_of_a_killed_master_are_adopted_with_its_workers() {
     let mut master = manager.start(setup);
     master.wait_for_log("Up to 2 / 2", 1);
     let loads = [Load::start(master.addr(), 2), Load::start(unix(&master), 2)];
-    let mut masters = Vec::new();
+    let (mut masters, mut expected) = (Vec::new(), vec!["READY=1"]);
     for _ in 0..3 {
         loads[0].wait_for(10);
         kill(&master);
         let next = next(&mut manager, &master);
         next.wait_for_log("and 2 of its 2 sockets", 1);
         next.wait_for_log("Upgraded successfully", 1);
+        // It is ready with the workers that it has adopted, and replaces them then.
+        expected.extend(["READY=1", "RELOADING=1", "READY=1"]);
+        next.wait_until("the upgrade is told", LIMIT, || manager.states().len() >= expected.len());
+        assert_eq!(manager.states(), expected);
         masters.push(std::mem::replace(&mut master, next));
     }
     for load in loads {

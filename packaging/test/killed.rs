@@ -1,0 +1,190 @@
+//! The death of a master under the unit of the package: systemd starts the next one, which adopts workers and sockets; and where it starts
+//! none, nothing of the service is left.
+
+use std::thread;
+use std::time::{Duration, Instant};
+
+use crate::site::{Site, WEB, address};
+use crate::support::{HeldRequest, LIMIT, Load, Pace, Target};
+
+const FILE: &str = "/run/einhyrningsins/web/web.sock";
+const UNIT: &str = "einhyrningsins@web";
+const KILLS: usize = 24;
+
+/// An instance `web` on a TCP and a unix socket.
+fn serving(drop_in: &str, more: &str) -> Site {
+    let site = Site::new();
+    site.drop_in(drop_in);
+    site.configure("web", &format!("unix:{FILE}', '{WEB}"), "", more);
+    site.ok(&format!("systemctl start {UNIT}"));
+    site
+}
+
+fn load(site: &Site) -> [Load; 2] {
+    // A machine that has no time left would show how slow systemd is then.
+    let start = |target: Target| Load::start_at(target, 4, "/", Pace { pause: Duration::from_millis(4), limit: LIMIT });
+    let tcp = site.0.in_network(|| start(address(WEB).into()));
+    [tcp, start(site.0.path(FILE).as_path().into())]
+}
+
+fn wait_for_restart(site: &Site, count: usize) {
+    site.wait_for_property("NRestarts", &count.to_string());
+    site.wait_for_property("ActiveState", "active");
+}
+
+/// Says when, in microseconds of the clock that systemd's timestamps are of.
+fn kill_main(site: &Site, signal: &str) -> u64 {
+    let script = "import os, signal, sys, time; print(time.monotonic_ns() // 1000); \
+                  os.kill(int(sys.argv[1]), getattr(signal, \"SIG\" + sys.argv[2]))";
+    site.ok(&format!("python3 -c '{script}' {} {signal}", site.main_pid())).parse().unwrap()
+}
+
+/// All processes of the service, as its cgroup has them.
+fn processes(site: &Site) -> Vec<String> {
+    let group = "/sys/fs/cgroup/system.slice/system-einhyrningsins.slice/einhyrningsins@web.service/cgroup.procs";
+    site.ok(&format!("cat {group} 2>/dev/null || true")).lines().map(str::to_owned).collect()
+}
+
+fn servers(site: &Site) -> usize {
+    site.ok("pgrep -c -f '^/srv/web/server' || true").parse().unwrap()
+}
+
+/// Four workers of its own, and none of a master before.
+fn wait_until_alone(site: &Site) {
+    site.wait_for("its own workers serve alone", || site.workers("web").len() == 4 && servers(site) == 4);
+}
+
+#[track_caller]
+fn assert_nothing_left(site: &Site, result: &str) {
+    assert_eq!(site.of("web", "Result"), result);
+    assert_eq!((processes(site), servers(site)), (Vec::new(), 0));
+    assert_eq!(site.of("web", "NFileDescriptorStore"), "0");
+}
+
+#[test]
+fn a_master_that_is_killed_again_and_again_costs_no_request() {
+    let site = serving("", "");
+    let loads = load(&site);
+    let (mut descriptors, mut gaps) = (Vec::new(), Vec::new());
+    for kill in 1..=KILLS {
+        let began = Instant::now();
+        loads[0].wait_for(10);
+        loads[1].wait_for(10);
+        // One that has lived for less is followed a second later.
+        let is_old = kill % 2 == 0;
+        site.wait_for("it has lived for a second", || !is_old || began.elapsed() > Duration::from_millis(1100));
+        if kill % 5 == 0 {
+            site.ok(&format!("systemctl reload --no-block {UNIT}"));
+        }
+        let killed = kill_main(&site, ["KILL", "KILL", "ABRT", "SEGV"][kill % 4]);
+        wait_for_restart(&site, kill);
+        if is_old {
+            gaps.push((site.of("web", "ActiveEnterTimestampMonotonic").parse::<u64>().unwrap() - killed) / 1000);
+        }
+        if kill % 6 == 0 {
+            wait_until_alone(&site);
+            descriptors.push(site.ok(&format!("ls /proc/{}/fd | wc -l", site.main_pid())));
+            assert_eq!(site.of("web", "NFileDescriptorStore"), "2");
+        }
+    }
+    for load in loads {
+        load.wait_for(10);
+        load.stop().assert_nothing_lost();
+    }
+    gaps.sort_unstable();
+    eprintln!("from a kill to READY: median {} ms, worst {} ms", gaps[gaps.len() / 2], gaps.last().unwrap());
+    assert!(descriptors.iter().all(|count| *count == descriptors[0]), "{descriptors:?}");
+    assert!(site.of("web", "StatusText").starts_with("4/4 serving"));
+    site.ok(&format!("systemctl reload {UNIT}"));
+    site.ok(&format!("systemctl stop {UNIT}"));
+    assert_nothing_left(&site, "success");
+    assert!(!site.0.has("/run/einhyrningsins/web"));
+}
+
+#[test]
+fn a_master_that_hangs_and_is_ended_by_its_watchdog_costs_no_request() {
+    let site = serving("WatchdogSec=3", "");
+    // Where systemd's own words are found.
+    site.ok("systemctl log-target journal");
+    let loads = load(&site);
+    for kill in 1..=2 {
+        site.ok(&format!("kill -STOP {}", site.main_pid()));
+        wait_for_restart(&site, kill);
+        wait_until_alone(&site);
+    }
+    for load in loads {
+        load.wait_for(10);
+        load.stop().assert_nothing_lost();
+    }
+    site.assert_journal_has("Watchdog timeout");
+    assert_eq!(site.of("web", "NFileDescriptorStore"), "2");
+}
+
+/// With KillMode=mixed systemd itself saw to it. A worker with a client ends no sooner than that.
+#[test]
+fn a_stop_whose_master_is_killed_leaves_nothing() {
+    let site = serving("TimeoutStopSec=3", "");
+    let held = || site.0.in_network(|| HeldRequest::begin(address(WEB), "/held"));
+    // By the limit of the stop...
+    let client = held();
+    site.ok(&format!("systemctl stop {UNIT}"));
+    assert_nothing_left(&site, "timeout");
+    assert!(client.finish().is_err());
+    // ...so with a restart, after which the service is another...
+    site.ok(&format!("systemctl start {UNIT}"));
+    let client = held();
+    site.ok(&format!("systemctl restart {UNIT}"));
+    assert!(client.finish().is_err());
+    wait_until_alone(&site);
+    site.assert_serves(WEB);
+    // ...and by another, in the middle of the stop.
+    site.drop_in("");
+    let client = held();
+    thread::scope(|scope| {
+        scope.spawn(|| site.ok(&format!("systemctl stop {UNIT}")));
+        site.wait_for("one worker is left", || site.workers("web").len() == 1);
+        site.ok(&format!("kill -KILL {}", site.main_pid()));
+    });
+    assert_nothing_left(&site, "signal");
+    assert!(client.finish().is_err());
+}
+
+#[test]
+fn a_service_that_is_not_started_again_leaves_nothing() {
+    let site = serving("", "");
+    site.ok("echo 'number = 0' >/etc/einhyrningsins/web.toml");
+    site.ok(&format!("kill -KILL {}", site.main_pid()));
+    site.wait_for_property("ActiveState", "failed");
+    assert_eq!(site.of("web", "ExecMainStatus"), "100");
+    assert_nothing_left(&site, "exit-code");
+    // Nor does one for which the administrator wants no restart.
+    site.drop_in("Restart=no");
+    site.configure("web", WEB, "", "");
+    site.ok(&format!("systemctl start {UNIT} && kill -KILL $(systemctl show --value -p MainPID {UNIT})"));
+    site.wait_for_property("ActiveState", "failed");
+    assert_nothing_left(&site, "signal");
+}
+
+/// RestartSec= is short, and systemd counts no starts.
+#[test]
+fn a_start_that_fails_is_tried_again_each_second_until_a_stop() {
+    let site = Site::new();
+    site.configure("web", WEB, "", "");
+    let other = "import socket, time; s = socket.create_server((\"127.0.0.1\", 8080)); time.sleep(1000)";
+    site.ok(&format!("systemd-run --unit=other python3 -c '{other}'"));
+    site.wait_for("the port is in use", || site.0.try_sh("ss -ltn | grep -q 127.0.0.1:8080").status.success());
+    site.ok(&format!("systemctl start --no-block {UNIT}"));
+    let began = || site.of("web", "ExecMainStartTimestampMonotonic").parse::<u64>().unwrap();
+    let mut before = 0;
+    for _ in 0..4 {
+        site.wait_for("it is tried again", || began() > before);
+        let now = began();
+        assert!(now > before + 1_000_000, "{before} {now}");
+        before = now;
+    }
+    site.ok(&format!("systemctl stop {UNIT}"));
+    assert_nothing_left(&site, "exit-code");
+    let count = site.of("web", "NRestarts");
+    thread::sleep(Duration::from_secs(2));
+    assert_eq!((site.of("web", "ActiveState"), site.of("web", "NRestarts")), ("failed".to_owned(), count));
+}
