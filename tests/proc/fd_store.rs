@@ -96,6 +96,8 @@ fn stored_sockets_of_a_killed_master_are_adopted_with_its_workers() {
     let (mut masters, mut expected) = (Vec::new(), vec!["READY=1"]);
     for _ in 0..3 {
         loads[0].wait_for(10);
+        // A turn begins by writing down the acks of those before.
+        master.control("{command: state}");
         kill(&master);
         let next = next(&mut manager, &master);
         next.wait_for_log("and 2 of its 2 sockets", 1);
