@@ -81,6 +81,11 @@ impl ServiceManager {
         &self.remembered
     }
 
+    /// Whether there is one, which keeps the listening sockets for the next master.
+    pub(crate) fn is_there(&self) -> bool {
+        self.socket.is_some()
+    }
+
     /// Whether the manager ends a master that it does not hear of.
     pub(crate) fn has_watchdog(&self) -> bool {
         self.watchdog.is_some()

@@ -81,11 +81,11 @@ impl Supervisor {
         let mut trace = Trace::default();
         trace.follow(facts.config().trace.as_deref(), facts.lost_trace_lines, &mut crew).map_err(said)?;
         crew.allow_missing();
-        let needs_holder = facts.config().adopts() && meeting_point::is_needed();
         let lock = files.lock().filter(|_| facts.config().adopts());
         let journal = lock.map(|lock| JournalFile::beside(lock.path())).unwrap_or_default();
         sockets.bound_files.own_adopted();
         let service_manager = ServiceManager::of(&facts.call.environ, process::own_pid(), service);
+        let needs_holder = facts.config().adopts() && !service_manager.is_there() && meeting_point::is_needed();
         Ok(Self {
             pool: Pool::restore(pool),
             facts,

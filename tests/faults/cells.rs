@@ -43,9 +43,9 @@ pub fn of_phase(phase: &'static Phase, recording: &Recording) -> Vec<Cell> {
     let mut calls_seen = Vec::new();
     for ((thread, name), &count) in counts {
         let Some(call) = calls::of_name(name) else { continue };
-        // Before its first instruction nothing of a start is ours, and nothing is lost.
+        // Before its first instruction nothing of a start is ours, and nothing is lost. The first program of these phases is started in them.
         let is_loader = thread == LOADER;
-        if is_loader && phase.name == "start" {
+        if is_loader && ["start", "adopt"].contains(&phase.name) {
             continue;
         }
         if !is_loader && !calls_seen.contains(&call.name) {
