@@ -93,10 +93,8 @@ impl Adopted {
 
 impl Entry {
     fn is_over(&self) -> bool {
-        match &self.watch {
-            Some(watch) => watch.has_ended(clock::now()),
-            None => is_gone(&self.process),
-        }
+        let ended = self.watch.as_ref().and_then(|watch| watch.has_ended(clock::now()).ok());
+        ended.unwrap_or_else(|| is_gone(&self.process))
     }
 
     fn send(&self, signal: Signal) -> Result<(), Errno> {

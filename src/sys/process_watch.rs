@@ -23,9 +23,12 @@ impl ProcessWatch {
 }
 
 impl ProcessWatch {
-    /// Whether it has ended by now. No, where the system has no answer.
-    pub fn has_ended(&self, now: Mono) -> bool {
-        wait_readable(&[self.as_fd()], Some(now)).is_ok_and(|ended| ended.is_some())
+    /// Whether it has ended by now.
+    ///
+    /// # Errors
+    /// ENOMEM: the system has no answer.
+    pub fn has_ended(&self, now: Mono) -> Result<bool, Errno> {
+        wait_readable(&[self.as_fd()], Some(now)).map(|ended| ended.is_some())
     }
 
     /// pidfd_send_signal(2): to this process and never to another that has its number by now.

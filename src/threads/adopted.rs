@@ -51,7 +51,7 @@ impl Work for Ends {
     fn turn(&mut self) -> Vec<Input> {
         let before = self.watches.len();
         let now = clock::now();
-        self.watches.retain(|watch| !watch.has_ended(now));
+        self.watches.retain(|watch| !watch.has_ended(now).unwrap_or(false));
         if self.watches.len() < before { vec![Input::ChildrenChanged] } else { Vec::new() }
     }
 }
