@@ -16,7 +16,7 @@ use crate::output::fd_store::{self, FdStore};
 use crate::output::systemd_status::{Phase, Readiness, Replacing, Stand};
 use crate::pool::Pool;
 use crate::release::environment::Environment;
-use crate::release::environment::{NOTIFY_SOCKET, WATCHDOG_PID, WATCHDOG_USEC};
+use crate::release::environment::{FDSTORE, NOTIFY_SOCKET, WATCHDOG_PID, WATCHDOG_USEC};
 use crate::release::listeners::Listener;
 use crate::sys::clock;
 use crate::sys::errno::words;
@@ -61,6 +61,7 @@ pub(crate) struct ServiceManager {
     remembered: Remembered,
     told: Stand,
     store: FdStore,
+    keeps_sockets: bool,
     watchdog: Option<Watchdog>,
     retry: Option<Retry>,
 }
@@ -73,7 +74,9 @@ impl ServiceManager {
         let (micros, pid) = (find(environ, WATCHDOG_USEC), find(environ, WATCHDOG_PID));
         let every = socket.as_ref().and_then(|_| watchdog(micros, pid, own_pid));
         let watchdog = every.map(|every| Watchdog { every, due: Mono::from_nanos(0) });
-        Self { socket, remembered, told: Stand::unknown(), store: FdStore::default(), watchdog, retry: None }
+        let keeps_sockets = socket.is_some() && find(environ, FDSTORE).is_some_and(|sockets| sockets != "0");
+        let (told, store) = (Stand::unknown(), FdStore::default());
+        Self { socket, remembered, told, store, keeps_sockets, watchdog, retry: None }
     }
 
     /// To be passed on to the next image.
@@ -81,9 +84,9 @@ impl ServiceManager {
         &self.remembered
     }
 
-    /// Whether there is one, which keeps the listening sockets for the next master.
-    pub(crate) fn is_there(&self) -> bool {
-        self.socket.is_some()
+    /// Whether it says that it keeps the listening sockets for the next master. Before systemd 254 it says so only by our unit.
+    pub(crate) fn keeps_sockets(&self) -> bool {
+        self.keeps_sockets
     }
 
     /// Whether the manager ends a master that it does not hear of.

@@ -15,7 +15,7 @@ pub(crate) const NOTIFY_SOCKET: &str = "NOTIFY_SOCKET";
 pub(crate) const WATCHDOG_USEC: &str = "WATCHDOG_USEC";
 pub(crate) const WATCHDOG_PID: &str = "WATCHDOG_PID";
 /// How many descriptors it keeps for us; `output::fd_store` gives it some, whether this is set or not, since systemd sets it from 254 on.
-const FDSTORE: &str = "FDSTORE";
+pub(crate) const FDSTORE: &str = "FDSTORE";
 /// What a worker's descendants have in their environment, too: so it is known what an ended worker has left.
 pub(crate) const MASTER_PID: &str = "EINHORN_MASTER_PID";
 pub(crate) const CHILD_INDEX: &str = "EINHORN_CHILD_INDEX";

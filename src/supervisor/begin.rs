@@ -85,7 +85,7 @@ impl Supervisor {
         let journal = lock.map(|lock| JournalFile::beside(lock.path())).unwrap_or_default();
         sockets.bound_files.own_adopted();
         let service_manager = ServiceManager::of(&facts.call.environ, process::own_pid(), service);
-        let needs_holder = facts.config().adopts() && !service_manager.is_there() && meeting_point::is_needed();
+        let needs_holder = facts.config().adopts() && !service_manager.keeps_sockets() && meeting_point::is_needed();
         Ok(Self {
             pool: Pool::restore(pool),
             facts,
@@ -97,6 +97,7 @@ impl Supervisor {
                 check: None,
                 queues: QueueWatch::default(),
                 needs_holder,
+                holder_tried_at: None,
                 relay,
                 adopted,
                 descendants: Vec::new(),

@@ -129,6 +129,7 @@ impl Supervisor {
             self.removed_binds_deadline(),
             self.check_deadline(),
             self.queue_watch_deadline(),
+            self.holder_deadline(),
         ];
         let due = due.into_iter().flatten().min();
         match due {

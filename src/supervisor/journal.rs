@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use nix::unistd::geteuid;
 
@@ -26,7 +27,7 @@ struct Place {
     path: PathBuf,
     author: Author,
     /// None: nothing yet.
-    written: Option<(Vec<Line>, Option<Process>)>,
+    written: Option<Content>,
     /// When each worker began, as long as it is one.
     began: BTreeMap<(Pid, Mono), u64>,
     has_failed: bool,
@@ -34,7 +35,16 @@ struct Place {
     put_off: u32,
 }
 
-/// What of a worker is worth a new journal.
+/// What is worth a new journal.
+#[derive(PartialEq, Eq)]
+struct Content {
+    lines: Vec<Line>,
+    /// By their addresses in memory.
+    listeners: Vec<usize>,
+    holder: Option<Process>,
+}
+
+/// The same of a worker.
 #[derive(Clone, Copy, PartialEq, Eq)]
 struct Line {
     pid: Pid,
@@ -103,9 +113,12 @@ impl JournalFile {
             told: worker.is_told(),
         });
         let lines: Vec<Line> = lines.collect();
-        if place.written.as_ref() == Some(&(lines.clone(), holder)) {
+        let listeners = sockets.listeners.iter().map(|listener| Arc::as_ptr(listener).addr()).collect();
+        let content = Content { lines, listeners, holder };
+        if place.written.as_ref() == Some(&content) {
             return;
         }
+        let lines = &content.lines;
         let known = |line: &Line| place.began.get(&(line.pid, line.spawned_at)).copied();
         let began = |line: &Line| Some(((line.pid, line.spawned_at), known(line).or_else(|| procfs::began(line.pid))?));
         place.began = lines.iter().filter_map(began).collect();
@@ -130,6 +143,6 @@ impl JournalFile {
             }
             Err(_) => {}
         }
-        place.written = Some((lines, holder));
+        place.written = Some(content);
     }
 }

@@ -70,6 +70,8 @@ pub(crate) struct Children {
     pub(crate) check: Option<RunningCheck>,
     /// Whether a next master needs a holder of the sockets (`handover::holder`).
     pub(crate) needs_holder: bool,
+    /// When a start of it was tried last.
+    pub(crate) holder_tried_at: Option<Mono>,
     /// The process that holds the pipes of the workers' output, too.
     pub(crate) relay: Relay,
     /// Whether a version on trial takes the connections that come.

@@ -1,6 +1,7 @@
 //! The relay (`capture::relay`), from the master's side: started when the first worker's output is captured, and again when it has ended
 //! though it should not have. It is a child that is no worker: the pool does not know of it.
 
+use std::ffi::OsString;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd, RawFd};
 use std::path::Path;
 use std::time::Duration;
@@ -65,19 +66,20 @@ impl Supervisor {
         let (ours, theirs) = socket::socket_pair()?;
         let lift = |fd| fd::lift(fd, CONNECTION_FD + 1).map_err(|error| errno_of(&error));
         let (ours, theirs) = (lift(ours)?, lift(theirs)?);
-        let pid = self.spawn_itself("--relay", &[(theirs.as_fd(), CONNECTION_FD)])?;
+        let pid = self.spawn_itself(&["--relay"], &[(theirs.as_fd(), CONNECTION_FD)])?;
         Ok((pid, ours))
     }
 
-    /// A child that is this program, with this flag, and has these descriptors by these numbers. Each is open by a higher number than those.
-    pub(crate) fn spawn_itself(&self, flag: &str, descriptors: &[(BorrowedFd<'_>, RawFd)]) -> Result<Pid, Errno> {
+    /// A child that is this program, with these words, and has these descriptors by these numbers. Each is open by a higher number than those.
+    pub(crate) fn spawn_itself(&self, words: &[&str], descriptors: &[(BorrowedFd<'_>, RawFd)]) -> Result<Pid, Errno> {
         let image = self.reexec.image().ok_or(Errno::ENOENT)?;
         let above = descriptors.iter().map(|(_, number)| number + 1).max().unwrap_or_default();
         let file = fd::duplicate_above(image.as_fd(), above)?;
+        let argv: Vec<OsString> = ["einhyrningsins"].iter().chain(words).map(OsString::from).collect();
         let spawned = process::spawn(&SpawnRequest {
             path: image.path(),
             file: Some(file.as_fd()),
-            argv: &["einhyrningsins".into(), flag.into()],
+            argv: &argv,
             // Nothing in it that a worker has: a master that finds no document would take it for one.
             env: &inherited(&self.facts.call.environ, &[]),
             own_pid_variable: None,

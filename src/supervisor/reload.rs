@@ -133,8 +133,10 @@ impl Supervisor {
         self.reopen(&listeners)?;
         self.keep_open(&listeners);
         self.sockets.releases.insert(version, Release { exec_spec, listeners });
-        // It keeps the sockets before a worker has them.
+        // They are kept, and written down, before a worker has them.
         self.tell_service_manager();
+        self.tend_holder();
+        self.journal.keep(&self.pool, &self.sockets, self.holder_process());
         Ok(AppliedConfig::new(*loaded, access_control))
     }
 

@@ -120,7 +120,7 @@ impl Master {
     }
 
     /// Living children that have become another program, in the order of their ids. One that only checks whether the master can
-    /// be replaced is none, nor is the relay.
+    /// be replaced is none, nor are the relay and the holder.
     pub fn workers(&self) -> Vec<Process> {
         let is_worker = |child: &Process| {
             let words = child.command_line();
@@ -130,7 +130,12 @@ impl Master {
             // The master's own, which may change, are read after those that its child took over from it. In the middle of an
             // exec the words are there before the environment is.
             let is_itself = !words.is_empty() && words != self.process.command_line();
-            child.is_alive() && is_itself && !checks && !child.is_relay() && !child.bytes("environ").is_empty()
+            child.is_alive()
+                && is_itself
+                && !checks
+                && !child.is_relay()
+                && !child.is_holder()
+                && !child.bytes("environ").is_empty()
         };
         self.process.children().into_iter().filter(is_worker).collect()
     }

@@ -170,6 +170,10 @@ impl Process {
     }
 
     /// Whether it is a process of ours that holds the pipes of a master's workers.
+    pub fn is_holder(self) -> bool {
+        self.command_line().get(1).is_some_and(|word| word == "--holder")
+    }
+
     pub fn is_relay(self) -> bool {
         self.command_line().get(1).is_some_and(|word| word == "--relay")
     }
