@@ -211,7 +211,7 @@ fn listener(bind: &RubyBind, fd: Fd, address: &LocalAddress) -> OpenListener {
         }
         Bind::Tcp { .. } => None,
     };
-    OpenListener { fd, bind, file, options: None }
+    OpenListener { fd, bind, file, options: None, closed: None }
 }
 
 fn control(

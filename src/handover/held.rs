@@ -122,6 +122,9 @@ pub(crate) struct OpenListener {
     pub(crate) file: Option<NamedFile>,
     /// What a bind has made of it since. None: what `bind` says.
     pub(crate) options: Option<SocketOptions>,
+    /// The inode of the socket, where a stop has closed it: the descriptor leads to /dev/null.
+    #[serde(default)]
+    pub(crate) closed: Option<u64>,
 }
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -246,13 +249,16 @@ impl Open {
         let pipes = self.exec_pipes.iter().map(|(_, fd)| (*fd, "exec_pipes"));
         let output = self.output.descriptors().map(|fd| (*fd, "output"));
         let image = self.old_image.iter().map(|fd| (*fd, "old_image"));
-        self.sockets().chain(connections).chain(files).chain(pipes).chain(output).chain(image)
+        let closed = self.listeners.iter().filter(|listener| listener.closed.is_some());
+        let closed = closed.map(|listener| (listener.fd, "listeners"));
+        self.sockets().chain(closed).chain(connections).chain(files).chain(pipes).chain(output).chain(image)
     }
 
     /// The numbers at which a socket must listen.
     pub(crate) fn sockets(&self) -> impl Iterator<Item = (Fd, &'static str)> {
         let control = self.control.iter().map(|control| (control.listener, "control"));
-        self.listeners.iter().map(|listener| (listener.fd, "listeners")).chain(control)
+        let listening = self.listeners.iter().filter(|listener| listener.closed.is_none());
+        listening.map(|listener| (listener.fd, "listeners")).chain(control)
     }
 }
 

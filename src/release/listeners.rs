@@ -84,6 +84,12 @@ impl Listener {
         Self { fd, bind, address, file, options, shut: AtomicBool::new(false), closed: OnceLock::new() }
     }
 
+    /// One that the image before has closed.
+    pub(crate) fn closed_before(mut self, inode: u64) -> Self {
+        self.closed = OnceLock::from(inode);
+        self
+    }
+
     /// The file of a unix socket.
     pub(crate) fn file(&self) -> Option<&BoundFile> {
         self.file.as_ref().map(|(file, _)| file)
@@ -145,9 +151,14 @@ impl Listener {
         self.shut.load(Ordering::Relaxed)
     }
 
+    /// The inode of the socket, if it was closed.
+    pub(crate) fn closed(&self) -> Option<u64> {
+        self.closed.get().copied()
+    }
+
     /// Of the socket, closed or not.
     pub(crate) fn inode(&self) -> Option<u64> {
-        self.closed.get().copied().or_else(|| fd::inode(self.fd.as_fd()).ok())
+        self.closed().or_else(|| fd::inode(self.fd.as_fd()).ok())
     }
 
     /// Shuts it down for all who hold it. The file goes first, so that new clients of a unix socket find none.
@@ -162,7 +173,10 @@ impl Listener {
             None => refuse_all(self.fd.as_fd(), &self.address),
             Some(inode) => match held_socket::take_back(*inode) {
                 Ok(None) => Ok(()),
-                Ok(Some(taken)) => refuse_all(taken.as_fd(), &self.address),
+                // The image before may have closed it, so that `address` says nothing.
+                Ok(Some(taken)) => {
+                    socket::local_address(taken.as_fd()).and_then(|address| refuse_all(taken.as_fd(), &address))
+                }
                 Err(holders) => return self.leave_to(&holders),
             },
         };

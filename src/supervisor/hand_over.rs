@@ -87,6 +87,7 @@ fn open_listener(listener: &Listener) -> OpenListener {
         bind: listener.bind.clone(),
         file: listener.file().map(NamedFile::from),
         options: Some(listener.options()),
+        closed: listener.closed(),
     }
 }
 

@@ -184,13 +184,17 @@ fn owned(fd: Fd) -> Option<OwnedFd> {
 }
 
 fn listener(open: OpenListener, birth: &Birth, bound_files: &BoundFiles) -> Option<Arc<Listener>> {
-    let OpenListener { fd, bind, file, options } = open;
+    let OpenListener { fd, bind, file, options, closed } = open;
     let file = file.map(BoundFile::from);
     if let Some((path, _)) = file.as_ref().filter(|_| !bind.flags().shared_directory()) {
         let _it_is_open = mention_doubt(path, &format!("the socket of {bind} goes on"));
     }
     let file = file.map(|file| (file, bound_files.clone()));
-    Some(Arc::new(Listener::adopt(owned(fd)?, bind, file, options, birth)))
+    let listener = Listener::adopt(owned(fd)?, bind, file, options, birth);
+    Some(Arc::new(match closed {
+        Some(inode) => listener.closed_before(inode),
+        None => listener,
+    }))
 }
 
 /// What is open stays open, whatever is thought of its directory: what the next start would say is said now.

@@ -78,3 +78,18 @@ fn a_master_that_panics_a_third_time_leaves_its_workers_to_the_next() {
     load.wait_for(10);
     load.stop().assert_nothing_lost();
 }
+
+/// By then the master has closed its descriptor of the socket.
+#[test]
+fn a_master_that_panics_during_a_stop_goes_on_with_it() {
+    let setup = Setup::new("-m manual -n 2 --signal-timeout 2s").bind(",r").env("einhyrningsins_fails_at", "SIGUSR1");
+    let master = setup.http_worker("--ack manual --ignore-usr2").start();
+    master.wait_for_log("Up to 2 / 2", 1);
+    let workers = master.workers();
+    master.signal(Signal::SIGINT);
+    master.wait_for_log("Sending USR2 to [", 1);
+    master.signal(Signal::SIGUSR1);
+    master.wait_for_log("Using loaded state: generation 1, 2 workers", 1);
+    assert_eq!(master.wait_exit().code(), Some(0), "{:?}", master.log().lines());
+    assert!(!workers.iter().any(|worker| worker.is_alive()));
+}
