@@ -12,7 +12,7 @@ use crate::pool::{Action, Event, ExitReason, Group, Notice};
 use crate::protocol::Format;
 use crate::supervisor::master::Supervisor;
 use crate::supervisor::undelivered::Addressee;
-use crate::sys::{clock, wait};
+use crate::sys::{clock, procfs, wait};
 
 impl Supervisor {
     /// Does it, and says what came of it if the pool wants to know. An end is no error, but nothing follows it.
@@ -40,7 +40,8 @@ impl Supervisor {
         self.children.send(Addressee::Worker(pid), signal);
         let Some(worker) = self.pool.workers().iter().find(|worker| worker.pid == pid) else { return };
         let Some(told) = &worker.told else { return };
-        if worker.stopped {
+        // What is no child does not say when it is stopped.
+        if worker.stopped || self.children.adopted.contains(pid) && procfs::is_stopped(pid) {
             self.children.send(Addressee::Worker(pid), Signal::CONT);
         }
         if told.signals.contains(&signal) {

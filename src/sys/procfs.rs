@@ -44,6 +44,11 @@ pub fn is_living(pid: Pid) -> bool {
     stat_field(pid, 3).is_some_and(|state| state != "Z" && state != "X")
 }
 
+/// By job control, or by a debugger.
+pub fn is_stopped(pid: Pid) -> bool {
+    stat_field(pid, 3).is_some_and(|state| state == "T" || state == "t")
+}
+
 /// The children of the calling thread, in the order of their birth, zombies too. None where /proc does not show them.
 pub fn children() -> Option<Vec<Pid>> {
     pids(&fs::read_to_string("/proc/thread-self/children").ok()?)

@@ -147,3 +147,16 @@ fn output_of_adopted_workers_is_read_on() {
     wait_until_gone(&old);
     wait_until("it is read to its end", LIMIT, || first.log().count("] last words") == 2);
 }
+
+/// It hears nothing before it is continued, and its stop is no news of wait(2).
+#[test]
+fn an_adopted_worker_that_is_stopped_is_continued_when_it_is_told_to_go() {
+    let (first, old) = killed(site("ack-mode = 'manual'\n").http_worker("--ack manual"), 2);
+    assert!(old[0].signal(Signal::SIGSTOP));
+    wait_until("it is stopped", LIMIT, || old[0].is_stopped());
+    let second = next(&first).http_worker("--ack manual").start();
+    second.wait_for_log("Upgraded successfully", 1);
+    wait_until_gone(&old);
+    second.signal(Signal::SIGINT);
+    assert_eq!(second.wait_exit().code(), Some(0));
+}
