@@ -9,7 +9,7 @@ use crate::base::{Pid, Signal};
 use crate::handover::process::Process;
 use crate::release::environment::MASTER_PID;
 use crate::sys::process_watch::ProcessWatch;
-use crate::sys::{clock, directory, procfs, wait};
+use crate::sys::{clock, directory, procfs, signal};
 
 /// With those that have ended, until nothing is left in their groups.
 #[derive(Default)]
@@ -133,6 +133,7 @@ pub(crate) fn watch(process: Process) -> Result<ProcessWatch, Errno> {
 pub(crate) fn is_gone(process: &Process) -> bool {
     match procfs::began(process.pid) {
         Some(began) => began != process.began || !procfs::is_living(process.pid),
-        None => wait::process_group(process.pid).is_none(),
+        // /proc may hide the processes of other users (hidepid): what may not be told anything is none of ours.
+        None => !signal::may_send(process.pid),
     }
 }

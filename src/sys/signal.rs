@@ -172,6 +172,12 @@ pub fn send(pid: Pid, signal: Signal) -> Result<(), Errno> {
     kill(pid.0, signal)
 }
 
+/// Whether there is a process of this number that [`send`] would reach, a zombie too.
+pub fn may_send(pid: Pid) -> bool {
+    assert!(pid.0 > 1, "pid {pid} is a stranger");
+    nix::sys::signal::kill(nix::unistd::Pid::from_raw(pid.0), None).is_ok()
+}
+
 /// kill(2) to every process of a group.
 ///
 /// # Errors

@@ -3,8 +3,9 @@
 use std::fs;
 
 use nix::sys::signal::Signal;
+use serde_json::json;
 
-use crate::adoption_journal::{heard, listening};
+use crate::adoption_journal::{changed, heard, listening};
 use crate::support::{HeldRequest, LIMIT, Load, Master, OTHER_UID, Process, Setup, is_root, wait_until};
 
 const OPTIONS: &str = "--config web.toml";
@@ -158,5 +159,29 @@ fn an_adopted_worker_that_is_stopped_is_continued_when_it_is_told_to_go() {
     second.wait_for_log("Upgraded successfully", 1);
     wait_until_gone(&old);
     second.signal(Signal::SIGINT);
+    assert_eq!(second.wait_exit().code(), Some(0));
+}
+
+/// Where /proc is mounted with hidepid: it shows a stranger as little as what is gone.
+#[test]
+fn a_hidden_stranger_with_the_number_of_a_killed_masters_worker_is_not_adopted() {
+    if !is_root() {
+        return;
+    }
+    let user = format!("exec setpriv --reuid={OTHER_UID} --regid={OTHER_UID} --clear-groups \"$@\"");
+    let script = format!("chown {OTHER_UID} .; mount -t proc -o hidepid=2 proc /proc; {user}");
+    let hidden = |setup: Setup| setup.through(&["unshare", "--mount", "sh", "-c", &script, "sh"]);
+    let setup = Setup::new("--adopt -n 1 -m 0.1").open_to_all().script("exec sleep 1000");
+    let (first, old) = killed(hidden(setup), 1);
+    assert!(old[0].signal(Signal::SIGKILL));
+    wait_until_gone(&old);
+    let path = first.file("einhorn.lock.journal");
+    let journal = fs::read(&path).unwrap();
+    fs::write(&path, changed(&journal, "/workers/0/pid", json!(std::process::id()))).unwrap();
+    let second = hidden(first.beside("--adopt -n 1 -m 0.1")).script("exec sleep 1000").start();
+    second.wait_for_log("none of its workers is there", 1);
+    second.wait_for_log("Up to 1 / 1", 1);
+    assert_eq!(second.log().count("adopting"), 0);
+    second.signal(Signal::SIGTERM);
     assert_eq!(second.wait_exit().code(), Some(0));
 }

@@ -44,7 +44,7 @@ fn sealed(body: &Value) -> Vec<u8> {
     format!("{body}\n{:08x}\n", crc32(body.as_bytes())).into_bytes()
 }
 
-fn changed(journal: &[u8], pointer: &str, value: Value) -> Vec<u8> {
+pub fn changed(journal: &[u8], pointer: &str, value: Value) -> Vec<u8> {
     let mut body = body(journal);
     *body.pointer_mut(pointer).unwrap() = value;
     sealed(&body)
