@@ -6,6 +6,7 @@ use std::io::{Read, Write};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use nix::errno::Errno;
 use nix::fcntl::OFlag;
@@ -17,6 +18,12 @@ use crate::files::room::check_writable;
 use crate::files::spot::{RACES_MAX, Spot};
 use crate::sys::file_id::FileId;
 use crate::sys::file_lock::try_flock;
+
+/// How long a start that adopts waits for the lock: a killed master lets go of it when its last thread has ended.
+const RELEASE_LIMIT: Duration = Duration::from_secs(1);
+
+const PAUSE: Duration = Duration::from_millis(20);
+const PAUSES_MAX: u128 = RELEASE_LIMIT.as_millis() / PAUSE.as_millis();
 
 /// A held lock; closing it releases it.
 #[derive(Debug)]
@@ -33,6 +40,26 @@ impl Lock {
     pub fn acquire(path: &Path) -> Result<Self, FileError> {
         let file = acquire(path).map_err(|cause| FileError::new("lock", path, cause))?;
         Ok(Self { path: path.to_owned(), file })
+    }
+
+    /// The same, after the end of a master that has been killed just now.
+    ///
+    /// # Errors
+    /// As [`Lock::acquire`].
+    pub fn acquire_of_dying(path: &Path) -> Result<Self, FileError> {
+        let mut pauses_left = PAUSES_MAX;
+        loop {
+            match Self::acquire(path) {
+                Err(error @ FileError { cause: FileCause::Held { .. }, .. }) if pauses_left > 0 => {
+                    if pauses_left == PAUSES_MAX {
+                        log::info!("{error}; waiting for its end");
+                    }
+                }
+                result => return result,
+            }
+            pauses_left -= 1;
+            pause();
+        }
     }
 
     /// What can be known of it without taking it.
@@ -78,6 +105,11 @@ fn acquire(path: &Path) -> Result<File, FileCause> {
         }
     }
     Err(FileCause::Unstable)
+}
+
+#[expect(clippy::disallowed_methods, reason = "there is no loop yet, and the end of a lock is no event")]
+fn pause() {
+    std::thread::sleep(PAUSE);
 }
 
 /// The pid in a lock or pid file; what else may stand there says nothing.

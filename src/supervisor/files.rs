@@ -35,7 +35,8 @@ impl Files {
 
     /// Claims the lock and the socket. Lock first: under it, no other master of ours looks for stale sockets.
     pub(crate) fn claim(config: &Config, directory: &Directory, access: Access) -> Result<(Self, SocketFile), Problem> {
-        let lock = Lock::acquire(&config::lock_path(config, directory));
+        let acquire = if config.adopts() { Lock::acquire_of_dying } else { Lock::acquire };
+        let lock = acquire(&config::lock_path(config, directory));
         let lock = lock.map_err(|error| {
             let is_default = config.lockfile.is_none() && config.socket_path.is_none();
             let hint = hint_of_name(&error.path).filter(|_| is_default);

@@ -1,8 +1,10 @@
 //! A killed master, and the next one, which takes over its workers and its sockets.
 
+use std::fs::File;
 use std::net::TcpStream;
 use std::path::Path;
 
+use nix::fcntl::{Flock, FlockArg};
 use nix::sys::signal::Signal;
 
 use crate::support::{HeldRequest, LIMIT, Load, Master, Process, Setup, wait_until};
@@ -51,6 +53,25 @@ fn workers_of_a_killed_master_serve_on_and_are_replaced() {
     second.signal(Signal::SIGINT);
     assert_eq!(second.wait_exit().code(), Some(0));
     assert!(!Path::exists(&second.file("einhorn.lock.journal")));
+}
+
+/// Number 17: the kernel lets go of its lock when its last thread has ended, some time after the kill.
+#[test]
+fn a_start_waits_for_the_lock_of_a_master_that_is_dying() {
+    let first = site("").start();
+    first.wait_for_log("Up to 2 / 2", 1);
+    first.signal(Signal::SIGKILL);
+    let file = File::open(first.file("einhorn.lock")).unwrap();
+    let lock = Flock::lock(file, FlockArg::LockExclusive).unwrap();
+    let second = next(&first);
+    second.wait_for_log("waiting for its end", 1);
+    drop(lock);
+    second.wait_for_log("adopting its workers", 1);
+    second.wait_for_log("Upgraded successfully", 1);
+    // One that lives keeps it.
+    let refusal = second.beside("--config web.toml -b unix:other.sock").http_worker("").refused();
+    assert_eq!(refusal.code, Some(111), "{refusal:?}");
+    assert!(refusal.reason().ends_with(&format!("held by another master (pid {})", second.pid())), "{refusal:?}");
 }
 
 /// Number 17; of compat.md: "a killed master's workers".
