@@ -20,6 +20,9 @@ use crate::sys::file_id::FileId;
 
 const MODE: u32 = 0o600;
 
+/// By its group, or by all.
+const WRITABLE_BY_OTHERS: u32 = 0o022;
+
 /// Its place.
 pub struct PrivateFile(Spot);
 
@@ -95,16 +98,23 @@ impl PrivateFile {
             Err(errno) => return Err(errno.into()),
         }
         let mut file = new.open(OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_EXCL, MODE)?;
-        file.write_all(content)?;
-        Ok(new.rename(&self.0, RenameFlags::empty())?)
+        let written = file.write_all(content).and_then(|()| Ok(new.rename(&self.0, RenameFlags::empty())?));
+        if written.is_err() {
+            let _may_stay = new.unlink();
+        }
+        written
     }
 
     /// What stands in it, up to so many bytes. None: there is none.
     ///
     /// # Errors
-    /// As [`Self::open`], or it is longer.
+    /// As [`Self::open`], or other users may write it, or it is longer.
     pub(crate) fn read(&self, bytes_max: u64) -> Result<Option<Vec<u8>>, FileCause> {
         let Some(file) = self.open()? else { return Ok(None) };
+        let mode = file.metadata()?.mode() & 0o7777;
+        if mode & WRITABLE_BY_OTHERS != 0 {
+            return Err(Mistrust::WritableByOthers { mode }.into());
+        }
         let mut content = Vec::new();
         file.take(bytes_max + 1).read_to_end(&mut content)?;
         if content.len() as u64 > bytes_max { Err(Errno::EFBIG.into()) } else { Ok(Some(content)) }

@@ -1,7 +1,8 @@
 //! A killed master, and the next one, which takes over its workers and its sockets.
 
-use std::fs::File;
+use std::fs::{File, Permissions, create_dir, set_permissions};
 use std::net::TcpStream;
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
 use nix::fcntl::{Flock, FlockArg};
@@ -190,4 +191,34 @@ fn a_refused_start_leaves_the_sockets_of_a_killed_master_as_they_are() {
     for load in loads {
         load.stop().assert_nothing_lost();
     }
+}
+
+/// Number 17: another user may have written what stands in it.
+#[test]
+fn a_journal_that_others_may_write_is_not_believed() {
+    for mode in [0o666, 0o620] {
+        let first = Setup::new("--adopt").bind(",r").http_worker("").start();
+        first.wait_for_log("Up to 1 / 1", 1);
+        let worker = first.workers()[0];
+        kill(&first, Signal::SIGKILL);
+        set_permissions(first.file("einhorn.lock.journal"), Permissions::from_mode(mode)).unwrap();
+        let second = first.beside("--adopt -b 127.0.0.1:0").http_worker("").start();
+        second.wait_for_log(&format!("is of no use: it is writable by others, its mode is {mode:04o}"), 1);
+        second.wait_for_log("Up to 1 / 1", 1);
+        assert!(worker.is_alive() && second.log().count("adopting its workers") == 0);
+        worker.signal(Signal::SIGKILL);
+    }
+}
+
+/// Number 17.
+#[test]
+fn a_journal_that_cannot_be_put_in_its_place_leaves_nothing_beside_it() {
+    let setup = Setup::new("--adopt").http_worker("");
+    create_dir(setup.directory().join("einhorn.lock.journal")).unwrap();
+    let master = setup.start();
+    master.wait_for_log("a next master could not adopt the workers", 1);
+    master.wait_for_log("Up to 1 / 1", 1);
+    master.signal(Signal::SIGINT);
+    assert_eq!(master.wait_exit().code(), Some(0));
+    assert!(!Path::exists(&master.file("einhorn.lock.journal.new")));
 }
