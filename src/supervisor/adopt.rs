@@ -84,8 +84,11 @@ pub(crate) fn look(
         all.iter().find(|fd| fd::inode(fd.as_fd()) == Ok(inode))?.try_clone().ok()
     };
     let taken = journal.sockets.iter().filter_map(|socket| {
-        let fd = stored.remove(&socket.inode).or_else(|| take_back(socket, &workers)).or_else(|| give(socket.inode))?;
-        keep(socket, fd, config, birth, bound_files)
+        let fd = stored.remove(&socket.inode).or_else(|| take_back(socket, &workers)).or_else(|| give(socket.inode));
+        if fd.is_none() {
+            log::error!("cannot take back the socket of {}: no process gives it back", socket.bind);
+        }
+        keep(socket, fd?, config, birth, bound_files)
     });
     let listeners: Vec<Arc<Listener>> = taken.map(Arc::new).collect();
     let (open, all) = (listeners.len(), journal.sockets.len());

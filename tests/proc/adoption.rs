@@ -222,3 +222,25 @@ fn a_journal_that_cannot_be_put_in_its_place_leaves_nothing_beside_it() {
     assert_eq!(master.wait_exit().code(), Some(0));
     assert!(!Path::exists(&master.file("einhorn.lock.journal.new")));
 }
+
+/// Number 17: the reason of the refusal speaks of the first address alone.
+#[test]
+fn each_socket_that_cannot_be_taken_back_is_named() {
+    let refusing = ["strace", "-D", "-f", "-qq", "-o", "/dev/null", "-e", "inject=pidfd_getfd:error=EPERM"];
+    let first = site("").start();
+    first.wait_for_log("Up to 2 / 2", 1);
+    let (address, workers) = (first.addr(), first.workers());
+    kill(&first, Signal::SIGKILL);
+    let options = format!("--config web.toml -b {address},r -b unix:web.sock");
+    let refusal = first.beside(&options).http_worker("--ack manual").through(&refusing).refused();
+    assert_eq!(refusal.code, Some(111), "{refusal:?}");
+    let at = |part: &str| refusal.lines.iter().position(|line| line.contains(part));
+    let of = |bind: &str| at(&format!("cannot take back the socket of {bind}"));
+    let adopting = at("adopting its workers").unwrap();
+    for bind in [&format!("{address}"), "[::1]:0", "unix:web.sock"] {
+        assert!(of(bind).is_some_and(|line| line < adopting), "{bind}: {refusal:?}");
+    }
+    for worker in workers {
+        worker.signal(Signal::SIGKILL);
+    }
+}
