@@ -18,9 +18,9 @@ impl Supervisor {
         self.facts.hardly_told.push(HardlyTold { worker, signal, due: now.after(TAKEN_WITHIN) });
     }
 
-    /// When to look at the next.
+    /// When to look at the next that is still there.
     pub(crate) fn hearing_deadline(&self) -> Option<Mono> {
-        self.facts.hardly_told.iter().map(|told| told.due).min()
+        self.facts.hardly_told.iter().filter(|told| self.is_worker(told.worker)).map(|told| told.due).min()
     }
 
     /// Looks whether those that are still there have taken their signals, and tells their children if not.
@@ -28,8 +28,7 @@ impl Supervisor {
         let (due, later) = self.facts.hardly_told.iter().partition(|told| told.due <= now);
         self.facts.hardly_told = later;
         let due: Vec<HardlyTold> = due;
-        let is_there = |told: &&HardlyTold| self.pool.workers().iter().any(|it| it.pid == told.worker);
-        for HardlyTold { worker, signal, .. } in due.iter().filter(is_there) {
+        for HardlyTold { worker, signal, .. } in due.iter().filter(|told| self.is_worker(told.worker)) {
             if hearing(*worker, *signal) == Hearing::Never && !has_taken(*worker, *signal) {
                 tell_for(*worker, *signal);
             }
