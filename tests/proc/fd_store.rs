@@ -5,7 +5,7 @@ use std::fs;
 use nix::sys::signal::Signal;
 
 use crate::support::{
-    Failure, HeldRequest, LIMIT, Load, Manager, Master, Setup, Target, ask, example, free_address, wait_until,
+    Failure, HeldRequest, LIMIT, Load, Manager, Master, Process, Setup, Target, ask, example, free_address, wait_until,
 };
 
 /// On a TCP and a unix socket; `more` goes into its file.
@@ -47,7 +47,9 @@ fn kill_all(master: &Master) {
     for worker in &workers {
         assert!(worker.signal(Signal::SIGKILL));
     }
-    wait_until("no worker is left", LIMIT, || !workers.iter().any(|worker| worker.is_alive()));
+    // The last thread of a worker closes its sockets.
+    let is_left = |worker: &Process| worker.is_alive() || worker.thread_count().is_some_and(|count| count > 1);
+    wait_until("no worker is left", LIMIT, || !workers.iter().any(is_left));
 }
 
 fn serve(master: &Master) {
