@@ -272,7 +272,7 @@ fn text(wanted: &Wanted, addresses: &Addresses) -> String {
     let Wanted { number, deploy, graceful_signal, orphans, .. } = wanted;
     format!(
         "command = ['{worker}', '--ack', 'manual']\nnumber = {number}\nbind = {binds:?}\nack-mode = 'manual'\n\
-        seconds = 0.01\nearly-life = '200ms'\nkill-children-on-exit = {leave}\nenv.set = {{ CHAOS_DEPLOY = '{deploy}' }}\n\
+        seconds = 0.01\nearly-life = '200ms'\nadopt = false\nkill-children-on-exit = {leave}\nenv.set = {{ CHAOS_DEPLOY = '{deploy}' }}\n\
         worker.graceful-signal = '{graceful_signal}'\n",
         worker = example("http_worker").display(),
         leave = *orphans == Orphans::Leave,
