@@ -11,6 +11,6 @@ if [ "$1" -eq 0 ]; then
 	rm -rf /var/cache/einhyrningsins
 	rmdir /etc/einhyrningsins /run/einhyrningsins 2>/dev/null || :
 	# cargo-generate-rpm 0.21 cannot own directories either.
-	find /usr/share/doc/einhyrningsins /usr/share/licenses/einhyrningsins -depth -type d -empty -delete 2>/dev/null || :
+	find /usr/libexec/einhyrningsins /usr/share/doc/einhyrningsins /usr/share/licenses/einhyrningsins -depth -type d -empty -delete 2>/dev/null || :
 fi
 :
