@@ -22,7 +22,7 @@ use crate::supervisor::{journal, settings};
 use crate::sys::birth::Birth;
 use crate::sys::{clock, fd, held_socket, meeting_point, port_use, procfs};
 
-/// What stands of a master of before.
+/// What a start finds of a master that was killed.
 pub(crate) enum Before {
     Nothing,
     Taken(Box<Found>),
@@ -51,7 +51,7 @@ impl LeftAlone {
         format!("; master {master} was killed and has left workers [{}], which --adopt takes over", pids(workers))
     }
 
-    /// A start that succeeds writes a journal of its own.
+    /// For a start that goes on without them.
     pub(crate) fn say(&self) {
         let Self { master, workers } = self;
         log::warn!(
@@ -62,7 +62,7 @@ impl LeftAlone {
     }
 }
 
-/// To be called with the lock held: the master of before is gone. What the service manager has kept for this one is in `stored`, by its
+/// To be called with the lock held, so that the master before has ended. What the service manager has kept for this one is in `stored`, by its
 /// inodes, and stays there if it is of no use.
 pub(crate) fn look(
     config: &Config,
@@ -156,7 +156,7 @@ fn read(config: &Config, path: &Path) -> Option<Journal> {
     Journal::read(&text, &author.boot, author.uid).inspect_err(|cause| said(cause)).ok()
 }
 
-/// What cannot be seen may be there.
+/// It counts as there, too, where /proc shows nothing and a signal could be sent to it.
 fn is_there(process: &Process) -> bool {
     !is_gone(process)
 }

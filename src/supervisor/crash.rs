@@ -42,7 +42,7 @@ impl Supervisor {
             Ok(Err(reason)) => reason,
             Err(panic) => words_of(panic.as_ref()),
         };
-        log::error!("There is no fresh image of the master, and its workers serve on without one: {reason}");
+        log::error!("Cannot start a fresh image of the master: {reason}. This master ends, and its workers serve on");
         logging::flush();
         std::process::abort()
     }

@@ -90,10 +90,8 @@ impl JournalFile {
             log::warn!("cannot remove {}: {error}", place.path.display());
         }
     }
-}
 
-impl JournalFile {
-    /// The same, if no input waits: it may bring another change. Acks of a thousand workers that come together are one write.
+    /// Does [`Self::keep`] if no input waits, which may bring another change: acks of a thousand workers that come together are one write.
     pub(crate) fn keep_later(&mut self, pool: &Pool, sockets: &Sockets, holder: Option<Process>, waiting: usize) {
         let Some(place) = &mut self.0 else { return };
         place.put_off = if waiting == 0 { 0 } else { (place.put_off + 1) % PUT_OFF_MAX };

@@ -59,7 +59,7 @@ impl Supervisor {
         }
     }
 
-    /// Before an ended child is forgotten: what it has sent may be read later than its end.
+    /// To be called at the end of a child: a signal that it has sent to the master may be read only later.
     pub(crate) fn note_unheard(&mut self, pid: Pid) {
         let now = clock::now();
         let origin = self.origin_of(pid, &[]);
