@@ -28,13 +28,17 @@ impl SignalThread {
     }
 }
 
-/// Reads every signal of `wanted` from now on; all of them are blocked. Equal signals that come faster than they are handled are
-/// one.
+/// Reads every signal of `wanted` from now on; all of them are blocked. Those that are pending already are in the inbox, which has
+/// room for one of each, when it returns. Equal signals that come faster than they are handled are one.
 ///
 /// # Errors
 /// No thread can be started.
 pub(crate) fn start(wanted: &'static [Signal], inbox: Sender<Input>, crew: &mut Crew) -> io::Result<SignalThread> {
-    crew.start(SignalReader { wanted, inbox }, Arc::default()).map(SignalThread)
+    let mut reader = SignalReader { wanted, inbox };
+    for pending in reader.turn() {
+        let _the_other_end_is_there = reader.inbox.send(pending);
+    }
+    crew.start(reader, Arc::default()).map(SignalThread)
 }
 
 /// What the thread holds.

@@ -118,6 +118,20 @@ fn what_comes_while_there_is_no_thread_is_heard_too() {
     });
 }
 
+/// Whether a thread is started or not: what came before is heard before anything else is done.
+#[test]
+fn what_is_pending_at_the_start_is_in_the_inbox_after_it() {
+    on_first_thread(module_path!(), "what_is_pending_at_the_start_is_in_the_inbox_after_it", || {
+        sys_signal::block_all();
+        send_each(1);
+        shortage::begin();
+        let (sender, inbox) = bounded(8);
+        let _thread = start(HEARD, sender, &mut Crew::optional()).unwrap();
+        let found: BTreeSet<i32> = inbox.try_iter().map(|input| number(&input)).collect();
+        assert_eq!((found, pending()), (numbers(), BTreeSet::new()));
+    });
+}
+
 #[test]
 fn signals_read_are_in_the_inbox_and_the_rest_is_pending() {
     on_first_thread(module_path!(), "signals_read_are_in_the_inbox_and_the_rest_is_pending", || {
