@@ -45,7 +45,8 @@ impl Pool {
     /// Nothing serves in an upgrade whose old version is on trial and fails, too. There is a better one to go back to; so the new
     /// version is not waited for.
     fn is_dark_between_trials(&self) -> bool {
-        let is_old_failing = self.state.good_is_on_trial && self.state.good_failures > ACCIDENTS;
+        let is_old_on_trial = self.state.good_is_on_trial && self.state.fallback.has_trial();
+        let is_old_failing = is_old_on_trial && self.state.good_failures > ACCIDENTS;
         self.state.upgrade.is_some() && is_old_failing && self.serving_count() == 0
     }
 
@@ -61,10 +62,12 @@ impl Pool {
             self.state.trial.iter_mut().for_each(|trial| trial.failures = failures);
         }
         let Some(trial) = self.state.trial else { return };
-        let is_done = self.state.upgrade.is_none();
-        if trial.failures > self.state.settings.max_failures && !self.serves_in_full() {
+        // Settings that came since may say that no failure counts.
+        let allowed = self.state.settings.max_failures;
+        let (counts, is_done) = (allowed > 0, self.state.upgrade.is_none());
+        if counts && trial.failures > allowed && !self.serves_in_full() {
             self.go_back(UpgradeFailure::TooMany(trial.failures), actions);
-        } else if is_done && trial.failures > ACCIDENTS && self.serving_count() == 0 {
+        } else if counts && is_done && trial.failures > ACCIDENTS && self.serving_count() == 0 {
             self.go_back(UpgradeFailure::NothingServes, actions);
         } else if self.trial_deadline().is_some_and(|moment| moment <= now) {
             self.state.trial = None;
@@ -149,13 +152,14 @@ impl Pool {
         }
     }
 
-    /// Goes back to what worked, settings and all. The new workers are now the old ones: they go as theirs did, when others serve.
+    /// Goes back to what worked, settings and all. The new workers are now the old ones: they go as theirs did, when others serve. A
+    /// version that had not come through its trial goes on with it, if its settings have one.
     pub(in crate::pool) fn go_back(&mut self, reason: UpgradeFailure, actions: &mut Vec<Action>) {
         let state = &mut self.state;
         (state.upgrade, state.trial, state.good_failures) = (None, None, 0);
         let version = std::mem::replace(&mut state.modern, state.good);
         state.settings = state.fallback;
-        if std::mem::take(&mut state.good_is_on_trial) {
+        if std::mem::take(&mut state.good_is_on_trial) && state.settings.has_trial() {
             if let Some(earlier) = state.earlier.pop() {
                 state.trial = Self::trial_of(&state.settings);
                 (state.good, state.fallback, state.good_is_on_trial) =

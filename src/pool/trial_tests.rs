@@ -306,6 +306,32 @@ fn version_without_a_trial_is_good_when_all_serve() {
     }
 }
 
+/// The settings may change while a version is on trial, or waits behind one.
+#[test]
+fn version_whose_settings_lose_their_trial_is_not_given_up() {
+    let untried = Settings { max_failures: 0, ..judged() };
+    let mut play = Play::serving(judged());
+    upgraded(&mut play);
+    play.command(Command::Configure(vec![(Version(1), untried)]));
+    [3, 4].into_iter().for_each(|pid| play.die(pid));
+    [5, 6].into_iter().for_each(|pid| play.die(pid));
+    assert_eq!((failure(&play), versions(&play)), (None, (Version(1), Version(0))));
+}
+
+#[test]
+fn version_gone_back_to_without_a_trial_is_good_at_once() {
+    for untried in [Settings { max_failures: 0, ..judged() }, Settings { early_life: Duration::ZERO, ..judged() }] {
+        let mut play = Play::serving(judged());
+        upgraded(&mut play);
+        play.command(SMOOTH);
+        assert_eq!((versions(&play), play.pool.is_on_trial()), ((Version(2), Version(1)), true));
+        play.command(Command::Configure(vec![(Version(1), untried)]));
+        play.command(Command::Abort);
+        assert_eq!((versions(&play), play.pool.is_on_trial()), ((Version(1), Version(1)), false));
+        assert_eq!(play.pool.return_targets().collect::<Vec<_>>(), [Version(0)]);
+    }
+}
+
 /// The second release is begun while the first is on trial; both are bad.
 #[test]
 fn two_bad_releases_in_a_row_lead_back_to_the_last_that_was_good() {

@@ -227,9 +227,12 @@ impl Run {
         let counted = if fleet { tally.old_serving } else { tally.serving };
         let over = counted > target && tally.old_serving > 0 && !is_staged;
         hold!("L1", !over, "{counted} serve of {target}, and {} old ones are kept", tally.old_serving);
-        let borne = ledger.trial.filter(|failures| *failures > ledger.settings.max_failures && !done);
-        hold!("I36", borne.is_none(), "{borne:?} failures are borne, {} are allowed", ledger.settings.max_failures);
-        let is_hopeless = ledger.trial.is_some_and(|failures| failures > 1) && ledger.upgrading.is_none();
+        // It may have been set meanwhile that none counts.
+        let allowed = ledger.settings.max_failures;
+        let counted = ledger.trial.filter(|_| allowed > 0);
+        let borne = counted.filter(|failures| *failures > allowed && !done);
+        hold!("I36", borne.is_none(), "{borne:?} failures are borne, {allowed} are allowed");
+        let is_hopeless = counted.is_some_and(|failures| failures > 1) && ledger.upgrading.is_none();
         hold!("I36", !(is_hopeless && tally.serving == 0), "nothing serves, and a version on trial is kept");
         let of_age = ledger.trial.is_some() && ledger.upgrading.is_none() && self.of_age() >= target;
         hold!("I37", !of_age, "the version is good, and still on trial");

@@ -296,14 +296,10 @@ impl Ledger {
         self.newest = version;
         self.modern = version;
         self.upgrading = self.asked.take();
-        self.trial = self.has_trial().then_some(0);
+        self.trial = has_trial(&self.settings).then_some(0);
         self.rollout = Some(Rollout::begin(now, self.asked_terms, &self.settings));
         self.returning = false;
         self.forget_failures();
-    }
-
-    fn has_trial(&self) -> bool {
-        self.settings.max_failures > 0 && !self.settings.early_life.is_zero()
     }
 
     pub fn finish_upgrade(&mut self) {
@@ -348,9 +344,9 @@ impl Ledger {
         self.modern = self.good;
         self.returning = true;
         if !self.proven.contains(&self.modern) {
-            match self.earlier.pop() {
+            match has_trial(&self.settings).then(|| self.earlier.pop()).flatten() {
                 Some(version) => {
-                    self.trial = self.has_trial().then_some(0);
+                    self.trial = Some(0);
                     self.good = version;
                     self.fallback = self.gone[&version];
                 }
@@ -513,6 +509,11 @@ impl Ledger {
             StopSignal::Graceful | StopSignal::GracefulThenTerm => stop,
         }
     }
+}
+
+/// What a version with these settings has to come through.
+pub fn has_trial(settings: &Settings) -> bool {
+    settings.max_failures > 0 && !settings.early_life.is_zero()
 }
 
 fn note_worker(world: &mut World, pid: einhyrningsins::base::Pid, change: impl FnOnce(&mut crate::world::Process)) {

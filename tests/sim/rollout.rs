@@ -14,6 +14,7 @@ use einhyrningsins::pool::{Command, Event, Notice, Settings, Terms, UpgradeFailu
 
 use crate::deploy::Outcome;
 use crate::hold;
+use crate::ledger::has_trial;
 use crate::plan::stages;
 use crate::run::{Cause, Run};
 use crate::world::Process;
@@ -240,18 +241,22 @@ impl Run {
     pub fn is_given_up_justly(&self, reason: &UpgradeFailure, back_to: Version) -> bool {
         let ledger = &self.ledger;
         let is_full = self.modern_serving() >= ledger.settings.target;
+        let allowed = ledger.settings.max_failures;
         match reason {
             UpgradeFailure::Failures(count) => {
                 *count == ledger.failures && self.failure_limit().is_some_and(|limit| *count >= limit) && !is_full
             }
             UpgradeFailure::Stopping => ledger.stopping.is_some(),
             UpgradeFailure::TooMany(count) => {
-                ledger.trial == Some(*count) && *count > ledger.settings.max_failures && !is_full
+                ledger.trial == Some(*count) && allowed > 0 && *count > allowed && !is_full
             }
             UpgradeFailure::NothingServes => {
                 let failed = match ledger.upgrading {
-                    None => ledger.trial.is_some_and(|failures| failures > 1),
-                    Some(_) => !ledger.proven.contains(&ledger.good) && ledger.good_failures > 1,
+                    None => allowed > 0 && ledger.trial.is_some_and(|failures| failures > 1),
+                    Some(_) => {
+                        let is_on_trial = has_trial(&ledger.fallback) && !ledger.proven.contains(&ledger.good);
+                        is_on_trial && ledger.good_failures > 1
+                    }
                 };
                 failed && self.world.serving() == 0
             }
