@@ -19,6 +19,8 @@ pub(crate) const FDSTORE: &str = "FDSTORE";
 /// What a worker's descendants have in their environment, too: so it is known what an ended worker has left.
 pub(crate) const MASTER_PID: &str = "EINHORN_MASTER_PID";
 pub(crate) const CHILD_INDEX: &str = "EINHORN_CHILD_INDEX";
+/// The worker's own pid, which it writes itself: in its descendants' environment it is another's.
+pub(crate) const SLOT_PID: &str = "EINHYRNINGSINS_SLOT_PID";
 /// What is said to the master and to no worker.
 const MANAGERS: [&str; 4] = [NOTIFY_SOCKET, WATCHDOG_USEC, WATCHDOG_PID, FDSTORE];
 

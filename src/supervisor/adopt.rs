@@ -7,14 +7,14 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 use std::sync::Arc;
 
-use crate::base::{Pid, Version, WorkerIndex};
+use crate::base::{Pid, Version, WorkerIndex, printable};
 use crate::config::Config;
 use crate::files::private_file::PrivateFile;
 use crate::handover::journal::{BYTES_MAX, Journal, JournalSocket};
 use crate::handover::process::Process;
 use crate::pool::{State, Worker};
 use crate::release::bound_files::{BoundFile, BoundFiles};
-use crate::release::environment::{CHILD_INDEX, MASTER_PID};
+use crate::release::environment::{CHILD_INDEX, MASTER_PID, SLOT_PID};
 use crate::release::listeners::{Listener, worker_fds_end};
 use crate::supervisor::adopted::is_gone;
 use crate::supervisor::process::own_pid;
@@ -71,7 +71,8 @@ pub(crate) fn look(
     bound_files: &BoundFiles,
     stored: &mut BTreeMap<u64, OwnedFd>,
 ) -> Before {
-    let Some(Left { journal, listed, unlisted }) = left(config, lock) else { return Before::Nothing };
+    let Some(Left { journal, listed, holders }) = left(config, lock) else { return Before::Nothing };
+    let Holders { unlisted, remains } = holders;
     let workers: Vec<Process> = listed.iter().chain(&unlisted).copied().collect();
     if !config.adopts() {
         let left_alone = LeftAlone { master: journal.master.pid, workers };
@@ -84,7 +85,10 @@ pub(crate) fn look(
         all.iter().find(|fd| fd::inode(fd.as_fd()) == Ok(inode))?.try_clone().ok()
     };
     let taken = journal.sockets.iter().filter_map(|socket| {
-        let fd = stored.remove(&socket.inode).or_else(|| take_back(socket, &workers)).or_else(|| give(socket.inode));
+        let fd = stored
+            .remove(&socket.inode)
+            .or_else(|| take_back(socket, &workers, &remains))
+            .or_else(|| give(socket.inode));
         if fd.is_none() {
             log::error!("cannot take back the socket of {}: no process gives it back", socket.bind);
         }
@@ -92,6 +96,7 @@ pub(crate) fn look(
     });
     let listeners: Vec<Arc<Listener>> = taken.map(Arc::new).collect();
     let (open, all) = (listeners.len(), journal.sockets.len());
+    remains.iter().for_each(|pid| name_remains(*pid));
     if workers.is_empty() {
         if listeners.is_empty() {
             log::info!("Master {} was killed, and none of its workers is there", journal.master.pid);
@@ -119,11 +124,19 @@ pub(crate) fn look(
     Before::Taken(Box::new(Found { pool, workers, listeners, holder: journal.holder }))
 }
 
-/// A journal of a master that is gone, and its workers that are there: in it, and not.
+/// A journal of a master that is gone, its workers in there that live, and what else holds its sockets.
 struct Left {
     journal: Journal,
     listed: Vec<Process>,
+    holders: Holders,
+}
+
+/// What has one of the sockets open, and is not known.
+struct Holders {
+    /// Workers that were launched after the last that was written down.
     unlisted: Vec<Process>,
+    /// What workers that have ended have started.
+    remains: Vec<Pid>,
 }
 
 fn left(config: &Config, lock: &Path) -> Option<Left> {
@@ -135,8 +148,7 @@ fn left(config: &Config, lock: &Path) -> Option<Left> {
     let listed: Vec<Process> = journal.workers.iter().copied().filter(is_there).collect();
     let known: Vec<Pid> = listed.iter().map(|worker| worker.pid).collect();
     let inodes: Vec<u64> = journal.sockets.iter().map(|socket| socket.inode).collect();
-    let unlisted = unlisted(&inodes, &known);
-    Some(Left { journal, listed, unlisted })
+    Some(Left { journal, listed, holders: holders(&inodes, &known) })
 }
 
 fn pids(workers: &[Process]) -> String {
@@ -164,7 +176,7 @@ fn is_there(process: &Process) -> bool {
 /// Adds the workers that hold one of these sockets, and that the pool does not know: of the version that was launched last.
 pub(crate) fn add_unlisted(pool: &mut State, version: Version, inodes: &[u64]) -> Vec<Process> {
     let known: Vec<Pid> = pool.workers.iter().map(|worker| worker.pid).collect();
-    let unlisted = unlisted(inodes, &known);
+    let Holders { unlisted, remains: _ } = holders(inodes, &known);
     add(pool, version, &unlisted);
     unlisted
 }
@@ -178,24 +190,32 @@ fn add(pool: &mut State, version: Version, workers: &[Process]) {
     }
 }
 
-/// Workers that were launched after the last that was written down: they hold a socket, lead a group, have what a worker has in its
-/// environment, and descend from no worker.
-fn unlisted(inodes: &[u64], known: &[Pid]) -> Vec<Process> {
-    let is_known = |pid: Pid| known.contains(&pid) || pid == own_pid();
-    let is_worker = |pid: &Pid| {
-        procfs::group(*pid) == Some(*pid)
-            && !std::iter::successors(Some(*pid), |pid| procfs::parent(*pid).filter(|parent| parent.0 > 1))
-                .any(is_known)
-            && procfs::variable(*pid, MASTER_PID).is_some()
-            && procfs::variable(*pid, CHILD_INDEX).is_some()
+/// Those that have a worker's environment, and neither descend from a known one nor are in its group: a worker's own pid stands there.
+fn holders(inodes: &[u64], known: &[Pid]) -> Holders {
+    let is_of_known = |pid: Pid| {
+        let mut lineage = std::iter::successors(Some(pid), |pid| procfs::parent(*pid).filter(|parent| parent.0 > 1));
+        lineage.any(|pid| known.contains(&pid)) || procfs::group(pid).is_some_and(|group| known.contains(&group))
     };
-    let holders = port_use::holders(inodes).into_iter().filter(is_worker);
-    holders.filter_map(|pid| Some(Process { pid, began: procfs::began(pid)? })).collect()
+    let is_one = |pid: &Pid| *pid != own_pid() && procfs::variable(*pid, MASTER_PID).is_some() && !is_of_known(*pid);
+    let is_worker = |pid: &Pid| procfs::variable(*pid, SLOT_PID).is_some_and(|own| own == pid.to_string());
+    let (workers, remains): (Vec<Pid>, Vec<Pid>) =
+        port_use::holders(inodes).into_iter().filter(is_one).partition(is_worker);
+    let unlisted = workers.into_iter().filter_map(|pid| Some(Process { pid, began: procfs::began(pid)? })).collect();
+    Holders { unlisted, remains }
+}
+
+fn name_remains(pid: Pid) {
+    let name = procfs::names(pid).into_iter().next().unwrap_or_default();
+    let name = printable::line(&name);
+    log::warn!(
+        "A worker of the killed master that has ended has left {name} ({pid}), which holds its sockets: it is not told to go"
+    );
 }
 
 /// From a process that holds it. None: there is none, or the kernel does not let us.
-fn take_back(socket: &JournalSocket, workers: &[Process]) -> Option<OwnedFd> {
-    let taken = workers.iter().find_map(|worker| held_socket::take_from(worker.pid, socket.inode));
+fn take_back(socket: &JournalSocket, workers: &[Process], remains: &[Pid]) -> Option<OwnedFd> {
+    let mut ours = workers.iter().map(|worker| worker.pid).chain(remains.iter().copied());
+    let taken = ours.find_map(|pid| held_socket::take_from(pid, socket.inode));
     taken.or_else(|| if workers.is_empty() { None } else { held_socket::take_back(socket.inode).ok()? })
 }
 

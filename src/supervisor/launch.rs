@@ -1,5 +1,6 @@
 //! Launches a worker: puts together what it gets, and hands it to `sys::process`.
 
+use std::ffi::OsStr;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 
 use nix::errno::Errno;
@@ -8,7 +9,7 @@ use crate::base::{Slot, Version, WorkerIndex, WorkerOutput};
 use crate::capture::source::Writer;
 use crate::logging;
 use crate::pool::Event;
-use crate::release::environment::{self, Family, WorkerFacts};
+use crate::release::environment::{self, Family, SLOT_PID, WorkerFacts};
 use crate::release::exec_spec::Release;
 use crate::release::listeners::{WORKER_FD_FIRST, worker_fds_end};
 use crate::supervisor::master::Supervisor;
@@ -82,7 +83,7 @@ impl Supervisor {
             file: None,
             argv: &exec_spec.argv,
             env: &self.environment(release, index, slot),
-            own_pid_variable: None,
+            own_pid_variable: Some(OsStr::new(SLOT_PID)),
             directory: exec_spec.directory.as_deref(),
             descriptors: &descriptors,
             birth: &self.facts.birth,

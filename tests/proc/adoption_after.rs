@@ -10,6 +10,10 @@ use crate::support::{HeldRequest, LIMIT, Load, Master, OTHER_UID, Process, Setup
 
 const OPTIONS: &str = "--config web.toml";
 
+/// In a group of its own, and in the session of the master.
+const LISTENER_IN_GROUP: &str =
+    "python3 -c \"import os; os.setpgid(0, 0); os.execlp('python3', 'python3', 'listener.py')\"";
+
 fn killed(setup: Setup, count: usize) -> (Master, Vec<Process>) {
     let master = setup.start();
     master.wait_for_log(&format!("Up to {count} / {count}"), 1);
@@ -21,7 +25,8 @@ fn killed(setup: Setup, count: usize) -> (Master, Vec<Process>) {
 
 fn site(file: &str) -> Setup {
     let setup = Setup::new(OPTIONS).bind(",r").release("one");
-    setup.write("web.toml", &format!("number = 2\n{file}"));
+    let number = if file.contains("number =") { "" } else { "number = 2\n" };
+    setup.write("web.toml", &format!("{number}{file}"));
     setup
 }
 
@@ -129,6 +134,50 @@ fn what_an_adopted_worker_leaves_is_told_to_go_or_named() {
     apart.signal(Signal::SIGKILL);
     second.signal(Signal::SIGINT);
     assert_eq!(second.wait_exit().code(), Some(0));
+}
+
+/// In groups of their own, as workers are, and with what workers have in their environment. They hold the address, too.
+#[test]
+fn what_a_worker_left_that_died_with_its_master_is_no_worker() {
+    let script = format!("setsid python3 listener.py & echo $! >session; {LISTENER_IN_GROUP} & echo $! >group; wait");
+    let (first, old) = killed(listening(site("number = 1\nack-mode = 0.3\n")).script(&script), 1);
+    let read = |name: &str| fs::read_to_string(first.file(name)).unwrap().trim().parse().map(Process).unwrap();
+    let left = [read("session"), read("group")];
+    wait_until("they listen", LIMIT, || left.iter().all(|it| heard(&first, *it) == ["ready"]));
+    assert!(old[0].signal(Signal::SIGKILL));
+    wait_until_gone(&old);
+    let second = next(&first).http_worker("").start();
+    second.wait_for_log("and its workers have ended: taking 1 of its 1 sockets", 1);
+    second.wait_for_log("Up to 1 / 1", 1);
+    let load = Load::start(first.addr(), 2);
+    load.wait_for(10);
+    load.stop();
+    second.signal(Signal::SIGINT);
+    assert_eq!(second.wait_exit().code(), Some(0));
+    for process in left {
+        assert_eq!(second.log().count(&format!("has left python3 ({process}), which holds its sockets")), 1);
+        assert_eq!((process.is_alive(), heard(&first, process)), (true, vec!["ready".to_owned()]));
+        process.signal(Signal::SIGKILL);
+    }
+}
+
+/// It was launched when no journal could be written any more; what it has started is not taken for one.
+#[test]
+fn a_worker_that_the_journal_does_not_name_is_adopted() {
+    let script = format!("{LISTENER_IN_GROUP} & echo $! >group; trap 'exit 0' USR2; wait");
+    let (first, old) = killed(listening(site("number = 1\nack-mode = 0.3\n")).script(&script), 1);
+    let left = || fs::read_to_string(first.file("group")).unwrap().trim().parse().map(Process).unwrap();
+    wait_until("it listens", LIMIT, || heard(&first, left()) == ["ready"]);
+    let path = first.file("einhorn.lock.journal");
+    let journal = fs::read(&path).unwrap();
+    let without = ["/workers", "/pool/workers"].iter().fold(journal, |text, part| changed(&text, part, json!([])));
+    fs::write(&path, without).unwrap();
+    let second = next(&first).http_worker("").start();
+    second.wait_for_log(&format!("adopting its workers [{}] and 1 of its 1 sockets", old[0]), 1);
+    second.wait_for_log("Upgraded successfully", 1);
+    wait_until_gone(&old);
+    assert_eq!((left().is_alive(), heard(&first, left())), (true, vec!["ready".to_owned()]));
+    left().signal(Signal::SIGKILL);
 }
 
 /// The relay of the killed master reads on, so that they are not ended by what they write.

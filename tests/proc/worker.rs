@@ -168,7 +168,7 @@ fn expected_birth(master: &Master, worker: Process) -> Birth {
 
 /// What each worker has for its own is left out, and the number of slots of a test with one worker.
 fn without_slot(mut assignments: Vec<String>) -> Vec<String> {
-    let of_slot = ["EINHORN_CHILD_INDEX=", "EINHYRNINGSINS_SLOT=", "EINHYRNINGSINS_SLOTS="];
+    let of_slot = ["EINHORN_CHILD_INDEX=", "EINHYRNINGSINS_SLOT=", "EINHYRNINGSINS_SLOTS=", "EINHYRNINGSINS_SLOT_PID="];
     assignments.retain(|assignment| !of_slot.iter().any(|name| assignment.starts_with(name)));
     assignments
 }
@@ -198,15 +198,17 @@ fn environment_with(master: &Master, more: &[String]) -> Vec<String> {
     common.into_iter().chain(more.iter().cloned()).chain(slot).collect()
 }
 
-/// As recorded of einhorn 0.8.2, with EINHORN_FD_FAMILY_n beside it, and our two at the end.
+/// As recorded of einhorn 0.8.2, with EINHORN_FD_FAMILY_n beside it, and our three at the end.
 #[test]
 fn the_environment_is_einhorns() {
     let master = Setup::new("-n 1").program(["sleep", "1000"]).start();
-    let expected = environment_with(
+    let worker = master.wait_for_workers(1)[0];
+    let mut expected = environment_with(
         &master,
         &["EINHORN_FD_COUNT=0".into(), "EINHORN_FDS=".into(), "EINHORN_CHILD_INDEX=0".into()],
     );
-    assert_eq!(master.wait_for_workers(1)[0].assignments(), expected);
+    expected.push(format!("EINHYRNINGSINS_SLOT_PID={worker}"));
+    assert_eq!(worker.assignments(), expected);
 
     let master = Setup::new("-c nm").bind("").program(["sleep", "1000"]).start();
     let environment = master.wait_for_workers(1)[0].environ();
