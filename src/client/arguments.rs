@@ -13,17 +13,21 @@ use crate::protocol::subcommand_help;
 #[derive(Clone, Debug, PartialEq, Parser)]
 #[command(name = "einhyrningsinsctl", version, infer_long_args = true)]
 #[command(
-    after_help = "Without a subcommand, on a terminal: a shell. Exit codes: 0 done, 1 refused or failed, 2 usage, \
-                        3 no master there, 4 timed out, 5 paused, 130 Ctrl-C"
+    after_help = "Without a subcommand: a shell, or the lines of standard input. Exit codes: 0 done, 1 refused or failed, \
+                        2 usage, 3 no master there, 4 timed out, 5 paused, 130 Ctrl-C"
 )]
 pub(super) struct Arguments {
     /// The master that was started with this -c
-    #[arg(short = 'c', long, value_name = "NAME")]
+    #[arg(short = 'c', long, value_name = "NAME", global = true)]
     pub(super) command_name: Option<String>,
 
     /// The master's control socket, before any name
-    #[arg(short = 'd', long, value_name = "PATH")]
+    #[arg(short = 'd', long, value_name = "PATH", global = true)]
     pub(super) socket_path: Option<PathBuf>,
+
+    /// Run these commands of the shell, parted by `;`, and exit
+    #[arg(short = 'e', long, value_name = "CMD", allow_hyphen_values = true)]
+    pub(super) execute: Option<String>,
 
     #[command(subcommand)]
     pub(super) command: Option<Command>,
@@ -280,11 +284,34 @@ mod tests {
     }
 
     #[test]
-    fn the_master_is_named_before_the_subcommand() {
-        let arguments = read("-c web -d /x status").unwrap();
-        assert_eq!(arguments.command_name.as_deref(), Some("web"));
-        assert_eq!(arguments.socket_path, Some(PathBuf::from("/x")));
+    fn the_master_is_named_before_or_behind_the_subcommand() {
+        for line in [
+            "-c web -d /x status",
+            "status -c web -d /x",
+            "-d /x status --command-name=web",
+            "-c other status --socket-path /x -c web",
+            "-cweb workers -1 -d/x",
+            "signal -d /x USR1 -c web",
+            "die --wait -c web TERM -d /x",
+            "upgrade --fleet -c web --reason login -d /x",
+            "raw -d /x -c web state",
+        ] {
+            let arguments = read(line).unwrap();
+            assert_eq!(arguments.command_name.as_deref(), Some("web"), "{line}");
+            assert_eq!(arguments.socket_path, Some(PathBuf::from("/x")), "{line}");
+        }
+        let words = ["signal", "-d", "/x"].map(str::to_owned).to_vec();
+        assert_eq!(read("raw signal -d /x").unwrap().command, Some(Command::Raw { words }));
+    }
+
+    #[test]
+    fn commands_of_the_shell_stand_in_place_of_a_subcommand() {
         assert_eq!(read("").unwrap().command, None);
+        for line in ["-e inc", "-einc -c web", "--execute inc", "--exec=inc"] {
+            let arguments = read(line).unwrap();
+            assert_eq!((arguments.execute.as_deref(), arguments.command), (Some("inc"), None), "{line}");
+        }
+        assert_eq!(read("-e -x").unwrap().execute.as_deref(), Some("-x"));
     }
 
     #[test]

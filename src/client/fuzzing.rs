@@ -12,7 +12,7 @@ use crate::client::ctl;
 use crate::client::failure::{Exit, Failure};
 use crate::client::reply::Reply;
 use crate::client::screen::Screen;
-use crate::client::shell::Shell;
+use crate::client::shell::{Rules, Shell};
 use crate::client::text::Surface;
 use crate::client::{CTL_NAME, conclude};
 use crate::sys::interrupt::Interrupts;
@@ -85,7 +85,7 @@ fn converse(way: u8, said: &[u8], screen: &mut Screen<'_>) -> Result<Exit, Failu
 }
 
 fn shell(connection: &mut Connection, screen: &mut Screen<'_>) -> Result<Exit, Failure> {
-    let mut shell = Shell::new(connection, screen);
+    let mut shell = Shell::new(connection, screen, Rules::Ours);
     let welcome = shell.greet()?;
     shell.screen().report_error(&welcome.trim_end());
     shell.run_line("help; state; upgrade")?;

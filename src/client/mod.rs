@@ -8,6 +8,7 @@ mod ctl;
 mod failure;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod fuzzing;
+mod hint;
 mod history;
 mod line_reader;
 mod progress;
@@ -32,13 +33,14 @@ use std::io::{self, IsTerminal};
 use std::path::Path;
 use std::process::ExitCode;
 
+use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{CommandFactory, Parser};
 
 use crate::client::arguments::{Arguments, Command};
 use crate::client::connection::{Connection, Trust};
 use crate::client::failure::{Exit, Failure};
 use crate::client::screen::Screen;
-use crate::client::shell::Shell;
+use crate::client::shell::{Rules, Shell};
 use crate::client::shell_arguments::{ShellArguments, USAGE};
 use crate::client::target::Target;
 use crate::client::text::Surface;
@@ -71,15 +73,19 @@ pub fn main() -> ExitCode {
 fn ctl(words: Vec<OsString>, screen: &mut Screen<'_>) -> u8 {
     let arguments = match Arguments::try_parse_from(words) {
         Ok(arguments) => arguments,
-        Err(error) => return explain(&error, screen).code(),
+        Err(error) => return explain(error, screen).code(),
     };
-    let Arguments { command_name, socket_path, command } = arguments;
+    let Arguments { command_name, socket_path, execute, command } = arguments;
     match command {
+        Some(_) if execute.is_some() => {
+            let failure = Failure::usage("a subcommand cannot be used with -e: each says what is to be done");
+            conclude(Err(failure), CTL_NAME, screen).code()
+        }
         Some(Command::Shell { words }) => match ShellArguments::read(words) {
             Ok(given) => {
                 let command_name = given.command_name.or(command_name);
                 let socket_path = given.socket_path.or(socket_path);
-                run_shell(&ShellArguments { command_name, socket_path, ..given }, CTL_NAME, screen)
+                run_as_einhornsh(&ShellArguments { command_name, socket_path, ..given }, CTL_NAME, screen)
             }
             Err(reason) => refuse_shell(reason, screen),
         },
@@ -87,13 +93,10 @@ fn ctl(words: Vec<OsString>, screen: &mut Screen<'_>) -> u8 {
             let outcome = run_command(command, command_name.as_deref(), socket_path.as_deref(), screen);
             conclude(outcome, CTL_NAME, screen).code()
         }
-        None if io::stdin().is_terminal() => {
-            let given = ShellArguments { command_name, socket_path, ..ShellArguments::default() };
-            run_shell(&given, CTL_NAME, screen)
-        }
         None => {
-            let failure = Failure::usage("no subcommand; try `einhyrningsinsctl status`, or --help");
-            conclude(Err(failure), CTL_NAME, screen).code()
+            let given = ShellArguments { command_name, socket_path, execute, ..ShellArguments::default() };
+            let outcome = shell_session(&given, Rules::Ours, screen);
+            conclude(outcome, CTL_NAME, screen).code()
         }
     }
 }
@@ -111,7 +114,7 @@ fn run_command(
 
 fn shell(words: Vec<OsString>, screen: &mut Screen<'_>) -> u8 {
     match ShellArguments::read(words) {
-        Ok(arguments) => run_shell(&arguments, SHELL_NAME, screen),
+        Ok(arguments) => run_as_einhornsh(&arguments, SHELL_NAME, screen),
         Err(reason) => refuse_shell(reason, screen),
     }
 }
@@ -124,16 +127,16 @@ fn refuse_shell(reason: Option<String>, screen: &mut Screen<'_>) -> u8 {
     Exit::Usage.shell_code()
 }
 
-fn run_shell(arguments: &ShellArguments, own_name: &str, screen: &mut Screen<'_>) -> u8 {
-    let outcome = shell_session(arguments, screen);
+fn run_as_einhornsh(arguments: &ShellArguments, own_name: &str, screen: &mut Screen<'_>) -> u8 {
+    let outcome = shell_session(arguments, Rules::Einhorns, screen);
     conclude(outcome, own_name, screen).shell_code()
 }
 
-fn shell_session(arguments: &ShellArguments, screen: &mut Screen<'_>) -> Result<Exit, Failure> {
+fn shell_session(arguments: &ShellArguments, rules: Rules, screen: &mut Screen<'_>) -> Result<Exit, Failure> {
     let target = Target::choose(arguments.command_name.as_deref(), arguments.socket_path.as_deref())?;
     let mut connection = Connection::open(&target, Trust::of_this_process())?;
     connection.catch_interrupts()?;
-    let mut shell = Shell::new(&mut connection, screen);
+    let mut shell = Shell::new(&mut connection, screen, rules);
     let is_interactive = io::stdin().is_terminal();
     if is_interactive {
         let welcome = shell.greet()?;
@@ -169,8 +172,16 @@ fn conclude(outcome: Result<Exit, Failure>, own_name: &str, screen: &mut Screen<
     }
 }
 
-/// Help goes to standard output, what is wrong to standard error.
-fn explain(error: &clap::Error, screen: &mut Screen<'_>) -> Exit {
+/// Help goes to standard output, what is wrong to standard error, with the subcommand that may have been meant.
+fn explain(mut error: clap::Error, screen: &mut Screen<'_>) -> Exit {
+    if let (ErrorKind::InvalidSubcommand, Some(ContextValue::String(word))) =
+        (error.kind(), error.get(ContextKind::InvalidSubcommand))
+    {
+        if let Some(hint) = hint::for_word(word) {
+            error.remove(ContextKind::SuggestedSubcommand);
+            error.insert(ContextKind::Suggested, ContextValue::StyledStrs(vec![hint.into()]));
+        }
+    }
     let text = error.render().to_string();
     if error.use_stderr() {
         screen.report_error(&text.trim_end());

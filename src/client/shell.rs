@@ -23,20 +23,30 @@ pub(super) enum Flow {
     Quit,
 }
 
+/// By whose rules it ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Rules {
+    /// Those of einhornsh: done, whatever the master said; but an upgrade that failed should stop a script.
+    Einhorns,
+    /// Those of einhyrningsinsctl: a refusal is a failure.
+    Ours,
+}
+
 pub(super) struct Shell<'a, 'b> {
     connection: &'a mut Connection,
     screen: &'a mut Screen<'b>,
-    has_failed_upgrade: bool,
+    rules: Rules,
+    has_failed: bool,
 }
 
 impl<'a, 'b> Shell<'a, 'b> {
-    pub(super) fn new(connection: &'a mut Connection, screen: &'a mut Screen<'b>) -> Self {
-        Self { connection, screen, has_failed_upgrade: false }
+    pub(super) fn new(connection: &'a mut Connection, screen: &'a mut Screen<'b>, rules: Rules) -> Self {
+        Self { connection, screen, rules, has_failed: false }
     }
 
-    /// Done, as Ruby's shell has it whatever the master said; but an upgrade that failed should stop a script.
+    /// What came of all commands so far.
     pub(super) fn exit(&self) -> Exit {
-        if self.has_failed_upgrade { Exit::Failed } else { Exit::Done }
+        if self.has_failed { Exit::Failed } else { Exit::Done }
     }
 
     pub(super) fn screen(&mut self) -> &mut Screen<'b> {
@@ -106,7 +116,10 @@ impl<'a, 'b> Shell<'a, 'b> {
         loop {
             let reply = self.connection.receive(Deadline::Never, command)?;
             self.screen.say(&*reply.message);
-            self.has_failed_upgrade |= reply.is_failed_upgrade();
+            self.has_failed |= match self.rules {
+                Rules::Einhorns => reply.is_failed_upgrade(),
+                Rules::Ours => reply.is_refusal(),
+            };
             if !reply.waits {
                 return Ok(Flow::GoOn);
             }
@@ -132,10 +145,14 @@ mod tests {
     use crate::client::testing::{FakeMaster, Rule, on_screen};
 
     fn shell(rules: &[Rule], line: &str) -> (FakeMaster, Result<Flow, Failure>, Exit, String) {
+        shell_by(Rules::Einhorns, rules, line)
+    }
+
+    fn shell_by(by: Rules, rules: &[Rule], line: &str) -> (FakeMaster, Result<Flow, Failure>, Exit, String) {
         let master = FakeMaster::serve(rules);
         let mut connection = master.connect();
         let ((flow, exit), out, _) = on_screen(|screen| {
-            let mut shell = Shell::new(&mut connection, screen);
+            let mut shell = Shell::new(&mut connection, screen, by);
             let flow = shell.run_line(line);
             (flow, shell.exit())
         });
@@ -172,6 +189,16 @@ mod tests {
     }
 
     #[test]
+    fn a_refusal_is_a_failure_by_our_own_rules_and_the_rest_is_asked_all_the_same() {
+        let refused = ("set_workers", "---%0Amessage: 'Invalid count: ''0''.'%0Arequest_id: 1%0A\n");
+        let inc = ("inc", "---%0Amessage: up%0Arequest_id: 2%0A\n");
+        let (_, _, exit, out) = shell_by(Rules::Ours, &[refused, inc], "set_workers 0; inc");
+        assert_eq!((exit, out.as_str()), (Exit::Failed, "Invalid count: '0'.\nup\n"));
+        let (_, _, exit, _) = shell_by(Rules::Ours, &[inc], "inc");
+        assert_eq!(exit, Exit::Done);
+    }
+
+    #[test]
     fn quit_leaves_the_rest_undone() {
         let (master, flow, _, _) = shell(&[("dec", "---%0Amessage: down%0A\n")], ";; dec;quit; inc");
         assert_eq!((flow, master.heard().len()), (Ok(Flow::Quit), 1));
@@ -200,8 +227,9 @@ mod tests {
         let (mut writer, reader) = UnixStream::pair().unwrap();
         writer.write_all(b"ehlo\n\ninc").unwrap();
         drop(writer);
-        let run =
-            |screen: &mut Screen<'_>| Shell::new(&mut connection, screen).run_lines(&mut LineReader::new(reader, 99));
+        let run = |screen: &mut Screen<'_>| {
+            Shell::new(&mut connection, screen, Rules::Einhorns).run_lines(&mut LineReader::new(reader, 99))
+        };
         assert_eq!(on_screen(run), (Ok(Exit::Done), "Welcome\nup\n".to_owned(), String::new()));
     }
 

@@ -57,9 +57,10 @@ fn known_flags() -> BTreeSet<String> {
     long.chain(short).collect()
 }
 
-/// What a command of clap takes, the help of subcommands aside, which is told once.
+/// What a command of clap takes. What subcommands have of it, too, is told once: help, and how the master is named.
 fn flags_of(command: &clap::Command) -> BTreeSet<String> {
-    let args = || command.get_arguments().filter(|arg| !arg.is_positional());
+    let is_told_above = |arg: &&clap::Arg| command.get_subcommands().next().is_none() && arg.is_global_set();
+    let args = || command.get_arguments().filter(|arg| !arg.is_positional() && !is_told_above(arg));
     let long = args().filter_map(|arg| arg.get_long()).map(|long| format!("--{long}"));
     long.chain(args().filter_map(|arg| arg.get_short()).map(|short| format!("-{short}"))).collect()
 }

@@ -39,7 +39,11 @@ fn every_subcommand_and_flag_of_the_client_is_in_its_page() {
         "Cm debug | loud",
         "logs-level loud is told and does",
     );
-    assert_breaks(words_of_the_client, CLIENT, ".It Fl e , Fl -execute", ".It Fl -execute", "shell -e is not told");
+    let (told, untold) = (".It Fl e , Fl -execute Ar CMD", ".It Fl -execute Ar CMD");
+    assert_breaks(words_of_the_client, CLIENT, told, untold, "-e is not told");
+    let (told, untold) = (".It Fl e , Fl -execute Ar COMMANDS", ".It Fl -execute Ar COMMANDS");
+    assert_breaks(words_of_the_client, CLIENT, told, untold, "shell -e is not told");
+    assert_breaks(words_of_the_client, CLIENT, ".It Fl c , Fl -command-name Ar NAME\n", ".It\n", "-c is not told");
 }
 
 #[test]

@@ -23,6 +23,7 @@ mod control_roles;
 mod crash;
 mod ctl;
 mod ctl_master;
+mod ctl_shell;
 mod ctl_strangers;
 mod denied_files;
 mod directories;
