@@ -2,14 +2,13 @@
 //! none, nothing of the service is left.
 
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use crate::site::{Site, WEB, address};
 use crate::support::{HeldRequest, LIMIT, Load, Pace, Target};
 
 const FILE: &str = "/run/einhyrningsins/web/web.sock";
 const UNIT: &str = "einhyrningsins@web";
-const KILLS: usize = 24;
 
 /// An instance `web` on a TCP and a unix socket.
 fn serving(drop_in: &str, more: &str) -> Site {
@@ -32,13 +31,6 @@ fn wait_for_restart(site: &Site, count: usize) {
     site.wait_for_property("ActiveState", "active");
 }
 
-/// Says when, in microseconds of the clock that systemd's timestamps are of.
-fn kill_main(site: &Site, signal: &str) -> u64 {
-    let script = "import os, signal, sys, time; print(time.monotonic_ns() // 1000); \
-                  os.kill(int(sys.argv[1]), getattr(signal, \"SIG\" + sys.argv[2]))";
-    site.ok(&format!("python3 -c '{script}' {} {signal}", site.main_pid())).parse().unwrap()
-}
-
 /// All processes of the service, as its cgroup has them.
 fn processes(site: &Site) -> Vec<String> {
     let group = "/sys/fs/cgroup/system.slice/system-einhyrningsins.slice/einhyrningsins@web.service/cgroup.procs";
@@ -59,46 +51,6 @@ fn assert_nothing_left(site: &Site, result: &str) {
     assert_eq!(site.of("web", "Result"), result);
     assert_eq!((processes(site), servers(site)), (Vec::new(), 0));
     assert_eq!(site.of("web", "NFileDescriptorStore"), "0");
-}
-
-#[test]
-fn a_master_that_is_killed_again_and_again_costs_no_request() {
-    let site = serving("", "");
-    let loads = load(&site);
-    let (mut descriptors, mut gaps) = (Vec::new(), Vec::new());
-    for kill in 1..=KILLS {
-        let began = Instant::now();
-        loads[0].wait_for(10);
-        loads[1].wait_for(10);
-        // One that has lived for less is followed a second later.
-        let is_old = kill % 2 == 0;
-        site.wait_for("it has lived for a second", || !is_old || began.elapsed() > Duration::from_millis(1100));
-        if kill % 5 == 0 {
-            site.ok(&format!("systemctl reload --no-block {UNIT}"));
-        }
-        let killed = kill_main(&site, ["KILL", "KILL", "ABRT", "SEGV"][kill % 4]);
-        wait_for_restart(&site, kill);
-        if is_old {
-            gaps.push((site.of("web", "ActiveEnterTimestampMonotonic").parse::<u64>().unwrap() - killed) / 1000);
-        }
-        if kill % 6 == 0 {
-            wait_until_alone(&site);
-            descriptors.push(site.ok(&format!("ls /proc/{}/fd | wc -l", site.main_pid())));
-            assert_eq!(site.of("web", "NFileDescriptorStore"), "2");
-        }
-    }
-    for load in loads {
-        load.wait_for(10);
-        load.stop().assert_nothing_lost();
-    }
-    gaps.sort_unstable();
-    eprintln!("from a kill to READY: median {} ms, worst {} ms", gaps[gaps.len() / 2], gaps.last().unwrap());
-    assert!(descriptors.iter().all(|count| *count == descriptors[0]), "{descriptors:?}");
-    assert!(site.of("web", "StatusText").starts_with("4/4 serving"));
-    site.ok(&format!("systemctl reload {UNIT}"));
-    site.ok(&format!("systemctl stop {UNIT}"));
-    assert_nothing_left(&site, "success");
-    assert!(!site.0.has("/run/einhyrningsins/web"));
 }
 
 #[test]

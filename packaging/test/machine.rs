@@ -34,8 +34,8 @@ use crate::support::holds_within;
 const LIMIT: Duration = Duration::from_secs(120);
 /// How long a command may run before it is killed; for installing packages on a slow disk.
 const COMMAND_SECONDS_MAX: &str = "300";
-/// A machine that is forgotten, since the test was killed, is gone after this time.
-const LIFE_SECONDS_MAX: &str = "1800";
+/// A machine that is forgotten, since the test was killed, is gone after this time, if its test does not say that it takes longer.
+const LIFE_MAX: Duration = Duration::from_secs(1800);
 /// What the commands find in their environment.
 const ENVIRONMENT: [&str; 5] = [
     "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
@@ -58,12 +58,17 @@ pub struct Machine {
 impl Machine {
     /// Panics, with what systemd said, if it does not come up.
     pub fn boot() -> Self {
+        Self::boot_for(LIFE_MAX)
+    }
+
+    /// One that is gone after this time at the latest.
+    pub fn boot_for(life: Duration) -> Self {
         assert!(geteuid().is_root(), "a machine is booted by root: sudo make package-test");
         let directory = tempfile::Builder::new().prefix("machine").tempdir().unwrap();
         let cgroup = Cgroup::name_one();
         let console = File::create(directory.path().join("console")).unwrap();
         let mut holder = Command::new("timeout")
-            .args(["--signal=KILL", LIFE_SECONDS_MAX])
+            .args(["--signal=KILL", &life.as_secs().to_string()])
             .arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("packaging/test/boot.sh"))
             .args([directory.path(), &cgroup.0])
             .stdin(Stdio::null())

@@ -11,6 +11,7 @@ mod deb;
 mod deploys;
 mod install;
 mod killed;
+mod kills;
 #[path = "../../tests/bad_releases/kind.rs"]
 #[allow(dead_code, reason = "not all kinds can be tried out here")]
 mod kind;
@@ -21,6 +22,9 @@ mod packages;
 mod page;
 mod readme;
 mod reproducible;
+#[path = "../../tests/sim/rng.rs"]
+#[allow(dead_code, reason = "the simulator draws more kinds of things")]
+mod rng;
 mod rpm;
 #[path = "../../tests/bad_releases/samples.rs"]
 #[allow(dead_code, reason = "kinds name them")]

@@ -19,7 +19,11 @@ pub struct Site(pub Machine);
 
 impl Site {
     pub fn new() -> Self {
-        let site = Self(Machine::boot());
+        Self::on(Machine::boot())
+    }
+
+    pub fn on(machine: Machine) -> Self {
+        let site = Self(machine);
         site.install(&packages::deb());
         let server = site.0.copy_in(&example("http_worker"));
         site.ok(&format!("install -D {server} /srv/web/server && install -D {server} /srv/api/server"));
