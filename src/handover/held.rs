@@ -100,6 +100,9 @@ pub(crate) struct Open {
     /// Of all versions.
     pub(crate) listeners: Vec<OpenListener>,
     pub(crate) releases: Vec<OpenRelease>,
+    /// Places of those that a killed master has left and no release has.
+    #[serde(default)]
+    pub(crate) left: Vec<usize>,
     /// Our ends of the pipes that tell how the exec of a worker went.
     pub(crate) exec_pipes: Vec<(Pid, Fd)>,
     /// None only in a copy that is to be checked.
@@ -183,6 +186,9 @@ impl Held {
         check_ids("client", connections.map(|connection| (connection.id.0, "connections")))?;
         check_ids("version", open.releases.iter().map(|release| (release.version, "releases")))?;
         let is_lost = |place: &usize| *place >= open.listeners.len();
+        if open.left.iter().any(is_lost) {
+            return Err("left: a listener is not there".to_owned());
+        }
         if open.releases.iter().flat_map(|release| &release.listeners).any(is_lost) {
             return Err("releases: a release has a listener that is not there".to_owned());
         }

@@ -46,6 +46,8 @@ pub(crate) struct Sockets {
     /// Every open one, of all versions.
     pub(crate) listeners: Vec<Arc<Listener>>,
     pub(crate) releases: BTreeMap<Version, Release>,
+    /// Those of a killed master whose binds were gone when this one started. Workers that were adopted serve there, as long as there are any.
+    pub(crate) left: Vec<Arc<Listener>>,
     pub(crate) bound_files: BoundFiles,
 }
 

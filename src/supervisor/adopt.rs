@@ -29,6 +29,21 @@ pub(crate) enum Before {
     LeftAlone(LeftAlone),
 }
 
+impl Before {
+    /// What the start begins with, and what it leaves alone.
+    pub(crate) fn divided(self, config: &Config) -> (Found, Option<LeftAlone>) {
+        let nothing = |left_alone| {
+            let pool = State::new(settings::of(config));
+            (Found { pool, workers: Vec::new(), listeners: Vec::new(), holder: None }, left_alone)
+        };
+        match self {
+            Self::Taken(found) => (*found, None),
+            Self::LeftAlone(left) => nothing(Some(left)),
+            Self::Nothing => nothing(None),
+        }
+    }
+}
+
 /// What a killed master has left, and is ours now.
 pub(crate) struct Found {
     pub(crate) pool: State,

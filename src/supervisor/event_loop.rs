@@ -23,7 +23,10 @@ impl Supervisor {
         self.journal.keep(&self.pool, &self.sockets, None);
         // Before there is a worker, the service manager keeps the sockets.
         self.tell_service_manager();
-        self.supervise(|supervisor| supervisor.dispatch(Event::Started))
+        self.supervise(|supervisor| {
+            supervisor.forget_unneeded_releases();
+            supervisor.dispatch(Event::Started)
+        })
     }
 
     /// The first, or what a killed master has begun.

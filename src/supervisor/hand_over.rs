@@ -61,6 +61,7 @@ impl Supervisor {
                 .iter()
                 .map(|(version, release)| self.open_release(*version, release))
                 .collect(),
+            left: self.places(&self.sockets.left),
             exec_pipes: self.children.exec_pipes.iter().map(|(pid, pipe)| (*pid, number(pipe))).collect(),
             control: control.map(|control| OpenControl {
                 listener: Fd(control.listener),
@@ -75,9 +76,13 @@ impl Supervisor {
     }
 
     fn open_release(&self, version: Version, release: &Release) -> OpenRelease {
+        OpenRelease { version, exec_spec: release.exec_spec.clone(), listeners: self.places(&release.listeners) }
+    }
+
+    /// Where these stand among all.
+    fn places(&self, listeners: &[Arc<Listener>]) -> Vec<usize> {
         let known: BTreeMap<*const Listener, usize> = self.sockets.listeners.iter().map(Arc::as_ptr).zip(0..).collect();
-        let places = release.listeners.iter().filter_map(|listener| known.get(&Arc::as_ptr(listener)).copied());
-        OpenRelease { version, exec_spec: release.exec_spec.clone(), listeners: places.collect() }
+        listeners.iter().filter_map(|listener| known.get(&Arc::as_ptr(listener)).copied()).collect()
     }
 }
 

@@ -205,6 +205,9 @@ impl Supervisor {
             let has_all = || release.listeners.iter().all(|listener| open.contains(&Arc::as_ptr(listener)));
             is_needed(version) || known.contains(&version) && has_all()
         });
+        if !pool.workers().iter().any(|worker| self.children.adopted.contains(worker.pid)) {
+            self.sockets.left.clear();
+        }
         self.close_unneeded_listeners();
     }
 }

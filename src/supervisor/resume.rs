@@ -111,9 +111,9 @@ fn take_over(plan: Plan, call: Call, env: HandoffEnv, title: Option<Title>) -> R
     // What came along and the document does not name, the document itself among it.
     let strays: Vec<RawFd> = inherited.into_iter().filter(|number| !spoken_of.contains(number)).collect();
     close_strays(&strays);
-    let Open { listeners, releases, exec_pipes, control, lock, pid_file, output, old_image } = open;
+    let Open { listeners, releases, left, exec_pipes, control, lock, pid_file, output, old_image } = open;
     drop(old_image.and_then(owned));
-    let sockets = sockets(listeners, releases, &facts.birth);
+    let sockets = sockets(listeners, releases, &left, &facts.birth);
     let exec_pipes = exec_pipes.into_iter();
     let exec_pipes = exec_pipes.filter_map(|(pid, fd)| Some((pid, ExecPipe::resume(owned(fd)?)))).collect();
     let output = output.with_descriptors(owned);
@@ -140,15 +140,17 @@ fn end_check(pid: Pid) {
 }
 
 /// Every socket, and the versions with theirs.
-fn sockets(listeners: Vec<OpenListener>, releases: Vec<OpenRelease>, birth: &Birth) -> Sockets {
+fn sockets(listeners: Vec<OpenListener>, releases: Vec<OpenRelease>, left: &[usize], birth: &Birth) -> Sockets {
     let bound_files = BoundFiles::default();
     let listeners: Vec<Option<_>> = listeners.into_iter().map(|open| listener(open, birth, &bound_files)).collect();
-    let release = |open: OpenRelease| {
-        let sockets = open.listeners.iter().filter_map(|place| listeners.get(*place).cloned().flatten());
-        (open.version, Release { exec_spec: open.exec_spec, listeners: sockets.collect() })
+    let at = |places: &[usize]| -> Vec<Arc<Listener>> {
+        places.iter().filter_map(|place| listeners.get(*place).cloned().flatten()).collect()
     };
+    let release =
+        |open: OpenRelease| (open.version, Release { exec_spec: open.exec_spec, listeners: at(&open.listeners) });
     let releases = releases.into_iter().map(release).collect();
-    Sockets { listeners: listeners.into_iter().flatten().collect(), releases, bound_files }
+    let left = at(left);
+    Sockets { listeners: listeners.into_iter().flatten().collect(), releases, left, bound_files }
 }
 
 /// # Errors

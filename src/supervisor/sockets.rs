@@ -52,7 +52,16 @@ impl Supervisor {
         let has_it = |others: &[Arc<Listener>]| others.iter().any(|other| Arc::ptr_eq(other, listener));
         let versions = self.sockets.releases.iter().filter(|(_, release)| has_it(&release.listeners));
         let moments = versions.map(|(version, _)| self.pool.leaving_since(*version));
+        let adopted = has_it(&self.sockets.left).then(|| self.adopted_leaving_since());
+        let moments = moments.chain(adopted);
         moments.collect::<Option<Vec<Mono>>>()?.into_iter().max()
+    }
+
+    /// When the last adopted worker was told to go; the beginning of time, if there is none. None: one was not told.
+    fn adopted_leaving_since(&self) -> Option<Mono> {
+        let adopted = self.pool.workers().iter().filter(|worker| self.children.adopted.contains(worker.pid));
+        let told = adopted.map(|worker| worker.told.as_ref().map(|told| told.first_at));
+        told.collect::<Option<Vec<Mono>>>()?.into_iter().max().or(Some(Mono::from_nanos(0)))
     }
 
     /// When the next socket is to be shut down. While a version is being prepared none is, since it may need a socket that is

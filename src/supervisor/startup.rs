@@ -7,6 +7,7 @@ use std::fmt::Display;
 use std::io::Write;
 use std::path::Path;
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use crate::base::exit_code;
 use crate::base::exit_code::Problem;
@@ -24,12 +25,12 @@ use crate::output::history::{History, Place};
 use crate::output::sentences::EINHORN_VERSION;
 use crate::output::systemd::Remembered;
 use crate::output::title;
-use crate::pool::State;
 use crate::release::access_control::AccessControl;
 use crate::release::bound_files::BoundFiles;
 use crate::release::call::{CHECK_VARIABLE, Call};
 use crate::release::directory::directory_of;
 use crate::release::exec_spec::{ExecSpec, Release, Sockets};
+use crate::release::listeners::Listener;
 use crate::release::prepare::AppliedConfig;
 use crate::release::{listeners, prepare};
 use crate::supervisor::adopt::{Before, Found, LeftAlone};
@@ -230,21 +231,15 @@ fn open(
     stored.retain(|inode| !given.sockets.contains_key(inode));
     // Before another is bound to an address of theirs.
     given.give_back(&call.environ);
-    let nothing = |left_alone| {
-        let pool = State::new(settings::of(&config));
-        (Found { pool, workers: Vec::new(), listeners: Vec::new(), holder: None }, left_alone)
-    };
-    let (Found { pool, workers: adopted, listeners: open, holder }, left_alone) = match before {
-        Before::Taken(found) => (*found, None),
-        Before::LeftAlone(left) => nothing(Some(left)),
-        Before::Nothing => nothing(None),
-    };
+    let (Found { pool, workers: adopted, listeners: open, holder }, left_alone) = before.divided(&config);
     let listeners = listeners::open_all(&config, &access_control.bind_owners, &call, &birth, &open, &bound_files)
         .map_err(|problem| {
             let advice = left_alone.as_ref().map_or(String::new(), LeftAlone::advice);
             Problem { message: format!("{}{advice}", problem.message), ..problem }
         })?;
     left_alone.iter().for_each(LeftAlone::say);
+    let is_left = |old: &Arc<Listener>| !listeners.iter().any(|listener| Arc::ptr_eq(listener, old));
+    let left: Vec<Arc<Listener>> = open.into_iter().filter(is_left).collect();
     files.write_pid_file(&pid_path, &config)?;
     let history = History::of_start(Place::of(&exec_spec), clock::wall().0);
     let holder = holder.map(|process| Holder { process: Some(process), inodes: Vec::new() });
@@ -260,8 +255,9 @@ fn open(
         files,
         socket,
         sockets: Sockets {
-            releases: BTreeMap::from([(pool.modern, Release { exec_spec, listeners: listeners.clone() })]),
-            listeners,
+            listeners: listeners.iter().chain(&left).cloned().collect(),
+            releases: BTreeMap::from([(pool.modern, Release { exec_spec, listeners })]),
+            left,
             bound_files,
         },
         pool,

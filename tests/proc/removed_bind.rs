@@ -58,6 +58,49 @@ fn clients_of_a_removed_unix_bind_do_not_wait_for_the_old_worker() {
     }
 }
 
+// Failure mode 110, and number 17: there was no master when the binds went. That they are left to the old worker is handed on.
+#[test]
+fn clients_of_binds_that_are_gone_at_an_adoption_do_not_wait_for_the_old_worker() {
+    let address = free_address();
+    let first = deaf(&format!("'{address},r', 'unix:web.sock'"));
+    let old = first.wait_for_ready(1)[0];
+    let targets: [Target; 2] = [address.into(), first.file("web.sock").as_path().into()];
+    first.signal(Signal::SIGKILL);
+    first.wait_exit();
+    let without = "number = 1\nbind = []\nworker.output = 'inherit'\n";
+    let start = |more: &str| {
+        let setup = first.beside("--config web.toml").signal_logger("INT");
+        setup.write("web.toml", &format!("{without}{more}"));
+        setup.start()
+    };
+    let second = start("ack-mode = 'manual'\n");
+    second.wait_for_log("and 2 of its 2 sockets", 1);
+    second.wait_for_log("===> Launched", 1);
+    second.control("{command: reload}");
+    second.wait_for_log("Using loaded state: generation 1", 1);
+    second.control("{command: state}");
+    assert_eq!(second.log().count("no worker needs it any more"), 0, "{}", second.log());
+    let queued = targets.clone().map(|target| HeldRequest::begin(target, "/queued"));
+    assert!(!second.was_signalled(old));
+    let young = second.wait_for_workers(1)[0];
+    second.signal(Signal::SIGKILL);
+    second.wait_exit();
+    let third = start("ack-mode = 0.1\n");
+    third.wait_for_log("and 2 of its 2 sockets", 1);
+    for target in &targets {
+        third.wait_until("its clients are refused", LIMIT, || is_refused(target));
+    }
+    assert!(old.is_alive() && third.was_signalled(old) && !first.file("web.sock").exists());
+    for request in queued {
+        let (failure, text) = request.finish().unwrap_err();
+        assert!(failure.is_torn(), "{failure}: {text}");
+    }
+    for worker in [old, young] {
+        worker.signal(Signal::SIGINT);
+    }
+    third.wait_for_log("no worker needs it any more", 2);
+}
+
 /// A master whose old worker has the beginning of a request, and no bind any more to accept others on.
 fn with_request_in_flight(text: &str, target: &Target) -> (Master, Process, HeldRequest) {
     let master = start(text);
