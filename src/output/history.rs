@@ -133,10 +133,10 @@ pub(crate) struct Known<'a> {
 }
 
 impl History {
-    /// That of a master that has just been started.
-    pub(crate) fn of_start(place: Place, now: i64) -> Self {
+    /// That of a master that has just been started, with this version.
+    pub(crate) fn of_start(version: Version, place: Option<Place>, now: i64) -> Self {
         let mut history = Self::default();
-        history.add(Entry::new(Some(Version(0)), Some(place), Request::from(Asker::Start), now), Version(0));
+        history.add(Entry::new(Some(version), place, Request::from(Asker::Start), now), version);
         history
     }
 

@@ -18,7 +18,7 @@ struct Play {
 
 impl Play {
     fn start() -> Self {
-        Self { history: History::of_start(place("/srv/0"), 0), now: 0, modern: 0, good: 0 }
+        Self { history: History::of_start(Version(0), Some(place("/srv/0")), 0), now: 0, modern: 0, good: 0 }
     }
 
     fn ask(&mut self, uid: u32, reason: &str) {
@@ -212,11 +212,11 @@ fn a_release_is_told_by_what_leads_into_it() {
     ] {
         assert_eq!(place.path(), Path::new(path));
     }
-    let history = History::of_start(entered, 0);
+    let history = History::of_start(Version(0), Some(entered), 0);
     let lines = releases::lines(&history, Version(0));
     assert_eq!(lines, "version 0 is /srv/2, since 1970-01-01T00:00:00Z, by start\n");
     assert!(releases::table(&history).ends_with("  /srv/2\n  program: /usr/bin/python3\n"));
-    let document = releases::document(&History::of_start(pinned, 0));
+    let document = releases::document(&History::of_start(Version(0), Some(pinned), 0));
     let fields = ["path", "program"].map(|field| document[0][field].as_str().unwrap());
     assert_eq!(fields, ["/srv/2/venv/bin/python", "/usr/bin/python3"]);
     assert_eq!(document[0]["pinned"][0], "/srv/2/venv/bin/python");

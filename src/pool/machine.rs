@@ -185,6 +185,11 @@ impl Pool {
         self.state.modern
     }
 
+    /// The version of which it is not known what it ran, since its master was killed.
+    pub fn adopted(&self) -> Option<Version> {
+        self.state.adopted
+    }
+
     /// The version that a failed upgrade goes back to.
     pub fn good(&self) -> Version {
         self.state.good

@@ -80,6 +80,9 @@ pub struct State {
     /// Slots that are not filled again, since their workers ended with a code of `no_restart`.
     #[serde(default)]
     pub down: BTreeMap<Slot, Down>,
+    /// The version of workers that ran under a killed master. What it ran is not known: its release is what was configured at the adoption.
+    #[serde(default)]
+    pub adopted: Option<Version>,
 }
 
 impl State {
@@ -114,6 +117,7 @@ impl State {
             noted_wait: None,
             established: false,
             down: BTreeMap::new(),
+            adopted: None,
         }
     }
 
@@ -136,6 +140,7 @@ impl State {
             newest,
             preparing: Some(preparing),
             ever_acked: self.ever_acked,
+            adopted: self.adopted,
             last_spinup: self.last_spinup.or(Some(Mono::from_nanos(0))),
             ..Self::new(settings)
         }

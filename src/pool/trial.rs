@@ -136,10 +136,10 @@ impl Pool {
         self.keep_releases(actions);
     }
 
-    /// The version that was good can still be gone back to, after the one that takes its place.
+    /// The version that was good can still be gone back to, after the one that takes its place, if it is known what it ran.
     pub(in crate::pool) fn retire_good(&mut self) {
         let proven = !std::mem::take(&mut self.state.good_is_on_trial);
-        if self.state.good == self.state.modern {
+        if self.state.good == self.state.modern || self.state.adopted == Some(self.state.good) {
             return;
         }
         let good = Earlier { version: self.state.good, settings: self.state.fallback, proven };

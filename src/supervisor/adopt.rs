@@ -135,6 +135,7 @@ pub(crate) fn look(
     );
     let version = journal.pool.modern;
     let mut pool = journal.pool.after_death(settings::of(config), |pid| listed.iter().any(|worker| worker.pid == pid));
+    pool.adopted = Some(pool.modern);
     add(&mut pool, version, &unlisted);
     Before::Taken(Box::new(Found { pool, workers, listeners, holder: journal.holder }))
 }

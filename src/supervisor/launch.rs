@@ -42,6 +42,12 @@ impl Supervisor {
         match launched {
             Ok(Launched { spawned, connection, output }) => {
                 let pid = spawned.pid;
+                if self.pool.adopted() == Some(version) {
+                    log::warn!(
+                        "Worker {pid} runs what is configured now, for it is not known what version {version} ran under the \
+                         killed master"
+                    );
+                }
                 self.children.exec_pipes.push((pid, spawned.exec));
                 self.poll_soon(clock::now());
                 self.threads.reaper.resume();

@@ -99,7 +99,8 @@ impl Supervisor {
 
     fn known(&self) -> Known<'static> {
         let modern = self.pool.modern();
-        let place = self.sockets.releases.get(&modern).map(|release| Place::of(&release.exec_spec));
+        let release = self.sockets.releases.get(&modern).filter(|_| self.pool.adopted() != Some(modern));
+        let place = release.map(|release| Place::of(&release.exec_spec));
         Known { modern, good: self.pool.good(), place, why: None, now: clock::wall().0 }
     }
 }

@@ -41,7 +41,17 @@ impl Supervisor {
     /// # Errors
     /// Why it cannot be gone back there.
     fn return_version(&self, wanted: Option<Version>) -> Result<Version, String> {
-        let kept: Vec<String> = self.pool.return_targets().map(|version| version.to_string()).collect();
+        let is_known = |version: &Version| self.pool.adopted() != Some(*version);
+        let last = wanted.or_else(|| self.pool.return_target(None));
+        if let Some(version) = last.filter(|version| !is_known(version) && *version != self.pool.modern()) {
+            let hint = if self.pool.upgrading().is_some() { "; abort ends the upgrade under way" } else { "" };
+            return Err(format!(
+                "version {version} ran under a master that was killed, and what it ran is not kept: upgrade to it \
+                 instead{hint}"
+            ));
+        }
+        let kept: Vec<String> =
+            self.pool.return_targets().filter(is_known).map(|version| version.to_string()).collect();
         let Some(version) = self.pool.return_target(wanted) else {
             return Err(match (wanted, kept.is_empty()) {
                 (_, true) => "there is no version to go back to".to_owned(),

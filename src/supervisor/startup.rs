@@ -241,7 +241,8 @@ fn open(
     let is_left = |old: &Arc<Listener>| !listeners.iter().any(|listener| Arc::ptr_eq(listener, old));
     let left: Vec<Arc<Listener>> = open.into_iter().filter(is_left).collect();
     files.write_pid_file(&pid_path, &config)?;
-    let history = History::of_start(Place::of(&exec_spec), clock::wall().0);
+    let place = Some(Place::of(&exec_spec)).filter(|_| pool.adopted.is_none());
+    let history = History::of_start(pool.modern, place, clock::wall().0);
     let holder = holder.map(|process| Holder { process: Some(process), inodes: Vec::new() });
     Ok(Beginning {
         facts: Facts {

@@ -6,6 +6,7 @@ use nix::sys::signal::Signal;
 use serde_json::json;
 
 use crate::adoption_journal::{changed, heard, listening};
+use crate::rollout::ctl;
 use crate::support::{HeldRequest, LIMIT, Load, Master, OTHER_UID, Process, Setup, is_root, wait_until};
 
 const OPTIONS: &str = "--config web.toml";
@@ -178,6 +179,43 @@ fn a_worker_that_the_journal_does_not_name_is_adopted() {
     wait_until_gone(&old);
     assert_eq!((left().is_alive(), heard(&first, left())), (true, vec!["ready".to_owned()]));
     left().signal(Signal::SIGKILL);
+}
+
+/// What it ran is not in the journal, and the version after it was started of the same configuration.
+#[test]
+fn a_rollback_to_what_ran_under_a_killed_master_is_refused_and_not_made_up() {
+    let (first, old) = killed(site("ack-mode = 'manual'\n").http_worker("--ack manual"), 2);
+    first.release("two");
+    let second = next(&first).http_worker("--ack manual").start();
+    second.wait_for_log("Upgraded successfully to version 1", 1);
+    wait_until_gone(&old);
+    let unknown = "Refused: version 0 ran under a master that was killed, and what it ran is not kept";
+    for words in [&["rollback"][..], &["rollback", "0"]] {
+        let refused = ctl(&second, words);
+        assert!(refused.code == Some(1) && refused.err.contains(unknown), "{words:?}: {refused:?}");
+    }
+    second.signal(Signal::SIGHUP);
+    second.wait_for_log("Upgraded successfully to version 2", 1);
+    assert_eq!(ctl(&second, &["rollback"]).code, Some(0), "{}", second.log());
+    let history = ctl(&second, &["history"]).out;
+    assert!(history.lines().any(|line| line.trim_start().starts_with("0 ")), "{history}");
+    assert_eq!(second.log().count("for it is not known what version"), 0);
+}
+
+/// It takes the place of one that has ended: better than none, and not in silence.
+#[test]
+fn a_worker_that_is_launched_for_what_ran_under_a_killed_master_is_named() {
+    let (first, old) = killed(site("ack-mode = 'manual'\n").http_worker("--ack manual"), 2);
+    // None of its own serves, so that those of before stay.
+    let second = next(&first).http_worker("").start();
+    second.wait_for_log("===> Launched", 1);
+    assert!(old[0].signal(Signal::SIGKILL));
+    second.wait_for_log(&format!("===> Exited worker {}", old[0]), 1);
+    assert_eq!(second.log().count("for it is not known what version"), 0);
+    assert_eq!(ctl(&second, &["abort"]).code, Some(0));
+    second
+        .wait_for_log("runs what is configured now, for it is not known what version 0 ran under the killed master", 1);
+    assert!(old[1].is_alive());
 }
 
 /// The relay of the killed master reads on, so that they are not ended by what they write.

@@ -40,6 +40,7 @@ impl Run {
         let journal = handed_on(self.pool.state()).expect("it can be written");
         let is_there = |pid| self.world.worker_at(pid).is_some();
         let mut state = journal.after_death(settings, is_there);
+        state.adopted = Some(state.modern);
         let unlisted = self.last_launch();
         if let Some(at) = unlisted {
             self.find_unlisted(at, &mut state);
@@ -125,6 +126,7 @@ impl Ledger {
             newest,
             proven: BTreeSet::from([version]),
             releases: vec![version],
+            adopted: Some(version),
             asked: Some(UpgradeStyle::Smooth),
             request_count: 1,
             ever_acked: self.ever_acked,

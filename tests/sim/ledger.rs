@@ -55,6 +55,8 @@ pub struct Ledger {
     pub prepared_after: u64,
     /// What the supervisor could launch: prepared, and not forgotten.
     pub releases: Vec<Version>,
+    /// That of a master that died. It is not known what it ran, so it is none of `earlier`.
+    pub adopted: Option<Version>,
     pub stopping: Option<ExitReason>,
     /// When the workers hear of a stop that is delayed, and what.
     pub stop_due: Option<(Mono, StopSignal)>,
@@ -117,6 +119,7 @@ impl Ledger {
             request_count: 0,
             prepared_after: 0,
             releases: vec![Version(0)],
+            adopted: None,
             stopping: None,
             stop_due: None,
             term_due: None,
@@ -320,7 +323,7 @@ impl Ledger {
 
     fn retire_good(&mut self) {
         self.gone.insert(self.good, self.fallback);
-        if self.good != self.modern {
+        if self.good != self.modern && self.adopted != Some(self.good) {
             self.earlier.push(self.good);
             if self.earlier.len() > EARLIER_MAX {
                 // However many bad ones come in a row, there is one to go back to.
