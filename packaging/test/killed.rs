@@ -101,18 +101,49 @@ fn a_stop_whose_master_is_killed_leaves_nothing() {
     assert!(client.finish().is_err());
 }
 
+/// Its workers serve on while each start is refused, and the first that is not takes them over.
+#[test]
+fn a_file_that_is_broken_when_the_master_is_killed_costs_no_request() {
+    let site = serving("", "");
+    let file = "/etc/einhyrningsins/web.toml";
+    let loads = load(&site);
+    loads.iter().for_each(|load| load.wait_for(10));
+    site.ok(&format!("cp {file} {file}.good && echo 'number = 0' >{file}"));
+    let restarts = || site.of("web", "NRestarts").parse::<u32>().unwrap();
+    site.ok(&format!("kill -KILL {}", site.main_pid()));
+    site.wait_for("it is tried again", || restarts() >= 3);
+    site.wait_for_property("ExecMainStatus", "111");
+    site.ok(&format!("cp {file}.good {file}"));
+    site.wait_for_property("ActiveState", "active");
+    wait_until_alone(&site);
+    for load in loads {
+        load.stop().assert_nothing_lost();
+    }
+    // A stop ends them.
+    site.ok(&format!("echo 'number = 0' >{file} && kill -KILL {}", site.main_pid()));
+    let before = restarts();
+    site.wait_for("it is tried again", || restarts() >= before + 2);
+    assert_eq!(servers(&site), 4);
+    // A start that is under way would end by the stop, and well.
+    site.wait_for("the last one has failed, too", || site.main_pid() == "0");
+    site.ok(&format!("systemctl stop {UNIT}"));
+    assert_nothing_left(&site, "exit-code");
+}
+
 #[test]
 fn a_service_that_is_not_started_again_leaves_nothing() {
+    // By its exit code, where a start would not take the workers over.
     let site = serving("", "");
-    site.ok("echo 'number = 0' >/etc/einhyrningsins/web.toml");
+    site.ok("printf \"command = ['/no-such-program']\\nadopt = false\\n\" >/etc/einhyrningsins/web.toml");
     site.ok(&format!("kill -KILL {}", site.main_pid()));
     site.wait_for_property("ActiveState", "failed");
-    assert_eq!(site.of("web", "ExecMainStatus"), "100");
+    assert_eq!(site.of("web", "ExecMainStatus"), "127");
     assert_nothing_left(&site, "exit-code");
     // Nor does one for which the administrator wants no restart.
     site.drop_in("Restart=no");
     site.configure("web", WEB, "", "");
-    site.ok(&format!("systemctl start {UNIT} && kill -KILL $(systemctl show --value -p MainPID {UNIT})"));
+    site.ok(&format!("systemctl start {UNIT}"));
+    site.ok(&format!("kill -KILL $(systemctl show --value -p MainPID {UNIT})"));
     site.wait_for_property("ActiveState", "failed");
     assert_nothing_left(&site, "signal");
 }

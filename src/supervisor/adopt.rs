@@ -140,6 +140,13 @@ pub(crate) fn look(
     Before::Taken(Box::new(Found { pool, workers, listeners, holder: journal.holder }))
 }
 
+/// The workers of a killed master that serve, for a start that is refused before it could take them over. None: there are none.
+pub(crate) fn what_serves(config: &Config, lock: &Path) -> Option<String> {
+    let left = if config.adopts() { left(config, lock)? } else { return None };
+    let workers: Vec<Process> = left.listed.into_iter().chain(left.holders.unlisted).collect();
+    (!workers.is_empty()).then(|| format!("[{}]", pids(&workers)))
+}
+
 /// A journal of a master that is gone, its workers in there that live, and what else holds its sockets.
 struct Left {
     journal: Journal,

@@ -32,6 +32,7 @@ mod queue_watch;
 mod recheck;
 mod record;
 mod reexec;
+mod refused;
 mod relay;
 mod reload;
 mod reply;

@@ -42,7 +42,7 @@ use crate::supervisor::given::Given;
 use crate::supervisor::master::Supervisor;
 use crate::supervisor::next_image::Reexec;
 use crate::supervisor::process::{configure_process, report_error, report_errors, report_warnings};
-use crate::supervisor::{adopt, end, foreground, given, log_file, resume, settings, surroundings};
+use crate::supervisor::{adopt, end, foreground, given, log_file, refused, resume, settings, surroundings};
 use crate::sys::birth::Birth;
 use crate::sys::errno::words;
 use crate::sys::title::Title;
@@ -83,7 +83,7 @@ pub(crate) fn answer(invocation: Invocation, call: &Call, guise: &Guise) -> Exit
                 let by = guise.as_ref().map_or(String::new(), |user| format!(" by {user}"));
                 (format!("The configuration can be used{by}\n"), 0)
             }
-            Err(problems) => return refuse_check(&messages(&problems), guise),
+            Err(problems) => return refuse_check(&messages(&problems), guise, exit_code::BAD_OPTION),
         },
         Invocation::UpgradeCheck => {
             return preflight::answer(std::env::var(CHECK_VARIABLE).ok().as_deref());
@@ -97,8 +97,8 @@ pub(crate) fn answer(invocation: Invocation, call: &Call, guise: &Guise) -> Exit
 }
 
 /// What is wrong, and for whom, if that is another user than the one who asked.
-fn refuse_check(problems: &[impl Display], guise: &Guise) -> ExitCode {
-    let code = report_errors(problems, exit_code::BAD_OPTION);
+fn refuse_check(problems: &[impl Display], guise: &Guise, code: u8) -> ExitCode {
+    let code = report_errors(problems, code);
     if let Some(user) = guise {
         report_warnings(&[format!("this was checked as {user}; --as root checks as root")]);
     }
@@ -126,6 +126,7 @@ pub(crate) fn run(config: Config, call: Call) -> ExitCode {
         Ok(found) => found,
         Err(problems) => {
             let code = problems.first().map_or(exit_code::BAD_OPTION, |problem| problem.code);
+            let code = refused::exit_code(code, &config, &call);
             return report_errors(&messages(&problems), code);
         }
     };
@@ -148,6 +149,7 @@ pub(crate) fn run(config: Config, call: Call) -> ExitCode {
     if let Err(errno) = nice {
         log::error!("cannot set the nice level of the master, going on without: {}", words(errno));
     }
+    let (again, asked) = (config.clone(), call.clone());
     let started = open(config, call, birth, exec_spec, access_control, given);
     let started = started.and_then(|opened| Ok(Supervisor::begin(Beginning { title, ..opened }, crew)?));
     match started {
@@ -155,7 +157,7 @@ pub(crate) fn run(config: Config, call: Call) -> ExitCode {
         Err(problem) => {
             logging.finish();
             before.restore();
-            report_error(&problem.message, problem.code)
+            report_error(&problem.message, refused::exit_code(problem.code, &again, &asked))
         }
     }
 }
@@ -290,6 +292,6 @@ pub fn main() -> ExitCode {
     match crate::config::parse(&call.argv0, call.args.clone(), &prepare::read_file, &|name| call.variable(name)) {
         Ok(Invocation::Run(config)) => run(*config, call),
         Ok(invocation) => answer(invocation, &call, &guise),
-        Err(problems) => refuse_check(&problems.0, &guise),
+        Err(problems) => refuse_check(&problems.0, &guise, refused::exit_code_of_unread(&call)),
     }
 }

@@ -193,6 +193,49 @@ fn a_refused_start_leaves_the_sockets_of_a_killed_master_as_they_are() {
     }
 }
 
+/// Number 17: systemd tries no start again that ends with 100 or 127, and would end them with the service.
+#[test]
+fn a_start_that_is_refused_while_workers_of_a_killed_master_serve_is_worth_another_try() {
+    let first = Setup::new("--config web.toml").bind(",r");
+    first.write("web.toml", "number = 2\nworker.output = 'inherit'\nack-mode = 'manual'\n");
+    let first = first.http_worker("--ack manual").start();
+    first.wait_for_log("Up to 2 / 2", 1);
+    let (address, old) = (first.addr(), first.workers());
+    let load = Load::start(address, 2);
+    kill(&first, Signal::SIGKILL);
+    let good = std::fs::read_to_string(first.file("web.toml")).unwrap();
+    let start = || first.beside(&format!("--config web.toml -b {address},r")).bound_by_file(address);
+    let broken = [
+        ("number = 0\n", "number"),
+        ("number = [\n", "web.toml"),
+        ("worker.user = 'no-such-user'\n", "no-such-user"),
+        ("nothing-of-ours = 1\n", "nothing-of-ours"),
+    ];
+    for (file, reason) in broken {
+        first.replace("web.toml", file);
+        let refusal = start().http_worker("--ack manual").refused();
+        assert_eq!(refusal.code, Some(111), "{refusal:?}");
+        assert!(refusal.lines.iter().any(|line| line.contains("this start is worth another try")), "{refusal:?}");
+        assert!(refusal.lines.iter().any(|line| line.contains(reason)), "{refusal:?}");
+    }
+    first.replace("web.toml", &good);
+    let refusal = start().program(["./no-such-program"]).refused();
+    assert_eq!(refusal.code, Some(111), "{refusal:?}");
+    let second = start().http_worker("--ack manual").start();
+    second.wait_for_log("Upgraded successfully", 1);
+    load.stop().assert_nothing_lost();
+    wait_until("the old workers are gone", LIMIT, || !old.iter().any(|worker| worker.is_alive()));
+    // One that would not take them over changes nothing for them.
+    kill(&second, Signal::SIGKILL);
+    let refusal = start().options("--adopt").program(["./no-such-program"]).refused();
+    assert_eq!(refusal.code, Some(111), "{refusal:?}");
+    first.replace("web.toml", &format!("{good}adopt = false\n"));
+    let refusal = start().program(["./no-such-program"]).refused();
+    assert_eq!(refusal.code, Some(127), "{refusal:?}");
+    first.replace("web.toml", &good);
+    start().http_worker("--ack manual").start().wait_for_log("Upgraded successfully", 1);
+}
+
 /// Number 17: another user may have written what stands in it.
 #[test]
 fn a_journal_that_others_may_write_is_not_believed() {
