@@ -22,4 +22,4 @@ pub use settings::{
     AckMode, EXIT_CODES_MAX, ExitCodes, FACILITIES, LogFormat, LogTarget, STAGES_MAX, Share, Stages, WorkerOutput,
 };
 pub use signal::Signal;
-pub use time::{Mono, due, earlier};
+pub use time::{Mono, Wall, due, earlier};

@@ -28,6 +28,15 @@ impl Mono {
     }
 }
 
+/// A moment by the wall clock.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Wall {
+    /// Since 1970-01-01 00:00:00 UTC; negative before.
+    pub seconds: i64,
+    /// 0 to 999,999,999.
+    pub nanos: u32,
+}
+
 /// Whether the moment has come; none never comes.
 pub fn due(moment: Option<Mono>, now: Mono) -> bool {
     moment.is_some_and(|moment| moment <= now)

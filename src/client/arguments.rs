@@ -321,7 +321,7 @@ mod tests {
             "workers",
             "workers x",
             "workers 0",
-            "workers 1001",
+            "workers 100001",
             "workers ++1",
             "workers 1.5",
             "workers -0",

@@ -14,7 +14,7 @@ use crate::client::table;
 use crate::client::text::Text;
 use crate::client::upgrade::upgrade;
 use crate::client::wait;
-use crate::protocol::{Terms, UpgradeAsked, UpgradeStyle};
+use crate::protocol::{SET_WORKERS_MAX, Terms, UpgradeAsked, UpgradeStyle};
 use crate::sys::clock;
 
 /// How long a master may take for an answer that it needs to wait for nothing for.
@@ -153,7 +153,12 @@ fn set_workers(connection: &mut Connection, count: Workers, screen: &mut Screen<
     let (command, times) = match count {
         Workers::Exactly(number) => {
             let unchanged = format!("The number of workers is {number} already");
-            return simple(connection, "set_workers", &[number.to_string()], &unchanged, screen);
+            let (command, argument) = if number > SET_WORKERS_MAX {
+                ("config", format!("{{number: {number}}}"))
+            } else {
+                ("set_workers", number.to_string())
+            };
+            return simple(connection, command, &[argument], &unchanged, screen);
         }
         Workers::More(times) => ("inc", times),
         Workers::Less(times) => ("dec", times),

@@ -223,7 +223,7 @@ fn worker_from_state(pid: &Value, child: &Value, now: Time) -> Option<Worker> {
         age_s: age("spinup_time"),
         ack_age_s: None,
         last_ping_s: age("pinged_at"),
-        ping_id: child.get_symbol("pinged_request_id").and_then(Value::as_str).map(str::to_owned),
+        ping_id: child.get_symbol("pinged_request_id").filter(|id| !id.is_nil()).map(yaml::text),
     })
 }
 

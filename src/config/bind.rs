@@ -236,6 +236,17 @@ fn read_tcp_flag(text: &str) -> Result<String, Need> {
     }
 }
 
+/// The address without the flags that einhorn takes and ignores, and these.
+pub(super) fn without_unknown_flags(text: &str) -> Option<(String, String)> {
+    let (address, flags) = text.split_once(',')?;
+    let is_word =
+        |flag: &str| !flag.is_empty() && flag.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_');
+    let (known, unknown): (Vec<&str>, Vec<&str>) = flags.split(',').partition(|flag| read_tcp_flag(flag).is_ok());
+    let joined = |flags: &[&str]| flags.iter().map(|flag| format!(",{flag}")).collect::<String>();
+    let is_einhorns = !address.starts_with("unix:") && unknown.iter().all(|flag| is_word(flag));
+    is_einhorns.then(|| (format!("{address}{}", joined(&known)), joined(&unknown)))
+}
+
 fn is_for_unix(flag: &str) -> bool {
     flag == SHARED_DIRECTORY || ["mode=", "user=", "group="].iter().any(|setting| flag.starts_with(setting))
 }

@@ -35,6 +35,8 @@ pub struct Definition<C: 'static> {
     pub act: Option<Act>,
     /// Whether of `NAME=VALUE` only the name may be shown.
     pub is_secret: bool,
+    /// What einhorn takes and its reader refuses: the nearest text that it accepts, if there is one.
+    pub nearest: Option<fn(&str) -> Option<String>>,
     /// Reads a value; of a switch, only that it is on.
     pub read: fn(&mut C, &OsStr) -> Result<(), Need>,
 }
@@ -190,6 +192,7 @@ const fn new<C>(group: Group, name: &'static str, kind: Kind, shape: Shape) -> D
         commanded: None,
         act: None,
         is_secret: false,
+        nearest: None,
         read: |_, _| Ok(()),
     }
 }
@@ -217,6 +220,7 @@ properties! {
     subject(subject: Subject) => subject: Some(subject),
     act(act: Act) => act: Some(act),
     secret() => is_secret: true,
+    nearest(nearest: fn(&str) -> Option<String>) => nearest: Some(nearest),
     read(read: fn(&mut C, &OsStr) -> Result<(), Need>) => read: read,
 }
 

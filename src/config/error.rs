@@ -25,7 +25,7 @@ impl ConfigError {
         Self(format!("unknown option {}{hint}", shown(spelled)))
     }
 
-    /// `need` says what is allowed, such as `need a whole number from 1 to 1000`.
+    /// `need` says what is allowed, such as `need a whole number from 1 to 100000`.
     pub(super) fn bad_value(spelled: &str, value: &OsStr, need: &str) -> Self {
         Self(format!("{spelled} {}: {need}", shown(value)))
     }

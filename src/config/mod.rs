@@ -29,6 +29,7 @@ mod sections;
 mod serialized;
 mod shell_signs;
 mod slots;
+mod taken;
 mod usage;
 mod values;
 mod words;
@@ -54,7 +55,7 @@ pub use sections::{Env, Log as LogSettings, LogLevel, WorkerSetup};
 pub use serialized::{from_foreign_words, to_args, unknown_to_einhorn};
 pub use slots::SlotSetup;
 pub use usage::{Detail, command_line, usage};
-pub use values::{NUMBER_MAX, Nice, SECONDS_MAX, WorkerCount, is_masters};
+pub use values::{NUMBER_MAX, Nice, WorkerCount, is_masters};
 
 use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
@@ -121,10 +122,21 @@ pub fn asked_check(args: Vec<OsString>) -> Option<AskedCheck> {
     })
 }
 
+/// What of a command line is taken as something else than was written, a sentence for each.
+pub fn taken(argv0: &OsStr, args: Vec<OsString>) -> Vec<String> {
+    words::split(args).map_or_else(|_| Vec::new(), |(words, _)| taken::take(argv0, words).1)
+}
+
+/// Whether the program goes by the name that scripts know.
+pub fn is_called_einhorn(argv0: &OsStr) -> bool {
+    Path::new(argv0).file_name() == Some(OsStr::new("einhorn"))
+}
+
 /// Reads a command line, and the files that it names; `args` are the words after `argv0`, `variable` is what a file may refer to.
 ///
 /// As in einhorn, `-h`, `--version` and `--upgrade-check` act when they are reached: what is wrong before them is an
-/// error, what comes after them is never looked at. What they come after is read for itself, without any file.
+/// error, what comes after them is never looked at. What they come after is read for itself, without any file. What einhorn takes
+/// and makes no sense is taken as the nearest that does; [`taken`] says so.
 ///
 /// # Errors
 /// Everything that is wrong, in the order in which it was found.
@@ -135,6 +147,7 @@ pub fn parse(
     variable: Variable<'_>,
 ) -> Result<Invocation, Problems> {
     let (words, end) = words::split(args)?;
+    let (words, _said) = taken::take(argv0, words);
     let line = words::settle(words);
     let program = match end {
         End::Program(program) => program,

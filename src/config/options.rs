@@ -22,6 +22,7 @@ use crate::config::sections::{
     log_target, worker_output,
 };
 use crate::config::slots;
+use crate::config::taken;
 use crate::config::values::{self, NICE_LEVELS, NUMBER_MAX, Nice, WorkerCount};
 
 pub type Definition = definition::Definition<Config>;
@@ -131,6 +132,7 @@ pub(super) static OPTIONS: &[Definition] = &[
         .short('l')
         .default("1024")
         .effect(Effect::AtOnce)
+        .nearest(taken::backlog)
         .read(|config, value| set(&mut config.backlog, values::whole(value, 1..=BACKLOG_MAX))),
     switch(SOCKETS, "ipv4-only")
         .help("Accept IPv4 connections only")
@@ -150,12 +152,14 @@ pub(super) static OPTIONS: &[Definition] = &[
         .short('n')
         .default("1")
         .commanded("number", Takes::Count(NUMBER_MAX))
+        .nearest(taken::number)
         .read(|config, value| set(&mut config.number, values::worker_count(value))),
     single(WORKERS, "seconds", Shape::Time("SECONDS"))
         .help("Least time from one start to the next when workers die, in seconds (default 1)")
         .short('s')
         .default("1")
         .commanded("seconds", Takes::Seconds)
+        .nearest(taken::seconds)
         .read(|config, value| set(&mut config.seconds, values::respawn_seconds(value))),
     single(WORKERS, "retries", Shape::Count("COUNT"))
         .help("Give up after this many new workers in a row failed to start (default: go on for ever)")
@@ -167,6 +171,7 @@ pub(super) static OPTIONS: &[Definition] = &[
         .help("Kill a worker that still runs this many seconds after it was told to go (default: wait for ever)")
         .short('t')
         .commanded("signal_timeout", Takes::CountOrNil(u32::MAX))
+        .nearest(taken::timeout)
         .read(|config, value| set(&mut config.signal_timeout, values::whole_seconds(value))),
     single(WORKERS, "stop-delay", Shape::Time("DURATION"))
         .help("Serve on for this time when told to end, while `status --check` says no (default: not at all)")
@@ -194,6 +199,7 @@ pub(super) static OPTIONS: &[Definition] = &[
     single(WORKERS, "nice", Shape::Text("MASTER[:WORKER[:RENICE_CMD]]"))
         .help("Nice levels of the master and of the workers, and the program that sets them")
         .effect(Effect::NewWorkers)
+        .nearest(taken::nice)
         .read(|config, value| set(&mut config.nice, values::nice(value))),
     single(UPGRADES, "ack-mode", Shape::TimeOrWord("MODE"))
         .help(
@@ -203,6 +209,7 @@ pub(super) static OPTIONS: &[Definition] = &[
         .short('m')
         .default("1")
         .subject(Subject::AckMode)
+        .nearest(taken::ack_seconds)
         .read(|config, value| set(&mut config.ack, values::ack_mode(value))),
     switch(UPGRADES, "manual")
         .help("Manual acks, due within 60 seconds")
@@ -217,10 +224,12 @@ pub(super) static OPTIONS: &[Definition] = &[
     single(UPGRADES, "max-unacked", Shape::Count("N"))
         .help("Most workers that may be unacked at a time during an upgrade")
         .commanded("max_unacked", Takes::CountOrNil(NUMBER_MAX))
+        .nearest(taken::limit)
         .read(|config, value| set(&mut config.max_unacked, values::whole(value, 1..=NUMBER_MAX))),
     single(UPGRADES, "max-upgrade-additional", Shape::Count("N"))
         .help("Most workers above --number that may run during an upgrade")
         .commanded("max_upgrade_additional", Takes::CountOrNil(NUMBER_MAX))
+        .nearest(taken::limit)
         .read(|config, value| {
             // Zero has a reason of its own to be refused.
             let why = |need| format!("{need} (0 would never let an upgrade start)");

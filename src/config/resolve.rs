@@ -4,7 +4,6 @@
 use std::ffi::OsStr;
 use std::num::NonZeroU8;
 use std::os::unix::ffi::OsStrExt;
-use std::path::Path;
 use std::time::Duration;
 
 use crate::base::exit_code::EX_CONFIG;
@@ -12,6 +11,7 @@ use crate::base::{AckMode, ExitCodes, Share, Signal};
 use crate::config::bind::Bind;
 use crate::config::definition::Kind;
 use crate::config::error::ConfigError;
+use crate::config::is_called_einhorn;
 use crate::config::options::{Config, Definition, Family, OPTIONS, aliases};
 use crate::config::origin::{Origin, Provided, Word, split_at_equals};
 use crate::config::values::WorkerCount;
@@ -50,7 +50,7 @@ impl Config {
 
     /// Whether this program stands in for Ruby's einhorn: called by that name, and without a file.
     pub fn stands_in_for_einhorn(&self) -> bool {
-        Path::new(&self.argv0).file_name() == Some(OsStr::new("einhorn")) && !self.has_file()
+        is_called_einhorn(&self.argv0) && !self.has_file()
     }
 
     /// What is wrong with the value of an option, behind its name: `web.toml:3:10: worker.user: there is no user "x"`. What
@@ -141,10 +141,16 @@ pub(super) fn check_together(config: &Config) -> Vec<ConfigError> {
         let other = given.origin("ipv4-only").referred("ipv4-only");
         return vec![ConfigError::conflict(&given.spelled("ipv6-only"), &other)];
     }
-    [check_families(config), check_timeout(config), check_surge(config), check_foreground(config)]
-        .into_iter()
-        .flatten()
-        .collect()
+    let checks = [check_families, check_timeout, check_surge, check_foreground, check_command_name];
+    checks.into_iter().filter_map(|check| check(config)).collect()
+}
+
+/// Scripts say one that is empty, and find their files by it; in a file it was forgotten.
+fn check_command_name(config: &Config) -> Option<ConfigError> {
+    let is_forgotten =
+        config.command_name.as_deref() == Some("") && matches!(config.given.origin("command-name"), Origin::File(_));
+    let need = "need a name, or no such key";
+    is_forgotten.then(|| ConfigError::bad_value(&config.given.spelled("command-name"), OsStr::new(""), need))
 }
 
 /// With neither a worker more nor a worker less, none can be replaced.

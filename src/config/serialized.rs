@@ -12,7 +12,7 @@ use crate::config::definition::Kind;
 use crate::config::error::{ConfigError, Problems};
 use crate::config::options::{Config, find, flags};
 use crate::config::origin::{Origin, Place, Provided, Word, split_at_equals};
-use crate::config::{layers, resolve};
+use crate::config::{layers, resolve, taken};
 
 /// The flag of a variable that was read from a file of `env.env-file`. It stands for itself, and is no option.
 const FROM_FILE: &str = "env.from-files";
@@ -72,8 +72,15 @@ fn from_words(argv0: &OsStr, words: Vec<Word>) -> Result<Config, Problems> {
 }
 
 /// The configuration that a command line would give that says this, and nothing else. What this version does not take is left
-/// out, and comes back with the reason: a running master has to be taken over.
-pub fn from_foreign_words(argv0: &OsStr, words: Vec<Word>) -> (Config, Vec<ConfigError>) {
+/// out, and comes back with the reason, as does what is taken as something else: a running master has to be taken over.
+pub fn from_foreign_words(argv0: &OsStr, words: Vec<Word>) -> (Config, Vec<String>) {
+    let (words, mut sentences) = taken::take(argv0, words);
+    let (config, refused) = read_foreign(argv0, words);
+    sentences.extend(refused.iter().map(|problem| format!("{problem}; going on without")));
+    (config, sentences)
+}
+
+fn read_foreign(argv0: &OsStr, words: Vec<Word>) -> (Config, Vec<ConfigError>) {
     let all = |said: &[Word]| layers::complete(layers::merge([layers::defaults(), said.to_vec()]));
     if let Ok(config) = from_words(argv0, all(&words)) {
         return (config, Vec::new());
@@ -238,10 +245,18 @@ mod tests {
             origin: Origin::CommandLine(format!("--{flag}")),
             value: Some(value.into()),
         };
-        let words = vec![word("number", "2"), word("bind", "*:80"), word("bind", "a:81"), word("seconds", "1e9")];
-        let (config, refused) = from_foreign_words(OsStr::new("einhorn"), words);
-        assert_eq!((config.number.of(0), config.binds.len(), config.seconds), (2, 1, 1.0));
-        assert_eq!(refused.len(), 2, "{refused:?}");
-        assert!(refused[0].to_string().contains("*:80"), "{refused:?}");
+        let words = vec![
+            word("number", "2"),
+            word("bind", "*:80"),
+            word("bind", "a:81,x"),
+            word("seconds", "1e9"),
+            word("signal-timeout", "soon"),
+        ];
+        let (config, said) = from_foreign_words(OsStr::new("einhorn"), words);
+        assert_eq!((config.number.of(0), config.binds.len(), config.seconds), (2, 1, 86_400.0));
+        let expected =
+            ["--bind a:81,x: ,x means", "--seconds 1e9: taken as 86400", "--bind *:80: ", "--signal-timeout soon: "];
+        assert_eq!(said.len(), expected.len(), "{said:?}");
+        assert!(said.iter().zip(expected).all(|(said, expected)| said.starts_with(expected)), "{said:?}");
     }
 }

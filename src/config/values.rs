@@ -1,5 +1,5 @@
 //! Reads single values as einhorn reads them: Ruby's `Integer()` and `Float()`, durations, shell words, paths, nice
-//! levels. Each reader answers with the value or with what is needed instead (`need a whole number from 1 to 1000`); it
+//! levels. Each reader answers with the value or with what is needed instead (`need a whole number from 1 to 100000`); it
 //! does not know which option asks.
 
 use std::ffi::{OsStr, OsString};
@@ -9,16 +9,13 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use crate::base::limits::SECONDS_MAX;
 use crate::base::printable::is_hidden;
 use crate::base::{AckMode, Resource, ResourceLimit, Share, Signal};
 use crate::config::definition::Need;
 use crate::config::nearest::nearest;
 use crate::config::origin::split_at_equals;
 
-/// Longest ack timer, ack timeout and time between two starts, in seconds: a day.
-pub const SECONDS_MAX: f64 = 86_400.0;
-/// Most workers that can be told of.
-const WORKERS_MAX: u32 = 1000;
 /// It becomes part of file names, which end at 255 bytes, and of socket paths, which end at 107.
 const COMMAND_NAME_BYTES_MAX: usize = 64;
 /// The kernel's range of nice levels.
@@ -85,7 +82,7 @@ fn any_seconds(text: &str) -> Option<f64> {
 }
 
 /// The most workers.
-pub const NUMBER_MAX: u32 = 1000;
+pub const NUMBER_MAX: u32 = 100_000;
 
 /// How many workers are to run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -159,9 +156,9 @@ pub(super) fn share(value: &OsStr, least: u32) -> Result<Share, Need> {
     let read = text(value)?;
     let found = match read.strip_suffix('%') {
         Some(percent) => whole(OsStr::new(percent), least..=100).map(Share::Percent),
-        None => whole(value, least..=WORKERS_MAX).map(Share::Count),
+        None => whole(value, least..=NUMBER_MAX).map(Share::Count),
     };
-    found.map_err(|_| format!("need a number of workers from {least} to {WORKERS_MAX}, or {least}% to 100%"))
+    found.map_err(|_| format!("need a number of workers from {least} to {NUMBER_MAX}, or {least}% to 100%"))
 }
 
 /// A file's name, in whatever bytes. Not looked at on disk.
@@ -185,9 +182,8 @@ pub(super) fn limited_path(value: &OsStr, bytes_max: usize) -> Result<PathBuf, N
 /// A name that can stand inside a file name.
 pub(super) fn command_name(value: &OsStr) -> Result<String, Need> {
     let name = text(value)?;
-    let fits = !name.is_empty() && name.len() <= COMMAND_NAME_BYTES_MAX;
-    if !fits || name.chars().any(|c| c == '/' || is_hidden(c)) {
-        return Err(format!("need a name of 1 to {COMMAND_NAME_BYTES_MAX} bytes without / and control characters"));
+    if name.len() > COMMAND_NAME_BYTES_MAX || name.chars().any(|c| c == '/' || is_hidden(c)) {
+        return Err(format!("need a name of at most {COMMAND_NAME_BYTES_MAX} bytes without / and control characters"));
     }
     Ok(name.to_owned())
 }
@@ -346,6 +342,10 @@ pub(super) fn command_line(value: &OsStr) -> Result<Vec<String>, Need> {
 }
 
 pub(super) fn nice(value: &OsStr) -> Result<Nice, Need> {
+    // Said, and nothing said with it: einhorn takes that.
+    if value.is_empty() {
+        return Ok(Nice::default());
+    }
     let need = || {
         let (lowest, highest) = (NICE_LEVELS.start(), NICE_LEVELS.end());
         format!("need MASTER[:WORKER[:RENICE_CMD]] with levels from {lowest} to {highest}")
@@ -382,7 +382,7 @@ fn ruby_integer(text: &str) -> Option<i64> {
 }
 
 /// A number as `Float()` takes it, in decimal: blanks around, `1`, `.5`, `1e3`, `1_000.5`. Neither `nan` nor `inf`.
-fn ruby_float(text: &str) -> Option<f64> {
+pub(super) fn ruby_float(text: &str) -> Option<f64> {
     let text = text.trim();
     let (sign, rest) = match text.strip_prefix('-') {
         Some(rest) => ("-", rest),

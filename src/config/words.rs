@@ -127,7 +127,7 @@ impl Splitter {
 
     /// `-m`: einhorn's takes a value, the seed's none. A mode after it, joined or apart, is its value; else it stands alone.
     fn ack_mode(&mut self, spelled: String, letters: &mut &[u8]) -> Result<Option<End>, ConfigError> {
-        let is_mode = |text: &OsStr| !is_option(text) && text.to_str().is_some_and(values::is_ack_mode);
+        let is_mode = |text: &OsStr| !is_flag(text) && text.to_str().is_some_and(values::is_ack_mode);
         let joined = OsStr::from_bytes(letters);
         let value = if joined.is_empty() {
             self.rest.next_if(|next| is_mode(next))
@@ -191,6 +191,12 @@ fn begun_by(name: &str) -> Vec<&'static Definition> {
 /// A lone dash is a word like any other, so it begins the program.
 fn is_option(arg: &OsStr) -> bool {
     arg.len() > 1 && arg.as_bytes()[0] == b'-'
+}
+
+/// An option that there is, and no negative number.
+fn is_flag(arg: &OsStr) -> bool {
+    let letter = arg.as_bytes().strip_prefix(b"-").and_then(split_letter).map(|(letter, _)| letter);
+    letter.is_some_and(|letter| by_short(letter).is_ok())
 }
 
 /// The first letter of a cluster and the rest. A byte that is no text becomes the replacement character, which no flag is.

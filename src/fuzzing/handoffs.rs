@@ -1,12 +1,12 @@
 //! The handoff: any text is refused in a line, or is a pool that can be restored, goes on without breaking its own rules, and is
 //! written so that it is read as the same.
 
-use crate::base::Mono;
+use crate::base::{Mono, Wall};
 use crate::fuzzing::checks::is_one_line;
 use crate::fuzzing::life::Life;
 use crate::handoff::einhorn::{Descriptors, State as EinhornState};
 use crate::handoff::fuzzing::sealed;
-use crate::handoff::{Document, Ours, Reader, Wall};
+use crate::handoff::{Document, Ours, Reader};
 use crate::handover::fuzzing as handover;
 use crate::pool::State;
 

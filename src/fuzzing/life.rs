@@ -81,7 +81,7 @@ impl Life {
             }),
             7 => {
                 let request_id = "é".repeat(usize::from(which) * 40);
-                self.of_worker(which, |worker| Event::WorkerPinged { pid: worker.pid, request_id })
+                self.of_worker(which, |worker| Event::WorkerPinged { pid: worker.pid, request_id, is_number: false })
             }
             8 => vec![Event::CommandGiven(Command::Upgrade { style: style(which), terms: Terms::default() })],
             9 => self.release(which),

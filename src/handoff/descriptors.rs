@@ -1,9 +1,9 @@
 //! `:persistent_descriptors:` of the document: what einhorn's event loop watches. Its entries of other classes are not kept: each
 //! master makes those things for itself.
 
-use crate::base::Pid;
+use crate::base::{Pid, Wall};
 use crate::handoff::error::Fault;
-use crate::handoff::field::{Fd, Field, Number, Wall};
+use crate::handoff::field::{Fd, Field, Number};
 use crate::handoff::record::{Record, default_of, record, with_first};
 use crate::yaml::Value;
 

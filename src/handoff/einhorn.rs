@@ -4,9 +4,9 @@
 use std::ffi::OsString;
 use std::path::PathBuf;
 
-use crate::base::{Pid, Signal, Version, WorkerIndex};
+use crate::base::{Pid, Signal, Version, Wall, WorkerIndex};
 use crate::handoff::error::Fault;
-use crate::handoff::field::{Fd, Field, Number, Wall};
+use crate::handoff::field::{Fd, Field, Number};
 use crate::handoff::record::{Record, default_of, record, with_first};
 use crate::yaml::Value;
 
@@ -79,7 +79,8 @@ record! {
         pub index: Option<WorkerIndex> = None,
         pub spinup_time: Option<Wall> = None,
         pub pinged_at: Option<Wall> => None,
-        pub pinged_request_id: Option<OsString> => None,
+        /// What the client said: any value.
+        pub pinged_request_id: Option<Value> => None,
     }
 }
 
@@ -88,10 +89,10 @@ record! {
     /// `:config:`. With 0.8.2, clients may set unknown keys.
     pub struct Config {
         pub number: u32 = 1,
-        pub backlog: u32 = 100,
+        pub backlog: i64 = 100,
         pub seconds: Number = Number::Int(1),
-        pub max_unacked: Option<u32> => None,
-        pub max_upgrade_additional: Option<u32> => None,
+        pub max_unacked: Option<i64> => None,
+        pub max_upgrade_additional: Option<i64> => None,
         pub gc_before_fork: bool => false,
     } others others
 }

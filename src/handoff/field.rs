@@ -8,7 +8,7 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
-use crate::base::{Pid, Signal, Version, WorkerIndex};
+use crate::base::{Pid, Signal, Version, Wall, WorkerIndex};
 use crate::handoff::error::Fault;
 use crate::yaml::{Time, Value};
 
@@ -26,15 +26,6 @@ pub struct Fd(pub i32);
 pub enum Number {
     Int(i64),
     Float(f64),
-}
-
-/// A moment by the wall clock.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Wall {
-    /// Since 1970-01-01 00:00:00 UTC; negative before.
-    pub seconds: i64,
-    /// 0 to 999,999,999.
-    pub nanos: u32,
 }
 
 /// What has a form in YAML.

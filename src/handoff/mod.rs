@@ -28,6 +28,6 @@ mod tests;
 pub use checksum::crc32;
 pub use document::{Document, check_ids};
 pub use error::HandoffError;
-pub use field::{Fd, Number, Wall};
+pub use field::{Fd, Number};
 pub use ours::Ours;
 pub use pool_of_ruby::Reader;

@@ -3,10 +3,11 @@
 
 use std::time::Duration;
 
-use crate::base::{Mono, Signal};
+use crate::base::{Mono, Signal, Wall};
 use crate::handoff::einhorn::{AckTimer, Child, Children, Signaled};
-use crate::handoff::field::{Number, Wall};
-use crate::pool::{AckMode, State, Told, Worker};
+use crate::handoff::field::Number;
+use crate::pool::{AckMode, Ping, State, Told, Worker};
+use crate::yaml::{self, Limits, Value};
 
 impl Children {
     /// `wall` says what a moment is by the wall clock.
@@ -29,9 +30,15 @@ fn child(worker: &Worker, wall: &impl Fn(Mono) -> Wall) -> Child {
         last_signaled_at: worker.told.as_ref().map(|told| wall(told.last_at)),
         index: Some(worker.index),
         spinup_time: Some(wall(worker.spawned_at)),
-        pinged_at: worker.ping.as_ref().map(|ping| wall(ping.at)),
-        pinged_request_id: worker.ping.as_ref().map(|ping| ping.request_id.clone().into()),
+        pinged_at: worker.ping.as_ref().map(|ping| ping.wall.unwrap_or_else(|| wall(ping.at))),
+        pinged_request_id: worker.ping.as_ref().map(request_id),
     }
+}
+
+fn request_id(ping: &Ping) -> Value {
+    let read = yaml::read(&ping.request_id, Limits::UNTRUSTED).ok();
+    let number = read.filter(|id| ping.is_number && id.is_number());
+    number.unwrap_or_else(|| Value::str(ping.request_id.as_str()))
 }
 
 impl AckTimer {

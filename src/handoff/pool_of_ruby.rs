@@ -3,18 +3,23 @@
 
 use std::time::Duration;
 
-use crate::base::{Mono, Pid, Signal, Version, WorkerIndex};
+use crate::base::limits::{SECONDS_LEAST, SECONDS_MAX};
+use crate::base::{Mono, Pid, Signal, Version, Wall, WorkerIndex};
 use crate::handoff::document::Document;
 use crate::handoff::einhorn::{AckMode as EinhornAck, AckTimer, Child, Children, Descriptors, State};
 use crate::handoff::error::{Fault, HandoffError};
-use crate::handoff::field::{Number, Wall};
+use crate::handoff::field::Number;
 use crate::pool::{
     AckMode, Backoff, ExitReason, Ping, Preparing, Settings, State as PoolState, StopSignal, Stopping, Terms, Told,
     Upgrade, UpgradeStyle, Worker, number_slots,
 };
+use crate::yaml::{self, Value};
 
 /// The signal by which einhorn's workers are told to go.
 const GRACEFUL: Signal = Signal::USR2;
+
+/// einhorn takes 0, and kills at once.
+const TIMEOUT_LEAST: Duration = Duration::from_secs(1);
 
 /// What a document leaves open, and its reader knows.
 #[derive(Clone, Copy)]
@@ -127,7 +132,7 @@ fn workers(state: &State, descriptors: &Descriptors, settings: &Settings, reader
             execed: true,
             // When it was, Ruby does not say: not before the launch.
             acked_at: child.acked.then_some(spawned_at),
-            ping: child.pinged_at.map(|at| ping(reader.moment(at), child)),
+            ping: child.pinged_at.map(|at| ping(at, child, reader)),
             told: told(child, settings, reader),
             killed: child.signaled.0.contains(&Signal::KILL),
             ..Worker::new(*pid, index, child.version, GRACEFUL, spawned_at)
@@ -136,16 +141,18 @@ fn workers(state: &State, descriptors: &Descriptors, settings: &Settings, reader
     children.map(worker).collect()
 }
 
-fn ping(at: Mono, child: &Child) -> Ping {
-    let request_id = child.pinged_request_id.as_ref();
-    Ping::new(at, request_id.map(|id| id.to_string_lossy().into_owned()).unwrap_or_default())
+/// The clocks are read one after the other: the moment would come out a little before or behind itself, were it told from ours.
+fn ping(at: Wall, child: &Child, reader: &Reader<'_>) -> Ping {
+    let id = child.pinged_request_id.as_ref();
+    let ping = Ping::new(reader.moment(at), id.map(yaml::text).unwrap_or_default());
+    Ping { is_number: id.is_some_and(Value::is_number), wall: Some(at), ..ping }
 }
 
 /// When a worker must have been launched for our timer to ack it at the moment of Ruby's. They may have been set to
 /// different times, so it may lie ahead.
 fn spawned_before(timer: &AckTimer, settings: &Settings, reader: &Reader<'_>) -> Option<Mono> {
     let AckMode::Timer(timeout) = settings.ack else { return None };
-    let acked_at = reader.moment(timer.start).after(span(timer.time).ok()?);
+    let acked_at = reader.moment(timer.start).after(span(timer.time));
     let timeout = u64::try_from(timeout.as_nanos()).unwrap_or(u64::MAX);
     Some(Mono::from_nanos(acked_at.as_nanos().saturating_sub(timeout)))
 }
@@ -163,25 +170,17 @@ fn told(child: &Child, settings: &Settings, reader: &Reader<'_>) -> Option<Told>
 fn settings(state: &State, reader: &Reader<'_>) -> Result<Settings, Fault> {
     let ack = match state.ack_mode {
         EinhornAck::Manual => AckMode::Manual,
-        EinhornAck::Timer(timeout) => {
-            AckMode::Timer(span(timeout).map_err(|fault| fault.within(":timeout").within(":ack_mode"))?)
-        }
+        EinhornAck::Timer(timeout) => AckMode::Timer(span(timeout).min(Duration::from_secs_f64(SECONDS_MAX))),
     };
     let config = &state.config;
-    let count = |key: &str, count: u32| at_least_one(count).map_err(|fault| fault.within(key).within(":config"));
+    let limit = |count: i64| u32::try_from(count.max(1)).unwrap_or(u32::MAX);
     Ok(Settings {
-        target: count(":number", config.number)?,
+        target: at_least_one(config.number).map_err(|fault| fault.within(":number").within(":config"))?,
         ack,
-        spacing_s: spacing(config.seconds).map_err(|fault| fault.within(":seconds").within(":config"))?,
-        max_unacked: count(":max_unacked", config.max_unacked.unwrap_or(reader.max_unacked))?,
-        max_upgrade_additional: match config.max_upgrade_additional {
-            Some(additional) => Some(count(":max_upgrade_additional", additional)?),
-            None => None,
-        },
-        signal_timeout: match state.signal_timeout {
-            Some(timeout) => Some(span(timeout).map_err(|fault| fault.within(":signal_timeout"))?),
-            None => None,
-        },
+        spacing_s: seconds(config.seconds).clamp(SECONDS_LEAST, SECONDS_MAX),
+        max_unacked: config.max_unacked.map_or(reader.max_unacked, limit),
+        max_upgrade_additional: config.max_upgrade_additional.map(limit),
+        signal_timeout: state.signal_timeout.map(|timeout| span(timeout).max(TIMEOUT_LEAST)),
         ..Settings::default()
     })
 }
@@ -190,18 +189,14 @@ fn at_least_one(count: u32) -> Result<u32, Fault> {
     if count >= 1 { Ok(count) } else { Err(Fault::new("need a number from 1 on, found 0")) }
 }
 
-fn spacing(seconds: Number) -> Result<f64, Fault> {
-    let seconds = match seconds {
+fn seconds(number: Number) -> f64 {
+    match number {
         Number::Int(whole) => whole as f64,
         Number::Float(seconds) => seconds,
-    };
-    if seconds > 0.0 { Ok(seconds) } else { Err(Fault::new(format!("need seconds above 0, found {seconds}"))) }
+    }
 }
 
-fn span(seconds: Number) -> Result<Duration, Fault> {
-    let (span, shown) = match seconds {
-        Number::Int(whole) => (u64::try_from(whole).ok().map(Duration::from_secs), whole.to_string()),
-        Number::Float(seconds) => (Duration::try_from_secs_f64(seconds).ok(), seconds.to_string()),
-    };
-    span.ok_or_else(|| Fault::new(format!("need seconds from 0 on, found {shown}")))
+/// What is beyond what makes sense to us is the nearest that does, as on our own command line (`config::taken`).
+fn span(number: Number) -> Duration {
+    Duration::from_secs_f64(seconds(number).clamp(0.0, f64::from(u32::MAX)))
 }

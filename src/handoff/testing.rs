@@ -5,10 +5,10 @@ use std::ffi::OsString;
 use std::os::unix::ffi::OsStringExt;
 use std::path::PathBuf;
 
-use crate::base::{Pid, Signal, Version, WorkerIndex};
+use crate::base::{Pid, Signal, Version, Wall, WorkerIndex};
 use crate::handoff::document::Document;
 use crate::handoff::einhorn::{AckMode, Bind, Child, Children, Descriptors, Received, Signaled, Subscriptions};
-use crate::handoff::field::{Fd, Number, Wall};
+use crate::handoff::field::{Fd, Number};
 use crate::handoff::ours::Ours;
 use crate::yaml::Value;
 
@@ -85,6 +85,7 @@ random! {
     u16: |dice| dice.number() as u16,
     u32: |dice| dice.number() as u32,
     u64: |dice| dice.number(),
+    i64: |dice| dice.number() as i64,
     i32: |dice| dice.number() as i32,
     Number: |dice| if dice.below(2) == 0 { Number::Int(dice.number() as i64) } else { Number::Float((dice.number() as f64 + 1.0) / 1e9) },
     Pid: |dice| Pid(dice.fresh() as i32),

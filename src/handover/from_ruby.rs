@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use nix::errno::Errno;
 
 use crate::base::ClientId;
-use crate::config::{self, Bind, BindFlags, Config, Directory, NUMBER_MAX, Origin, Word};
+use crate::config::{self, Bind, BindFlags, Config, Directory, Origin, Word};
 use crate::control::access::{Policy, authenticate};
 use crate::control::handover::{Carried, Clients, Subscription};
 use crate::handoff::einhorn::{AckMode, Bind as RubyBind, Connection, State};
@@ -73,8 +73,8 @@ pub(crate) fn plan(document: &Document, pool: PoolState) -> Result<(Held, Notes)
 fn configuration(state: &State, notes: &mut Notes) -> (Config, Vec<OsString>) {
     let said = words_of(state);
     let argv0 = OsStr::new("einhorn");
-    let (config, refused) = config::from_foreign_words(argv0, said);
-    notes.extend(refused.iter().map(|problem| format!("einhorn's state: {problem}; going on without")));
+    let (config, remarks) = config::from_foreign_words(argv0, said);
+    notes.extend(remarks.iter().map(|remark| format!("einhorn's state: {remark}")));
     if let Some(path) = &config.preload {
         notes
             .push(format!("Proceeding with postload: preloading {} is not possible with this version", path.display()));
@@ -95,7 +95,7 @@ fn words_of(state: &State) -> Vec<Word> {
         words.push(Word { flag: flag.to_owned(), origin, value: Some(value) });
     };
     let path = |path: &Option<PathBuf>| path.clone().map(PathBuf::into_os_string);
-    say("number", state.config.number.min(NUMBER_MAX).to_string().into());
+    say("number", state.config.number.to_string().into());
     say("backlog", state.config.backlog.to_string().into());
     if let Number::Float(seconds) = state.config.seconds {
         say("seconds", seconds.to_string().into());
@@ -135,22 +135,25 @@ fn words_of(state: &State) -> Vec<Word> {
     ];
     texts.into_iter().for_each(|(flag, text)| text.into_iter().for_each(|text| say(flag, text)));
     state.drop_environment_variables.iter().for_each(|name| say("drop-env-var", name.clone()));
-    state.bind.iter().for_each(|bind| say("bind", bind_word(bind)));
+    state.bind.iter().for_each(|bind| say("bind", word_of(bind, |_| true)));
     state.cmd.iter().for_each(|word| say("command", word.clone()));
     words
 }
 
 /// Flags that mean nothing are left out: einhorn takes any, and we do not.
 fn bind_word(bind: &RubyBind) -> OsString {
-    let known = |flag: &&String| {
-        let flags = BindFlags::from_words(vec![(*flag).clone()]);
+    word_of(bind, |flag| {
+        let flags = BindFlags::from_words(vec![flag.to_owned()]);
         flags.reuse_addr() || flags.nonblock()
-    };
+    })
+}
+
+fn word_of(bind: &RubyBind, has: fn(&str) -> bool) -> OsString {
     let mut word = bind.host.clone();
     if !bind.host.as_bytes().starts_with(b"unix:") {
         word.push(format!(":{}", bind.port));
     }
-    for flag in bind.flags.iter().filter(known) {
+    for flag in bind.flags.iter().filter(|flag| has(flag)) {
         word.push(",");
         word.push(flag);
     }

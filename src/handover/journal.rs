@@ -143,7 +143,7 @@ mod tests {
         let of = |count: i32| {
             let mut pool = State::new(Settings::default());
             let told = Told { signals: vec![Signal::USR2], first_at: NOW, last_at: NOW, kill_at: Some(NOW) };
-            let ping = Ping { at: NOW, request_id: "x".repeat(64) };
+            let ping = Ping::new(NOW, "x".repeat(64));
             let worker = |pid: i32| Worker {
                 acked_at: Some(NOW),
                 told: Some(told.clone()),

@@ -2,9 +2,8 @@
 
 use std::time::{Duration, SystemTime};
 
-use crate::base::Mono;
 use crate::base::limits::LAST_SECOND;
-use crate::handoff::Wall;
+use crate::base::{Mono, Wall};
 use crate::sys::clock;
 
 const NANOS_PER_SECOND: i128 = 1_000_000_000;

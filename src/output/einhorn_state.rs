@@ -78,11 +78,11 @@ fn of(view: View<'_>, calendar: &Calendar) -> State {
 fn settings(config: &Config, number: u32) -> EinhornConfig {
     EinhornConfig {
         number,
-        backlog: config.backlog,
+        backlog: i64::from(config.backlog),
         seconds: if config.is_seconds_given() { Number::Float(config.seconds) } else { Number::Int(1) },
         // einhorn's own default is the number of processors, too.
-        max_unacked: config.max_unacked,
-        max_upgrade_additional: config.max_upgrade_additional,
+        max_unacked: config.max_unacked.map(i64::from),
+        max_upgrade_additional: config.max_upgrade_additional.map(i64::from),
         gc_before_fork: config.gc_before_fork,
         others: Vec::new(),
     }

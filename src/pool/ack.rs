@@ -29,11 +29,11 @@ impl Pool {
         }
     }
 
-    pub(in crate::pool) fn on_ping(&mut self, now: Mono, pid: Pid, request_id: String, actions: &mut Vec<Action>) {
+    pub(in crate::pool) fn on_ping(&mut self, pid: Pid, ping: Ping, actions: &mut Vec<Action>) {
         let Some(worker) = self.state.workers.iter_mut().find(|worker| worker.pid == pid) else {
             return ignore(pid, AckIgnored::Unknown, actions);
         };
-        worker.ping = Some(Ping::new(now, request_id));
+        worker.ping = Some(ping);
     }
 
     /// Acks whose timer has run out, and the end of waiting for those that will not come.

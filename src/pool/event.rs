@@ -56,6 +56,8 @@ pub enum Event {
     WorkerPinged {
         pid: Pid,
         request_id: String,
+        /// Of the id.
+        is_number: bool,
     },
     /// A worker was stopped by a signal, and does nothing until it is continued.
     WorkerStopped {

@@ -7,6 +7,7 @@ use crate::pool::event::Event;
 use crate::pool::notice::Blocked;
 use crate::pool::settings::Settings;
 use crate::pool::state::{Preparing, State};
+use crate::pool::worker::Ping;
 use crate::pool::worker::{Leftover, StopSignal, Worker, count};
 
 /// A launch that was asked for and is not answered yet.
@@ -47,7 +48,9 @@ impl Pool {
             Event::SpawnFailed { index } => self.on_spawn_failed(index),
             Event::WorkerExeced { pid } => self.on_execed(pid),
             Event::WorkerAcked { pid } => self.on_ack(now, pid, actions),
-            Event::WorkerPinged { pid, request_id } => self.on_ping(now, pid, request_id, actions),
+            Event::WorkerPinged { pid, request_id, is_number } => {
+                self.on_ping(pid, Ping { is_number, ..Ping::new(now, request_id) }, actions)
+            }
             Event::CheckEnded { version, result } => self.on_check_ended(version, result, actions),
             Event::WorkerStopped { pid } => self.on_stopped(now, pid),
             Event::WorkerContinued { pid } => self.on_continued(pid),

@@ -24,11 +24,11 @@ fn fleet_upgrade_without_room_for_all_new_ones_goes_on_as_a_smooth_one() {
 #[test]
 fn ping_is_noted_for_its_worker_alone_and_a_second_ack_is_ignored() {
     let mut play = Play::serving(settings());
-    play.tell(Event::WorkerPinged { pid: Pid(2), request_id: "well".into() });
+    play.tell(Event::WorkerPinged { pid: Pid(2), request_id: "well".into(), is_number: false });
     let pings: Vec<_> = play.pool.workers().iter().map(|worker| worker.ping.clone()).collect();
     assert_eq!(pings, [None, Some(Ping::new(play.now, "well".into()))]);
     assert_eq!(play.actions, []);
-    play.tell(Event::WorkerPinged { pid: Pid(9), request_id: "well".into() });
+    play.tell(Event::WorkerPinged { pid: Pid(9), request_id: "well".into(), is_number: false });
     play.ack(2);
     let ignored = |pid, reason| Action::Tell(Notice::AckIgnored { pid: Pid(pid), reason });
     let received = Action::Tell(Notice::AckReceived { pid: Pid(2) });

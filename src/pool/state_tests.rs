@@ -28,7 +28,7 @@ fn a_pool_is_the_same_after_it_was_handed_on_at_any_moment() {
     handed_on(&mut play);
     play.ack(1);
     play.ack(2);
-    play.tell(Event::WorkerPinged { pid: Pid(1), request_id: "well".into() });
+    play.tell(Event::WorkerPinged { pid: Pid(1), request_id: "well".into(), is_number: false });
     play.tell(Event::WorkerStopped { pid: Pid(2) });
     handed_on(&mut play);
     for upgrade in [SMOOTH, FLEET] {

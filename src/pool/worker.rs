@@ -3,7 +3,7 @@
 use crate::base::earlier;
 use serde::{Deserialize, Deserializer, Serialize};
 
-use crate::base::{Mono, Pid, Signal, Slot, Version, WorkerIndex};
+use crate::base::{Mono, Pid, Signal, Slot, Version, Wall, WorkerIndex};
 use crate::pool::settings::REQUEST_ID_MAX;
 
 /// A worker that was launched and has not ended.
@@ -39,6 +39,12 @@ pub struct Ping {
     pub at: Mono,
     #[serde(deserialize_with = "cut_id")]
     pub request_id: String,
+    /// Whether the id is a number, and no text that looks like one.
+    #[serde(default)]
+    pub is_number: bool,
+    /// What einhorn, which had the worker before us, says that `at` is by the wall clock.
+    #[serde(default)]
+    pub wall: Option<Wall>,
 }
 
 /// That and how a worker was told to go.
@@ -93,7 +99,7 @@ impl Ping {
     /// The id is cut, between characters, to its longest allowed length.
     pub fn new(at: Mono, mut request_id: String) -> Self {
         cut(&mut request_id);
-        Self { at, request_id }
+        Self { at, request_id, is_number: false, wall: None }
     }
 }
 

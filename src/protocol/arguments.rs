@@ -1,11 +1,13 @@
 //! The arguments of a request, judged as einhorn judges them; an error is the reply.
 
 use crate::base::Signal;
-use crate::config::NUMBER_MAX;
 use crate::yaml::{self, Limits, Value};
 
 /// How many signals one request may send to every worker.
 const SIGNALS_MAX: usize = 64;
+
+/// The most workers that `set_workers` takes, with einhorn as here; `config` sets more.
+pub const SET_WORKERS_MAX: u32 = 1000;
 
 /// Names that Ruby knows beside the usual ones.
 const ALIASES: [(&str, &str); 3] = [("CLD", "CHLD"), ("IOT", "ABRT"), ("POLL", "IO")];
@@ -60,7 +62,7 @@ pub(in crate::protocol) fn class(value: &Value) -> &'static str {
 /// The first argument as a number of workers; what follows its digits, and further arguments, mean nothing.
 pub(in crate::protocol) fn count(args: &[String]) -> Result<u32, String> {
     let given = args.first().map_or("", String::as_str);
-    let count = leading_number(given).filter(|count| (1..=NUMBER_MAX).contains(count));
+    let count = leading_number(given).filter(|count| (1..=SET_WORKERS_MAX).contains(count));
     count.ok_or_else(|| format!("Invalid count: '{given}'. Must be an integer in [1,1000)."))
 }
 

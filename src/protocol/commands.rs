@@ -18,6 +18,8 @@ pub enum Asked {
     Ping {
         pid: Pid,
         request_id: String,
+        /// Of the id.
+        is_number: bool,
     },
     /// An ack or a ping that does not say whose; the request is shown as Ruby would.
     WithoutPid {
@@ -163,7 +165,9 @@ pub static COMMANDS: &[Command] = &[
         .for_workers(),
     // Only a worker's library pings.
     row("worker:ping", |request| {
-        Ok(with_pid(request, |pid| Asked::Ping { pid, request_id: to_text(request.get("request_id")) }))
+        let id = request.get("request_id");
+        let (request_id, is_number) = (to_text(id), id.is_some_and(Value::is_number));
+        Ok(with_pid(request, |pid| Asked::Ping { pid, request_id, is_number }))
     })
     .for_workers(),
 ];
@@ -246,12 +250,7 @@ fn with_pid(request: &Value, make: impl FnOnce(Pid) -> Asked) -> Asked {
 
 /// Ruby's `to_s`.
 fn to_text(value: Option<&Value>) -> String {
-    match value.map(Value::plain) {
-        None | Some(Value::Nil) => String::new(),
-        Some(Value::Str(text)) => text.clone(),
-        Some(Value::Symbol(name)) => name.clone(),
-        Some(other) => yaml::inspect(other),
-    }
+    value.map(yaml::text).unwrap_or_default()
 }
 
 #[cfg(test)]

@@ -11,6 +11,7 @@ mod response;
 mod settings;
 mod upgrade;
 
+pub use arguments::SET_WORKERS_MAX;
 pub use commands::{Asked, COMMANDS, Command, Speaker, subcommand_help};
 pub use line::{LINE_MAX, escape, unescape};
 pub use peer::{Peer, Role};

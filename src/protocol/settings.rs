@@ -5,7 +5,8 @@
 use std::fmt::Display;
 use std::ops::RangeInclusive;
 
-use crate::config::{Commanded, Definition, LogLevel, SECONDS_MAX, Takes, commanded};
+use crate::base::limits::SECONDS_MAX;
+use crate::config::{Commanded, Definition, LogLevel, Takes, commanded};
 use crate::protocol::arguments::{document, key_name, pairs};
 use crate::yaml::{self, Value};
 
@@ -126,7 +127,7 @@ mod tests {
         assert!(reply.starts_with("Refused key :reexec_commandline: config may set number, seconds,"), "{reply}");
         assert!(reply.ends_with(", ack_timeout, retries and verbosity"), "{reply}");
         let reply = read(&["number: 0"]).unwrap_err();
-        assert_eq!(reply, "Refused value 0 of :number: need a whole number from 1 to 1000");
+        assert_eq!(reply, "Refused value 0 of :number: need a whole number from 1 to 100000");
         assert_eq!(read(&["[1]"]).unwrap_err(), "Parsed argument is a Array, not a hash");
         assert_eq!(read(&["7"]).unwrap_err(), "Parsed argument is a Integer, not a hash");
         assert_eq!(read(&[]).unwrap_err(), "Must pass in a YAML-encoded hash");

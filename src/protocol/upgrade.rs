@@ -206,7 +206,7 @@ mod tests {
             ("{7: x}", "Refused key 7: an upgrade takes reason, steps, bake, deadline"),
             ("reason: 7", "Refused value 7 of :reason: need a text"),
             (&*long, "Refused :reason: 201 characters, at most 200 are possible"),
-            ("steps: 0", "Refused value 0 of :steps: need a number of workers from 1 to 1000, or 1% to 100%"),
+            ("steps: 0", "Refused value 0 of :steps: need a number of workers from 1 to 100000, or 1% to 100%"),
             ("bake: soon", "Refused value \"soon\" of :bake: need a time up to 86400 seconds, such as 90 or 1m 30s"),
             ("deadline: 0", "Refused value 0 of :deadline: need a time above 0"),
             ("now", "Parsed argument is a String, not a hash"),

@@ -22,7 +22,10 @@ impl Supervisor {
         let asking = Asking { client, id: request.id, format: request.format };
         match request.asked {
             Asked::Ack { pid } => self.ack(client, peer, pid),
-            Asked::Ping { pid, request_id } => self.ping(client, peer, pid, request_id),
+            Asked::Ping { pid, request_id, is_number } => match self.speaker(peer, pid) {
+                Some(pid) => vec![Event::WorkerPinged { pid, request_id, is_number }],
+                None => self.turn_away(client, peer, pid),
+            },
             Asked::WithoutPid { shown } => {
                 self.denials.without_pid(client, peer, &shown);
                 Vec::new()
@@ -213,13 +216,6 @@ impl Supervisor {
         match self.speaker(peer, pid) {
             Some(pid) if self.is_needless_ack(peer, pid) => Vec::new(),
             Some(pid) => vec![Event::WorkerAcked { pid }],
-            None => self.turn_away(client, peer, pid),
-        }
-    }
-
-    fn ping(&mut self, client: ClientId, peer: &Peer, pid: Pid, request_id: String) -> Vec<Event> {
-        match self.speaker(peer, pid) {
-            Some(pid) => vec![Event::WorkerPinged { pid, request_id }],
             None => self.turn_away(client, peer, pid),
         }
     }

@@ -2,10 +2,8 @@
 //! put away again when a later step fails. A start that is refused changes nothing on disk.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::ffi::OsStr;
 use std::fmt::Display;
 use std::io::Write;
-use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
 
@@ -65,7 +63,7 @@ pub(crate) fn early_init() -> std::io::Result<()> {
 
 /// What needs no supervisor.
 pub(crate) fn answer(invocation: Invocation, call: &Call, guise: &Guise) -> ExitCode {
-    let as_einhorn = Path::new(&call.argv0).file_name() == Some(OsStr::new("einhorn"));
+    let as_einhorn = config::is_called_einhorn(&call.argv0);
     let (text, code) = match invocation {
         Invocation::Version if as_einhorn => (format!("{EINHORN_VERSION}\n"), 0),
         Invocation::Version => (format!("einhyrningsins {}\n", env!("CARGO_PKG_VERSION")), 0),
@@ -175,9 +173,9 @@ fn check_alone(config: &Config, call: &Call) -> Result<Vec<String>, Vec<Problem>
         Ok((exec_spec, _)) => (Some(exec_spec), Vec::new()),
         Err(problems) => (None, problems),
     };
-    let mut warnings = Vec::new();
+    let mut warnings = config::taken(&call.argv0, call.args.clone());
     if let Some(exec_spec) = &exec_spec {
-        warnings = [exec_spec.unpinned.clone(), listeners::remarks(config, call)].concat();
+        warnings.extend([exec_spec.unpinned.clone(), listeners::remarks(config, call)].concat());
     }
     if config.program.is_empty() {
         problems.retain(|problem| problem.code != exit_code::NOT_FOUND);
@@ -214,7 +212,7 @@ fn open(
 ) -> Result<Beginning, Problem> {
     foreground::check(&config)?;
     configure_process(&birth);
-    say_what_is_not_done(&config);
+    say_what_is_not_done(&config, &call);
     let directory = directory_of(&config, &call.environ)?;
     surroundings::warn_of_unused_sockets(given.other_count);
     surroundings::warn_of_hidden_files(&config, &directory);
@@ -268,7 +266,8 @@ fn open(
     })
 }
 
-fn say_what_is_not_done(config: &Config) {
+fn say_what_is_not_done(config: &Config, call: &Call) {
+    config::taken(&call.argv0, call.args.clone()).iter().for_each(|sentence| log::warn!("{sentence}"));
     if config.nice.renice_cmd.is_some() {
         log::warn!("The renice command of --nice is not run, nice levels are set directly");
     }

@@ -33,6 +33,15 @@ pub fn inspect(value: &Value) -> String {
     }
 }
 
+/// The value as Ruby's `to_s` gives it.
+pub fn text(value: &Value) -> String {
+    match value.plain() {
+        Value::Nil => String::new(),
+        Value::Str(text) | Value::Symbol(text) => text.clone(),
+        other => inspect(other),
+    }
+}
+
 fn list(items: &[Value]) -> String {
     items.iter().map(inspect).collect::<Vec<String>>().join(", ")
 }

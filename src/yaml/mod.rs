@@ -24,7 +24,7 @@ mod write;
 
 #[cfg(test)]
 pub(crate) use base64::{decode as base64_decode, encode as base64_encode};
-pub use inspect::inspect;
+pub use inspect::{inspect, text};
 pub use limits::{Aliases, Limits, ReadError};
 pub use read::{read, read_bytes};
 pub use time::{Offset, Time};

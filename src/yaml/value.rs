@@ -94,6 +94,10 @@ impl Value {
         matches!(self.plain(), Self::Nil)
     }
 
+    pub fn is_number(&self) -> bool {
+        matches!(self.plain(), Self::Int(_) | Self::BigInt(_) | Self::Float(_))
+    }
+
     pub fn as_bool(&self) -> Option<bool> {
         if let Self::Bool(yes) = self.plain() { Some(*yes) } else { None }
     }

@@ -144,19 +144,14 @@ fn help_and_version_act_where_they_stand() {
 // E08, E17, E21.
 #[test]
 fn a_wrong_option_is_one_line_and_nothing_is_done() {
-    let workers = "need a whole number from 1 to 1000";
+    let workers = "need a whole number from 1 to 100000";
     for (words, reason) in [
         (&["-n", "abc"][..], format!("-n abc: {workers}, or auto")),
         (&["-n", "0"], format!("-n 0: {workers}")),
-        (&["-n", "1001"], format!("-n 1001: {workers}")),
         (&["-n", "3x"], format!("-n 3x: {workers}")),
-        (&["--max-unacked=0"], format!("--max-unacked 0: {workers}")),
+        (&["--max-unacked=x"], format!("--max-unacked x: {workers}")),
         (&["-b", "::1:80"], "-b ::1:80: an ipv6 address needs brackets, as in [::1]:80".into()),
         (&["-b", "/x.sock"], "-b /x.sock: a unix socket is written unix:/x.sock".into()),
-        (
-            &["-b", "127.0.0.1:0,rn"],
-            "-b 127.0.0.1:0,rn: unknown option ,rn: need r (so_reuseaddr) or n (o_nonblock)".into(),
-        ),
         (&["-4", "-b", "[::1]:0"], "-b [::1]:0: cannot stand together with -4".into()),
         (&["-6", "-b", "127.0.0.1:0"], "-b 127.0.0.1:0: cannot stand together with -6".into()),
         (&["--bogus"], "unknown option --bogus".into()),
@@ -170,6 +165,9 @@ fn a_wrong_option_is_one_line_and_nothing_is_done() {
         Caller::new().assert_refused(&whole, 100, &reason);
         Caller::named("einhorn").assert_refused(&whole, 100, &reason);
     }
+    let address = ["-b", "127.0.0.1:0,rn", "--", "sleep", "1000"];
+    let reason = "-b 127.0.0.1:0,rn: unknown option ,rn: need r (so_reuseaddr) or n (o_nonblock)";
+    Caller::new().assert_refused(&address, 100, reason);
     Caller::new().assert_refused(&["-n"], 100, "-n: value missing, need -n N");
     Caller::new().assert_refused(&["--ver"], 100, "ambiguous option --ver: could be --verbose or --version");
     Caller::new().assert_refused(&["-n", "2", "--", ""], 100, "cannot run the program: its name is empty");
@@ -181,7 +179,7 @@ fn refused_values_are_shown_without_control_characters() {
     Caller::new().assert_refused(
         &["-n", "1\u{1b}[2J\nx"],
         100,
-        "-n \"1\\u{1b}[2J\\nx\": need a whole number from 1 to 1000",
+        "-n \"1\\u{1b}[2J\\nx\": need a whole number from 1 to 100000",
     );
 }
 

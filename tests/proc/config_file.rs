@@ -117,7 +117,7 @@ fn a_start_with_a_wrong_file_says_all_that_is_wrong_and_changes_nothing() {
     assert_eq!(refusal.code, Some(100));
     let lines = [
         "einhyrningsins: web.toml:1:1: unknown key \"nubmer\", did you mean \"number\"?",
-        "einhyrningsins: web.toml:2:15: max-unacked 0: need a whole number from 1 to 1000",
+        "einhyrningsins: web.toml:2:15: max-unacked 0: need a whole number from 1 to 100000",
     ];
     assert_eq!(refusal.lines, lines);
     refusal.assert_nothing_left();

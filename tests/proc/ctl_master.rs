@@ -113,7 +113,7 @@ fn the_number_of_workers_is_set_raised_and_lowered() {
     master.wait_for_workers(3);
     assert_said(&ctl(&master, "workers +1"), 0, &["Incrementing number of workers from 3 -> 4"]);
     master.wait_for_workers(4);
-    assert_said(&ctl(&master, "workers 0"), 2, &["a number from 1 to 1000"]);
+    assert_said(&ctl(&master, "workers 0"), 2, &["a number from 1 to 100000"]);
 }
 
 /// Number 17: for load balancers and the health checks of containers.

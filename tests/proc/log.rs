@@ -365,6 +365,6 @@ fn start_errors_are_errors_in_the_journal() {
     assert_eq!(master.wait_exit().code(), Some(100));
     assert_eq!(
         std::fs::read_to_string(&path).unwrap(),
-        "<3>einhyrningsins: -n 0: need a whole number from 1 to 1000\n"
+        "<3>einhyrningsins: -n 0: need a whole number from 1 to 100000\n"
     );
 }

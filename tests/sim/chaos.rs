@@ -143,7 +143,7 @@ impl Run {
 
     fn ping(&mut self) -> Event {
         let request_id = if self.rng.one_in(8) { "é".repeat(300) } else { String::new() };
-        Event::WorkerPinged { pid: self.any_pid(), request_id }
+        Event::WorkerPinged { pid: self.any_pid(), request_id, is_number: false }
     }
 
     fn kill_any(&mut self) -> Option<Event> {
@@ -384,7 +384,7 @@ impl Run {
             1 => Event::WorkerStopped { pid },
             2 => Event::WorkerContinued { pid },
             3 => Event::WorkerExeced { pid },
-            4 => Event::WorkerPinged { pid, request_id: String::new() },
+            4 => Event::WorkerPinged { pid, request_id: String::new(), is_number: false },
             _ => Event::WorkerAcked { pid },
         }
     }

@@ -124,7 +124,7 @@ fn profiles_begin_with_what_they_inherit() {
 fn numbers_may_have_another_base() {
     assert_eq!(config("command = 'x'\nnumber = 0x10", &[]).number.of(0), 16);
     let auto = config("command = 'x'\nnumber = 'auto'", &[]).number;
-    assert_eq!([0, 6, 5000].map(|processors| auto.of(processors)), [1, 6, 1000]);
+    assert_eq!([0, 6, 5000].map(|processors| auto.of(processors)), [1, 6, 5000]);
     assert_eq!(config("command = 'x'\nnumber = 0o10\nsocket-mode = 0o640", &[]).number.of(0), 8);
     assert_eq!(config("command = 'x'\nbacklog = 1_000", &[]).backlog, 1000);
 }
@@ -157,7 +157,7 @@ fn every_problem_is_told_in_one_go() {
         "web.toml:2:1: unknown key \"nubmer\", did you mean \"number\"?",
         "web.toml:3:10: syslog: need true or false, not a number",
         "--profile p: there is no such profile, the file has none",
-        "web.toml:1:10: number 0: need a whole number from 1 to 1000",
+        "web.toml:1:10: number 0: need a whole number from 1 to 100000",
         "-s x: need a number of seconds above 0, up to 86400",
         "web.toml:5:9: worker.umask 9: need permissions in octal from 0 to 0777",
     ];

@@ -49,6 +49,12 @@ pub fn parse_among(
     parse(OsStr::new("einhorn"), args, &read_file, &variable)
 }
 
+/// What a command line becomes where the program goes by this name.
+pub fn parse_as(argv0: &str, args: &[&str]) -> Result<Invocation, Problems> {
+    let no_file = |path: &Path, _| Err(Unread::Missing(format!("cannot find {}", path.display())));
+    parse(OsStr::new(argv0), words(args), &no_file, &|_| None)
+}
+
 /// What these words become when they are the whole command line, which must name a program.
 #[track_caller]
 pub fn run(args: &[&str]) -> Config {

@@ -123,7 +123,7 @@ fn a_ping_shows_in_the_state_with_the_latest_request() {
         tell(&master, &format!("{{\"command\":\"worker:ping\",\"pid\":{},\"request_id\":{id}}}", workers[0]));
     }
     let state = masked(&message(&master));
-    assert!(state.contains("      :pinged_at: <TIME>\n      :pinged_request_id: '7'\n"), "{state}");
+    assert!(state.contains("      :pinged_at: <TIME>\n      :pinged_request_id: 7\n"), "{state}");
     assert_eq!(state.matches("pinged_at").count(), 1);
 }
 
