@@ -106,3 +106,11 @@ Suite.test('values: the id of a ping is what it was', quotes: 'einhorn 1.1.1 as 
     stage.same(id, master.state[:children][worker][:pinged_request_id], 'the id')
   end
 end
+
+Suite.test('values: requests are carried out although their client is gone', quotes: 'einhorn 1.1.1 as it runs') do |stage|
+  master = stage.start('', habits: [:silent])
+  socket = UNIXSocket.new(File.join(master.directory, 'einhorn.sock'))
+  socket.write(%({"command":"state"}\n) * 20 + %({"command":"inc"}\n))
+  socket.close
+  Wait.until('the last one counts') { master.state[:config][:number] == 2 }
+end

@@ -85,9 +85,11 @@ pub(crate) struct Connection {
     line_since: Option<Mono>,
     /// The client writes no more; what it asked is still answered.
     half_closed: bool,
-    /// It does not read any more either.
+    /// It does not read any more either; what it asked for is still done.
     hung_up: bool,
     unwritten: Vec<u8>,
+    /// Nothing can be written to it any more.
+    is_deaf: bool,
     /// Since when nothing of `unwritten` could be written.
     stalled_since: Option<Mono>,
     /// How many reads have failed in a row.
@@ -114,6 +116,7 @@ impl Connection {
             line_since: None,
             half_closed: false,
             hung_up: false,
+            is_deaf: false,
             unwritten: Vec::new(),
             stalled_since: None,
             read_failures: 0,
@@ -165,8 +168,8 @@ impl Connection {
 
     pub(crate) fn is_over(&self) -> bool {
         let asking = self.phase == Phase::Asked || self.unparsed.contains_line();
-        let waiting = self.subscription.is_some() && !self.hung_up;
-        let done = self.half_closed && !asking && !waiting && (self.unwritten.is_empty() || self.hung_up);
+        let waiting = self.subscription.is_some() && !self.is_deaf;
+        let done = self.half_closed && !asking && !waiting && self.unwritten.is_empty();
         self.phase == Phase::Over || done || (self.phase == Phase::Closing && self.unwritten.is_empty())
     }
 
@@ -195,8 +198,10 @@ impl Connection {
     }
 
     /// Whether poll(2) can tell anything new: of one that hung up, or cannot be read, it would tell that for ever.
+    /// Nor of one that is not read on before what it said is done.
     pub(crate) fn is_worth_polling(&self) -> bool {
-        !self.hung_up && self.rests_until.is_none()
+        let is_full = self.is_deaf && !self.unparsed.has_room();
+        !self.hung_up && !is_full && self.rests_until.is_none()
     }
 
     /// What poll(2) is asked about it.
@@ -253,6 +258,7 @@ impl Connection {
     /// The other end is gone altogether; what it had written before still counts. Such a stream says where it ends, so that any
     /// other answer to a read is a failure.
     pub(crate) fn hang_up(&mut self, now: Mono) {
+        self.turn_deaf();
         while !self.half_closed && self.phase != Phase::Over && self.unparsed.has_room() {
             if let Err(ErrorKind::WouldBlock) = self.try_read(now) {
                 self.rest(now);
@@ -261,8 +267,15 @@ impl Connection {
                 return;
             }
         }
-        self.half_closed = true;
-        self.hung_up = true;
+        // Else there is more, for which there is no room yet.
+        self.hung_up = self.half_closed || self.phase == Phase::Over;
+    }
+
+    /// No reply reaches it any more, and none is kept for it.
+    fn turn_deaf(&mut self) {
+        self.is_deaf = true;
+        self.unwritten.clear();
+        self.stalled_since = None;
     }
 
     /// Reads what is there, once.
@@ -274,7 +287,7 @@ impl Connection {
     fn try_read(&mut self, now: Mono) -> Result<(), ErrorKind> {
         let mut chunk = [0; CHUNK];
         match self.stream.read(&mut chunk).map_err(|error| error.kind()) {
-            Ok(0) => self.half_closed = true,
+            Ok(0) | Err(ErrorKind::ConnectionReset) => self.half_closed = true,
             Ok(length) => {
                 self.read_failures = 0;
                 self.active_at = now;
@@ -310,7 +323,8 @@ impl Connection {
             Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted) => {
                 self.stalled_since.get_or_insert(now);
             }
-            Err(_) => self.phase = Phase::Over,
+            // Requests of before may still be there to be read.
+            Err(_) => self.turn_deaf(),
         }
     }
 
@@ -353,7 +367,7 @@ impl Connection {
 
     /// Sends a line of its own accord.
     pub(crate) fn send(&mut self, line: &str, now: Mono) {
-        if self.phase == Phase::Over {
+        if self.phase == Phase::Over || self.is_deaf {
             return;
         }
         if self.unwritten.len() > UNREAD_MAX {

@@ -205,6 +205,31 @@ fn bytes_before_the_hang_up_count_and_it_is_polled_no_more() {
     assert!(!connection.is_over());
 }
 
+/// More of them than are read at a time, and answers that are never read: the first writes fail, the rest is not tried.
+#[test]
+fn requests_of_a_client_that_is_gone_are_all_looked_at() {
+    let (mut connection, mut client) = connected();
+    client.set_nonblocking(true).unwrap();
+    let mut count = 0;
+    while client.write(format!("{}\n", "x".repeat(1023)).as_bytes()).is_ok_and(|length| length == 1024) {
+        count += 1;
+    }
+    assert!(count > LINE_MAX / 1024 + 16, "{count} lines");
+    connection.read(START);
+    assert!(matches!(connection.next_line(START), Reading::Line(_)));
+    drop(client);
+    let mut seen = 1;
+    while !connection.is_over() {
+        connection.answer(&"y".repeat(UNREAD_PAUSE), START);
+        if connection.is_worth_polling() {
+            connection.hang_up(START);
+        }
+        seen += usize::from(matches!(connection.next_line(START), Reading::Line(_)));
+    }
+    // The last line may have been cut.
+    assert_eq!(seen, count);
+}
+
 #[test]
 fn after_an_ack_nothing_more_is_heard() {
     let (mut connection, mut client) = connected();
