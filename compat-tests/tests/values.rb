@@ -114,3 +114,21 @@ Suite.test('values: requests are carried out although their client is gone', quo
   socket.close
   Wait.until('the last one counts') { master.state[:config][:number] == 2 }
 end
+
+Suite.test('values: a variable that is dropped and set anew by the wrapper reaches the next version',
+           quotes: 'einhorn 1.1.1 as it runs') do |stage|
+  variant = Variant.new(stage.subject, 'CF_SET' => 'a', 'CF_GONE' => 'a')
+  wrapper = Shellwords.join(['env', 'CF_SET=b', *stage.subject.command])
+  master = stage.keep(Master.start(variant, ['--drop-env-var', 'CF_SET', '--drop-env-var', 'CF_GONE', '--reexec-as', wrapper,
+                                             '-m', '0', '-s', '0.1'], program: Birth::PLAIN))
+  seen = 3.times.map do |round|
+    unless round.zero?
+      client = master.connect
+      client.write(Client.frame('command' => 'upgrade', 'id' => round))
+      stage.same('Upgrade done', client.receive_to_the_end.last['message'], 'the last line')
+    end
+    newest, = master.state[:children].max_by { |_, child| child[:version] }
+    Birth.of(newest).environment.values_at('CF_SET', 'CF_GONE')
+  end
+  stage.same([%w[a a], ['b', nil], ['b', nil]], seen, 'the variables of each version')
+end

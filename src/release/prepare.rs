@@ -132,8 +132,12 @@ pub(crate) fn prepare(call: &Call, in_force: &InForce) -> Result<Prepared, Vec<S
     let loaded = reread(call)?;
     let config = &in_force.settled.followed_by(&loaded).0;
     let messages = |problems: Vec<Problem>| problems.into_iter().map(|problem| problem.message).collect::<Vec<_>>();
-    // einhorn's first workers still see the variables that are to be dropped; these are not the first.
-    let worked_out = work_out(config, call, &config.drop_env_vars);
+    // einhorn's first workers still see the variables that are to be dropped; these are not the first. What this image was executed
+    // without, and has in its environment, the wrapper of `--reexec-as` has set anew.
+    let executed_without = &in_force.settled.effective.drop_env_vars;
+    let dropped: Vec<OsString> =
+        config.drop_env_vars.iter().filter(|name| !executed_without.contains(name)).cloned().collect();
+    let worked_out = work_out(config, call, &dropped);
     let (exec_spec, access_control) = worked_out.map_err(messages)?;
     let owners = &access_control.bind_owners;
     let listeners =
