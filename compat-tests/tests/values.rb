@@ -132,3 +132,9 @@ Suite.test('values: a variable that is dropped and set anew by the wrapper reach
   end
   stage.same([%w[a a], ['b', nil], ['b', nil]], seen, 'the variables of each version')
 end
+
+Suite.test('values: the workers have the nice level of a master that has one', quotes: 'einhorn 1.1.1 as it runs') do |stage|
+  master = stage.start('--nice 4', program: Birth::PLAIN)
+  worker = Birth.of(master.wait_for_workers(1).first)
+  stage.same([4, 4], [Birth.new(master.pid).niceness, worker.niceness], 'the levels')
+end

@@ -157,7 +157,7 @@ pub(crate) fn as_it_stands(config: &Config, call: &Call) -> ExecSpec {
         umask: None,
         limits: Vec::new(),
         identity: None,
-        nice: config.nice.worker,
+        nice: config.nice.worker.or(config.nice.master),
         parent_death: config.kill_children_on_exit.then_some(config.worker.graceful_signal),
         socket_as_fd: config.socket_as_fd,
         output: output(config),
@@ -224,8 +224,11 @@ fn resource_limits(config: &Config, problems: &mut Vec<Problem>) -> Vec<Resource
     limits.clone()
 }
 
+/// Where only the master's is said, its workers inherit it, if it could be had.
 fn worker_nice(config: &Config) -> Result<Option<i32>, Problem> {
-    let Some(level) = config.nice.worker else { return Ok(None) };
+    let Some(level) = config.nice.worker else {
+        return Ok(config.nice.master.filter(|level| nice_obstacle(config, *level).is_none()));
+    };
     match nice_obstacle(config, level) {
         Some(need) => Err(refuse(config, "nice", &need)),
         None => Ok(Some(level)),
