@@ -138,3 +138,10 @@ Suite.test('values: the workers have the nice level of a master that has one', q
   worker = Birth.of(master.wait_for_workers(1).first)
   stage.same([4, 4], [Birth.new(master.pid).niceness, worker.niceness], 'the levels')
 end
+
+Suite.test('values: state names the program as it was found in PATH', quotes: 'einhorn 1.1.1 as it runs') do |stage|
+  program = ['sh', '-c', ': >workers/$$; exec sleep 100000']
+  state = stage.start('', program: program).state
+  found = ENV.fetch('PATH').split(':').map { |directory| File.join(directory, 'sh') }.find { |file| File.exist?(file) }
+  stage.same([[found, *program.drop(1)], program], state.values_at(:cmd, :orig_cmd), 'the program as it is run, and as it was said')
+end

@@ -2,6 +2,8 @@
 
 use std::ffi::OsString;
 use std::os::fd::AsRawFd;
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
 
 use crate::base::AckMode;
 use crate::config::{Bind, Config};
@@ -49,7 +51,7 @@ fn of(view: View<'_>, calendar: &Calendar) -> State {
         bind: config.binds.iter().map(bind).collect(),
         bind_fds: listeners.iter().map(|listener| Fd(listener.fd.as_raw_fd())).collect(),
         bound_ports: listeners.iter().map(|listener| listener.port()).collect(),
-        cmd: config.program.clone(),
+        cmd: as_it_is_run(config, view.program),
         respawn: pool.stopping.is_none(),
         upgrading: pool.upgrade.is_some(),
         smooth_upgrade: pool.last_style == Some(UpgradeStyle::Smooth),
@@ -72,6 +74,16 @@ fn of(view: View<'_>, calendar: &Calendar) -> State {
         signal_timeout: config.signal_timeout.map(|seconds| Number::Int(i64::from(seconds))),
         ..State::default()
     }
+}
+
+/// A name without a slash was looked for in PATH.
+fn as_it_is_run(config: &Config, found: Option<&Path>) -> Vec<OsString> {
+    let mut words = config.program.clone();
+    let name = words.first_mut().filter(|name| !name.as_bytes().contains(&b'/'));
+    if let (Some(name), Some(found)) = (name, found) {
+        *name = found.into();
+    }
+    words
 }
 
 /// einhorn's defaults are integers and what is given are floats; that shows.

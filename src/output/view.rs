@@ -1,5 +1,6 @@
 //! The master as it is shown: what the documents about it are made of.
 
+use std::path::Path;
 use std::sync::Arc;
 
 use crate::config::Config;
@@ -12,6 +13,8 @@ use crate::release::listeners::Listener;
 pub(crate) struct View<'a> {
     pub(crate) config: &'a Config,
     pub(crate) pool: &'a Pool,
+    /// The program of the workers that are launched now, by the name that it was found by.
+    pub(crate) program: Option<&'a Path>,
     /// Those of the workers that are launched now, in the order of the `-b` options.
     pub(crate) listeners: &'a [Arc<Listener>],
     /// How often the master has replaced its program.

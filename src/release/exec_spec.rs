@@ -69,6 +69,9 @@ pub(crate) struct ExecSpec {
     /// What is executed: the program, or the shell that reads it.
     #[serde(with = "wire")]
     pub(crate) path: PathBuf,
+    /// The program's file by the name that it was found by, in PATH or as it was named. For the record.
+    #[serde(default, with = "wire")]
+    pub(crate) found: Option<PathBuf>,
     /// The same file, as it was found: without any link on the way. For the record; it is not executed by this name.
     #[serde(default, with = "wire")]
     pub(crate) real: Option<PathBuf>,
@@ -124,6 +127,7 @@ pub(crate) fn resolve(config: &Config, call: &Call, dropped: &[OsString]) -> Res
             let Program { path, real, argv, pinned, unpinned } = pin(config, &found, named, directory.as_deref());
             Ok(ExecSpec {
                 path,
+                found: Some(found),
                 real,
                 argv,
                 pinned,
@@ -149,6 +153,7 @@ pub(crate) fn as_it_stands(config: &Config, call: &Call) -> ExecSpec {
     ExecSpec {
         path: config.program.first().map(PathBuf::from).unwrap_or_default(),
         real: None,
+        found: None,
         argv: config.program.clone(),
         pinned: Vec::new(),
         unpinned: Vec::new(),

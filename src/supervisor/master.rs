@@ -150,6 +150,11 @@ impl Supervisor {
         View {
             config: self.config(),
             pool: &self.pool,
+            program: self
+                .sockets
+                .releases
+                .get(&self.pool.modern())
+                .and_then(|release| release.exec_spec.found.as_deref()),
             listeners: self.modern_listeners(),
             generation: self.reexec.generation(),
             counters: &self.facts.counters,
