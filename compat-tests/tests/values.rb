@@ -145,3 +145,21 @@ Suite.test('values: state names the program as it was found in PATH', quotes: 'e
   found = ENV.fetch('PATH').split(':').map { |directory| File.join(directory, 'sh') }.find { |file| File.exist?(file) }
   stage.same([[found, *program.drop(1)], program], state.values_at(:cmd, :orig_cmd), 'the program as it is run, and as it was said')
 end
+
+Suite.test('values: an address among the words of the program stays there', quotes: 'einhorn 1.1.1 as it runs',
+           differs: '| `srv:ADDR:PORT[,OPT]` among the words of the program') do |stage|
+  state = stage.start('', program: ['./worker', 'srv:127.0.0.1:0,r'], habits: [:silent]).state
+  stage.same([%w[./worker srv:127.0.0.1:0,r], []], state.values_at(:cmd, :bind_fds), 'the program, and the sockets')
+end
+
+Suite.test('values: an address among the words of the program is bound, and the number of its descriptor stands in its place',
+           quotes: '0.8.2-other.txt', only: :ours) do |stage|
+  stage.differs('| `srv:ADDR:PORT[,OPT]` among the words of the program')
+  words = ['/bin/sh', '-c', ': >workers/$$; exec sleep 100000 "$@"', 'x', '0', 'srv:127.0.0.1:0,r', '--x=srv:127.0.0.1:0']
+  words[2] = ': >workers/$$; exec ruby --disable-gems -e "sleep" "$@"'
+  master = stage.start('-b 127.0.0.1:0,n', program: words)
+  worker = master.wait_for_workers(1).first
+  birth = Birth.new(worker)
+  Wait.until('the worker is its program') { birth.arguments.first == 'ruby' }
+  stage.same(%w[0 3 --x=3], birth.arguments.last(3), 'its words')
+end

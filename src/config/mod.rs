@@ -29,6 +29,7 @@ mod sections;
 mod serialized;
 mod shell_signs;
 mod slots;
+mod srv;
 mod taken;
 mod usage;
 mod values;
@@ -124,7 +125,16 @@ pub fn asked_check(args: Vec<OsString>) -> Option<AskedCheck> {
 
 /// What of a command line is taken as something else than was written, a sentence for each.
 pub fn taken(argv0: &OsStr, args: Vec<OsString>) -> Vec<String> {
-    words::split(args).map_or_else(|_| Vec::new(), |(words, _)| taken::take(argv0, words).1)
+    words::split(args).map_or_else(|_| Vec::new(), |(words, end)| taken::take(argv0, with_binds(words, &end)).1)
+}
+
+/// With what the words of the program bind.
+fn with_binds(mut words: Vec<Word>, end: &End) -> Vec<Word> {
+    if let End::Program(program) = end {
+        let binds = srv::binds(&words, program);
+        words.extend(binds);
+    }
+    words
 }
 
 /// Whether the program goes by the name that scripts know.
@@ -147,7 +157,7 @@ pub fn parse(
     variable: Variable<'_>,
 ) -> Result<Invocation, Problems> {
     let (words, end) = words::split(args)?;
-    let (words, _said) = taken::take(argv0, words);
+    let (words, _said) = taken::take(argv0, with_binds(words, &end));
     let line = words::settle(words);
     let program = match end {
         End::Program(program) => program,

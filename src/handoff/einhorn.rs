@@ -80,7 +80,7 @@ record! {
         pub spinup_time: Option<Wall> = None,
         pub pinged_at: Option<Wall> => None,
         /// What the client said: any value.
-        pub pinged_request_id: Option<Value> => None,
+        pub pinged_request_id: Value => Value::Nil,
     }
 }
 

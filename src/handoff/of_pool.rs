@@ -31,7 +31,7 @@ fn child(worker: &Worker, wall: &impl Fn(Mono) -> Wall) -> Child {
         index: Some(worker.index),
         spinup_time: Some(wall(worker.spawned_at)),
         pinged_at: worker.ping.as_ref().map(|ping| ping.wall.unwrap_or_else(|| wall(ping.at))),
-        pinged_request_id: worker.ping.as_ref().map(request_id),
+        pinged_request_id: worker.ping.as_ref().map_or(Value::Nil, request_id),
     }
 }
 

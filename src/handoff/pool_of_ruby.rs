@@ -13,7 +13,7 @@ use crate::pool::{
     AckMode, Backoff, ExitReason, Ping, Preparing, Settings, State as PoolState, StopSignal, Stopping, Terms, Told,
     Upgrade, UpgradeStyle, Worker, number_slots,
 };
-use crate::yaml::{self, Value};
+use crate::yaml;
 
 /// The signal by which einhorn's workers are told to go.
 const GRACEFUL: Signal = Signal::USR2;
@@ -143,9 +143,9 @@ fn workers(state: &State, descriptors: &Descriptors, settings: &Settings, reader
 
 /// The clocks are read one after the other: the moment would come out a little before or behind itself, were it told from ours.
 fn ping(at: Wall, child: &Child, reader: &Reader<'_>) -> Ping {
-    let id = child.pinged_request_id.as_ref();
-    let ping = Ping::new(reader.moment(at), id.map(yaml::text).unwrap_or_default());
-    Ping { is_number: id.is_some_and(Value::is_number), wall: Some(at), ..ping }
+    let id = &child.pinged_request_id;
+    let ping = Ping::new(reader.moment(at), yaml::text(id));
+    Ping { is_number: id.is_number(), wall: Some(at), ..ping }
 }
 
 /// When a worker must have been launched for our timer to ack it at the moment of Ruby's. They may have been set to

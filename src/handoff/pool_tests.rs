@@ -48,7 +48,7 @@ fn einhorn_is_told_what_it_knows_of() {
     assert_eq!((part.ack_mode, part.signal_timeout), (state.ack_mode, state.signal_timeout));
     let flags = (part.respawn, part.upgrading, part.smooth_upgrade, part.reloading_for_upgrade);
     assert_eq!(flags, (false, true, false, true));
-    assert_eq!(part.workers[0].1.pinged_request_id, Some(Value::str("req-1")));
+    assert_eq!(part.workers[0].1.pinged_request_id, Value::str("req-1"));
     assert_eq!(part.workers[0].1.signaled.0.len(), 3, "one that was killed has KILL among its signals");
     let [timer] = part.ack_timers.as_slice() else { panic!("{:?}", part.ack_timers) };
     assert_eq!((timer.pid.0, timer.time, Some(timer.start)), (4712, Number::Float(2.5), part.workers[1].1.spinup_time));

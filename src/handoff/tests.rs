@@ -69,7 +69,7 @@ fn what_ruby_knows_of_a_worker_is_read() {
         index: Some(WorkerIndex(0)),
         spinup_time: Some(Wall { seconds: 1_795_395_582, nanos: 745_983_215 }),
         pinged_at: Some(Wall { seconds: 1_795_395_583, nanos: 745_983_216 }),
-        pinged_request_id: Some(Value::str("req-1")),
+        pinged_request_id: Value::str("req-1"),
     };
     assert_eq!((*pid, pinged), (Pid(4711), &expected));
     assert_eq!(document.state.children.workers[1].1.spinup_time, document.state.last_spinup, "an alias");

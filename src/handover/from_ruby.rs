@@ -49,12 +49,6 @@ pub(crate) fn plan(document: &Document, pool: PoolState) -> Result<(Held, Notes)
     let versions = BTreeSet::from([pool.modern, pool.good]);
     let releases = versions.into_iter().map(release).collect();
     let control = control(document, &config, &call, &access_control, &mut notes);
-    if !matches!(&state.sockets, crate::yaml::Value::Map(sockets) if sockets.is_empty()) {
-        notes.push(
-            "srv: words of the program's arguments are not known to this version, new workers find no socket there"
-                .to_owned(),
-        );
-    }
     let settled = AppliedConfig::new(config, access_control);
     let held = Held {
         pool,
@@ -135,9 +129,30 @@ fn words_of(state: &State) -> Vec<Word> {
     ];
     texts.into_iter().for_each(|(flag, text)| text.into_iter().for_each(|text| say(flag, text)));
     state.drop_environment_variables.iter().for_each(|name| say("drop-env-var", name.clone()));
-    state.bind.iter().for_each(|bind| say("bind", word_of(bind, |_| true)));
-    state.cmd.iter().for_each(|word| say("command", word.clone()));
+    binds(state).iter().for_each(|(bind, _)| say("bind", word_of(bind, |_| true)));
+    program(state).iter().for_each(|word| say("command", word.clone()));
     words
+}
+
+/// Those of `-b`, and of 0.8.2 those of words of the program, each with its socket.
+fn binds(state: &State) -> Vec<(RubyBind, Fd)> {
+    let named = state.bind.iter().cloned().zip(state.bind_fds.iter().copied());
+    let of_words = state.sockets.as_map().unwrap_or_default().iter().filter_map(|(address, fd)| {
+        let [host, port] = address.as_seq()? else { return None };
+        let (port, fd) = (u16::try_from(port.as_int()?).ok()?, i32::try_from(fd.as_int()?).ok()?);
+        Some((RubyBind { host: host.as_str()?.into(), port, flags: Vec::new() }, Fd::try_from(fd).ok()?))
+    });
+    named.chain(of_words).collect()
+}
+
+/// As it is run, but for the numbers of descriptors: they are ours to give.
+fn program(state: &State) -> Vec<OsString> {
+    let (Some(name), Some((_, rest))) = (state.cmd.first(), state.orig_cmd.split_first()) else {
+        return state.cmd.clone();
+    };
+    let is_srv = |word: &OsString| word.as_bytes().windows(4).any(|part| part == b"srv:");
+    let (has_srv, is_replaced) = (rest.iter().any(is_srv), rest != &state.cmd[1..]);
+    if has_srv && is_replaced { [std::slice::from_ref(name), rest].concat() } else { state.cmd.clone() }
 }
 
 /// Flags that mean nothing are left out: einhorn takes any, and we do not.
@@ -186,7 +201,7 @@ fn worked_out(config: &Config, call: &Call, notes: &mut Notes) -> (ExecSpec, Acc
 /// Those that are open. An address that we cannot read as it was given is what its socket is bound to.
 fn listeners(state: &State, notes: &mut Notes) -> Vec<OpenListener> {
     let mut found = Vec::new();
-    for (bind, fd) in state.bind.iter().zip(&state.bind_fds) {
+    for (bind, fd) in &binds(state) {
         match look_at(fd.0, socket::local_address) {
             Ok(Ok(address)) => found.push(listener(bind, *fd, &address)),
             Err(errno) | Ok(Err(errno @ Errno::ENOTSOCK)) => {
@@ -314,10 +329,14 @@ mod tests {
     }
 
     #[test]
-    fn sockets_of_the_old_kind_are_said_to_be_unknown() {
+    fn words_of_the_old_kind_are_taken_over_with_their_sockets() {
         let plan = plan_of(OLD).unwrap();
         assert_eq!(plan.held.pool.workers.iter().map(|worker| worker.pid).collect::<Vec<_>>(), [Pid(4711), Pid(4712)]);
-        assert!(plan.notes.iter().any(|note| note.starts_with("srv: words")), "{:?}", plan.notes);
+        let config = plan.held.facts.config();
+        assert_eq!(config.binds.iter().map(Bind::to_word).collect::<Vec<_>>(), ["127.0.0.1:0"]);
+        let program = config.program_with(|place| Some(place as i32));
+        assert_eq!(program[3..], ["x", "0", "--x=0"]);
+        assert_eq!(config.program[4], "srv:127.0.0.1:0,r");
     }
 
     /// What was meant is lost, but nothing panics.

@@ -3,7 +3,6 @@
 use std::ffi::OsString;
 use std::os::fd::AsRawFd;
 use std::os::unix::ffi::OsStrExt;
-use std::path::Path;
 
 use crate::base::AckMode;
 use crate::config::{Bind, Config};
@@ -22,8 +21,9 @@ const RENICE: &str = "/usr/bin/renice";
 /// The whole document as a client gets it, `:state:` and all.
 pub(crate) fn document(view: View<'_>) -> Value {
     let listeners = WORKER_FD_FIRST..;
-    let bind_fds = listeners.zip(view.listeners).map(|(fd, _)| Fd(fd)).collect();
-    State { bind_fds, ..of(view, &Calendar::now()) }.shown()
+    let bind_fds: Vec<Fd> = listeners.zip(view.listeners).map(|(fd, _)| Fd(fd)).collect();
+    let cmd = as_it_is_run(view, &bind_fds);
+    State { bind_fds, cmd, ..of(view, &Calendar::now()) }.shown()
 }
 
 /// For the next image, which may be Ruby's: as if it were there already, with the sockets where the master has them.
@@ -42,16 +42,16 @@ pub(crate) fn to_hand_on(view: View<'_>, calendar: &Calendar) -> State {
 /// The version is the wanted one and not the newest: to Ruby's einhorn every worker below it is old and may go.
 fn of(view: View<'_>, calendar: &Calendar) -> State {
     let (config, pool) = (view.config, view.pool.state());
-    let listeners = view.listeners;
+    let bind_fds: Vec<Fd> = view.listeners.iter().map(|listener| Fd(listener.fd.as_raw_fd())).collect();
     State {
         children: Children::of(pool, |moment| calendar.wall(moment)),
         config: settings(config, pool.settings.target),
         version: pool.modern,
         orig_cmd: config.program.clone(),
         bind: config.binds.iter().map(bind).collect(),
-        bind_fds: listeners.iter().map(|listener| Fd(listener.fd.as_raw_fd())).collect(),
-        bound_ports: listeners.iter().map(|listener| listener.port()).collect(),
-        cmd: as_it_is_run(config, view.program),
+        cmd: as_it_is_run(view, &bind_fds),
+        bind_fds,
+        bound_ports: view.listeners.iter().map(|listener| listener.port()).collect(),
         respawn: pool.stopping.is_none(),
         upgrading: pool.upgrade.is_some(),
         smooth_upgrade: pool.last_style == Some(UpgradeStyle::Smooth),
@@ -76,11 +76,11 @@ fn of(view: View<'_>, calendar: &Calendar) -> State {
     }
 }
 
-/// A name without a slash was looked for in PATH.
-fn as_it_is_run(config: &Config, found: Option<&Path>) -> Vec<OsString> {
-    let mut words = config.program.clone();
+/// A name without a slash was looked for in PATH, and the sockets that words name are at these numbers.
+fn as_it_is_run(view: View<'_>, bind_fds: &[Fd]) -> Vec<OsString> {
+    let mut words = view.config.program_with(|place| bind_fds.get(place).map(|fd| fd.0));
     let name = words.first_mut().filter(|name| !name.as_bytes().contains(&b'/'));
-    if let (Some(name), Some(found)) = (name, found) {
+    if let (Some(name), Some(found)) = (name, view.program) {
         *name = found.into();
     }
     words

@@ -5,6 +5,7 @@
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
 use std::fs::canonicalize;
+use std::os::fd::RawFd;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf, absolute};
 use std::sync::Arc;
@@ -21,7 +22,7 @@ use crate::release::call::Call;
 use crate::release::drop_ins;
 use crate::release::environment::{self, Environment};
 use crate::release::links::Links;
-use crate::release::listeners::Listener;
+use crate::release::listeners::{Listener, WORKER_FD_FIRST};
 use crate::release::unpinned;
 use crate::sys::account::{self, Account};
 use crate::sys::closed_directory::{closed, closed_directory};
@@ -154,7 +155,7 @@ pub(crate) fn as_it_stands(config: &Config, call: &Call) -> ExecSpec {
         path: config.program.first().map(PathBuf::from).unwrap_or_default(),
         real: None,
         found: None,
-        argv: config.program.clone(),
+        argv: config.program_with(worker_fd),
         pinned: Vec::new(),
         unpinned: Vec::new(),
         environment: environment::of_release(&call.environ, &[], &config.env, None),
@@ -305,6 +306,11 @@ fn is_path(name: &OsStr) -> bool {
     name.as_bytes().contains(&b'/')
 }
 
+/// Where workers find the socket of a bind, by its place.
+fn worker_fd(place: usize) -> Option<RawFd> {
+    (WORKER_FD_FIRST..).nth(place)
+}
+
 /// What is executed, and with which arguments, the same at each launch of the version.
 struct Program {
     path: PathBuf,
@@ -316,8 +322,8 @@ struct Program {
 
 /// `named` is how the directory of the workers is written; `directory` has no links on the way.
 fn pin(config: &Config, found: &Path, named: Option<&Path>, directory: Option<&Path>) -> Program {
-    let (name, rest) =
-        config.program.split_first().map_or((OsStr::new(""), [].as_slice()), |(name, rest)| (name, rest));
+    let words = config.program_with(worker_fd);
+    let (name, rest) = words.split_first().map_or((OsStr::new(""), [].as_slice()), |(name, rest)| (name, rest));
     let path = match directory {
         // From its directory, which has no links in it, a relative name leads to the same file for ever.
         Some(_) if is_path(name) && Path::new(name).is_relative() => PathBuf::from(name),

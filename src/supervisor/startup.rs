@@ -268,6 +268,12 @@ fn open(
 
 fn say_what_is_not_done(config: &Config, call: &Call) {
     config::taken(&call.argv0, call.args.clone()).iter().for_each(|sentence| log::warn!("{sentence}"));
+    for word in config.srv_words() {
+        log::warn!(
+            "{} is bound, and workers find the number of its descriptor in its place; -b and EINHORN_FD_0 do that since einhorn 1.0",
+            word.display()
+        );
+    }
     if config.nice.renice_cmd.is_some() {
         log::warn!("The renice command of --nice is not run, nice levels are set directly");
     }
