@@ -85,7 +85,8 @@ impl Pool {
         let filled = untold.into_iter().map(|worker| worker.slot).chain(launched.map(|launch| launch.slot));
         let filled = filled.chain(self.slots_down(self.state.modern, self.stage_size()));
         let mut empty = slots_without(0..self.stage_size(), filled);
-        empty.sort_by_cached_key(|slot| told.iter().any(|worker| worker.slot == *slot));
+        let lingering: BTreeSet<Slot> = told.into_iter().map(|worker| worker.slot).collect();
+        empty.sort_by_cached_key(|slot| lingering.contains(slot));
         empty
     }
 

@@ -1,6 +1,7 @@
 //! What becomes of children: whether they became their programs, how they ended, whether their groups are empty.
 
 use nix::errno::Errno;
+use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 use std::path::PathBuf;
 
@@ -139,23 +140,30 @@ impl Supervisor {
     }
 
     pub(crate) fn poll_exec_pipes(&mut self) -> Turn {
+        let execed = self.look_at_exec_pipes();
+        self.dispatch_all(execed)
+    }
+
+    /// Those workers of which the pool knows that have become their programs. Why others cannot, is said.
+    pub(crate) fn look_at_exec_pipes(&mut self) -> Vec<Event> {
+        if self.children.exec_pipes.is_empty() {
+            return Vec::new();
+        }
         let (mut execed, mut failed) = (Vec::new(), Vec::new());
-        let pool = &self.pool;
-        self.children.exec_pipes.retain_mut(|(pid, pipe)| match pipe.poll() {
-            ExecState::Pending => true,
-            ExecState::Execed => {
+        let killed: BTreeMap<Pid, bool> =
+            self.pool.workers().iter().map(|worker| (worker.pid, worker.killed)).collect();
+        self.children.exec_pipes.retain_mut(|(pid, pipe)| {
+            let Some(is_killed) = killed.get(pid) else { return true };
+            match pipe.poll() {
+                ExecState::Pending => return true,
                 // One that we have killed has closed its pipe by dying: it never came to its program.
-                let killed = pool.workers().iter().any(|worker| worker.pid == *pid && worker.killed);
-                execed.extend((!killed).then_some(*pid));
-                false
+                ExecState::Execed => execed.extend((!is_killed).then_some(Event::WorkerExeced { pid: *pid })),
+                ExecState::Failed { stage, errno } => failed.push((*pid, stage, errno)),
             }
-            ExecState::Failed { stage, errno } => {
-                failed.push((*pid, stage, errno));
-                false
-            }
+            false
         });
         failed.into_iter().for_each(|(pid, stage, errno)| self.tell_exec_failure(pid, stage, errno));
-        self.dispatch_all(execed.into_iter().map(|pid| Event::WorkerExeced { pid }))
+        execed
     }
 
     /// Takes the pipe of a dead child away. If the child did not become its program, it has said why, and the loop may not have

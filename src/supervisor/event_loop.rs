@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 use std::ops::ControlFlow;
+use std::time::Duration;
 
 use crossbeam_channel::RecvTimeoutError;
 
@@ -15,6 +16,9 @@ use crate::supervisor::master::Turn;
 use crate::supervisor::memory::Remedy;
 use crate::sys::clock;
 use crate::threads::Input;
+
+/// How often children are looked at while the results of many actions are taken in.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
 
 impl Supervisor {
     /// Supervises from the beginning until the pool says that it is over.
@@ -192,12 +196,18 @@ impl Supervisor {
     fn perform_all(&mut self, mut actions: Vec<Action>) -> Turn {
         let mut events = VecDeque::new();
         let mut turn = ControlFlow::Continue(());
+        let mut looked_at = clock::now();
         loop {
             for action in actions.drain(..) {
                 match self.perform(action) {
                     Ok(result) => events.extend(result),
                     Err(reason) => turn = ControlFlow::Break(reason),
                 }
+            }
+            // A launch of thousands takes its time, and those that are their programs by now are not late.
+            if clock::now().since(looked_at) >= LOOK_EVERY {
+                looked_at = clock::now();
+                self.look_at_exec_pipes().into_iter().for_each(|event| events.push_front(event));
             }
             let Some(event) = events.pop_front() else { break };
             self.trace.tell(&mut self.pool, clock::now(), event, &mut actions);

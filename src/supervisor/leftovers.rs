@@ -16,7 +16,10 @@ impl Supervisor {
     /// the orphan came that has just ended.
     pub(crate) fn find_leftovers(&mut self, ended: Option<Pid>) -> Vec<Event> {
         let children = procfs::children().unwrap_or_default();
-        let strangers: Vec<Pid> = children.iter().copied().filter(|pid| !self.is_ours(*pid)).collect();
+        // Each death asks for this, and there may be thousands of workers.
+        let workers: BTreeSet<Pid> = self.pool.workers().iter().map(|worker| worker.pid).collect();
+        let is_ours = |pid: &Pid| workers.contains(pid) || self.is_helper(*pid);
+        let strangers: Vec<Pid> = children.iter().copied().filter(|pid| !is_ours(pid)).collect();
         if strangers.is_empty() {
             return Vec::new();
         }
@@ -76,12 +79,9 @@ impl Supervisor {
         }
     }
 
-    fn is_ours(&self, pid: Pid) -> bool {
-        self.pool.workers().iter().any(|worker| worker.pid == pid)
-            || self.is_relay(pid)
-            || self.is_holder(pid)
-            || self.is_check(pid)
-            || self.is_version_check(pid)
+    /// A child that is no worker.
+    fn is_helper(&self, pid: Pid) -> bool {
+        self.is_relay(pid) || self.is_holder(pid) || self.is_check(pid) || self.is_version_check(pid)
     }
 
     fn listed_groups(&self) -> BTreeSet<Pid> {
