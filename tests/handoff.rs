@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use einhyrningsins::base::Pid;
+use einhyrningsins::base::{Pid, Wall};
 use einhyrningsins::handoff::einhorn::{Children, State};
-use einhyrningsins::handoff::{Document, Ours, Wall};
+use einhyrningsins::handoff::{Document, Ours};
 use einhyrningsins::pool::{State as Pool, Worker};
 use nix::time::{ClockId, clock_gettime};
 use serde::{Deserialize, Serialize};

@@ -12,6 +12,7 @@ mod bind;
 
 mod definition;
 mod difference;
+mod einhorns;
 mod env_file;
 mod error;
 mod expansion;
@@ -41,6 +42,7 @@ pub(crate) mod tests;
 pub use bind::{Bind, BindFlags, SHARED_DIRECTORY};
 pub use definition::{Commanded, Effect, Kind, Takes};
 pub use difference::{Difference, differences, effect_of, keep_commanded, keep_fixed};
+pub use einhorns::is_called_einhorn;
 pub use error::{ConfigError, Problems};
 pub use expansion::Variable;
 pub use file::further_names;
@@ -135,11 +137,6 @@ fn with_binds(mut words: Vec<Word>, end: &End) -> Vec<Word> {
         words.extend(binds);
     }
     words
-}
-
-/// Whether the program goes by the name that scripts know.
-pub fn is_called_einhorn(argv0: &OsStr) -> bool {
-    Path::new(argv0).file_name() == Some(OsStr::new("einhorn"))
 }
 
 /// Reads a command line, and the files that it names; `args` are the words after `argv0`, `variable` is what a file may refer to.

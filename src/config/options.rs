@@ -1,7 +1,6 @@
 //! Every option, one row each: the parser of the command line, the help, the keys of the file, their schema, the completions, what
 //! `config` on the control socket may change and what a change takes all come from [`OPTIONS`], so that an option cannot exist in
 //! one and be missing in another. Beside the rows stands [`Config`], which they are read into.
-//!
 //! Order and headings are those of the help.
 
 use std::ffi::OsString;
@@ -16,13 +15,13 @@ use crate::config::bind::Bind;
 use crate::config::definition::{
     self, Act, Commanded, Effect, Group, Need, Place, Shape, Subject, Takes, list, map, single, switch,
 };
+use crate::config::einhorns;
 use crate::config::origin::Provided;
 use crate::config::sections::{
     Control, Env, FORMATS, LEVELS, Log, LogLevel, OUTPUTS, Rollout, TARGETS, WorkerSetup, env_file, log_format,
     log_target, worker_output,
 };
 use crate::config::slots;
-use crate::config::taken;
 use crate::config::values::{self, NICE_LEVELS, NUMBER_MAX, Nice, WorkerCount};
 
 pub type Definition = definition::Definition<Config>;
@@ -132,7 +131,7 @@ pub(super) static OPTIONS: &[Definition] = &[
         .short('l')
         .default("1024")
         .effect(Effect::AtOnce)
-        .nearest(taken::backlog)
+        .nearest(einhorns::backlog)
         .read(|config, value| set(&mut config.backlog, values::whole(value, 1..=BACKLOG_MAX))),
     switch(SOCKETS, "ipv4-only")
         .help("Accept IPv4 connections only")
@@ -152,14 +151,14 @@ pub(super) static OPTIONS: &[Definition] = &[
         .short('n')
         .default("1")
         .commanded("number", Takes::Count(NUMBER_MAX))
-        .nearest(taken::number)
+        .nearest(einhorns::number)
         .read(|config, value| set(&mut config.number, values::worker_count(value))),
     single(WORKERS, "seconds", Shape::Time("SECONDS"))
         .help("Least time from one start to the next when workers die, in seconds (default 1)")
         .short('s')
         .default("1")
         .commanded("seconds", Takes::Seconds)
-        .nearest(taken::seconds)
+        .nearest(einhorns::seconds)
         .read(|config, value| set(&mut config.seconds, values::respawn_seconds(value))),
     single(WORKERS, "retries", Shape::Count("COUNT"))
         .help("Give up after this many new workers in a row failed to start (default: go on for ever)")
@@ -171,7 +170,7 @@ pub(super) static OPTIONS: &[Definition] = &[
         .help("Kill a worker that still runs this many seconds after it was told to go (default: wait for ever)")
         .short('t')
         .commanded("signal_timeout", Takes::CountOrNil(u32::MAX))
-        .nearest(taken::timeout)
+        .nearest(einhorns::timeout)
         .read(|config, value| set(&mut config.signal_timeout, values::whole_seconds(value))),
     single(WORKERS, "stop-delay", Shape::Time("DURATION"))
         .help("Serve on for this time when told to end, while `status --check` says no (default: not at all)")
@@ -199,7 +198,7 @@ pub(super) static OPTIONS: &[Definition] = &[
     single(WORKERS, "nice", Shape::Text("MASTER[:WORKER[:RENICE_CMD]]"))
         .help("Nice levels of the master and of the workers, and the program that sets them")
         .effect(Effect::NewWorkers)
-        .nearest(taken::nice)
+        .nearest(einhorns::nice)
         .read(|config, value| set(&mut config.nice, values::nice(value))),
     single(UPGRADES, "ack-mode", Shape::TimeOrWord("MODE"))
         .help(
@@ -209,7 +208,7 @@ pub(super) static OPTIONS: &[Definition] = &[
         .short('m')
         .default("1")
         .subject(Subject::AckMode)
-        .nearest(taken::ack_seconds)
+        .nearest(einhorns::ack_seconds)
         .read(|config, value| set(&mut config.ack, values::ack_mode(value))),
     switch(UPGRADES, "manual")
         .help("Manual acks, due within 60 seconds")
@@ -224,14 +223,13 @@ pub(super) static OPTIONS: &[Definition] = &[
     single(UPGRADES, "max-unacked", Shape::Count("N"))
         .help("Most workers that may be unacked at a time during an upgrade")
         .commanded("max_unacked", Takes::CountOrNil(NUMBER_MAX))
-        .nearest(taken::limit)
+        .nearest(einhorns::limit)
         .read(|config, value| set(&mut config.max_unacked, values::whole(value, 1..=NUMBER_MAX))),
     single(UPGRADES, "max-upgrade-additional", Shape::Count("N"))
         .help("Most workers above --number that may run during an upgrade")
         .commanded("max_upgrade_additional", Takes::CountOrNil(NUMBER_MAX))
-        .nearest(taken::limit)
+        .nearest(einhorns::limit)
         .read(|config, value| {
-            // Zero has a reason of its own to be refused.
             let why = |need| format!("{need} (0 would never let an upgrade start)");
             set(&mut config.max_upgrade_additional, values::whole(value, 1..=NUMBER_MAX).map_err(why))
         }),
@@ -562,47 +560,5 @@ fn push<T>(list: &mut Vec<T>, value: Result<T, Need>) -> Result<(), Need> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::config::definition::Kind;
-
-    fn kind(name: &str) -> Kind {
-        find(name).unwrap().kind
-    }
-
-    #[test]
-    fn every_option_has_a_name_of_its_own_and_a_help() {
-        for option in OPTIONS {
-            assert_eq!(OPTIONS.iter().filter(|other| other.name == option.name).count(), 1, "{}", option.name);
-            assert!(!option.help.is_empty(), "{}", option.name);
-            assert_eq!(option.group.heading.is_empty(), !option.is_flag(), "{}", option.name);
-            assert_eq!(option.name.contains('.') || option.name == "command", !option.is_flag(), "{}", option.name);
-        }
-    }
-
-    #[test]
-    fn an_option_has_a_name_for_its_value_unless_it_is_a_switch() {
-        for option in OPTIONS {
-            assert_eq!(option.value_name().is_none(), option.kind == Kind::Switch, "{}", option.name);
-        }
-        assert_eq!(find("number").unwrap().value_name(), Some("N"));
-        assert_eq!(find("bind").unwrap().value_name(), Some("ADDR"));
-    }
-
-    #[test]
-    fn short_names_are_einhorns_and_the_seeds() {
-        let mut shorts: Vec<char> = flags().filter_map(|flag| flag.short).collect();
-        shorts.sort_unstable();
-        assert_eq!(shorts.into_iter().collect::<String>(), "46bcdefghklmnpqrstv");
-        assert!(keys().all(|key| key.is_flag() || key.short.is_none()));
-    }
-
-    #[test]
-    fn options_know_how_many_values_they_have() {
-        assert_eq!(kind("syslog"), Kind::Switch);
-        assert_eq!(kind("number"), Kind::Single);
-        assert_eq!([kind("bind"), kind("command"), kind("env.unset")], [Kind::List; 3]);
-        assert_eq!([kind("env.set"), kind("worker.rlimits")], [Kind::Map; 2]);
-        assert_eq!(variables().collect::<Vec<_>>(), ["env.set", "worker.slots.env"]);
-    }
-}
+#[path = "options_tests.rs"]
+mod tests;

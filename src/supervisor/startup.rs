@@ -271,7 +271,7 @@ fn say_what_is_not_done(config: &Config, call: &Call) {
     for word in config.srv_words() {
         log::warn!(
             "{} is bound, and workers find the number of its descriptor in its place; -b and EINHORN_FD_0 do that since einhorn 1.0",
-            word.display()
+            word.to_string_lossy()
         );
     }
     if config.nice.renice_cmd.is_some() {
