@@ -287,7 +287,7 @@ impl Connection {
     fn try_read(&mut self, now: Mono) -> Result<(), ErrorKind> {
         let mut chunk = [0; CHUNK];
         match self.stream.read(&mut chunk).map_err(|error| error.kind()) {
-            Ok(0) | Err(ErrorKind::ConnectionReset) => self.half_closed = true,
+            Ok(0) => self.half_closed = true,
             Ok(length) => {
                 self.read_failures = 0;
                 self.active_at = now;
