@@ -221,8 +221,8 @@ impl Life {
                 assert!(!self.pool.is_stopping(), "launches while it stops");
                 assert!(version <= self.pool.modern().max(self.pool.good()), "launches version {version}");
                 answers.push_back(match self.next_pid % 5 {
-                    0 => Event::SpawnFailed { index },
-                    _ => Event::WorkerSpawned { pid: self.fresh_pid(), index },
+                    0 => Event::SpawnFailed { index, version },
+                    _ => Event::WorkerSpawned { pid: self.fresh_pid(), index, version },
                 });
                 self.next_pid += 1;
             }

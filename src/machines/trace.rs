@@ -11,7 +11,7 @@ use crate::machines::reexec::{self, Reexec};
 use crate::pool::{self, Action, Event, Pool};
 
 /// The number of this format. A name that stands here and gets another meaning makes a new number.
-pub const FORMAT: u32 = 1;
+pub const FORMAT: u32 = 2;
 
 /// A machine as a trace sees it.
 pub trait Machine {

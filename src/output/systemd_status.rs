@@ -191,7 +191,8 @@ mod tests {
         }
 
         fn launch(&mut self, pid: i32, index: u32) {
-            self.happen(Event::WorkerSpawned { pid: Pid(pid), index: WorkerIndex(index) });
+            let (index, version) = (WorkerIndex(index), self.pool.modern());
+            self.happen(Event::WorkerSpawned { pid: Pid(pid), index, version });
             self.happen(Event::WorkerExeced { pid: Pid(pid) });
         }
 

@@ -14,7 +14,7 @@ pub enum Action {
     PrepareRelease { version: Version },
     /// These are still needed, every other may be forgotten.
     KeepReleases { modern: Version, good: Version, earlier: Vec<Version> },
-    /// Launch a worker; answered by `WorkerSpawned` or `SpawnFailed` before any other event.
+    /// Launch a worker; answered by `WorkerSpawned` or `SpawnFailed`, which may take its time.
     SpawnWorker { index: WorkerIndex, slot: Slot, version: Version },
     /// Run the check that the configuration names, for a version that runs in so many slots; answered by `CheckEnded`, which may
     /// take its time.

@@ -30,14 +30,16 @@ pub enum Event {
         version: Version,
         reason: String,
     },
-    /// The answer to a `SpawnWorker`: the child exists, and will soon be the program.
+    /// The answer to the `SpawnWorker` of this index and version: the child exists, and will soon be the program.
     WorkerSpawned {
         pid: Pid,
         index: WorkerIndex,
+        version: Version,
     },
     /// The other answer: there is no child.
     SpawnFailed {
         index: WorkerIndex,
+        version: Version,
     },
     /// The child has become its program.
     WorkerExeced {

@@ -106,10 +106,10 @@ fn a_worker_that_is_launched_too_late_hears_its_own() {
     configure(&mut play, settings());
     play.command(Command::StopGracefully);
     play.actions.clear();
-    play.tell(Event::WorkerSpawned { pid: Pid(1), index: WorkerIndex(0) });
+    play.tell(Event::WorkerSpawned { pid: Pid(1), index: WorkerIndex(0), version: Version(0) });
     play.command(Command::Stop(Signal::QUIT));
     play.actions.clear();
-    play.tell(Event::WorkerSpawned { pid: Pid(2), index: WorkerIndex(1) });
+    play.tell(Event::WorkerSpawned { pid: Pid(2), index: WorkerIndex(1), version: Version(0) });
     let told: Vec<_> = play.pool.workers().iter().map(|worker| worker.told.as_ref().unwrap().signals.clone()).collect();
     assert_eq!(told, [vec![Signal::TERM, Signal::QUIT], vec![Signal::QUIT]]);
 }

@@ -10,7 +10,7 @@ impl Pool {
     /// The moment at which the last worker of this version was told to go; the beginning of time, if there is no worker of it. None: one
     /// was not told, or one may be launched yet, at once or when the upgrade under way is given up.
     pub fn leaving_since(&self, version: Version) -> Option<Mono> {
-        let launching = self.launches.iter().any(|launch| launch.version == version);
+        let launching = self.state.launches.iter().any(|launch| launch.version == version);
         let is_wanted = version == self.state.modern || version == self.state.good && self.state.upgrade.is_some();
         if launching || is_wanted {
             return None;
@@ -29,8 +29,8 @@ mod tests {
     use super::BEGINNING;
     use crate::base::{Pid, Slot, Version, WorkerIndex};
     use crate::pool::event::Event;
-    use crate::pool::machine::Launch;
     use crate::pool::settings::Settings;
+    use crate::pool::state::Launch;
     use crate::pool::testing::{FLEET, Play, SMOOTH, settings};
 
     const OLD: Version = Version(0);
@@ -114,7 +114,7 @@ mod tests {
         let mut play = replaced();
         let graceful = settings().graceful;
         let launch = Launch { index: WorkerIndex(9), slot: Slot(0), version: OLD, graceful, asked_at: play.now };
-        play.pool.launches.push(launch);
+        play.pool.state.launches.push(launch);
         assert_eq!(play.pool.leaving_since(OLD), None);
     }
 }

@@ -1,6 +1,6 @@
 //! The pool itself: what happens comes in, what shall be done goes out. The decisions stand in the files beside.
 
-use crate::base::{Mono, Pid, Signal, Slot, Version, WorkerIndex, due, earlier};
+use crate::base::{Mono, Pid, Version, due, earlier};
 use crate::pool::action::Action;
 use crate::pool::command::{Command, UpgradeStyle};
 use crate::pool::event::Event;
@@ -10,30 +10,17 @@ use crate::pool::state::{Preparing, State};
 use crate::pool::worker::Ping;
 use crate::pool::worker::{Leftover, StopSignal, Worker, count};
 
-/// A launch that was asked for and is not answered yet.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in crate::pool) struct Launch {
-    pub(in crate::pool) index: WorkerIndex,
-    pub(in crate::pool) slot: Slot,
-    pub(in crate::pool) version: Version,
-    /// In force now; it may be another when the launch is answered.
-    pub(in crate::pool) graceful: Signal,
-    pub(in crate::pool) asked_at: Mono,
-}
-
 /// The workers, and everything that decisions about them rest on.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Pool {
     pub(in crate::pool) state: State,
-    /// Asked for, and not answered yet.
-    pub(in crate::pool) launches: Vec<Launch>,
     /// What was told of last.
     pub(in crate::pool) blocked: Option<Blocked>,
 }
 
 impl Pool {
     pub fn new(settings: Settings) -> Self {
-        Self { state: State::new(settings), launches: Vec::new(), blocked: None }
+        Self { state: State::new(settings), blocked: None }
     }
 
     /// Takes in what happened at `now`, and adds what shall be done to `actions`.
@@ -44,8 +31,8 @@ impl Pool {
             Event::CommandGiven(command) => self.on_command(now, command, actions),
             Event::ReleaseReady { version, settings } => self.on_release_ready(now, version, settings, actions),
             Event::ReleaseRefused { version, reason } => self.on_release_refused(version, reason, actions),
-            Event::WorkerSpawned { pid, index } => self.on_spawned(now, pid, index, actions),
-            Event::SpawnFailed { index } => self.on_spawn_failed(index),
+            Event::WorkerSpawned { pid, index, version } => self.on_spawned(now, pid, index, version, actions),
+            Event::SpawnFailed { index, version } => self.on_spawn_failed(index, version),
             Event::WorkerExeced { pid } => self.on_execed(pid),
             Event::WorkerAcked { pid } => self.on_ack(now, pid, actions),
             Event::WorkerPinged { pid, request_id, is_number } => {
@@ -258,11 +245,9 @@ impl Pool {
         &self.state
     }
 
-    /// What is handed on. Asserts that the moment is one between two events of a master that goes on: every launch is
-    /// answered before the next event, and after `Exit` there is no next image.
+    /// What is handed on. Asserts that the master goes on: after `Exit` there is no next image.
     pub fn to_hand_on(&self) -> &State {
         assert!(!self.is_over(), "a master that ends hands nothing on");
-        assert!(self.launches.is_empty(), "a launch is answered before anything else happens");
         &self.state
     }
 
@@ -270,7 +255,7 @@ impl Pool {
     /// told already.
     pub fn restore(state: State) -> Self {
         assert!(state.settings.target >= 1 && state.fallback.target >= 1, "a pool has at least one worker");
-        let mut pool = Self { state, launches: Vec::new(), blocked: None };
+        let mut pool = Self { state, blocked: None };
         pool.part_slots();
         pool.blocked = pool.what_blocks();
         pool

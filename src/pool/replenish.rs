@@ -4,10 +4,10 @@
 use crate::base::{Mono, Pid, Slot, Version, WorkerIndex};
 use crate::pool::action::Action;
 use crate::pool::command::UpgradeStyle;
-use crate::pool::machine::Launch;
 use crate::pool::machine::Pool;
 use crate::pool::notice::{Blocked, Notice};
 use crate::pool::settings::{Manner, Settings};
+use crate::pool::state::Launch;
 use crate::pool::worker::{Worker, count};
 
 impl Pool {
@@ -53,12 +53,19 @@ impl Pool {
         upgrading || self.state.returning
     }
 
-    pub(in crate::pool) fn on_spawned(&mut self, now: Mono, pid: Pid, index: WorkerIndex, actions: &mut Vec<Action>) {
-        let Some(launch) = self.take_launch(index) else { return };
+    pub(in crate::pool) fn on_spawned(
+        &mut self,
+        now: Mono,
+        pid: Pid,
+        index: WorkerIndex,
+        version: Version,
+        actions: &mut Vec<Action>,
+    ) {
+        let Some(launch) = self.take_launch(index, version) else { return };
         self.state.backoff.on_launch();
         self.forget_group(pid);
         self.state.last_spinup = Some(now);
-        let Launch { index, slot, version, graceful, asked_at: _ } = launch;
+        let Launch { slot, graceful, .. } = launch;
         self.state.workers.push(Worker { slot, ..Worker::new(pid, index, version, graceful, now) });
         actions.push(Action::Tell(Notice::Launched { pid, index }));
         if let Some(stopping) = self.state.stopping.filter(|stopping| stopping.tell_at.is_none()) {
@@ -67,16 +74,17 @@ impl Pool {
         }
     }
 
-    pub(in crate::pool) fn on_spawn_failed(&mut self, index: WorkerIndex) {
-        if let Some(launch) = self.take_launch(index) {
+    pub(in crate::pool) fn on_spawn_failed(&mut self, index: WorkerIndex, version: Version) {
+        if let Some(launch) = self.take_launch(index, version) {
             self.state.backoff.on_failed_launch(launch.asked_at);
         }
     }
 
-    fn take_launch(&mut self, index: WorkerIndex) -> Option<Launch> {
-        // Two may have the same; they are answered in their order.
-        let at = self.launches.iter().position(|launch| launch.index == index)?;
-        Some(self.launches.remove(at))
+    fn take_launch(&mut self, index: WorkerIndex, version: Version) -> Option<Launch> {
+        let is_meant = |launch: &Launch| (launch.index, launch.version) == (index, version);
+        // Two may be alike; they are answered in their order.
+        let at = self.state.launches.iter().position(is_meant)?;
+        Some(self.state.launches.remove(at))
     }
 
     fn launch(&mut self, now: Mono, slot: Slot, version: Version, actions: &mut Vec<Action>) {
@@ -89,7 +97,7 @@ impl Pool {
         if let Some(upgrade) = self.state.upgrade.as_mut().filter(|_| is_modern) {
             upgrade.reached = upgrade.reached.max(slot.0 + 1);
         }
-        self.launches.push(Launch { index, slot, version, graceful, asked_at: now });
+        self.state.launches.push(Launch { index, slot, version, graceful, asked_at: now });
         self.state.last_spinup = Some(now);
         actions.push(Action::SpawnWorker { index, slot, version });
     }
@@ -156,13 +164,13 @@ impl Pool {
     }
 
     fn launching(&self) -> u32 {
-        u32::try_from(self.launches.len()).unwrap_or(u32::MAX)
+        u32::try_from(self.state.launches.len()).unwrap_or(u32::MAX)
     }
 
     /// The lowest index that no living worker holds.
     fn free_index(&self) -> WorkerIndex {
         let held = self.state.workers.iter().map(|worker| worker.index);
-        let mut held: Vec<WorkerIndex> = held.chain(self.launches.iter().map(|launch| launch.index)).collect();
+        let mut held: Vec<WorkerIndex> = held.chain(self.state.launches.iter().map(|launch| launch.index)).collect();
         held.sort_unstable();
         let mut free = 0;
         for index in held {

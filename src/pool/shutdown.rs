@@ -106,7 +106,7 @@ impl Pool {
 
     /// Asks to end once nothing is left that could need the master.
     pub(in crate::pool) fn conclude_stop(&mut self, actions: &mut Vec<Action>) {
-        let empty = self.state.workers.is_empty() && self.state.leftovers.is_empty() && self.launches.is_empty();
+        let empty = self.state.workers.is_empty() && self.state.leftovers.is_empty() && self.state.launches.is_empty();
         if let Some(stopping) = &mut self.state.stopping {
             if empty && !stopping.concluded {
                 (stopping.concluded, stopping.tell_at, stopping.term_at) = (true, None, None);

@@ -61,7 +61,7 @@ impl Pool {
             false => self.is_in_place(worker.slot, stage),
         };
         let modern = count(&self.state.workers, |worker| worker.version == self.state.modern && counts(worker));
-        let launching = self.launches.iter().filter(|launch| launch.version == self.state.modern).count();
+        let launching = self.state.launches.iter().filter(|launch| launch.version == self.state.modern).count();
         let launching = u32::try_from(launching).unwrap_or(u32::MAX);
         let down = self.count_down(self.state.modern, stage);
         stage.saturating_sub(modern.saturating_add(launching).saturating_add(down))
@@ -81,7 +81,7 @@ impl Pool {
         let modern = |worker: &&Worker| worker.version == self.state.modern;
         let (told, untold): (Vec<&Worker>, Vec<&Worker>) =
             self.state.workers.iter().filter(modern).partition(|worker| worker.is_told());
-        let launched = self.launches.iter().filter(|launch| launch.version == self.state.modern);
+        let launched = self.state.launches.iter().filter(|launch| launch.version == self.state.modern);
         let filled = untold.into_iter().map(|worker| worker.slot).chain(launched.map(|launch| launch.slot));
         let filled = filled.chain(self.slots_down(self.state.modern, self.stage_size()));
         let mut empty = slots_without(0..self.stage_size(), filled);
@@ -94,7 +94,7 @@ impl Pool {
     fn empty_slots_of_good(&self) -> Vec<Slot> {
         let filled =
             self.state.workers.iter().filter(|worker| worker.version != self.state.modern && !worker.is_told());
-        let launched = self.launches.iter().filter(|launch| launch.version != self.state.modern);
+        let launched = self.state.launches.iter().filter(|launch| launch.version != self.state.modern);
         let filled = filled.map(|worker| worker.slot).chain(launched.map(|launch| launch.slot));
         let filled = filled.chain(self.slots_down(self.state.good, self.state.settings.target));
         slots_without(self.stage_size()..self.state.settings.target, filled)

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::base::{Mono, Pid, Slot, Version};
+use crate::base::{Mono, Pid, Signal, Slot, Version, WorkerIndex};
 use crate::pool::backoff::Backoff;
 use crate::pool::command::{Terms, UpgradeStyle};
 use crate::pool::settings::Settings;
@@ -30,6 +30,9 @@ pub struct State {
     pub fallback: Settings,
     /// In the order of their launch.
     pub workers: Vec<Worker>,
+    /// Those that were asked for, and are not there yet.
+    #[serde(default)]
+    pub launches: Vec<Launch>,
     pub leftovers: Vec<Leftover>,
     /// Set until all that are missing are launched without a pause: in the beginning, in a fleet upgrade, and on the way back.
     pub launch_at_once: bool,
@@ -92,6 +95,7 @@ impl State {
             settings,
             fallback: settings,
             workers: Vec::new(),
+            launches: Vec::new(),
             leftovers: Vec::new(),
             launch_at_once: false,
             modern: Version(0),
@@ -158,7 +162,9 @@ impl State {
             self.check_version(version).map_err(|cause| format!("workers: {pid}: version: {cause}"))?;
         }
         let earlier = self.earlier.iter().map(|earlier| ("earlier", earlier.version));
-        for (key, version) in [("modern", self.modern), ("good", self.good)].into_iter().chain(earlier) {
+        let launches = self.launches.iter().map(|launch| ("launches", launch.version));
+        let others = earlier.chain(launches);
+        for (key, version) in [("modern", self.modern), ("good", self.good)].into_iter().chain(others) {
             self.check_version(version).map_err(|cause| format!("{key}: {cause}"))?;
         }
         for earlier in &self.earlier {
@@ -188,6 +194,17 @@ fn check_pids(pids: impl Iterator<Item = Pid>) -> Result<(), String> {
         }
     }
     Ok(())
+}
+
+/// A launch that was asked for and is not answered yet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Launch {
+    pub index: WorkerIndex,
+    pub slot: Slot,
+    pub version: Version,
+    /// In force when it was asked for; it may be another when it is answered.
+    pub graceful: Signal,
+    pub asked_at: Mono,
 }
 
 /// An upgrade that has not begun: its program is being looked for.

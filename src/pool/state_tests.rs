@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::testing::{FLEET, Play, SMOOTH, settings};
 use super::*;
-use crate::base::{Mono, Pid, Signal, Version};
+use crate::base::{Mono, Pid, Signal, Slot, Version};
 
 /// The same play, by the pool that the next image makes of this one.
 fn handed_on(play: &mut Play) {
@@ -80,12 +80,22 @@ fn what_fell_due_meanwhile_is_done_at_once() {
     assert!(resumed(&mut play).contains(&killed));
 }
 
+/// Those of an upgrade that comes meanwhile may be answered first.
 #[test]
-#[should_panic(expected = "a launch is answered before anything else happens")]
-fn nothing_is_handed_on_while_a_launch_is_not_answered() {
-    let mut pool = Pool::new(settings());
-    pool.handle(Mono::from_nanos(1), Event::Started, &mut Vec::new());
-    pool.to_hand_on();
+fn launches_that_are_not_answered_are_handed_on() {
+    let mut play = Play::of(settings());
+    play.pool.handle(play.now, Event::Started, &mut play.actions);
+    play.command(FLEET);
+    for launch in play.pool.state.launches.clone() {
+        handed_on(&mut play);
+        play.launched += 1;
+        let (pid, index, version) = (Pid(play.launched), launch.index, launch.version);
+        play.tell(Event::WorkerSpawned { pid, index, version });
+    }
+    let of = |version, slot| (Version(version), Slot(slot));
+    let workers = play.pool.workers().iter().map(|worker| (worker.version, worker.slot));
+    assert_eq!(workers.collect::<Vec<_>>(), [of(1, 0), of(1, 1), of(0, 0), of(0, 1)]);
+    assert!(play.pool.state.launches.is_empty());
 }
 
 #[test]

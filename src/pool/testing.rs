@@ -70,9 +70,9 @@ impl Play {
 
     fn answer(&mut self, at: usize) -> Option<Event> {
         match self.actions[at] {
-            Action::SpawnWorker { index, .. } => {
+            Action::SpawnWorker { index, version, .. } => {
                 self.launched += 1;
-                Some(Event::WorkerSpawned { pid: Pid(self.launched), index })
+                Some(Event::WorkerSpawned { pid: Pid(self.launched), index, version })
             }
             Action::ReapWorker { pid } => {
                 let group = if self.outlives { Group::HasSurvivors } else { Group::Empty };

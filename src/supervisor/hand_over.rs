@@ -39,6 +39,7 @@ impl Supervisor {
     }
 
     fn held(&self, control: Option<&ControlState>) -> Held {
+        assert!(self.pool.state().launches.is_empty(), "the main thread answers a launch before anything else happens");
         Held {
             pool: self.pool.to_hand_on().clone(),
             facts: Facts { lost_trace_lines: self.trace.missing(), ..self.facts.clone() },

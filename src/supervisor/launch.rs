@@ -58,11 +58,11 @@ impl Supervisor {
                     self.threads.output.add(Writer { pid, slot, version }, pipe, &mut self.threads.crew);
                     self.start_relay();
                 }
-                Event::WorkerSpawned { pid, index }
+                Event::WorkerSpawned { pid, index, version }
             }
             Err(errno) => {
                 log::error!("cannot start a worker, trying again later: {}", words(errno));
-                Event::SpawnFailed { index }
+                Event::SpawnFailed { index, version }
             }
         }
     }

@@ -214,6 +214,8 @@ pub struct Coverage {
     pub deaths_in_upgrades: u64,
     pub deaths_at_stops: u64,
     pub found_unlisted: u64,
+    /// Launches that were answered after other events.
+    pub launched_late: u64,
     pub prepared_anew: u64,
     pub compared: u64,
     /// Re-execs that the master has begun and given up, and upgrades that the next image went back with.
@@ -284,6 +286,7 @@ impl Coverage {
         self.deaths_in_upgrades += other.deaths_in_upgrades;
         self.deaths_at_stops += other.deaths_at_stops;
         self.found_unlisted += other.found_unlisted;
+        self.launched_late += other.launched_late;
         self.prepared_anew += other.prepared_anew;
         self.compared += other.compared;
         self.reexecs_begun += other.reexecs_begun;
@@ -317,6 +320,7 @@ impl Coverage {
             ("deaths in upgrades", self.deaths_in_upgrades),
             ("deaths at stops", self.deaths_at_stops),
             ("workers found that no journal has", self.found_unlisted),
+            ("launches answered late", self.launched_late),
             ("releases prepared anew after one", self.prepared_anew),
             ("steps compared with no re-exec", self.compared),
             ("re-execs begun by steps", self.reexecs_begun),

@@ -76,6 +76,8 @@ pub struct Ledger {
     /// When the log last named those who linger.
     pub last_linger_note: Mono,
     pub launching: Vec<Launching>,
+    /// Those of them that are answered later.
+    pub late: Vec<(WorkerIndex, Slot, Version)>,
     pub leftover_count: usize,
     /// The version of which it was told last that its workers go to the background, and one of which this is to be told.
     pub daemonized: Option<Version>,
@@ -133,6 +135,7 @@ impl Ledger {
             last_spinup: None,
             last_linger_note: Mono::from_nanos(0),
             launching: Vec::new(),
+            late: Vec::new(),
             leftover_count: 0,
             daemonized: None,
             daemon_to_tell: None,
@@ -151,8 +154,8 @@ impl Ledger {
     pub fn note(&mut self, world: &mut World, now: Mono, event: &Event) {
         match event {
             Event::CommandGiven(command) => self.note_command(now, command),
-            Event::WorkerSpawned { pid, index } => {
-                let launch = self.take_launch(*index);
+            Event::WorkerSpawned { pid, index, version } => {
+                let launch = self.take_launch(*index, *version);
                 self.stopped_at.remove(pid);
                 (self.failed_launches, self.last_failed) = (0, None);
                 self.serial += 1;
@@ -163,8 +166,8 @@ impl Ledger {
                 world.processes[at].begin(launch, self.serial, now);
                 world.workers.push(at);
             }
-            Event::SpawnFailed { index } => {
-                self.take_launch(*index);
+            Event::SpawnFailed { index, version } => {
+                self.take_launch(*index, *version);
                 if self.last_failed.replace(self.last_asked) != Some(self.last_asked) {
                     self.failed_launches += 1;
                 }
@@ -484,8 +487,8 @@ impl Ledger {
         }
     }
 
-    fn take_launch(&mut self, index: WorkerIndex) -> Launching {
-        let at = self.launching.iter().position(|launch| launch.index == index);
+    fn take_launch(&mut self, index: WorkerIndex, version: Version) -> Launching {
+        let at = self.launching.iter().position(|launch| (launch.index, launch.version) == (index, version));
         at.map(|at| self.launching.remove(at)).expect("the simulator answers only launches that were asked for")
     }
 

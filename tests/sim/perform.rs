@@ -102,20 +102,33 @@ impl Run {
         self.ledger.last_asked = self.now;
         let graceful = self.ledger.set_for(version).graceful;
         self.ledger.launching.push(Launching { index, slot, version, graceful });
-        self.fork(index, slot, version);
+        if self.rng.chance(self.plan.late_launches) {
+            self.ledger.late.push((index, slot, version));
+        } else {
+            let reply = self.fork(index, slot, version);
+            self.replies.push_back(reply);
+        }
     }
 
-    fn fork(&mut self, index: WorkerIndex, slot: Slot, version: Version) {
-        let reply = match self.world.fork(&mut self.rng, &self.plan) {
+    /// One of those that were not answered at once is, whichever was asked for first.
+    pub fn answer_launch(&mut self) -> Option<Event> {
+        let count = self.ledger.late.len() as u64;
+        let at = (count > 0).then(|| self.rng.below(count) as usize)?;
+        let (index, slot, version) = self.ledger.late.remove(at);
+        self.coverage.launched_late += 1;
+        Some(self.fork(index, slot, version))
+    }
+
+    fn fork(&mut self, index: WorkerIndex, slot: Slot, version: Version) -> Event {
+        match self.world.fork(&mut self.rng, &self.plan) {
             Some(pid) => {
                 let recycled = self.world.of(pid).is_some_and(|process| process.known == Known::Group);
                 self.coverage.recycled_early += u64::from(recycled);
                 self.afflict(pid, slot, version);
-                Event::WorkerSpawned { pid, index }
+                Event::WorkerSpawned { pid, index, version }
             }
-            None => Event::SpawnFailed { index },
-        };
-        self.replies.push_back(reply);
+            None => Event::SpawnFailed { index, version },
+        }
     }
 
     fn judge_single_launch(&self, unacked: u32, slot: Slot, version: Version) {

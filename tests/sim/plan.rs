@@ -16,6 +16,8 @@ pub enum Kind {
     Time,
     Exec,
     Ack,
+    /// A launch that was not answered at once is.
+    Launch,
     StrayAck,
     Ping,
     Die,
@@ -61,6 +63,8 @@ pub struct Plan {
     /// How often a worker leaves something in another group, and that in turn.
     pub has_strays: u64,
     pub fork_fails: u64,
+    /// How often a launch is answered later than at once.
+    pub late_launches: u64,
     pub refused: u64,
     pub release_at_once: u64,
     /// How often a release comes with settings of its own, and whether the target stays as it was all the same.
@@ -129,6 +133,7 @@ impl Plan {
             children_deaf: rng.pick(&OFTEN),
             has_strays: rng.pick(&OFTEN),
             fork_fails: rng.pick(&SELDOM),
+            late_launches: rng.pick(&OFTEN),
             refused: rng.pick(&SELDOM),
             release_at_once: rng.pick(&OFTEN),
             renews: rng.pick(&OFTEN),
@@ -165,6 +170,7 @@ impl Plan {
             pid_count: PIDS_OF_DEPLOYS,
             steps: rng.pick(&[1_000, 5_000, 20_000]),
             acks_twice: rng.pick(&OFTEN),
+            late_launches: rng.pick(&OFTEN),
             refused: rng.pick(&SELDOM),
             release_at_once: rng.pick(&OFTEN),
             renews: rng.pick(&OFTEN),
@@ -207,6 +213,7 @@ impl Plan {
             children_deaf: 0,
             has_strays: 0,
             fork_fails: 0,
+            late_launches: 0,
             refused: 0,
             release_at_once: 0,
             renews: 0,
@@ -305,6 +312,7 @@ fn kinds(rng: &mut Rng) -> Vec<Kind> {
         Kind::Time,
         Kind::Exec,
         Kind::Ack,
+        Kind::Launch,
         Kind::Heed,
         Kind::Report,
         Kind::GroupReport,
