@@ -97,7 +97,6 @@ impl Run {
         if is_modern {
             self.judge_stage(slot.0);
         }
-        self.strength.note_launch();
         self.ledger.last_spinup = Some(self.now);
         self.ledger.last_asked = self.now;
         let graceful = self.ledger.set_for(version).graceful;
@@ -125,6 +124,8 @@ impl Run {
                 let recycled = self.world.of(pid).is_some_and(|process| process.known == Known::Group);
                 self.coverage.recycled_early += u64::from(recycled);
                 self.afflict(pid, slot, version);
+                // One that fails for want of pids says nothing about the pool.
+                self.strength.note_launch();
                 Event::WorkerSpawned { pid, index, version }
             }
             None => Event::SpawnFailed { index, version },
