@@ -264,7 +264,7 @@ pub(super) static OPTIONS: &[Definition] = &[
         .effect(Effect::NewWorkers)
         .read(|config, value| set(&mut config.preload, values::path(value))),
     switch(UPGRADES, "gc-before-fork")
-        .help("Accepted for einhorn's sake; means nothing to workers that are executed")
+        .help("Collect garbage after loading, before the first worker is forked")
         .effect(Effect::NewWorkers)
         .read(|config, _| set(&mut config.gc_before_fork, Ok(true))),
     single(CONTROL, "command-name", Shape::Text("NAME"))

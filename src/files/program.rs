@@ -15,7 +15,7 @@ use crate::sys::closed_directory::{closed, closed_directory};
 const DEFAULT_PATH: &str = "/bin:/usr/bin";
 
 /// As much of a file as is read to see what it is; a shell looks at about as much.
-const HEAD_MAX: u64 = 128;
+const HEAD_MAX: u64 = 256;
 
 /// Why a command names no program.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
@@ -81,6 +81,26 @@ pub fn needs_shell(path: &Path) -> io::Result<bool> {
 /// As [`needs_shell`].
 pub fn is_script(path: &Path) -> io::Result<bool> {
     Ok(head(path)?.starts_with(b"#!") || needs_shell(path)?)
+}
+
+/// The words of a first line `#!`. None: it has none.
+///
+/// # Errors
+/// As [`needs_shell`].
+pub fn interpreter_line(path: &Path) -> io::Result<Option<Vec<OsString>>> {
+    let head = head(path)?;
+    let Some(rest) = head.strip_prefix(b"#!") else { return Ok(None) };
+    let line = rest.split(|byte| *byte == b'\n').next().unwrap_or_default();
+    let words = line.split(|byte| byte.is_ascii_whitespace()).filter(|word| !word.is_empty());
+    Ok(Some(words.map(|word| OsStr::from_bytes(word).to_owned()).collect()))
+}
+
+/// Whether the kernel runs the file without an interpreter.
+///
+/// # Errors
+/// As [`needs_shell`].
+pub fn is_machine_code(path: &Path) -> io::Result<bool> {
+    Ok(head(path)?.starts_with(b"\x7fELF"))
 }
 
 fn head(path: &Path) -> io::Result<Vec<u8>> {

@@ -69,10 +69,6 @@ fn configuration(state: &State, notes: &mut Notes) -> (Config, Vec<OsString>) {
     let argv0 = OsStr::new("einhorn");
     let (config, remarks) = config::from_foreign_words(argv0, said);
     notes.extend(remarks.iter().map(|remark| format!("einhorn's state: {remark}")));
-    if let Some(path) = &config.preload {
-        notes
-            .push(format!("Proceeding with postload: preloading {} is not possible with this version", path.display()));
-    }
     let args = config::to_args(&config);
     (config, args)
 }

@@ -105,6 +105,9 @@ pub(crate) struct Open {
     pub(crate) left: Vec<usize>,
     /// Our ends of the pipes that tell how the exec of a worker went.
     pub(crate) exec_pipes: Vec<(Pid, Fd)>,
+    /// What forks the workers of versions that are preloaded.
+    #[serde(default)]
+    pub(crate) loaders: Vec<OpenLoader>,
     /// None only in a copy that is to be checked.
     pub(crate) control: Option<OpenControl>,
     pub(crate) lock: Option<OpenFile>,
@@ -136,6 +139,27 @@ pub(crate) struct OpenRelease {
     pub(crate) exec_spec: ExecSpec,
     /// Places in [`Open::listeners`], from 0, in the order of the `-b` options.
     pub(crate) listeners: Vec<usize>,
+}
+
+/// The loader of a version.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct OpenLoader {
+    pub(crate) version: Version,
+    /// None: its program could not be loaded, and its workers are executed.
+    pub(crate) process: Option<(Pid, Fd, LoaderStage)>,
+}
+
+/// How far a loader is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum LoaderStage {
+    Loading {
+        until: Mono,
+    },
+    /// So many loaders of this version have ended before, since the last that has forked a worker.
+    Ready {
+        failures: u32,
+    },
 }
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -253,11 +277,19 @@ impl Open {
         let files = [(&self.lock, "lock"), (&self.pid_file, "pid_file")].into_iter();
         let files = files.filter_map(|(file, key)| Some((file.as_ref()?.fd, key)));
         let pipes = self.exec_pipes.iter().map(|(_, fd)| (*fd, "exec_pipes"));
+        let loaders = self.loaders.iter().filter_map(|loader| Some((loader.process?.1, "loaders")));
         let output = self.output.descriptors().map(|fd| (*fd, "output"));
         let image = self.old_image.iter().map(|fd| (*fd, "old_image"));
         let closed = self.listeners.iter().filter(|listener| listener.closed.is_some());
         let closed = closed.map(|listener| (listener.fd, "listeners"));
-        self.sockets().chain(closed).chain(connections).chain(files).chain(pipes).chain(output).chain(image)
+        self.sockets()
+            .chain(closed)
+            .chain(connections)
+            .chain(files)
+            .chain(pipes)
+            .chain(loaders)
+            .chain(output)
+            .chain(image)
     }
 
     /// The numbers at which a socket must listen.

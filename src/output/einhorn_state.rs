@@ -56,6 +56,7 @@ fn of(view: View<'_>, calendar: &Calendar) -> State {
         upgrading: pool.upgrade.is_some(),
         smooth_upgrade: pool.last_style == Some(UpgradeStyle::Smooth),
         path: config.preload.clone(),
+        preloaded: view.is_preloaded,
         cmd_name: config.command_name.as_ref().map(OsString::from),
         verbosity: u32::from(config.log.level.verbosity()),
         generation: view.generation,

@@ -5,16 +5,12 @@ use std::os::unix::ffi::OsStrExt;
 
 use crate::base::printable;
 use crate::config::Config;
+use crate::release::preload::worker_title;
 
 /// `einhorn: ./server --port 80`; with a command name NAME `einhorn: ruby NAME`, as einhorn has it whatever it runs.
 /// What would steer a terminal is escaped: others look at it with ps(1), pgrep(1), or in /proc.
 pub(crate) fn of(config: &Config) -> OsString {
-    let words: Vec<OsString> = match &config.command_name {
-        Some(name) => vec!["ruby".into(), name.into()],
-        None => config.program.clone(),
-    };
-    let words = std::iter::once(OsString::from("einhorn:")).chain(words);
-    let title = words.collect::<Vec<_>>().join(OsStr::new(" "));
+    let title = [OsString::from("einhorn:"), worker_title(config)].join(OsStr::new(" "));
     printable::bytes(title.as_bytes()).into()
 }
 

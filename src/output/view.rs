@@ -21,6 +21,8 @@ pub(crate) struct View<'a> {
     pub(crate) generation: u64,
     pub(crate) counters: &'a Counters,
     pub(crate) history: &'a History,
+    /// Whether workers are forked from what was loaded.
+    pub(crate) is_preloaded: bool,
     /// Log lines that found no room.
     pub(crate) dropped_lines: u64,
 }

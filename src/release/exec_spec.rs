@@ -23,6 +23,7 @@ use crate::release::drop_ins;
 use crate::release::environment::{self, Environment};
 use crate::release::links::Links;
 use crate::release::listeners::{Listener, WORKER_FD_FIRST};
+use crate::release::preload::Preload;
 use crate::release::unpinned;
 use crate::sys::account::{self, Account};
 use crate::sys::closed_directory::{closed, closed_directory};
@@ -101,6 +102,9 @@ pub(crate) struct ExecSpec {
     pub(crate) output: WorkerOutput,
     #[serde(default)]
     pub(crate) slots: SlotSetup,
+    /// None: each worker loads the program itself.
+    #[serde(default)]
+    pub(crate) preload: Option<Preload>,
 }
 
 /// Works out what `config` means. `dropped` variables of the environment do not get through.
@@ -125,7 +129,9 @@ pub(crate) fn resolve(config: &Config, call: &Call, dropped: &[OsString]) -> Res
     match found {
         Some(found) if problems.is_empty() => {
             let named = config.worker.directory.as_deref().or(call.directory.as_deref());
-            let Program { path, real, argv, pinned, unpinned } = pin(config, &found, named, directory.as_deref());
+            let links = links(config, &found, named);
+            let preload = Preload::of(config, |path| links.pin(path, directory.as_deref()));
+            let Program { path, real, argv, pinned, unpinned } = pin(config, &found, &links, directory.as_deref());
             Ok(ExecSpec {
                 path,
                 found: Some(found),
@@ -143,6 +149,7 @@ pub(crate) fn resolve(config: &Config, call: &Call, dropped: &[OsString]) -> Res
                 socket_as_fd: config.socket_as_fd,
                 output: output(config),
                 slots,
+                preload,
             })
         }
         Some(_) | None => Err(problems),
@@ -168,6 +175,7 @@ pub(crate) fn as_it_stands(config: &Config, call: &Call) -> ExecSpec {
         socket_as_fd: config.socket_as_fd,
         output: output(config),
         slots: config.worker.slots.clone(),
+        preload: None,
     }
 }
 
@@ -320,8 +328,14 @@ struct Program {
     unpinned: Vec<String>,
 }
 
-/// `named` is how the directory of the workers is written; `directory` has no links on the way.
-fn pin(config: &Config, found: &Path, named: Option<&Path>, directory: Option<&Path>) -> Program {
+/// Those that a later deploy may switch. Scripts of einhorn's users look for what they have written in the list of processes. `named` is how
+/// the directory of the workers is written.
+fn links(config: &Config, found: &Path, named: Option<&Path>) -> Links {
+    if config.stands_in_for_einhorn() { Links::default() } else { Links::on_the_way_to(found, named) }
+}
+
+/// `directory` has no links on the way.
+fn pin(config: &Config, found: &Path, links: &Links, directory: Option<&Path>) -> Program {
     let words = config.program_with(worker_fd);
     let (name, rest) = words.split_first().map_or((OsStr::new(""), [].as_slice()), |(name, rest)| (name, rest));
     let path = match directory {
@@ -341,8 +355,6 @@ fn pin(config: &Config, found: &Path, named: Option<&Path>, directory: Option<&P
         (pinned_path, vec![path.into_os_string()])
     };
     argv.extend_from_slice(rest);
-    // Scripts of einhorn's users look for what they have written in the list of processes.
-    let links = if config.stands_in_for_einhorn() { Links::default() } else { Links::on_the_way_to(found, named) };
     let mut pinned = Vec::new();
     for word in &mut argv {
         if let Some(better) = links.pin(word, directory) {
@@ -350,7 +362,7 @@ fn pin(config: &Config, found: &Path, named: Option<&Path>, directory: Option<&P
             pinned.push(better);
         }
     }
-    let unpinned = unpinned::sentences(config, &links, &argv);
+    let unpinned = unpinned::sentences(config, links, &argv);
     Program { path, real: canonicalize(found).ok(), argv, pinned, unpinned }
 }
 

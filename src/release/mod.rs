@@ -12,6 +12,7 @@ pub(crate) mod exec_spec;
 mod in_the_way;
 pub(crate) mod links;
 pub(crate) mod listeners;
+pub(crate) mod preload;
 pub(crate) mod prepare;
 pub(crate) mod socket_options;
 pub(crate) mod unix_place;

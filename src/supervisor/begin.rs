@@ -18,6 +18,7 @@ use crate::supervisor::adopted::Adopted;
 use crate::supervisor::denials::DenialLog;
 use crate::supervisor::files::Files;
 use crate::supervisor::journal::JournalFile;
+use crate::supervisor::loaders::Loaders;
 use crate::supervisor::master::{Children, Relay, Supervisor, Threads};
 use crate::supervisor::memory::Memory;
 use crate::supervisor::next_image::Reexec;
@@ -52,6 +53,7 @@ pub(crate) struct Inherited {
     pub(crate) clients: Clients<OwnedFd>,
     /// Children of which it is not known yet whether they became their program.
     pub(crate) exec_pipes: Vec<(Pid, ExecPipe)>,
+    pub(crate) loaders: Loaders,
     /// What workers have written, and write to.
     pub(crate) output: Carried<OwnedFd>,
     /// What the service manager was told.
@@ -63,7 +65,7 @@ impl Supervisor {
     /// A thread cannot be started, and the main thread does not stand in for it.
     pub(crate) fn begin(beginning: Beginning, mut crew: Crew) -> Result<Self, String> {
         let Beginning { pool, facts, title, reexec, files, socket, sockets, inherited } = beginning;
-        let Inherited { clients, exec_pipes, output, service } = inherited;
+        let Inherited { clients, exec_pipes, loaders, output, service } = inherited;
         // One that another program has reaped meanwhile has ended, and its pid may be a stranger's.
         let relay = output.relay.as_ref().map(|relay| relay.pid).filter(|pid| wait::is_child(*pid));
         let relay = Relay { pid: relay, ..Relay::default() };
@@ -93,6 +95,7 @@ impl Supervisor {
             watched: Vec::new(),
             children: Children {
                 exec_pipes,
+                loaders,
                 undelivered: Undelivered::default(),
                 check: None,
                 queues: QueueWatch::default(),

@@ -54,6 +54,7 @@ impl Supervisor {
                 self.on_relay_ended(pid);
                 ControlFlow::Continue(())
             }
+            ChildChange::Exited(_) if self.is_loader(pid) => self.on_loader_ended(pid),
             ChildChange::Exited(_) if self.is_holder(pid) => {
                 self.on_holder_ended(pid);
                 ControlFlow::Continue(())

@@ -29,6 +29,7 @@ pub(crate) fn supervise(
     supervisor.threads.control.retire();
     supervisor.end_output();
     supervisor.end_holder();
+    supervisor.children.loaders.end_all();
     supervisor.children.check.iter_mut().for_each(|check| check.kill(Killed::Unwanted));
     let was_checking = supervisor.reexec.abandon();
     if !was_checking && wait::any_child() {

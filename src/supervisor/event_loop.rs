@@ -104,6 +104,7 @@ impl Supervisor {
         }
         self.look_at_hardly_told(clock::now());
         self.shut_removed_binds();
+        self.end_unneeded_loaders()?;
         self.close_when_stopping();
         self.hand_over_terminal();
         match self.memory.tend(clock::now()) {
@@ -137,6 +138,7 @@ impl Supervisor {
             self.check_deadline(),
             self.queue_watch_deadline(),
             self.holder_deadline(),
+            self.children.loaders.deadline(),
         ];
         let due = due.into_iter().flatten().min();
         match due {
@@ -222,6 +224,7 @@ impl Supervisor {
         self.children.undelivered.send_again(clock::now(), &self.children.adopted, &self.pool);
         self.end_overdue_check();
         self.watch_queues()?;
+        self.poll_loaders()?;
         self.poll_exec_pipes()?;
         self.poll_groups()?;
         let has_unwatched = self.children.adopted.is_unwatched();

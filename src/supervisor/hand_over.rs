@@ -39,7 +39,9 @@ impl Supervisor {
     }
 
     fn held(&self, control: Option<&ControlState>) -> Held {
-        assert!(self.pool.state().launches.is_empty(), "the main thread answers a launch before anything else happens");
+        let unanswered =
+            self.pool.state().launches.iter().filter(|launch| !self.children.loaders.is_awaited(launch.version));
+        assert!(unanswered.count() == 0, "what no loader is to fork is answered before anything else happens");
         Held {
             pool: self.pool.to_hand_on().clone(),
             facts: Facts { lost_trace_lines: self.trace.missing(), ..self.facts.clone() },
@@ -62,6 +64,7 @@ impl Supervisor {
                 .iter()
                 .map(|(version, release)| self.open_release(*version, release))
                 .collect(),
+            loaders: self.children.loaders.described(),
             left: self.places(&self.sockets.left),
             exec_pipes: self.children.exec_pipes.iter().map(|(pid, pipe)| (*pid, number(pipe))).collect(),
             control: control.map(|control| OpenControl {

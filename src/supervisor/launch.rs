@@ -5,16 +5,18 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 
 use nix::errno::Errno;
 
-use crate::base::{Slot, Version, WorkerIndex, WorkerOutput};
+use crate::base::{Pid, Slot, Version, WorkerIndex, WorkerOutput};
 use crate::capture::source::Writer;
 use crate::logging;
 use crate::pool::Event;
 use crate::release::environment::{self, Family, SLOT_PID, WorkerFacts};
 use crate::release::exec_spec::Release;
 use crate::release::listeners::{WORKER_FD_FIRST, worker_fds_end};
+use crate::supervisor::equipment::{Equipment, OurEnds};
 use crate::supervisor::master::Supervisor;
 use crate::supervisor::process::own_pid;
 use crate::sys::errno::{errno_of, words};
+use crate::sys::exec_pipe::ExecPipe;
 use crate::sys::output_pipe::OutputPipe;
 use crate::sys::prepared_exec::SpawnRequest;
 use crate::sys::process::{self, Spawned};
@@ -23,13 +25,6 @@ use crate::sys::{clock, fd, socket};
 
 const STDOUT: RawFd = 1;
 const STDERR: RawFd = 2;
-
-/// A worker under way, and our ends of what it was given: its own connection to the control socket (`-g`), and the pipe of its output.
-struct Launched {
-    spawned: Spawned,
-    connection: Option<OwnedFd>,
-    output: Option<OwnedFd>,
-}
 
 impl Supervisor {
     /// The answer to `SpawnWorker`. Returns as soon as the child is forked.
@@ -40,24 +35,8 @@ impl Supervisor {
             None => Err(Errno::ENOENT),
         };
         match launched {
-            Ok(Launched { spawned, connection, output }) => {
-                let pid = spawned.pid;
-                if self.pool.adopted() == Some(version) {
-                    log::warn!(
-                        "Worker {pid} runs what is configured now, for it is not known what version {version} ran under the \
-                         killed master"
-                    );
-                }
-                self.children.exec_pipes.push((pid, spawned.exec));
-                self.poll_soon(clock::now());
-                self.threads.reaper.resume();
-                if let Some(connection) = connection {
-                    self.threads.control.adopt(connection, pid);
-                }
-                if let Some(pipe) = output {
-                    self.threads.output.add(Writer { pid, slot, version }, pipe, &mut self.threads.crew);
-                    self.start_relay();
-                }
+            Ok((Spawned { pid, exec }, ends)) => {
+                self.keep(pid, slot, version, exec, ends);
                 Event::WorkerSpawned { pid, index, version }
             }
             Err(errno) => {
@@ -67,21 +46,46 @@ impl Supervisor {
         }
     }
 
-    fn launch_release(&self, release: &Release, index: WorkerIndex, slot: Slot) -> Result<Launched, Errno> {
-        let exec_spec = &release.exec_spec;
-        let output = match exec_spec.output {
+    /// Takes in what there is of a new worker.
+    pub(crate) fn keep(&mut self, pid: Pid, slot: Slot, version: Version, exec: ExecPipe, ends: OurEnds) {
+        if self.pool.adopted() == Some(version) {
+            log::warn!(
+                "Worker {pid} runs what is configured now, for it is not known what version {version} ran under the \
+                 killed master"
+            );
+        }
+        self.children.exec_pipes.push((pid, exec));
+        self.poll_soon(clock::now());
+        self.threads.reaper.resume();
+        if let Some(connection) = ends.connection {
+            self.threads.control.adopt(connection, pid);
+        }
+        if let Some(pipe) = ends.output {
+            self.threads.output.add(Writer { pid, slot, version }, pipe, &mut self.threads.crew);
+            self.start_relay();
+        }
+    }
+
+    pub(crate) fn equip(&self, release: &Release) -> Result<Equipment, Errno> {
+        let output = match release.exec_spec.output {
             WorkerOutput::Capture => self.output_pipe(release),
             WorkerOutput::Inherit => None,
         };
-        let connection = if exec_spec.socket_as_fd { Some(worker_connection(release)?) } else { None };
+        let connection = if release.exec_spec.socket_as_fd { Some(worker_connection(release)?) } else { None };
+        Ok(Equipment { connection, output })
+    }
+
+    fn launch_release(&self, release: &Release, index: WorkerIndex, slot: Slot) -> Result<(Spawned, OurEnds), Errno> {
+        let exec_spec = &release.exec_spec;
+        let equipment = self.equip(release)?;
         let lifted = lift_those_below(release)?;
         let listeners = release.listeners.iter().zip(&lifted);
         let sockets = listeners.map(|(listener, lifted)| lifted.as_ref().map_or(listener.fd.as_fd(), AsFd::as_fd));
         let mut descriptors: Vec<(BorrowedFd<'_>, RawFd)> = sockets.zip(WORKER_FD_FIRST..).collect();
-        if let Some((_, theirs)) = &connection {
+        if let Some((_, theirs)) = &equipment.connection {
             descriptors.push((theirs.as_fd(), worker_connection_fd(release)));
         }
-        if let Some(OutputPipe { writer, .. }) = &output {
+        if let Some(OutputPipe { writer, .. }) = &equipment.output {
             descriptors.extend([(writer.as_fd(), STDOUT), (writer.as_fd(), STDERR)]);
         }
         let request = SpawnRequest {
@@ -103,11 +107,7 @@ impl Supervisor {
         let spawned = process::spawn(&request)?;
         let argv: Vec<_> = exec_spec.argv.iter().map(|word| word.to_string_lossy()).collect();
         logging::log_for_worker(spawned.pid, &format!("About to exec {argv:?}"));
-        Ok(Launched {
-            spawned,
-            connection: connection.map(|(ours, _)| ours),
-            output: output.map(|output| output.reader),
-        })
+        Ok((spawned, equipment.ours()))
     }
 
     /// None: it cannot be captured. A worker whose output goes where the master's goes is better than none.
@@ -131,7 +131,7 @@ impl Supervisor {
         make().inspect_err(said).ok()
     }
 
-    fn environment(&self, release: &Release, index: WorkerIndex, slot: Slot) -> environment::Environment {
+    pub(crate) fn environment(&self, release: &Release, index: WorkerIndex, slot: Slot) -> environment::Environment {
         let families = release.listeners.iter().map(|listener| match &listener.address {
             LocalAddress::Inet(address) if address.is_ipv6() => Family::Inet6,
             LocalAddress::Inet(_) => Family::Inet,

@@ -7,6 +7,7 @@ use std::collections::BTreeSet;
 use crate::base::{Pid, WorkerIndex, printable};
 use crate::pool::{Elsewhere, Event, Notice};
 use crate::release::environment::{CHILD_INDEX, MASTER_PID};
+use crate::release::preload::LOADER_FD;
 use crate::supervisor::master::{Descendant, Supervisor};
 use crate::supervisor::process::own_pid;
 use crate::sys::{procfs, wait};
@@ -81,7 +82,17 @@ impl Supervisor {
 
     /// A child that is no worker.
     fn is_helper(&self, pid: Pid) -> bool {
-        self.is_relay(pid) || self.is_holder(pid) || self.is_check(pid) || self.is_version_check(pid)
+        self.is_relay(pid)
+            || self.is_holder(pid)
+            || self.is_loader(pid)
+            || self.is_being_forked(pid)
+            || self.is_check(pid)
+            || self.is_version_check(pid)
+    }
+
+    /// Perhaps: a worker that a loader has forked, and of which it has not told yet.
+    fn is_being_forked(&self, pid: Pid) -> bool {
+        self.children.loaders.are_forking() && procfs::variable(pid, LOADER_FD).is_some()
     }
 
     fn listed_groups(&self) -> BTreeSet<Pid> {

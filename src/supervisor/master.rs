@@ -20,6 +20,7 @@ use crate::supervisor::adopted::Adopted;
 use crate::supervisor::denials::DenialLog;
 use crate::supervisor::files::Files;
 use crate::supervisor::journal::JournalFile;
+use crate::supervisor::loaders::Loaders;
 use crate::supervisor::memory::Memory;
 use crate::supervisor::next_image::Reexec;
 use crate::supervisor::queue_watch::QueueWatch;
@@ -64,6 +65,8 @@ pub(crate) struct Supervisor {
 pub(crate) struct Children {
     /// Those of which it is not known yet whether they became their program.
     pub(crate) exec_pipes: Vec<(Pid, ExecPipe)>,
+    /// What forks the workers of versions that are preloaded.
+    pub(crate) loaders: Loaders,
     /// Signals that could not be sent, and are sent again.
     pub(crate) undelivered: Undelivered,
     /// The check of an upgrade.
@@ -159,6 +162,7 @@ impl Supervisor {
             generation: self.reexec.generation(),
             counters: &self.facts.counters,
             history: &self.facts.history,
+            is_preloaded: self.children.loaders.is_loaded(self.pool.modern()),
             dropped_lines: logging::dropped_lines(),
         }
     }

@@ -24,7 +24,7 @@ impl Supervisor {
                 self.drive_reload(Input::Keep(std::iter::once(good).chain(earlier).collect()));
                 self.forget_unneeded_releases();
             }
-            Action::SpawnWorker { index, slot, version } => return Ok(Some(self.launch(index, slot, version))),
+            Action::SpawnWorker { index, slot, version } => return Ok(self.fork_or_launch(index, slot, version)),
             Action::RunCheck { version, slots } => return Ok(self.run_check(version, slots)),
             Action::SignalWorker { pid, signal } => self.signal_worker(pid, signal),
             Action::SignalGroup { pid, signal } => self.signal_group(pid, signal),

@@ -178,7 +178,7 @@ impl Supervisor {
     }
 
     fn look_before_reexec(&self) -> Outlook {
-        if self.facts.reload.is_busy() {
+        if self.facts.reload.is_busy() || self.children.loaders.are_forking() {
             return Outlook::Jobs;
         }
         match (self.next_program(), &self.reexec.next) {
@@ -202,7 +202,9 @@ impl Supervisor {
         match turn {
             ControlFlow::Break(_) => Drain::Ended,
             ControlFlow::Continue(()) if self.pool.is_stopping() => Drain::Stopping,
-            ControlFlow::Continue(()) if self.facts.reload.is_busy() => Drain::Jobs,
+            ControlFlow::Continue(()) if self.facts.reload.is_busy() || self.children.loaders.are_forking() => {
+                Drain::Jobs
+            }
             ControlFlow::Continue(()) => Drain::Done,
         }
     }

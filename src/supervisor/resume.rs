@@ -19,7 +19,7 @@ use crate::files::pidfile::PidFile;
 use crate::files::spot::Spot;
 use crate::handoff::Fd;
 use crate::handover::arrival::{HandoffEnv, fall_back, validate};
-use crate::handover::held::{Facts, Held, Open, OpenControl, OpenFile, OpenListener, OpenRelease};
+use crate::handover::held::{Facts, Held, Open, OpenControl, OpenFile, OpenListener, OpenLoader, OpenRelease};
 use crate::handover::plan::Plan;
 use crate::logging;
 use crate::machines::reexec::Origin;
@@ -32,6 +32,7 @@ use crate::release::exec_spec::{Release, Sockets};
 use crate::release::listeners::Listener;
 use crate::supervisor::begin::{Beginning, Inherited};
 use crate::supervisor::files::Files;
+use crate::supervisor::loaders::Loaders;
 use crate::supervisor::master::Supervisor;
 use crate::supervisor::next_image::Reexec;
 use crate::supervisor::{end, log_file, process, settings};
@@ -111,11 +112,16 @@ fn take_over(plan: Plan, call: Call, env: HandoffEnv, title: Option<Title>) -> R
     // What came along and the document does not name, the document itself among it.
     let strays: Vec<RawFd> = inherited.into_iter().filter(|number| !spoken_of.contains(number)).collect();
     close_strays(&strays);
-    let Open { listeners, releases, left, exec_pipes, control, lock, pid_file, output, old_image } = open;
+    let Open { listeners, releases, left, exec_pipes, loaders, control, lock, pid_file, output, old_image } = open;
     drop(old_image.and_then(owned));
     let sockets = sockets(listeners, releases, &left, &facts.birth);
     let exec_pipes = exec_pipes.into_iter();
     let exec_pipes = exec_pipes.filter_map(|(pid, fd)| Some((pid, ExecPipe::resume(owned(fd)?)))).collect();
+    let loaders = loaders.into_iter().filter_map(|OpenLoader { version, process }| match process {
+        Some((pid, fd, stage)) => Some((version, Some((pid, owned(fd)?, stage)))),
+        None => Some((version, None)),
+    });
+    let loaders = Loaders::resume(loaders);
     let output = output.with_descriptors(owned);
     let control = control.ok_or("the handoff has no control socket")?;
     let files = files(lock, pid_file, &facts, BoundFile::from(control.file.clone()));
@@ -125,7 +131,7 @@ fn take_over(plan: Plan, call: Call, env: HandoffEnv, title: Option<Title>) -> R
         log::warn!("cannot keep descriptors from workers: {}", words(errno));
     }
     process::configure_process(&facts.birth);
-    let inherited = Inherited { clients, exec_pipes, output, service };
+    let inherited = Inherited { clients, exec_pipes, loaders, output, service };
     Ok(Beginning { pool, facts, title, reexec, files, socket, sockets, inherited })
 }
 

@@ -277,9 +277,6 @@ fn say_what_is_not_done(config: &Config, call: &Call) {
     if config.nice.renice_cmd.is_some() {
         log::warn!("The renice command of --nice is not run, nice levels are set directly");
     }
-    if let Some(path) = &config.preload {
-        log::warn!("Proceeding with postload: preloading {} is not possible with this version", path.display());
-    }
 }
 
 /// The program `einhyrningsins` (or `einhorn`), from its arguments to its exit code.

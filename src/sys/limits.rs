@@ -7,6 +7,7 @@ use nix::errno::Errno;
 use nix::sys::prctl;
 use nix::sys::resource::{Resource, getrlimit};
 
+use crate::base::Pid;
 use crate::sys::capability::{self, SYS_NICE};
 
 const NICE_MIN: i32 = -20;
@@ -19,6 +20,16 @@ const NICE_MIN: i32 = -20;
 pub fn set_nice(level: i32) -> Result<(), Errno> {
     // SAFETY: no memory is passed.
     Errno::result(unsafe { libc::setpriority(libc::PRIO_PROCESS, 0, level) }).map(drop)
+}
+
+/// The same for another process, or rather for its first thread.
+///
+/// # Errors
+/// As [`set_nice`]; ESRCH: it is gone.
+pub fn set_nice_of(pid: Pid, level: i32) -> Result<(), Errno> {
+    let Ok(id) = u32::try_from(pid.0) else { return Err(Errno::ESRCH) };
+    // SAFETY: no memory is passed.
+    Errno::result(unsafe { libc::setpriority(libc::PRIO_PROCESS, id, level) }).map(drop)
 }
 
 /// The nice level of the calling thread. getpriority(2) may return -1 for success, so that only errno tells.

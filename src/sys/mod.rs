@@ -31,6 +31,7 @@ pub mod meeting_point;
 pub mod memfd;
 pub mod notify_socket;
 pub mod output_pipe;
+pub mod packet_socket;
 pub mod peer;
 pub mod port_use;
 pub mod prepared_exec;

@@ -6,8 +6,8 @@ use std::path::Path;
 use libc::{c_ulong, cpu_set_t};
 use nix::errno::Errno;
 
-use crate::base::CpuSet;
 use crate::base::cpu_set::CPUS_MAX;
+use crate::base::{CpuSet, Pid};
 
 const BITS: usize = c_ulong::BITS as usize;
 const WORDS: usize = CPUS_MAX as usize / BITS;
@@ -42,8 +42,20 @@ impl CpuMask {
 ///
 /// Async-signal-safe: the child of a fork calls it.
 pub(super) fn set_affinity(mask: &CpuMask) -> Result<(), Errno> {
+    set_affinity_by_number(0, mask)
+}
+
+/// The same for the first thread of another process.
+///
+/// # Errors
+/// EINVAL: there is none of these processors; ESRCH: the process is gone; EPERM.
+pub fn set_affinity_of(pid: Pid, set: &CpuSet) -> Result<(), Errno> {
+    set_affinity_by_number(pid.0, &CpuMask::of(set))
+}
+
+fn set_affinity_by_number(id: libc::pid_t, mask: &CpuMask) -> Result<(), Errno> {
     // SAFETY: the mask is readable for its whole length.
-    Errno::result(unsafe { libc::sched_setaffinity(0, size_of_val(&mask.0), mask.0.as_ptr().cast::<cpu_set_t>()) })
+    Errno::result(unsafe { libc::sched_setaffinity(id, size_of_val(&mask.0), mask.0.as_ptr().cast::<cpu_set_t>()) })
         .map(drop)
 }
 

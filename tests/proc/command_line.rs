@@ -257,14 +257,6 @@ fn m_takes_a_mode_if_one_follows_and_stands_alone_otherwise() {
     }
 }
 
-#[test]
-fn preloading_is_passed_over_with_a_warning() {
-    let master = Setup::new("-p /srv/app.rb -n 2 --gc-before-fork --reexec-as=ruby").program(["sleep", "1000"]).start();
-    let warning = "WARN: Proceeding with postload: preloading /srv/app.rb is not possible with this version";
-    assert_eq!(master.wait_for_log(warning, 1).len(), 1);
-    master.wait_for_workers(2);
-}
-
 /// It is the shell's, as for execvp(3) and Ruby.
 #[test]
 fn a_script_without_an_interpreter_line_runs() {

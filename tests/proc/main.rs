@@ -45,6 +45,7 @@ mod output;
 mod pacing;
 mod picture;
 mod pid_reuse;
+mod preload;
 mod privileges;
 mod reap;
 mod reexec;

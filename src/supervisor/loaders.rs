@@ -1,0 +1,147 @@
+//! What is known of the loaders: which version has one, how far it is, and which workers it was asked for. What is done with them is in
+//! `preload`.
+
+use std::collections::BTreeMap;
+use std::os::fd::OwnedFd;
+use std::time::Duration;
+
+use crate::base::{Mono, Pid, Signal, Slot, Version, WorkerIndex};
+use crate::handover::held::{LoaderStage, OpenLoader, number};
+use crate::supervisor::equipment::OurEnds;
+use crate::sys::{signal, wait};
+
+/// How often the master looks at what a loader says: soon after a request, and more rarely while it loads.
+const LOOK_PAUSE: Duration = Duration::from_millis(2);
+const LOAD_LOOK_PAUSE: Duration = Duration::from_millis(20);
+
+/// How the workers of a version are made that is to be preloaded.
+#[derive(Debug)]
+pub(crate) enum Source {
+    Loader(Loader),
+    /// Its program could not be loaded.
+    Executed,
+}
+
+#[derive(Debug)]
+pub(crate) struct Loader {
+    pub(crate) pid: Pid,
+    pub(crate) socket: OwnedFd,
+    pub(crate) stage: LoaderStage,
+    /// How many loaders of this version have ended before, since the last that has forked a worker.
+    pub(crate) failures: u32,
+    /// Requests that are not answered yet.
+    pub(crate) asked: Vec<Asked>,
+}
+
+/// One worker, on its way.
+#[derive(Debug)]
+pub(crate) struct Asked {
+    pub(crate) launch: u64,
+    pub(crate) index: WorkerIndex,
+    pub(crate) slot: Slot,
+    pub(crate) until: Mono,
+    /// Our end of what the worker waits at, and closes when its program begins.
+    pub(crate) line: OwnedFd,
+    pub(crate) ends: OurEnds,
+    pub(crate) title_line: String,
+}
+
+#[derive(Debug, Default)]
+pub(crate) struct Loaders {
+    pub(crate) sources: BTreeMap<Version, Source>,
+    pub(crate) last_launch: u64,
+    pub(crate) look_at: Option<Mono>,
+}
+
+impl Loaders {
+    /// Those of the image before.
+    pub(crate) fn resume(sources: impl Iterator<Item = (Version, Option<(Pid, OwnedFd, LoaderStage)>)>) -> Self {
+        let source = |carried: Option<(Pid, OwnedFd, LoaderStage)>| match carried {
+            Some((pid, socket, stage)) => {
+                let failures = if let LoaderStage::Ready { failures } = stage { failures } else { 0 };
+                Source::Loader(Loader { pid, socket, stage, failures, asked: Vec::new() })
+            }
+            None => Source::Executed,
+        };
+        let sources = sources.map(|(version, carried)| (version, source(carried))).collect();
+        Self { sources, last_launch: 0, look_at: Some(Mono::from_nanos(0)) }
+    }
+
+    fn loaders(&self) -> impl Iterator<Item = &Loader> {
+        self.sources.values().filter_map(|source| match source {
+            Source::Loader(loader) => Some(loader),
+            Source::Executed => None,
+        })
+    }
+
+    pub(crate) fn loader(&mut self, version: Version) -> Option<&mut Loader> {
+        match self.sources.get_mut(&version)? {
+            Source::Loader(loader) => Some(loader),
+            Source::Executed => None,
+        }
+    }
+
+    /// As the next image is told. Requests that are not answered are not handed on.
+    pub(crate) fn described(&self) -> Vec<OpenLoader> {
+        let described = |(version, source): (&Version, &Source)| OpenLoader {
+            version: *version,
+            process: match source {
+                Source::Loader(loader) => Some((loader.pid, number(&loader.socket), loader.stage)),
+                Source::Executed => None,
+            },
+        };
+        self.sources.iter().map(described).collect()
+    }
+
+    /// Whether launches of this version wait for a loader.
+    pub(crate) fn is_awaited(&self, version: Version) -> bool {
+        matches!(self.sources.get(&version), Some(Source::Loader(_)))
+    }
+
+    /// Whether a worker is being forked, of which nothing is known yet.
+    pub(crate) fn are_forking(&self) -> bool {
+        self.loaders().any(|loader| !loader.asked.is_empty())
+    }
+
+    /// Whether workers of this version are forked from what was loaded.
+    pub(crate) fn is_loaded(&self, version: Version) -> bool {
+        matches!(self.sources.get(&version), Some(Source::Loader(Loader { stage: LoaderStage::Ready { .. }, .. })))
+    }
+
+    pub(crate) fn deadline(&self) -> Option<Mono> {
+        self.look_at
+    }
+
+    pub(crate) fn end_all(&mut self) {
+        for source in std::mem::take(&mut self.sources).into_values() {
+            if let Source::Loader(loader) = source {
+                loader.end();
+            }
+        }
+    }
+
+    pub(crate) fn version_of(&self, pid: Pid) -> Option<Version> {
+        let is_it = |source: &Source| matches!(source, Source::Loader(loader) if loader.pid == pid);
+        self.sources.iter().find_map(|(version, source)| is_it(source).then_some(*version))
+    }
+
+    pub(crate) fn look_again(&mut self, now: Mono) {
+        let is_loading = self.loaders().any(|loader| matches!(loader.stage, LoaderStage::Loading { .. }));
+        let pause = match (self.are_forking(), is_loading) {
+            (true, _) => Some(LOOK_PAUSE),
+            (false, true) => Some(LOAD_LOOK_PAUSE),
+            (false, false) => None,
+        };
+        self.look_at = pause.map(|pause| now.after(pause));
+    }
+}
+
+impl Loader {
+    /// Workers that it was asked for and that are not known cannot begin any more.
+    pub(crate) fn end(self) -> Vec<WorkerIndex> {
+        if wait::is_child(self.pid) && signal::send(self.pid, Signal::KILL).is_ok() {
+            let _reaped = wait::reap_killed(self.pid);
+        }
+        self.asked.into_iter().map(|asked| asked.index).collect()
+    }
+}

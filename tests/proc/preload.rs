@@ -1,0 +1,243 @@
+//! Workers that are forked from what a loader has loaded (`-p`), in Ruby and in Python, and by a loader of one's own.
+
+use nix::sys::signal::Signal;
+
+use crate::support::{LIMIT, Load, Master, Process, Setup};
+
+/// A server in each language. Its file `WORKER_VERSION` is read when it is loaded; `loader` is the process that has loaded it.
+const RUBY: &str = r#"
+require "socket"
+LOADED = { pid: $$, release: File.read("WORKER_VERSION") }
+ENV["OF_LOADING"] = "kept"
+def einhorn_main
+  told, tell = IO.pipe
+  trap("USR2") { tell.write_nonblock("x") }
+  File.write("worker-#{$$}", [
+    "loader #{LOADED[:pid]}", "parent #{Process.ppid}", "group #{Process.getpgrp}", "argv #{ARGV.join(" ")}", "title #{$0}",
+    "index #{ENV["EINHORN_CHILD_INDEX"]}", "of_loading #{ENV["OF_LOADING"]}", "own #{ENV["EINHYRNINGSINS_LOADER_FD"]}",
+    "rand #{rand(1 << 60)}"].join("\n"))
+  given = ENV["EINHORN_SOCK_FD"]
+  control = given ? UNIXSocket.for_fd(given.to_i) : UNIXSocket.new(ENV["EINHORN_SOCK_PATH"])
+  control.write(%({"command": "worker:ack", "pid": #{$$}}\n))
+  control.close
+  server = Socket.for_fd(ENV["EINHORN_FD_0"].to_i)
+  loop do
+    exit!(0) if IO.select([server, told])[0].include?(told)
+    client, = server.accept_nonblock(exception: false)
+    next if client == :wait_readable
+    begin
+      path = client.gets.to_s.split[1]
+      nil until client.gets.to_s.strip.empty?
+      body = "pid #{$$}\nindex 0\nversion #{LOADED[:release]}\npath #{path}\n\n"
+      client.write("HTTP/1.1 200 OK\r\nContent-Length: #{body.size}\r\nConnection: close\r\n\r\n#{body}")
+    rescue SystemCallError
+    ensure
+      client.close
+    end
+  end
+end
+einhorn_main if $0 == __FILE__
+"#;
+
+const PYTHON: &str = r#"
+import json, os, random, select, signal, socket, sys
+LOADED = os.getpid()
+RELEASE = open("WORKER_VERSION").read()
+os.environ["OF_LOADING"] = "kept"
+def einhorn_main():
+    told, tell = os.pipe()
+    signal.signal(signal.SIGUSR2, lambda *_: os.write(tell, b"x"))
+    env = os.environ
+    with open(f"worker-{os.getpid()}", "w") as file:
+        file.write("\n".join([
+            f"loader {LOADED}", f"parent {os.getppid()}", f"group {os.getpgrp()}", f"argv {' '.join(sys.argv[1:])}", "title -",
+            f"index {env['EINHORN_CHILD_INDEX']}", f"of_loading {env['OF_LOADING']}",
+            f"own {env.get('EINHYRNINGSINS_LOADER_FD', '')}", f"rand {random.getrandbits(60)}"]))
+    if "EINHORN_SOCK_FD" in env:
+        control = socket.socket(fileno=int(env["EINHORN_SOCK_FD"]))
+    else:
+        control = socket.socket(socket.AF_UNIX)
+        control.connect(env["EINHORN_SOCK_PATH"])
+    control.sendall(json.dumps({"command": "worker:ack", "pid": os.getpid()}).encode() + b"\n")
+    control.close()
+    server = socket.socket(fileno=int(env["EINHORN_FD_0"]))
+    server.setblocking(False)
+    while True:
+        if told in select.select([server, told], [], [])[0]:
+            os._exit(0)
+        try:
+            client, _ = server.accept()
+        except BlockingIOError:
+            continue
+        client.setblocking(True)
+        with client, client.makefile("rb") as lines:
+            try:
+                path = lines.readline().split()[1].decode()
+                while lines.readline().strip():
+                    pass
+                body = f"pid {os.getpid()}\nindex 0\nversion {RELEASE}\npath {path}\n\n"
+                head = f"HTTP/1.1 200 OK\r\nContent-Length: {len(body)}\r\nConnection: close\r\n\r\n"
+                client.sendall((head + body).encode())
+            except OSError:
+                pass
+if __name__ == "__main__" and "/proc/self" not in sys.argv[0]:
+    einhorn_main()
+"#;
+
+const LANGUAGES: [(&str, &str, &str); 2] = [("ruby", "server.rb", RUBY), ("python3", "server.py", PYTHON)];
+
+fn preloaded(interpreter: &str, file: &str, text: &str, options: &str) -> Setup {
+    let setup = Setup::new("-m manual -s 0.01").options(options).bind(",r");
+    let path = setup.write(file, text);
+    setup.write("WORKER_VERSION", "old");
+    setup.word("-p").word(path.clone()).program([interpreter.into(), path.into_os_string(), "one".into(), "two".into()])
+}
+
+fn serving(setup: Setup, count: usize) -> (Master, Vec<Process>) {
+    let master = setup.start();
+    master.wait_for_log(&format!("Up to {count} / {count} manual ACKs"), 1);
+    let workers = ready(&master, count);
+    (master, workers)
+}
+
+/// A loader is a child, too.
+fn ready(master: &Master, count: usize) -> Vec<Process> {
+    let has_told = |worker: &Process| master.file(&format!("worker-{worker}")).exists();
+    let mut found = Vec::new();
+    master.wait_until(&format!("{count} workers"), LIMIT, || {
+        found = master.descendants().into_iter().filter(has_told).collect();
+        found.len() == count
+    });
+    found
+}
+
+/// What a worker has told of itself.
+fn told(master: &Master, worker: Process, key: &str) -> String {
+    let text = std::fs::read_to_string(master.file(&format!("worker-{worker}"))).unwrap();
+    let line = text.lines().find_map(|line| line.strip_prefix(key));
+    line.unwrap_or_else(|| panic!("{key}: {text}")).trim().to_owned()
+}
+
+#[test]
+fn workers_are_forked_from_one_loader_and_are_children_of_the_master() {
+    for (interpreter, file, text) in LANGUAGES {
+        let (master, workers) = serving(preloaded(interpreter, file, text, "-n 3"), 3);
+        let of_first = |key| told(&master, workers[0], key);
+        for &worker in &workers {
+            assert_ne!(of_first("loader"), worker.to_string());
+            assert_eq!(told(&master, worker, "loader"), of_first("loader"));
+            assert_eq!(told(&master, worker, "parent"), master.pid().to_string());
+            assert_eq!(told(&master, worker, "group"), worker.to_string());
+            assert_eq!(told(&master, worker, "argv"), "one two");
+            assert_eq!((told(&master, worker, "of_loading"), told(&master, worker, "own")), ("kept".into(), "".into()));
+        }
+        assert_ne!(of_first("rand"), told(&master, workers[1], "rand"));
+        assert!(master.control("{command: state}").contains(":preloaded: true"));
+        let log = master.log();
+        assert_eq!(log.count("Successfully loaded"), 1, "{log}");
+        assert_eq!(log.count("About to tear down Einhorn state and run einhorn_main"), 3, "{log}");
+        master.signal(Signal::SIGTERM);
+        assert_eq!(master.wait_exit().code(), Some(0));
+        assert!(master.descendants().is_empty());
+    }
+}
+
+#[test]
+fn upgrades_load_the_new_program_and_lose_nothing() {
+    for (interpreter, file, text) in LANGUAGES {
+        let (master, _) = serving(preloaded(interpreter, file, text, "-n 2"), 2);
+        let load = Load::start(master.addr(), 2);
+        load.wait_for_release("old", 5);
+        for round in 1..=3 {
+            master.replace("WORKER_VERSION", &format!("new{round}"));
+            master.signal(Signal::SIGHUP);
+            load.wait_for_release(&format!("new{round}"), 5);
+            master.wait_for_log("Upgraded successfully", round);
+        }
+        load.stop().assert_nothing_lost();
+        // The loaders of the versions before are gone.
+        master.wait_until("one loader", LIMIT, || master.descendants().len() == 3);
+    }
+}
+
+#[test]
+fn a_program_that_cannot_be_loaded_is_executed_instead() {
+    for (interpreter, file, text) in LANGUAGES {
+        for broken in ["(((\n", "raise \"broken\"\n", "exit(3)\n", "import sys; sys.exit(3)\n", "\n"] {
+            let setup = preloaded(interpreter, file, text, "-n 1");
+            let broken = setup.write(&format!("broken.{}", file.rsplit('.').next().unwrap()), broken);
+            let setup = setup.word("-p").word(broken);
+            let (master, workers) = serving(setup, 1);
+            assert_eq!(told(&master, workers[0], "loader"), workers[0].to_string());
+            assert_eq!(master.log().count("Proceeding with postload -- could not load"), 1, "{}", master.log());
+            assert!(master.control("{command: state}").contains(":preloaded: false"));
+        }
+    }
+}
+
+#[test]
+fn a_loader_that_dies_is_started_again_and_its_workers_are_untouched() {
+    let (interpreter, file, text) = LANGUAGES[0];
+    let (master, workers) = serving(preloaded(interpreter, file, text, "-n 2"), 2);
+    let load = Load::start(master.addr(), 2);
+    load.wait_for_release("old", 5);
+    let loader = Process(told(&master, workers[0], "loader").parse().unwrap());
+    loader.signal(Signal::SIGKILL);
+    master.wait_for_log("Successfully loaded", 2);
+    assert_eq!(ready(&master, 2), workers);
+    load.stop().assert_nothing_lost();
+    workers[0].signal(Signal::SIGKILL);
+    master.wait_for_log("Up to 2 / 2 manual ACKs", 2);
+    let now = ready(&master, 2);
+    let new = now.iter().find(|worker| !workers.contains(worker)).copied().unwrap();
+    assert_ne!(told(&master, new, "loader"), told(&master, workers[1], "loader"));
+}
+
+#[test]
+fn a_re_exec_keeps_the_loader() {
+    let (interpreter, file, text) = LANGUAGES[0];
+    let (master, workers) = serving(preloaded(interpreter, file, text, "-n 1"), 1);
+    master.control("{command: reload}");
+    master.wait_for_log("Using loaded state", 1);
+    workers[0].signal(Signal::SIGKILL);
+    master.wait_for_log("Up to 1 / 1 manual ACKs", 2);
+    let new = ready(&master, 1)[0];
+    assert_eq!(told(&master, new, "loader"), told(&master, workers[0], "loader"));
+    assert_eq!(master.log().count("Successfully loaded"), 1, "{}", master.log());
+}
+
+#[test]
+fn a_stop_while_the_program_is_loaded_ends_at_once() {
+    let (interpreter, file, text) = LANGUAGES[0];
+    let setup = preloaded(interpreter, file, &format!("File.write('loading', '')\nsleep\n{text}"), "-n 2");
+    let master = setup.start();
+    master.wait_until("loading", LIMIT, || master.file("loading").exists());
+    master.signal(Signal::SIGTERM);
+    assert_eq!(master.wait_exit().code(), Some(0));
+    assert!(master.descendants().is_empty());
+    assert_eq!(master.log().count("===> Launched"), 0);
+}
+
+/// With `-g` and `-k`.
+#[test]
+fn workers_have_their_connection_and_die_with_the_master() {
+    for (interpreter, file, text) in LANGUAGES {
+        let (master, workers) = serving(preloaded(interpreter, file, text, "-n 2 -g -k"), 2);
+        let loader = told(&master, workers[0], "loader");
+        assert_ne!(loader, workers[0].to_string());
+        let all = master.descendants();
+        assert_eq!(all.len(), 3);
+        master.signal(Signal::SIGKILL);
+        master.wait_until("all have ended", LIMIT, || all.iter().all(|process| !process.is_alive()));
+    }
+}
+
+/// A fork does not keep them.
+#[test]
+fn threads_and_connections_of_loading_are_warned_of() {
+    let (interpreter, file, text) = LANGUAGES[0];
+    let more = "require 'socket'\nThread.new { sleep }\nKEPT = Socket.pair(:UNIX, :STREAM)\n";
+    let (master, _) = serving(preloaded(interpreter, file, &format!("{more}{text}"), "-n 1"), 1);
+    master.wait_for_log("has started 1 threads while it was loaded", 1);
+    master.wait_for_log("has opened 2 connections while it was loaded", 1);
+}
