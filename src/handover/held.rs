@@ -5,6 +5,7 @@
 //! Descriptors stand here by their numbers: nothing is opened or closed by reading a document, so that the image before can still
 //! be gone back to.
 
+use std::ffi::OsString;
 use std::os::fd::{AsFd, AsRawFd};
 use std::path::PathBuf;
 use std::time::Duration;
@@ -146,7 +147,18 @@ pub(crate) struct OpenRelease {
 pub(crate) struct OpenLoader {
     pub(crate) version: Version,
     /// None: its program could not be loaded, and its workers are executed.
-    pub(crate) process: Option<(Pid, Fd, LoaderStage)>,
+    pub(crate) process: Option<OpenProcess>,
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct OpenProcess {
+    pub(crate) pid: Pid,
+    /// Its socket.
+    pub(crate) fd: Fd,
+    pub(crate) stage: LoaderStage,
+    /// What its workers find as their arguments.
+    #[serde(with = "wire")]
+    pub(crate) worker_argv: Vec<OsString>,
 }
 
 /// How far a loader is.
@@ -277,7 +289,7 @@ impl Open {
         let files = [(&self.lock, "lock"), (&self.pid_file, "pid_file")].into_iter();
         let files = files.filter_map(|(file, key)| Some((file.as_ref()?.fd, key)));
         let pipes = self.exec_pipes.iter().map(|(_, fd)| (*fd, "exec_pipes"));
-        let loaders = self.loaders.iter().filter_map(|loader| Some((loader.process?.1, "loaders")));
+        let loaders = self.loaders.iter().filter_map(|loader| Some((loader.process.as_ref()?.fd, "loaders")));
         let output = self.output.descriptors().map(|fd| (*fd, "output"));
         let image = self.old_image.iter().map(|fd| (*fd, "old_image"));
         let closed = self.listeners.iter().filter(|listener| listener.closed.is_some());

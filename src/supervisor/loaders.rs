@@ -2,11 +2,13 @@
 //! `preload`.
 
 use std::collections::BTreeMap;
+use std::ffi::OsString;
 use std::os::fd::OwnedFd;
 use std::time::Duration;
 
 use crate::base::{Mono, Pid, Signal, Slot, Version, WorkerIndex};
-use crate::handover::held::{LoaderStage, OpenLoader, number};
+use crate::handoff::Fd;
+use crate::handover::held::{LoaderStage, OpenLoader, OpenProcess, number};
 use crate::supervisor::equipment::OurEnds;
 use crate::sys::{signal, wait};
 
@@ -26,6 +28,8 @@ pub(crate) enum Source {
 pub(crate) struct Loader {
     pub(crate) pid: Pid,
     pub(crate) socket: OwnedFd,
+    /// What its workers find as their arguments.
+    pub(crate) worker_argv: Vec<OsString>,
     pub(crate) stage: LoaderStage,
     /// How many loaders of this version have ended before, since the last that has forked a worker.
     pub(crate) failures: u32,
@@ -54,16 +58,18 @@ pub(crate) struct Loaders {
 }
 
 impl Loaders {
-    /// Those of the image before.
-    pub(crate) fn resume(sources: impl Iterator<Item = (Version, Option<(Pid, OwnedFd, LoaderStage)>)>) -> Self {
-        let source = |carried: Option<(Pid, OwnedFd, LoaderStage)>| match carried {
-            Some((pid, socket, stage)) => {
-                let failures = if let LoaderStage::Ready { failures } = stage { failures } else { 0 };
-                Source::Loader(Loader { pid, socket, stage, failures, asked: Vec::new() })
-            }
-            None => Source::Executed,
+    /// Those of the image before; `owned` makes a descriptor of a number.
+    pub(crate) fn resume(carried: Vec<OpenLoader>, owned: impl Fn(Fd) -> Option<OwnedFd>) -> Self {
+        let resumed = |open: OpenLoader| {
+            let Some(OpenProcess { pid, fd, stage, worker_argv }) = open.process else {
+                return Some((open.version, Source::Executed));
+            };
+            let failures = if let LoaderStage::Ready { failures } = stage { failures } else { 0 };
+            let socket = owned(fd)?;
+            let loader = Loader { pid, socket, worker_argv, stage, failures, asked: Vec::new() };
+            Some((open.version, Source::Loader(loader)))
         };
-        let sources = sources.map(|(version, carried)| (version, source(carried))).collect();
+        let sources = carried.into_iter().filter_map(resumed).collect();
         Self { sources, last_launch: 0, look_at: Some(Mono::from_nanos(0)) }
     }
 
@@ -86,7 +92,12 @@ impl Loaders {
         let described = |(version, source): (&Version, &Source)| OpenLoader {
             version: *version,
             process: match source {
-                Source::Loader(loader) => Some((loader.pid, number(&loader.socket), loader.stage)),
+                Source::Loader(loader) => Some(OpenProcess {
+                    pid: loader.pid,
+                    fd: number(&loader.socket),
+                    stage: loader.stage,
+                    worker_argv: loader.worker_argv.clone(),
+                }),
                 Source::Executed => None,
             },
         };

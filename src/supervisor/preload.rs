@@ -27,7 +27,7 @@ use crate::sys::prepared_exec::SpawnRequest;
 use crate::sys::{clock, fd, limits, memfd, process, processors, socket, wait};
 
 /// How long a program may take to load.
-const LOAD_LIMIT: Duration = Duration::from_secs(60);
+const LOAD_LIMIT: Duration = Duration::from_secs(300);
 
 /// How long a loader may take to fork one worker.
 const FORK_LIMIT: Duration = Duration::from_secs(10);
@@ -104,7 +104,8 @@ impl Supervisor {
         log::info!("{verb} {path} (if this hangs, make sure your code can be properly loaded as a library)");
         log::debug!("Process {pid} loads {path}");
         let stage = LoaderStage::Loading { until: clock::now().after(LOAD_LIMIT) };
-        let loader = Loader { pid, socket: ours, stage, failures, asked: Vec::new() };
+        let worker_argv = command.worker_argv;
+        let loader = Loader { pid, socket: ours, worker_argv, stage, failures, asked: Vec::new() };
         self.children.loaders.sources.insert(version, Source::Loader(loader));
         self.children.loaders.look_again(clock::now());
         self.threads.reaper.resume();
@@ -133,8 +134,9 @@ impl Supervisor {
         let release = self.sockets.releases.get(&version).ok_or(Errno::ENOENT)?;
         let spec = &release.exec_spec;
         let preload = spec.preload.as_ref().ok_or(Errno::ENOENT)?;
-        let command =
-            loader_command(preload, &spec.argv, &spec.file(), &spec.environment, 0).map_err(|_| Errno::ENOENT)?;
+        let Some(Source::Loader(loader)) = self.children.loaders.sources.get(&version) else {
+            return Err(Errno::ESRCH);
+        };
         let equipment = self.equip(release)?;
         let (ours, theirs) = socket::socket_pair()?;
         fd::set_blocking(ours.as_fd(), fd::Blocking::NonBlocking)?;
@@ -149,18 +151,15 @@ impl Supervisor {
             fields.push(("connection", "EINHORN_SOCK_FD".into()));
             descriptors.push(theirs.as_fd());
         }
-        let shown: Vec<_> = command.worker_argv.iter().map(|word| word.to_string_lossy()).collect();
+        let shown: Vec<_> = loader.worker_argv.iter().map(|word| word.to_string_lossy()).collect();
         let title_line = format!("Set $0 = {:?}, ARGV = {shown:?}", preload.title.to_string_lossy());
-        fields.extend(command.worker_argv.into_iter().map(|word| ("arg", word)));
+        fields.extend(loader.worker_argv.iter().map(|word| ("arg", word.clone())));
         fields.push(("title", preload.title.clone()));
         fields.extend(spec.parent_death.map(|signal| ("signal", signal.number().to_string().into())));
         let known: BTreeSet<&(OsString, OsString)> = spec.environment.iter().collect();
         let own = self.environment(release, index, slot);
         let own = own.iter().filter(|variable| !known.contains(variable) && variable.0 != "EINHORN_SOCK_FD");
         fields.extend(own.map(|variable| ("env", assignment(variable))));
-        let Some(Source::Loader(loader)) = self.children.loaders.sources.get(&version) else {
-            return Err(Errno::ESRCH);
-        };
         packet_socket::send(loader.socket.as_fd(), &message(&fields), &descriptors)?;
         let until = clock::now().after(FORK_LIMIT);
         Ok(Asked { launch, index, slot, until, line: ours, ends: equipment.ours(), title_line })
@@ -171,10 +170,13 @@ impl Supervisor {
         if self.children.loaders.look_at.is_none_or(|due| due > clock::now()) {
             return Turn::Continue(());
         }
-        let versions: Vec<Version> = self.children.loaders.sources.keys().copied().collect();
+        let launched = self.pool.state().launches.iter().map(|launch| launch.version);
+        let versions: BTreeSet<Version> = self.children.loaders.sources.keys().copied().chain(launched).collect();
         for version in versions {
             self.hear_loader(version)?;
             self.end_late_loader(version)?;
+            // The image before may have asked, and heard no answer.
+            self.answer_waiting(version)?;
         }
         self.children.loaders.look_again(clock::now());
         Turn::Continue(())
@@ -224,9 +226,10 @@ impl Supervisor {
         self.answer_waiting(version)
     }
 
-    /// Launches that have waited for the loader.
+    /// Launches that have waited for the loader, unless it loads still.
     fn answer_waiting(&mut self, version: Version) -> Turn {
         let asked: Vec<WorkerIndex> = match self.children.loaders.loader(version) {
+            Some(Loader { stage: LoaderStage::Loading { .. }, .. }) => return Turn::Continue(()),
             Some(loader) => loader.asked.iter().map(|asked| asked.index).collect(),
             None => Vec::new(),
         };
@@ -311,13 +314,11 @@ impl Supervisor {
 
     /// It has ended, which it should not have. What it has said before counts.
     pub(crate) fn on_loader_ended(&mut self, pid: Pid) -> Turn {
-        let version = self.children.loaders.version_of(pid);
-        if let Some(version) = version {
+        if let Some(version) = self.children.loaders.version_of(pid) {
             self.hear_loader(version)?;
         }
-        let ending = wait::reap(pid).ok().flatten();
         match self.children.loaders.version_of(pid) {
-            Some(version) => self.lose_loader(version, &ended(ending)),
+            Some(version) => self.lose_loader(version, "it has ended"),
             None => Turn::Continue(()),
         }
     }
@@ -327,12 +328,13 @@ impl Supervisor {
             return Turn::Continue(());
         };
         let (pid, stage) = (loader.pid, loader.stage);
+        let reason = wait::reap(pid).ok().flatten().map_or_else(|| reason.to_owned(), ended);
         let failed = loader.end();
         let Some(preload) = self.preload_of(version) else { return Turn::Continue(()) };
         log::warn!("The loader {pid} of version {version} is gone: {reason}");
         let start = match stage {
             _ if self.pool.is_stopping() => Ok(()),
-            LoaderStage::Loading { .. } => Err(reason.to_owned()),
+            LoaderStage::Loading { .. } => Err(reason),
             LoaderStage::Ready { failures } if failures + 1 >= STARTS_MAX => {
                 Err("its loaders end again and again".to_owned())
             }
@@ -377,11 +379,10 @@ impl Supervisor {
     }
 }
 
-fn ended(ending: Option<Ending>) -> String {
+fn ended(ending: Ending) -> String {
     match ending {
-        Some(Ending::Code(code)) => format!("it has ended with exit status {code}"),
-        Some(Ending::Signal(signal)) => format!("it was killed by {signal}"),
-        None => "it has ended".to_owned(),
+        Ending::Code(code) => format!("it has ended with exit status {code}"),
+        Ending::Signal(signal) => format!("it was killed by {signal}"),
     }
 }
 

@@ -19,7 +19,7 @@ use crate::files::pidfile::PidFile;
 use crate::files::spot::Spot;
 use crate::handoff::Fd;
 use crate::handover::arrival::{HandoffEnv, fall_back, validate};
-use crate::handover::held::{Facts, Held, Open, OpenControl, OpenFile, OpenListener, OpenLoader, OpenRelease};
+use crate::handover::held::{Facts, Held, Open, OpenControl, OpenFile, OpenListener, OpenRelease};
 use crate::handover::plan::Plan;
 use crate::logging;
 use crate::machines::reexec::Origin;
@@ -117,11 +117,7 @@ fn take_over(plan: Plan, call: Call, env: HandoffEnv, title: Option<Title>) -> R
     let sockets = sockets(listeners, releases, &left, &facts.birth);
     let exec_pipes = exec_pipes.into_iter();
     let exec_pipes = exec_pipes.filter_map(|(pid, fd)| Some((pid, ExecPipe::resume(owned(fd)?)))).collect();
-    let loaders = loaders.into_iter().filter_map(|OpenLoader { version, process }| match process {
-        Some((pid, fd, stage)) => Some((version, Some((pid, owned(fd)?, stage)))),
-        None => Some((version, None)),
-    });
-    let loaders = Loaders::resume(loaders);
+    let loaders = Loaders::resume(loaders, owned);
     let output = output.with_descriptors(owned);
     let control = control.ok_or("the handoff has no control socket")?;
     let files = files(lock, pid_file, &facts, BoundFile::from(control.file.clone()));

@@ -218,6 +218,21 @@ fn a_stop_while_the_program_is_loaded_ends_at_once() {
     assert_eq!(master.log().count("===> Launched"), 0);
 }
 
+#[test]
+fn how_a_loader_has_ended_that_could_not_load_is_told() {
+    for (text, reason) in [
+        ("Process.kill(:KILL, $$)\nsleep\n", "it was killed by KILL"),
+        ("exit!(7)\n", "it has ended with exit status 7"),
+    ] {
+        let (interpreter, file, server) = LANGUAGES[0];
+        let setup = preloaded(interpreter, file, server, "-n 1");
+        let broken = setup.write("broken.rb", text);
+        let (master, _) = serving(setup.word("-p").word(broken), 1);
+        let postload = master.wait_for_log("Proceeding with postload", 1);
+        assert!(postload[0].ends_with(reason), "{postload:?}");
+    }
+}
+
 /// With `-g` and `-k`.
 #[test]
 fn workers_have_their_connection_and_die_with_the_master() {
