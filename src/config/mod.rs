@@ -143,7 +143,7 @@ fn with_binds(mut words: Vec<Word>, end: &End) -> Vec<Word> {
 ///
 /// As in einhorn, `-h`, `--version` and `--upgrade-check` act when they are reached: what is wrong before them is an
 /// error, what comes after them is never looked at. What they come after is read for itself, without any file. What einhorn takes
-/// and makes no sense is taken as the nearest that does; [`taken`] says so.
+/// and makes no sense is taken as the nearest that does; [`taken()`] says so.
 ///
 /// # Errors
 /// Everything that is wrong, in the order in which it was found.

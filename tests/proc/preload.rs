@@ -1,5 +1,7 @@
 //! Workers that are forked from what a loader has loaded (`-p`), in Ruby and in Python, and by a loader of one's own.
 
+use std::collections::BTreeSet;
+
 use nix::sys::signal::Signal;
 
 use crate::support::{LIMIT, Load, Master, Process, Setup};
@@ -102,13 +104,16 @@ fn serving(setup: Setup, count: usize) -> (Master, Vec<Process>) {
 
 /// A loader is a child, too.
 fn ready(master: &Master, count: usize) -> Vec<Process> {
-    let has_told = |worker: &Process| master.file(&format!("worker-{worker}")).exists();
     let mut found = Vec::new();
     master.wait_until(&format!("{count} workers"), LIMIT, || {
-        found = master.descendants().into_iter().filter(has_told).collect();
+        found = master.descendants().into_iter().filter(|worker| has_told(master, worker)).collect();
         found.len() == count
     });
     found
+}
+
+fn has_told(master: &Master, worker: &Process) -> bool {
+    std::fs::read_to_string(master.file(&format!("worker-{worker}"))).is_ok_and(|text| text.contains("rand "))
 }
 
 /// What a worker has told of itself.
@@ -191,6 +196,35 @@ fn a_loader_that_dies_is_started_again_and_its_workers_are_untouched() {
     let now = ready(&master, 2);
     let new = now.iter().find(|worker| !workers.contains(worker)).copied().unwrap();
     assert_ne!(told(&master, new, "loader"), told(&master, workers[1], "loader"));
+}
+
+/// In every stage of its life.
+#[test]
+fn loaders_that_are_killed_all_the_time_cost_no_request() {
+    for (interpreter, file, text) in LANGUAGES {
+        let (master, _) = serving(preloaded(interpreter, file, text, "-n 2"), 2);
+        let load = Load::start(master.addr(), 2);
+        load.wait_for_release("old", 5);
+        for round in 1..=5 {
+            let release = format!("new{round}");
+            master.replace("WORKER_VERSION", &release);
+            master.signal(Signal::SIGHUP);
+            let mut killed = BTreeSet::new();
+            master.wait_until("the upgrade is done", LIMIT, || {
+                let workers = master.descendants().into_iter().filter(|worker| has_told(&master, worker));
+                let loaders = workers.map(|worker| told(&master, worker, "loader"));
+                // Those that could not load it are executed, and load it themselves.
+                let loaders = loaders.filter(|loader| !master.file(&format!("worker-{loader}")).exists());
+                for loader in loaders.filter(|loader| killed.insert(loader.clone())) {
+                    Process(loader.parse().unwrap()).signal(Signal::SIGKILL);
+                }
+                master.log().count("Upgraded successfully") == round
+            });
+            load.wait_for_release(&release, 5);
+        }
+        load.stop().assert_nothing_lost();
+        assert!(master.log().count("was killed by KILL") >= 5, "{}", master.log());
+    }
 }
 
 #[test]
