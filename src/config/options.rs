@@ -72,6 +72,10 @@ pub struct Config {
     pub rollout: Rollout,
     pub reexec_as: Option<Vec<String>>,
     pub preload: Option<PathBuf>,
+    /// What each worker runs of it; `None` is `einhorn_main`.
+    pub preload_main: Option<String>,
+    pub preload_timeout: Option<Duration>,
+    pub preload_required: bool,
     pub gc_before_fork: bool,
     pub command_name: Option<String>,
     pub socket_path: Option<PathBuf>,
@@ -263,6 +267,21 @@ pub(super) static OPTIONS: &[Definition] = &[
         .short('p')
         .effect(Effect::NewWorkers)
         .read(|config, value| set(&mut config.preload, values::path(value))),
+    single(UPGRADES, "preload-main", Shape::Text("NAME"))
+        .help("Function of the preloaded code that each worker runs (default: einhorn_main)")
+        .effect(Effect::NewWorkers)
+        .not_einhorns()
+        .read(|config, value| set(&mut config.preload_main, values::function_name(value))),
+    single(UPGRADES, "preload-timeout", Shape::Time("DURATION"))
+        .help("How long the code of --preload may take to load (default 5m)")
+        .effect(Effect::NewWorkers)
+        .not_einhorns()
+        .read(|config, value| set(&mut config.preload_timeout, values::limit_in_time(value))),
+    switch(UPGRADES, "preload-required")
+        .help("Give an upgrade up whose code cannot be preloaded, instead of executing its workers")
+        .effect(Effect::NewWorkers)
+        .not_einhorns()
+        .read(|config, _| set(&mut config.preload_required, Ok(true))),
     switch(UPGRADES, "gc-before-fork")
         .help("Collect garbage after loading, before the first worker is forked")
         .effect(Effect::NewWorkers)

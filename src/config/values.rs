@@ -203,6 +203,14 @@ pub(super) fn group(value: &OsStr) -> Result<String, Need> {
     if fits { Ok(name.to_owned()) } else { Err("need the name or number of a group".to_owned()) }
 }
 
+/// As languages have it.
+pub(super) fn function_name(value: &OsStr) -> Result<String, Need> {
+    let name = text(value)?;
+    let fits = name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_');
+    let begins = name.chars().next().is_some_and(|c| !c.is_ascii_digit());
+    if fits && begins { Ok(name.to_owned()) } else { Err("need the name of a function".to_owned()) }
+}
+
 /// A word of a command line, in whatever bytes.
 pub(super) fn word(value: &OsStr) -> Result<OsString, Need> {
     if value.as_bytes().contains(&0) {

@@ -5,6 +5,7 @@ use std::ffi::{OsStr, OsString};
 use std::os::fd::RawFd;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
@@ -16,8 +17,11 @@ use crate::release::environment::Environment;
 /// In which a loader finds the number of its socket.
 pub(crate) const LOADER_FD: &str = "EINHYRNINGSINS_LOADER_FD";
 
-/// What is called in each worker.
+/// What is called in each worker where nothing else is configured.
 const MAIN: &str = "einhorn_main";
+
+/// How long a program may take to load where nothing else is configured.
+const TIMEOUT: Duration = Duration::from_secs(300);
 
 const RUBY_LOADER: &str = include_str!("loaders/ruby.rb");
 const PYTHON_LOADER: &str = include_str!("loaders/python.py");
@@ -28,6 +32,11 @@ pub(crate) struct Preload {
     /// A file, or what the language looks for by that name.
     #[serde(with = "wire")]
     pub(crate) path: PathBuf,
+    /// The function that is called in each worker.
+    pub(crate) main: String,
+    pub(crate) timeout: Duration,
+    /// Whether an upgrade is given up when it cannot be loaded.
+    pub(crate) is_required: bool,
     /// Whether the loader collects garbage before the first worker is forked.
     pub(crate) collects: bool,
     /// What ps(1) shows the workers as.
@@ -39,13 +48,20 @@ impl Preload {
     pub(crate) fn of(config: &Config, pin: impl FnOnce(&OsStr) -> Option<OsString>) -> Option<Self> {
         let path = config.preload.as_ref()?;
         let path = pin(path.as_os_str()).map_or_else(|| path.clone(), PathBuf::from);
-        Some(Self { path, collects: config.gc_before_fork, title: worker_title(config) })
+        Some(Self {
+            path,
+            main: config.preload_main.clone().unwrap_or_else(|| MAIN.to_owned()),
+            timeout: config.preload_timeout.unwrap_or(TIMEOUT),
+            is_required: config.preload_required,
+            collects: config.gc_before_fork,
+            title: worker_title(config),
+        })
     }
 }
 
 impl Preload {
     /// Whether Ruby looks for it by its name, as for a library.
-    pub(crate) fn is_required(&self) -> bool {
+    pub(crate) fn is_library(&self) -> bool {
         self.path.extension().is_some_and(|extension| extension == "rb") || !self.path.exists()
     }
 }
@@ -150,7 +166,8 @@ pub(crate) fn loader_command(
         Language::Python => argv.iter().skip(skipped).cloned().collect(),
     };
     let script = OsString::from(format!("/proc/self/fd/{script_fd}"));
-    let own = [script, preload.path.clone().into(), MAIN.into(), preload.title.clone(), collects.into()];
+    let own =
+        [script, preload.path.clone().into(), preload.main.clone().into(), preload.title.clone(), collects.into()];
     let argv = words.into_iter().chain(own).chain(worker_argv.iter().cloned()).collect();
     let script = match language {
         Language::Ruby => RUBY_LOADER,
@@ -215,7 +232,8 @@ mod tests {
     use super::*;
 
     fn preload(path: &str) -> Preload {
-        Preload { path: path.into(), collects: false, title: "title".into() }
+        let (main, title) = (MAIN.to_owned(), "title".into());
+        Preload { path: path.into(), main, timeout: TIMEOUT, is_required: false, collects: false, title }
     }
 
     fn words(text: &str) -> Vec<OsString> {

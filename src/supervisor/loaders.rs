@@ -22,6 +22,8 @@ pub(crate) enum Source {
     Loader(Loader),
     /// Its program could not be loaded.
     Executed,
+    /// The same, and the version is given up for it; why, until the pool is told.
+    Refused(Option<String>),
 }
 
 #[derive(Debug)]
@@ -76,14 +78,14 @@ impl Loaders {
     fn loaders(&self) -> impl Iterator<Item = &Loader> {
         self.sources.values().filter_map(|source| match source {
             Source::Loader(loader) => Some(loader),
-            Source::Executed => None,
+            Source::Executed | Source::Refused(_) => None,
         })
     }
 
     pub(crate) fn loader(&mut self, version: Version) -> Option<&mut Loader> {
         match self.sources.get_mut(&version)? {
             Source::Loader(loader) => Some(loader),
-            Source::Executed => None,
+            Source::Executed | Source::Refused(_) => None,
         }
     }
 
@@ -98,7 +100,7 @@ impl Loaders {
                     stage: loader.stage,
                     worker_argv: loader.worker_argv.clone(),
                 }),
-                Source::Executed => None,
+                Source::Executed | Source::Refused(_) => None,
             },
         };
         self.sources.iter().map(described).collect()

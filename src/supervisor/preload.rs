@@ -26,9 +26,6 @@ use crate::sys::packet_socket::{self, Received};
 use crate::sys::prepared_exec::SpawnRequest;
 use crate::sys::{clock, fd, limits, memfd, process, processors, socket, wait};
 
-/// How long a program may take to load.
-const LOAD_LIMIT: Duration = Duration::from_secs(300);
-
 /// How long a loader may take to fork one worker.
 const FORK_LIMIT: Duration = Duration::from_secs(10);
 
@@ -45,11 +42,12 @@ impl Supervisor {
         }
         match self.children.loaders.sources.get(&version) {
             Some(Source::Executed) => return Some(self.launch(index, slot, version)),
+            Some(Source::Refused(_)) => return Some(Event::SpawnFailed { index, version }),
             Some(Source::Loader(_)) => {}
             None => {
                 if let Err(reason) = self.start_loader(version, &preload, 0) {
-                    self.proceed_with_postload(version, &preload, &reason);
-                    return Some(self.launch(index, slot, version));
+                    self.do_without_loader(version, &preload, reason);
+                    return self.fork_or_launch(index, slot, version);
                 }
             }
         }
@@ -99,11 +97,11 @@ impl Supervisor {
             identity: spec.identity.as_ref(),
         });
         let pid = spawned.map_err(said)?.pid;
-        let verb = if preload.is_required() { "Requiring" } else { "Loading" };
+        let verb = if preload.is_library() { "Requiring" } else { "Loading" };
         let path = preload.path.display();
         log::info!("{verb} {path} (if this hangs, make sure your code can be properly loaded as a library)");
         log::debug!("Process {pid} loads {path}");
-        let stage = LoaderStage::Loading { until: clock::now().after(LOAD_LIMIT) };
+        let stage = LoaderStage::Loading { until: clock::now().after(preload.timeout) };
         let worker_argv = command.worker_argv;
         let loader = Loader { pid, socket: ours, worker_argv, stage, failures, asked: Vec::new() };
         self.children.loaders.sources.insert(version, Source::Loader(loader));
@@ -177,6 +175,7 @@ impl Supervisor {
             self.end_late_loader(version)?;
             // The image before may have asked, and heard no answer.
             self.answer_waiting(version)?;
+            self.refuse_unloaded(version)?;
         }
         self.children.loaders.look_again(clock::now());
         Turn::Continue(())
@@ -208,6 +207,14 @@ impl Supervisor {
                 self.dispatch(Event::SpawnFailed { index: asked.index, version })
             }
         }
+    }
+
+    fn refuse_unloaded(&mut self, version: Version) -> Turn {
+        let Some(Source::Refused(reason)) = self.children.loaders.sources.get_mut(&version) else {
+            return Turn::Continue(());
+        };
+        let Some(reason) = reason.take() else { return Turn::Continue(()) };
+        self.dispatch(Event::VersionUnfit { version, reason: format!("cannot be loaded: {reason}") })
     }
 
     fn on_loaded(&mut self, version: Version, threads: u64, sockets: u64) -> Turn {
@@ -244,12 +251,19 @@ impl Supervisor {
 
     fn on_load_failed(&mut self, version: Version, reason: &str) -> Turn {
         if let Some(preload) = self.preload_of(version) {
-            self.proceed_with_postload(version, &preload, reason);
+            self.do_without_loader(version, &preload, reason.to_owned());
         }
         self.answer_waiting(version)
     }
 
-    fn proceed_with_postload(&mut self, version: Version, preload: &Preload, reason: &str) {
+    /// Its workers are executed; or it is given up, where that is configured, and there is a version to go back to.
+    fn do_without_loader(&mut self, version: Version, preload: &Preload, reason: String) {
+        if preload.is_required && version == self.pool.modern() && self.pool.can_be_given_up() {
+            log::error!("cannot load {}: {reason}", preload.path.display());
+            self.replace_source(version, Some(Source::Refused(Some(reason))));
+            self.children.loaders.look_at = Some(clock::now());
+            return;
+        }
         log::warn!("Proceeding with postload -- could not load {}: {reason}", preload.path.display());
         self.replace_source(version, Some(Source::Executed));
     }
@@ -341,7 +355,7 @@ impl Supervisor {
             LoaderStage::Ready { failures } => self.start_loader(version, &preload, failures + 1),
         };
         if let Err(reason) = start {
-            self.proceed_with_postload(version, &preload, &reason);
+            self.do_without_loader(version, &preload, reason);
         }
         let failed = failed.into_iter().map(|index| Event::SpawnFailed { index, version });
         self.dispatch_all(failed)?;

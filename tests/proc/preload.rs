@@ -267,6 +267,41 @@ fn how_a_loader_has_ended_that_could_not_load_is_told() {
     }
 }
 
+#[test]
+fn an_upgrade_is_given_up_whose_program_cannot_be_loaded_where_it_must_be() {
+    for (interpreter, file, text) in LANGUAGES {
+        let (master, workers) = serving(preloaded(interpreter, file, text, "-n 2 --preload-required"), 2);
+        let launched = master.log().count("===> Launched");
+        master.replace(file, "raise ValueError('no such table')\n");
+        let mut client = master.connect();
+        client.send("{command: upgrade, id: 1}");
+        let last = std::iter::from_fn(|| client.receive()).find(|line| !line.contains("wait: true")).unwrap();
+        assert!(last.contains("Upgrade failed") && last.contains("cannot be loaded"), "{last}");
+        assert_eq!((ready(&master, 2), master.log().count("===> Launched")), (workers, launched));
+        master.replace(file, text);
+        master.signal(Signal::SIGHUP);
+        master.wait_for_log("Upgraded successfully", 1);
+    }
+}
+
+#[test]
+fn a_program_that_hangs_while_it_is_loaded_is_executed_when_its_time_is_over() {
+    let (interpreter, file, text) = LANGUAGES[0];
+    let hangs = format!("sleep unless $0 == __FILE__\n{text}");
+    let (master, workers) = serving(preloaded(interpreter, file, &hangs, "-n 1 --preload-timeout 0.2"), 1);
+    assert_eq!(told(&master, workers[0], "loader"), workers[0].to_string());
+    assert!(master.wait_for_log("Proceeding with postload", 1)[0].ends_with("it takes too long"));
+}
+
+#[test]
+fn another_function_can_be_what_a_worker_runs() {
+    for (interpreter, file, text) in LANGUAGES {
+        let text = text.replace("einhorn_main", "serve");
+        let (master, workers) = serving(preloaded(interpreter, file, &text, "-n 1 --preload-main serve"), 1);
+        assert_ne!(told(&master, workers[0], "loader"), workers[0].to_string());
+    }
+}
+
 /// With `-g` and `-k`.
 #[test]
 fn workers_have_their_connection_and_die_with_the_master() {

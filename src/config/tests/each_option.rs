@@ -58,6 +58,13 @@ const SETTINGS: &[(&str, &[&[&str]], Check)] = &[
         c.reexec_as.as_deref() == Some(&["env".into(), "A=b c".into(), "x".into()])
     }),
     ("preload", &[&["-p", "/p"], &["-p/p"], &["--preload=/p"], &["--pre", "/p"]], |c| c.preload == Some("/p".into())),
+    ("preload-main", &[&["--preload-main=run"], &["--preload-main", "run"], &["--preload-m=run"]], |c| {
+        c.preload_main.as_deref() == Some("run")
+    }),
+    ("preload-timeout", &[&["--preload-timeout=1m 30s"], &["--preload-timeout", "90"], &["--preload-t=90"]], |c| {
+        c.preload_timeout == Some(Duration::from_secs(90))
+    }),
+    ("preload-required", &[&["--preload-required"], &["--preload-r"]], |c| c.preload_required),
     ("gc-before-fork", &[&["--gc-before-fork"], &["--gc"]], |c| c.gc_before_fork),
     ("command-name", &[&["-c", "x"], &["-cx"], &["--command-name=x"], &["--command-n", "x"]], |c| {
         c.command_name.as_deref() == Some("x")
@@ -190,6 +197,9 @@ fn defaults_are_einhorns_but_for_the_backlog() {
         rollout: Rollout { check_timeout: Duration::from_secs(60), ..Rollout::default() },
         reexec_as: None,
         preload: None,
+        preload_main: None,
+        preload_timeout: None,
+        preload_required: false,
         gc_before_fork: false,
         command_name: None,
         socket_path: None,

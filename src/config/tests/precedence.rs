@@ -20,7 +20,7 @@ fn values(key: &Definition) -> [(&'static str, &'static str); 3] {
         "upgrade.steps" => [("[1, '50%']", "1,50%"), ("2", "2"), ("['4']", "4")],
         "upgrade.check" => [("['a', 'b c']", "a,b c"), ("\"d 'e f'\"", "d,e f"), ("['g']", "g")],
         "early-life" | "upgrade.bake" | "stop-delay" => [("0", "0"), ("'3s'", "3s"), ("4.5", "4.5")],
-        "ack-timeout" | "upgrade.check-timeout" => [("2", "2"), ("'3s'", "3s"), ("4.5", "4.5")],
+        "ack-timeout" | "upgrade.check-timeout" | "preload-timeout" => [("2", "2"), ("'3s'", "3s"), ("4.5", "4.5")],
         "nice" => [("'2:3'", "2:3"), ("3", "3"), ("'4'", "4")],
         "socket-mode" | "worker.umask" => [("'0600'", "0600"), ("0o660", "660"), ("640", "640")],
         "command" => [("['a', 'b c']", "a,b c"), ("\"d 'e f'\"", "d,e f"), ("['g']", "g")],
@@ -48,8 +48,8 @@ fn values(key: &Definition) -> [(&'static str, &'static str); 3] {
         "control.allow-users" | "control.allow-groups" => [("['a']", "a"), ("['b', '3']", "b,3"), ("'c'", "c")],
         "worker.no-restart" => [("[78]", "78"), ("[1, '2']", "1,2"), ("3", "3")],
         "worker.leave" => [("['a']", "a"), ("['b', 'c']", "b,c"), ("'c'", "c")],
-        "preload" | "command-name" | "socket-path" | "pidfile" | "lockfile" | "socket-group" | "trace"
-        | "worker.user" | "worker.group" | "worker.directory" | "log.ident" => {
+        "preload" | "preload-main" | "command-name" | "socket-path" | "pidfile" | "lockfile" | "socket-group"
+        | "trace" | "worker.user" | "worker.group" | "worker.directory" | "log.ident" => {
             [("'a'", "a"), ("'b'", "b"), ("'c'", "c")]
         }
         switch if key.kind == Kind::Switch => {
