@@ -189,6 +189,8 @@ pub(crate) enum Word {
     Loaded { threads: u64, sockets: u64 },
     /// They cannot be, and why.
     Failed(String),
+    /// They cannot be: it has no function of this name.
+    Without(String),
     /// The worker of this launch.
     Forked { launch: u64, pid: i32 },
     /// There is none for this launch, and the errno that says why.
@@ -208,6 +210,9 @@ impl Word {
         let count = |key: &str| number(key).and_then(|count| u64::try_from(count).ok()).unwrap_or_default();
         if let Some(reason) = text("failed") {
             return Ok(Self::Failed(reason));
+        }
+        if let Some(main) = text("without") {
+            return Ok(Self::Without(main));
         }
         if text("loaded").is_some() {
             return Ok(Self::Loaded { threads: count("threads"), sockets: count("sockets") });
@@ -276,6 +281,7 @@ mod tests {
         for (text, word) in [
             ("loaded  threads 2 sockets 1 ", Ok(Word::Loaded { threads: 2, sockets: 1 })),
             ("failed reason ", Ok(Word::Failed("reason".to_owned()))),
+            ("without main ", Ok(Word::Without("main".to_owned()))),
             ("launch 7 pid 123 ", Ok(Word::Forked { launch: 7, pid: 123 })),
             ("launch 7 error 11 ", Ok(Word::ForkFailed { launch: 7, errno: 11 })),
             ("launch 7 pid 1 ", Err(())),

@@ -46,7 +46,7 @@ impl Supervisor {
             Some(Source::Loader(_)) => {}
             None => {
                 if let Err(reason) = self.start_loader(version, &preload, 0) {
-                    self.do_without_loader(version, &preload, reason);
+                    self.do_without_loader(version, &preload, not_loaded(&preload, &reason));
                     return self.fork_or_launch(index, slot, version);
                 }
             }
@@ -97,6 +97,8 @@ impl Supervisor {
             identity: spec.identity.as_ref(),
         });
         let pid = spawned.map_err(said)?.pid;
+        let shown: Vec<_> = command.worker_argv.iter().map(|word| word.to_string_lossy()).collect();
+        log::info!("Set ARGV = {shown:?}");
         let verb = if preload.is_library() { "Requiring" } else { "Loading" };
         let path = preload.path.display();
         log::info!("{verb} {path} (if this hangs, make sure your code can be properly loaded as a library)");
@@ -150,7 +152,7 @@ impl Supervisor {
             descriptors.push(theirs.as_fd());
         }
         let shown: Vec<_> = loader.worker_argv.iter().map(|word| word.to_string_lossy()).collect();
-        let title_line = format!("Set $0 = {:?}, ARGV = {shown:?}", preload.title.to_string_lossy());
+        let title_line = format!("Set $0 = {:?},  ARGV = {shown:?}", preload.title.to_string_lossy());
         fields.extend(loader.worker_argv.iter().map(|word| ("arg", word.clone())));
         fields.push(("title", preload.title.clone()));
         fields.extend(spec.parent_death.map(|signal| ("signal", signal.number().to_string().into())));
@@ -199,7 +201,10 @@ impl Supervisor {
     fn obey_loader(&mut self, version: Version, word: Word) -> Turn {
         match word {
             Word::Loaded { threads, sockets } => self.on_loaded(version, threads, sockets),
-            Word::Failed(reason) => self.on_load_failed(version, &reason),
+            Word::Failed(reason) => self.on_load_failed(version, |preload| not_loaded(preload, &reason)),
+            Word::Without(main) => self.on_load_failed(version, |preload| {
+                format!("loaded {}, but no {main} method was defined", preload.path.display())
+            }),
             Word::Forked { launch, pid } => self.on_forked(version, launch, Pid(pid)),
             Word::ForkFailed { launch, errno } => {
                 let Some(asked) = self.take_asked(version, launch) else { return Turn::Continue(()) };
@@ -214,7 +219,7 @@ impl Supervisor {
             return Turn::Continue(());
         };
         let Some(reason) = reason.take() else { return Turn::Continue(()) };
-        self.dispatch(Event::VersionUnfit { version, reason: format!("cannot be loaded: {reason}") })
+        self.dispatch(Event::VersionUnfit { version, reason })
     }
 
     fn on_loaded(&mut self, version: Version, threads: u64, sockets: u64) -> Turn {
@@ -249,22 +254,21 @@ impl Supervisor {
         Turn::Continue(())
     }
 
-    fn on_load_failed(&mut self, version: Version, reason: &str) -> Turn {
+    fn on_load_failed(&mut self, version: Version, what: impl FnOnce(&Preload) -> String) -> Turn {
         if let Some(preload) = self.preload_of(version) {
-            self.do_without_loader(version, &preload, reason.to_owned());
+            self.do_without_loader(version, &preload, what(&preload));
         }
         self.answer_waiting(version)
     }
 
     /// Its workers are executed; or it is given up, where that is configured, and there is a version to go back to.
-    fn do_without_loader(&mut self, version: Version, preload: &Preload, reason: String) {
+    fn do_without_loader(&mut self, version: Version, preload: &Preload, what: String) {
         if preload.is_required && version == self.pool.modern() && self.pool.can_be_given_up() {
-            log::error!("cannot load {}: {reason}", preload.path.display());
-            self.replace_source(version, Some(Source::Refused(Some(reason))));
+            self.replace_source(version, Some(Source::Refused(Some(what))));
             self.children.loaders.look_at = Some(clock::now());
             return;
         }
-        log::warn!("Proceeding with postload -- could not load {}: {reason}", preload.path.display());
+        log::warn!("Proceeding with postload -- {what}");
         self.replace_source(version, Some(Source::Executed));
     }
 
@@ -355,7 +359,7 @@ impl Supervisor {
             LoaderStage::Ready { failures } => self.start_loader(version, &preload, failures + 1),
         };
         if let Err(reason) = start {
-            self.do_without_loader(version, &preload, reason);
+            self.do_without_loader(version, &preload, not_loaded(&preload, &reason));
         }
         let failed = failed.into_iter().map(|index| Event::SpawnFailed { index, version });
         self.dispatch_all(failed)?;
@@ -391,6 +395,10 @@ impl Supervisor {
         let failed = unmade.into_iter().map(|launch| (launch.index, launch.version));
         self.dispatch_all(failed.map(|(index, version)| Event::SpawnFailed { index, version }))
     }
+}
+
+fn not_loaded(preload: &Preload, reason: &str) -> String {
+    format!("could not load {}: {reason}", preload.path.display())
 }
 
 fn ended(ending: Ending) -> String {

@@ -98,8 +98,11 @@ fn stored_sockets_of_a_killed_master_are_adopted_with_its_workers() {
     let (mut masters, mut expected) = (Vec::new(), vec!["READY=1"]);
     for _ in 0..3 {
         loads[0].wait_for(10);
-        // A turn begins by writing down the acks of those before.
-        master.control("{command: state}");
+        // They are written down a turn later, if nothing else waits to be heard.
+        master.wait_until("the journal has the acks", LIMIT, || {
+            let journal = fs::read_to_string(master.file("einhorn.lock.journal")).unwrap_or_default();
+            journal.matches("\"acked_at\":").count() == 2 && !journal.contains("\"acked_at\":null")
+        });
         kill(&master);
         let next = next(&mut manager, &master);
         next.wait_for_log("and 2 of its 2 sockets", 1);

@@ -95,8 +95,11 @@ fn a_worker_finds_the_same_before_and_after_a_re_exec() {
     let setup = Setup::new("-m 0 -n 1 -s 0.01 -g -k -b 127.0.0.1:0,r -b 127.0.0.1:0").program(["sleep", "1000"]);
     let master = setup.env("KEPT", "x").start();
     master.wait_for_log("Up to 1 / 1", 1);
-    let seen =
-        |worker: Process| (worker.descriptors().into_keys().collect::<Vec<_>>(), worker.environ(), worker.ignored());
+    let seen = |worker: Process| {
+        let mut environ = worker.environ();
+        assert_eq!(environ.remove("EINHYRNINGSINS_SLOT_PID"), Some(worker.to_string()));
+        (worker.descriptors().into_keys().collect::<Vec<_>>(), environ, worker.ignored())
+    };
     let before = seen(master.wait_for_idle_workers(1)[0]);
     for death in 1..=3 {
         let old = master.wait_for_workers(1);

@@ -71,7 +71,7 @@ class Loader:
             return None
         found = getattr(module, main, None)
         if not callable(found):
-            self.tell("failed", f"no {main} function was defined")
+            self.tell("without", main)
             return None
         return found
 

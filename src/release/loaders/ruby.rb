@@ -35,7 +35,7 @@ module EinhyrningsinsLoader
     def load_program(path, main)
       # A path that is no file, or ends in .rb, is looked for as `require` does.
       !path.end_with?(".rb") && File.exist?(path) ? load(path) : require(path)
-      return tell("failed", "no #{main} method was defined") unless TOPLEVEL_BINDING.receiver.respond_to?(main, true)
+      return tell("without", main) unless TOPLEVEL_BINDING.receiver.respond_to?(main, true)
       true
     rescue Exception => error # a syntax error, an exit
       trace = (error.backtrace || []).join("\n  ")
