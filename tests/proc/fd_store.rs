@@ -101,7 +101,10 @@ fn stored_sockets_of_a_killed_master_are_adopted_with_its_workers() {
         // They are written down a turn later, if nothing else waits to be heard.
         master.wait_until("the journal has the acks", LIMIT, || {
             let journal = fs::read_to_string(master.file("einhorn.lock.journal")).unwrap_or_default();
-            journal.matches("\"acked_at\":").count() == 2 && !journal.contains("\"acked_at\":null")
+            let workers = master.workers();
+            let is_listed = |worker: &Process| journal.contains(&format!("\"pid\":{worker},"));
+            let have_acked = journal.matches("\"acked_at\":").count() == 2 && !journal.contains("\"acked_at\":null");
+            workers.len() == 2 && workers.iter().all(is_listed) && have_acked
         });
         kill(&master);
         let next = next(&mut manager, &master);

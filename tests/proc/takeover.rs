@@ -137,17 +137,18 @@ fn a_recorded_einhorn_amid_an_upgrade_is_taken_over() {
 
 /// What Ruby was asked is not what we can do: it is said, and the rest goes on.
 #[test]
-fn unsupported_settings_of_einhorn_are_dropped_and_named() {
+fn settings_of_einhorn_that_make_no_sense_are_named() {
     let edit = |text: String| {
         let text = text.replace(":reloading_for_upgrade: true", ":reloading_for_upgrade: false");
         let text = text.replace(":backlog: 100", ":backlog: 0").replace("    - []\n", "    - - tcp_nodelay\n");
         text.replace(":path:\n", ":path: app.rb\n")
     };
     let (TakenOver { master, workers, .. }, target) = take_over(edit, None);
-    master.wait_for_log("--backlog 0: need a whole number", 1);
-    master.wait_for_log("Proceeding with postload", 1);
+    master.wait_for_log("--backlog 0: taken as 1", 1);
+    master.wait_for_log(",tcp_nodelay means nothing here", 1);
     assert_eq!(ask(&target, "/x").unwrap().release, "old");
     workers[0].signal(Signal::SIGKILL);
+    master.wait_for_log("Proceeding with postload -- could not load app.rb", 1);
     master.wait_for_log("Received a manual ACK", 1);
     assert_eq!(master.wait_for_workers(2).len(), 2);
 }

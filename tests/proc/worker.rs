@@ -337,8 +337,7 @@ fn wait_until_replaced(master: &Master, killed: &[Process], count: usize) {
 #[test]
 fn nice_levels_are_the_masters_and_the_workers_own() {
     let born = Process::this().nice().unwrap();
-    for (option, master_level, worker_level) in [("--nice 11:12", 11, 12), ("--nice 13", 13, born), ("-q", born, born)]
-    {
+    for (option, master_level, worker_level) in [("--nice 11:12", 11, 12), ("--nice 13", 13, 13), ("-q", born, born)] {
         let master = Setup::new("-n 1").options(option).program(["sleep", "1000"]).start();
         let worker = master.wait_for_workers(1)[0];
         assert_eq!((master.process().nice(), worker.nice()), (Some(master_level), Some(worker_level)), "{option}");
