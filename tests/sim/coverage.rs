@@ -320,7 +320,6 @@ impl Coverage {
             ("deaths in upgrades", self.deaths_in_upgrades),
             ("deaths at stops", self.deaths_at_stops),
             ("workers found that no journal has", self.found_unlisted),
-            ("launches answered late", self.launched_late),
             ("releases prepared anew after one", self.prepared_anew),
             ("steps compared with no re-exec", self.compared),
             ("re-execs begun by steps", self.reexecs_begun),
