@@ -300,9 +300,7 @@ impl Run {
     fn audit_deadline(&mut self, tally: &Tally, action_count: usize) {
         let was_due = self.deadline.is_some_and(|deadline| deadline <= self.now);
         if matches!(self.step.cause, Cause::Deadline | Cause::Resumed) {
-            // What a launch under way blocks is told with the next event.
-            let is_owed = !self.ledger.launching.is_empty();
-            hold!("I16", was_due || is_owed || action_count == 0, "{action_count} actions, and no deadline had passed");
+            hold!("I16", was_due || action_count == 0, "{action_count} actions, and no deadline had passed");
             // The end of a watch may lead to a stage in which nothing can be done yet.
             let is_baked = self.ledger.rollout.as_ref().is_some_and(|rollout| rollout.is_baked(self.now));
             hold!("I16", !was_due || action_count > 0 || is_baked, "woken in vain");

@@ -108,7 +108,7 @@ impl Run {
                 4 => self.report_group(),
                 5 => self.answer_release(),
                 6 => self.heed(),
-                7 => self.answer_launch(),
+                7 => self.exec(),
                 8 => self.end_version_check(),
                 9 => self.stop_itself(),
                 10 => self.see_unfit(),
@@ -147,7 +147,6 @@ impl Run {
         self.master.as_ref().map_or(self.ledger.outstanding.is_some(), release)
             || self.master.as_ref().is_some_and(Master::check_can_end)
             || self.ledger.rollout.as_ref().is_some_and(Rollout::is_checked)
-            || !self.ledger.late.is_empty()
             || self.world.processes.iter().any(|process| {
                 let zombie = matches!(process.life, Life::Zombie(_));
                 let gone = process.known == Known::Group && process.life == Life::Free;

@@ -55,7 +55,6 @@ impl Run {
             Kind::Time => None,
             Kind::Exec => self.exec(),
             Kind::Ack => self.ack(),
-            Kind::Launch => self.answer_launch(),
             Kind::StrayAck => Some(Event::WorkerAcked { pid: self.any_pid() }),
             Kind::Ping => Some(self.ping()),
             Kind::Die => self.kill_any(),

@@ -214,8 +214,6 @@ pub struct Coverage {
     pub deaths_in_upgrades: u64,
     pub deaths_at_stops: u64,
     pub found_unlisted: u64,
-    /// Launches that were answered after other events.
-    pub launched_late: u64,
     pub prepared_anew: u64,
     pub compared: u64,
     /// Re-execs that the master has begun and given up, and upgrades that the next image went back with.
@@ -286,7 +284,6 @@ impl Coverage {
         self.deaths_in_upgrades += other.deaths_in_upgrades;
         self.deaths_at_stops += other.deaths_at_stops;
         self.found_unlisted += other.found_unlisted;
-        self.launched_late += other.launched_late;
         self.prepared_anew += other.prepared_anew;
         self.compared += other.compared;
         self.reexecs_begun += other.reexecs_begun;

@@ -76,8 +76,6 @@ pub struct Ledger {
     /// When the log last named those who linger.
     pub last_linger_note: Mono,
     pub launching: Vec<Launching>,
-    /// Those of them that are answered later.
-    pub late: Vec<(WorkerIndex, Slot, Version)>,
     pub leftover_count: usize,
     /// The version of which it was told last that its workers go to the background, and one of which this is to be told.
     pub daemonized: Option<Version>,
@@ -135,7 +133,6 @@ impl Ledger {
             last_spinup: None,
             last_linger_note: Mono::from_nanos(0),
             launching: Vec::new(),
-            late: Vec::new(),
             leftover_count: 0,
             daemonized: None,
             daemon_to_tell: None,

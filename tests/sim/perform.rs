@@ -101,21 +101,8 @@ impl Run {
         self.ledger.last_asked = self.now;
         let graceful = self.ledger.set_for(version).graceful;
         self.ledger.launching.push(Launching { index, slot, version, graceful });
-        if self.rng.chance(self.plan.late_launches) {
-            self.ledger.late.push((index, slot, version));
-        } else {
-            let reply = self.fork(index, slot, version);
-            self.replies.push_back(reply);
-        }
-    }
-
-    /// One of those that were not answered at once is, whichever was asked for first.
-    pub fn answer_launch(&mut self) -> Option<Event> {
-        let count = self.ledger.late.len() as u64;
-        let at = (count > 0).then(|| self.rng.below(count) as usize)?;
-        let (index, slot, version) = self.ledger.late.remove(at);
-        self.coverage.launched_late += 1;
-        Some(self.fork(index, slot, version))
+        let reply = self.fork(index, slot, version);
+        self.replies.push_back(reply);
     }
 
     fn fork(&mut self, index: WorkerIndex, slot: Slot, version: Version) -> Event {

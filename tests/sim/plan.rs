@@ -16,8 +16,6 @@ pub enum Kind {
     Time,
     Exec,
     Ack,
-    /// A launch that was not answered at once is.
-    Launch,
     StrayAck,
     Ping,
     Die,
@@ -63,8 +61,6 @@ pub struct Plan {
     /// How often a worker leaves something in another group, and that in turn.
     pub has_strays: u64,
     pub fork_fails: u64,
-    /// How often a launch is answered later than at once.
-    pub late_launches: u64,
     pub refused: u64,
     pub release_at_once: u64,
     /// How often a release comes with settings of its own, and whether the target stays as it was all the same.
@@ -133,7 +129,6 @@ impl Plan {
             children_deaf: rng.pick(&OFTEN),
             has_strays: rng.pick(&OFTEN),
             fork_fails: rng.pick(&SELDOM),
-            late_launches: 0,
             refused: rng.pick(&SELDOM),
             release_at_once: rng.pick(&OFTEN),
             renews: rng.pick(&OFTEN),
@@ -170,7 +165,6 @@ impl Plan {
             pid_count: PIDS_OF_DEPLOYS,
             steps: rng.pick(&[1_000, 5_000, 20_000]),
             acks_twice: rng.pick(&OFTEN),
-            late_launches: 0,
             refused: rng.pick(&SELDOM),
             release_at_once: rng.pick(&OFTEN),
             renews: rng.pick(&OFTEN),
@@ -213,7 +207,6 @@ impl Plan {
             children_deaf: 0,
             has_strays: 0,
             fork_fails: 0,
-            late_launches: 0,
             refused: 0,
             release_at_once: 0,
             renews: 0,
@@ -312,7 +305,6 @@ fn kinds(rng: &mut Rng) -> Vec<Kind> {
         Kind::Time,
         Kind::Exec,
         Kind::Ack,
-        Kind::Launch,
         Kind::Heed,
         Kind::Report,
         Kind::GroupReport,
