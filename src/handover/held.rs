@@ -156,6 +156,8 @@ pub(crate) struct OpenProcess {
     /// Its socket.
     pub(crate) fd: Fd,
     pub(crate) stage: LoaderStage,
+    /// How many loaders of this version have ended before, since the last that has forked a worker.
+    pub(crate) failures: u32,
     /// What its workers find as their arguments.
     #[serde(with = "wire")]
     pub(crate) worker_argv: Vec<OsString>,
@@ -165,13 +167,8 @@ pub(crate) struct OpenProcess {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum LoaderStage {
-    Loading {
-        until: Mono,
-    },
-    /// So many loaders of this version have ended before, since the last that has forked a worker.
-    Ready {
-        failures: u32,
-    },
+    Loading { until: Mono },
+    Ready,
 }
 
 #[derive(Clone, Debug, Serialize, Deserialize)]

@@ -61,8 +61,13 @@ impl Preload {
 
 impl Preload {
     /// Whether Ruby looks for it by its name, as for a library.
-    pub(crate) fn is_library(&self) -> bool {
-        self.path.extension().is_some_and(|extension| extension == "rb") || !self.path.exists()
+    pub(crate) fn is_library(&self, directory: Option<&Path>) -> bool {
+        self.path.extension().is_some_and(|extension| extension == "rb") || !self.file(directory).exists()
+    }
+
+    /// From where the master is; `directory` is the workers', if that is another.
+    fn file(&self, directory: Option<&Path>) -> PathBuf {
+        directory.map_or_else(|| self.path.clone(), |directory| directory.join(&self.path))
     }
 }
 
@@ -135,9 +140,10 @@ pub(crate) fn loader_command(
     argv: &[OsString],
     file: &Path,
     environment: &Environment,
+    directory: Option<&Path>,
     script_fd: RawFd,
 ) -> Result<LoaderCommand, String> {
-    if program::is_machine_code(&preload.path).unwrap_or_default() {
+    if program::is_machine_code(&preload.file(directory)).unwrap_or_default() {
         let argv_of_loader = std::iter::once(preload.path.clone().into_os_string()).chain(argv.iter().cloned());
         let (path, argv_of_loader) = (preload.path.clone(), argv_of_loader.collect());
         return Ok(LoaderCommand { path, argv: argv_of_loader, script: None, worker_argv: argv.to_vec() });
@@ -150,7 +156,7 @@ pub(crate) fn loader_command(
     // The interpreter is a word of the command itself: einhorn leaves it out of what the program finds as its arguments.
     let skipped = usize::from(by_name.is_some());
     let (language, words) = by_name.or_else(by_first_line).unwrap_or_else(|| {
-        let language = Language::of_path(&preload.path);
+        let language = Language::of_path(&preload.file(directory));
         (language, vec![language.interpreter().into()])
     });
     let path_var = environment.iter().find(|(name, _)| name == "PATH").map(|(_, value)| value.as_os_str());
@@ -252,8 +258,9 @@ mod tests {
         let environment = vec![("PATH".into(), std::env::var_os("PATH").unwrap())];
         std::fs::write(path_of("server"), "#!/usr/bin/env python3\n").unwrap();
         let script = path_of("server");
-        let command =
-            |argv: &[OsString], path: &str| loader_command(&preload(path), argv, &script, &environment, 9).unwrap();
+        let command = |argv: &[OsString], path: &str| {
+            loader_command(&preload(path), argv, &script, &environment, None, 9).unwrap()
+        };
         let python = command(&[script.clone().into(), "a".into()], "/srv/app.rb");
         assert_eq!((python.path.as_path(), python.script), (Path::new("/usr/bin/env"), Some(PYTHON_LOADER)));
         let expected = words("/usr/bin/env python3 /proc/self/fd/9 /srv/app.rb einhorn_main title keep");

@@ -19,7 +19,7 @@ impl Supervisor {
         let children = procfs::children().unwrap_or_default();
         // Each death asks for this, and there may be thousands of workers.
         let workers: BTreeSet<Pid> = self.pool.workers().iter().map(|worker| worker.pid).collect();
-        let is_ours = |pid: &Pid| workers.contains(pid) || self.is_helper(*pid);
+        let is_ours = |pid: &Pid| workers.contains(pid) || self.is_helper(*pid) || self.is_being_forked(*pid);
         let strangers: Vec<Pid> = children.iter().copied().filter(|pid| !is_ours(pid)).collect();
         if strangers.is_empty() {
             return Vec::new();
@@ -81,11 +81,10 @@ impl Supervisor {
     }
 
     /// A child that is no worker.
-    fn is_helper(&self, pid: Pid) -> bool {
+    pub(crate) fn is_helper(&self, pid: Pid) -> bool {
         self.is_relay(pid)
             || self.is_holder(pid)
             || self.is_loader(pid)
-            || self.is_being_forked(pid)
             || self.is_check(pid)
             || self.is_version_check(pid)
     }

@@ -63,10 +63,9 @@ impl Loaders {
     /// Those of the image before; `owned` makes a descriptor of a number.
     pub(crate) fn resume(carried: Vec<OpenLoader>, owned: impl Fn(Fd) -> Option<OwnedFd>) -> Self {
         let resumed = |open: OpenLoader| {
-            let Some(OpenProcess { pid, fd, stage, worker_argv }) = open.process else {
+            let Some(OpenProcess { pid, fd, stage, failures, worker_argv }) = open.process else {
                 return Some((open.version, Source::Executed));
             };
-            let failures = if let LoaderStage::Ready { failures } = stage { failures } else { 0 };
             let socket = owned(fd)?;
             let loader = Loader { pid, socket, worker_argv, stage, failures, asked: Vec::new() };
             Some((open.version, Source::Loader(loader)))
@@ -98,6 +97,7 @@ impl Loaders {
                     pid: loader.pid,
                     fd: number(&loader.socket),
                     stage: loader.stage,
+                    failures: loader.failures,
                     worker_argv: loader.worker_argv.clone(),
                 }),
                 Source::Executed | Source::Refused(_) => None,
@@ -118,7 +118,7 @@ impl Loaders {
 
     /// Whether workers of this version are forked from what was loaded.
     pub(crate) fn is_loaded(&self, version: Version) -> bool {
-        matches!(self.sources.get(&version), Some(Source::Loader(Loader { stage: LoaderStage::Ready { .. }, .. })))
+        matches!(self.sources.get(&version), Some(Source::Loader(Loader { stage: LoaderStage::Ready, .. })))
     }
 
     pub(crate) fn deadline(&self) -> Option<Mono> {

@@ -64,7 +64,8 @@ impl Supervisor {
         let control_fd = worker_fds_end(release.listeners.len());
         let script_fd = control_fd + 1;
         let spec = &release.exec_spec;
-        let command = loader_command(preload, &spec.argv, &spec.file(), &spec.environment, script_fd)?;
+        let directory = spec.directory.as_deref();
+        let command = loader_command(preload, &spec.argv, &spec.file(), &spec.environment, directory, script_fd)?;
         let (ours, theirs) = packet_socket::pair().map_err(said)?;
         let lift = |fd: OwnedFd| fd::lift(fd, script_fd + 1).map_err(|error| words(errno_of(&error)));
         let (ours, theirs) = (lift(ours)?, lift(theirs)?);
@@ -86,7 +87,7 @@ impl Supervisor {
             argv: &command.argv,
             env: &env,
             own_pid_variable: None,
-            directory: spec.directory.as_deref(),
+            directory,
             descriptors: &descriptors,
             birth: &self.facts.birth,
             nice: spec.nice,
@@ -99,7 +100,7 @@ impl Supervisor {
         let pid = spawned.map_err(said)?.pid;
         let shown: Vec<_> = command.worker_argv.iter().map(|word| word.to_string_lossy()).collect();
         log::info!("Set ARGV = {shown:?}");
-        let verb = if preload.is_library() { "Requiring" } else { "Loading" };
+        let verb = if preload.is_library(directory) { "Requiring" } else { "Loading" };
         let path = preload.path.display();
         log::info!("{verb} {path} (if this hangs, make sure your code can be properly loaded as a library)");
         log::debug!("Process {pid} loads {path}");
@@ -233,7 +234,7 @@ impl Supervisor {
             log::warn!("{path} has opened {sockets} connections while it was loaded; all workers have the same ones");
         }
         if let Some(loader) = self.children.loaders.loader(version) {
-            loader.stage = LoaderStage::Ready { failures: loader.failures };
+            loader.stage = LoaderStage::Ready;
         }
         self.answer_waiting(version)
     }
@@ -286,13 +287,14 @@ impl Supervisor {
     fn on_forked(&mut self, version: Version, launch: u64, pid: Pid) -> Turn {
         let Some(asked) = self.take_asked(version, launch) else { return Turn::Continue(()) };
         let Asked { index, slot, line, ends, title_line, .. } = asked;
-        let is_known = self.pool.workers().iter().any(|worker| worker.pid == pid);
+        // It has the rights of the workers' user, and may name any process.
+        let is_known = self.pool.workers().iter().any(|worker| worker.pid == pid) || self.is_helper(pid);
         if is_known || !wait::is_child(pid) {
             log::error!("cannot find the worker {pid} that was forked, trying again later");
             return self.dispatch(Event::SpawnFailed { index, version });
         }
         if let Some(loader) = self.children.loaders.loader(version) {
-            (loader.stage, loader.failures) = (LoaderStage::Ready { failures: 0 }, 0);
+            loader.failures = 0;
         }
         self.adjust_forked(version, slot, pid);
         logging::log_for_worker(pid, "About to tear down Einhorn state and run einhorn_main");
@@ -345,7 +347,7 @@ impl Supervisor {
         let Some(Source::Loader(loader)) = self.children.loaders.sources.remove(&version) else {
             return Turn::Continue(());
         };
-        let (pid, stage) = (loader.pid, loader.stage);
+        let (pid, stage, failures) = (loader.pid, loader.stage, loader.failures);
         let reason = wait::reap(pid).ok().flatten().map_or_else(|| reason.to_owned(), ended);
         let failed = loader.end();
         let Some(preload) = self.preload_of(version) else { return Turn::Continue(()) };
@@ -353,10 +355,8 @@ impl Supervisor {
         let start = match stage {
             _ if self.pool.is_stopping() => Ok(()),
             LoaderStage::Loading { .. } => Err(reason),
-            LoaderStage::Ready { failures } if failures + 1 >= STARTS_MAX => {
-                Err("its loaders end again and again".to_owned())
-            }
-            LoaderStage::Ready { failures } => self.start_loader(version, &preload, failures + 1),
+            LoaderStage::Ready if failures + 1 >= STARTS_MAX => Err("its loaders end again and again".to_owned()),
+            LoaderStage::Ready => self.start_loader(version, &preload, failures + 1),
         };
         if let Err(reason) = start {
             self.do_without_loader(version, &preload, not_loaded(&preload, &reason));
@@ -370,8 +370,8 @@ impl Supervisor {
         let now = clock::now();
         let Some(loader) = self.children.loaders.loader(version) else { return Turn::Continue(()) };
         let is_late = match loader.stage {
-            LoaderStage::Loading { until, .. } => until <= now,
-            LoaderStage::Ready { .. } => loader.asked.iter().any(|asked| asked.until <= now),
+            LoaderStage::Loading { until } => until <= now,
+            LoaderStage::Ready => loader.asked.iter().any(|asked| asked.until <= now),
         };
         match is_late {
             true => self.lose_loader(version, "it takes too long"),

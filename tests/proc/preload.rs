@@ -1,4 +1,4 @@
-//! Workers that are forked from what a loader has loaded (`-p`), in Ruby and in Python, and by a loader of one's own.
+//! Workers that are forked from what a loader has loaded (`-p`), in Ruby and in Python.
 
 use std::collections::BTreeSet;
 
