@@ -11,7 +11,7 @@ use crate::files::private_file::PrivateFile;
 use crate::handover::held::NamedFile;
 use crate::handover::journal::{Author, Journal, JournalSocket};
 use crate::handover::process::Process;
-use crate::pool::Pool;
+use crate::pool::{Pool, State};
 use crate::release::exec_spec::Sockets;
 use crate::supervisor::process::own_pid;
 use crate::sys::procfs;
@@ -100,10 +100,26 @@ impl JournalFile {
         }
     }
 
+    /// Does it before these workers are told to go: others have acked in their places, and a next master that did not know that would take
+    /// those for useless. Until they were told, they stand there as if they were not.
+    pub(crate) fn keep_ahead(&mut self, pool: &Pool, sockets: &Sockets, holder: Option<Process>, pids: &[Pid]) {
+        let Some(place) = &self.0 else { return };
+        let lines = place.written.iter().flat_map(|written| &written.lines);
+        let told_before: Vec<Pid> = lines.filter(|line| line.told).map(|line| line.pid).collect();
+        let mut state = pool.state().clone();
+        let is_new = |pid: Pid| pids.contains(&pid) && !told_before.contains(&pid);
+        state.workers.iter_mut().filter(|worker| is_new(worker.pid)).for_each(|worker| worker.told = None);
+        self.write(&state, sockets, holder);
+    }
+
     /// Writes it if there is something new in it. What cannot be written is tried again with the next change.
     pub(crate) fn keep(&mut self, pool: &Pool, sockets: &Sockets, holder: Option<Process>) {
+        self.write(pool.state(), sockets, holder);
+    }
+
+    fn write(&mut self, state: &State, sockets: &Sockets, holder: Option<Process>) {
         let Some(place) = &mut self.0 else { return };
-        let lines = pool.workers().iter().map(|worker| Line {
+        let lines = state.workers.iter().map(|worker| Line {
             pid: worker.pid,
             spawned_at: worker.spawned_at,
             version: worker.version,
@@ -130,7 +146,7 @@ impl JournalFile {
                 options: listener.options(),
             })
         });
-        let journal = Journal::new(place.author.clone(), sockets.collect(), workers.collect(), pool.state().clone());
+        let journal = Journal::new(place.author.clone(), sockets.collect(), workers.collect(), state.clone());
         let journal = journal.with_holder(holder);
         let written = PrivateFile::in_directory_of(&place.path).and_then(|file| Ok(file.replace(&journal.text())?));
         match written {

@@ -7,7 +7,7 @@ use serde_json::json;
 
 use crate::adoption_journal::{changed, heard, listening};
 use crate::rollout::ctl;
-use crate::support::{HeldRequest, LIMIT, Load, Master, OTHER_UID, Process, Setup, is_root, wait_until};
+use crate::support::{HeldRequest, Injection, LIMIT, Load, Master, OTHER_UID, Process, Setup, is_root, wait_until};
 
 const OPTIONS: &str = "--config web.toml";
 
@@ -54,6 +54,24 @@ fn a_stop_right_after_an_adoption_ends_all_gracefully() {
     held.into_iter().for_each(|request| drop(request.finish().unwrap()));
     assert_eq!(second.wait_exit().code(), Some(0), "{:?}", second.log().lines());
     assert_eq!((second.descendants(), old.iter().any(|worker| worker.is_alive())), (vec![], false));
+}
+
+/// A next master that does not know it would end the workers that have acked, when the others have ended.
+#[test]
+fn the_journal_has_the_new_acks_before_an_old_worker_is_told_to_go() {
+    let told = "trap 'cp einhorn.lock.journal told; exit 0' USR2; while :; do sleep 0.05; done\n";
+    let master = site("number = 1\nack-mode = 0.1\n").script(told).start();
+    master.wait_for_log("Up to 1 / 1", 1);
+    let old = master.workers()[0];
+    // So the worker looks while the master is about to go on.
+    let _slow = Injection::attach(&master, "kill:delay_exit=1000000");
+    master.signal(Signal::SIGHUP);
+    master.wait_until("the old worker is told", LIMIT, || !old.is_alive());
+    let journal = fs::read_to_string(master.file("told")).unwrap();
+    let journal: serde_json::Value = serde_json::from_str(journal.lines().next().unwrap()).unwrap();
+    let workers = journal["pool"]["workers"].as_array().unwrap();
+    let facts: Vec<_> = workers.iter().map(|worker| (worker["acked_at"].is_u64(), worker["told"].is_null())).collect();
+    assert_eq!(facts, [(true, true), (true, true)], "{journal}");
 }
 
 /// Those that were adopted go on to be known: nothing of them is lost, and none of them stays.
