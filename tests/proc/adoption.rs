@@ -96,6 +96,7 @@ fn workers_of_a_killed_master_are_named_where_none_may_be_adopted() {
     second
         .wait_for_log(&format!("Master {gone} was killed: adopting its workers [{worker}] and 1 of its 1 sockets"), 1);
     second.wait_for_log("Upgraded successfully", 1);
+    wait_until("the old worker is gone", LIMIT, || !worker.is_alive());
     // One that needs nothing of what they hold goes on without them.
     let left = second.workers()[0];
     kill(&second, Signal::SIGKILL);
