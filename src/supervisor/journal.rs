@@ -1,6 +1,6 @@
 //! Writes the journal (`handover::journal`) beside the lock at each change of what stands in it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -100,15 +100,15 @@ impl JournalFile {
         }
     }
 
-    /// Does it before these workers are told to go: others have acked in their places, and a next master that did not know that would take
-    /// those for useless. Until they were told, they stand there as if they were not.
-    pub(crate) fn keep_ahead(&mut self, pool: &Pool, sockets: &Sockets, holder: Option<Process>, pids: &[Pid]) {
+    /// Does it before workers are told to go: others have acked in their places, and a next master that did not know that would take those
+    /// for useless. What the pool has decided in the same step is done one after the other, so all that it has told since the last time stand
+    /// there as if they were not.
+    pub(crate) fn keep_ahead(&mut self, pool: &Pool, sockets: &Sockets, holder: Option<Process>) {
         let Some(place) = &self.0 else { return };
         let lines = place.written.iter().flat_map(|written| &written.lines);
-        let told_before: Vec<Pid> = lines.filter(|line| line.told).map(|line| line.pid).collect();
+        let told_before: BTreeSet<Pid> = lines.filter(|line| line.told).map(|line| line.pid).collect();
         let mut state = pool.state().clone();
-        let is_new = |pid: Pid| pids.contains(&pid) && !told_before.contains(&pid);
-        state.workers.iter_mut().filter(|worker| is_new(worker.pid)).for_each(|worker| worker.told = None);
+        state.workers.iter_mut().filter(|it| !told_before.contains(&it.pid)).for_each(|it| it.told = None);
         self.write(&state, sockets, holder);
     }
 
@@ -158,5 +158,51 @@ impl JournalFile {
             Err(_) => {}
         }
         place.written = Some(content);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::base::{Signal, WorkerIndex};
+    use crate::pool::{Settings, Told, Worker};
+    use crate::release::bound_files::BoundFiles;
+
+    const NOW: Mono = Mono::from_nanos(1);
+
+    fn pool(told: [bool; 3]) -> Pool {
+        let mut state = State::new(Settings::default());
+        state.workers = (1000..).zip(told).map(|(pid, told)| worker(pid, told)).collect();
+        Pool::restore(state)
+    }
+
+    fn worker(pid: i32, told: bool) -> Worker {
+        let told = told.then(|| Told { signals: vec![Signal::USR2], first_at: NOW, last_at: NOW, kill_at: None });
+        Worker { told, ..Worker::new(Pid(pid), WorkerIndex(0), Version(0), Signal::USR2, NOW) }
+    }
+
+    /// Two groups of workers may be told in one step of the pool, and the master may be killed between them.
+    #[test]
+    fn those_that_are_told_next_do_not_stand_there_as_told() {
+        let directory = tempfile::tempdir().unwrap();
+        let lock = directory.path().join("lock");
+        let sockets = Sockets {
+            listeners: Vec::new(),
+            releases: BTreeMap::new(),
+            left: Vec::new(),
+            bound_files: BoundFiles::default(),
+        };
+        let mut file = JournalFile::beside(&lock);
+        let told = || {
+            let text = std::fs::read_to_string(path(&lock)).unwrap();
+            let document: serde_json::Value = serde_json::from_str(text.lines().next().unwrap()).unwrap();
+            let workers = document["pool"]["workers"].as_array().unwrap();
+            workers.iter().map(|worker| !worker["told"].is_null()).collect::<Vec<_>>()
+        };
+        file.keep(&pool([true, false, false]), &sockets, None);
+        file.keep_ahead(&pool([true, true, true]), &sockets, None);
+        assert_eq!(told(), [true, false, false]);
+        file.keep(&pool([true, true, true]), &sockets, None);
+        assert_eq!(told(), [true; 3]);
     }
 }

@@ -61,8 +61,8 @@ impl Supervisor {
     fn tell(&mut self, notice: &Notice) {
         self.facts.counters.count(notice);
         self.note_descendants(notice);
-        if let Notice::Sending { pids, .. } = notice {
-            self.journal.keep_ahead(&self.pool, &self.sockets, self.holder_process(), pids);
+        if matches!(notice, Notice::Sending { .. }) {
+            self.journal.keep_ahead(&self.pool, &self.sockets, self.holder_process());
         }
         if matches!(notice, Notice::UpTo { .. }) {
             // The worker that has acked may have called listen(2) itself.
