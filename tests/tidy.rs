@@ -47,6 +47,7 @@ const ROOMS: &[(&str, &[&str])] = &[
 /// Files outside `src/sys` that need `unsafe`, each with the reason.
 const UNSAFE_ELSEWHERE: &[(&str, &str)] = &[
     ("examples/http_worker/accept.rs", "adopts inherited descriptors and interrupts accept(2)"),
+    ("examples/loader/server.rs", "forks, changes the environment, and adopts descriptors"),
     ("examples/servers/tiny_server.rs", "adopts an inherited descriptor"),
     ("src/main.rs", "names a function that runs before Rust's runtime"),
 ];

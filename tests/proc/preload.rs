@@ -1,10 +1,13 @@
-//! Workers that are forked from what a loader has loaded (`-p`), in Ruby and in Python.
+//! Workers that are forked from what a loader has loaded (`-p`): in Ruby, in Python, and by a loader of its own, `examples/loader`.
 
 use std::collections::BTreeSet;
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::process::{Command, Stdio};
 
 use nix::sys::signal::Signal;
+use nix::sys::socket::{AddressFamily, MsgFlags, SockFlag, SockType, recv, send, socketpair};
 
-use crate::support::{LIMIT, Load, Master, Process, Setup};
+use crate::support::{Answer, LIMIT, Load, Master, Process, Setup, Target, ask, example, wait_until};
 
 /// A server in each language. Its file `WORKER_VERSION` is read when it is loaded; `loader` is the process that has loaded it.
 const RUBY: &str = r#"
@@ -324,4 +327,91 @@ fn threads_and_connections_of_loading_are_warned_of() {
     let (master, _) = serving(preloaded(interpreter, file, &format!("{more}{text}"), "-n 1"), 1);
     master.wait_for_log("has started 1 threads while it was loaded", 1);
     master.wait_for_log("has opened 2 connections while it was loaded", 1);
+}
+
+/// `examples/loader`, which is a program of its own.
+fn of_its_own(options: &str) -> Setup {
+    let (setup, program) = (Setup::new("-m manual -s 0.01 -n 2").options(options), example("loader").into_os_string());
+    let setup = setup.bind(",r").release("old").word("-p").word(program.clone());
+    setup.program([program, "one".into(), "two words".into()])
+}
+
+fn answer(master: &Master) -> Answer {
+    ask(&Target::from(master.addr()), "/").unwrap()
+}
+
+#[test]
+fn a_loader_of_its_own_forks_workers_that_have_what_executed_ones_have() {
+    for options in ["", "-g -k"] {
+        let master = of_its_own(options).start();
+        master.wait_for_log("Up to 2 / 2 manual ACKs", 1);
+        let answer = answer(&master);
+        let loader = answer.rest.lines().find_map(|line| line.strip_prefix("loader ")).unwrap();
+        let children = master.process().children();
+        let is_child = children.contains(&Process(loader.parse().unwrap()));
+        assert_eq!((children.len(), is_child), (3, true), "{options}");
+        let said = |line: &str| assert!(answer.rest.lines().any(|said| said == line), "{line}: {}", answer.rest);
+        said(&format!("parent {}", master.pid()));
+        said(&format!("group {}", answer.pid));
+        said(&format!("words {:?}", [&*example("loader").to_string_lossy(), "one", "two words"]));
+        said("EINHORN_FD_COUNT=1");
+        said("EINHORN_FD_0=3");
+        said(&format!("EINHORN_MASTER_PID={}", master.pid()));
+        said(&format!("EINHYRNINGSINS_SLOT_PID={}", answer.pid));
+        assert!(!answer.rest.contains("EINHYRNINGSINS_LOADER_FD"), "{}", answer.rest);
+        assert_eq!(answer.rest.contains("EINHORN_SOCK_FD="), options.contains("-g"));
+        assert!(master.control("{command: state}").contains(":preloaded: true"));
+        master.signal(if options.contains("-k") { Signal::SIGKILL } else { Signal::SIGTERM });
+        master.wait_exit();
+        master.wait_until("all have ended", LIMIT, || master.descendants().is_empty());
+    }
+}
+
+#[test]
+fn upgrades_with_a_loader_of_its_own_lose_nothing() {
+    let master = of_its_own("--preload-required").start();
+    master.wait_for_log("Up to 2 / 2 manual ACKs", 1);
+    let load = Load::start(master.addr(), 2);
+    load.wait_for_release("old", 5);
+    master.release("new");
+    master.signal(Signal::SIGHUP);
+    load.wait_for_release("new", 5);
+    master.wait_for_log("Upgraded successfully", 1);
+    // What it cannot load it says itself.
+    std::fs::remove_file(master.file("WORKER_VERSION")).unwrap();
+    let mut client = master.connect();
+    client.send("{command: upgrade, id: 1}");
+    let last = std::iter::from_fn(|| client.receive()).find(|line| !line.contains("wait: true")).unwrap();
+    assert!(last.contains("Upgrade failed") && last.contains("cannot read WORKER_VERSION: No such file"), "{last}");
+    load.wait_for_release("new", 5);
+    load.stop().assert_nothing_lost();
+    master.wait_until("one loader", LIMIT, || master.descendants().len() == 3);
+}
+
+/// It passes over what it does not know.
+#[test]
+fn a_loader_of_its_own_ends_when_its_socket_is_closed() {
+    let (setup, flags) = (Setup::new("").release("old"), SockFlag::SOCK_CLOEXEC);
+    let (ours, theirs) = socketpair(AddressFamily::Unix, SockType::SeqPacket, None, flags).unwrap();
+    let start = |theirs: OwnedFd| {
+        let mut command = Command::new(example("loader"));
+        command
+            .env_clear()
+            .env("EINHYRNINGSINS_LOADER_FD", "0")
+            .current_dir(setup.directory())
+            .stdin(Stdio::from(theirs));
+        command.spawn().unwrap()
+    };
+    let mut loader = start(theirs);
+    let mut packet = [0; 64];
+    let length = recv(ours.as_raw_fd(), &mut packet, MsgFlags::empty()).unwrap();
+    assert_eq!(&packet[..length], b"loaded\0\0");
+    send(ours.as_raw_fd(), b"another\0word\0", MsgFlags::empty()).unwrap();
+    drop(ours);
+    let mut ended = None;
+    wait_until("it has ended", LIMIT, || {
+        ended = loader.try_wait().unwrap();
+        ended.is_some()
+    });
+    assert_eq!(ended.unwrap().code(), Some(0));
 }
