@@ -21,7 +21,10 @@ const LAST_LINE_BYTES_MAX: usize = 512;
 /// Stands behind one that was longer.
 const SHORTENED: &str = "...";
 
-/// Which worker wrote it, as each of its lines in the log begins.
+/// Stands for a loader, which has no slot. Masters and relays of earlier versions show it as a number.
+const NO_SLOT: Slot = Slot(u32::MAX);
+
+/// Which worker or loader wrote it, as each of its lines in the log begins.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Writer {
     pub(crate) pid: Pid,
@@ -30,10 +33,16 @@ pub(crate) struct Writer {
 }
 
 impl Writer {
+    pub(crate) fn loader(pid: Pid, version: Version) -> Self {
+        Self { pid, slot: NO_SLOT, version }
+    }
+
     /// As the log has it.
     pub(crate) fn speaker(self) -> Speaker {
-        let Self { pid, slot, version } = self;
-        Speaker::Worker { slot, pid, version }
+        match self {
+            Self { pid, slot: NO_SLOT, version } => Speaker::Loader { pid, version },
+            Self { pid, slot, version } => Speaker::Worker { slot, pid, version },
+        }
     }
 
     /// As the relay is told. Masters and relays of all versions agree on it.
@@ -150,7 +159,11 @@ mod tests {
 
     #[test]
     fn a_writer_comes_through_a_record() {
-        assert_eq!(Writer::from_record(WRITER.to_record()), WRITER);
+        let loader = Writer::loader(Pid(4711), Version(2));
+        for (writer, name) in [(WRITER, "worker 2"), (loader, "loader")] {
+            assert_eq!(Writer::from_record(writer.to_record()), writer);
+            assert_eq!(writer.speaker().named().split(',').next(), Some(name));
+        }
     }
 
     #[test]

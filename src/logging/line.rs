@@ -20,6 +20,8 @@ pub(crate) enum Speaker {
     Child(Pid),
     /// A worker's own line.
     Worker { slot: Slot, pid: Pid, version: Version },
+    /// A line of the process that loads the program of a version.
+    Loader { pid: Pid, version: Version },
 }
 
 /// How lines are written.
@@ -55,7 +57,9 @@ fn layout() -> Layout {
 /// A line with its newline. It stays one line, and cannot move a terminal's cursor: clients and workers have words in it.
 pub(crate) fn line(level: Level, speaker: Speaker, message: &str) -> String {
     let text = match speaker {
-        Speaker::Worker { .. } => format!("[{}] {}", speaker.named(), printable::line(message)),
+        Speaker::Worker { .. } | Speaker::Loader { .. } => {
+            format!("[{}] {}", speaker.named(), printable::line(message))
+        }
         Speaker::Own { .. } | Speaker::Child(_) => {
             format!("[{}] {level}: {}", speaker.named(), printable::line(message))
         }
@@ -98,6 +102,9 @@ fn document(level: Level, speaker: Speaker, message: &str) -> Json {
             "time": time, "level": level, "source": source, "slot": slot.0, "pid": pid.0, "version": version.0,
             "message": message,
         }),
+        Speaker::Loader { pid, version } => json!({
+            "time": time, "level": level, "source": source, "pid": pid.0, "version": version.0, "message": message,
+        }),
     }
 }
 
@@ -108,6 +115,7 @@ impl Speaker {
             Self::Own { name, pid } => format!("{} {pid}", name.to_uppercase()),
             Self::Child(pid) => format!("WORKER {pid}"),
             Self::Worker { slot, pid, version } => format!("worker {slot}, pid {pid}, version {version}"),
+            Self::Loader { pid, version } => format!("loader, pid {pid}, version {version}"),
         }
     }
 
@@ -115,6 +123,7 @@ impl Speaker {
         match self {
             Self::Own { name, .. } => name,
             Self::Child(_) | Self::Worker { .. } => "worker",
+            Self::Loader { .. } => "loader",
         }
     }
 }
@@ -124,6 +133,7 @@ mod tests {
     use super::*;
 
     const MASTER: Speaker = Speaker::Own { name: "master", pid: 7 };
+    const LOADER: Speaker = Speaker::Loader { pid: Pid(13), version: Version(3) };
     const WORKER: Speaker = Speaker::Worker { slot: Slot(2), pid: Pid(12), version: Version(3) };
 
     fn shown(layout: Layout, speaker: Speaker) -> String {
@@ -135,6 +145,7 @@ mod tests {
         assert_eq!(line(Level::Warn, MASTER, "a\nb\u{1b}"), "[MASTER 7] WARN: a\\x0ab\\x1b\n");
         assert_eq!(line(Level::Info, Speaker::Child(Pid(9)), "x"), "[WORKER 9] INFO: x\n");
         assert_eq!(line(Level::Info, WORKER, "x"), "[worker 2, pid 12, version 3] x\n");
+        assert_eq!(line(Level::Info, LOADER, "x"), "[loader, pid 13, version 3] x\n");
         assert_eq!(bare(MASTER, "x"), "x\n");
         assert_eq!(shown(Layout::Plain, MASTER), "text\n");
         let timed = shown(Layout::PlainWithTime, MASTER);
@@ -149,6 +160,7 @@ mod tests {
             (MASTER, json!({"source": "master", "pid": 7})),
             (Speaker::Child(Pid(9)), json!({"source": "worker", "pid": 9})),
             (WORKER, json!({"source": "worker", "slot": 2, "pid": 12, "version": 3})),
+            (LOADER, json!({"source": "loader", "pid": 13, "version": 3})),
         ] {
             let line = shown(Layout::Json, speaker);
             assert!(line.ends_with("}\n") && !line.trim_end().chars().any(printable::is_hidden), "{line:?}");

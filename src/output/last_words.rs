@@ -6,7 +6,7 @@ use crate::output::death::Death;
 /// What is said at the end of an upgrade.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct LastWords {
-    /// One line.
+    /// What has happened, and below it the lines of the reason, if that has more than one.
     headline: String,
     death: Option<Death>,
     /// Where the log can be read.
@@ -14,7 +14,7 @@ pub(crate) struct LastWords {
 }
 
 impl LastWords {
-    /// One line is all there is to say.
+    /// The headline is all there is to say.
     pub(crate) fn short(headline: String) -> Self {
         Self { headline, death: None, log_place: None }
     }
@@ -45,7 +45,8 @@ impl LastWords {
     pub(crate) fn brief(&self) -> String {
         let death = self.death.as_ref().map(Death::sentence);
         let wrote = self.death.as_ref().and_then(|death| death.lines.last()).map(|line| format!("it wrote: {line}"));
-        [Some(self.headline.clone()), death, wrote].into_iter().flatten().collect::<Vec<_>>().join("; ")
+        let first = self.headline.lines().next().map(str::to_owned);
+        [first, death, wrote].into_iter().flatten().collect::<Vec<_>>().join("; ")
     }
 }
 
@@ -88,6 +89,8 @@ The log: journalctl -u web.service";
     #[test]
     fn where_less_is_known_less_is_said() {
         assert_eq!(failure(&[]).whole().lines().count(), 3);
+        let long = LastWords::of_failure("Upgrade failed: x\n  y".to_owned(), None, "a file".to_owned());
+        assert_eq!((long.brief().as_str(), long.why().as_str()), ("Upgrade failed: x", "Upgrade failed: x\n  y"));
         let short = LastWords::short("Upgrade done".to_owned());
         assert_eq!([short.whole(), short.why(), short.brief()], ["Upgrade done"; 3]);
     }

@@ -28,7 +28,7 @@ pub(crate) enum Audience {
     OwnSubscribers,
 }
 
-/// One line.
+/// One line, but for the reason of a failed upgrade, which may have several.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Line {
     pub(crate) level: Level,
@@ -212,7 +212,9 @@ pub(crate) fn line(notice: &Notice, config: &Config, connections: Option<usize>)
         }
         Notice::UpgradeFailed { version, back_to, reason } => {
             let why = failure(reason);
-            logged(Level::Error, format!("Upgrade to version {version} failed: {why}. Going back to version {back_to}"))
+            let (first, more) = parted(&why);
+            let text = format!("Upgrade to version {version} failed: {first}. Going back to version {back_to}{more}");
+            logged(Level::Error, text)
         }
         Notice::UpgradeRefused { reason } => {
             logged(Level::Error, format!("Upgrade refused, nothing was changed: {reason}"))
@@ -231,6 +233,11 @@ fn left_elsewhere(group: Pid, signal: Signal, elsewhere: &Elsewhere) -> String {
         "{who} has ended and left {program} behind in process group {group}, sending {signal} to it. A wrapper has to wait for its program \
          and to pass signals on; name what shall stay in worker.leave"
     )
+}
+
+/// The first line of a reason, and the others, each with the break before it.
+fn parted(why: &str) -> (&str, &str) {
+    why.split_at(why.find('\n').unwrap_or(why.len()))
 }
 
 /// Why a version is given up, of the version.
@@ -293,7 +300,9 @@ pub(crate) fn verdict(notice: &Notice) -> Option<String> {
             Some(format!("{FAILED}einhorn is going down"))
         }
         Notice::UpgradeFailed { reason, back_to, .. } => {
-            Some(format!("{FAILED}{}, version {back_to} goes on", failure(reason)))
+            let why = failure(reason);
+            let (first, more) = parted(&why);
+            Some(format!("{FAILED}{first}, version {back_to} goes on{more}"))
         }
         Notice::UpgradeRefused { reason } => Some(format!("{FAILED}{reason}")),
         _ => None,

@@ -3,7 +3,7 @@
 use nix::errno::Errno;
 use std::collections::BTreeMap;
 use std::ops::ControlFlow;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use crate::base::{Ending, Pid};
 use crate::pool::{Event, Group};
@@ -178,13 +178,7 @@ impl Supervisor {
     }
 
     fn tell_exec_failure(&mut self, pid: Pid, stage: Stage, errno: Errno) {
-        let cause = if stage == Stage::Exec {
-            explain_exec_failure(&self.program_of(pid).unwrap_or_default(), errno)
-        } else if stage == Stage::Processors && errno == Errno::EINVAL {
-            format!("{stage}: none of those in worker.slots.cpus can be used any more")
-        } else {
-            format!("{stage}: {}", words(errno))
-        };
+        let cause = not_executed(&self.program_of(pid).unwrap_or_default(), stage, errno);
         log::error!("Worker {pid}: {cause}");
         self.facts.history.never_executed.push((pid, cause));
     }
@@ -210,5 +204,16 @@ impl Supervisor {
             self.dispatch_all(left)?;
         }
         self.dispatch_all(emptied.into_iter().map(|pid| Event::GroupEmptied { pid }))
+    }
+}
+
+/// Why a child did not become this program.
+pub(crate) fn not_executed(program: &Path, stage: Stage, errno: Errno) -> String {
+    if stage == Stage::Exec {
+        explain_exec_failure(program, errno)
+    } else if stage == Stage::Processors && errno == Errno::EINVAL {
+        format!("{stage}: none of those in worker.slots.cpus can be used any more")
+    } else {
+        format!("{stage}: {}", words(errno))
     }
 }

@@ -27,9 +27,9 @@ pub(crate) fn supervise(
     supervisor.take_terminal_back();
     supervisor.service_manager.notify_stopping();
     supervisor.threads.control.retire();
+    supervisor.end_loaders();
     supervisor.end_output();
     supervisor.end_holder();
-    supervisor.children.loaders.end_all();
     supervisor.children.check.iter_mut().for_each(|check| check.kill(Killed::Unwanted));
     let was_checking = supervisor.reexec.abandon();
     if !was_checking && wait::any_child() {

@@ -23,8 +23,8 @@ use crate::sys::process::{self, Spawned};
 use crate::sys::socket::LocalAddress;
 use crate::sys::{clock, fd, socket};
 
-const STDOUT: RawFd = 1;
-const STDERR: RawFd = 2;
+pub(crate) const STDOUT: RawFd = 1;
+pub(crate) const STDERR: RawFd = 2;
 
 impl Supervisor {
     /// The answer to `SpawnWorker`. Returns as soon as the child is forked.
@@ -60,17 +60,18 @@ impl Supervisor {
         if let Some(connection) = ends.connection {
             self.threads.control.adopt(connection, pid);
         }
-        if let Some(pipe) = ends.output {
-            self.threads.output.add(Writer { pid, slot, version }, pipe, &mut self.threads.crew);
+        self.read_output(Writer { pid, slot, version }, ends.output);
+    }
+
+    pub(crate) fn read_output(&mut self, writer: Writer, pipe: Option<OwnedFd>) {
+        if let Some(pipe) = pipe {
+            self.threads.output.add(writer, pipe, &mut self.threads.crew);
             self.start_relay();
         }
     }
 
     pub(crate) fn equip(&self, release: &Release) -> Result<Equipment, Errno> {
-        let output = match release.exec_spec.output {
-            WorkerOutput::Capture => self.output_pipe(release),
-            WorkerOutput::Inherit => None,
-        };
+        let output = self.output_pipe(release);
         let connection = if release.exec_spec.socket_as_fd { Some(worker_connection(release)?) } else { None };
         Ok(Equipment { connection, output })
     }
@@ -110,8 +111,11 @@ impl Supervisor {
         Ok((spawned, equipment.ours()))
     }
 
-    /// None: it cannot be captured. A worker whose output goes where the master's goes is better than none.
-    fn output_pipe(&self, release: &Release) -> Option<OutputPipe> {
+    /// None: it is not to be captured, or cannot be. A worker whose output goes where the master's goes is better than none.
+    pub(crate) fn output_pipe(&self, release: &Release) -> Option<OutputPipe> {
+        if release.exec_spec.output == WorkerOutput::Inherit {
+            return None;
+        }
         let make = || -> Result<OutputPipe, Errno> {
             if !self.threads.output.has_room() {
                 return Err(Errno::EMFILE);

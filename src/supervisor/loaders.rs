@@ -4,12 +4,14 @@
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::os::fd::OwnedFd;
+use std::path::PathBuf;
 use std::time::Duration;
 
-use crate::base::{Mono, Pid, Signal, Slot, Version, WorkerIndex};
+use crate::base::{Ending, Mono, Pid, Signal, Slot, Version, WorkerIndex};
 use crate::handoff::Fd;
 use crate::handover::held::{LoaderStage, OpenLoader, OpenProcess, number};
 use crate::supervisor::equipment::OurEnds;
+use crate::sys::exec_pipe::ExecPipe;
 use crate::sys::{signal, wait};
 
 /// How often the master looks at what a loader says: soon after a request, and more rarely while it loads.
@@ -33,6 +35,8 @@ pub(crate) struct Loader {
     /// What its workers find as their arguments.
     pub(crate) worker_argv: Vec<OsString>,
     pub(crate) stage: LoaderStage,
+    /// The program that it is to become, and how that went. None: it did under an image before.
+    pub(crate) exec: Option<(PathBuf, ExecPipe)>,
     /// How many loaders of this version have ended before, since the last that has forked a worker.
     pub(crate) failures: u32,
     /// Requests that are not answered yet.
@@ -67,7 +71,7 @@ impl Loaders {
                 return Some((open.version, Source::Executed));
             };
             let socket = owned(fd)?;
-            let loader = Loader { pid, socket, worker_argv, stage, failures, asked: Vec::new() };
+            let loader = Loader { pid, socket, worker_argv, stage, exec: None, failures, asked: Vec::new() };
             Some((open.version, Source::Loader(loader)))
         };
         let sources = carried.into_iter().filter_map(resumed).collect();
@@ -125,14 +129,6 @@ impl Loaders {
         self.look_at
     }
 
-    pub(crate) fn end_all(&mut self) {
-        for source in std::mem::take(&mut self.sources).into_values() {
-            if let Source::Loader(loader) = source {
-                loader.end();
-            }
-        }
-    }
-
     pub(crate) fn version_of(&self, pid: Pid) -> Option<Version> {
         let is_it = |source: &Source| matches!(source, Source::Loader(loader) if loader.pid == pid);
         self.sources.iter().find_map(|(version, source)| is_it(source).then_some(*version))
@@ -150,11 +146,15 @@ impl Loaders {
 }
 
 impl Loader {
-    /// Workers that it was asked for and that are not known cannot begin any more.
-    pub(crate) fn end(self) -> Vec<WorkerIndex> {
-        if wait::is_child(self.pid) && signal::send(self.pid, Signal::KILL).is_ok() {
-            let _reaped = wait::reap_killed(self.pid);
+    /// How it has ended, unless it was killed here. Workers that it was asked for and that are not known cannot begin any more.
+    pub(crate) fn end(&self) -> Option<Ending> {
+        if let Ok(Some(ending)) = wait::reap(self.pid) {
+            return Some(ending);
         }
-        self.asked.into_iter().map(|asked| asked.index).collect()
+        if !wait::is_child(self.pid) || signal::send(self.pid, Signal::KILL).is_err() {
+            return None;
+        }
+        // It may have been about to end.
+        wait::reap_killed(self.pid).ok().flatten().filter(|ending| *ending != Ending::Signal(Signal::KILL))
     }
 }

@@ -75,7 +75,7 @@ impl Supervisor {
             _ => None,
         };
         let line = sentences::line(notice, self.config(), connections);
-        log::log!(line.level, "{}", line.text);
+        line.text.lines().for_each(|text| log::log!(line.level, "{text}"));
         if let Some(cause) = sentences::cause_of_death(notice) {
             log::warn!("{cause}");
         }

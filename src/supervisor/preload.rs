@@ -5,11 +5,13 @@
 use std::collections::BTreeSet;
 use std::ffi::OsString;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd, RawFd};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use nix::errno::Errno;
 
 use crate::base::{Ending, Pid, Signal, Slot, Version, WorkerIndex};
+use crate::capture::source::Writer;
 use crate::handover::held::LoaderStage;
 use crate::logging;
 use crate::pool::Event;
@@ -17,13 +19,17 @@ use crate::release::environment::SLOT_PID;
 use crate::release::exec_spec::Release;
 use crate::release::listeners::{WORKER_FD_FIRST, worker_fds_end};
 use crate::release::preload::{LOADER_FD, Preload, Word, assignment, loader_command, message};
+use crate::supervisor::children::not_executed;
+use crate::supervisor::launch::{STDERR, STDOUT};
 use crate::supervisor::loaders::{Asked, Loader, Source};
 use crate::supervisor::master::{Supervisor, Turn};
 use crate::supervisor::process::own_pid;
 use crate::sys::errno::{errno_of, words};
-use crate::sys::exec_pipe::ExecPipe;
+use crate::sys::exec_pipe::{ExecPipe, ExecState};
+use crate::sys::output_pipe::OutputPipe;
 use crate::sys::packet_socket::{self, Received};
 use crate::sys::prepared_exec::SpawnRequest;
+use crate::sys::process::Spawned;
 use crate::sys::{clock, fd, limits, memfd, process, processors, socket, wait};
 
 /// How long a loader may take to fork one worker.
@@ -31,6 +37,19 @@ const FORK_LIMIT: Duration = Duration::from_secs(10);
 
 /// So many loaders of a version may end in a row, none of which has forked a worker.
 const STARTS_MAX: u32 = 3;
+
+/// How many lines of a reason are told.
+const REASON_LINES_MAX: usize = 100;
+
+/// A loader that was just started.
+struct Begun {
+    spawned: Spawned,
+    program: PathBuf,
+    worker_argv: Vec<OsString>,
+    socket: OwnedFd,
+    /// Our end of the pipe that it writes to.
+    output: Option<OwnedFd>,
+}
 
 impl Supervisor {
     /// The answer to `SpawnWorker`, where it can be given at once.
@@ -59,6 +78,26 @@ impl Supervisor {
     }
 
     fn start_loader(&mut self, version: Version, preload: &Preload, failures: u32) -> Result<(), String> {
+        let Begun { spawned, program, worker_argv, socket, output } = self.spawn_loader(version, preload)?;
+        let pid = spawned.pid;
+        self.read_output(Writer::loader(pid, version), output);
+        let shown: Vec<_> = worker_argv.iter().map(|word| word.to_string_lossy()).collect();
+        log::info!("Set ARGV = {shown:?}");
+        let directory = self.sockets.releases.get(&version).and_then(|release| release.exec_spec.directory.as_deref());
+        let verb = if preload.is_library(directory) { "Requiring" } else { "Loading" };
+        let path = preload.path.display();
+        log::info!("{verb} {path} (if this hangs, make sure your code can be properly loaded as a library)");
+        log::debug!("Process {pid} loads {path}");
+        let stage = LoaderStage::Loading { until: clock::now().after(preload.timeout) };
+        let exec = Some((program, spawned.exec));
+        let loader = Loader { pid, socket, worker_argv, stage, exec, failures, asked: Vec::new() };
+        self.children.loaders.sources.insert(version, Source::Loader(loader));
+        self.children.loaders.look_again(clock::now());
+        self.threads.reaper.resume();
+        Ok(())
+    }
+
+    fn spawn_loader(&self, version: Version, preload: &Preload) -> Result<Begun, String> {
         let said = |errno: Errno| words(errno);
         let Some(release) = self.sockets.releases.get(&version) else { return Err(words(Errno::ENOENT)) };
         let control_fd = worker_fds_end(release.listeners.len());
@@ -79,6 +118,11 @@ impl Supervisor {
         let mut descriptors: Vec<(BorrowedFd<'_>, RawFd)> = sockets.collect();
         descriptors.push((theirs.as_fd(), control_fd));
         descriptors.extend(script.as_ref().map(|script| (script.as_fd(), script_fd)));
+        let output = self.output_pipe(release);
+        let output = output.map(|OutputPipe { reader, writer }| lift(writer).map(|writer| (reader, writer)));
+        let output = output.transpose()?;
+        let of_output = output.iter().flat_map(|(_, writer)| [(writer.as_fd(), STDOUT), (writer.as_fd(), STDERR)]);
+        descriptors.extend(of_output);
         let mut env = spec.environment.clone();
         env.push((LOADER_FD.into(), control_fd.to_string().into()));
         let spawned = process::spawn(&SpawnRequest {
@@ -97,20 +141,9 @@ impl Supervisor {
             limits: &spec.limits,
             identity: spec.identity.as_ref(),
         });
-        let pid = spawned.map_err(said)?.pid;
-        let shown: Vec<_> = command.worker_argv.iter().map(|word| word.to_string_lossy()).collect();
-        log::info!("Set ARGV = {shown:?}");
-        let verb = if preload.is_library(directory) { "Requiring" } else { "Loading" };
-        let path = preload.path.display();
-        log::info!("{verb} {path} (if this hangs, make sure your code can be properly loaded as a library)");
-        log::debug!("Process {pid} loads {path}");
-        let stage = LoaderStage::Loading { until: clock::now().after(preload.timeout) };
-        let worker_argv = command.worker_argv;
-        let loader = Loader { pid, socket: ours, worker_argv, stage, failures, asked: Vec::new() };
-        self.children.loaders.sources.insert(version, Source::Loader(loader));
-        self.children.loaders.look_again(clock::now());
-        self.threads.reaper.resume();
-        Ok(())
+        let program = directory.map_or_else(|| command.path.clone(), |directory| directory.join(&command.path));
+        let (spawned, worker_argv) = (spawned.map_err(said)?, command.worker_argv);
+        Ok(Begun { spawned, program, worker_argv, socket: ours, output: output.map(|(reader, _)| reader) })
     }
 
     fn ask_for_worker(&mut self, index: WorkerIndex, slot: Slot, version: Version) -> Option<Event> {
@@ -269,7 +302,7 @@ impl Supervisor {
             self.children.loaders.look_at = Some(clock::now());
             return;
         }
-        log::warn!("Proceeding with postload -- {what}");
+        format!("Proceeding with postload -- {what}").lines().for_each(|line| log::warn!("{line}"));
         self.replace_source(version, Some(Source::Executed));
     }
 
@@ -280,7 +313,23 @@ impl Supervisor {
             None => sources.remove(&version),
         };
         if let Some(Source::Loader(loader)) = before {
-            loader.end();
+            self.end_loader(&loader);
+        }
+    }
+
+    /// How it has ended, unless it was killed here.
+    fn end_loader(&self, loader: &Loader) -> Option<Ending> {
+        let ending = loader.end();
+        self.threads.output.on_ended(loader.pid);
+        ending
+    }
+
+    /// At the end.
+    pub(crate) fn end_loaders(&mut self) {
+        for source in std::mem::take(&mut self.children.loaders.sources).into_values() {
+            if let Source::Loader(loader) = source {
+                self.end_loader(&loader);
+            }
         }
     }
 
@@ -347,21 +396,25 @@ impl Supervisor {
         let Some(Source::Loader(loader)) = self.children.loaders.sources.remove(&version) else {
             return Turn::Continue(());
         };
-        let (pid, stage, failures) = (loader.pid, loader.stage, loader.failures);
-        let reason = wait::reap(pid).ok().flatten().map_or_else(|| reason.to_owned(), ended);
-        let failed = loader.end();
+        let ending = self.end_loader(&loader);
+        let Loader { pid, stage, failures, exec, asked, .. } = loader;
+        let not_executed = exec.and_then(|(program, mut pipe)| match pipe.poll() {
+            ExecState::Failed { stage, errno } => Some(not_executed(&program, stage, errno)),
+            ExecState::Pending | ExecState::Execed => None,
+        });
+        let reason = not_executed.or(ending.map(ended)).unwrap_or_else(|| reason.to_owned());
         let Some(preload) = self.preload_of(version) else { return Turn::Continue(()) };
         log::warn!("The loader {pid} of version {version} is gone: {reason}");
         let start = match stage {
             _ if self.pool.is_stopping() => Ok(()),
-            LoaderStage::Loading { .. } => Err(reason),
+            LoaderStage::Loading { .. } => Err(with_last_lines(&reason, &self.last_lines(pid))),
             LoaderStage::Ready if failures + 1 >= STARTS_MAX => Err("its loaders end again and again".to_owned()),
             LoaderStage::Ready => self.start_loader(version, &preload, failures + 1),
         };
         if let Err(reason) = start {
             self.do_without_loader(version, &preload, not_loaded(&preload, &reason));
         }
-        let failed = failed.into_iter().map(|index| Event::SpawnFailed { index, version });
+        let failed = asked.into_iter().map(|asked| Event::SpawnFailed { index: asked.index, version });
         self.dispatch_all(failed)?;
         self.answer_waiting(version)
     }
@@ -397,8 +450,17 @@ impl Supervisor {
     }
 }
 
+/// The first line tells the reason, as far as it is one line; its others stand below.
 fn not_loaded(preload: &Preload, reason: &str) -> String {
-    format!("could not load {}: {reason}", preload.path.display())
+    let lines: Vec<&str> = reason.lines().filter(|line| !line.trim().is_empty()).take(REASON_LINES_MAX).collect();
+    format!("could not load {}: {}", preload.path.display(), lines.join("\n"))
+}
+
+fn with_last_lines(reason: &str, lines: &[String]) -> String {
+    if lines.is_empty() {
+        return reason.to_owned();
+    }
+    format!("{reason}\nThe last that it wrote:\n  {}", lines.join("\n  "))
 }
 
 fn ended(ending: Ending) -> String {

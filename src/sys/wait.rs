@@ -62,19 +62,22 @@ pub fn watch() -> Result<Child, Errno> {
 /// # Errors
 /// ECHILD: it is no child of ours, or was reaped elsewhere.
 pub fn reap(pid: Pid) -> Result<Option<Ending>, Errno> {
-    let found = wait_id(libc::P_PID, named(pid), libc::WEXITED | libc::WNOHANG)?;
-    Ok(found.and_then(|child| match child.change {
-        ChildChange::Exited(ending) => Some(ending),
-        ChildChange::Stopped(_) | ChildChange::Continued => None,
-    }))
+    wait_id(libc::P_PID, named(pid), libc::WEXITED | libc::WNOHANG).map(ending_of)
 }
 
 /// Reaps this child, which was sent KILL, and waits for its end.
 ///
 /// # Errors
 /// As [`reap`].
-pub fn reap_killed(pid: Pid) -> Result<(), Errno> {
-    wait_id(libc::P_PID, named(pid), libc::WEXITED).map(drop)
+pub fn reap_killed(pid: Pid) -> Result<Option<Ending>, Errno> {
+    wait_id(libc::P_PID, named(pid), libc::WEXITED).map(ending_of)
+}
+
+fn ending_of(found: Option<Child>) -> Option<Ending> {
+    found.and_then(|child| match child.change {
+        ChildChange::Exited(ending) => Some(ending),
+        ChildChange::Stopped(_) | ChildChange::Continued => None,
+    })
 }
 
 /// Takes note that this child was stopped or continued, so that [`watch`] does not tell it again.

@@ -270,6 +270,82 @@ fn how_a_loader_has_ended_that_could_not_load_is_told() {
     }
 }
 
+fn capturing(setup: Setup) -> Setup {
+    setup.write("web.toml", "worker.output = 'capture'\n");
+    setup.options("--config web.toml")
+}
+
+#[test]
+fn what_a_loader_writes_is_captured_and_its_last_lines_tell_why_it_has_died() {
+    for (interpreter, file, text) in LANGUAGES {
+        let says = match interpreter {
+            "ruby" => "puts 'at first'\n$stdout.flush\nwarn 'no memory'\nexit!(7)\n",
+            _ => "import os\nprint('at first', flush=True)\nos.write(2, b'no memory\\n')\nos._exit(7)\n",
+        };
+        let setup = capturing(preloaded(interpreter, file, text, "-n 1"));
+        let broken = setup.write(&format!("broken.{}", file.rsplit('.').next().unwrap()), says);
+        let (master, _) = serving(setup.word("-p").word(broken), 1);
+        let lines = master.log().lines();
+        let at = |text: &str| {
+            lines.iter().position(|line| line.contains(text)).unwrap_or_else(|| panic!("{text}: {lines:?}"))
+        };
+        let said = [at("] at first"), at("] no memory")];
+        assert!(said.iter().all(|at| lines[*at].starts_with("[loader, pid ")), "{lines:?}");
+        let postload = at("Proceeding with postload");
+        assert!(lines[postload].ends_with("it has ended with exit status 7") && said[1] < postload, "{lines:?}");
+        for (line, text) in lines[postload + 1..].iter().zip(["The last that it wrote:", "  at first", "  no memory"]) {
+            assert!(line.ends_with(&format!("WARN: {text}")), "{line}");
+        }
+    }
+}
+
+/// What it has written before its first worker, no worker writes again.
+#[test]
+fn what_was_written_while_the_program_was_loaded_is_written_once() {
+    for (interpreter, file, text) in LANGUAGES {
+        let text = format!("print('loading\\n'){}\n{text}", if interpreter == "ruby" { "" } else { "; import sys" });
+        let (master, workers) = serving(capturing(preloaded(interpreter, file, &text, "-n 2")), 2);
+        assert_ne!(told(&master, workers[0], "loader"), workers[0].to_string());
+        master.signal(Signal::SIGTERM);
+        master.wait_exit();
+        assert_eq!(master.log().count("] loading"), 1, "{}", master.log());
+        assert_eq!(master.log().with("] loading")[0].split(',').next(), Some("[loader"));
+    }
+}
+
+#[test]
+fn a_loader_that_cannot_be_run_is_told_with_the_cause() {
+    let (interpreter, file, text) = LANGUAGES[1];
+    let setup = preloaded(interpreter, file, text, "-n 1");
+    // No one may execute it.
+    let loader = setup.write("loader", "\x7fELF");
+    let (master, _) = serving(setup.word("-p").word(loader.clone()), 1);
+    let postload = master.wait_for_log("Proceeding with postload", 1);
+    let reason = format!("could not load {0}: cannot run {0}: ", loader.display());
+    assert!(postload[0].contains(&reason) && !postload[0].contains("127"), "{postload:?}");
+}
+
+#[test]
+fn a_reason_of_several_lines_is_told_in_as_many() {
+    for (interpreter, file, text) in LANGUAGES {
+        let (master, _) = serving(preloaded(interpreter, file, text, "-n 1 --preload-required"), 1);
+        let (raise, first, frame) = match interpreter {
+            "ruby" => ("raise 'no such table'\n", "no such table (RuntimeError)", "server.rb:1"),
+            _ => ("raise ValueError('no such table')\n", "no such table (ValueError)", "line 1"),
+        };
+        master.replace(file, raise);
+        let mut client = master.connect();
+        client.send("{command: upgrade, id: 1}");
+        let last = std::iter::from_fn(|| client.receive()).find(|line| !line.contains("wait: true")).unwrap();
+        assert!(last.contains(&format!("{first}, version 0 goes on")) && last.contains(frame), "{last}");
+        master.wait_for_log(frame, 1);
+        let log = master.log();
+        assert_eq!(log.count(&format!("{first}. Going back to version 0")), 1, "{log}");
+        assert!(log.with(frame).iter().all(|line| line.contains("ERROR:   ")), "{log}");
+        assert_eq!(log.count("x0a"), 0, "{log}");
+    }
+}
+
 #[test]
 fn an_upgrade_is_given_up_whose_program_cannot_be_loaded_where_it_must_be() {
     for (interpreter, file, text) in LANGUAGES {

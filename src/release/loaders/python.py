@@ -30,6 +30,12 @@ class Loader:
         self.own = links()
 
     def tell(self, *fields):
+        # The master may end this process for what it is told, and no worker shall write the same again.
+        for stream in (sys.stdout, sys.stderr):
+            try:
+                stream.flush()
+            except (AttributeError, OSError, ValueError):
+                pass
         try:
             self.control.send(b"".join(str(field).encode(errors="surrogateescape") + b"\0" for field in fields))
         except (BrokenPipeError, ConnectionResetError):
