@@ -23,6 +23,9 @@ const MAIN: &str = "einhorn_main";
 /// How long a program may take to load where nothing else is configured.
 const TIMEOUT: Duration = Duration::from_secs(300);
 
+/// How much of a long command the title is.
+const TITLE_BYTES_MAX: usize = 4096;
+
 const RUBY_LOADER: &str = include_str!("loaders/ruby.rb");
 const PYTHON_LOADER: &str = include_str!("loaders/python.py");
 
@@ -54,7 +57,7 @@ impl Preload {
             timeout: config.preload_timeout.unwrap_or(TIMEOUT),
             is_required: config.preload_required,
             collects: config.gc_before_fork,
-            title: worker_title(config),
+            title: cut(worker_title(config)),
         })
     }
 }
@@ -69,6 +72,13 @@ impl Preload {
     fn file(&self, directory: Option<&Path>) -> PathBuf {
         directory.map_or_else(|| self.path.clone(), |directory| directory.join(&self.path))
     }
+}
+
+/// A title has no use for more, and exec takes no word that is endless.
+fn cut(title: OsString) -> OsString {
+    let mut bytes = title.into_vec();
+    bytes.truncate(TITLE_BYTES_MAX);
+    OsString::from_vec(bytes)
 }
 
 /// The command, or `ruby NAME` with a command name, as einhorn has it whatever it runs.

@@ -154,6 +154,16 @@ impl Supervisor {
                 loaders.look_again(clock::now());
                 None
             }
+            // No later try can do better.
+            Err(Errno::EMSGSIZE) => {
+                let preload = self.preload_of(version)?;
+                let path = preload.path.display();
+                let what = format!("the arguments and variables of a worker of {path} are too long for a loader");
+                self.do_without_loader(version, &preload, what);
+                // Workers that were asked for are launched otherwise, too.
+                self.children.loaders.look_at = Some(clock::now());
+                self.fork_or_launch(index, slot, version)
+            }
             Err(errno) => {
                 log::error!("cannot ask the loader for a worker, trying again later: {}", words(errno));
                 Some(Event::SpawnFailed { index, version })

@@ -325,6 +325,29 @@ fn a_loader_that_cannot_be_run_is_told_with_the_cause() {
     assert!(postload[0].contains(&reason) && !postload[0].contains("127"), "{postload:?}");
 }
 
+/// A socket takes no message that is longer than its buffer.
+#[test]
+fn workers_whose_arguments_are_too_long_for_a_loader_are_executed() {
+    let room = std::fs::read_to_string("/proc/sys/net/core/wmem_default").unwrap();
+    let word = "x".repeat(100_000);
+    let words = vec![word.as_str(); room.trim().parse::<usize>().unwrap() / word.len() + 1];
+    for (interpreter, file, text) in LANGUAGES {
+        let setup = preloaded(interpreter, file, text, "-n 2");
+        let path = setup.directory().join(file).into_os_string();
+        let program = [interpreter.into(), path].into_iter().chain(words.iter().map(|&word| word.into()));
+        let (master, workers) = serving(setup.program(program), 2);
+        for worker in workers {
+            assert_eq!(told(&master, worker, "loader"), worker.to_string());
+            assert_eq!(told(&master, worker, "argv"), words.join(" "));
+        }
+        let log = master.log();
+        assert_eq!(log.with("too long for a loader").len(), 1);
+        assert!(log.with("too long for a loader")[0].contains("WARN: Proceeding with postload"));
+        assert!(master.control("{command: state}").contains(":preloaded: false"));
+        assert_eq!(master.descendants().len(), 2);
+    }
+}
+
 #[test]
 fn a_reason_of_several_lines_is_told_in_as_many() {
     for (interpreter, file, text) in LANGUAGES {
