@@ -27,6 +27,7 @@ check.needs = $(RUST) git cargo-deny@0.20.2
 test.needs = $(RUST) python3 strace mandoc ps=procps sudo dumb-init tini $(compat.needs)
 compat.needs = $(RUST) ruby pgrep=procps python3 pip3=python3-pip php=php-cli socat nc=netcat-openbsd go=golang-go \
   /usr/share/gocode/src/github.com/zenazn/goji/goji.go=golang-github-zenazn-goji-dev
+compat-theirs.needs = $(RUST) ruby
 servers.needs = $(RUST) gunicorn puma unicorn node=nodejs go=golang-go \
   /usr/lib/python3/dist-packages/uvicorn/__init__.py=python3-uvicorn
 sim.needs = $(RUST)
@@ -60,12 +61,13 @@ NEED = @.ci/need 'make $@' $($@.needs)
 # Each works on its own in what there is.
 .NOTPARALLEL:
 
-.PHONY: help demo check test compat servers sim replay faults bad-releases chaos kills kills-systemd soak compare compare-releases mutants fuzz bench reexec picture deb rpm package-test fresh-test size build install
+.PHONY: help demo check test compat compat-theirs servers sim replay faults bad-releases chaos kills kills-systemd soak compare compare-releases mutants fuzz bench reexec picture deb rpm package-test fresh-test size build install
 
 help:
 	@echo 'make demo     run four workers on 127.0.0.1:$(PORT) (PORT=...) and say how to ask and upgrade them'
 	@echo 'make test     run every test, the simulator too'
 	@echo 'make compat   run compat-tests, on an installed einhorn too if EINHORN_THEIRS is its command (part of make test)'
+	@echo 'make compat-theirs  run the integration tests of einhorn itself, from its sources in EINHORN_SOURCE=DIRECTORY, on it and on ours'
 	@echo 'make servers  upgrade gunicorn, puma, unicorn, uvicorn, Node, Go and Rust under load, and count what is lost'
 	@echo 'make check    formatting, lints, documentation, crates, the oldest Rust: silent when all is well'
 	@echo 'make sim      run the simulator ten times as long as in make test (SIM_SEED=... to repeat a run)'
@@ -130,6 +132,11 @@ compat:
 	ln -sf $(abspath $(TARGET_DIR))/debug/einhyrningsins $(TARGET_DIR)/compat/bin/einhorn
 	ln -sf $(abspath $(TARGET_DIR))/debug/einhyrningsinsctl $(TARGET_DIR)/compat/bin/einhyrningsinsctl
 	EINHORN_OURS=$(TARGET_DIR)/compat/bin/einhorn COMPAT_REPORT=$(TARGET_DIR)/compat/report.md ruby compat-tests/run.rb
+
+compat-theirs:
+	$(NEED)
+	$(CARGO) build --bins
+	EINHORN_SOURCE='$(EINHORN_SOURCE)' EINHORN_OURS=$(TARGET_DIR)/debug/einhyrningsins ruby compat-tests/theirs/run.rb
 
 # The servers target has `test = false`, so that plain `cargo test` needs none of them. The samples name files in target/.
 servers:
