@@ -28,6 +28,8 @@ pub(super) struct Status {
     pub(super) down: Vec<Down>,
     /// Unix binds whose files are gone.
     pub(super) lost_sockets: Vec<String>,
+    /// Of versions that are to be preloaded.
+    pub(super) loaders: Vec<Loader>,
     pub(super) stopping: bool,
     pub(super) consecutive_deaths: i64,
     pub(super) workers: Vec<Worker>,
@@ -88,6 +90,16 @@ pub(super) struct Down {
     pub(super) slot: i64,
     pub(super) exit_status: i64,
     pub(super) down_s: f64,
+}
+
+/// How the workers of a version are made that is to be preloaded.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub(super) struct Loader {
+    pub(super) version: i64,
+    /// `loading`, `loaded`, or `executed`: it could not be.
+    pub(super) state: String,
+    pub(super) pid: Option<i64>,
 }
 
 /// What a worker that ended has left.

@@ -3,7 +3,7 @@
 use std::fmt::Write;
 
 use crate::base::printable;
-use crate::client::status::{Down, Leftover, Release, Status, Trial, Upgrade, Waiting, Worker};
+use crate::client::status::{Down, Leftover, Loader, Release, Status, Trial, Upgrade, Waiting, Worker};
 use crate::client::text::{Colour, Text};
 
 const HEADINGS: [&str; 7] = ["INDEX", "PID", "VERSION", "STATE", "AGE", "ACKED", "PING"];
@@ -81,6 +81,9 @@ fn releases(status: &Status, text: &mut Text) {
     if let Some(release) = &status.release {
         line(release_line(release), Colour::Dim);
     }
+    for loader in &status.loaders {
+        line(loader_line(loader), if loader.state == "executed" { Colour::Yellow } else { Colour::Dim });
+    }
     if let Some(failure) = &status.last_failure {
         let when = failure.ended.as_ref().unwrap_or(&failure.began);
         line(format!("the last upgrade failed at {when}: {}", first_line(failure.why.as_deref())), Colour::Red);
@@ -100,6 +103,18 @@ fn release_line(release: &Release) -> String {
         "version {version} is {path}, since {}, by {asker}{reason}",
         release.ended.as_ref().unwrap_or(&release.began)
     )
+}
+
+/// As the master's own table has it.
+fn loader_line(loader: &Loader) -> String {
+    let Loader { version, state, pid } = loader;
+    let by = pid.map_or_else(String::new, |pid| format!(" by loader {pid}"));
+    match state.as_str() {
+        "executed" => format!("version {version} could not be preloaded, its workers are executed"),
+        "loaded" => format!("version {version} is preloaded{by}"),
+        "loading" => format!("version {version} is being loaded{by}"),
+        other => format!("version {version} is {other}{by}"),
+    }
 }
 
 /// `history` has all of it.
@@ -297,6 +312,11 @@ mod tests {
                 ended: Some("later".to_owned()),
                 why: None,
             }),
+            loaders: vec![
+                Loader { version: 0, state: "loaded".to_owned(), pid: Some(11) },
+                Loader { version: 1, state: "executed".to_owned(), pid: None },
+                Loader { version: 2, state: "loading".to_owned(), pid: Some(15) },
+            ],
             last_failure: Some(Release {
                 why: Some("3 in a row\nWorker 9".to_owned()),
                 began: "noon".to_owned(),
@@ -322,6 +342,9 @@ waits for worker 12
 worker 9 has ended and left sleep, process group 11, sent USR2 2.0s ago
 1 worker in a row died before their ack
 version 0 is /srv/1, since later, by deploy: login
+version 0 is preloaded by loader 11
+version 1 could not be preloaded, its workers are executed
+version 2 is being loaded by loader 15
 the last upgrade failed at noon: 3 in a row
 the last death, at one: Worker 9 died
 INDEX  PID    VERSION  STATE     AGE    ACKED  PING
@@ -388,6 +411,7 @@ launched 3, log lines dropped 0
             *text = Some(BREAKS.to_owned());
         }
         forged.leftovers[0].left_program = Some(BREAKS.to_owned());
+        forged.loaders[0].state = BREAKS.to_owned();
         forged.leftovers[0].signal = BREAKS.to_owned();
         forged.last_failure.as_mut().unwrap().began = BREAKS.to_owned();
         forged.last_death.as_mut().unwrap().why = BREAKS.to_owned();
@@ -395,6 +419,6 @@ launched 3, log lines dropped 0
         forged.workers[1].ping_id = Some(BREAKS.to_owned());
         let text = shown(&forged, Surface::Plain);
         assert_eq!(text.lines().count(), lines, "{text}");
-        assert_eq!(text.matches("a\\x0ab\\x09c\\x1b[2J\\x9b2J\\u{202e}").count(), 12, "{text}");
+        assert_eq!(text.matches("a\\x0ab\\x09c\\x1b[2J\\x9b2J\\u{202e}").count(), 13, "{text}");
     }
 }

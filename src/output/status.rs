@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde_json::Value as Json;
 
-use crate::base::{Mono, Slot, Version};
+use crate::base::{Mono, Pid, Slot, Version};
 use crate::output::calendar::rfc3339;
 use crate::output::death::Death;
 use crate::output::history::History;
@@ -15,8 +15,29 @@ use crate::pool::{Down, Leftover, Pool, UpgradeStyle, Worker};
 use crate::protocol::object;
 use crate::sys::clock;
 
+/// How the workers of a version are made that is to be preloaded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Preloading {
+    pub(crate) version: Version,
+    pub(crate) stage: Stage,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Stage {
+    /// By this loader.
+    Loading(Pid),
+    Loaded(Pid),
+    /// It could not be loaded.
+    Executed,
+}
+
 /// The whole of it.
-pub(crate) fn document(view: View<'_>, waits_for: Option<&Waiting>, lost_sockets: Vec<String>) -> Json {
+pub(crate) fn document(
+    view: View<'_>,
+    waits_for: Option<&Waiting>,
+    lost_sockets: Vec<String>,
+    preloading: &[Preloading],
+) -> Json {
     let pool = view.pool;
     let name = view.config.command_name.clone().map_or(Json::Null, Json::String);
     object([
@@ -31,6 +52,7 @@ pub(crate) fn document(view: View<'_>, waits_for: Option<&Waiting>, lost_sockets
         ("waiting", waiting(pool)),
         ("down", down(pool)),
         ("lost_sockets", lost_sockets.into()),
+        ("loaders", preloading.iter().map(loader).collect()),
         ("stopping", pool.is_stopping().into()),
         ("consecutive_deaths", pool.unacked_deaths().into()),
         ("workers", pool.workers().iter().map(worker).collect()),
@@ -86,6 +108,23 @@ fn down(pool: &Pool) -> Json {
         object([("slot", slot.0.into()), ("exit_status", down.code.into()), ("down_s", seconds(now.since(down.at)))])
     };
     pool.down_slots().into_iter().map(slot).collect()
+}
+
+fn loader(preloading: &Preloading) -> Json {
+    let state = match preloading.stage {
+        Stage::Loading(_) => "loading",
+        Stage::Loaded(_) => "loaded",
+        Stage::Executed => "executed",
+    };
+    let pid = match preloading.stage {
+        Stage::Loading(pid) | Stage::Loaded(pid) => Some(pid),
+        Stage::Executed => None,
+    };
+    object([
+        ("version", preloading.version.0.into()),
+        ("state", state.into()),
+        ("pid", pid.map_or(Json::Null, |pid| pid.0.into())),
+    ])
 }
 
 /// Of a worker that was not told to go, or that missed its ack.
@@ -157,7 +196,7 @@ fn seconds(span: Duration) -> Json {
 }
 
 /// For a client that asks with a bare line on the socket; einhyrningsinsctl makes its own of the JSON.
-pub(crate) fn table(view: View<'_>, waits_for: Option<&Waiting>) -> String {
+pub(crate) fn table(view: View<'_>, waits_for: Option<&Waiting>, preloading: &[Preloading]) -> String {
     let pool = view.pool;
     let (serving, target) = (pool.serving_count(), pool.settings().target);
     let upgrade = match pool.upgrading() {
@@ -172,6 +211,7 @@ pub(crate) fn table(view: View<'_>, waits_for: Option<&Waiting>) -> String {
     let mut table = format!("version {}, {serving} of {target} serving{by_version}{upgrade}\n", pool.modern());
     waits_for.iter().for_each(|waiting| table.push_str(&format!("{}\n", waiting.text)));
     table.push_str(&releases::lines(view.history, running(pool)));
+    preloading.iter().for_each(|preloading| table.push_str(&loader_line(preloading)));
     table.push_str(&format!("{:>5} {:>8} {:>7} {:<8} {:>10}\n", "INDEX", "PID", "VERSION", "STATE", "AGE"));
     let now = clock::now();
     for worker in pool.workers() {
@@ -186,4 +226,13 @@ pub(crate) fn table(view: View<'_>, waits_for: Option<&Waiting>) -> String {
         ));
     }
     table
+}
+
+/// The client has the same sentences.
+fn loader_line(Preloading { version, stage }: &Preloading) -> String {
+    match stage {
+        Stage::Loading(pid) => format!("version {version} is being loaded by loader {pid}\n"),
+        Stage::Loaded(pid) => format!("version {version} is preloaded by loader {pid}\n"),
+        Stage::Executed => format!("version {version} could not be preloaded, its workers are executed\n"),
+    }
 }

@@ -10,6 +10,7 @@ use std::time::Duration;
 use crate::base::{Ending, Mono, Pid, Signal, Slot, Version, WorkerIndex};
 use crate::handoff::Fd;
 use crate::handover::held::{LoaderStage, OpenLoader, OpenProcess, number};
+use crate::output::status::{Preloading, Stage};
 use crate::supervisor::equipment::OurEnds;
 use crate::sys::exec_pipe::ExecPipe;
 use crate::sys::{signal, wait};
@@ -108,6 +109,16 @@ impl Loaders {
             },
         };
         self.sources.iter().map(described).collect()
+    }
+
+    /// As `status` shows them.
+    pub(crate) fn shown(&self) -> Vec<Preloading> {
+        let stage = |source: &Source| match source {
+            Source::Loader(Loader { pid, stage: LoaderStage::Loading { .. }, .. }) => Stage::Loading(*pid),
+            Source::Loader(Loader { pid, stage: LoaderStage::Ready, .. }) => Stage::Loaded(*pid),
+            Source::Executed | Source::Refused(_) => Stage::Executed,
+        };
+        self.sources.iter().map(|(version, source)| Preloading { version: *version, stage: stage(source) }).collect()
     }
 
     /// Whether launches of this version wait for a loader.

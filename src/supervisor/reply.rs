@@ -116,10 +116,10 @@ impl Supervisor {
     }
 
     fn tell_status(&self, asking: Asking) -> Vec<Event> {
-        let waiting = self.waits_for();
-        let data = (asking.format == Format::Json)
-            .then(|| ("status", status::document(self.view(), waiting.as_ref(), self.lost_sockets())));
-        let reply = Reply { data, ..Reply::last(status::table(self.view(), waiting.as_ref()), asking.id) };
+        let (view, waiting, loaders) = (self.view(), self.waits_for(), self.children.loaders.shown());
+        let document = || status::document(view, waiting.as_ref(), self.lost_sockets(), &loaders);
+        let data = (asking.format == Format::Json).then(|| ("status", document()));
+        let reply = Reply { data, ..Reply::last(status::table(view, waiting.as_ref(), &loaders), asking.id) };
         self.threads.control.reply(asking.client, reply, asking.format, Then::Nothing);
         Vec::new()
     }

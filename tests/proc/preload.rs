@@ -7,6 +7,7 @@ use std::process::{Command, Stdio};
 use nix::sys::signal::Signal;
 use nix::sys::socket::{AddressFamily, MsgFlags, SockFlag, SockType, recv, send, socketpair};
 
+use crate::ctl::{ctl, said};
 use crate::support::{Answer, LIMIT, Load, Master, Process, Setup, Target, ask, example, wait_until};
 
 /// A server in each language. Its file `WORKER_VERSION` is read when it is loaded; `loader` is the process that has loaded it.
@@ -141,6 +142,9 @@ fn workers_are_forked_from_one_loader_and_are_children_of_the_master() {
         }
         assert_ne!(of_first("rand"), told(&master, workers[1], "rand"));
         assert!(master.control("{command: state}").contains(":preloaded: true"));
+        let shown = format!("version 0 is preloaded by loader {}", of_first("loader"));
+        let client = said(ctl(master.directory(), "status")).out;
+        assert!(client.contains(&shown) && master.control("{command: status}").contains(&shown), "{client}");
         let log = master.log();
         assert_eq!(log.count("Successfully loaded"), 1, "{log}");
         assert_eq!(log.count("About to tear down Einhorn state and run einhorn_main"), 3, "{log}");
@@ -179,6 +183,10 @@ fn a_program_that_cannot_be_loaded_is_executed_instead() {
             assert_eq!(told(&master, workers[0], "loader"), workers[0].to_string());
             assert_eq!(master.log().count("Proceeding with postload -- "), 1, "{}", master.log());
             assert!(master.control("{command: state}").contains(":preloaded: false"));
+            let status: serde_json::Value =
+                serde_json::from_str(&said(ctl(master.directory(), "status --json")).out).unwrap();
+            let loaders = serde_json::json!([{"version": 0, "state": "executed", "pid": null}]);
+            assert_eq!(status["loaders"], loaders, "{status}");
         }
     }
 }
