@@ -43,7 +43,7 @@ compare.needs = $(RUST)
 compare-releases.needs = $(RUST) gunicorn puma node=nodejs
 mutants.needs = $(RUST) cargo-mutants@27.1.0
 fuzz.needs = $(RUST) c++=g++
-bench.needs = $(RUST)
+bench.needs = $(RUST) ruby python3
 reexec.needs = $(RUST)
 picture.needs = $(RUST) python3
 deb.needs = $(RUST) dpkg-deb=dpkg dpkg-shlibdeps=dpkg-dev cargo-deb@3.8.0
@@ -82,7 +82,7 @@ help:
 	@echo 'make compare-releases  the same bad releases on gunicorn and puma by themselves and on pm2 (COMPARE_PM2=DIRECTORY)'
 	@echo 'make mutants  change the rooms that decide, a little at a time: their tests must notice 95 % (MUTANTS_ONLY=REGEX)'
 	@echo 'make fuzz     run each fuzz target for FUZZ_SECONDS=60 (FUZZ_TARGET=..., FUZZ_SEED=...); make test replays their corpora'
-	@echo 'make bench    how fast the control socket answers, beside a plain echo: a table in about a minute'
+	@echo 'make bench    how fast the control socket answers, beside a plain echo, and what preloading saves beside execution: tables in some minutes'
 	@echo 'make reexec   replace a master a thousand times under load, and say how long its control socket is silent then'
 	@echo 'make picture  draw doc/upgrade.svg anew, from an upgrade under load that happens meanwhile'
 	@echo 'make deb      build the Debian packages into target/packages, the same bytes from the same sources'
@@ -206,7 +206,7 @@ fuzz:
 
 bench:
 	$(NEED)
-	$(CARGO) bench --bench control
+	$(CARGO) bench --bench control --bench preload
 
 reexec:
 	$(NEED)

@@ -5,23 +5,19 @@
 
 #![allow(clippy::disallowed_methods, reason = "a benchmark reads the clock and starts threads")]
 
+mod master;
+
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::os::unix::net::UnixStream;
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::path::Path;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use nix::sys::signal::{Signal, kill};
-use nix::unistd::Pid;
-use tempfile::TempDir;
+use master::Master;
 
 /// How long each figure is measured.
 const SPAN: Duration = Duration::from_millis(2500);
-
-/// How long a master may take to have all its workers, or to end.
-const LIMIT: Duration = Duration::from_secs(60);
 
 const CLIENTS: [usize; 2] = [1, 32];
 
@@ -41,8 +37,9 @@ fn main() {
         figures.rate
     });
     for worker_count in WORKERS {
-        let master = Master::start(worker_count);
-        let rest = master.memory();
+        let master = Master::start(worker_count, &["-m", "0", "--", "sleep", "1000000"]);
+        let workers = master.workers();
+        let rest = memory(&master);
         for (clients, echo_rate) in CLIENTS.into_iter().zip(echo) {
             for command in ["ehlo", "state"] {
                 let figures = measure(clients, |_| {
@@ -53,13 +50,13 @@ fn main() {
                 print_row(command, Some(worker_count), clients, &figures, echo_rate);
             }
             let figures = measure(clients, |client| {
-                let (socket, pid) = (master.socket.clone(), master.workers[client % master.workers.len()]);
+                let (socket, pid) = (master.socket.clone(), workers[client % workers.len()]);
                 let line = format!("{{\"command\":\"worker:ping\",\"pid\":{pid},\"request_id\":\"bench\"}}\n");
                 move || ping(&socket, line.as_bytes())
             });
             print_row("worker:ping", Some(worker_count), clients, &figures, echo_rate);
         }
-        println!("master with {worker_count} workers: {rest} at rest, {} afterwards", master.memory());
+        println!("master with {worker_count} workers: {rest} at rest, {} afterwards", memory(&master));
     }
 }
 
@@ -136,61 +133,9 @@ fn ping(socket: &Path, line: &[u8]) {
     assert_eq!(stream.read(&mut [0]).unwrap(), 0);
 }
 
-/// A master with sleeping workers.
-struct Master {
-    child: Child,
-    socket: PathBuf,
-    workers: Vec<i32>,
-    _directory: TempDir,
-}
-
-impl Master {
-    fn start(worker_count: usize) -> Self {
-        let directory = tempfile::tempdir().unwrap();
-        let mut command = Command::new(env!("CARGO_BIN_EXE_einhyrningsins"));
-        command.args(["-q", "-m", "0", "-s", "0.001", "-n", &worker_count.to_string(), "--", "sleep", "1000000"]);
-        command.env("TMPDIR", directory.path()).current_dir(directory.path()).stdin(Stdio::null());
-        let child = command.stderr(Stdio::null()).spawn().expect("cannot start the master");
-        let socket = directory.path().join("einhorn.sock");
-        let mut master = Self { child, socket, workers: Vec::new(), _directory: directory };
-        wait_until("all workers serve", || master.serving() == Some(worker_count));
-        let list = fs::read_to_string(format!("/proc/{0}/task/{0}/children", master.child.id())).unwrap();
-        master.workers = list.split_whitespace().map(|pid| pid.parse().unwrap()).collect();
-        master
-    }
-
-    fn serving(&self) -> Option<usize> {
-        let mut stream = BufReader::new(UnixStream::connect(&self.socket).ok()?);
-        stream.get_mut().write_all(b"{command: status, format: json}\n").ok()?;
-        let mut reply = String::new();
-        stream.read_line(&mut reply).ok()?;
-        let (_, serving) = reply.split_once("\"serving\":")?;
-        serving.split(',').next()?.parse().ok()
-    }
-
-    /// What it has allocated and touched. Not `Private_Dirty`: of a program that was just built, that counts its file, too.
-    fn memory(&self) -> String {
-        let rollup = fs::read_to_string(format!("/proc/{}/smaps_rollup", self.child.id())).unwrap();
-        let field = |name: &str| {
-            let line = rollup.lines().find(|line| line.starts_with(name)).unwrap_or_default();
-            line.split_whitespace().nth(1).unwrap_or("?").to_owned()
-        };
-        format!("{} KiB of its own", field("Anonymous:"))
-    }
-}
-
-impl Drop for Master {
-    fn drop(&mut self) {
-        let pid = Pid::from_raw(i32::try_from(self.child.id()).unwrap_or(i32::MAX));
-        let _ = kill(pid, Signal::SIGTERM);
-        wait_until("the master ends", || !matches!(self.child.try_wait(), Ok(None)));
-    }
-}
-
-fn wait_until(what: &str, mut condition: impl FnMut() -> bool) {
-    let end = Instant::now() + LIMIT;
-    while !condition() {
-        assert!(Instant::now() < end, "waited {LIMIT:?} for this, in vain: {what}");
-        thread::sleep(Duration::from_millis(20));
-    }
+/// What it has allocated and touched. Not `Private_Dirty`: of a program that was just built, that counts its file, too.
+fn memory(master: &Master) -> String {
+    let rollup = fs::read_to_string(format!("/proc/{}/smaps_rollup", master.pid())).unwrap();
+    let line = rollup.lines().find(|line| line.starts_with("Anonymous:")).unwrap_or_default();
+    format!("{} KiB of its own", line.split_whitespace().nth(1).unwrap_or("?"))
 }
