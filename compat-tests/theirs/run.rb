@@ -27,7 +27,7 @@ HERE = __dir__
 # Their tests wait for a master, and wait again when it does not end.
 CEILING_S = 600
 
-# A copy of the sources with a temporary directory of its own, by which its processes are known.
+# A copy of the sources with a temporary directory of its own.
 class Tree
   # `programs` take the place of those in bin/, by their names.
   def initialize(source, programs)
@@ -86,11 +86,11 @@ class Tree
        .merge('PATH' => programs, 'RUBYLIB' => libraries, 'TMPDIR' => @temporary, 'OUTCOMES' => noted)
   end
 
-  # Processes that a test has left: the temporary directory of all of them is ours.
+  # Processes that a test has left. They are in the tree, where the tests run; a title may have overwritten their environment.
   def left
     pids = Dir.children('/proc').grep(/\A\d+\z/).map(&:to_i)
     pids.select do |pid|
-      File.read("/proc/#{pid}/environ").split("\0").include?("TMPDIR=#{@temporary}")
+      File.readlink("/proc/#{pid}/cwd").start_with?("#{@root}/")
     rescue SystemCallError
       false
     end
