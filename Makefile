@@ -36,6 +36,7 @@ faults.needs = $(RUST) python3
 bad-releases.needs = $(RUST) python3 gunicorn puma node=nodejs go=golang-go
 chaos.needs = $(RUST)
 kills.needs = $(RUST)
+preload-kills.needs = $(RUST) ruby python3
 kills-systemd.needs = $(RUST) $(deb.needs) /lib/systemd/systemd=systemd /lib/systemd/system/dbus.socket=dbus ip=iproute2 \
   nsenter=util-linux
 soak.needs = $(RUST)
@@ -61,7 +62,7 @@ NEED = @.ci/need 'make $@' $($@.needs)
 # Each works on its own in what there is.
 .NOTPARALLEL:
 
-.PHONY: help demo check test compat compat-theirs servers sim replay faults bad-releases chaos kills kills-systemd soak compare compare-releases mutants fuzz bench reexec picture deb rpm package-test fresh-test size build install
+.PHONY: help demo check test compat compat-theirs servers sim replay faults bad-releases chaos kills preload-kills kills-systemd soak compare compare-releases mutants fuzz bench reexec picture deb rpm package-test fresh-test size build install
 
 help:
 	@echo 'make demo     run four workers on 127.0.0.1:$(PORT) (PORT=...) and say how to ask and upgrade them'
@@ -76,6 +77,7 @@ help:
 	@echo 'make bad-releases  deploy bad releases of all kinds under load, and count what is lost and when the old strength is back'
 	@echo 'make chaos    upgrades, changes and kills under the load of 10,000,000 requests, and what was lost (CHAOS_REQUESTS=, CHAOS_SEED=)'
 	@echo 'make kills    kill the master 1,000 times under load, and start the next one (KILLS=, KILLS_SEED=)'
+	@echo 'make preload-kills  kill loaders of Ruby and Python 100 times each, in 20 upgrades under load (UPGRADES=, KILLS=, KILLS_SEED=)'
 	@echo 'make kills-systemd  the same to a service of the package, in a machine that boots for it (KILLS=, KILLS_SEED=; needs root)'
 	@echo 'make soak     deaths, re-execs and vanishing clients for MINUTES=10: what descriptors, threads and memory of the master do'
 	@echo 'make compare  the same load and restarts on other supervisors (COMPARE_EINHORN=, COMPARE_SUPERVISORD=, COMPARE_CIRCUS=)'
@@ -173,6 +175,11 @@ kills:
 	$(NEED)
 	$(CARGO) build --bins --example http_worker
 	KILLS=$(or $(KILLS),1000) $(CARGO) test --test proc -- --nocapture --exact kills::no_request_is_lost_however_often_the_master_is_killed
+
+preload-kills:
+	$(NEED)
+	$(CARGO) build --bins
+	UPGRADES=$(or $(UPGRADES),20) KILLS=$(or $(KILLS),100) $(CARGO) test --test proc -- --nocapture --exact preload_kills::no_request_is_lost_however_often_loaders_are_killed
 
 kills-systemd:
 	$(NEED)

@@ -46,6 +46,7 @@ mod pacing;
 mod picture;
 mod pid_reuse;
 mod preload;
+mod preload_kills;
 mod privileges;
 mod reap;
 mod reexec;

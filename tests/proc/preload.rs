@@ -90,16 +90,16 @@ if __name__ == "__main__" and "/proc/self" not in sys.argv[0]:
     einhorn_main()
 "#;
 
-const LANGUAGES: [(&str, &str, &str); 2] = [("ruby", "server.rb", RUBY), ("python3", "server.py", PYTHON)];
+pub(crate) const LANGUAGES: [(&str, &str, &str); 2] = [("ruby", "server.rb", RUBY), ("python3", "server.py", PYTHON)];
 
-fn preloaded(interpreter: &str, file: &str, text: &str, options: &str) -> Setup {
+pub(crate) fn preloaded(interpreter: &str, file: &str, text: &str, options: &str) -> Setup {
     let setup = Setup::new("-m manual -s 0.01").options(options).bind(",r");
     let path = setup.write(file, text);
     setup.write("WORKER_VERSION", "old");
     setup.word("-p").word(path.clone()).program([interpreter.into(), path.into_os_string(), "one".into(), "two".into()])
 }
 
-fn serving(setup: Setup, count: usize) -> (Master, Vec<Process>) {
+pub(crate) fn serving(setup: Setup, count: usize) -> (Master, Vec<Process>) {
     let master = setup.start();
     master.wait_for_log(&format!("Up to {count} / {count} manual ACKs"), 1);
     let workers = ready(&master, count);
