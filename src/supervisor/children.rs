@@ -21,34 +21,50 @@ impl Supervisor {
     /// Looks at every child that changed. The reaper thread has been waiting for it.
     pub(crate) fn handle_children(&mut self) -> Turn {
         while let Ok(Some(child)) = wait::peek() {
-            self.look_at(&child)?;
+            let is_worker = || self.pool.workers().iter().any(|worker| worker.pid == child.pid);
+            match child.change {
+                ChildChange::Exited(_) if is_worker() => self.end_workers()?,
+                ChildChange::Exited(_) | ChildChange::Stopped(_) | ChildChange::Continued => self.look_at(&child)?,
+            }
         }
         self.threads.reaper.resume();
         self.end_adopted()?;
         ControlFlow::Continue(())
     }
 
+    /// All that have ended by now, so that the children are listed once for a thousand that end together.
+    fn end_workers(&mut self) -> Turn {
+        let workers = self.pool.workers().iter();
+        let ended: Vec<(Pid, Ending)> =
+            workers.filter_map(|worker| Some((worker.pid, wait::ending(worker.pid)?))).collect();
+        let strangers = self.strangers();
+        for &(pid, ending) in &ended {
+            self.note_unheard(pid);
+            self.drain_exec_pipe(pid);
+            self.threads.output.on_ended(pid);
+            self.relisten();
+            self.threads.control.forget(pid);
+            self.record_end(pid, ending);
+            self.end_with_foreground(pid, ending)?;
+            let left = self.find_leftovers(&strangers, Some(pid));
+            self.dispatch_all(left)?;
+            self.dispatch(Event::WorkerExited { pid, ending })?;
+        }
+        // A child that it had just forked may have left its group since the first look.
+        let strangers = self.strangers();
+        for (pid, _) in ended {
+            let left = self.find_leftovers(&strangers, Some(pid));
+            self.dispatch_all(left)?;
+        }
+        ControlFlow::Continue(())
+    }
+
     fn look_at(&mut self, child: &Child) -> Turn {
         let pid = child.pid;
-        let known = self.pool.workers().iter().any(|worker| worker.pid == pid);
         if matches!(child.change, ChildChange::Exited(_)) {
             self.note_unheard(pid);
         }
         match child.change {
-            ChildChange::Exited(ending) if known => {
-                self.drain_exec_pipe(pid);
-                self.threads.output.on_ended(pid);
-                self.relisten();
-                self.threads.control.forget(pid);
-                self.record_end(pid, ending);
-                self.end_with_foreground(pid, ending)?;
-                let left = self.find_leftovers(Some(pid));
-                self.dispatch_all(left)?;
-                self.dispatch(Event::WorkerExited { pid, ending })?;
-                // A child that it had just forked may have left its group since the first look.
-                let left = self.find_leftovers(Some(pid));
-                self.dispatch_all(left)
-            }
             ChildChange::Exited(_) if self.is_check(pid) => self.reap_check(pid),
             ChildChange::Exited(_) if self.is_relay(pid) => {
                 self.on_relay_ended(pid);
@@ -129,7 +145,7 @@ impl Supervisor {
     /// Reaps a child that is no worker: an orphan that a worker left to us, or any orphan where we are pid 1.
     fn reap_orphan(&mut self, pid: Pid) -> Turn {
         let origin = wait::process_group(pid).and_then(|group| self.origin_of_group(group));
-        let left = self.find_leftovers(origin);
+        let left = self.find_leftovers(&self.strangers(), origin);
         let orphans = &mut self.facts.counters.orphans;
         *orphans = orphans.saturating_add(1);
         match wait::reap(pid) {
@@ -200,7 +216,7 @@ impl Supervisor {
         for &group in &emptied {
             self.forget_adopted(group);
             let origin = self.origin_of_group(group);
-            let left = self.find_leftovers(origin);
+            let left = self.find_leftovers(&self.strangers(), origin);
             self.dispatch_all(left)?;
         }
         self.dispatch_all(emptied.into_iter().map(|pid| Event::GroupEmptied { pid }))

@@ -12,23 +12,34 @@ use crate::supervisor::master::{Descendant, Supervisor};
 use crate::supervisor::process::own_pid;
 use crate::sys::{procfs, wait};
 
+/// The children that are neither workers nor helpers, beside all children.
+pub(crate) struct Strangers {
+    children: Vec<Pid>,
+    strangers: Vec<Pid>,
+}
+
 impl Supervisor {
-    /// One for each group in which a worker that ended has left something. `ended`: that of which this is about to be told, or from which
-    /// the orphan came that has just ended.
-    pub(crate) fn find_leftovers(&mut self, ended: Option<Pid>) -> Vec<Event> {
+    /// The children of this moment. What has ended by now has left all that it will leave.
+    pub(crate) fn strangers(&self) -> Strangers {
         let children = procfs::children().unwrap_or_default();
-        // Each death asks for this, and there may be thousands of workers.
         let workers: BTreeSet<Pid> = self.pool.workers().iter().map(|worker| worker.pid).collect();
         let is_ours = |pid: &Pid| workers.contains(pid) || self.is_helper(*pid) || self.is_being_forked(*pid);
-        let strangers: Vec<Pid> = children.iter().copied().filter(|pid| !is_ours(pid)).collect();
+        let strangers = children.iter().copied().filter(|pid| !is_ours(pid)).collect();
+        Strangers { children, strangers }
+    }
+
+    /// One for each group in which a worker that ended has left something. `ended`: that of which this is about to be told, or from which
+    /// the orphan came that has just ended.
+    pub(crate) fn find_leftovers(&self, strangers: &Strangers, ended: Option<Pid>) -> Vec<Event> {
+        let Strangers { strangers, children } = strangers;
         if strangers.is_empty() {
             return Vec::new();
         }
         let mut met = self.listed_groups();
         let wrapper = ended.map(procfs::names).and_then(|names| names.into_iter().next());
         let mut found = Vec::new();
-        for pid in strangers {
-            let Some(group) = own_group(pid, &children).filter(|group| !met.contains(group)) else { continue };
+        for &pid in strangers {
+            let Some(group) = own_group(pid, children).filter(|group| !met.contains(group)) else { continue };
             let Some(worker) = self.left_by(pid, ended) else { continue };
             met.insert(group);
             let names = procfs::names(pid);

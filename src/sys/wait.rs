@@ -45,6 +45,11 @@ pub fn is_child(pid: Pid) -> bool {
     wait_id(libc::P_PID, named(pid), libc::WEXITED | libc::WNOHANG | libc::WNOWAIT) != Err(Errno::ECHILD)
 }
 
+/// How this child has ended, left as it is. None: it lives, or is no child of ours.
+pub fn ending(pid: Pid) -> Option<Ending> {
+    wait_id(libc::P_PID, named(pid), libc::WEXITED | libc::WNOHANG | libc::WNOWAIT).ok().and_then(ending_of)
+}
+
 /// Waits until some child has news, and leaves it as it is.
 ///
 /// # Errors
