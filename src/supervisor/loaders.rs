@@ -13,7 +13,7 @@ use crate::handover::held::{LoaderStage, OpenLoader, OpenProcess, number};
 use crate::output::status::{Preloading, Stage};
 use crate::supervisor::equipment::OurEnds;
 use crate::sys::exec_pipe::ExecPipe;
-use crate::sys::{signal, wait};
+use crate::sys::{procfs, signal, wait};
 
 /// How often the master looks at what a loader says: soon after a request, and more rarely while it loads.
 const LOOK_PAUSE: Duration = Duration::from_millis(2);
@@ -162,10 +162,12 @@ impl Loader {
         if let Ok(Some(ending)) = wait::reap(self.pid) {
             return Some(ending);
         }
+        // It closes its socket before there is an exit status.
+        let ends_by_itself = procfs::is_ending(self.pid);
         if !wait::is_child(self.pid) || signal::send(self.pid, Signal::KILL).is_err() {
             return None;
         }
-        // It may have been about to end.
-        wait::reap_killed(self.pid).ok().flatten().filter(|ending| *ending != Ending::Signal(Signal::KILL))
+        let ending = wait::reap_killed(self.pid).ok().flatten();
+        ending.filter(|ending| ends_by_itself || *ending != Ending::Signal(Signal::KILL))
     }
 }

@@ -49,6 +49,14 @@ pub fn is_stopped(pid: Pid) -> bool {
     stat_field(pid, 3).is_some_and(|state| state == "T" || state == "t")
 }
 
+/// Whether it is on its way to its end, or a zombie: no signal changes its exit status any more.
+pub fn is_ending(pid: Pid) -> bool {
+    // Of <linux/sched.h>.
+    const PF_EXITING: u64 = 4;
+    let flags = stat_field(pid, 9).and_then(|flags| flags.parse::<u64>().ok());
+    flags.is_some_and(|flags| flags & PF_EXITING != 0)
+}
+
 /// The children of the calling thread, in the order of their birth, zombies too. None where /proc does not show them.
 pub fn children() -> Option<Vec<Pid>> {
     pids(&fs::read_to_string("/proc/thread-self/children").ok()?)
@@ -225,6 +233,7 @@ mod tests {
             crate::sys::signal::send(children[0], Signal::KILL).unwrap();
             assert!(wait_until(LIMIT, || stat_field(children[0], 3).as_deref() == Some("Z")));
             assert_eq!(living_children(), Some(vec![children[1]]));
+            assert_eq!(children.map(is_ending), [true, false]);
             testing::reap(children[0]);
         });
     }
