@@ -220,7 +220,7 @@ pub const KINDS: &[Kind] = &[
         Script("exec >/dev/full 2>&1; echo starting || exit 1; serve"),
         fails("exit status 1"),
     ),
-    kind("ten thousand lines of traceback", Script(TRACEBACK), fails("RecursionError: too deep")),
+    kind("a thousand lines of traceback", Script(TRACEBACK), fails("RecursionError: too deep")),
     long("a line of a megabyte, then exit 1", Script("head -c 1000000 /dev/zero | tr '\\0' x >&2; exit 1"), GIVEN_UP),
     kind("writes random bytes, then exit 1", Script("head -c 60000 /dev/urandom >&2; exit 1"), fails("exit status 1")),
     kind("a backslash is the last that it writes", Script(r"printf 'C:\\srv\\' >&2; exit 1"), fails(r"C:\srv")),
@@ -267,7 +267,7 @@ const FLOOD: &str = "head -c 4000000 /dev/zero | tr '\\0' x | fold -w 200 >&2; e
 
 /// The last ten lines are not all that there is.
 const TRACEBACK: &str =
-    "seq 10000 | sed 's/.*/  File \"app.py\", line &, in handle/' >&2; echo 'RecursionError: too deep' >&2; exit 1";
+    "seq 1000 | sed 's/.*/  File \"app.py\", line &, in handle/' >&2; echo 'RecursionError: too deep' >&2; exit 1";
 
 /// What servers do that are not told of the socket that they were born with.
 const BINDS: &str = "#!/usr/bin/env python3
