@@ -100,9 +100,9 @@ impl JournalFile {
         }
     }
 
-    /// Does it before workers are told to go: others have acked in their places, and a next master that did not know that would take those
-    /// for useless. What the pool has decided in the same step is done one after the other, so all that it has told since the last time stand
-    /// there as if they were not.
+    /// Does it before workers are told to go: others have acked in their places, and a next master that did not know of these acks would
+    /// tell the new workers to go. One step of the pool may tell several groups, one after the other. So each worker that was told since
+    /// the last write stands there as not told.
     pub(crate) fn keep_ahead(&mut self, pool: &Pool, sockets: &Sockets, holder: Option<Process>) {
         let Some(place) = &self.0 else { return };
         let lines = place.written.iter().flat_map(|written| &written.lines);
